@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+
+#include "common/host_device.h"
+
+namespace retinaface {
+
+constexpr int kBilinearBits = 11;
+constexpr int kBilinearOne = 1 << kBilinearBits;
+
+/// The two source pixels of one output pixel along one axis and the weight of the second, in 1/2048.
+struct BilinearTap {
+    int low, high;
+    int weight;
+};
+
+/// Output pixel `i` of `out_size` reads around (i + 0.5) * in_size / out_size - 0.5, clamped to the
+/// image. All in integers, so that every processor agrees.
+RF_HOST_DEVICE BilinearTap bilinear_tap(int i, int in_size, int out_size) {
+    int64_t denominator = 2 * static_cast<int64_t>(out_size);
+    int64_t numerator = (2 * static_cast<int64_t>(i) + 1) * in_size - out_size;
+    if (numerator <= 0) {
+        return {0, 0, 0};
+    }
+    int low = static_cast<int>(numerator / denominator);
+    if (low >= in_size - 1) {
+        return {in_size - 1, in_size - 1, 0};
+    }
+    int64_t rest = numerator - low * denominator;
+    int weight = static_cast<int>((rest * kBilinearOne + out_size) / denominator);
+    return {low, low + 1, weight};
+}
+
+/// Mixes four grey levels; the result is rounded to the nearest one.
+RF_HOST_DEVICE int bilinear_mix(int top_left, int top_right, int bottom_left, int bottom_right, int weight_x,
+                                int weight_y) {
+    int top = top_left * (kBilinearOne - weight_x) + top_right * weight_x;
+    int bottom = bottom_left * (kBilinearOne - weight_x) + bottom_right * weight_x;
+    int sum = top * (kBilinearOne - weight_y) + bottom * weight_y;  // at most 255 * 2^22: fits
+    return (sum + (1 << (2 * kBilinearBits - 1))) >> (2 * kBilinearBits);
+}
+
+}  // namespace retinaface

@@ -1,0 +1,29 @@
+#pragma once
+
+#include "common/host_device.h"
+
+namespace retinaface {
+
+/// Corners in pixels of the network's input; x2 and y2 are not included (no +1 in widths).
+struct Box {
+    float x1, y1, x2, y2;
+};
+
+RF_HOST_DEVICE float area(const Box &box) {
+    float width = box.x2 - box.x1;
+    float height = box.y2 - box.y1;
+    return (width > 0.0f ? width : 0.0f) * (height > 0.0f ? height : 0.0f);
+}
+
+/// Intersection over union in [0, 1]; two boxes without area give 0.
+RF_HOST_DEVICE float iou(const Box &a, float area_a, const Box &b, float area_b) {
+    float x1 = a.x1 > b.x1 ? a.x1 : b.x1;
+    float y1 = a.y1 > b.y1 ? a.y1 : b.y1;
+    float x2 = a.x2 < b.x2 ? a.x2 : b.x2;
+    float y2 = a.y2 < b.y2 ? a.y2 : b.y2;
+    float intersection = area(Box{x1, y1, x2, y2});
+    float both = area_a + area_b - intersection;
+    return both > 0.0f ? intersection / both : 0.0f;
+}
+
+}  // namespace retinaface

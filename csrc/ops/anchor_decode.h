@@ -1,0 +1,87 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "common/dtype.h"
+
+#ifdef RETINAFACE_HAS_CUDA
+#include <cuda_runtime_api.h>
+#endif
+
+namespace retinaface {
+
+constexpr int kMaxLevels = 8;
+constexpr int kMaxAnchorsPerCell = 8;
+constexpr int kMaxAnchorsPerImage = 200000;
+constexpr int kMaxTopK = 5000;
+constexpr int kLandmarkValues = 10;  // five points, x and y
+
+/// One level of the feature pyramid: the size of its maps and the anchors in each of their cells.
+struct AnchorLevel {
+    int height = 0;
+    int width = 0;
+    int stride = 0;
+    int num_anchors = 0;
+    float anchor_sizes[kMaxAnchorsPerCell] = {};
+};
+
+/// What decodes raw heads into candidates.
+struct AnchorDecodeParams {
+    int batch = 0;
+    int num_levels = 0;
+    AnchorLevel levels[kMaxLevels];
+    float centre_variance = 0.1f;
+    float size_variance = 0.2f;
+    float score_threshold = 0.5f;
+    int top_k = kMaxTopK;
+    bool has_landmarks = true;
+    DType dtype = DType::kFloat32;  // of the heads; results are float32
+};
+
+/// Raw heads per level, NCHW and contiguous, as the convolutions give them: logits [N, 2A, h, w] with
+/// channel 2a + 1 the face of anchor a, box_deltas [N, 4A, h, w], landmark_deltas [N, 10A, h, w].
+struct AnchorDecodeInputs {
+    const void *logits[kMaxLevels] = {};
+    const void *box_deltas[kMaxLevels] = {};
+    const void *landmark_deltas[kMaxLevels] = {};
+};
+
+/// boxes [N, K, 4] x1 y1 x2 y2 in pixels of the network's input, scores [N, K], landmarks [N, K, 10]
+/// (null without landmark heads), count [N]. Entries from count on are zero.
+///
+/// Candidates are the anchors with a score above the threshold, the K best of them, ordered by score
+/// (descending), then anchor index. The index runs over levels, then rows, columns and anchors of a
+/// cell. The threshold is applied to the logit margin: margin > log(t / (1 - t)). A candidate whose
+/// logit margin, box or landmarks are not finite is left out.
+struct AnchorDecodeOutputs {
+    float *boxes = nullptr;
+    float *scores = nullptr;
+    float *landmarks = nullptr;
+    int32_t *count = nullptr;
+};
+
+/// Throws InvalidArgument naming the parameter that is out of range.
+void validate_anchor_decode(const AnchorDecodeParams &params);
+
+/// Anchors of one image, over all levels.
+int64_t num_anchors_of(const AnchorDecodeParams &params);
+
+/// The logit margin above which a score exceeds `score_threshold`; -inf for 0, inf for 1.
+float margin_threshold(float score_threshold);
+
+/// Heads must be float32. Runs on up to `num_threads` threads (0: one per core).
+void anchor_decode_cpu(const AnchorDecodeParams &params, const AnchorDecodeInputs &inputs,
+                       const AnchorDecodeOutputs &outputs, int num_threads = 0);
+
+#ifdef RETINAFACE_HAS_CUDA
+size_t anchor_decode_workspace_bytes(const AnchorDecodeParams &params);
+
+/// All pointers are on the device. Allocates nothing, synchronises nothing, may be captured in a graph.
+/// cudaErrorInvalidValue where the workspace is smaller than anchor_decode_workspace_bytes says.
+cudaError_t anchor_decode_cuda(const AnchorDecodeParams &params, const AnchorDecodeInputs &inputs,
+                               const AnchorDecodeOutputs &outputs, void *workspace, size_t workspace_bytes,
+                               cudaStream_t stream);
+#endif
+
+}  // namespace retinaface

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "common/dtype.h"
+
+#ifdef RETINAFACE_HAS_CUDA
+#include <cuda_runtime_api.h>
+#endif
+
+namespace retinaface {
+
+constexpr int kMaxImageSide = 16384;  // keeps the fixed-point coordinates within 64 bits, with room
+
+/// One uint8 image, HWC with 3 channels; rows are `pitch_bytes` apart.
+struct ImageView {
+    const uint8_t *data = nullptr;
+    int height = 0;
+    int width = 0;
+    int64_t pitch_bytes = 0;
+};
+
+struct LetterboxParams {
+    int batch = 0;
+    int out_height = 0;
+    int out_width = 0;
+    float mean[3] = {};                // in the order of the output's channels
+    float std[3] = {1.0f, 1.0f, 1.0f};  // likewise
+    uint8_t pad_value[3] = {};         // likewise
+    bool swap_rb = false;              // output channel c is input channel 2 - c
+    DType dtype = DType::kFloat32;     // of the output: float32, or float16 on the GPU
+};
+
+/// Where an image lies in the output: the image's pixel (x, y) is at (x * scale + pad_x, ...), up to the
+/// rounding of the resized size to whole pixels.
+struct LetterboxPlacement {
+    float scale;
+    int height, width;  // of the resized image
+    int pad_x, pad_y;   // of its left upper corner
+};
+
+/// scale = min(out_height / height, out_width / width); the resized sides are rounded to the nearest
+/// pixel, at least 1; the rest is padded evenly, the odd pixel right and below.
+LetterboxPlacement letterbox_placement(int height, int width, int out_height, int out_width);
+
+/// Throws InvalidArgument naming the parameter or image that is out of range.
+void validate_letterbox(const LetterboxParams &params, const ImageView *images);
+
+/// Bilinear with the pixel centres of OpenCV's INTER_LINEAR, in fixed point with 11 bits of weight and
+/// one rounding to a grey level; then (value - mean) / std. output [N, 3, H, W] float32; transforms
+/// [N, 3]: scale, pad_x, pad_y in pixels. Runs on up to `num_threads` threads (0: one per core).
+void letterbox_cpu(const LetterboxParams &params, const ImageView *images, float *output, float *transforms,
+                   int num_threads = 0);
+
+}  // namespace retinaface
