@@ -1,5 +1,7 @@
 #include "plugin_utils.h"
 
+#include <dlfcn.h>
+
 #include <atomic>
 #include <cstdio>
 #include <sstream>
@@ -8,7 +10,8 @@
 namespace retinaface {
 namespace {
 
-std::atomic<nvinfer1::ILoggerFinder *> logger_finder{nullptr};
+using GetLogger = nvinfer1::ILogger *(*)();
+std::atomic<GetLogger> get_logger{nullptr};
 
 const char *name_of(nvinfer1::PluginFieldType type) {
     using Type = nvinfer1::PluginFieldType;
@@ -60,15 +63,26 @@ std::string join(const Extents &extents) {
 
 }  // namespace
 
-void set_logger_finder(nvinfer1::ILoggerFinder *finder) noexcept {
-    logger_finder = finder;
+void set_logger_finder(const void *finder) noexcept {
+    // The finder is not asked: findLogger() has another place in the virtual table since TensorRT 11, and
+    // this library may be loaded by another version than it was built against. The table's address leads
+    // to the library it is part of, and that one's getLogger(), a plain C function in all versions, gives
+    // the same logger.
+    Dl_info tensorrt;
+    if (finder == nullptr || dladdr(*static_cast<void *const *>(finder), &tensorrt) == 0) {
+        return;
+    }
+    if (void *library = dlopen(tensorrt.dli_fname, RTLD_LAZY | RTLD_NOLOAD)) {
+        get_logger = reinterpret_cast<GetLogger>(dlsym(library, "getLogger"));
+        dlclose(library);
+    }
 }
 
 void log_error(const char *who, const char *message) noexcept {
     try {
         std::string line = std::string(who) + ": " + message;
-        nvinfer1::ILoggerFinder *finder = logger_finder;
-        nvinfer1::ILogger *logger = finder == nullptr ? nullptr : finder->findLogger();
+        GetLogger find = get_logger;
+        nvinfer1::ILogger *logger = find == nullptr ? nullptr : find();
         if (logger != nullptr) {
             logger->log(nvinfer1::ILogger::Severity::kERROR, line.c_str());
         } else {

@@ -15,8 +15,8 @@
 
 namespace retinaface {
 
-/// The finder that TensorRT hands to the library; null until it has.
-void set_logger_finder(nvinfer1::ILoggerFinder *finder) noexcept;
+/// Takes the ILoggerFinder that TensorRT hands to the library: from now on log_error knows the logger.
+void set_logger_finder(const void *finder) noexcept;
 
 /// Logs "who: message" as an error through TensorRT's logger, or on stderr where there is none.
 void log_error(const char *who, const char *message) noexcept;

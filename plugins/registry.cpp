@@ -6,7 +6,7 @@
 #define RF_EXPORT extern "C" __attribute__((visibility("default")))
 
 /// What TensorRT looks up in a plugin library (IPluginRegistry::loadLibrary), and all this one exports.
-RF_EXPORT void setLoggerFinder(nvinfer1::ILoggerFinder *finder) {
+RF_EXPORT void setLoggerFinder(const nvinfer1::ILoggerFinder *finder) {
     retinaface::set_logger_finder(finder);
 }
 
