@@ -1,5 +1,6 @@
 #include "anchor_decode_plugin.h"
 
+#include <cmath>
 #include <numeric>
 #include <utility>
 
@@ -14,6 +15,15 @@ using nvinfer1::PluginTensorDesc;
 
 constexpr const char *kHeads[] = {"logits", "box_deltas", "landmark_deltas"};
 constexpr int kChannelsPerAnchor[] = {2, 4, kLandmarkValues};
+
+/// The operator's own check names levels and anchors; here the attribute is what the user can mend.
+template <typename T>
+void require_positive(const char *name, const std::vector<T> &values) {
+    for (T value : values) {
+        require(std::isfinite(value) && value > 0, "attribute '", name, "': expected finite values above 0, got ",
+                value);
+    }
+}
 
 AnchorDecodeParams params_of(const AnchorDecodeAttributes &attributes) {
     size_t levels = attributes.strides.size();
@@ -30,6 +40,9 @@ AnchorDecodeParams params_of(const AnchorDecodeAttributes &attributes) {
             " values, the sum of 'num_anchors', got ", attributes.anchor_sizes.size());
     require(attributes.variances.size() == 2, "attribute 'variances': expected 2 values, got ",
             attributes.variances.size());
+    require_positive("strides", attributes.strides);
+    require_positive("anchor_sizes", attributes.anchor_sizes);
+    require_positive("variances", attributes.variances);
     require(attributes.has_landmarks == 0 || attributes.has_landmarks == 1,
             "attribute 'has_landmarks': expected 0 or 1, got ", attributes.has_landmarks);
 

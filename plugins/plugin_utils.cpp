@@ -1,17 +1,10 @@
 #include "plugin_utils.h"
 
-#include <dlfcn.h>
-
-#include <atomic>
-#include <cstdio>
 #include <sstream>
 #include <stdexcept>
 
 namespace retinaface {
 namespace {
-
-using GetLogger = nvinfer1::ILogger *(*)();
-std::atomic<GetLogger> get_logger{nullptr};
 
 const char *name_of(nvinfer1::PluginFieldType type) {
     using Type = nvinfer1::PluginFieldType;
@@ -41,13 +34,12 @@ const char *name_of(nvinfer1::PluginFieldType type) {
 template <typename Extents>
 std::string join(const Extents &extents) {
     std::ostringstream text;
-    const char *separator = "[";
+    const char *separator = "";
     for (int64_t extent : extents) {
         text << separator << extent;
         separator = ", ";
     }
-    text << "]";
-    return text.str();
+    return "[" + text.str() + "]";
 }
 
 [[noreturn]] void refuse_dims(const std::vector<int64_t> &dims, std::initializer_list<int64_t> expected,
@@ -62,36 +54,6 @@ std::string join(const Extents &extents) {
 }
 
 }  // namespace
-
-void set_logger_finder(const void *finder) noexcept {
-    // The finder is not asked: findLogger() has another place in the virtual table since TensorRT 11, and
-    // this library may be loaded by another version than it was built against. The table's address leads
-    // to the library it is part of, and that one's getLogger(), a plain C function in all versions, gives
-    // the same logger.
-    Dl_info tensorrt;
-    if (finder == nullptr || dladdr(*static_cast<void *const *>(finder), &tensorrt) == 0) {
-        return;
-    }
-    if (void *library = dlopen(tensorrt.dli_fname, RTLD_LAZY | RTLD_NOLOAD)) {
-        get_logger = reinterpret_cast<GetLogger>(dlsym(library, "getLogger"));
-        dlclose(library);
-    }
-}
-
-void log_error(const char *who, const char *message) noexcept {
-    try {
-        std::string line = std::string(who) + ": " + message;
-        GetLogger find = get_logger;
-        nvinfer1::ILogger *logger = find == nullptr ? nullptr : find();
-        if (logger != nullptr) {
-            logger->log(nvinfer1::ILogger::Severity::kERROR, line.c_str());
-        } else {
-            std::fprintf(stderr, "%s\n", line.c_str());
-        }
-    } catch (...) {
-        std::fputs("retinaface_plugins: an error could not be logged\n", stderr);
-    }
-}
 
 void check_cuda(cudaError_t status, const char *what) {
     if (status != cudaSuccess) {
