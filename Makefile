@@ -41,6 +41,7 @@ $(VENV)/.demo: $(SOURCES)
 
 $(VENV)/.test: $(SOURCES)
 	scripts/bootstrap $(VENV) build,tensorrt-rtx,demo,test
+	$(PY) -m pip install --quiet --no-deps tensorrt-stubs==10.13.0.35.1  # type checks; they depend on TensorRT
 	@touch $@ $(VENV)/.demo
 
 # The kernels once more, in the form that a CUDA emulator can run; only where one is named.
