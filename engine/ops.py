@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.errors import InvalidArgumentError, NativeModuleError
 
@@ -29,7 +30,17 @@ except ImportError as error:
         'Build it with "pip install -e ." in the folder that holds pyproject.toml.'
     ) from error
 
-__all__ = ["Candidates", "Detected", "Letterboxed", "decode", "letterbox", "nms"]
+__all__ = [
+    "Candidates",
+    "Detected",
+    "Letterboxed",
+    "build_info",
+    "cuda_device_count",
+    "decode",
+    "letterbox",
+    "nms",
+    "to_device",
+]
 
 # A NumPy array or a device array; the latter has no common type.
 Array = Any
@@ -205,6 +216,23 @@ def nms(
             stream=stream,
         )
     )
+
+
+def to_device(array: NDArray[Any], device: int = 0) -> Array:
+    """Copy a C-contiguous NumPy array to a CUDA device, as a ``DeviceArray``."""
+    if not _native.has_cuda():
+        raise NativeModuleError("engine._native was built without CUDA: install nvcc and run pip install again")
+    return _native.DeviceArray.from_numpy(array, device)
+
+
+def cuda_device_count() -> int:
+    """Return the number of CUDA devices that the kernels can run on; 0 without a driver or without kernels."""
+    return _native.cuda_device_count()
+
+
+def build_info() -> dict[str, str | None]:
+    """Return what the compiled module was built with; cuda_version is None for one without kernels."""
+    return _native.build_info()
 
 
 def _separate(images: Array | Sequence[Array]) -> list[Array]:
