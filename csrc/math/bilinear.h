@@ -32,13 +32,25 @@ RF_HOST_DEVICE BilinearTap bilinear_tap(int i, int in_size, int out_size) {
     return {low, low + 1, weight};
 }
 
-/// Mixes four grey levels; the result is rounded to the nearest one.
+/// Mixes two values, weighted in 1/2048; the result is in 1/2048 of the values' unit.
+RF_HOST_DEVICE int bilinear_blend(int low, int high, int weight) {
+    return low * (kBilinearOne - weight) + high * weight;
+}
+
+/// The grey level nearest to a value that was blended along both axes.
+RF_HOST_DEVICE int bilinear_round(int blended) {
+    return (blended + (1 << (2 * kBilinearBits - 1))) >> (2 * kBilinearBits);
+}
+
+/// Mixes four grey levels. Nothing is rounded before the end, so either axis may come first; the
+/// blended value is at most 255 * 2^22, which fits.
 RF_HOST_DEVICE int bilinear_mix(int top_left, int top_right, int bottom_left, int bottom_right, int weight_x,
                                 int weight_y) {
-    int top = top_left * (kBilinearOne - weight_x) + top_right * weight_x;
-    int bottom = bottom_left * (kBilinearOne - weight_x) + bottom_right * weight_x;
-    int sum = top * (kBilinearOne - weight_y) + bottom * weight_y;  // at most 255 * 2^22: fits
-    return (sum + (1 << (2 * kBilinearBits - 1))) >> (2 * kBilinearBits);
+    return bilinear_round(bilinear_blend(bilinear_blend(top_left, top_right, weight_x),
+                                         bilinear_blend(bottom_left, bottom_right, weight_x), weight_y));
 }
+
+/// A grey level as the network sees it.
+RF_HOST_DEVICE float normalise(int level, float mean, float std) { return (static_cast<float>(level) - mean) / std; }
 
 }  // namespace retinaface
