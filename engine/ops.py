@@ -150,7 +150,8 @@ def decode(
 
     The score is the softmax of an anchor's two logits, sigmoid(face - background). Candidates are the anchors with a
     score above the threshold, ordered by score, then by anchor index (levels, rows, columns, anchors of a cell). An
-    anchor whose logits, box or landmarks are not finite is no candidate.
+    anchor whose logits are not finite is no candidate; one of the best K whose box or landmarks are not finite is left
+    out.
 
     Args:
         heads: per level (logits [N, 2A, h, w], box_deltas [N, 4A, h, w], landmark_deltas [N, 10A, h, w] or None),

@@ -182,7 +182,7 @@ def test_decode_orders_ties_by_anchor(backend: Backend, rng: np.random.Generator
 
 
 def test_decode_leaves_out_what_is_not_finite(backend: Backend, rng: np.random.Generator) -> None:
-    """NaN and infinities anywhere in the heads never come out, and cost no other candidate its place."""
+    """NaN and infinities anywhere in the heads never come out."""
     case = Case("", FULL[1:], above=(3000, 40), top_k=500)
     heads = random_heads(rng, case)
     for level in heads:

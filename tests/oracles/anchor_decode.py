@@ -72,13 +72,11 @@ def _decode_image(
                     if landmark_deltas is not None:
                         deltas = landmark_deltas[10 * anchor : 10 * anchor + 10, row, column]
                         landmarks = np.tile([cx, cy], 5) + deltas * variances[0] * size
-                    # Results are float32: what overflows there is not finite.
-                    finite = np.isfinite(np.concatenate([box, landmarks]).astype(np.float32)).all()
-                if finite:
-                    index = first_anchor + int(row * columns + column) * num_anchors + anchor
-                    found.append((-probabilities[row, column], index, box, landmarks))
+                index = first_anchor + int(row * columns + column) * num_anchors + anchor
+                found.append((-probabilities[row, column], index, box, landmarks))
         first_anchor += rows * columns * num_anchors
     best = sorted(found, key=lambda candidate: candidate[:2])[:top_k]
+    best = [candidate for candidate in best if _is_finite(candidate[2]) and _is_finite(candidate[3])]
     return Decoded(
         [index for _, index, _, _ in best],
         np.array([box for _, _, box, _ in best]).reshape(-1, 4),
@@ -91,6 +89,12 @@ def logit(score: float) -> float:
     """Return the margin that gives `score`; infinite for 0 and 1."""
     with np.errstate(divide="ignore"):
         return float(np.log(np.float64(score)) - np.log(1 - np.float64(score)))
+
+
+def _is_finite(values: Floats) -> bool:
+    """Whether all are finite in float32, as which they are stored."""
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(values.astype(np.float32)).all())
 
 
 def _box(cx: float, cy: float, size: float, deltas: Floats, variances: tuple[float, float]) -> Floats:
