@@ -31,7 +31,7 @@ class Thresholds:
 
     score: float = 0.02
     iou: float = 0.4
-    top_k: int = 1000
+    top_k: int = 5000
     max_detections: int = 750
     voting: bool = False
 
