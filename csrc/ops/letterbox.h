@@ -25,11 +25,11 @@ struct LetterboxParams {
     int batch = 0;
     int out_height = 0;
     int out_width = 0;
-    float mean[3] = {};                // in the order of the output's channels
+    float mean[3] = {};                 // in the order of the output's channels
     float std[3] = {1.0f, 1.0f, 1.0f};  // likewise
-    uint8_t pad_value[3] = {};         // likewise
-    bool swap_rb = false;              // output channel c is input channel 2 - c
-    DType dtype = DType::kFloat32;     // of the output: float32, or float16 on the GPU
+    uint8_t pad_value[3] = {};          // likewise
+    bool swap_rb = false;               // output channel c is input channel 2 - c
+    DType dtype = DType::kFloat32;      // of the output: float32, or float16 on the GPU
 };
 
 /// Where an image lies in the output: the image's pixel (x, y) is at (x * scale + pad_x, ...), up to the
