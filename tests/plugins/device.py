@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,10 +34,6 @@ class Memory:
     def _upload(self, address: int, array: Array) -> None:
         array = np.ascontiguousarray(array)
         assert self._library.call("upload", address, array.ctypes.data, array.nbytes) == 0
-
-    def fill(self) -> None:
-        """Make each byte 0xFF again."""
-        self._upload(self.address, np.full(self._size, FILL, np.uint8))
 
     def write(self, array: Array) -> None:
         """Copy an array to the device."""
@@ -74,11 +70,6 @@ class Launch:
         for memory, array in zip(self._inputs, inputs, strict=True):
             memory.write(array)
 
-    def clear(self) -> None:
-        """Fill outputs and workspace with 0xFF again."""
-        for memory in (*self._outputs, self._workspace):
-            memory.fill()
-
     def enqueue(self) -> None:
         """Queue the plugin's work."""
         self.plugin.enqueue(
@@ -99,13 +90,21 @@ class Launch:
         memories = zip(self._outputs, self._dtypes, self._shapes, strict=True)
         return [memory.read().view(dtype).reshape(shape) for memory, dtype, shape in memories]
 
-    def begin_capture(self) -> None:
-        """From now on the stream records a graph."""
-        assert self.plugin.library.call("begin_capture", self.stream) == 0
+    def capture(self, queue: Callable[[], None]) -> int:
+        """Record what `queue` does on the stream; return the graph, or 0 where something forbidden was done."""
+        call = self.plugin.library.call
+        assert call("begin_capture", self.stream) == 0
+        graph = 0
+        try:
+            queue()
+        finally:  # a stream that is left capturing would spoil every later test
+            graph = call("end_capture", self.stream) or 0
+        return graph
 
-    def replay(self, launches: int) -> list[Array]:
-        """End the recording, launch the graph so many times and return the outputs."""
-        assert self.plugin.library.call("replay", self.stream, launches) == 0
+    def replay(self, graph: int, launches: int) -> list[Array]:
+        """Launch a graph so many times and return the outputs."""
+        assert graph, "the graph could not be captured"
+        assert self.plugin.library.call("replay", graph, self.stream, launches) == 0
         return self.outputs()
 
 

@@ -24,8 +24,8 @@ FORMATS = range(13)
 BUILD, RUNTIME = 0, 1
 
 # nvinfer1::PluginFieldType.
-_FIELD_TYPES = {"float16": 0, "float32": 1, "float64": 2, "int8": 3, "int16": 4, "int32": 5, "int64": 8}
-_FIELD_CTYPES = {1: ctypes.c_float, 5: ctypes.c_int32}
+_FIELD_TYPES = {"float16": 0, "float32": 1, "float64": 2, "int8": 3, "int16": 4, "int32": 5, "int64": 10}
+_FIELD_CTYPES: dict[int, Any] = {1: ctypes.c_float, 5: ctypes.c_int32}
 
 # Result and arguments of driver.cpp's functions: p a pointer, s text, i int32_t, z size_t, b bool.
 _LETTERS = {"p": ctypes.c_void_p, "s": ctypes.c_char_p, "i": ctypes.c_int32, "z": ctypes.c_size_t, "b": ctypes.c_bool}
@@ -36,7 +36,7 @@ _SIGNATURES = {
     **{"output_types": "ippipi", "output_shapes": "ippipi", "supports": "bpipii", "configure": "ippii"},
     **{"workspace": "zppii", "shape_change": "ippii", "enqueue": "ippipppp"},
     **{"allocate": "pz", "free": "ip", "upload": "ippz", "download": "ippz"},
-    **{"stream": "p", "synchronise": "ip", "begin_capture": "ip", "replay": "ipi"},
+    **{"stream": "p", "synchronise": "ip", "begin_capture": "ip", "end_capture": "pp", "replay": "ippi"},
 }
 
 
@@ -70,7 +70,12 @@ class DynamicTensorDesc(ctypes.Structure):
 class Field(ctypes.Structure):
     """nvinfer1::PluginField."""
 
-    _fields_ = (("name", ctypes.c_char_p), ("data", ctypes.c_void_p), ("type", ctypes.c_int32), ("length", ctypes.c_int32))
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("data", ctypes.c_void_p),
+        ("type", ctypes.c_int32),
+        ("length", ctypes.c_int32),
+    )
 
 
 class FieldCollection(ctypes.Structure):
@@ -109,10 +114,9 @@ class Library:
     def __post_init__(self) -> None:
         """Load the driver and, through it, the library."""
         self.driver = ctypes.CDLL(str(self.driver_path))
-        for name, (result, *arguments) in _SIGNATURES.items():
+        for name, letters in _SIGNATURES.items():
             function = getattr(self.driver, f"driver_{name}")
-            function.restype = _LETTERS[result]
-            function.argtypes = [_LETTERS[a] for a in arguments]
+            function.restype, *function.argtypes = [_LETTERS[letter] for letter in letters]
         self.log()
         library = self.call("load", str(self.path).encode(), self.tensorrt_major)
         if not library:
