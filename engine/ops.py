@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.errors import InvalidArgumentError, NativeModuleError
 
@@ -29,7 +30,17 @@ except ImportError as error:
         'Build it with "pip install -e ." in the folder that holds pyproject.toml.'
     ) from error
 
-__all__ = ["Candidates", "Detected", "Letterboxed", "decode", "letterbox", "nms"]
+__all__ = [
+    "Candidates",
+    "Detected",
+    "Letterboxed",
+    "build_info",
+    "cuda_device_count",
+    "decode",
+    "letterbox",
+    "nms",
+    "to_device",
+]
 
 # A NumPy array or a device array; the latter has no common type.
 Array = Any
@@ -139,7 +150,8 @@ def decode(
 
     The score is the softmax of an anchor's two logits, sigmoid(face - background). Candidates are the anchors with a
     score above the threshold, ordered by score, then by anchor index (levels, rows, columns, anchors of a cell). An
-    anchor whose logits, box or landmarks are not finite is no candidate.
+    anchor whose logits are not finite is no candidate; one of the best K whose box or landmarks are not finite is left
+    out.
 
     Args:
         heads: per level (logits [N, 2A, h, w], box_deltas [N, 4A, h, w], landmark_deltas [N, 10A, h, w] or None),
@@ -205,6 +217,23 @@ def nms(
             stream=stream,
         )
     )
+
+
+def to_device(array: NDArray[Any], device: int = 0) -> Array:
+    """Copy a C-contiguous NumPy array to a CUDA device, as a ``DeviceArray``."""
+    if not _native.has_cuda():
+        raise NativeModuleError("engine._native was built without CUDA: install nvcc and run pip install again")
+    return _native.DeviceArray.from_numpy(array, device)
+
+
+def cuda_device_count() -> int:
+    """Return the number of CUDA devices that the kernels can run on; 0 without a driver or without kernels."""
+    return _native.cuda_device_count()
+
+
+def build_info() -> dict[str, str | None]:
+    """Return what the compiled module was built with; cuda_version is None for one without kernels."""
+    return _native.build_info()
 
 
 def _separate(images: Array | Sequence[Array]) -> list[Array]:

@@ -31,7 +31,7 @@ class Thresholds:
 
     score: float = 0.02
     iou: float = 0.4
-    top_k: int = 1000
+    top_k: int = 5000
     max_detections: int = 750
     voting: bool = False
 
@@ -55,9 +55,7 @@ def detection_names(config: RetinaFaceConfig) -> list[str]:
     return names if config.has_landmarks else names[:3]
 
 
-def attach_detection(
-    network: onnx.ModelProto, config: RetinaFaceConfig, thresholds: Thresholds
-) -> onnx.ModelProto:
+def attach_detection(network: onnx.ModelProto, config: RetinaFaceConfig, thresholds: Thresholds) -> onnx.ModelProto:
     """Return a copy of the network that ends in RetinaFaceDecode and RetinaFaceNMS instead of raw heads.
 
     A head that was cast to float32 for the outside enters the decoder before that cast: the plugin reads either type.
