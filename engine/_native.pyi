@@ -62,4 +62,8 @@ def letterbox(
     std: Sequence[float],
     swap_rb: bool,
     pad_value: Sequence[int],
+    enlarge: bool,
 ) -> tuple[Any, Any]: ...
+def letterbox_placement(
+    height: int, width: int, size: tuple[int, int], *, enlarge: bool
+) -> tuple[float, int, int, int, int]: ...

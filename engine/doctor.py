@@ -88,7 +88,7 @@ def _native_module() -> Finding:
         from engine import ops
     except RetinaFaceError as error:
         return Finding("operators", False, "engine._native cannot be loaded", str(error), required=True)
-    return Finding("operators", True, ops.build_info(), required=True)
+    return Finding("operators", True, ops.describe_build(), required=True)
 
 
 def _package(name: str, purpose: str, remedy: str, required: bool) -> Finding:

@@ -24,7 +24,7 @@ ImageView image_view(const Array &array) {
 }
 
 py::tuple letterbox(const std::vector<py::object> &images, std::pair<int, int> size, std::array<float, 3> mean,
-                    std::array<float, 3> std, bool swap_rb, std::array<uint8_t, 3> pad_value) {
+                    std::array<float, 3> std, bool swap_rb, std::array<uint8_t, 3> pad_value, bool enlarge) {
     Place place;
     LetterboxParams params;
     params.batch = static_cast<int>(images.size());
@@ -34,6 +34,7 @@ py::tuple letterbox(const std::vector<py::object> &images, std::pair<int, int> s
     std::copy(std.begin(), std.end(), params.std);
     std::copy(pad_value.begin(), pad_value.end(), params.pad_value);
     params.swap_rb = swap_rb;
+    params.enlarge = enlarge;
 
     std::vector<Array> arrays;  // keeps them alive while the operator runs
     std::vector<ImageView> views;
@@ -53,11 +54,18 @@ py::tuple letterbox(const std::vector<py::object> &images, std::pair<int, int> s
     return results.take();
 }
 
+py::tuple placement(int height, int width, std::pair<int, int> size, bool enlarge) {
+    LetterboxPlacement p = letterbox_placement(height, width, size.first, size.second, enlarge);
+    return py::make_tuple(p.scale, p.height, p.width, p.pad_x, p.pad_y);
+}
+
 }  // namespace
 
 void bind_letterbox(py::module_ &module) {
     module.def("letterbox", &letterbox, py::arg("images"), py::arg("size"), py::kw_only(), py::arg("mean"),
-               py::arg("std"), py::arg("swap_rb"), py::arg("pad_value"));
+               py::arg("std"), py::arg("swap_rb"), py::arg("pad_value"), py::arg("enlarge"));
+    module.def("letterbox_placement", &placement, py::arg("height"), py::arg("width"), py::arg("size"), py::kw_only(),
+               py::arg("enlarge"));
 }
 
 }  // namespace retinaface::bindings
