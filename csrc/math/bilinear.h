@@ -51,6 +51,8 @@ RF_HOST_DEVICE int bilinear_mix(int top_left, int top_right, int bottom_left, in
 }
 
 /// A grey level as the network sees it.
-RF_HOST_DEVICE float normalise(int level, float mean, float std) { return (static_cast<float>(level) - mean) / std; }
+RF_HOST_DEVICE float normalise(int level, float mean, float std) {
+    return (static_cast<float>(level) - mean) / std;
+}
 
 }  // namespace retinaface

@@ -25,6 +25,8 @@ RF_HOST_DEVICE float score_of_key(uint64_t key) {
     return score;
 }
 
-RF_HOST_DEVICE uint32_t index_of_key(uint64_t key) { return ~static_cast<uint32_t>(key); }
+RF_HOST_DEVICE uint32_t index_of_key(uint64_t key) {
+    return ~static_cast<uint32_t>(key);
+}
 
 }  // namespace retinaface
