@@ -294,10 +294,16 @@ void Array::expect_contiguous() const {
     }
 }
 
+void Array::expect_alignment(int64_t bytes) const {
+    require(reinterpret_cast<uintptr_t>(data) % bytes == 0, name, " starts at an address that is not a multiple of ",
+            bytes, " bytes, as the kernels need; copy it");
+}
+
 void Array::expect(ElementType expected_type, const Shape &expected_shape) const {
     expect_type({expected_type});
     expect_shape(expected_shape);
     expect_contiguous();
+    expect_alignment(size_of(type));
 }
 
 int Array::int_extent(int axis) const {

@@ -57,7 +57,8 @@ struct Array {
     void expect_shape(const Shape &expected) const;
     void expect_dims(int count, const char *meaning) const;
     void expect_contiguous() const;
-    void expect(ElementType type, const Shape &shape) const;  // contiguous, too
+    void expect_alignment(int64_t bytes) const;
+    void expect(ElementType type, const Shape &shape) const;  // contiguous and aligned, too
 
     /// shape[axis], which must fit an int.
     int int_extent(int axis) const;
