@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import os
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-import engine
 from engine import ops
+from engine.build.plugin_library import plugin_library, rtx_alias_path
+from engine.errors import BuildError
 from tests.backends import EMULATOR_BUILD, EMULATOR_VARIABLE, ROOT
 
 from .driver import Library
@@ -17,7 +20,6 @@ from .driver import Library
 DEVICE_BUILD = ROOT / "build" / "device"
 PLUGINS = "libretinaface_plugins.so"
 DRIVER = "librf_plugin_driver.so"
-ALIAS = Path("rtx_alias") / "libtensorrt_rtx.so"
 
 
 @pytest.fixture(params=[10, 11])
@@ -50,15 +52,29 @@ def _load_emulator(folder: str) -> None:
     ctypes.CDLL(str(Path(folder).resolve() / "libcudart.so.13"), mode=ctypes.RTLD_GLOBAL)
 
 
+@dataclass(frozen=True)
+class BuilderFiles:
+    """What a builder needs.
+
+    Attributes:
+        plugins: the plugin library.
+        alias: bears the name that TensorRT-RTX's parser looks for on meeting a plugin.
+    """
+
+    plugins: Path
+    alias: Path
+
+
 @pytest.fixture(scope="session")
-def plugin_path() -> Path:
-    """The library to hand to a builder, which calls no kernel: the shipped one, else one built for tests."""
-    for folder in (Path(engine.__file__).parent, DEVICE_BUILD, EMULATOR_BUILD):
-        if (folder / PLUGINS).exists() and (folder / ALIAS).exists():
-            if folder == EMULATOR_BUILD:
-                emulator = os.environ.get(EMULATOR_VARIABLE)
-                if not emulator:
-                    pytest.skip(f"the plugins in {folder} need {EMULATOR_VARIABLE}")
-                _load_emulator(emulator)
-            return folder / PLUGINS
-    pytest.skip(f"{PLUGINS} is not built: it needs nvcc and TensorRT's headers")
+def builder_files() -> BuilderFiles:
+    """The shipped libraries, else those built for the emulator: a builder runs no kernel."""
+    alias = rtx_alias_path()
+    if alias is not None:
+        with suppress(BuildError):
+            return BuilderFiles(plugin_library().path, alias)
+    files = BuilderFiles(EMULATOR_BUILD / PLUGINS, EMULATOR_BUILD / "rtx_alias" / "libtensorrt_rtx.so")
+    emulator = os.environ.get(EMULATOR_VARIABLE)
+    if not emulator or not files.plugins.exists():
+        pytest.skip("the plugins were not built with this installation: that needs nvcc and TensorRT's headers")
+    _load_emulator(emulator)
+    return files

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from .cases import DECODE, DECODE_ATTRIBUTES, NMS, NMS_ATTRIBUTES, REFUSED, Heads, changed
-from .conftest import ALIAS
+from .conftest import BuilderFiles
 
 trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
 
@@ -36,11 +36,11 @@ LOG = Log()
 
 
 @pytest.fixture
-def builder(plugin_path: Path) -> Any:
+def builder(builder_files: BuilderFiles) -> Any:
     """A builder that knows the plugins."""
-    ctypes.CDLL(str(plugin_path.parent / ALIAS))  # what the parser looks for on meeting a plugin
+    ctypes.CDLL(str(builder_files.alias))
     builder = trt.Builder(LOG)
-    assert builder.get_plugin_registry().load_library(str(plugin_path)) is not None
+    assert builder.get_plugin_registry().load_library(str(builder_files.plugins)) is not None
     LOG.errors.clear()
     return builder
 
@@ -102,7 +102,7 @@ def profile_of(heads: Heads, *sizes: tuple[int, int, int]) -> list[list[tuple[in
 
 @pytest.mark.parametrize("landmarks", [True, False])
 @pytest.mark.parametrize("dtype", TYPES)
-def test_engines_build(builder: Any, plugin_path: Path, dtype: str, landmarks: bool) -> None:
+def test_engines_build(builder: Any, builder_files: BuilderFiles, dtype: str, landmarks: bool) -> None:
     heads = Heads(1, 64, 64, dtype=dtype, landmarks=landmarks, top_k=1000)
     nms = {**NMS_ATTRIBUTES, "has_landmarks": int(landmarks)}
     network = parse(builder, detector(heads, heads.attributes, nms))
@@ -121,10 +121,10 @@ def test_engines_build(builder: Any, plugin_path: Path, dtype: str, landmarks: b
     plan = build(builder, network, shapes)
     assert plan is not None, LOG.errors
     assert not LOG.errors
-    with_plugins = build(builder, network, shapes, embedded=plugin_path)
+    with_plugins = build(builder, network, shapes, embedded=builder_files.plugins)
     assert with_plugins is not None, LOG.errors
-    assert plugin_path.read_bytes() in with_plugins
-    assert plugin_path.read_bytes() not in plan
+    assert builder_files.plugins.read_bytes() in with_plugins
+    assert builder_files.plugins.read_bytes() not in plan
 
 
 # The parser hands over only attributes that it knows the plugin to have, and lets an empty array out.
