@@ -1,6 +1,8 @@
 # make demo   builds an engine from published weights and finds a face in a photo
 # make test   runs the tests
 # Both set up .venv themselves. make lint checks the sources, make clean removes what was built.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
 VENV ?= .venv
 PY := $(VENV)/bin/python
 DEMO := build/demo
