@@ -135,8 +135,7 @@ __device__ __forceinline__ int suppress_by_earlier(SuppressStorage &s, const Nms
         before += kept.count();
         uint32_t overlap = 0;
         if (__any_sync(~0u, mine.alive)) {
-            overlap =
-                overlap_word(s.tiles[buffer], q, s.kept[buffer].word[q], mine.box, mine.area, params.iou_threshold);
+            overlap = overlap_word(s.tiles[buffer], q, kept.at(q), mine.box, mine.area, params.iou_threshold);
         }
         s.overlap[buffer][q][c] = overlap;
         if (!kVoting && before >= params.max_detections) {
@@ -217,7 +216,7 @@ __device__ __forceinline__ void write_detections(SuppressStorage &s, const NmsIm
     const int64_t first_in = image.index * params.num_candidates;
     const int64_t first_out = image.index * params.max_detections + s.kept_before;
     const TileBits kept = s.kept_own;
-    if (q == 0 && (s.kept_own.word[c / 32] >> c % 32 & 1) != 0) {
+    if (q == 0 && (kept.at(c / 32) >> c % 32 & 1) != 0) {
         int place = tile * kNmsTile + c;
         int slot = image.slots == nullptr ? place : image.slots[place];
         int rank = kept.rank(c / 32, c % 32);

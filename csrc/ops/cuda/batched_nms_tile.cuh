@@ -32,9 +32,19 @@ struct TileBits {
 
     __device__ bool any() const { return (word[0] | word[1] | word[2] | word[3]) != 0; }
 
+    /// Word `q`; chosen by comparisons, so that the words can stay in registers.
+    __device__ uint32_t at(int q) const {
+        uint32_t chosen = word[0];
+#pragma unroll
+        for (int p = 1; p < kNmsWords; ++p) {
+            chosen = p == q ? word[p] : chosen;
+        }
+        return chosen;
+    }
+
     /// Bits set before bit `i` of word `q`.
     __device__ int rank(int q, int i) const {
-        int sum = __popc(word[q] & ((1u << i) - 1));
+        int sum = __popc(at(q) & ((1u << i) - 1));
 #pragma unroll
         for (int p = 0; p < kNmsWords; ++p) {
             sum += p < q ? __popc(word[p]) : 0;
@@ -83,11 +93,21 @@ __device__ __forceinline__ Box to_box(const float4 &box) {
 __device__ __forceinline__ uint32_t overlap_word(const TileBoxes &tile, int q, uint32_t candidates, const Box &box,
                                                  float box_area, float iou_threshold) {
     uint32_t word = 0;
-    while (candidates != 0) {
-        int i = __ffs(candidates) - 1;
-        candidates &= candidates - 1;
-        if (overlaps(to_box(tile.box[q * 32 + i]), tile.area[q * 32 + i], box, box_area, iou_threshold)) {
+    auto test = [&](int i) {
+        const int at = q * 32 + i;
+        const Box other = to_box(tile.box[at]);
+        if (may_meet(other, box) && iou(other, tile.area[at], box, box_area) > iou_threshold) {
             word |= 1u << i;
+        }
+    };
+    if (candidates == ~0u) {  // scattered candidates, where the work is: spared the search for bits
+#pragma unroll 8
+        for (int i = 0; i < 32; ++i) {
+            test(i);
+        }
+    } else {
+        for (; candidates != 0; candidates &= candidates - 1) {
+            test(__ffs(candidates) - 1);
         }
     }
     return word;
