@@ -15,22 +15,16 @@
 namespace retinaface {
 namespace {
 
-int bit_length(uint64_t value) {
-    int bits = 0;
-    for (; value != 0; value >>= 1) {
-        ++bits;
+/// Bounds the scores of candidates. The sigmoid is within a few units in the last place of the exact
+/// one, so a margin above the threshold may give a score that little below the threshold's.
+void set_score_range(DecodePlan &plan) {
+    constexpr uint32_t kSlack = 16;
+    auto bits_of = [](float score) { return static_cast<uint32_t>(order_key(score, 0) >> 32); };
+    plan.lowest_score = std::max(bits_of(0.0f), bits_of(face_score(plan.margin_threshold)) - kSlack);
+    plan.rank_bits = kIndexBits;
+    for (uint32_t range = bits_of(1.0f) - plan.lowest_score; range != 0; range >>= 1) {
+        ++plan.rank_bits;
     }
-    return bits;
-}
-
-/// Bounds of the keys of scores above the threshold. The sigmoid is within a few units in the last place
-/// of the exact one, so a margin above the threshold may give a score that little below the threshold's.
-void set_key_range(DecodePlan &plan) {
-    constexpr uint64_t kSlack = uint64_t{16} << 32;
-    uint64_t zero = order_key(0.0f, ~0u), one = order_key(1.0f, 0);
-    uint64_t threshold = order_key(face_score(plan.margin_threshold), ~0u);
-    plan.lowest_key = std::max(zero, threshold - kSlack);
-    plan.key_bits = bit_length(one - plan.lowest_key);
 }
 
 int tiles_per_anchor(const AnchorLevel &level) {
@@ -54,7 +48,7 @@ DecodePlan make_plan(const AnchorDecodeParams &params, const AnchorDecodeInputs 
     plan.margin_threshold = margin_threshold(params.score_threshold);
     plan.centre_variance = params.centre_variance;
     plan.size_variance = params.size_variance;
-    set_key_range(plan);
+    set_score_range(plan);
     int first_anchor = 0, first_tile = 0;
     for (int i = 0; i < params.num_levels; ++i) {
         const AnchorLevel &from = params.levels[i];
@@ -99,7 +93,7 @@ cudaError_t launch(const DecodePlan &plan, const DecodeWorkspace &workspace, con
     if (cudaError_t status = cudaGetLastError(); status != cudaSuccess) {
         return status;
     }
-    const int groups = (plan.top_k + kSlotsPerBlock - 1) / kSlotsPerBlock;
+    const int groups = (plan.top_k + kWriteThreads - 1) / kWriteThreads;
     decode_selected_kernel<T><<<dim3(groups, batch), kWriteThreads, 0, stream>>>(plan, workspace, outputs);
     return cudaGetLastError();
 }

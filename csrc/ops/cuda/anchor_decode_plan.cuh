@@ -11,6 +11,9 @@ namespace retinaface {
 /// number of each is written, not added to.
 constexpr int kTileCells = 512;
 
+constexpr int kIndexBits = 18;
+static_assert(kMaxAnchorsPerImage <= 1 << kIndexBits, "an anchor's index must fit");
+
 /// One level as the kernels see it.
 struct LevelPlan {
     const void *logits;
@@ -33,8 +36,8 @@ struct DecodePlan {
     bool has_landmarks;
     float margin_threshold;
     float centre_variance, size_variance;
-    uint64_t lowest_key;  // no candidate's key lies below
-    int key_bits;         // in which (key - lowest_key) fits
+    uint32_t lowest_score;  // no candidate lies below, in the upper half of its key
+    int rank_bits;          // in which any candidate's rank_of fits
 };
 
 /// keys [N, tiles, kTileCells]: candidates by order_key; tile_counts [N, tiles]; selected [N, K]: anchor

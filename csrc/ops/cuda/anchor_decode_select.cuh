@@ -15,7 +15,7 @@ static_assert(kMaxTiles <= kSelectThreads, "one thread loads one tile's count");
 using SelectSort = BlockSort<kSelectThreads, 5>;
 static_assert(SelectSort::kCapacity >= kMaxTopK, "what is selected must fit");
 
-constexpr int kDigitBits = 11;
+constexpr int kDigitBits = 13;
 constexpr int kBins = 1 << kDigitBits;
 constexpr int kBinsPerThread = kBins / kSelectThreads;
 
@@ -29,6 +29,13 @@ struct SelectStorage {
     int boundary_bin, above_boundary, in_boundary;
     int gathered;
 };
+
+/// Orders candidates as their keys do, without the bits that all keys share: those above the range of
+/// scores and those above the range of indices. Digits of these numbers tell candidates apart.
+__device__ __forceinline__ uint64_t rank_of(uint64_t key, const DecodePlan &plan) {
+    uint64_t score = static_cast<uint32_t>(key >> 32) - plan.lowest_score;
+    return score << kIndexBits | (key & ((1u << kIndexBits) - 1));
+}
 
 /// Calls visit(key) for all candidates of an image: whole warps together, 0 where a lane has none. A warp
 /// takes a tile at a time and has several loads in flight.
@@ -97,13 +104,13 @@ __device__ __forceinline__ void find_boundary(SelectStorage &s, int wanted) {
     __syncthreads();
 }
 
-/// A key from which upwards there are at least K candidates, but no more than can be sorted. Radix
-/// selection from the top digit: the keys of the bin with the K-th key are told apart by the next
-/// digit, until all that remain fit. Keys are distinct, so the last digit settles it.
-__device__ inline uint64_t lowest_key_to_sort(SelectStorage &s, const DecodePlan &plan, const uint64_t *keys) {
-    uint64_t prefix = 0;  // the digits found so far, of (key - lowest_key)
+/// A rank from which upwards there are at least K candidates, but no more than can be sorted. Radix
+/// selection from the top digit: the candidates in the bin of the K-th are told apart by the next digit,
+/// until all that remain fit. Ranks are distinct, so the last digit settles it.
+__device__ inline uint64_t lowest_rank_to_sort(SelectStorage &s, const DecodePlan &plan, const uint64_t *keys) {
+    uint64_t prefix = 0;  // the K-th candidate's digits, as far as they are known
     int above = 0;        // candidates known to be among the best
-    int digit_end = plan.key_bits;
+    int digit_end = plan.rank_bits;
     while (true) {
         int shift = max(digit_end - kDigitBits, 0);
         for (int bin = static_cast<int>(threadIdx.x); bin < kBins; bin += kSelectThreads) {
@@ -111,27 +118,27 @@ __device__ inline uint64_t lowest_key_to_sort(SelectStorage &s, const DecodePlan
         }
         __syncthreads();
         for_each_key(keys, s.tile_counts, plan.num_tiles, [&](uint64_t key) {
-            uint64_t value = key - plan.lowest_key;
-            bool counted = key != 0 && value >> digit_end == prefix;
-            count_in_bin(s.bins, counted, static_cast<int>(value >> shift) & ((1 << (digit_end - shift)) - 1));
+            uint64_t rank = rank_of(key, plan);
+            bool counted = key != 0 && rank >> digit_end == prefix;
+            count_in_bin(s.bins, counted, static_cast<int>(rank >> shift) & ((1 << (digit_end - shift)) - 1));
         });
         __syncthreads();
         find_boundary(s, plan.top_k - above);
         prefix = prefix << (digit_end - shift) | static_cast<unsigned>(s.boundary_bin);
         above += s.above_boundary;
         if (above + s.in_boundary <= SelectSort::kCapacity) {
-            return plan.lowest_key + (prefix << shift);
+            return prefix << shift;
         }
         digit_end = shift;
         __syncthreads();
     }
 }
 
-/// Copies the keys from `lowest` upwards, in any order, to where they are sorted; s.gathered is 0 before.
+/// Copies the keys ranked `lowest` or higher, in any order, to where they are sorted; s.gathered is 0 before.
 __device__ inline void gather_keys(SelectStorage &s, const DecodePlan &plan, const uint64_t *keys, uint64_t lowest) {
     const int lane = static_cast<int>(threadIdx.x) % 32;
     for_each_key(keys, s.tile_counts, plan.num_tiles, [&](uint64_t key) {
-        bool taken = key != 0 && key >= lowest;
+        bool taken = key != 0 && rank_of(key, plan) >= lowest;
         unsigned lanes = __ballot_sync(~0u, taken);
         int first = 0;
         if (lanes != 0 && lane == 0) {
@@ -150,8 +157,8 @@ __device__ inline void gather_keys(SelectStorage &s, const DecodePlan &plan, con
 /// Candidates are compared by (score, anchor index) as one 64-bit key, a total order, so that the order
 /// in which they arrive, which atomics decide, does not show. Up to 5120 of them (the common case by far)
 /// are gathered and sorted at once, in shared memory; more are first narrowed down by one or two
-/// histograms. Digits are taken from (key - lowest possible key): most scores share their exponent, and
-/// fixed digits would put nearly all of them into a few bins.
+/// histograms. (Bins count from the threshold's score: most scores share their exponent, and plain digits
+/// would put nearly all of them into a few bins.)
 __global__ void __launch_bounds__(kSelectThreads)
     select_candidates_kernel(const __grid_constant__ DecodePlan plan, DecodeWorkspace workspace, float *scores,
                              int32_t *count) {
@@ -173,7 +180,7 @@ __global__ void __launch_bounds__(kSelectThreads)
 
     uint64_t lowest = 0;
     if (total > SelectSort::kCapacity) {
-        lowest = lowest_key_to_sort(s, plan, keys);
+        lowest = lowest_rank_to_sort(s, plan, keys);
     }
     gather_keys(s, plan, keys, lowest);
     int gathered = s.gathered;

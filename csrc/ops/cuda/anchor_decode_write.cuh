@@ -7,9 +7,7 @@
 
 namespace retinaface {
 
-constexpr int kWriteThreads = 256;
-constexpr int kLanesPerCandidate = 16;  // 4 for the box, 10 for the landmarks, 2 idle
-constexpr int kSlotsPerBlock = 32;
+constexpr int kWriteThreads = 64;  // and slots per block: small, so that few candidates still spread
 
 /// Moves the finite candidates of an image together, keeping their order, and clears what they leave:
 /// one block, chunk by chunk. A chunk only ever moves to slots that have been read already.
@@ -59,9 +57,10 @@ __device__ inline void leave_out_nonfinite(const DecodePlan &plan, int count, fl
     }
 }
 
-/// The value of one lane of a candidate: box corner 0..3 or landmark coordinate 4..13.
+/// Decodes the anchor `index`; false where a value is not finite.
 template <typename T>
-__device__ __forceinline__ float decode_value(const DecodePlan &plan, int64_t image, int index, int lane) {
+__device__ __forceinline__ bool decode_candidate(const DecodePlan &plan, int64_t image, int index, float4 &box_out,
+                                                 float *points) {
     int l = 0;
     while (l + 1 < plan.num_levels && index >= plan.levels[l + 1].first_anchor) {
         ++l;
@@ -69,34 +68,44 @@ __device__ __forceinline__ float decode_value(const DecodePlan &plan, int64_t im
     const LevelPlan &level = plan.levels[l];
     const int within = index - level.first_anchor;
     const int cell = within / level.num_anchors, a = within % level.num_anchors;
-    const Anchor anchor = anchor_at(cell / level.width, cell % level.width, level.stride, level.anchor_sizes[a]);
+    const int64_t step = level.num_cells;
+    const int64_t first_plane = image * level.num_anchors + a;
+    const T *d = static_cast<const T *>(level.box_deltas) + first_plane * 4 * step + cell;
+    const T *p = static_cast<const T *>(level.landmark_deltas) + first_plane * kLandmarkValues * step + cell;
 
-    const bool in_box = lane < 4;
-    const int channels = in_box ? 4 : kLandmarkValues;
-    const int channel = in_box ? lane : lane - 4;
-    const T *head = static_cast<const T *>(in_box ? level.box_deltas : level.landmark_deltas);
-    float delta = 0.0f;
-    if (in_box || (plan.has_landmarks && channel < kLandmarkValues)) {
-        delta = to_float(head[((image * level.num_anchors + a) * channels + channel) * level.num_cells + cell]);
-    }
+    // All loads before the first use: they go to 14 different planes, and each takes as long as all do.
     float deltas[4];
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-        deltas[i] = __shfl_sync(~0u, delta, i, kLanesPerCandidate);
+        deltas[i] = to_float(d[i * step]);
     }
-    if (!in_box) {
-        float centre = channel % 2 == 0 ? anchor.cx : anchor.cy;
-        return decode_landmark(centre, delta, plan.centre_variance, anchor.size);
+    float landmark_deltas[kLandmarkValues] = {};
+    if (plan.has_landmarks) {
+#pragma unroll
+        for (int i = 0; i < kLandmarkValues; ++i) {
+            landmark_deltas[i] = to_float(p[i * step]);
+        }
     }
-    Box box = decode_box(anchor, deltas[0], deltas[1], deltas[2], deltas[3], plan.centre_variance, plan.size_variance);
-    return lane == 0 ? box.x1 : lane == 1 ? box.y1 : lane == 2 ? box.x2 : box.y2;
+
+    const Anchor anchor = anchor_at(cell / level.width, cell % level.width, level.stride, level.anchor_sizes[a]);
+    const Box box =
+        decode_box(anchor, deltas[0], deltas[1], deltas[2], deltas[3], plan.centre_variance, plan.size_variance);
+    box_out = make_float4(box.x1, box.y1, box.x2, box.y2);
+    bool finite = is_finite(box.x1) && is_finite(box.y1) && is_finite(box.x2) && is_finite(box.y2);
+#pragma unroll
+    for (int i = 0; i < kLandmarkValues; ++i) {
+        float centre = i % 2 == 0 ? anchor.cx : anchor.cy;
+        points[i] = decode_landmark(centre, landmark_deltas[i], plan.centre_variance, anchor.size);
+        finite = finite && is_finite(points[i]);
+    }
+    return finite;
 }
 
 /// Decodes the selected candidates: boxes and landmarks; clears the slots without one.
 ///
-/// Grid (groups of slots, images). Half a warp serves a candidate, one lane a value: its deltas lie in 14
-/// different planes, so there is nothing to coalesce, but so all of them are in flight at once, and the
-/// stores of neighbouring candidates are dense. Anchors follow from the index.
+/// Grid (groups of slots, images), a thread per slot. Anchors follow from the index; only the 14 deltas
+/// of a selected anchor are read. Landmarks pass through shared memory (2.5 KB), for each thread has 40
+/// bytes of them and stores should be dense.
 ///
 /// A candidate whose values overflow is left out. That is rare and moves all behind it, so it is not
 /// prepared for: blocks add up, in progress[image], how many have finished (low half) and how many such
@@ -105,65 +114,54 @@ template <typename T>
 __global__ void __launch_bounds__(kWriteThreads)
     decode_selected_kernel(const __grid_constant__ DecodePlan plan, DecodeWorkspace workspace,
                            AnchorDecodeOutputs outputs) {
-    __shared__ int nonfinite;
-    __shared__ bool must_compact;
+    constexpr int kPairs = kLandmarkValues / 2;  // float2 keeps every slot aligned, float4 would not
+    __shared__ float2 staged[kWriteThreads * kPairs];
+    __shared__ unsigned progress;
     const int64_t image = blockIdx.y;
     const int thread = static_cast<int>(threadIdx.x);
-    const int first_slot = static_cast<int>(blockIdx.x) * kSlotsPerBlock;
-    const int end_slot = min(first_slot + kSlotsPerBlock, plan.top_k);
+    const int first_slot = static_cast<int>(blockIdx.x) * kWriteThreads;
+    const int slots = min(kWriteThreads, plan.top_k - first_slot);
     const int count = outputs.count[image];
+    const int used = max(0, min(slots, count - first_slot));
     float *boxes = outputs.boxes + image * plan.top_k * 4;
     float *scores = outputs.scores + image * plan.top_k;
     float *landmarks = plan.has_landmarks ? outputs.landmarks + image * plan.top_k * kLandmarkValues : nullptr;
 
-    int first_free = max(first_slot, min(count, end_slot));
-    for (int i = first_free * 4 + thread; i < end_slot * 4; i += kWriteThreads) {
-        boxes[i] = 0.0f;
+    float4 box = {};
+    float points[kLandmarkValues] = {};
+    bool finite = true;
+    if (thread < used) {
+        int index = workspace.selected[image * plan.top_k + first_slot + thread];
+        finite = decode_candidate<T>(plan, image, index, box, points);
     }
-    for (int i = first_free * kLandmarkValues + thread; i < end_slot * kLandmarkValues && plan.has_landmarks;
-         i += kWriteThreads) {
-        landmarks[i] = 0.0f;
+    if (thread < slots) {
+        reinterpret_cast<float4 *>(boxes)[first_slot + thread] = box;
     }
-    if (first_slot >= count) {
+    if (plan.has_landmarks) {
+#pragma unroll
+        for (int i = 0; i < kPairs; ++i) {
+            staged[thread * kPairs + i] = make_float2(points[2 * i], points[2 * i + 1]);
+        }
+        __syncthreads();
+        auto *pairs = reinterpret_cast<float2 *>(landmarks) + first_slot * kPairs;
+        for (int i = thread; i < slots * kPairs; i += kWriteThreads) {
+            pairs[i] = staged[i];
+        }
+    }
+    if (used == 0) {
         return;
-    }
-    if (thread == 0) {
-        nonfinite = 0;
-    }
-    __syncthreads();
-
-    const int lane = thread % kLanesPerCandidate;
-    const bool used = lane < 4 || (plan.has_landmarks && lane < 4 + kLandmarkValues);
-#pragma unroll 2
-    for (int first = first_slot; first < end_slot; first += kWriteThreads / kLanesPerCandidate) {
-        int slot = first + thread / kLanesPerCandidate;
-        bool valid = slot < min(count, end_slot);
-        int index = valid ? workspace.selected[image * plan.top_k + slot] : 0;
-        float value = decode_value<T>(plan, image, index, lane);
-        if (valid && used) {
-            if (lane < 4) {
-                boxes[slot * 4 + lane] = value;
-            } else {
-                landmarks[slot * kLandmarkValues + lane - 4] = value;
-            }
-        }
-        unsigned bad = __ballot_sync(~0u, valid && used && !is_finite(value));
-        if (bad != 0 && thread % 32 == 0) {
-            atomicAdd(&nonfinite, ((bad & 0xffffu) != 0 ? 1 : 0) + (bad >> 16 != 0 ? 1 : 0));
-        }
     }
 
     __threadfence();
-    __syncthreads();
+    const int nonfinite = __syncthreads_count(!finite);
     if (thread == 0) {
-        const unsigned active_blocks = (count + kSlotsPerBlock - 1) / kSlotsPerBlock;
         unsigned mine = 1u + (static_cast<unsigned>(nonfinite) << 16);
-        unsigned all = atomicAdd(&workspace.progress[image], mine) + mine;
-        must_compact = (all & 0xffffu) == active_blocks && all >> 16 != 0;
+        progress = atomicAdd(&workspace.progress[image], mine) + mine;
         __threadfence();
     }
     __syncthreads();
-    if (must_compact) {
+    const unsigned active_blocks = (count + kWriteThreads - 1) / kWriteThreads;
+    if ((progress & 0xffffu) == active_blocks && progress >> 16 != 0) {
         leave_out_nonfinite(plan, count, boxes, scores, landmarks, outputs.count + image);
     }
 }
