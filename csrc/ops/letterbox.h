@@ -54,4 +54,42 @@ void validate_letterbox(const LetterboxParams &params, const ImageView *images);
 void letterbox_cpu(const LetterboxParams &params, const ImageView *images, float *output, float *transforms,
                    int num_threads = 0);
 
+/// What leads results in pixels of the network's input back to pixels of the images.
+struct UnletterboxParams {
+    int batch = 0;
+    int slots = 0;  // M, of each image
+    bool has_landmarks = true;
+};
+
+/// boxes [N, M, 4], landmarks [N, M, 10] (null without), count [N] (null: all slots are used) and the
+/// transforms [N, 3] that letterbox gave.
+struct UnletterboxInputs {
+    const float *boxes = nullptr;
+    const float *landmarks = nullptr;
+    const int32_t *count = nullptr;
+    const float *transforms = nullptr;
+};
+
+/// Shaped as the inputs, and may be the inputs. Slots from count on become zero.
+struct UnletterboxOutputs {
+    float *boxes = nullptr;
+    float *landmarks = nullptr;
+};
+
+/// x becomes (x - pad_x) / scale, y likewise (math/unletterbox.h). Nothing is clipped to the image.
+void unletterbox_cpu(const UnletterboxParams &params, const UnletterboxInputs &inputs,
+                     const UnletterboxOutputs &outputs);
+
+#ifdef RETINAFACE_HAS_CUDA
+/// As letterbox_cpu, to the last bit, for images of any sizes in one launch (per 64 of them). `images`
+/// lies on the host, the pixels it points at, output and transforms on the device. Needs no workspace:
+/// the descriptions travel as kernel parameters, so that a captured graph keeps these sizes and places.
+cudaError_t letterbox_cuda(const LetterboxParams &params, const ImageView *images, void *output, float *transforms,
+                           cudaStream_t stream);
+
+/// All pointers are on the device.
+cudaError_t unletterbox_cuda(const UnletterboxParams &params, const UnletterboxInputs &inputs,
+                             const UnletterboxOutputs &outputs, cudaStream_t stream);
+#endif
+
 }  // namespace retinaface

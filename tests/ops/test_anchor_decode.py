@@ -198,11 +198,11 @@ def test_decode_leaves_out_what_is_not_finite(backend: Backend, rng: np.random.G
 
 def test_decode_of_float16_heads(backend: Backend, rng: np.random.Generator) -> None:
     """Half-precision heads are exact in float32: the oracle sees the same numbers, ties included."""
-    case = Case("", FULL[2:], above=(0, 0), top_k=300)
+    case = Case("", FULL[2:], above=(0, 0), top_k=700)
     heads: Heads = []
     for logits, box_deltas, landmark_deltas in random_heads(rng, case):
         assert landmark_deltas is not None
-        grid = rng.integers(-256, 256, logits.shape) / 64  # some margins are 0, the threshold itself
+        grid = rng.integers(-32, 32, logits.shape) / 64  # some margins are 0, the threshold itself
         heads.append(
             (grid.astype(np.float16), box_deltas.astype(np.float16), landmark_deltas.astype(np.float16)),
         )

@@ -71,7 +71,7 @@ class FakeDeviceArray:
 @pytest.mark.skipif(ops.build_info()["cuda_version"] is not None, reason="the module was built with CUDA")
 def test_without_kernels_device_arrays_are_refused() -> None:
     """With the way out."""
-    with pytest.raises(InvalidArgumentError, match="boxes is a device array, but .* was built without CUDA"):
+    with pytest.raises(InvalidArgumentError, match=r"boxes is a device array, but .* was built without CUDA"):
         ops.nms(FakeDeviceArray(), None, None, None, iou_threshold=0.5, max_detections=1)
     with pytest.raises(NativeModuleError, match="built without CUDA: install nvcc"):
         ops.to_device(np.zeros(3, np.float32))

@@ -159,7 +159,7 @@ __device__ inline void gather_keys(SelectStorage &s, const DecodePlan &plan, con
 /// are gathered and sorted at once, in shared memory; more are first narrowed down by one or two
 /// histograms. (Bins count from the threshold's score: most scores share their exponent, and plain digits
 /// would put nearly all of them into a few bins.)
-__global__ void __launch_bounds__(kSelectThreads)
+static __global__ void __launch_bounds__(kSelectThreads)
     select_candidates_kernel(const __grid_constant__ DecodePlan plan, DecodeWorkspace workspace, float *scores,
                              int32_t *count) {
     __shared__ SelectStorage s;

@@ -29,7 +29,7 @@ __device__ inline bool scores_in_order(const float *scores, int count) {
 
 /// Puts each image's candidates in order and prepares the workspace for the next kernel: one block per
 /// image. Candidates straight from the decoder are in order; this is seen from the scores alone.
-__global__ void __launch_bounds__(kOrderThreads)
+static __global__ void __launch_bounds__(kOrderThreads)
     order_candidates_kernel(BatchedNmsParams params, BatchedNmsInputs inputs, NmsWorkspace workspace) {
     __shared__ NmsSort::Storage storage;
     __shared__ int num_keys;

@@ -10,7 +10,7 @@ namespace retinaface {
 ///
 /// The order of a sum must be that of the candidates, so the warp walks through all of them, 32 at a time,
 /// and only stops for those that vote in its group. A detection's own candidate comes first by nature.
-__global__ void __launch_bounds__(32)
+static __global__ void __launch_bounds__(32)
     vote_kernel(BatchedNmsParams params, BatchedNmsInputs inputs, BatchedNmsOutputs outputs, NmsWorkspace workspace) {
     const int lane = static_cast<int>(threadIdx.x);
     const int first_detection = static_cast<int>(blockIdx.x) * 32;
