@@ -62,4 +62,10 @@ def letterbox(
     std: Sequence[float],
     swap_rb: bool,
     pad_value: Sequence[int],
+    dtype: str,
+    out: tuple[Any, Any] | None = None,
+    stream: object = None,
+) -> tuple[Any, Any]: ...
+def unletterbox(
+    boxes: Any, landmarks: Any, count: Any, transforms: Any, *, stream: object = None
 ) -> tuple[Any, Any]: ...

@@ -40,6 +40,7 @@ __all__ = [
     "letterbox",
     "nms",
     "to_device",
+    "unletterbox",
 ]
 
 # A NumPy array or a device array; the latter has no common type.
@@ -104,6 +105,7 @@ def letterbox(
     swap_rb: bool = False,
     pad_value: int | Sequence[int] = 0,
     dtype: str = "float32",
+    out: tuple[Array, Array] | None = None,
     stream: object = None,
 ) -> Letterboxed:
     """Resize images to fit one size, keep their shape, pad evenly and normalise: (level - mean) / std.
@@ -119,21 +121,42 @@ def letterbox(
         std: grey level(s) to divide by, above 0, in the same order.
         swap_rb: exchange the first and the last channel: BGR to RGB or back.
         pad_value: grey level(s) 0 to 255 of the padding, before normalisation, in the order of the result's channels.
-        dtype: "float32" or "float16" of the result.
+        dtype: "float32" or "float16" of the batch.
+        out: arrays (batch, transforms) to write to, on the images' side, instead of new ones; on the host float32 only.
         stream: see the module's text.
     """
-    if dtype not in ("float32", "float16"):
-        raise InvalidArgumentError(f"dtype is {dtype!r}, expected 'float32' or 'float16'")
     height, width = size
-    batch, transforms = _native.letterbox(
-        _separate(images),
-        (height, width),
-        mean=_per_channel("mean", mean),
-        std=_per_channel("std", std),
-        swap_rb=swap_rb,
-        pad_value=_levels("pad_value", pad_value),
+    return Letterboxed(
+        *_native.letterbox(
+            _separate(images),
+            (height, width),
+            mean=_per_channel("mean", mean),
+            std=_per_channel("std", std),
+            swap_rb=swap_rb,
+            pad_value=_levels("pad_value", pad_value),
+            dtype=dtype,
+            out=out,
+            stream=stream,
+        )
     )
-    return Letterboxed(batch if dtype == "float32" else batch.astype(np.float16), transforms)
+
+
+def unletterbox(
+    boxes: Array, landmarks: Array | None, count: Array, transforms: Array, *, stream: object = None
+) -> tuple[Array, Array | None]:
+    """Lead boxes and landmarks in a letterboxed batch back to the pixels of each image: (x - pad) / scale.
+
+    Args:
+        boxes: float32 [N, M, 4], as nms gives them.
+        landmarks: float32 [N, M, 10], or None.
+        count: int32 [N], detections of each image; the slots from it on become zero.
+        transforms: float32 [N, 3], as letterbox gives them.
+        stream: see the module's text.
+
+    Returns:
+        New boxes and landmarks, in pixels of the images, not clipped to them.
+    """
+    return _native.unletterbox(boxes, landmarks, count, transforms, stream=stream)
 
 
 def decode(
