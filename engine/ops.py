@@ -114,8 +114,8 @@ def letterbox(
     pixel of padding goes right and below.
 
     Args:
-        images: one image, or a sequence or array [N, ...] of them: uint8 [height, width, 3], of any sizes from 1 to
-            16384 pixels. Rows may lie apart (a crop of a larger image).
+        images: one image, or a sequence or NumPy array [N, ...] of them: uint8 [height, width, 3], of any sizes from 1
+            to 16384 pixels. Rows may lie apart (a crop of a larger image).
         size: (height, width) of the result in pixels.
         mean: grey level(s) to subtract, in the order of the result's channels.
         std: grey level(s) to divide by, above 0, in the same order.
@@ -260,10 +260,11 @@ def build_info() -> dict[str, str | None]:
 
 
 def _separate(images: Array | Sequence[Array]) -> list[Array]:
-    """The images as a list, also where one image or one array of them was given."""
+    """Return the images as a list, also where one image or one NumPy array of them was given."""
     if isinstance(images, np.ndarray):
         return [images] if images.ndim == 3 else list(images)
-    return [images] if hasattr(images, "__dlpack__") else list(images)
+    one = hasattr(images, "__dlpack__") or hasattr(images, "__cuda_array_interface__")
+    return [images] if one else list(images)
 
 
 def _per_channel(name: str, value: PerChannel) -> list[float]:
