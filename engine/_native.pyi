@@ -63,6 +63,12 @@ def letterbox(
     swap_rb: bool,
     pad_value: Sequence[int],
     enlarge: bool,
+    dtype: str,
+    out: tuple[Any, Any] | None = None,
+    stream: object = None,
+) -> tuple[Any, Any]: ...
+def unletterbox(
+    boxes: Any, landmarks: Any, count: Any, transforms: Any, *, stream: object = None
 ) -> tuple[Any, Any]: ...
 def letterbox_placement(
     height: int, width: int, size: tuple[int, int], *, enlarge: bool

@@ -41,6 +41,7 @@ __all__ = [
     "letterbox_placement",
     "nms",
     "to_device",
+    "unletterbox",
 ]
 
 # A NumPy array or a device array; the latter has no common type.
@@ -106,6 +107,7 @@ def letterbox(
     pad_value: int | Sequence[int] = 0,
     enlarge: bool = True,
     dtype: str = "float32",
+    out: tuple[Array, Array] | None = None,
     stream: object = None,
 ) -> Letterboxed:
     """Resize images to fit one size, keep their shape, pad evenly and normalise: (level - mean) / std.
@@ -114,30 +116,51 @@ def letterbox(
     pixel of padding goes right and below.
 
     Args:
-        images: one image, or a sequence or array [N, ...] of them: uint8 [height, width, 3], of any sizes from 1 to
-            16384 pixels. Rows may lie apart (a crop of a larger image).
+        images: one image, or a sequence or NumPy array [N, ...] of them: uint8 [height, width, 3], of any sizes from 1
+            to 16384 pixels. Rows may lie apart (a crop of a larger image).
         size: (height, width) of the result in pixels.
         mean: grey level(s) to subtract, in the order of the result's channels.
         std: grey level(s) to divide by, above 0, in the same order.
         swap_rb: exchange the first and the last channel: BGR to RGB or back.
         pad_value: grey level(s) 0 to 255 of the padding, before normalisation, in the order of the result's channels.
         enlarge: magnify images that are smaller than `size`; else they are padded only.
-        dtype: "float32" or "float16" of the result.
+        dtype: "float32" or "float16" of the batch.
+        out: arrays (batch, transforms) to write to, on the images' side, instead of new ones; on the host float32 only.
         stream: see the module's text.
     """
-    if dtype not in ("float32", "float16"):
-        raise InvalidArgumentError(f"dtype is {dtype!r}, expected 'float32' or 'float16'")
     height, width = size
-    batch, transforms = _native.letterbox(
-        _separate(images),
-        (height, width),
-        mean=_per_channel("mean", mean),
-        std=_per_channel("std", std),
-        swap_rb=swap_rb,
-        pad_value=_levels("pad_value", pad_value),
-        enlarge=enlarge,
+    return Letterboxed(
+        *_native.letterbox(
+            _separate(images),
+            (height, width),
+            mean=_per_channel("mean", mean),
+            std=_per_channel("std", std),
+            swap_rb=swap_rb,
+            pad_value=_levels("pad_value", pad_value),
+            enlarge=enlarge,
+            dtype=dtype,
+            out=out,
+            stream=stream,
+        )
     )
-    return Letterboxed(batch if dtype == "float32" else batch.astype(np.float16), transforms)
+
+
+def unletterbox(
+    boxes: Array, landmarks: Array | None, count: Array, transforms: Array, *, stream: object = None
+) -> tuple[Array, Array | None]:
+    """Lead boxes and landmarks in a letterboxed batch back to the pixels of each image: (x - pad) / scale.
+
+    Args:
+        boxes: float32 [N, M, 4], as nms gives them.
+        landmarks: float32 [N, M, 10], or None.
+        count: int32 [N], detections of each image; the slots from it on become zero.
+        transforms: float32 [N, 3], as letterbox gives them.
+        stream: see the module's text.
+
+    Returns:
+        New boxes and landmarks, in pixels of the images, not clipped to them.
+    """
+    return _native.unletterbox(boxes, landmarks, count, transforms, stream=stream)
 
 
 def letterbox_placement(
@@ -258,10 +281,11 @@ def build_info() -> dict[str, str | None]:
 
 
 def _separate(images: Array | Sequence[Array]) -> list[Array]:
-    """The images as a list, also where one image or one array of them was given."""
+    """Return the images as a list, also where one image or one NumPy array of them was given."""
     if isinstance(images, np.ndarray):
         return [images] if images.ndim == 3 else list(images)
-    return [images] if hasattr(images, "__dlpack__") else list(images)
+    one = hasattr(images, "__dlpack__") or hasattr(images, "__cuda_array_interface__")
+    return [images] if one else list(images)
 
 
 def _per_channel(name: str, value: PerChannel) -> list[float]:

@@ -47,6 +47,7 @@ struct Array {
     Shape shape;
     Shape strides_bytes;
     int device = kHost;
+    bool writable = true;
     py::object owner;
 
     const float *floats() const { return static_cast<const float *>(data); }

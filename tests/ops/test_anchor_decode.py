@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from engine import ops
 from engine.errors import InvalidArgumentError
 from tests.backends import Backend
+from tests.dlpack import tensor_of
 from tests.oracles.anchor_decode import anchor_decode, logit
 from tests.tolerances import BOX_ABSOLUTE_PX, RELATIVE
 
@@ -207,6 +208,36 @@ def test_decode_of_float16_heads(backend: Backend, rng: np.random.Generator) -> 
             (grid.astype(np.float16), box_deltas.astype(np.float16), landmark_deltas.astype(np.float16)),
         )
     check(run(backend, heads, case.options()), heads, case.options())
+
+
+class BFloat16:
+    """A float32 array whose values bfloat16 holds exactly, as such on a device: NumPy has no name for it."""
+
+    BFLOAT_CODE = 4
+
+    def __init__(self, backend: Backend, array: NDArray[np.float32]) -> None:
+        """Keep the upper halves."""
+        halves = (array.view(np.uint32) >> 16).astype(np.uint16)
+        self._array = backend.put(halves.view(np.float16))
+        self.__dlpack_device__ = self._array.__dlpack_device__
+
+    def __dlpack__(self, *, stream: int | None = None) -> object:
+        """Export under another type code."""
+        capsule: object = self._array.__dlpack__(stream=stream)
+        tensor_of(capsule).code = self.BFLOAT_CODE
+        return capsule
+
+
+def test_decode_of_bfloat16_heads(cuda: Backend, rng: np.random.Generator) -> None:
+    """Likewise, through DLPack."""
+    case = Case("", SMALL, above=(13,))
+    heads: Heads = [
+        tuple(rng.integers(-128, 128, head.shape).astype(np.float32) / 64 for head in level if head is not None)  # type: ignore[misc]
+        for level in random_heads(rng, case)
+    ]
+    placed: list[Any] = [tuple(BFloat16(cuda, head) for head in level if head is not None) for level in heads]
+    results = [cuda.get(array) for array in ops.decode(placed, **case.options())]
+    check(results, heads, case.options())
 
 
 def _replace(level: int, entry: int, change: Callable[[Any], Any]) -> Callable[[Heads, dict[str, Any]], None]:

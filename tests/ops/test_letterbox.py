@@ -133,6 +133,91 @@ def test_letterbox_to_float16_on_the_cpu(rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(batch, run(Backend("cpu"), list(images), (16, 16))[0].astype(np.float16))
 
 
+def test_letterbox_takes_crops_on_a_device(cuda: Backend, rng: np.random.Generator) -> None:
+    """Rows that lie apart, through __cuda_array_interface__."""
+    image = random_images(rng, [(90, 120)])[0]
+    placed = cuda.put(image)
+    interface = {**placed.__cuda_array_interface__, "shape": (59, 60, 3), "strides": (360, 3, 1)}
+    interface["data"] = (placed.ptr + 11 * 360 + 5 * 3, False)
+    crop = type("Crop", (), {"__cuda_array_interface__": interface})()
+    batch, _ = ops.letterbox(crop, (48, 64), mean=MEAN, std=STD, pad_value=PAD)
+    np.testing.assert_array_equal(batch.numpy(), run(Backend("cpu"), [image[11:70, 5:65]], (48, 64))[0])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_letterbox_writes_where_it_is_told(backend: Backend, rng: np.random.Generator, dtype: str) -> None:
+    """Every element of the given arrays, and those arrays come back."""
+    images = random_images(rng, [(20, 30), (7, 5)])
+    if backend.name == "cpu" and dtype == "float16":
+        with pytest.raises(InvalidArgumentError, match="dtype is 'float16', expected 'float32' where out is a host"):
+            run(backend, list(images), (16, 16), dtype=dtype, out=(np.zeros(1), np.zeros(1)))
+        return
+    out = backend.put(np.full((2, 3, 16, 16), np.nan, dtype)), backend.put(np.full((2, 3), np.nan, np.float32))
+    placed = [backend.put(image) for image in images]
+    results = ops.letterbox(placed, (16, 16), mean=MEAN, std=STD, pad_value=PAD, dtype=dtype, out=out)
+    assert results.batch is out[0]
+    assert results.transforms is out[1]
+    expected = run(backend, list(images), (16, 16), dtype=dtype)
+    np.testing.assert_array_equal(backend.get(out[0]), expected[0])
+    np.testing.assert_array_equal(backend.get(out[1]), expected[1])
+
+
+def test_letterbox_refuses_to_write_where_it_should_not() -> None:
+    """Wrong shape, wrong dtype, read-only."""
+    good = np.zeros((1, 3, 8, 8), np.float32), np.zeros((1, 3), np.float32)
+    fixed = good[1].copy()
+    fixed.flags.writeable = False
+    for out, message in [
+        ((good[0][:, :2], good[1]), r"out\[0\] has shape \[1, 2, 8, 8\], expected \[1, 3, 8, 8\]"),
+        ((good[0].astype(np.float16), good[1]), r"out\[0\] has dtype float16, expected float32"),
+        ((good[0], fixed), r"out\[1\] is read-only, expected an array to write to"),
+    ]:
+        with pytest.raises(InvalidArgumentError, match=message):
+            ops.letterbox(IMAGE, (8, 8), mean=0, out=out)
+
+
+def test_unletterbox_leads_back_to_the_image(backend: Backend, rng: np.random.Generator) -> None:
+    """(x - pad) / scale for the detections, zeros behind them."""
+    boxes, landmarks = rng.uniform(0, 640, (3, 7, 4)), rng.uniform(0, 640, (3, 7, 10))
+    count = np.array([7, 0, 3], np.int32)
+    transforms = np.array([[0.5, 0, 140], [2.25, 11, 0], [0.37, 5, 6]])
+    wide = [array.astype(np.float32) for array in (boxes, landmarks, transforms)]
+    placed = [backend.put(array) for array in (wide[0], wide[1], count, wide[2])]
+    results = [backend.get(array) for array in ops.unletterbox(*placed)]
+    on_cpu = ops.unletterbox(wide[0], wide[1], count, wide[2])
+    for given, result, same in zip((boxes, landmarks), results, on_cpu, strict=True):
+        pads = np.tile(transforms[:, None, 1:], given.shape[-1] // 2)
+        expected = (given - pads) / transforms[:, None, :1]
+        expected[np.arange(7)[None] >= count[:, None]] = 0
+        # A float32 step of a coordinate up to 640 is 6e-5, divided by the smallest scale.
+        np.testing.assert_allclose(result, expected, rtol=1e-6, atol=2e-4)
+        np.testing.assert_array_equal(result, same)
+    assert ops.unletterbox(placed[0], None, placed[2], placed[3])[1] is None
+
+
+def test_unletterbox_undoes_letterbox(rng: np.random.Generator) -> None:
+    """A point of the image, led to the batch by the transform and back."""
+    transforms = ops.letterbox(random_images(rng, [(720, 1280)]), (640, 640), mean=0).transforms
+    point = np.array([300.0, 500.0], np.float32)
+    there = np.tile(point * transforms[0, 0] + transforms[0, 1:], 2).reshape(1, 1, 4)
+    back, _ = ops.unletterbox(there, None, np.array([1], np.int32), transforms)
+    np.testing.assert_allclose(back[0, 0], np.tile(point, 2), rtol=1e-6)
+
+
+def test_unletterbox_refuses() -> None:
+    """Each message names the argument, what it is and what was expected."""
+    boxes, landmarks = np.zeros((2, 5, 4), np.float32), np.zeros((2, 5, 10), np.float32)
+    count, transforms = np.zeros(2, np.int32), np.ones((2, 3), np.float32)
+    for arguments, message in [
+        ((boxes[0], landmarks, count, transforms), r"boxes has shape \[5, 4\], expected \[N, M, 4\]"),
+        ((boxes, landmarks[:, :3], count, transforms), r"landmarks has shape \[2, 3, 10\], expected \[2, 5, 10\]"),
+        ((boxes, landmarks, count[:1], transforms), r"count has shape \[1\], expected \[2\]"),
+        ((boxes, landmarks, count, transforms.astype(np.float16)), "transforms has dtype float16, expected float32"),
+    ]:
+        with pytest.raises(InvalidArgumentError, match=message):
+            ops.unletterbox(*arguments)
+
+
 IMAGE = np.zeros((4, 6, 3), np.uint8)
 BAD: list[tuple[Any, dict[str, Any], str]] = [
     (IMAGE, {"size": (0, 8)}, r"output height is 0, expected 1 to 16384 pixels"),

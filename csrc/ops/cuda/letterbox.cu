@@ -101,8 +101,8 @@ cudaError_t launch(const LetterboxParams &params, const ImageView *images, T *ou
         SourceImages sources;
         for (int i = 0; i < count; ++i) {
             const ImageView &view = images[first + i];
-            sources.image[i] = {view,
-                                letterbox_placement(view.height, view.width, params.out_height, params.out_width)};
+            sources.image[i] = {view, letterbox_placement(view.height, view.width, params.out_height, params.out_width,
+                                                          params.enlarge)};
         }
         const dim3 grid((params.out_width + kTileWidth - 1) / kTileWidth,
                         (params.out_height + kTileHeight - 1) / kTileHeight, count);
