@@ -1,0 +1,50 @@
+# make demo   builds an engine from published weights and finds a face in a photo
+# make test   runs the tests
+# Both set up .venv themselves. make lint checks the sources, make clean removes what was built.
+VENV ?= .venv
+PY := $(VENV)/bin/python
+DEMO := build/demo
+SOURCES := $(shell find csrc plugins cmake -type f) CMakeLists.txt pyproject.toml scripts/bootstrap constraints.txt
+CXX_FILES := $(shell find csrc plugins tests -name '*.h' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.cu')
+
+.PHONY: demo test lint format clean
+
+demo: $(VENV)/.demo
+	@mkdir -p $(DEMO)
+	$(PY) build_engine.py --precision fp16 --output $(DEMO)/retinaface_fp16.engine
+	@$(PY) -c "import skimage.data as d, pathlib; print(pathlib.Path(d.__file__).parent / 'astronaut.png')" > $(DEMO)/.photo
+	$(PY) -m engine detect --engine $(DEMO)/retinaface_fp16.engine --annotate $(DEMO) \
+		"$$(cat $(DEMO)/.photo)" | tee $(DEMO)/astronaut.json
+	@rm $(DEMO)/.photo
+	@echo "Look at $(DEMO)/astronaut.png."
+
+test: $(VENV)/.test build/emulator/.built
+	$(PY) -m pytest
+
+lint: $(VENV)/.test
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/clang-format --dry-run --Werror $(CXX_FILES)
+
+format: $(VENV)/.test
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/clang-format -i $(CXX_FILES)
+
+clean:
+	rm -rf build dist $(VENV)
+
+$(VENV)/.demo: $(SOURCES)
+	scripts/bootstrap $(VENV) build,tensorrt-rtx,demo
+	@touch $@
+
+$(VENV)/.test: $(SOURCES)
+	scripts/bootstrap $(VENV) build,tensorrt-rtx,demo,test
+	@touch $@ $(VENV)/.demo
+
+# The kernels once more, in the form that a CUDA emulator can run; only where one is named.
+build/emulator/.built: $(VENV)/.test $(SOURCES)
+	@mkdir -p build/emulator
+	@if [ -n "$(RETINAFACE_CUDA_EMULATOR)" ]; then scripts/build-for-emulator $(VENV); fi
+	@if [ -n "$(RETINAFACE_CUDA_EMULATOR)" ]; then touch $@; fi

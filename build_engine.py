@@ -1,0 +1,8 @@
+"""Build a TensorRT engine from a RetinaFace checkpoint: `python build_engine.py --precision fp16`."""
+
+import sys
+
+from engine.cli import build_main
+
+if __name__ == "__main__":
+    sys.exit(build_main())

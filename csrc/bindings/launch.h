@@ -1,0 +1,18 @@
+#pragma once
+
+#include "bindings/device_array.h"
+
+namespace retinaface::bindings {
+
+/// Queues `op(workspace, bytes, stream)`, which returns a cudaError_t, on the place's device and stream,
+/// without the GIL.
+template <typename Operator>
+void launch(const char *what, const Place &place, size_t workspace_bytes, const Operator &op) {
+    py::gil_scoped_release unlocked;
+    DeviceGuard guard(place.device);
+    auto stream = static_cast<cudaStream_t>(place.stream);
+    StreamWorkspace workspace(workspace_bytes, stream);
+    check(op(workspace.data(), workspace_bytes, stream), what);
+}
+
+}  // namespace retinaface::bindings

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace retinaface {
+
+/// Calls body(begin, end) for pieces of [0, count) of up to `grain` items, on up to `num_threads` threads
+/// (0: one per core), the caller's among them. Pieces are handed out as threads become free; which
+/// thread runs which piece is not determined, so a body may only write what belongs to its items.
+/// The first exception of a body is rethrown once all threads have ended.
+template <typename Body>
+void parallel_for(int64_t count, int64_t grain, int num_threads, const Body &body) {
+    int64_t pieces = (count + grain - 1) / grain;
+    int64_t wanted = num_threads > 0 ? num_threads : std::max(1u, std::thread::hardware_concurrency());
+    int64_t helpers = std::min(wanted, pieces) - 1;
+
+    std::atomic<int64_t> next{0};
+    std::exception_ptr error;
+    std::mutex error_mutex;
+    auto work = [&] {
+        try {
+            for (int64_t begin; (begin = next.fetch_add(grain)) < count;) {
+                body(begin, std::min(begin + grain, count));
+            }
+        } catch (...) {
+            next = count;
+            std::lock_guard<std::mutex> lock(error_mutex);
+            error = std::current_exception();
+        }
+    };
+    std::vector<std::thread> threads;
+    for (int64_t i = 0; i < helpers; ++i) {
+        try {
+            threads.emplace_back(work);
+        } catch (const std::system_error &) {
+            break;  // no more threads to be had: those that run, and the caller, do all the work
+        }
+    }
+    work();
+    for (std::thread &thread : threads) {
+        thread.join();
+    }
+    if (error) {
+        std::rethrow_exception(error);
+    }
+}
+
+}  // namespace retinaface

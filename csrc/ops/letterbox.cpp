@@ -1,0 +1,55 @@
+#include "ops/letterbox.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "common/check.h"
+
+namespace retinaface {
+namespace {
+
+void require_side(bool ok, const char *what, int given) {
+    require(ok, what, " is ", given, ", expected 1 to ", kMaxImageSide, " pixels");
+}
+
+bool is_side(int length) {
+    return 1 <= length && length <= kMaxImageSide;
+}
+
+}  // namespace
+
+LetterboxPlacement letterbox_placement(int height, int width, int out_height, int out_width) {
+    double scale = std::min(static_cast<double>(out_height) / height, static_cast<double>(out_width) / width);
+    auto resized = [&](int side, int limit) {
+        return std::clamp(static_cast<int>(std::floor(side * scale + 0.5)), 1, limit);
+    };
+    LetterboxPlacement placement;
+    placement.scale = static_cast<float>(scale);
+    placement.height = resized(height, out_height);
+    placement.width = resized(width, out_width);
+    placement.pad_x = (out_width - placement.width) / 2;
+    placement.pad_y = (out_height - placement.height) / 2;
+    return placement;
+}
+
+void validate_letterbox(const LetterboxParams &params, const ImageView *images) {
+    require(params.batch >= 0, "batch is ", params.batch, ", expected at least 0");
+    require_side(is_side(params.out_height), "output height", params.out_height);
+    require_side(is_side(params.out_width), "output width", params.out_width);
+    for (int c = 0; c < 3; ++c) {
+        require(std::isfinite(params.mean[c]), "mean[", c, "] is ", params.mean[c], ", expected a finite number");
+        require(std::isfinite(params.std[c]) && params.std[c] > 0.0f, "std[", c, "] is ", params.std[c],
+                ", expected a finite number above 0");
+    }
+    require(params.dtype != DType::kBFloat16, "dtype is bfloat16, expected float32 or float16");
+    for (int i = 0; i < params.batch; ++i) {
+        const ImageView &image = images[i];
+        require(image.data != nullptr, "images[", i, "] has no data");
+        require(is_side(image.height) && is_side(image.width), "images[", i, "] has ", image.height, " rows and ",
+                image.width, " columns, expected 1 to ", kMaxImageSide, " of each");
+        require(image.pitch_bytes >= 3 * static_cast<int64_t>(image.width), "images[", i, "] has rows ",
+                image.pitch_bytes, " bytes apart, expected at least ", 3 * image.width);
+    }
+}
+
+}  // namespace retinaface

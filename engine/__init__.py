@@ -1,0 +1,57 @@
+"""RetinaFace checkpoints as TensorRT engines, from pixels to faces.
+
+    from engine import TRTRetinaFace
+    faces = TRTRetinaFace("retinaface_fp16.engine").detect(image)
+
+Importing this package needs neither PyTorch nor TensorRT nor a GPU.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import (
+    BuildError,
+    CudaError,
+    DeviceError,
+    EngineLoadError,
+    InferenceError,
+    InvalidArgumentError,
+    NativeModuleError,
+    RetinaFaceError,
+    WeightsError,
+)
+from engine.version import project_version
+
+if TYPE_CHECKING:
+    from engine.config import RetinaFaceConfig
+    from engine.detector import TRTRetinaFace
+    from engine.types import Detections
+
+__all__ = [
+    "BuildError",
+    "CudaError",
+    "Detections",
+    "DeviceError",
+    "EngineLoadError",
+    "InferenceError",
+    "InvalidArgumentError",
+    "NativeModuleError",
+    "RetinaFaceConfig",
+    "RetinaFaceError",
+    "TRTRetinaFace",
+    "WeightsError",
+]
+
+__version__ = project_version()
+
+_LAZY = {"TRTRetinaFace": "engine.detector", "Detections": "engine.types", "RetinaFaceConfig": "engine.config"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use what brings NumPy, ONNX Runtime and the compiled module along."""
+    if name in _LAZY:
+        import importlib
+
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,71 @@
+"""The compiled operators; only engine.ops uses them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from numpy import dtype
+from numpy.typing import NDArray
+
+__version__: str
+
+class DeviceArray:
+    @staticmethod
+    def from_numpy(array: NDArray[Any], device: int = 0) -> DeviceArray: ...
+    def numpy(self) -> NDArray[Any]: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> dtype[Any]: ...
+    @property
+    def device(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def ptr(self) -> int: ...
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]: ...
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+    def __dlpack__(
+        self, *, stream: int | None = None, max_version: object = None, dl_device: object = None, copy: object = None
+    ) -> object: ...
+    def __len__(self) -> int: ...
+
+def has_cuda() -> bool: ...
+def cuda_device_count() -> int: ...
+def build_info() -> dict[str, str | None]: ...
+def decode(
+    heads: Sequence[tuple[Any, ...]],
+    *,
+    strides: Sequence[int],
+    anchor_sizes: Sequence[Sequence[float]],
+    variances: tuple[float, float],
+    score_threshold: float,
+    top_k: int,
+    stream: object = None,
+) -> tuple[Any, Any, Any, Any]: ...
+def nms(
+    boxes: Any,
+    scores: Any,
+    landmarks: Any,
+    count: Any,
+    *,
+    iou_threshold: float,
+    max_detections: int,
+    voting: bool = False,
+    stream: object = None,
+) -> tuple[Any, Any, Any, Any, Any]: ...
+def letterbox(
+    images: Sequence[Any],
+    size: tuple[int, int],
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    swap_rb: bool,
+    pad_value: Sequence[int],
+    dtype: str,
+    out: tuple[Any, Any] | None = None,
+    stream: object = None,
+) -> tuple[Any, Any]: ...
+def unletterbox(
+    boxes: Any, landmarks: Any, count: Any, transforms: Any, *, stream: object = None
+) -> tuple[Any, Any]: ...

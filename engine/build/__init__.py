@@ -1,0 +1,1 @@
+"""From a typed detector.onnx to an engine and its sidecar."""

@@ -1,0 +1,208 @@
+"""The whole way from weights to the three files of an engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.build.flavour import Flavour, load_flavour
+from engine.build.plan import Plan, build_plan
+from engine.build.plugin_library import PluginLibrary, plugin_library
+from engine.build.targets import check_targets
+from engine.config import RetinaFaceConfig, preset
+from engine.errors import BuildError, InvalidArgumentError
+from engine.export.attach import DECODE_PLUGIN, NMS_PLUGIN, Thresholds, attach_detection, detection_names
+from engine.export.network import INPUT_NAME, InputSize, export_network
+from engine.files import check_writable, sha256_of, write_together
+from engine.model.weights import WeightsOrigin, load_model
+from engine.precision.cast import to_fp16
+from engine.sidecar import SCHEMA, Sidecar, describe_file, network_path, sidecar_path, sign_network
+from engine.version import project_version
+
+if TYPE_CHECKING:
+    import onnx
+
+PRECISIONS = ("fp32", "fp16")
+MAX_BATCH_LIMIT = 1024
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What to build.
+
+    Attributes:
+        precision: one of PRECISIONS.
+        config: name of the preset that the weights belong to.
+        weights: a name, a path, or None for the preset's default.
+        size: of the network's input.
+        max_batch: the engine takes 1 to max_batch images at once.
+        runtime: "auto", "tensorrt" or "tensorrt-rtx".
+        targets: GPU architectures; empty for the runtime's default.
+        thresholds: fixed in the engine.
+        embed_plugins: whether the plan carries the plugin library, so that it can be run where that is not installed.
+        output: path of the engine; None is retinaface_PRECISION.engine in the working directory.
+    """
+
+    precision: str = "fp16"
+    config: str = "mobilenet0.25"
+    weights: str | None = None
+    size: InputSize = field(default_factory=lambda: InputSize.fixed(640, 640))
+    max_batch: int = 16
+    runtime: str = "auto"
+    targets: tuple[str, ...] = ()
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    embed_plugins: bool = False
+    output: Path | None = None
+
+    def engine_path(self) -> Path:
+        """Where the engine goes."""
+        return self.output or Path(f"retinaface_{self.precision}.engine")
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What was built.
+
+    Attributes:
+        sidecar: written beside the engine.
+        plan: the engine.
+        seconds: the whole build took.
+        files: written, the engine first.
+    """
+
+    sidecar: Sidecar
+    plan: Plan
+    seconds: float
+    files: tuple[Path, ...]
+
+
+def build_engine(options: BuildOptions, on_stage: Callable[[str], None] = lambda stage: None) -> BuildReport:
+    """Build an engine and write its three files, which appear together or not at all.
+
+    Args:
+        options: what to build.
+        on_stage: called with a short text as each stage begins.
+
+    Raises:
+        InvalidArgumentError: an option is out of range; found before any work.
+        WeightsError: the weights cannot be loaded.
+        BuildError: a package is missing, TensorRT refused the network, or the files cannot be written.
+    """
+    started = time.perf_counter()
+    config = preset(options.config)
+    _check(options, config)
+    flavour = load_flavour(options.runtime)
+    targets = check_targets(options.targets, flavour.runtime)
+    library = plugin_library()
+    path = options.engine_path()
+    _check_folder(path)
+
+    on_stage("Loading weights")
+    model, origin = load_model(config, options.weights)
+    on_stage(f"Exporting {config.name} to ONNX")
+    network = export_network(model, options.size)
+    if options.precision == "fp16":
+        on_stage("Casting to float16")
+        network = to_fp16(network)
+    detector = attach_detection(network, config, options.thresholds).SerializeToString(deterministic=True)
+    on_stage(f"Compiling with {flavour.runtime} {flavour.version} for {', '.join(targets)}")
+    plan = build_plan(
+        detector,
+        flavour,
+        library,
+        size=options.size,
+        max_batch=options.max_batch,
+        targets=targets,
+        embed_plugins=options.embed_plugins,
+    )
+    on_stage("Writing files")
+    identity = _identity(options, config, origin, flavour, targets, library, sha256_of(detector))
+    sidecar = _write(path, plan, network, identity)
+    files = (path, sidecar_path(path), network_path(path))
+    return BuildReport(sidecar, plan, time.perf_counter() - started, files)
+
+
+def _check(options: BuildOptions, config: RetinaFaceConfig) -> None:
+    if options.precision not in PRECISIONS:
+        raise InvalidArgumentError(f"precision is {options.precision!r}, expected one of: {', '.join(PRECISIONS)}")
+    if not 1 <= options.max_batch <= MAX_BATCH_LIMIT:
+        raise InvalidArgumentError(f"max_batch is {options.max_batch}, expected 1 to {MAX_BATCH_LIMIT}")
+    options.size.check(config)
+
+
+def _check_folder(path: Path) -> None:
+    if path.is_dir():
+        raise BuildError(f"output {path} is a folder, expected the name of a file")
+    try:
+        check_writable(path.parent)
+    except OSError as error:
+        raise BuildError(
+            f"cannot write to the output folder {path.parent}: {error.strerror}. Choose another with --output"
+        ) from error
+
+
+def _identity(
+    options: BuildOptions,
+    config: RetinaFaceConfig,
+    origin: WeightsOrigin,
+    flavour: Flavour,
+    targets: tuple[str, ...],
+    library: PluginLibrary,
+    detector_sha256: str,
+) -> dict[str, Any]:
+    m = options.thresholds.max_detections
+    shapes = {"num_detections": [], "boxes": [m, 4], "scores": [m], "landmarks": [m, 10]}
+    return {
+        "schema": SCHEMA,
+        "project_version": project_version(),
+        "config": config.to_dict(),
+        "weights": asdict(origin),
+        "precision": {"mode": options.precision, "kept_higher": []},
+        "calibration": None,
+        "runtime": {"name": flavour.runtime, "version": flavour.version},
+        "targets": list(targets),
+        "plugins": {
+            "versions": {DECODE_PLUGIN: "1", NMS_PLUGIN: "1"},
+            "library_sha256": library.sha256,
+            "embedded": options.embed_plugins,
+        },
+        "io": {
+            "input": {
+                "name": INPUT_NAME,
+                "dtype": "float32",
+                "minimum": [1, 3, *options.size.minimum],
+                "optimum": [max(1, options.max_batch // 2), 3, *options.size.optimum],
+                "maximum": [options.max_batch, 3, *options.size.maximum],
+            },
+            "outputs": [
+                {"name": name, "dtype": "int32" if name == "num_detections" else "float32", "shape": ["N", *tail]}
+                for name, tail in shapes.items()
+                if name in detection_names(config)
+            ],
+        },
+        "preprocessing": {
+            "resize": "letterbox: bilinear, aspect kept, centred",
+            "color_order": config.color_order,
+            "mean": list(config.mean),
+            "std": list(config.std),
+            "pad_value": list(config.pad_value),
+        },
+        "thresholds": options.thresholds.to_dict(),
+        "detector_sha256": detector_sha256,
+    }
+
+
+def _write(path: Path, plan: Plan, network: onnx.ModelProto, identity: dict[str, Any]) -> Sidecar:
+    signed = sign_network(network, Sidecar(**identity, files={}).identity())
+    files = {"engine": describe_file(path, plan.data), "network": describe_file(network_path(path), signed)}
+    sidecar = Sidecar(**identity, files=files)
+    # The engine last: where it is, the others are.
+    contents = {network_path(path): signed, sidecar_path(path): sidecar.to_json().encode(), path: plan.data}
+    try:
+        write_together(contents)
+    except OSError as error:
+        raise BuildError(f"the engine could not be written to {path.parent}: {error.strerror}") from error
+    return sidecar

@@ -1,0 +1,110 @@
+"""Compiling a detector.onnx into a plan: parser, profile, builder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.build.flavour import Flavour, make_logger
+from engine.build.plugin_library import PluginLibrary
+from engine.build.targets import set_targets
+from engine.errors import BuildError
+from engine.export.network import INPUT_NAME, InputSize
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A serialised engine and what the parser's network held.
+
+    Attributes:
+        data: the engine's bytes.
+        num_layers: layers of the network before optimisation.
+        plugins: names of its plugin layers.
+    """
+
+    data: bytes
+    num_layers: int
+    plugins: tuple[str, ...]
+
+
+def build_plan(
+    detector: bytes,
+    flavour: Flavour,
+    library: PluginLibrary,
+    *,
+    size: InputSize,
+    max_batch: int,
+    targets: Sequence[str],
+    embed_plugins: bool,
+) -> Plan:
+    """Compile a serialised ONNX model whose precision is in its types.
+
+    Args:
+        detector: ONNX bytes, input `images`.
+        flavour: the builder to use.
+        library: with the plugins that the model names.
+        size: allowed input sizes.
+        max_batch: the engine takes 1 to max_batch images.
+        targets: from targets.check_targets.
+        embed_plugins: whether the plan carries the plugin library.
+
+    Raises:
+        BuildError: the parser or the builder refused; the message holds their errors.
+    """
+    trt = flavour.module
+    errors: list[str] = []
+    logger = make_logger(flavour, errors)
+    builder = trt.Builder(logger)
+    load_plugins(flavour, builder.get_plugin_registry(), library, errors)
+    network = builder.create_network(_strongly_typed(trt))
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse(detector):
+        reasons = [parser.get_error(i).desc() for i in range(parser.num_errors)]
+        raise BuildError(_because(f"{_title(flavour)} cannot read the network", reasons + errors))
+    config = builder.create_builder_config()
+    set_targets(config, flavour, targets)
+    config.add_optimization_profile(_profile(builder, size, max_batch))
+    if embed_plugins:
+        config.plugins_to_serialize = [str(library.path)]
+    data = builder.build_serialized_network(network, config)
+    if data is None:
+        raise BuildError(_because(f"{_title(flavour)} could not build the engine for {', '.join(targets)}", errors))
+    plugins = tuple(layer.name for layer in _layers(network) if layer.type == trt.LayerType.PLUGIN_V3)
+    return Plan(bytes(data), network.num_layers, plugins)
+
+
+def load_plugins(flavour: Flavour, registry: Any, library: PluginLibrary, errors: list[str]) -> None:
+    """Load the plugin library into a registry of TensorRT, once a process."""
+    if registry.load_library(str(library.path)) is None and registry.get_creator("RetinaFaceNMS", "1", "") is None:
+        raise BuildError(_because(f"{_title(flavour)} cannot load the plugin library {library.path}", errors))
+
+
+def _layers(network: Any) -> list[Any]:
+    return [network.get_layer(i) for i in range(network.num_layers)]
+
+
+def _strongly_typed(trt: Any) -> int:
+    """TensorRT 10 must be asked for it, 11 and RTX know nothing else but may still have the flag."""
+    flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    return 0 if flag is None else 1 << int(flag)
+
+
+def _profile(builder: Any, size: InputSize, max_batch: int) -> Any:
+    profile = builder.create_optimization_profile()
+    profile.set_shape(
+        INPUT_NAME,
+        (1, 3, *size.minimum),
+        (max(1, max_batch // 2), 3, *size.optimum),
+        (max_batch, 3, *size.maximum),
+    )
+    return profile
+
+
+def _title(flavour: Flavour) -> str:
+    return f"{flavour.runtime} {flavour.version}"
+
+
+def _because(what: str, reasons: Sequence[str]) -> str:
+    unique = list(dict.fromkeys(reason.strip() for reason in reasons if reason.strip()))
+    return f"{what}: {'; '.join(unique[:4])}" if unique else f"{what}; it gave no reason"

@@ -1,0 +1,51 @@
+"""Where the compiled plugin library lies, and what it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import engine
+from engine.errors import BuildError
+from engine.files import sha256_of_file
+
+_LIBRARY = "libretinaface_plugins.so"
+_RTX_ALIAS = "rtx_alias/libtensorrt_rtx.so"
+
+
+@dataclass(frozen=True)
+class PluginLibrary:
+    """The shared library that holds the plugins.
+
+    Attributes:
+        path: absolute.
+        sha256: of its content.
+    """
+
+    path: Path
+    sha256: str
+
+
+def plugin_library() -> PluginLibrary:
+    """Return the plugin library that was built with this package.
+
+    Raises:
+        BuildError: it was not built.
+    """
+    path = _find(_LIBRARY)
+    if path is None:
+        raise BuildError(
+            f"{_LIBRARY} was not built with this installation: it needs nvcc and TensorRT's headers. Install both "
+            "(pip install --no-deps kernel-lens brings the headers) and reinstall with pip install --no-build-isolation ."
+        )
+    return PluginLibrary(path, sha256_of_file(path))
+
+
+def rtx_alias_path() -> Path | None:
+    """Return the library that lends TensorRT-RTX the name its parser asks for, if it was built."""
+    return _find(_RTX_ALIAS)
+
+
+def _find(name: str) -> Path | None:
+    # In an editable installation the package spans two folders: the sources and what was compiled.
+    return next((Path(folder, name).resolve() for folder in engine.__path__ if Path(folder, name).is_file()), None)

@@ -1,0 +1,47 @@
+"""GPU architectures that an engine can be built for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from engine.build.flavour import Flavour
+from engine.errors import InvalidArgumentError
+
+PORTABLE = "portable"
+TARGETS = ("sm75", "sm80", "sm86", "sm89", "sm120", "sm121")
+TARGET_CHOICES = (*TARGETS, PORTABLE)
+NATIVE = "this GPU"
+
+
+def check_targets(targets: Sequence[str], runtime: str) -> tuple[str, ...]:
+    """Return the targets in a fixed order, without repetitions.
+
+    Without any, TensorRT-RTX builds portable engines (8.0, 8.6, 8.9, 12.0 and later) and TensorRT builds for the GPU
+    of this machine, the only one that it can build for.
+
+    Raises:
+        InvalidArgumentError: an unknown target, "portable" beside others, or targets for TensorRT.
+    """
+    unknown = [target for target in targets if target not in TARGET_CHOICES]
+    if unknown:
+        raise InvalidArgumentError(f"unknown target {unknown[0]!r}, expected one of: {', '.join(TARGET_CHOICES)}")
+    if PORTABLE in targets and len(set(targets)) > 1:
+        raise InvalidArgumentError("target 'portable' already covers the others: give it alone, or leave it out")
+    if runtime == "tensorrt":
+        if set(targets) - {PORTABLE}:
+            raise InvalidArgumentError(
+                f"--target {targets[0]} needs TensorRT-RTX; TensorRT builds for this machine's GPU only: leave --target "
+                "out, or add --runtime tensorrt-rtx"
+            )
+        return (NATIVE,)
+    return tuple(target for target in TARGETS if target in targets) or (PORTABLE,)
+
+
+def set_targets(builder_config: Any, flavour: Flavour, targets: Sequence[str]) -> None:
+    """Tell TensorRT-RTX the compute capabilities; portable engines and TensorRT need no telling."""
+    named = [target for target in targets if target in TARGETS]
+    if flavour.runtime == "tensorrt-rtx" and named:
+        builder_config.num_compute_capabilities = len(named)
+        for i, target in enumerate(named):
+            builder_config.set_compute_capability(getattr(flavour.module.ComputeCapability, target.upper()), i)

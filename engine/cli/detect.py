@@ -1,0 +1,76 @@
+"""`retinaface-trt detect`: one JSON object an image and line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from engine.annotate import annotate
+from engine.detector import DEFAULT_SCORE_THRESHOLD, TRTRetinaFace
+from engine.errors import InvalidArgumentError
+from engine.files import check_writable, write_together
+from engine.types import Image
+
+SUMMARY = "find faces in pictures"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a detection."""
+    add = parser.add_argument
+    add("--engine", type=Path, required=True, metavar="FILE", help="built engine")
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default %(default)s)")
+    add("--score-threshold", type=float, default=DEFAULT_SCORE_THRESHOLD, metavar="S",
+        help="show faces with a score above it (default %(default)s)")  # fmt: skip
+    add("--annotate", type=Path, metavar="DIR", help="write each picture with its faces marked to this folder, as PNG")
+    add("images", type=Path, nargs="+", metavar="IMAGE", help="picture file")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the faces of each picture; pictures that cannot be read are named on stderr and make the exit code 1."""
+    targets = _annotation_paths(arguments.images, arguments.annotate)
+    detector = TRTRetinaFace(arguments.engine, arguments.device, score_threshold=arguments.score_threshold)
+    failed = 0
+    for path in arguments.images:
+        image = _read(path)
+        if image is None:
+            print(f"retinaface-trt: error: {path} is missing or not a picture", file=sys.stderr)
+            failed += 1
+            continue
+        faces = detector.detect(image)
+        print(json.dumps({"image": str(path), "faces": faces.to_json()}), flush=True)
+        if targets:
+            encoded, content = cv2.imencode(".png", annotate(image, faces))
+            assert encoded
+            write_together({targets[path]: content.tobytes()})
+    return 1 if failed else 0
+
+
+def _read(path: Path) -> Image | None:
+    try:
+        content = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError:
+        return None
+    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+    return None if image is None else np.asarray(image, np.uint8)
+
+
+def _annotation_paths(images: list[Path], folder: Path | None) -> dict[Path, Path]:
+    """Return where each picture goes; two pictures of one name must not overwrite each other, nor a source."""
+    if folder is None:
+        return {}
+    try:
+        check_writable(folder)
+    except OSError as error:
+        raise InvalidArgumentError(f"cannot write to the folder {folder}: {error.strerror}") from error
+    targets: dict[Path, Path] = {}
+    for image in dict.fromkeys(images):
+        target = folder / f"{image.stem}.png"
+        if target in targets.values() or target.resolve() in {path.resolve() for path in images}:
+            raise InvalidArgumentError(f"--annotate {folder}: {image} would overwrite {target}; choose another folder")
+        targets[image] = target
+    return targets

@@ -1,0 +1,75 @@
+"""Subcommands, their exit codes and how errors are shown."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType, ModuleType
+
+from engine.cli import build, detect, doctor
+from engine.errors import InvalidArgumentError, RetinaFaceError
+from engine.version import project_version
+
+_USAGE_ERROR = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the subcommand that `argv` names; see run_command for the exit code."""
+    prog = "retinaface-trt"
+    parser = argparse.ArgumentParser(prog=prog, description="RetinaFace checkpoints as TensorRT engines.")
+    parser.add_argument("--version", action="version", version=project_version())
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, module in (("build", build), ("detect", detect), ("doctor", doctor)):
+        summary = str(module.SUMMARY)
+        command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        _add_arguments(command, module)
+    return run_command(parser.parse_args(argv), prog)
+
+
+def build_main(argv: Sequence[str] | None = None) -> int:
+    """Run build_engine.py."""
+    prog = "build_engine.py"
+    parser = argparse.ArgumentParser(prog=prog, description="Build a TensorRT engine from a RetinaFace checkpoint.")
+    _add_arguments(parser, build)
+    return run_command(parser.parse_args(argv), prog)
+
+
+def run_command(arguments: argparse.Namespace, prog: str) -> int:
+    """Run a parsed command.
+
+    Returns:
+        0 on success, 1 where the work failed, 2 for wrong arguments; the reason is one line on stderr.
+    """
+    logging.basicConfig(
+        level=logging.DEBUG if arguments.verbose else logging.WARNING, format="%(levelname)s: %(message)s"
+    )
+    # A build that is told to stop cleans up as an interrupted one does.
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        return int(arguments.run(arguments))
+    except InvalidArgumentError as error:
+        print(f"{prog}: error: {error}", file=sys.stderr)
+        return _USAGE_ERROR
+    except RetinaFaceError as error:
+        print(f"{prog}: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"{prog}: interrupted; nothing was written", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone: no traceback, no flush error
+        return 1
+
+
+def _add_arguments(parser: argparse.ArgumentParser, module: ModuleType) -> None:
+    module.add_arguments(parser)
+    parser.add_argument("--verbose", action="store_true", help="show the libraries' own messages")
+    parser.set_defaults(run=module.run)
+
+
+def _stop(signum: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + signum)
+

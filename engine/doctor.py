@@ -1,0 +1,145 @@
+"""Examining an installation: packages, builders, devices, the plugin library."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from engine.build.flavour import Flavour, installed_flavours, sees_gpu
+from engine.build.plugin_library import plugin_library
+from engine.errors import RetinaFaceError
+from engine.model.fetch import read_known
+from engine.model.known_weights import KNOWN_WEIGHTS
+from engine.version import project_version
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        name: what.
+        ok: whether it is there and works.
+        state: version, place or reason.
+        remedy: what to do where it is not ok.
+        required: whether nothing runs without it.
+    """
+
+    name: str
+    ok: bool
+    state: str
+    remedy: str = ""
+    required: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+_PACKAGES = (
+    ("onnxruntime", "runs engines on the CPU", "pip install onnxruntime", True),
+    ("torch", "reads checkpoints for building", "pip install 'retinaface-trt[build]'", False),
+    ("onnx", "writes networks for building", "pip install 'retinaface-trt[build]'", False),
+    ("onnxscript", "exports networks for building", "pip install 'retinaface-trt[build]'", False),
+    ("cupy", "memory and streams for running on a GPU", "pip install 'retinaface-trt[gpu]'", False),
+)
+
+
+def examine() -> list[Finding]:
+    """Look at everything that building and running need."""
+    return [
+        Finding("retinaface-trt", True, project_version()),
+        _native_module(),
+        *(_package(*package) for package in _PACKAGES),
+        *_builders(),
+        _plugins(),
+        _gpu(),
+        _weights(),
+    ]
+
+
+def examine_engine(path: Path) -> list[Finding]:
+    """Say what an engine is, and whether its files fit together."""
+    from engine.runtime.cpu import network_metadata
+    from engine.sidecar import read_engine
+
+    try:
+        sidecar = read_engine(path, network_metadata).sidecar
+    except RetinaFaceError as error:
+        return [Finding("engine", False, str(path), str(error), required=True)]
+    config = sidecar.model_config()
+    rows = {
+        "engine": str(path),
+        "precision": str(sidecar.precision["mode"]),
+        "built with": f"{sidecar.runtime['name']} {sidecar.runtime['version']} for {', '.join(sidecar.targets)}",
+        "weights": f"{sidecar.weights['source']}: {sidecar.weights['note']}",
+        "input": f"{sidecar.io['input']['minimum']} to {sidecar.io['input']['maximum']}",
+        "thresholds": ", ".join(f"{key} {value}" for key, value in sidecar.thresholds.items()),
+        "config": ", ".join(f"{key} {value}" for key, value in config.to_dict().items()),
+    }
+    return [Finding(name, True, state) for name, state in rows.items()]
+
+
+def _native_module() -> Finding:
+    try:
+        from engine import ops
+    except RetinaFaceError as error:
+        return Finding("operators", False, "engine._native cannot be loaded", str(error), required=True)
+    return Finding("operators", True, ops.build_info(), required=True)
+
+
+def _package(name: str, purpose: str, remedy: str, required: bool) -> Finding:
+    if importlib.util.find_spec(name) is None:
+        return Finding(name, False, purpose, remedy, required)
+    return Finding(name, True, f"{_version(name)}, {purpose}{_provider(name)}", required=required)
+
+
+def _version(module: str) -> str:
+    try:
+        return version(module)
+    except PackageNotFoundError:  # the distribution has another name: onnxruntime-gpu, cupy-cuda13x
+        return str(getattr(importlib.import_module(module), "__version__", "of unknown version"))
+
+
+def _provider(name: str) -> str:
+    """onnxruntime-gpu overwrites onnxruntime's files: say which of them is there."""
+    if name != "onnxruntime":
+        return ""
+    import onnxruntime
+
+    return f" ({', '.join(p.removesuffix('ExecutionProvider') for p in onnxruntime.get_available_providers())})"
+
+
+def _builders() -> list[Finding]:
+    return [
+        Finding(runtime, True, f"{found.version}, builds engines")
+        if isinstance(found, Flavour)
+        else Finding(runtime, False, "builds engines", found)
+        for runtime, found in installed_flavours().items()
+    ]
+
+
+def _plugins() -> Finding:
+    try:
+        library = plugin_library()
+    except RetinaFaceError as error:
+        return Finding("plugin library", False, "decoding and suppression inside engines", str(error))
+    return Finding("plugin library", True, f"{library.path}, SHA-256 {library.sha256[:12]}")
+
+
+def _gpu() -> Finding:
+    if sees_gpu():
+        return Finding("GPU", True, "an NVIDIA driver with a GPU")
+    return Finding("GPU", False, "no NVIDIA driver with a GPU", "none is needed: engines build, and run on the CPU")
+
+
+def _weights() -> Finding:
+    default = KNOWN_WEIGHTS["mobilenet0.25"]
+    try:
+        read_known(default)
+    except RetinaFaceError as error:
+        return Finding("default weights", False, default.name, str(error))
+    return Finding("default weights", True, f"{default.name}: {default.origin}")

@@ -1,0 +1,61 @@
+"""The exceptions of this package.
+
+RetinaFaceError
+├── InvalidArgumentError   (also ValueError)   an argument, option or setting is out of range
+├── WeightsError                               a checkpoint is missing, damaged or of another model
+├── BuildError                                 an engine could not be built or written
+├── EngineLoadError                            an engine, or what lies beside it, does not fit
+├── DeviceError                                the device asked for is not usable
+├── InferenceError                             a loaded engine failed while running
+├── CudaError                                  a CUDA call failed; has `name` and `code`
+└── NativeModuleError      (also ImportError)  the compiled module is missing or damaged
+"""
+
+from __future__ import annotations
+
+
+class RetinaFaceError(Exception):
+    """Base of every exception that this package raises on purpose."""
+
+
+class InvalidArgumentError(RetinaFaceError, ValueError):
+    """An argument, option or setting is out of range."""
+
+
+class WeightsError(RetinaFaceError):
+    """A checkpoint is missing, damaged or made for another model."""
+
+
+class BuildError(RetinaFaceError):
+    """An engine could not be built or written."""
+
+
+class EngineLoadError(RetinaFaceError):
+    """An engine, or one of the files beside it, cannot be used."""
+
+
+class DeviceError(RetinaFaceError):
+    """The device that was asked for is not usable here."""
+
+
+class InferenceError(RetinaFaceError):
+    """A loaded engine failed while it ran."""
+
+
+class CudaError(RetinaFaceError):
+    """A CUDA call failed.
+
+    Attributes:
+        name: CUDA's name of the status, for example "cudaErrorMemoryAllocation".
+        code: its number.
+    """
+
+    def __init__(self, message: str, name: str = "", code: int = 0) -> None:
+        """Keep CUDA's own name and number beside the message."""
+        super().__init__(message)
+        self.name = name
+        self.code = code
+
+
+class NativeModuleError(RetinaFaceError, ImportError):
+    """The compiled module engine._native is missing or cannot be loaded."""

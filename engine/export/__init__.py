@@ -1,0 +1,1 @@
+"""From a PyTorch model to network.onnx (raw heads) and detector.onnx (with decoding and suppression)."""

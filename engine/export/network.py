@@ -1,0 +1,139 @@
+"""Exporting the network: normalised pixels in, raw heads out."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from engine.config import RetinaFaceConfig
+from engine.errors import BuildError, InvalidArgumentError
+
+if TYPE_CHECKING:
+    import onnx
+
+    from engine.model.retinaface import RetinaFace
+
+INPUT_NAME = "images"
+OPSET = 19  # the first with DeformConv
+
+
+@dataclass(frozen=True)
+class InputSize:
+    """Height and width of the network's input in pixels; the same three times where they are fixed.
+
+    Attributes:
+        minimum: (height, width) of the smallest input.
+        optimum: what the engine is tuned for, and what images are letterboxed to.
+        maximum: of the largest.
+    """
+
+    minimum: tuple[int, int]
+    optimum: tuple[int, int]
+    maximum: tuple[int, int]
+
+    @classmethod
+    def fixed(cls, height: int, width: int) -> InputSize:
+        """One size only."""
+        return cls((height, width), (height, width), (height, width))
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether there is one size only."""
+        return self.minimum == self.maximum
+
+    def check(self, config: RetinaFaceConfig) -> None:
+        """Raise InvalidArgumentError unless the sizes are ordered and multiples of the largest stride."""
+        for size in (self.minimum, self.optimum, self.maximum):
+            config.check_input_size(*size)
+        for low, mid, high in zip(self.minimum, self.optimum, self.maximum, strict=True):
+            if not low <= mid <= high:
+                raise InvalidArgumentError(
+                    f"input sizes are minimum {self.minimum}, optimum {self.optimum}, maximum {self.maximum}; "
+                    "each side must not decrease from one to the next"
+                )
+
+
+def export_network(model: RetinaFace, size: InputSize) -> onnx.ModelProto:
+    """Export a model with a dynamic batch and, where `size` is a range, dynamic height and width.
+
+    Args:
+        model: in evaluation mode.
+        size: the input sizes to allow.
+
+    Returns:
+        A checked ONNX model, float32: input `images` [N, 3, H, W], outputs named by RetinaFaceConfig.head_names,
+        NCHW, batch normalisations folded.
+
+    Raises:
+        InvalidArgumentError: a size is not a multiple of the largest stride.
+        BuildError: the exporter failed.
+    """
+    import onnx
+    import torch
+
+    config = model.config
+    size.check(config)
+    batch = torch.export.Dim("batch", min=1)
+    dynamic: dict[int, object] = {0: batch}
+    if not size.is_fixed:
+        for axis, name in ((2, "height"), (3, "width")):
+            cells = torch.export.Dim(f"{name}_cells", min=1, max=size.maximum[axis - 2] // config.max_stride)
+            dynamic[axis] = config.max_stride * cells
+    # A batch of 2: the exporter would take a batch of 1 for a constant.
+    example = torch.zeros(2, 3, *size.optimum)
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                model,
+                (example,),
+                input_names=[INPUT_NAME],
+                output_names=config.head_names(),
+                dynamic_shapes=(dynamic,),
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        raise BuildError(f"{config.name} could not be exported to ONNX: {error}") from error
+    assert program is not None
+    network = program.model_proto
+    _strip(network)
+    onnx.checker.check_model(network, full_check=True)
+    return network
+
+
+def _strip(network: onnx.ModelProto) -> None:
+    """Drop the exporter's notes (traces, names of source files) and name the free axes plainly."""
+    graph = network.graph
+    del network.metadata_props[:], graph.metadata_props[:], network.functions[:], graph.value_info[:]
+    for node in graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in (*graph.input, *graph.output):
+        del value.metadata_props[:]
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    for axis, name in ((2, "height"), (3, "width")):
+        dimension = graph.input[0].type.tensor_type.shape.dim[axis]
+        if dimension.dim_param:
+            dimension.dim_param = name
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's progress and its notes on optional packages off the terminal."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,1 @@
+"""RetinaFace as PyTorch modules, and the readers of its checkpoints."""

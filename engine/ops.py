@@ -1,0 +1,288 @@
+"""The operators around the network: letterbox, decoding of raw heads, non-maximum suppression.
+
+NumPy arrays run on the CPU and give NumPy arrays. Device arrays (anything with DLPack or ``__cuda_array_interface__``:
+torch, CuPy, PyCUDA, the results of these functions) run the CUDA kernels on ``stream`` and give ``DeviceArray``
+objects, which speak both protocols and copy themselves to the host with ``.numpy()``. Both sides give the same bits.
+
+Arrays must be C-contiguous and have the dtype given below; nothing is converted silently. ``stream`` is an integer
+handle, or a stream object of torch, CuPy, PyCUDA or CUDA Python; None means the stream of the first array if it names
+one, else the default stream. Work is queued, not waited for: keep device inputs alive until the stream is past them.
+
+Every function raises InvalidArgumentError for an argument that is out of range or does not fit the others, and
+CudaError when a CUDA call fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import InvalidArgumentError, NativeModuleError
+
+try:
+    from engine import _native
+except ImportError as error:
+    raise NativeModuleError(
+        f"engine._native, the compiled part of this package, does not load ({error}). "
+        'Build it with "pip install -e ." in the folder that holds pyproject.toml.'
+    ) from error
+
+__all__ = [
+    "Candidates",
+    "Detected",
+    "Letterboxed",
+    "build_info",
+    "cuda_device_count",
+    "decode",
+    "letterbox",
+    "nms",
+    "to_device",
+    "unletterbox",
+]
+
+# A NumPy array or a device array; the latter has no common type.
+Array = Any
+# One value for all channels, or one for each channel of the output.
+PerChannel = float | Sequence[float]
+
+
+class Letterboxed(NamedTuple):
+    """What letterbox gives.
+
+    Attributes:
+        batch: float32 or float16 [N, 3, H, W].
+        transforms: float32 [N, 3]: scale, pad_x, pad_y in pixels of the batch. A point (x, y) of the image lies at
+            (x * scale + pad_x, y * scale + pad_y).
+    """
+
+    batch: Array
+    transforms: Array
+
+
+class Candidates(NamedTuple):
+    """What decode gives; entries from ``count`` on are zero.
+
+    Attributes:
+        boxes: float32 [N, K, 4], x1 y1 x2 y2 in pixels of the network's input.
+        scores: float32 [N, K], descending.
+        landmarks: float32 [N, K, 10], five points x y in pixels; None without landmark heads.
+        count: int32 [N].
+    """
+
+    boxes: Array
+    scores: Array
+    landmarks: Array | None
+    count: Array
+
+
+class Detected(NamedTuple):
+    """What nms gives; entries from ``num_detections`` on are zero, and -1 in ``indices``.
+
+    Attributes:
+        num_detections: int32 [N].
+        boxes: float32 [N, M, 4], x1 y1 x2 y2.
+        scores: float32 [N, M], descending.
+        landmarks: float32 [N, M, 10], or None.
+        indices: int32 [N, M], which of the candidates each one is.
+    """
+
+    num_detections: Array
+    boxes: Array
+    scores: Array
+    landmarks: Array | None
+    indices: Array
+
+
+def letterbox(
+    images: Array | Sequence[Array],
+    size: tuple[int, int],
+    *,
+    mean: PerChannel,
+    std: PerChannel = 1.0,
+    swap_rb: bool = False,
+    pad_value: int | Sequence[int] = 0,
+    dtype: str = "float32",
+    out: tuple[Array, Array] | None = None,
+    stream: object = None,
+) -> Letterboxed:
+    """Resize images to fit one size, keep their shape, pad evenly and normalise: (level - mean) / std.
+
+    Bilinear with the pixel centres of OpenCV's INTER_LINEAR, in fixed point, rounded once to a grey level. The odd
+    pixel of padding goes right and below.
+
+    Args:
+        images: one image, or a sequence or NumPy array [N, ...] of them: uint8 [height, width, 3], of any sizes from 1
+            to 16384 pixels. Rows may lie apart (a crop of a larger image).
+        size: (height, width) of the result in pixels.
+        mean: grey level(s) to subtract, in the order of the result's channels.
+        std: grey level(s) to divide by, above 0, in the same order.
+        swap_rb: exchange the first and the last channel: BGR to RGB or back.
+        pad_value: grey level(s) 0 to 255 of the padding, before normalisation, in the order of the result's channels.
+        dtype: "float32" or "float16" of the batch.
+        out: arrays (batch, transforms) to write to, on the images' side, instead of new ones; on the host float32 only.
+        stream: see the module's text.
+    """
+    height, width = size
+    return Letterboxed(
+        *_native.letterbox(
+            _separate(images),
+            (height, width),
+            mean=_per_channel("mean", mean),
+            std=_per_channel("std", std),
+            swap_rb=swap_rb,
+            pad_value=_levels("pad_value", pad_value),
+            dtype=dtype,
+            out=out,
+            stream=stream,
+        )
+    )
+
+
+def unletterbox(
+    boxes: Array, landmarks: Array | None, count: Array, transforms: Array, *, stream: object = None
+) -> tuple[Array, Array | None]:
+    """Lead boxes and landmarks in a letterboxed batch back to the pixels of each image: (x - pad) / scale.
+
+    Args:
+        boxes: float32 [N, M, 4], as nms gives them.
+        landmarks: float32 [N, M, 10], or None.
+        count: int32 [N], detections of each image; the slots from it on become zero.
+        transforms: float32 [N, 3], as letterbox gives them.
+        stream: see the module's text.
+
+    Returns:
+        New boxes and landmarks, in pixels of the images, not clipped to them.
+    """
+    return _native.unletterbox(boxes, landmarks, count, transforms, stream=stream)
+
+
+def decode(
+    heads: Sequence[tuple[Array, Array, Array | None]],
+    *,
+    strides: Sequence[int],
+    anchor_sizes: Sequence[Sequence[float]],
+    variances: tuple[float, float] = (0.1, 0.2),
+    score_threshold: float,
+    top_k: int,
+    stream: object = None,
+) -> Candidates:
+    """Turn a network's raw heads into the best candidates of each image.
+
+    The score is the softmax of an anchor's two logits, sigmoid(face - background). Candidates are the anchors with a
+    score above the threshold, ordered by score, then by anchor index (levels, rows, columns, anchors of a cell). An
+    anchor whose logits are not finite is no candidate; one of the best K whose box or landmarks are not finite is left
+    out.
+
+    Args:
+        heads: per level (logits [N, 2A, h, w], box_deltas [N, 4A, h, w], landmark_deltas [N, 10A, h, w] or None),
+            float32 or float16, bfloat16 too on a device; channel = anchor * width + component, class 1 is face.
+        strides: per level, pixels from one cell to the next.
+        anchor_sizes: per level, the sides of a cell's square anchors in pixels, 1 to 8 of them.
+        variances: of centres (and landmarks) and of sizes.
+        score_threshold: 0 to 1. Scores must lie above it.
+        top_k: candidates kept per image, 1 to 5000.
+        stream: see the module's text.
+    """
+    centre_variance, size_variance = variances
+    levels = [tuple(_widened(head) for head in level) for level in heads]
+    return Candidates(
+        *_native.decode(
+            levels,
+            strides=list(strides),
+            anchor_sizes=[list(sizes) for sizes in anchor_sizes],
+            variances=(centre_variance, size_variance),
+            score_threshold=score_threshold,
+            top_k=top_k,
+            stream=stream,
+        )
+    )
+
+
+def nms(
+    boxes: Array,
+    scores: Array,
+    landmarks: Array | None,
+    count: Array,
+    *,
+    iou_threshold: float,
+    max_detections: int,
+    voting: bool = False,
+    stream: object = None,
+) -> Detected:
+    """Suppress candidates that overlap a better one, greedily and exactly, per image.
+
+    Candidates in order of score, then of slot; each one is kept unless its intersection over union with a kept one is
+    above the threshold. Those whose score or box is not finite are left out.
+
+    Args:
+        boxes: float32 [N, K, 4], x1 y1 x2 y2; K from 1 to 5000.
+        scores: float32 [N, K], in any order.
+        landmarks: float32 [N, K, 10], or None.
+        count: int32 [N], candidates of each image; slots from it on are not read.
+        iou_threshold: 0 to 1.
+        max_detections: M, 1 to 5000; the best ones are kept.
+        voting: replace a kept box by the mean, weighted by score, of itself and the candidates that it is the first to
+            suppress.
+        stream: see the module's text.
+    """
+    return Detected(
+        *_native.nms(
+            boxes,
+            scores,
+            landmarks,
+            count,
+            iou_threshold=iou_threshold,
+            max_detections=max_detections,
+            voting=voting,
+            stream=stream,
+        )
+    )
+
+
+def to_device(array: NDArray[Any], device: int = 0) -> Array:
+    """Copy a C-contiguous NumPy array to a CUDA device, as a ``DeviceArray``."""
+    if not _native.has_cuda():
+        raise NativeModuleError("engine._native was built without CUDA: install nvcc and run pip install again")
+    return _native.DeviceArray.from_numpy(array, device)
+
+
+def cuda_device_count() -> int:
+    """Return the number of CUDA devices that the kernels can run on; 0 without a driver or without kernels."""
+    return _native.cuda_device_count()
+
+
+def build_info() -> dict[str, str | None]:
+    """Return what the compiled module was built with; cuda_version is None for one without kernels."""
+    return _native.build_info()
+
+
+def _separate(images: Array | Sequence[Array]) -> list[Array]:
+    """Return the images as a list, also where one image or one NumPy array of them was given."""
+    if isinstance(images, np.ndarray):
+        return [images] if images.ndim == 3 else list(images)
+    one = hasattr(images, "__dlpack__") or hasattr(images, "__cuda_array_interface__")
+    return [images] if one else list(images)
+
+
+def _per_channel(name: str, value: PerChannel) -> list[float]:
+    values = [float(v) for v in value] if isinstance(value, Sequence | np.ndarray) else [float(value)] * 3
+    if len(values) != 3:
+        raise InvalidArgumentError(f"{name} has {len(values)} values, expected one or 3")
+    return values
+
+
+def _levels(name: str, value: int | Sequence[int]) -> list[int]:
+    levels = _per_channel(name, value)
+    if not all(level.is_integer() and 0 <= level <= 255 for level in levels):
+        raise InvalidArgumentError(f"{name} is {value}, expected whole grey levels from 0 to 255")
+    return [int(level) for level in levels]
+
+
+def _widened(head: Array | None) -> Array | None:
+    """float16 to float32 on the host, where the operators compute in nothing narrower."""
+    if isinstance(head, np.ndarray) and head.dtype == np.float16:
+        return head.astype(np.float32)
+    return head

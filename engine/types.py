@@ -1,0 +1,53 @@
+"""Plain values that the public functions take and return."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int32]
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Detections:
+    """The faces of one image, best first.
+
+    Attributes:
+        boxes: float32 [N, 4], x1 y1 x2 y2 in pixels of the given image; they may reach beyond its edges.
+        scores: float32 [N], in [0, 1], descending.
+        landmarks: float32 [N, 5, 2], x y in pixels of the given image: the eye on the image's left, the
+            other eye, nose, the mouth's corner on the image's left, the other corner. None where the
+            model has no landmark heads.
+    """
+
+    boxes: FloatArray
+    scores: FloatArray
+    landmarks: FloatArray | None
+
+    def __len__(self) -> int:
+        """Count the faces."""
+        return len(self.scores)
+
+    def above(self, score_threshold: float) -> Detections:
+        """Return the faces with a score above `score_threshold`."""
+        keep = self.scores > score_threshold
+        landmarks = None if self.landmarks is None else self.landmarks[keep]
+        return Detections(self.boxes[keep], self.scores[keep], landmarks)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return one dictionary a face, of plain numbers: box, score and, where known, landmarks."""
+        faces: list[dict[str, Any]] = []
+        for i in range(len(self)):
+            face: dict[str, Any] = {
+                "box": [round(float(v), 2) for v in self.boxes[i]],
+                "score": round(float(self.scores[i]), 5),
+            }
+            if self.landmarks is not None:
+                face["landmarks"] = [[round(float(x), 2), round(float(y), 2)] for x, y in self.landmarks[i]]
+            faces.append(face)
+        return faces
