@@ -87,7 +87,8 @@ void unletterbox_cpu(const UnletterboxParams &params, const UnletterboxInputs &i
 cudaError_t letterbox_cuda(const LetterboxParams &params, const ImageView *images, void *output, float *transforms,
                            cudaStream_t stream);
 
-/// All pointers are on the device.
+/// All pointers are on the device; boxes and landmarks are aligned to 8 bytes (else
+/// cudaErrorMisalignedAddress).
 cudaError_t unletterbox_cuda(const UnletterboxParams &params, const UnletterboxInputs &inputs,
                              const UnletterboxOutputs &outputs, cudaStream_t stream);
 #endif
