@@ -62,6 +62,7 @@ def letterbox(
     std: Sequence[float],
     swap_rb: bool,
     pad_value: Sequence[int],
+    enlarge: bool,
     dtype: str,
     out: tuple[Any, Any] | None = None,
     stream: object = None,
@@ -69,3 +70,6 @@ def letterbox(
 def unletterbox(
     boxes: Any, landmarks: Any, count: Any, transforms: Any, *, stream: object = None
 ) -> tuple[Any, Any]: ...
+def letterbox_placement(
+    height: int, width: int, size: tuple[int, int], *, enlarge: bool
+) -> tuple[float, int, int, int, int]: ...

@@ -38,6 +38,7 @@ __all__ = [
     "cuda_device_count",
     "decode",
     "letterbox",
+    "letterbox_placement",
     "nms",
     "to_device",
     "unletterbox",
@@ -104,6 +105,7 @@ def letterbox(
     std: PerChannel = 1.0,
     swap_rb: bool = False,
     pad_value: int | Sequence[int] = 0,
+    enlarge: bool = True,
     dtype: str = "float32",
     out: tuple[Array, Array] | None = None,
     stream: object = None,
@@ -121,6 +123,7 @@ def letterbox(
         std: grey level(s) to divide by, above 0, in the same order.
         swap_rb: exchange the first and the last channel: BGR to RGB or back.
         pad_value: grey level(s) 0 to 255 of the padding, before normalisation, in the order of the result's channels.
+        enlarge: magnify images that are smaller than `size`; else they are padded only.
         dtype: "float32" or "float16" of the batch.
         out: arrays (batch, transforms) to write to, on the images' side, instead of new ones; on the host float32 only.
         stream: see the module's text.
@@ -134,6 +137,7 @@ def letterbox(
             std=_per_channel("std", std),
             swap_rb=swap_rb,
             pad_value=_levels("pad_value", pad_value),
+            enlarge=enlarge,
             dtype=dtype,
             out=out,
             stream=stream,
@@ -157,6 +161,23 @@ def unletterbox(
         New boxes and landmarks, in pixels of the images, not clipped to them.
     """
     return _native.unletterbox(boxes, landmarks, count, transforms, stream=stream)
+
+
+def letterbox_placement(
+    image_size: tuple[int, int], size: tuple[int, int], *, enlarge: bool = True
+) -> tuple[float, tuple[int, int], tuple[int, int]]:
+    """Say where letterbox puts an image.
+
+    Args:
+        image_size: (height, width) of the image in pixels.
+        size: (height, width) of the result.
+        enlarge: as given to letterbox.
+
+    Returns:
+        The scale, the resized image's (height, width) and the padding (left, top), in pixels.
+    """
+    scale, height, width, left, top = _native.letterbox_placement(*image_size, size, enlarge=enlarge)
+    return scale, (height, width), (left, top)
 
 
 def decode(

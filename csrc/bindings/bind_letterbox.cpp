@@ -40,8 +40,8 @@ Place place_of_images(const std::vector<py::object> &images, const py::object &o
 }
 
 py::tuple letterbox(const std::vector<py::object> &images, std::pair<int, int> size, std::array<float, 3> mean,
-                    std::array<float, 3> std, bool swap_rb, std::array<uint8_t, 3> pad_value, const std::string &dtype,
-                    const py::object &out, const py::object &stream) {
+                    std::array<float, 3> std, bool swap_rb, std::array<uint8_t, 3> pad_value, bool enlarge,
+                    const std::string &dtype, const py::object &out, const py::object &stream) {
     Place place = place_of_images(images, out, stream);
     ElementType type = output_type(dtype);
     LetterboxParams params;
@@ -52,6 +52,7 @@ py::tuple letterbox(const std::vector<py::object> &images, std::pair<int, int> s
     std::copy(std.begin(), std.end(), params.std);
     std::copy(pad_value.begin(), pad_value.end(), params.pad_value);
     params.swap_rb = swap_rb;
+    params.enlarge = enlarge;
     params.dtype = float_type(type);
 
     std::vector<Array> arrays;  // keeps them alive while the operator runs
@@ -146,14 +147,21 @@ py::tuple unletterbox(const py::object &boxes, const py::object &landmarks, cons
     return results.take();
 }
 
+py::tuple placement(int height, int width, std::pair<int, int> size, bool enlarge) {
+    LetterboxPlacement p = letterbox_placement(height, width, size.first, size.second, enlarge);
+    return py::make_tuple(p.scale, p.height, p.width, p.pad_x, p.pad_y);
+}
+
 }  // namespace
 
 void bind_letterbox(py::module_ &module) {
     module.def("letterbox", &letterbox, py::arg("images"), py::arg("size"), py::kw_only(), py::arg("mean"),
-               py::arg("std"), py::arg("swap_rb"), py::arg("pad_value"), py::arg("dtype"), py::arg("out") = py::none(),
-               py::arg("stream") = py::none());
+               py::arg("std"), py::arg("swap_rb"), py::arg("pad_value"), py::arg("enlarge"), py::arg("dtype"),
+               py::arg("out") = py::none(), py::arg("stream") = py::none());
     module.def("unletterbox", &unletterbox, py::arg("boxes"), py::arg("landmarks"), py::arg("count"),
                py::arg("transforms"), py::kw_only(), py::arg("stream") = py::none());
+    module.def("letterbox_placement", &placement, py::arg("height"), py::arg("width"), py::arg("size"), py::kw_only(),
+               py::arg("enlarge"));
 }
 
 }  // namespace retinaface::bindings

@@ -78,9 +78,10 @@ void anchor_decode_cpu(const AnchorDecodeParams &params, const AnchorDecodeInput
 #ifdef RETINAFACE_HAS_CUDA
 size_t anchor_decode_workspace_bytes(const AnchorDecodeParams &params);
 
-/// All pointers are on the device; boxes and workspace are aligned to 16 bytes, as allocations are.
-/// Allocates nothing, synchronises nothing, may be captured in a graph. cudaErrorInvalidValue where the
-/// workspace is smaller than anchor_decode_workspace_bytes says.
+/// All pointers are on the device; boxes and workspace are aligned to 16 bytes and landmarks to 8, as
+/// allocations are (else cudaErrorMisalignedAddress). Allocates nothing, synchronises nothing, may be
+/// captured in a graph. cudaErrorInvalidValue where the workspace is smaller than
+/// anchor_decode_workspace_bytes says.
 cudaError_t anchor_decode_cuda(const AnchorDecodeParams &params, const AnchorDecodeInputs &inputs,
                                const AnchorDecodeOutputs &outputs, void *workspace, size_t workspace_bytes,
                                cudaStream_t stream);

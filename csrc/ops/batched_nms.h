@@ -55,9 +55,10 @@ void batched_nms_cpu(const BatchedNmsParams &params, const BatchedNmsInputs &inp
 #ifdef RETINAFACE_HAS_CUDA
 size_t batched_nms_workspace_bytes(const BatchedNmsParams &params);
 
-/// All pointers are on the device; boxes and workspace are aligned to 16 bytes, as allocations are.
-/// Allocates nothing, synchronises nothing, may be captured in a graph. cudaErrorInvalidValue where the
-/// workspace is smaller than batched_nms_workspace_bytes says.
+/// All pointers are on the device; boxes and workspace are aligned to 16 bytes and landmarks to 8, as
+/// allocations are (else cudaErrorMisalignedAddress). Allocates nothing, synchronises nothing, may be
+/// captured in a graph. cudaErrorInvalidValue where the workspace is smaller than
+/// batched_nms_workspace_bytes says.
 cudaError_t batched_nms_cuda(const BatchedNmsParams &params, const BatchedNmsInputs &inputs,
                              const BatchedNmsOutputs &outputs, void *workspace, size_t workspace_bytes,
                              cudaStream_t stream);

@@ -29,6 +29,7 @@ struct LetterboxParams {
     float std[3] = {1.0f, 1.0f, 1.0f};  // likewise
     uint8_t pad_value[3] = {};          // likewise
     bool swap_rb = false;               // output channel c is input channel 2 - c
+    bool enlarge = true;                // whether images smaller than the output are magnified
     DType dtype = DType::kFloat32;      // of the output: float32, or float16 on the GPU
 };
 
@@ -40,9 +41,9 @@ struct LetterboxPlacement {
     int pad_x, pad_y;   // of its left upper corner
 };
 
-/// scale = min(out_height / height, out_width / width); the resized sides are rounded to the nearest
-/// pixel, at least 1; the rest is padded evenly, the odd pixel right and below.
-LetterboxPlacement letterbox_placement(int height, int width, int out_height, int out_width);
+/// scale = min(out_height / height, out_width / width), at most 1 unless `enlarge`; the resized sides are rounded to
+/// the nearest pixel, at least 1; the rest is padded evenly, the odd pixel right and below.
+LetterboxPlacement letterbox_placement(int height, int width, int out_height, int out_width, bool enlarge);
 
 /// Throws InvalidArgument naming the parameter or image that is out of range.
 void validate_letterbox(const LetterboxParams &params, const ImageView *images);
@@ -86,7 +87,8 @@ void unletterbox_cpu(const UnletterboxParams &params, const UnletterboxInputs &i
 cudaError_t letterbox_cuda(const LetterboxParams &params, const ImageView *images, void *output, float *transforms,
                            cudaStream_t stream);
 
-/// All pointers are on the device.
+/// All pointers are on the device; boxes and landmarks are aligned to 8 bytes (else
+/// cudaErrorMisalignedAddress).
 cudaError_t unletterbox_cuda(const UnletterboxParams &params, const UnletterboxInputs &inputs,
                              const UnletterboxOutputs &outputs, cudaStream_t stream);
 #endif

@@ -246,3 +246,21 @@ def test_letterbox_refuses(images: Any, options: dict[str, Any], message: str) -
     given: dict[str, Any] = {"size": (8, 8), "mean": 0, **options}
     with pytest.raises(InvalidArgumentError, match=message):
         ops.letterbox(images, **given)
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 3), (6, 6), (5, 9), (1, 1), (30, 7)])
+def test_letterbox_enlarges_only_where_asked(
+    backend: Backend, rng: np.random.Generator, height: int, width: int
+) -> None:
+    """Without `enlarge` a smaller image keeps its pixels; a larger one shrinks all the same."""
+    image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    batch, transforms = run(backend, [image], (8, 8), enlarge=False)
+    scale, (resized_height, resized_width), (left, top) = placement(height, width, (8, 8), enlarge=False)
+    np.testing.assert_allclose(transforms[0], [scale, left, top], rtol=1e-7)
+    inside = levels_of(batch)[0, :, top : top + resized_height, left : left + resized_width].transpose(1, 2, 0)
+    np.testing.assert_allclose(inside.round(), opencv(image, resized_height, resized_width), atol=1)
+    assert ops.letterbox_placement((height, width), (8, 8), enlarge=False) == (
+        transforms[0, 0],
+        (resized_height, resized_width),
+        (left, top),
+    )

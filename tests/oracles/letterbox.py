@@ -10,9 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def placement(height: int, width: int, size: tuple[int, int]) -> tuple[float, tuple[int, int], tuple[int, int]]:
+def placement(
+    height: int, width: int, size: tuple[int, int], enlarge: bool = True
+) -> tuple[float, tuple[int, int], tuple[int, int]]:
     """Scale, resized (height, width) and padding (left, top) of an image that is to fit `size`."""
     scale = min(size[0] / height, size[1] / width)
+    if not enlarge:
+        scale = min(scale, 1.0)
     resized = tuple(max(1, int(np.floor(side * scale + 0.5))) for side in (height, width))
     return scale, (resized[0], resized[1]), ((size[1] - resized[1]) // 2, (size[0] - resized[0]) // 2)
 

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "common/aligned.h"
 #include "common/workspace.h"
 #include "math/decode.h"
 #include "math/order.h"
@@ -64,7 +65,7 @@ DecodePlan make_plan(const AnchorDecodeParams &params, const AnchorDecodeInputs 
         level.first_tile = first_tile;
         level.tiles_per_anchor = tiles_per_anchor(from);
         level.aligned = level.num_cells % kCellsPerThread == 0 &&
-                        reinterpret_cast<uintptr_t>(inputs.logits[i]) % (kCellsPerThread * size_of(params.dtype)) == 0;
+                        is_aligned(inputs.logits[i], kCellsPerThread * size_of(params.dtype));
         std::copy_n(from.anchor_sizes, kMaxAnchorsPerCell, level.anchor_sizes);
         first_anchor += level.num_cells * level.num_anchors;
         first_tile += level.tiles_per_anchor * level.num_anchors;
@@ -116,6 +117,10 @@ cudaError_t anchor_decode_cuda(const AnchorDecodeParams &params, const AnchorDec
     const DecodeWorkspace arrays = carve(params, carver);
     if (workspace == nullptr || workspace_bytes < carver.bytes()) {
         return cudaErrorInvalidValue;
+    }
+    if (!is_aligned(outputs.boxes, sizeof(float4)) || !is_aligned(outputs.landmarks, sizeof(float2)) ||
+        !is_aligned(workspace, sizeof(float4))) {
+        return cudaErrorMisalignedAddress;
     }
     const DecodePlan plan = make_plan(params, inputs);
     return dispatch(params.dtype, [&](auto *type) {

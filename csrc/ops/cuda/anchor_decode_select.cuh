@@ -107,7 +107,8 @@ __device__ __forceinline__ void find_boundary(SelectStorage &s, int wanted) {
 /// A rank from which upwards there are at least K candidates, but no more than can be sorted. Radix
 /// selection from the top digit: the candidates in the bin of the K-th are told apart by the next digit,
 /// until all that remain fit. Ranks are distinct, so the last digit settles it.
-__device__ inline uint64_t lowest_rank_to_sort(SelectStorage &s, const DecodePlan &plan, const uint64_t *keys) {
+__device__ __forceinline__ uint64_t lowest_rank_to_sort(SelectStorage &s, const DecodePlan &plan,
+                                                        const uint64_t *keys) {
     uint64_t prefix = 0;  // the K-th candidate's digits, as far as they are known
     int above = 0;        // candidates known to be among the best
     int digit_end = plan.rank_bits;
@@ -135,7 +136,8 @@ __device__ inline uint64_t lowest_rank_to_sort(SelectStorage &s, const DecodePla
 }
 
 /// Copies the keys ranked `lowest` or higher, in any order, to where they are sorted; s.gathered is 0 before.
-__device__ inline void gather_keys(SelectStorage &s, const DecodePlan &plan, const uint64_t *keys, uint64_t lowest) {
+__device__ __forceinline__ void gather_keys(SelectStorage &s, const DecodePlan &plan, const uint64_t *keys,
+                                            uint64_t lowest) {
     const int lane = static_cast<int>(threadIdx.x) % 32;
     for_each_key(keys, s.tile_counts, plan.num_tiles, [&](uint64_t key) {
         bool taken = key != 0 && rank_of(key, plan) >= lowest;

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "common/aligned.h"
 #include "common/workspace.h"
 #include "ops/batched_nms.h"
 #include "ops/cuda/batched_nms_order.cuh"
@@ -47,6 +48,15 @@ cudaError_t batched_nms_cuda(const BatchedNmsParams &params, const BatchedNmsInp
     const NmsWorkspace arrays = carve(params, carver);
     if (workspace == nullptr || workspace_bytes < carver.bytes()) {
         return cudaErrorInvalidValue;
+    }
+    for (const void *pointer : {static_cast<const void *>(inputs.boxes), static_cast<const void *>(outputs.boxes),
+                                static_cast<const void *>(workspace)}) {
+        if (!is_aligned(pointer, sizeof(float4))) {
+            return cudaErrorMisalignedAddress;
+        }
+    }
+    if (!is_aligned(inputs.landmarks, sizeof(float2)) || !is_aligned(outputs.landmarks, sizeof(float2))) {
+        return cudaErrorMisalignedAddress;
     }
     order_candidates_kernel<<<params.batch, kOrderThreads, 0, stream>>>(params, inputs, arrays);
     if (cudaError_t status = cudaGetLastError(); status != cudaSuccess) {

@@ -12,7 +12,7 @@ using NmsSort = BlockSort<kOrderThreads, 5>;
 static_assert(NmsSort::kCapacity >= kMaxNmsCandidates, "an image's candidates must fit");
 
 /// Whether all scores are finite and none is below its successor. Called by whole blocks.
-__device__ inline bool scores_in_order(const float *scores, int count) {
+__device__ __forceinline__ bool scores_in_order(const float *scores, int count) {
     bool in_order = true;
     const int lane = static_cast<int>(threadIdx.x) % 32;
     for (int first = static_cast<int>(threadIdx.x) - lane; first < count; first += kOrderThreads) {

@@ -1,10 +1,10 @@
 #pragma once
 
+#include "math/decode.h"
+#include "ops/cuda/batched_nms_image.cuh"
 #include "ops/cuda/batched_nms_tile.cuh"
 
 namespace retinaface {
-
-constexpr int kLandmarkPairs = 5;  // float2 keeps every slot aligned, float4 would not
 
 /// One thread's candidate; the four threads that share it agree.
 struct Suspect {
@@ -13,50 +13,6 @@ struct Suspect {
     bool alive;
     int detection;  // whom its box votes for once it is not alive
 };
-
-/// The image that a block works on, with its candidates in order.
-struct NmsImage {
-    int64_t index;
-    int count;
-    const float4 *boxes;
-    const int32_t *slots;  // null: places are slots
-    uint64_t *verdicts;    // kNmsWords per tile
-
-    __device__ NmsImage(int64_t image, const BatchedNmsParams &params, const BatchedNmsInputs &inputs,
-                        const NmsWorkspace &workspace)
-        : index(image) {
-        const NmsOrder order = workspace.order[image];
-        const int64_t first = image * params.num_candidates;
-        count = order.count;
-        boxes = order.in_order != 0 ? reinterpret_cast<const float4 *>(inputs.boxes) + first : workspace.boxes + first;
-        slots = order.in_order != 0 ? nullptr : workspace.slots + first;
-        verdicts = workspace.verdicts + image * workspace.num_tiles * kNmsWords;
-    }
-};
-
-/// Clears the result's slots of the same numbers as the tile's candidates. The detections of a tile go to
-/// slots of its own or earlier numbers, and a block has read the verdicts of all earlier tiles before it
-/// has any detection: so no slot is cleared after it was written, and nobody waits to clear the rest.
-__device__ __forceinline__ void clear_slots(const BatchedNmsParams &params, const BatchedNmsOutputs &outputs,
-                                            int64_t image, int tile) {
-    const int thread = static_cast<int>(threadIdx.x);
-    const int first = tile * kNmsTile;
-    const int slots = min(kNmsTile, params.max_detections - first);
-    const int64_t at = image * params.max_detections + first;
-    if (thread < slots) {
-        reinterpret_cast<float4 *>(outputs.boxes)[at + thread] = float4{};
-        outputs.scores[at + thread] = 0.0f;
-        if (outputs.indices != nullptr) {
-            outputs.indices[at + thread] = -1;
-        }
-    }
-    if (params.has_landmarks) {
-        auto *pairs = reinterpret_cast<float2 *>(outputs.landmarks) + at * kLandmarkPairs;
-        for (int i = thread; i < slots * kLandmarkPairs; i += kSuppressThreads) {
-            pairs[i] = float2{};
-        }
-    }
-}
 
 /// Tests the tile's candidates against each other and against the previous tile's, whether these will be
 /// kept or not: once the previous tile's verdict is there, only bits need to be combined.

@@ -3,7 +3,7 @@
 #include <cuda/atomic>
 
 #include "math/box.h"
-#include "math/decode.h"
+#include "ops/cuda/batched_nms_image.cuh"
 #include "ops/cuda/batched_nms_plan.cuh"
 
 namespace retinaface {
@@ -83,10 +83,6 @@ __device__ __forceinline__ uint32_t wait_for(uint64_t *verdict) {
         word = Verdict(*verdict).load(cuda::memory_order_acquire);
     }
     return static_cast<uint32_t>(word);
-}
-
-__device__ __forceinline__ Box to_box(const float4 &box) {
-    return {box.x, box.y, box.z, box.w};
 }
 
 /// Which of the `candidates` of word `q` this box overlaps. `candidates` is the same for a whole warp.

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "math/vote.h"
-#include "ops/cuda/batched_nms_suppress.cuh"
+#include "ops/cuda/batched_nms_image.cuh"
 
 namespace retinaface {
 

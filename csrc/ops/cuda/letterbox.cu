@@ -1,8 +1,10 @@
+#include <cuda_fp16.h>
+
 #include <algorithm>
 
+#include "common/aligned.h"
 #include "math/bilinear.h"
 #include "math/unletterbox.h"
-#include "ops/cuda/scalar.cuh"
 #include "ops/letterbox.h"
 
 namespace retinaface {
@@ -72,7 +74,7 @@ __global__ void __launch_bounds__(kThreads)
         if (!column_inside || y < 0 || y >= placement.height) {
 #pragma unroll
             for (int c = 0; c < 3; ++c) {
-                pixel[c * plane] = from_float<T>(levels[c][params.pad_value[c]]);
+                pixel[c * plane] = static_cast<T>(levels[c][params.pad_value[c]]);
             }
             continue;
         }
@@ -86,9 +88,9 @@ __global__ void __launch_bounds__(kThreads)
             mixed[c] = bilinear_mix(__ldg(top + left), __ldg(top + right), __ldg(bottom + left), __ldg(bottom + right),
                                     tap_x.weight, tap_y.weight);
         }
-        pixel[0] = from_float<T>(levels[0][params.swap_rb ? mixed[2] : mixed[0]]);
-        pixel[plane] = from_float<T>(levels[1][mixed[1]]);
-        pixel[2 * plane] = from_float<T>(levels[2][params.swap_rb ? mixed[0] : mixed[2]]);
+        pixel[0] = static_cast<T>(levels[0][params.swap_rb ? mixed[2] : mixed[0]]);
+        pixel[plane] = static_cast<T>(levels[1][mixed[1]]);
+        pixel[2 * plane] = static_cast<T>(levels[2][params.swap_rb ? mixed[0] : mixed[2]]);
     }
 }
 
@@ -101,8 +103,8 @@ cudaError_t launch(const LetterboxParams &params, const ImageView *images, T *ou
         SourceImages sources;
         for (int i = 0; i < count; ++i) {
             const ImageView &view = images[first + i];
-            sources.image[i] = {view,
-                                letterbox_placement(view.height, view.width, params.out_height, params.out_width)};
+            sources.image[i] = {view, letterbox_placement(view.height, view.width, params.out_height, params.out_width,
+                                                          params.enlarge)};
         }
         const dim3 grid((params.out_width + kTileWidth - 1) / kTileWidth,
                         (params.out_height + kTileHeight - 1) / kTileHeight, count);
@@ -146,9 +148,15 @@ __global__ void __launch_bounds__(kUnletterboxThreads)
 
 cudaError_t letterbox_cuda(const LetterboxParams &params, const ImageView *images, void *output, float *transforms,
                            cudaStream_t stream) {
-    return dispatch(params.dtype, [&](auto *type) {
-        return launch(params, images, static_cast<decltype(type)>(output), transforms, stream);
-    });
+    switch (params.dtype) {
+        case DType::kFloat32:
+            return launch(params, images, static_cast<float *>(output), transforms, stream);
+        case DType::kFloat16:
+            return launch(params, images, static_cast<__half *>(output), transforms, stream);
+        case DType::kBFloat16:
+            break;
+    }
+    return cudaErrorInvalidValue;
 }
 
 cudaError_t unletterbox_cuda(const UnletterboxParams &params, const UnletterboxInputs &inputs,
@@ -157,6 +165,12 @@ cudaError_t unletterbox_cuda(const UnletterboxParams &params, const UnletterboxI
         static_cast<int64_t>(params.batch) * params.slots * (kBoxPoints + (params.has_landmarks ? kLandmarkPoints : 0));
     if (points == 0) {
         return cudaSuccess;
+    }
+    for (const float *pointer : {inputs.boxes, inputs.landmarks, static_cast<const float *>(outputs.boxes),
+                                 static_cast<const float *>(outputs.landmarks)}) {
+        if (!is_aligned(pointer, sizeof(float2))) {
+            return cudaErrorMisalignedAddress;
+        }
     }
     const int64_t blocks = (points + kUnletterboxThreads - 1) / kUnletterboxThreads;
     unletterbox_kernel<<<static_cast<unsigned>(blocks), kUnletterboxThreads, 0, stream>>>(params, inputs, outputs,

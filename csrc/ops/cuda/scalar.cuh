@@ -19,21 +19,6 @@ __device__ __forceinline__ float to_float(__nv_bfloat16 value) {
     return __bfloat162float(value);
 }
 
-template <typename T>
-__device__ __forceinline__ T from_float(float value);
-template <>
-__device__ __forceinline__ float from_float<float>(float value) {
-    return value;
-}
-template <>
-__device__ __forceinline__ __half from_float<__half>(float value) {
-    return __float2half_rn(value);
-}
-template <>
-__device__ __forceinline__ __nv_bfloat16 from_float<__nv_bfloat16>(float value) {
-    return __float2bfloat16_rn(value);
-}
-
 /// Four neighbouring elements, loaded with one instruction; `source` is aligned to their size.
 template <typename T>
 __device__ __forceinline__ void load_four(const T *source, float (&values)[4]) {
