@@ -48,6 +48,8 @@ $(VENV)/.test: $(SOURCES)
 # TensorRT's types, apart from site-packages: there they would pass for an installed TensorRT.
 build/stubs: $(VENV)/.test
 	$(PY) -m pip install --quiet --no-deps --upgrade --target $@ tensorrt-stubs==10.13.0.35.1
+	@# Two of their slips are no Python: arguments called "in", a default before an argument without.
+	sed -i 's/\bin: list\[/in_: list[/; s/, channel_axis: int)/, channel_axis: int = 0)/' $@/tensorrt_bindings/tensorrt.pyi
 	@touch $@
 
 # The kernels once more, in the form that a CUDA emulator can run; only where one is named.

@@ -68,7 +68,7 @@ def build_plan(
         raise BuildError(_because(f"{_title(flavour)} cannot read the network", reasons + errors))
     config = builder.create_builder_config()
     set_targets(config, flavour, targets)
-    config.add_optimization_profile(_profile(builder, size, max_batch))
+    config.add_optimization_profile(_profile(trt, builder, size, max_batch))
     if embed_plugins:
         config.plugins_to_serialize = [str(library.path)]
     data = builder.build_serialized_network(network, config)
@@ -96,13 +96,15 @@ def _strongly_typed(trt: ModuleType) -> int:
     return 0 if flag is None else 1 << int(flag)
 
 
-def _profile(builder: tensorrt.Builder, size: InputSize, max_batch: int) -> tensorrt.IOptimizationProfile:
+def _profile(
+    trt: ModuleType, builder: tensorrt.Builder, size: InputSize, max_batch: int
+) -> tensorrt.IOptimizationProfile:
     profile = builder.create_optimization_profile()
     profile.set_shape(
         INPUT_NAME,
-        (1, 3, *size.minimum),
-        (max(1, max_batch // 2), 3, *size.optimum),
-        (max_batch, 3, *size.maximum),
+        trt.Dims4((1, 3, *size.minimum)),
+        trt.Dims4((max(1, max_batch // 2), 3, *size.optimum)),
+        trt.Dims4((max_batch, 3, *size.maximum)),
     )
     return profile
 
