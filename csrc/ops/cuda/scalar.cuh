@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include <cstdint>
+
+#include "common/dtype.h"
+
+namespace retinaface {
+
+__device__ __forceinline__ float to_float(float value) {
+    return value;
+}
+__device__ __forceinline__ float to_float(__half value) {
+    return __half2float(value);
+}
+__device__ __forceinline__ float to_float(__nv_bfloat16 value) {
+    return __bfloat162float(value);
+}
+
+/// Four neighbouring elements, loaded with one instruction; `source` is aligned to their size.
+template <typename T>
+__device__ __forceinline__ void load_four(const T *source, float (&values)[4]) {
+    struct alignas(4 * sizeof(T)) Four {
+        T element[4];
+    };
+    Four four = *reinterpret_cast<const Four *>(source);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        values[i] = to_float(four.element[i]);
+    }
+}
+
+/// Calls `function` with a null pointer to the element type that `dtype` names.
+template <typename Function>
+auto dispatch(DType dtype, Function &&function) {
+    switch (dtype) {
+        case DType::kFloat16:
+            return function(static_cast<__half *>(nullptr));
+        case DType::kBFloat16:
+            return function(static_cast<__nv_bfloat16 *>(nullptr));
+        case DType::kFloat32:
+            break;
+    }
+    return function(static_cast<float *>(nullptr));
+}
+
+}  // namespace retinaface

@@ -1,0 +1,67 @@
+#include "ops/deform_conv.h"
+
+#include "common/check.h"
+
+namespace retinaface {
+namespace {
+
+constexpr int64_t kMaxElementsOfMap = INT32_MAX;  // maps are indexed by int within one image and channel
+
+int out_side(int side, int pad_before, int pad_after, int kernel, int dilation, int stride) {
+    int64_t room = static_cast<int64_t>(side) + pad_before + pad_after - static_cast<int64_t>(dilation) * (kernel - 1) - 1;
+    return room < 0 ? 0 : static_cast<int>(room / stride + 1);
+}
+
+void require_range(const char *name, int value, int low, int high) {
+    require(value >= low && value <= high, "deform_conv: ", name, " must be in [", low, ", ", high, "], got ", value);
+}
+
+}  // namespace
+
+int deform_conv_out_height(const DeformConvParams &p) {
+    return out_side(p.height, p.pad_top, p.pad_bottom, p.kernel_h, p.dilation_h, p.stride_h);
+}
+
+int deform_conv_out_width(const DeformConvParams &p) {
+    return out_side(p.width, p.pad_left, p.pad_right, p.kernel_w, p.dilation_w, p.stride_w);
+}
+
+void validate_deform_conv(const DeformConvParams &p) {
+    constexpr int kMaxSize = 1 << 24;  // positions stay exact in float32
+    constexpr int kMaxStep = 1 << 12;
+    require_range("batch", p.batch, 0, kMaxSize);
+    require_range("in_channels", p.in_channels, 1, kMaxSize);
+    require_range("out_channels", p.out_channels, 1, kMaxSize);
+    require_range("height", p.height, 1, kMaxSize);
+    require_range("width", p.width, 1, kMaxSize);
+    require_range("kernel_h", p.kernel_h, 1, kMaxDeformKernelSide);
+    require_range("kernel_w", p.kernel_w, 1, kMaxDeformKernelSide);
+    require_range("stride_h", p.stride_h, 1, kMaxStep);
+    require_range("stride_w", p.stride_w, 1, kMaxStep);
+    require_range("dilation_h", p.dilation_h, 1, kMaxStep);
+    require_range("dilation_w", p.dilation_w, 1, kMaxStep);
+    require_range("pad_top", p.pad_top, 0, kMaxSize);
+    require_range("pad_left", p.pad_left, 0, kMaxSize);
+    require_range("pad_bottom", p.pad_bottom, 0, kMaxSize);
+    require_range("pad_right", p.pad_right, 0, kMaxSize);
+    require_range("groups", p.groups, 1, 65535);
+    require_range("offset_groups", p.offset_groups, 1, kMaxSize);
+    require(p.in_channels % p.groups == 0, "deform_conv: in_channels must be a multiple of groups, got ",
+            p.in_channels, " and ", p.groups);
+    require(p.out_channels % p.groups == 0, "deform_conv: out_channels must be a multiple of groups, got ",
+            p.out_channels, " and ", p.groups);
+    require(p.in_channels % p.offset_groups == 0, "deform_conv: in_channels must be a multiple of offset_groups, got ",
+            p.in_channels, " and ", p.offset_groups);
+    int out_height = deform_conv_out_height(p);
+    int out_width = deform_conv_out_width(p);
+    require(out_height > 0 && out_width > 0, "deform_conv: the kernel does not fit into the padded input of ", p.height,
+            " x ", p.width, ": the output would have no pixels");
+    require((p.height + int64_t{1}) * (p.width + int64_t{1}) <= kMaxElementsOfMap &&
+                static_cast<int64_t>(out_height) * out_width <= kMaxElementsOfMap,
+            "deform_conv: maps must have fewer than 2^31 pixels, got ", p.height, " x ", p.width, " and ", out_height,
+            " x ", out_width);
+    require(p.layout == Layout::kLinear || p.dtype != DType::kFloat32,
+            "deform_conv: the kHwc8 layout needs float16 or bfloat16, got ", name_of(p.dtype));
+}
+
+}  // namespace retinaface
