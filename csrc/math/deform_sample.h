@@ -26,8 +26,8 @@ RF_HOST_DEVICE bool deform_sample(float y, float x, int height, int width, float
     float top = (1.0f - (y - floor_y)) * scale;
     float right = x - floor_x;
     float left = 1.0f - right;
-    sample = {static_cast<int>(floor_y), static_cast<int>(floor_x), top * left, top * right, bottom * left,
-              bottom * right};
+    sample = {
+        static_cast<int>(floor_y), static_cast<int>(floor_x), top * left, top * right, bottom * left, bottom * right};
     return true;
 }
 

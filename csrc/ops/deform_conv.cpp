@@ -8,7 +8,8 @@ namespace {
 constexpr int64_t kMaxElementsOfMap = INT32_MAX;  // maps are indexed by int within one image and channel
 
 int out_side(int side, int pad_before, int pad_after, int kernel, int dilation, int stride) {
-    int64_t room = static_cast<int64_t>(side) + pad_before + pad_after - static_cast<int64_t>(dilation) * (kernel - 1) - 1;
+    int64_t room =
+        static_cast<int64_t>(side) + pad_before + pad_after - static_cast<int64_t>(dilation) * (kernel - 1) - 1;
     return room < 0 ? 0 : static_cast<int>(room / stride + 1);
 }
 
@@ -46,8 +47,8 @@ void validate_deform_conv(const DeformConvParams &p) {
     require_range("pad_right", p.pad_right, 0, kMaxSize);
     require_range("groups", p.groups, 1, 65535);
     require_range("offset_groups", p.offset_groups, 1, kMaxSize);
-    require(p.in_channels % p.groups == 0, "deform_conv: in_channels must be a multiple of groups, got ",
-            p.in_channels, " and ", p.groups);
+    require(p.in_channels % p.groups == 0, "deform_conv: in_channels must be a multiple of groups, got ", p.in_channels,
+            " and ", p.groups);
     require(p.out_channels % p.groups == 0, "deform_conv: out_channels must be a multiple of groups, got ",
             p.out_channels, " and ", p.groups);
     require(p.in_channels % p.offset_groups == 0, "deform_conv: in_channels must be a multiple of offset_groups, got ",

@@ -35,7 +35,7 @@ struct DeformConvParams {
     int dilation_w = 1;
     int groups = 1;
     int offset_groups = 1;
-    DType dtype = DType::kFloat32;     // of every tensor
+    DType dtype = DType::kFloat32;    // of every tensor
     Layout layout = Layout::kLinear;  // of x and y; kHwc8 for the 16-bit types only
 };
 

@@ -31,16 +31,16 @@ void gather_row(const DeformConvParams &p, const DeformConvInputs &inputs, int i
         const int64_t index = static_cast<int64_t>(image) * p.offset_groups * taps + slot;
         const float *dy = static_cast<const float *>(inputs.offset) + 2 * index * out_plane + int64_t{row} * out_width;
         const float *dx = dy + out_plane;
-        const float *mask = inputs.mask == nullptr
-                                ? nullptr
-                                : static_cast<const float *>(inputs.mask) + index * out_plane + int64_t{row} * out_width;
+        const float *mask = inputs.mask == nullptr ? nullptr
+                                                   : static_cast<const float *>(inputs.mask) + index * out_plane +
+                                                         int64_t{row} * out_width;
         const int tap_y = row * p.stride_h - p.pad_top + tap / p.kernel_w * p.dilation_h;
         for (int column = 0; column < out_width; ++column) {
             const int tap_x = column * p.stride_w - p.pad_left + tap % p.kernel_w * p.dilation_w;
             DeformSample at;
-            const bool inside = deform_sample(static_cast<float>(tap_y) + dy[column],
-                                              static_cast<float>(tap_x) + dx[column], p.height, p.width,
-                                              mask == nullptr ? 1.0f : mask[column], at);
+            const bool inside =
+                deform_sample(static_cast<float>(tap_y) + dy[column], static_cast<float>(tap_x) + dx[column], p.height,
+                              p.width, mask == nullptr ? 1.0f : mask[column], at);
             for (int c = group * channels; c < (group + 1) * channels; ++c) {
                 const float *map = x + c * plane;
                 float value = 0.0f;

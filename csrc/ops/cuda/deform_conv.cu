@@ -1,9 +1,8 @@
-#include "ops/deform_conv.h"
-
 #include <algorithm>
 
 #include "ops/cuda/deform_conv_fma.cuh"
 #include "ops/cuda/deform_conv_mma.cuh"
+#include "ops/deform_conv.h"
 
 namespace retinaface {
 namespace {
@@ -123,7 +122,9 @@ cudaError_t launch_float32(const Call &call) {
     }
 }
 
-bool is_aligned(const void *pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
+bool is_aligned(const void *pointer) {
+    return reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
+}
 
 }  // namespace
 

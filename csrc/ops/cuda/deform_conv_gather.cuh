@@ -94,8 +94,7 @@ class DeformGather {
                     far |= position < 0;
                 }
             }
-            weights()[i] =
-                make_float4(sample.top_left, sample.top_right, sample.bottom_left, sample.bottom_right);
+            weights()[i] = make_float4(sample.top_left, sample.top_right, sample.bottom_left, sample.bottom_right);
             positions()[i] = position;
         }
         any_far_ = __syncthreads_or(far);
@@ -166,8 +165,8 @@ class DeformGather {
             for (int tap = 0; tap < kTaps; ++tap) {
                 // A far sample reads the window's first pixel here: harmless, and cheaper than a branch.
                 float values[kPieceChannels];
-                sample_window(window + max(positions[tap * kDeformTilePixels], 0),
-                              weights[tap * kDeformTilePixels], values);
+                sample_window(window + max(positions[tap * kDeformTilePixels], 0), weights[tap * kDeformTilePixels],
+                              values);
 #pragma unroll
                 for (int c = 0; c < kPieceChannels; ++c) {
                     put(tap, c, values[c]);
@@ -179,18 +178,22 @@ class DeformGather {
         }
 #pragma unroll 1
         for (int tap = 0; tap < taps; ++tap) {
-            int position = positions[tap * kDeformTilePixels];
-            float values[kPieceChannels];
+            const int position = positions[tap * kDeformTilePixels];
+            const float4 weight = weights[tap * kDeformTilePixels];
             if (position < 0) {
-                sample_map(chunk, piece * kPieceChannels, ~position, weights[tap * kDeformTilePixels], values);
-            } else if (kTaps > 0) {
-                continue;
-            } else {
-                sample_window(window + position, weights[tap * kDeformTilePixels], values);
-            }
+#pragma unroll 1
+                for (int c = 0; c < kPieceChannels; ++c) {
+                    bool exists = piece * kPieceChannels + c < chunk.count;
+                    put_late(tap, c,
+                             exists ? sample_map(chunk.first + piece * kPieceChannels + c, ~position, weight) : 0.0f);
+                }
+            } else if constexpr (kTaps == 0) {
+                float values[kPieceChannels];
+                sample_window(window + position, weight, values);
 #pragma unroll
-            for (int c = 0; c < kPieceChannels; ++c) {
-                put_late(tap, c, values[c]);
+                for (int c = 0; c < kPieceChannels; ++c) {
+                    put_late(tap, c, values[c]);
+                }
             }
         }
     }
@@ -210,8 +213,7 @@ class DeformGather {
     __device__ int position_of(int y, int x) const {
         int row = y - window_row_;
         int column = x - window_column_;
-        bool in_window =
-            row >= 0 && column >= 0 && row + 1 < args_.plan.window_h && column + 1 < args_.plan.window_w;
+        bool in_window = row >= 0 && column >= 0 && row + 1 < args_.plan.window_h && column + 1 < args_.plan.window_w;
         return in_window ? (row * args_.plan.window_w + column) * kPixelBytes
                          : ~((y + 1) * (args_.p.width + 1) + x + 1);
     }
@@ -233,21 +235,16 @@ class DeformGather {
         }
     }
 
-    __device__ void sample_map(ChannelChunk chunk, int first, int pixel, const float4 &weight,
-                               float (&values)[kPieceChannels]) const {
+    __device__ float sample_map(int channel, int pixel, const float4 &weight) const {
+        const T *map = x_ + channel * args_.plan.x_channel;
         const int y = pixel / (args_.p.width + 1) - 1;
         const int x = pixel % (args_.p.width + 1) - 1;
-#pragma unroll
-        for (int c = 0; c < kPieceChannels; ++c) {
-            const T *map = x_ + (chunk.first + first + c) * args_.plan.x_channel;
-            auto at = [&](int row, int column) {
-                bool inside = row >= 0 && column >= 0 && row < args_.p.height && column < args_.p.width &&
-                              first + c < chunk.count;
-                int64_t index = static_cast<int64_t>(row) * args_.p.width + column;
-                return inside ? to_float(map[index * args_.plan.x_pixel]) : 0.0f;
-            };
-            values[c] = mix(at(y, x), at(y, x + 1), at(y + 1, x), at(y + 1, x + 1), weight);
-        }
+        auto at = [&](int row, int column) {
+            bool inside = row >= 0 && column >= 0 && row < args_.p.height && column < args_.p.width;
+            int64_t index = static_cast<int64_t>(row) * args_.p.width + column;
+            return inside ? to_float(map[index * args_.plan.x_pixel]) : 0.0f;
+        };
+        return mix(at(y, x), at(y, x + 1), at(y + 1, x), at(y + 1, x + 1), weight);
     }
 
     static __device__ float mix(float top_left, float top_right, float bottom_left, float bottom_right,

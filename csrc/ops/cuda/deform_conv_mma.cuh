@@ -1,9 +1,20 @@
 #pragma once
 
+#include <type_traits>
+
 #include "ops/cuda/deform_conv_kernel.cuh"
 #include "ops/cuda/mma.cuh"
 
 namespace retinaface {
+
+/// Calls function(std::integral_constant<int, i>) for i in [0, kCount).
+template <int kCount, typename Function>
+__device__ __forceinline__ void for_constants(Function &&function) {
+    if constexpr (kCount > 0) {
+        for_constants<kCount - 1>(function);
+        function(std::integral_constant<int, kCount - 1>{});
+    }
+}
 
 /// Multiplies 16-bit samples on the tensor cores, in steps of 16 channels. kWarpsM warps share the pixels,
 /// 8 / kWarpsM the output channels, 32 each. kTaps > 0: kernels of so many taps, whose weights can be loaded
@@ -36,20 +47,11 @@ class DeformMma {
 
     __device__ DeformMma(const DeformConvArgs<T> &args, int group, int co_tile) : args_(args) {
         const int warp = static_cast<int>(threadIdx.x) / 32;
-        const int lane = static_cast<int>(threadIdx.x) % 32;
         const int group_outputs = args.p.out_channels / args.p.groups;
         first_pixel_ = warp / kWarpsN * kRows * 16;
-        co_begin_ = group * group_outputs;
-        co_end_ = co_begin_ + group_outputs;
-        co_ = co_begin_ + co_tile * kCoTile + warp % kWarpsN * kColumns * 8;
-        const int64_t depth =
-            static_cast<int64_t>(args.p.in_channels / args.p.groups) * args.p.kernel_h * args.p.kernel_w;
-#pragma unroll
-        for (int n = 0; n < kColumns; ++n) {
-            // Past the end the last channel stands in; its results are not stored.
-            int co = min(co_ + lane / 8 * 8 + 2 * n + lane / 4 % 2, co_end_ - 1);
-            weight_rows_[n] = args.weight + co * depth;
-        }
+        co_end_ = (group + 1) * group_outputs;
+        co_ = group * group_outputs + co_tile * kCoTile + warp % kWarpsN * kColumns * 8;
+        depth_ = static_cast<int64_t>(args.p.in_channels / args.p.groups) * args.p.kernel_h * args.p.kernel_w;
     }
 
     template <typename Gather>
@@ -91,25 +93,34 @@ class DeformMma {
         const int lane = static_cast<int>(threadIdx.x) % 32;
         const unsigned char *rows =
             tile + (first_pixel_ + lane % 16) * row_bytes(taps) + lane / 16 * (taps * kChannels);
-        const int steps = (weights.count + 15) / 16;
+        uint2 current[kColumns];
         uint2 next[kColumns];
-        load_weights(weights, 0, next);
-#pragma unroll(kTaps > 0 ? kTaps : 1)
-        for (int step = 0; step < (kTaps > 0 ? kTaps : steps); ++step) {
-            uint2 current[kColumns];
+        if constexpr (kTaps > 0) {
+            const T *weight_rows[kColumns];
 #pragma unroll
             for (int n = 0; n < kColumns; ++n) {
-                current[n] = next[n];
+                weight_rows[n] = weight_row(n) + weights.begin + lane % 4 * 4;
             }
-            if (step + 1 < (kTaps > 0 ? kTaps : steps)) {
-                load_weights(weights, step + 1, next);
-            }
+            load_weights(weight_rows, 0, next);
+            for_constants<kTaps>([&](auto step) {
+                copy(next, current);
+                if constexpr (step + 1 < kTaps) {
+                    load_weights(weight_rows, (step + 1) * 16, next);
+                }
+                for_constants<kRows>(
+                    [&](auto m) { multiply_row<step * 16 + m * 16 * row_bytes(kTaps)>(rows, current, sums_[m]); });
+            });
+        } else {
+            load_weights(weights, 0, next);
+#pragma unroll 1
+            for (int k = 0; k < weights.count; k += 16) {
+                copy(next, current);
+                if (k + 16 < weights.count) {
+                    load_weights(weights, k + 16, next);
+                }
 #pragma unroll
-            for (int m = 0; m < kRows; ++m) {
-                uint4 samples = load_matrices(rows + m * 16 * row_bytes(taps) + step * 16);
-#pragma unroll
-                for (int n = 0; n < kColumns; ++n) {
-                    multiply_add<T>(sums_[m][n], samples, current[n]);
+                for (int m = 0; m < kRows; ++m) {
+                    multiply_row<0>(rows + m * 16 * row_bytes(taps) + k, current, sums_[m]);
                 }
             }
         }
@@ -157,29 +168,57 @@ class DeformMma {
     }
 
   private:
-    __device__ void load_weights(const WeightSpan &weights, int step, uint2 (&result)[kColumns]) const {
-        const int k = step * 16 + static_cast<int>(threadIdx.x) % 4 * 4;
+    template <int kOffset>
+    static __device__ void multiply_row(const unsigned char *row, const uint2 (&weights)[kColumns],
+                                        float (&sums)[kColumns][4]) {
+        uint4 samples = load_matrices<kOffset>(row);
 #pragma unroll
         for (int n = 0; n < kColumns; ++n) {
-            const T *row = weight_rows_[n] + weights.begin;
-            if constexpr (kTaps > 0) {
-                result[n] = __ldg(reinterpret_cast<const uint2 *>(row + k));
-            } else {
-                alignas(8) T values[4] = {};
+            multiply_add<T>(sums[n], samples, weights[n]);
+        }
+    }
+
+    static __device__ void copy(const uint2 (&from)[kColumns], uint2 (&to)[kColumns]) {
 #pragma unroll
-                for (int i = 0; i < 4; ++i) {
-                    if (k + i < weights.count) {
-                        values[i] = __ldg(row + weights.index[k + i]);
-                    }
+        for (int n = 0; n < kColumns; ++n) {
+            to[n] = from[n];
+        }
+    }
+
+    /// The weights of the output channel that this lane loads for column tile n. Past the end the last
+    /// channel stands in; its results are not stored.
+    __device__ const T *weight_row(int n) const {
+        const int lane = static_cast<int>(threadIdx.x) % 32;
+        int co = co_ + lane / 8 * 8 + 2 * n + lane / 4 % 2;
+        return args_.weight + min(co, co_end_ - 1) * depth_;
+    }
+
+    /// The weights of 16 samples from `k`, kTaps > 0: the rows point to this lane's.
+    static __device__ void load_weights(const T *const (&rows)[kColumns], int k, uint2 (&result)[kColumns]) {
+#pragma unroll
+        for (int n = 0; n < kColumns; ++n) {
+            result[n] = *reinterpret_cast<const uint2 *>(rows[n] + k);
+        }
+    }
+
+    __device__ void load_weights(const WeightSpan &weights, int k, uint2 (&result)[kColumns]) const {
+        k += static_cast<int>(threadIdx.x) % 4 * 4;
+#pragma unroll
+        for (int n = 0; n < kColumns; ++n) {
+            alignas(8) T values[4] = {};
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                if (k + i < weights.count) {
+                    values[i] = weight_row(n)[weights.begin + weights.index[k + i]];
                 }
-                result[n] = *reinterpret_cast<const uint2 *>(values);
             }
+            result[n] = *reinterpret_cast<const uint2 *>(values);
         }
     }
 
     const DeformConvArgs<T> &args_;
-    const T *weight_rows_[kColumns];
-    int first_pixel_, co_, co_begin_, co_end_;
+    int64_t depth_;
+    int first_pixel_, co_, co_end_;
     float sums_[kRows][kColumns][4] = {};
 };
 

@@ -9,8 +9,12 @@ namespace {
 constexpr int kMaxMargin = 4;  // offsets of a few pixels are usual; further ones are read from global memory
 constexpr int kAlignment = 128;
 
-int ceil_div(int a, int b) { return (a + b - 1) / b; }
-int aligned(int bytes) { return ceil_div(bytes, kAlignment) * kAlignment; }
+int ceil_div(int a, int b) {
+    return (a + b - 1) / b;
+}
+int aligned(int bytes) {
+    return ceil_div(bytes, kAlignment) * kAlignment;
+}
 
 /// Rows (or columns) of the input that `tile` output rows read when offsets stay within `margin`; a map has
 /// `side` of them and one of zeros on either side.

@@ -8,14 +8,14 @@ namespace retinaface {
 
 constexpr int kDeformTilePixels = 64;  // output pixels of one block
 constexpr int kDeformThreads = 256;
-constexpr int kDeformPieces = 4;      // threads that share the gathering for one pixel
-constexpr int kDeformMaxTaps = 10;    // taps that are gathered together; larger kernels take several passes
+constexpr int kDeformPieces = 4;    // threads that share the gathering for one pixel
+constexpr int kDeformMaxTaps = 10;  // taps that are gathered together; larger kernels take several passes
 
 /// How the launcher cuts a convolution up; the same for all blocks.
 struct DeformConvPlan {
     int out_height, out_width;
-    int tile_h, tile_w;    // tile_h * tile_w <= kDeformTilePixels
-    int tiles_x, tiles_y;  // per image
+    int tile_h, tile_w;      // tile_h * tile_w <= kDeformTilePixels
+    int tiles_x, tiles_y;    // per image
     int window_h, window_w;  // the part of the input that a block keeps in shared memory
     int margin;              // pixels that the window reaches beyond undeformed taps
     int taps_per_pass;
