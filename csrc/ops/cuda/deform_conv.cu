@@ -86,11 +86,12 @@ int choose_co_tile(const Call &call) {
     return best;
 }
 
-/// Four neighbouring weights can be loaded at once, and every step has all its channels.
+/// Four neighbouring weights can be loaded at once, every step has all its channels, and output channels
+/// come in eights.
 template <typename Multiplier>
 bool is_regular(const DeformConvParams &p) {
     return p.kernel_h == 3 && p.kernel_w == 3 && p.in_channels / p.groups % Multiplier::kChannels == 0 &&
-           p.in_channels / p.offset_groups % Multiplier::kChannels == 0;
+           p.in_channels / p.offset_groups % Multiplier::kChannels == 0 && p.out_channels / p.groups % 8 == 0;
 }
 
 template <typename T>

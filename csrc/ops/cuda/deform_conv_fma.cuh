@@ -17,7 +17,9 @@ class DeformFma {
 
   public:
     using Element = T;
+    static constexpr int kKernelTaps = kTaps;
     static constexpr int kChannels = 8;
+    static constexpr int kResidentBlocks = kOutputs == 8 ? 1 : 2;  // more registers per thread, or more threads
     static constexpr int kCoTile = kDeformThreads / 8 * kOutputs;
 
     static constexpr DeformConvFootprint footprint(int taps) {
@@ -29,7 +31,6 @@ class DeformFma {
         const int group_outputs = args.p.out_channels / args.p.groups;
         co_end_ = (group + 1) * group_outputs;
         co_ = group * group_outputs + co_tile * kCoTile + static_cast<int>(threadIdx.x) / 8 * kOutputs;
-        depth_ = static_cast<int64_t>(args.p.in_channels / args.p.groups) * args.p.kernel_h * args.p.kernel_w;
     }
 
     template <typename Gather>
@@ -53,7 +54,7 @@ class DeformFma {
 #pragma unroll
         for (int n = 0; n < kOutputs; ++n) {
             // Past the end the last channel stands in; its results are not stored.
-            rows[n] = args_.weight + min(co_ + n, co_end_ - 1) * depth_ + weights.begin;
+            rows[n] = args_.weight + min(co_ + n, co_end_ - 1) * args_.plan.weight_depth + weights.begin;
         }
         if constexpr (kTaps > 0) {
 #pragma unroll 1
@@ -126,7 +127,6 @@ class DeformFma {
     }
 
     const DeformConvArgs<T> &args_;
-    int64_t depth_;
     int co_, co_end_;
     float sums_[kPixels][kOutputs] = {};
 };

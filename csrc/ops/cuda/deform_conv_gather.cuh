@@ -4,6 +4,7 @@
 
 #include "math/deform_sample.h"
 #include "ops/cuda/deform_conv_plan.h"
+#include "ops/cuda/rounding.cuh"
 #include "ops/cuda/scalar.cuh"
 
 namespace retinaface {
@@ -35,25 +36,30 @@ class DeformGather {
     static constexpr int kPixelBytes = kChannels * static_cast<int>(sizeof(T));
     static constexpr int kPieceChannels = kChannels / kDeformPieces;
 
+    /// Ends with a barrier.
     __device__ DeformGather(const DeformConvArgs<T> &args, unsigned char *shared) : args_(args), shared_(shared) {
         const DeformConvPlan &plan = args.plan;
-        int tiles = plan.tiles_x * plan.tiles_y;
-        int tile = static_cast<int>(blockIdx.x) % tiles;
-        image_ = static_cast<int>(blockIdx.x) / tiles;
-        row_ = tile / plan.tiles_x * plan.tile_h;
-        column_ = tile % plan.tiles_x * plan.tile_w;
-        window_row_ = window_begin(row_ * args.p.stride_h - args.p.pad_top, plan.window_h, args.p.height);
-        window_column_ = window_begin(column_ * args.p.stride_w - args.p.pad_left, plan.window_w, args.p.width);
-        x_ = args.x + image_ * plan.x_image;
+        if (threadIdx.x == 0) {
+            const int tiles = plan.tiles_x * plan.tiles_y;
+            const int tile = static_cast<int>(blockIdx.x) % tiles;
+            Block &block = *this->block();
+            block.image = static_cast<int>(blockIdx.x) / tiles;
+            block.row = tile / plan.tiles_x * plan.tile_h;
+            block.column = tile % plan.tiles_x * plan.tile_w;
+            block.window_row = window_begin(block.row * args.p.stride_h - args.p.pad_top, plan.window_h, args.p.height);
+            block.window_column =
+                window_begin(block.column * args.p.stride_w - args.p.pad_left, plan.window_w, args.p.width);
+        }
+        __syncthreads();
     }
 
-    __device__ int image() const { return image_; }
+    __device__ int image() const { return block()->image; }
 
     /// Index within the output map of a pixel of the tile; -1 where the tile has none.
     __device__ int output_pixel(int pixel) const {
         int y = pixel / args_.plan.tile_w;
-        int row = row_ + y;
-        int column = column_ + pixel - y * args_.plan.tile_w;
+        int row = block()->row + y;
+        int column = block()->column + pixel - y * args_.plan.tile_w;
         bool exists = y < args_.plan.tile_h && row < args_.plan.out_height && column < args_.plan.out_width;
         return exists ? row * args_.plan.out_width + column : -1;
     }
@@ -61,10 +67,11 @@ class DeformGather {
     /// Where the pixels of the window lie in the map. Once per block, before anything is staged.
     __device__ void locate_window() {
         int *sources = reinterpret_cast<int *>(shared_ + args_.plan.sources_at);
+#pragma unroll 1
         for (int i = static_cast<int>(threadIdx.x); i < args_.plan.window_h * args_.plan.window_w;
              i += kDeformThreads) {
-            int row = window_row_ + i / args_.plan.window_w;
-            int column = window_column_ + i % args_.plan.window_w;
+            int row = block()->window_row + i / args_.plan.window_w;
+            int column = block()->window_column + i % args_.plan.window_w;
             bool inside = row >= 0 && column >= 0 && row < args_.p.height && column < args_.p.width;
             sources[i] = inside ? row * args_.p.width + column : -1;
         }
@@ -75,8 +82,9 @@ class DeformGather {
         const DeformConvParams &p = args_.p;
         const int64_t plane = static_cast<int64_t>(args_.plan.out_height) * args_.plan.out_width;
         const int64_t first_slot =
-            (static_cast<int64_t>(image_) * p.offset_groups + offset_group) * p.kernel_h * p.kernel_w + first_tap;
+            (static_cast<int64_t>(image()) * p.offset_groups + offset_group) * p.kernel_h * p.kernel_w + first_tap;
         bool far = false;
+#pragma unroll 1
         for (int i = static_cast<int>(threadIdx.x); i < taps * kDeformTilePixels; i += kDeformThreads) {
             DeformSample sample;
             int position = 0;
@@ -105,10 +113,11 @@ class DeformGather {
     __device__ void stage(ChannelChunk chunk, int buffer) const {
         const int *sources = reinterpret_cast<const int *>(shared_ + args_.plan.sources_at);
         unsigned char *window = window_of(buffer);
-        const T *x = x_ + chunk.first * args_.plan.x_channel;
+        const T *x = args_.x + image() * args_.plan.x_image + chunk.first * args_.plan.x_channel;
         const bool full = chunk.count == kChannels;
         // Vectors need neighbouring channels, and a start at a multiple of 16 bytes.
         const bool vectors = full && args_.p.layout == Layout::kHwc8 && chunk.first % 8 == 0;
+#pragma unroll 1
         for (int i = static_cast<int>(threadIdx.x); i < args_.plan.window_h * args_.plan.window_w;
              i += kDeformThreads) {
             int source = sources[i];
@@ -121,18 +130,19 @@ class DeformGather {
                 }
                 continue;
             }
-            alignas(16) T channels[kChannels] = {};
-            if (source >= 0 && full) {
-#pragma unroll
-                for (int c = 0; c < kChannels; ++c) {
-                    channels[c] = __ldg(pixel + c * args_.plan.x_channel);
+            if (!full) {
+                T *channels = reinterpret_cast<T *>(target);
+#pragma unroll 1
+                for (int c = 0; c < kChannels; ++c, pixel += args_.plan.x_channel) {
+                    channels[c] = source >= 0 && c < chunk.count ? *pixel : from_float<T>(0.0f);
                 }
-            } else if (source >= 0) {
+                continue;
+            }
+            alignas(16) T channels[kChannels] = {};
+            if (source >= 0) {
 #pragma unroll
-                for (int c = 0; c < kChannels; ++c) {
-                    if (c < chunk.count) {
-                        channels[c] = __ldg(pixel + c * args_.plan.x_channel);
-                    }
+                for (int c = 0; c < kChannels; ++c, pixel += args_.plan.x_channel) {
+                    channels[c] = *pixel;
                 }
             }
 #pragma unroll
@@ -199,6 +209,13 @@ class DeformGather {
     }
 
   private:
+    /// Where the block's tile and window begin. In shared memory, because registers are scarce where the
+    /// samples are gathered and multiplied, and this is needed only before and after.
+    struct Block {
+        int image, row, column, window_row, window_column;
+    };
+
+    __device__ Block *block() const { return reinterpret_cast<Block *>(shared_ + args_.plan.block_at); }
     __device__ float4 *weights() const { return reinterpret_cast<float4 *>(shared_); }
     __device__ int *positions() const { return reinterpret_cast<int *>(shared_ + args_.plan.positions_at); }
     __device__ unsigned char *window_of(int buffer) const {
@@ -211,8 +228,8 @@ class DeformGather {
     }
 
     __device__ int position_of(int y, int x) const {
-        int row = y - window_row_;
-        int column = x - window_column_;
+        int row = y - block()->window_row;
+        int column = x - block()->window_column;
         bool in_window = row >= 0 && column >= 0 && row + 1 < args_.plan.window_h && column + 1 < args_.plan.window_w;
         return in_window ? (row * args_.plan.window_w + column) * kPixelBytes
                          : ~((y + 1) * (args_.p.width + 1) + x + 1);
@@ -236,7 +253,7 @@ class DeformGather {
     }
 
     __device__ float sample_map(int channel, int pixel, const float4 &weight) const {
-        const T *map = x_ + channel * args_.plan.x_channel;
+        const T *map = args_.x + image() * args_.plan.x_image + channel * args_.plan.x_channel;
         const int y = pixel / (args_.p.width + 1) - 1;
         const int x = pixel % (args_.p.width + 1) - 1;
         auto at = [&](int row, int column) {
@@ -265,8 +282,6 @@ class DeformGather {
 
     const DeformConvArgs<T> &args_;
     unsigned char *shared_;
-    const T *x_;
-    int image_, row_, column_, window_row_, window_column_;
     int any_far_ = 0;
 };
 

@@ -8,7 +8,7 @@ namespace retinaface {
 /// Where the weights of one step lie. Sample k of a tile belongs to channel k / taps of the chunk and tap
 /// k % taps of the pass. Weights keep their ONNX layout [Co, Ci / groups, kh, kw]; where a pass covers the
 /// whole kernel, a step's weights of one output channel are `count` neighbours from `begin`; else
-/// `index[k]` says where they are.
+/// `index[k]` says where they are (filled for instances without a kernel size of their own).
 struct WeightSpan {
     int64_t begin;
     int count;
@@ -23,12 +23,15 @@ struct WeightSpan {
 /// warps multiply before they gather, so that the matrix units and the others work together even where one
 /// block fills a multiprocessor.
 template <typename Multiplier>
-__global__ void __launch_bounds__(kDeformThreads)
+__global__ void __launch_bounds__(kDeformThreads, Multiplier::kResidentBlocks)
     deform_conv_kernel(const __grid_constant__ DeformConvArgs<typename Multiplier::Element> args) {
     extern __shared__ __align__(128) unsigned char shared[];
     constexpr int kChannels = Multiplier::kChannels;
     const DeformConvParams &p = args.p;
-    const int kernel_taps = p.kernel_h * p.kernel_w;
+    // Constants for the kernel size that has its own instance.
+    constexpr int kTaps = Multiplier::kKernelTaps;
+    const int kernel_taps = kTaps > 0 ? kTaps : p.kernel_h * p.kernel_w;
+    const int taps_per_pass = kTaps > 0 ? kTaps : args.plan.taps_per_pass;
     const int group_inputs = p.in_channels / p.groups;
     const int offset_group_inputs = p.in_channels / p.offset_groups;
     const int co_tiles = (p.out_channels / p.groups + Multiplier::kCoTile - 1) / Multiplier::kCoTile;
@@ -47,10 +50,12 @@ __global__ void __launch_bounds__(kDeformThreads)
         end = min(group_end, (offset_group + 1) * offset_group_inputs);
         const int steps = (end - first + kChannels - 1) / kChannels;
 
-        for (int first_tap = 0; first_tap < kernel_taps; first_tap += args.plan.taps_per_pass) {
-            const int taps = min(args.plan.taps_per_pass, kernel_taps - first_tap);
-            for (int k = static_cast<int>(threadIdx.x); k < taps * kChannels; k += kDeformThreads) {
-                weight_index[k] = k / taps * kernel_taps + k % taps;
+        for (int first_tap = 0; first_tap < kernel_taps; first_tap += taps_per_pass) {
+            const int taps = min(taps_per_pass, kernel_taps - first_tap);
+            if constexpr (kTaps == 0) {
+                for (int k = static_cast<int>(threadIdx.x); k < taps * kChannels; k += kDeformThreads) {
+                    weight_index[k] = k / taps * kernel_taps + k % taps;
+                }
             }
             gather.locate_samples(offset_group, first_tap, taps);
 

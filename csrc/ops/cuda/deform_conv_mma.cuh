@@ -37,7 +37,10 @@ class DeformMma {
 
   public:
     using Element = T;
+    static constexpr int kKernelTaps = kTaps;
     static constexpr int kChannels = 16;
+    // The widest instance wants more than the 128 registers per thread that two blocks would leave.
+    static constexpr int kResidentBlocks = kWarpsM == 1 ? 1 : 2;
     static constexpr int kCoTile = kWarpsN * kColumns * 8;
 
     static constexpr int row_bytes(int taps) { return taps * kChannels * static_cast<int>(sizeof(T)) + 16; }
@@ -47,11 +50,15 @@ class DeformMma {
 
     __device__ DeformMma(const DeformConvArgs<T> &args, int group, int co_tile) : args_(args) {
         const int warp = static_cast<int>(threadIdx.x) / 32;
+        const int lane = static_cast<int>(threadIdx.x) % 32;
         const int group_outputs = args.p.out_channels / args.p.groups;
         first_pixel_ = warp / kWarpsN * kRows * 16;
         co_end_ = (group + 1) * group_outputs;
         co_ = group * group_outputs + co_tile * kCoTile + warp % kWarpsN * kColumns * 8;
-        depth_ = static_cast<int64_t>(args.p.in_channels / args.p.groups) * args.p.kernel_h * args.p.kernel_w;
+        // The output channel that this lane loads for the first column tile; each further one has the next
+        // but one. Past the end the last eight stand in; their results are not stored.
+        const int co = min(co_ + lane / 8 * 8, co_end_ - 8) + lane / 4 % 2;
+        weights_ = args.weight + co * args.plan.weight_depth + lane % 4 * 4;
     }
 
     template <typename Gather>
@@ -96,16 +103,12 @@ class DeformMma {
         uint2 current[kColumns];
         uint2 next[kColumns];
         if constexpr (kTaps > 0) {
-            const T *weight_rows[kColumns];
-#pragma unroll
-            for (int n = 0; n < kColumns; ++n) {
-                weight_rows[n] = weight_row(n) + weights.begin + lane % 4 * 4;
-            }
-            load_weights(weight_rows, 0, next);
+            const T *step_weights = weights_ + weights.begin;
+            load_weights(step_weights, 0, next);
             for_constants<kTaps>([&](auto step) {
                 copy(next, current);
                 if constexpr (step + 1 < kTaps) {
-                    load_weights(weight_rows, (step + 1) * 16, next);
+                    load_weights(step_weights, (step + 1) * 16, next);
                 }
                 for_constants<kRows>(
                     [&](auto m) { multiply_row<step * 16 + m * 16 * row_bytes(kTaps)>(rows, current, sums_[m]); });
@@ -185,31 +188,27 @@ class DeformMma {
         }
     }
 
-    /// The weights of the output channel that this lane loads for column tile n. Past the end the last
-    /// channel stands in; its results are not stored.
-    __device__ const T *weight_row(int n) const {
-        const int lane = static_cast<int>(threadIdx.x) % 32;
-        int co = co_ + lane / 8 * 8 + 2 * n + lane / 4 % 2;
-        return args_.weight + min(co, co_end_ - 1) * depth_;
-    }
-
-    /// The weights of 16 samples from `k`, kTaps > 0: the rows point to this lane's.
-    static __device__ void load_weights(const T *const (&rows)[kColumns], int k, uint2 (&result)[kColumns]) {
+    /// The weights of 16 samples, kTaps > 0: eight neighbouring bytes of each channel.
+    __device__ void load_weights(const T *first, int k, uint2 (&result)[kColumns]) const {
 #pragma unroll
         for (int n = 0; n < kColumns; ++n) {
-            result[n] = *reinterpret_cast<const uint2 *>(rows[n] + k);
+            result[n] = *reinterpret_cast<const uint2 *>(first + 2 * n * args_.plan.weight_depth + k);
         }
     }
 
+    /// The same one by one.
     __device__ void load_weights(const WeightSpan &weights, int k, uint2 (&result)[kColumns]) const {
-        k += static_cast<int>(threadIdx.x) % 4 * 4;
+        const int lane = static_cast<int>(threadIdx.x) % 32;
+        k += lane % 4 * 4;
 #pragma unroll
         for (int n = 0; n < kColumns; ++n) {
+            int co = min(co_ + lane / 8 * 8 + 2 * n + lane / 4 % 2, co_end_ - 1);
+            const T *row = args_.weight + co * args_.plan.weight_depth + weights.begin;
             alignas(8) T values[4] = {};
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
                 if (k + i < weights.count) {
-                    values[i] = weight_row(n)[weights.begin + weights.index[k + i]];
+                    values[i] = row[weights.index[k + i]];
                 }
             }
             result[n] = *reinterpret_cast<const uint2 *>(values);
@@ -217,7 +216,7 @@ class DeformMma {
     }
 
     const DeformConvArgs<T> &args_;
-    int64_t depth_;
+    const T *weights_;
     int first_pixel_, co_, co_end_;
     float sums_[kRows][kColumns][4] = {};
 };

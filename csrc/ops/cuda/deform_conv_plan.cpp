@@ -50,7 +50,8 @@ void lay_out_shared_memory(const DeformConvFootprint &footprint, DeformConvPlan 
     int samples = plan.taps_per_pass * kDeformTilePixels;
     int window_pixels = plan.window_h * plan.window_w;
     plan.positions_at = samples * 4 * static_cast<int>(sizeof(float));
-    plan.sources_at = plan.positions_at + samples * static_cast<int>(sizeof(int));
+    plan.block_at = plan.positions_at + samples * static_cast<int>(sizeof(int));
+    plan.sources_at = plan.block_at + kAlignment;
     plan.weight_index_at = plan.sources_at + aligned(window_pixels * static_cast<int>(sizeof(int)));
     plan.windows_at =
         plan.weight_index_at + aligned(plan.taps_per_pass * footprint.channels * static_cast<int>(sizeof(int)));
@@ -103,6 +104,7 @@ DeformConvPlan make_deform_conv_plan(const DeformConvParams &p, const DeformConv
     strides(p.in_channels, static_cast<int64_t>(p.height) * p.width, plan.x_image, plan.x_channel, plan.x_pixel);
     strides(p.out_channels, static_cast<int64_t>(plan.out_height) * plan.out_width, plan.y_image, plan.y_channel,
             plan.y_pixel);
+    plan.weight_depth = static_cast<int64_t>(p.in_channels / p.groups) * p.kernel_h * p.kernel_w;
     return plan;
 }
 

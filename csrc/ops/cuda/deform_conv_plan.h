@@ -20,12 +20,13 @@ struct DeformConvPlan {
     int margin;              // pixels that the window reaches beyond undeformed taps
     int taps_per_pass;
     // Bytes from the start of shared memory.
-    int positions_at, sources_at, weight_index_at, windows_at, tiles_at;
+    int positions_at, block_at, sources_at, weight_index_at, windows_at, tiles_at;
     int window_bytes, tile_bytes;  // of one of two buffers
     int shared_bytes;
     // In elements.
     int64_t x_image, x_channel, x_pixel;
     int64_t y_image, y_channel, y_pixel;
+    int64_t weight_depth;  // weights of one output channel
 };
 
 /// What a kernel needs to know about the shared memory of one block.
