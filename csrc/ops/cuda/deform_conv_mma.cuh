@@ -52,7 +52,6 @@ class DeformMma {
         const int warp = static_cast<int>(threadIdx.x) / 32;
         const int lane = static_cast<int>(threadIdx.x) % 32;
         const int group_outputs = args.p.out_channels / args.p.groups;
-        first_pixel_ = warp / kWarpsN * kRows * 16;
         co_end_ = (group + 1) * group_outputs;
         co_ = group * group_outputs + co_tile * kCoTile + warp % kWarpsN * kColumns * 8;
         // The output channel that this lane loads for the first column tile; each further one has the next
@@ -99,7 +98,7 @@ class DeformMma {
         }
         const int lane = static_cast<int>(threadIdx.x) % 32;
         const unsigned char *rows =
-            tile + (first_pixel_ + lane % 16) * row_bytes(taps) + lane / 16 * (taps * kChannels);
+            tile + (first_pixel() + lane % 16) * row_bytes(taps) + lane / 16 * (taps * kChannels);
         uint2 current[kColumns];
         uint2 next[kColumns];
         if constexpr (kTaps > 0) {
@@ -143,7 +142,7 @@ class DeformMma {
         T *image = args_.y + gather.image() * args_.plan.y_image;
 #pragma unroll
         for (int m = 0; m < kRows * 2; ++m) {
-            int pixel = gather.output_pixel(first_pixel_ + m * 8 + lane / 4);
+            int pixel = gather.output_pixel(first_pixel() + m * 8 + lane / 4);
             if (pixel < 0 || first >= co_end_) {
                 continue;
             }
@@ -171,6 +170,8 @@ class DeformMma {
     }
 
   private:
+    static __device__ int first_pixel() { return static_cast<int>(threadIdx.x) / 32 / kWarpsN * kRows * 16; }
+
     template <int kOffset>
     static __device__ void multiply_row(const unsigned char *row, const uint2 (&weights)[kColumns],
                                         float (&sums)[kColumns][4]) {
@@ -217,7 +218,7 @@ class DeformMma {
 
     const DeformConvArgs<T> &args_;
     const T *weights_;
-    int first_pixel_, co_, co_end_;
+    int co_, co_end_;
     float sums_[kRows][kColumns][4] = {};
 };
 
