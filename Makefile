@@ -1,6 +1,8 @@
 # make demo   builds an engine from published weights and finds a face in a photo
 # make test   runs the tests
 # Both set up .venv themselves. make lint checks the sources, make clean removes what was built.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
 VENV ?= .venv
 PY := $(VENV)/bin/python
 DEMO := build/demo
@@ -41,6 +43,7 @@ $(VENV)/.demo: $(SOURCES)
 
 $(VENV)/.test: $(SOURCES)
 	scripts/bootstrap $(VENV) build,tensorrt-rtx,demo,test
+	$(PY) -m pip install --quiet --no-deps tensorrt-stubs==10.13.0.35.1  # type checks; they depend on TensorRT
 	@touch $@ $(VENV)/.demo
 
 # The kernels once more, in the form that a CUDA emulator can run; only where one is named.

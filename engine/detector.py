@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import overload
 
 from engine.errors import InvalidArgumentError
-from engine.preprocess import check_image, letterbox, to_image
+from engine.preprocess import Letterbox, check_image
 from engine.runtime.cpu import network_metadata
 from engine.runtime.session import open_session
 from engine.sidecar import read_engine
@@ -40,6 +40,7 @@ class TRTRetinaFace:
         *,
         input_size: tuple[int, int] | None = None,
         score_threshold: float = DEFAULT_SCORE_THRESHOLD,
+        enlarge: bool = False,
     ) -> None:
         """Load an engine with the files beside it.
 
@@ -49,6 +50,8 @@ class TRTRetinaFace:
                 "auto" takes a GPU where one is usable, else the CPU, and says so once.
             input_size: (height, width) to letterbox to, for an engine built for a range; None is its optimum.
             score_threshold: faces need a score above it; detect() can take another one.
+            enlarge: magnify images that are smaller than the input, which finds faces of a few pixels; else they are
+                padded only.
 
         Raises:
             EngineLoadError: a file is missing, damaged or of another build, or the engine does not fit the runtime.
@@ -62,6 +65,7 @@ class TRTRetinaFace:
         self.max_batch = int(spec["maximum"][0])
         self.input_size = _input_size(input_size, spec)
         self.config.check_input_size(*self.input_size)
+        self._letterbox = Letterbox(self.input_size, self.config, enlarge)
         self.score_threshold = self._checked_threshold(score_threshold)
         self._session, reason = open_session(files, device)
         self.device = self._session.device
@@ -103,12 +107,8 @@ class TRTRetinaFace:
         ]
 
     def _detect(self, images: list[Image], score_threshold: float) -> list[Detections]:
-        batch, transforms = letterbox(images, self.input_size, self.config)
-        raw = self._session.run(batch)
-        return [
-            to_image(raw, i, transforms[i], (image.shape[0], image.shape[1]), score_threshold)
-            for i, image in enumerate(images)
-        ]
+        raw = self._session.run(self._letterbox.batch(images))
+        return [self._letterbox.to_image(raw, i, image, score_threshold) for i, image in enumerate(images)]
 
     def _checked_threshold(self, value: float) -> float:
         built_with = float(self.sidecar.thresholds["score"])

@@ -88,7 +88,10 @@ def _native_module() -> Finding:
         from engine import ops
     except RetinaFaceError as error:
         return Finding("operators", False, "engine._native cannot be loaded", str(error), required=True)
-    return Finding("operators", True, ops.build_info(), required=True)
+    build = ops.build_info()
+    kernels = f"CUDA {build['cuda_version']} kernels for {build['cuda_architectures']}"
+    state = f"CPU{', ' + kernels if build['cuda_version'] else ' only'}, {ops.cuda_device_count()} CUDA devices"
+    return Finding("operators", True, state, required=True)
 
 
 def _package(name: str, purpose: str, remedy: str, required: bool) -> Finding:

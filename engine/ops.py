@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.errors import InvalidArgumentError, NativeModuleError
 
@@ -29,7 +30,19 @@ except ImportError as error:
         'Build it with "pip install -e ." in the folder that holds pyproject.toml.'
     ) from error
 
-__all__ = ["Candidates", "Detected", "Letterboxed", "decode", "letterbox", "nms"]
+__all__ = [
+    "Candidates",
+    "Detected",
+    "Letterboxed",
+    "build_info",
+    "cuda_device_count",
+    "decode",
+    "letterbox",
+    "letterbox_placement",
+    "nms",
+    "to_device",
+    "unletterbox",
+]
 
 # A NumPy array or a device array; the latter has no common type.
 Array = Any
@@ -92,7 +105,9 @@ def letterbox(
     std: PerChannel = 1.0,
     swap_rb: bool = False,
     pad_value: int | Sequence[int] = 0,
+    enlarge: bool = True,
     dtype: str = "float32",
+    out: tuple[Array, Array] | None = None,
     stream: object = None,
 ) -> Letterboxed:
     """Resize images to fit one size, keep their shape, pad evenly and normalise: (level - mean) / std.
@@ -101,28 +116,68 @@ def letterbox(
     pixel of padding goes right and below.
 
     Args:
-        images: one image, or a sequence or array [N, ...] of them: uint8 [height, width, 3], of any sizes from 1 to
-            16384 pixels. Rows may lie apart (a crop of a larger image).
+        images: one image, or a sequence or NumPy array [N, ...] of them: uint8 [height, width, 3], of any sizes from 1
+            to 16384 pixels. Rows may lie apart (a crop of a larger image).
         size: (height, width) of the result in pixels.
         mean: grey level(s) to subtract, in the order of the result's channels.
         std: grey level(s) to divide by, above 0, in the same order.
         swap_rb: exchange the first and the last channel: BGR to RGB or back.
         pad_value: grey level(s) 0 to 255 of the padding, before normalisation, in the order of the result's channels.
-        dtype: "float32" or "float16" of the result.
+        enlarge: magnify images that are smaller than `size`; else they are padded only.
+        dtype: "float32" or "float16" of the batch.
+        out: arrays (batch, transforms) to write to, on the images' side, instead of new ones; on the host float32 only.
         stream: see the module's text.
     """
-    if dtype not in ("float32", "float16"):
-        raise InvalidArgumentError(f"dtype is {dtype!r}, expected 'float32' or 'float16'")
     height, width = size
-    batch, transforms = _native.letterbox(
-        _separate(images),
-        (height, width),
-        mean=_per_channel("mean", mean),
-        std=_per_channel("std", std),
-        swap_rb=swap_rb,
-        pad_value=_levels("pad_value", pad_value),
+    return Letterboxed(
+        *_native.letterbox(
+            _separate(images),
+            (height, width),
+            mean=_per_channel("mean", mean),
+            std=_per_channel("std", std),
+            swap_rb=swap_rb,
+            pad_value=_levels("pad_value", pad_value),
+            enlarge=enlarge,
+            dtype=dtype,
+            out=out,
+            stream=stream,
+        )
     )
-    return Letterboxed(batch if dtype == "float32" else batch.astype(np.float16), transforms)
+
+
+def unletterbox(
+    boxes: Array, landmarks: Array | None, count: Array, transforms: Array, *, stream: object = None
+) -> tuple[Array, Array | None]:
+    """Lead boxes and landmarks in a letterboxed batch back to the pixels of each image: (x - pad) / scale.
+
+    Args:
+        boxes: float32 [N, M, 4], as nms gives them.
+        landmarks: float32 [N, M, 10], or None.
+        count: int32 [N], detections of each image; the slots from it on become zero.
+        transforms: float32 [N, 3], as letterbox gives them.
+        stream: see the module's text.
+
+    Returns:
+        New boxes and landmarks, in pixels of the images, not clipped to them.
+    """
+    return _native.unletterbox(boxes, landmarks, count, transforms, stream=stream)
+
+
+def letterbox_placement(
+    image_size: tuple[int, int], size: tuple[int, int], *, enlarge: bool = True
+) -> tuple[float, tuple[int, int], tuple[int, int]]:
+    """Say where letterbox puts an image.
+
+    Args:
+        image_size: (height, width) of the image in pixels.
+        size: (height, width) of the result.
+        enlarge: as given to letterbox.
+
+    Returns:
+        The scale, the resized image's (height, width) and the padding (left, top), in pixels.
+    """
+    scale, height, width, left, top = _native.letterbox_placement(*image_size, size, enlarge=enlarge)
+    return scale, (height, width), (left, top)
 
 
 def decode(
@@ -139,7 +194,8 @@ def decode(
 
     The score is the softmax of an anchor's two logits, sigmoid(face - background). Candidates are the anchors with a
     score above the threshold, ordered by score, then by anchor index (levels, rows, columns, anchors of a cell). An
-    anchor whose logits, box or landmarks are not finite is no candidate.
+    anchor whose logits are not finite is no candidate; one of the best K whose box or landmarks are not finite is left
+    out.
 
     Args:
         heads: per level (logits [N, 2A, h, w], box_deltas [N, 4A, h, w], landmark_deltas [N, 10A, h, w] or None),
@@ -207,11 +263,29 @@ def nms(
     )
 
 
+def to_device(array: NDArray[Any], device: int = 0) -> Array:
+    """Copy a C-contiguous NumPy array to a CUDA device, as a ``DeviceArray``."""
+    if not _native.has_cuda():
+        raise NativeModuleError("engine._native was built without CUDA: install nvcc and run pip install again")
+    return _native.DeviceArray.from_numpy(array, device)
+
+
+def cuda_device_count() -> int:
+    """Return the number of CUDA devices that the kernels can run on; 0 without a driver or without kernels."""
+    return _native.cuda_device_count()
+
+
+def build_info() -> dict[str, str | None]:
+    """Return what the compiled module was built with; cuda_version is None for one without kernels."""
+    return _native.build_info()
+
+
 def _separate(images: Array | Sequence[Array]) -> list[Array]:
-    """The images as a list, also where one image or one array of them was given."""
+    """Return the images as a list, also where one image or one NumPy array of them was given."""
     if isinstance(images, np.ndarray):
         return [images] if images.ndim == 3 else list(images)
-    return [images] if hasattr(images, "__dlpack__") else list(images)
+    one = hasattr(images, "__dlpack__") or hasattr(images, "__cuda_array_interface__")
+    return [images] if one else list(images)
 
 
 def _per_channel(name: str, value: PerChannel) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -37,46 +38,46 @@ def check_image(image: object, name: str) -> Image:
     return np.ascontiguousarray(image)
 
 
-def letterbox(images: Sequence[Image], size: tuple[int, int], config: RetinaFaceConfig) -> tuple[FloatArray, FloatArray]:
-    """Letterbox BGR images to the network's input.
+@dataclass(frozen=True)
+class Letterbox:
+    """How images become the network's input, and faces go back to the images' pixels.
 
-    Returns:
-        The batch, float32 [N, 3, H, W], and the transforms, float32 [N, 3]: scale, pad_x, pad_y in pixels.
+    Attributes:
+        size: (height, width) of the input.
+        config: mean, std, colour order and padding.
+        enlarge: whether images smaller than the input are magnified.
     """
-    batch, transforms = ops.letterbox(
-        images,
-        size,
-        mean=config.mean,
-        std=config.std,
-        swap_rb=config.color_order == "rgb",
-        pad_value=config.pad_value,
-    )
-    return batch, transforms
 
+    size: tuple[int, int]
+    config: RetinaFaceConfig
+    enlarge: bool
 
-def to_image(
-    raw: RawDetections,
-    index: int,
-    transform: FloatArray,
-    image_size: tuple[int, int],
-    score_threshold: float,
-) -> Detections:
-    """Return image `index` of a batch's detections in that image's own pixels.
+    def batch(self, images: Sequence[Image]) -> FloatArray:
+        """Return BGR images as a normalised batch, float32 [N, 3, H, W]."""
+        config = self.config
+        batch: FloatArray = ops.letterbox(
+            images,
+            self.size,
+            mean=config.mean,
+            std=config.std,
+            swap_rb=config.color_order == "rgb",
+            pad_value=config.pad_value,
+            enlarge=self.enlarge,
+        ).batch
+        return batch
 
-    Args:
-        raw: of the batch.
-        index: of the image in it.
-        transform: float32 [3], scale, pad_x and pad_y of its letterbox.
-        image_size: its height and width.
-        score_threshold: faces need a score above it.
-    """
-    count = int(raw.num_detections[index])
-    scale, pad = float(transform[0]), transform[1:]
-    height, width = image_size
-    # The resized sides were rounded to whole pixels, so each axis has its own exact factor.
-    factors = np.array([width / max(1, round(width * scale)), height / max(1, round(height * scale))], np.float32)
-    points = (raw.boxes[index, :count].reshape(-1, 2, 2) - pad) * factors
-    landmarks = None
-    if raw.landmarks is not None:
-        landmarks = (raw.landmarks[index, :count].reshape(-1, 5, 2) - pad) * factors
-    return Detections(points.reshape(-1, 4), raw.scores[index, :count], landmarks).above(score_threshold)
+    def to_image(self, raw: RawDetections, index: int, image: Image, score_threshold: float) -> Detections:
+        """Return the faces above a score of image `index` of a batch, in that image's own pixels."""
+        count = int(raw.num_detections[index])
+        height, width = image.shape[:2]
+        _, (resized_height, resized_width), pad = ops.letterbox_placement(
+            (height, width), self.size, enlarge=self.enlarge
+        )
+        # The resized sides were rounded to whole pixels, so each axis has its own exact factor.
+        factors = np.array([width / resized_width, height / resized_height], np.float32)
+        offset = np.array(pad, np.float32)
+        boxes = (raw.boxes[index, :count].reshape(-1, 2, 2) - offset) * factors
+        landmarks = None
+        if raw.landmarks is not None:
+            landmarks = (raw.landmarks[index, :count].reshape(-1, 5, 2) - offset) * factors
+        return Detections(boxes.reshape(-1, 4), raw.scores[index, :count], landmarks).above(score_threshold)

@@ -11,51 +11,19 @@
 namespace retinaface {
 namespace {
 
-using Severity = nvinfer1::ILogger::Severity;
-
-// A library built against one TensorRT may be loaded by another, and ILoggerFinder and ILogger are laid
-// out anew since version 11 (TensorRT-RTX 1.7): both derive from IVersionedInterface there, which moves
-// findLogger() and log() in the virtual tables. The headers' classes are therefore not used. The loading
-// library's own C functions say which it is and where its logger is; these mirror the two layouts.
-class PlainLogger {
-  public:
-    virtual void log(Severity severity, const char *message) noexcept = 0;
-
-  protected:
-    virtual ~PlainLogger() = default;
-};
-
-class VersionedLogger : public nvinfer1::IVersionedInterface {
-  public:
-    virtual void log(Severity severity, const char *message) noexcept = 0;
-};
+// A library built against one TensorRT may be loaded by another, and since version 11 (TensorRT-RTX 1.7)
+// ILoggerFinder and ILogger derive from IVersionedInterface, which moves findLogger() and log() in their
+// virtual tables. The classes of the headers are therefore not used: plain C functions of the TensorRT
+// that loads us say which version it is and where its logger is, and log() is called by its place.
+constexpr int kLogSlot10 = 0;
+constexpr int kLogSlot11 = 4;  // after getAPILanguage, getInterfaceInfo and two entries for the destructor
 
 using GetLogger = void *(*)();
 using GetVersion = int32_t (*)();
+using Log = void (*)(void *self, nvinfer1::ILogger::Severity severity, const char *message);
 
-std::atomic<GetLogger> get_plain_logger{nullptr};
-std::atomic<GetLogger> get_versioned_logger{nullptr};
-
-template <typename Function>
-Function function_of(void *library, const char *name) {
-    return reinterpret_cast<Function>(dlsym(library, name));
-}
-
-bool log_through_tensorrt(const char *line) noexcept {
-    if (GetLogger get = get_versioned_logger) {
-        if (auto *logger = static_cast<VersionedLogger *>(get())) {
-            logger->log(Severity::kERROR, line);
-            return true;
-        }
-    }
-    if (GetLogger get = get_plain_logger) {
-        if (auto *logger = static_cast<PlainLogger *>(get())) {
-            logger->log(Severity::kERROR, line);
-            return true;
-        }
-    }
-    return false;
-}
+std::atomic<GetLogger> get_logger{nullptr};
+std::atomic<int> log_slot{kLogSlot10};
 
 }  // namespace
 
@@ -69,15 +37,15 @@ void set_logger_finder(const void *finder) noexcept {
     if (library == nullptr) {
         return;
     }
-    auto get_logger = function_of<GetLogger>(library, "getLogger");
-    auto get_major = function_of<GetVersion>(library, "getInferLibMajorVersion");
-    auto get_minor = function_of<GetVersion>(library, "getInferLibMinorVersion");
-    if (get_logger != nullptr && get_major != nullptr && get_minor != nullptr) {
+    auto get = reinterpret_cast<GetLogger>(dlsym(library, "getLogger"));
+    auto get_major = reinterpret_cast<GetVersion>(dlsym(library, "getInferLibMajorVersion"));
+    auto get_minor = reinterpret_cast<GetVersion>(dlsym(library, "getInferLibMinorVersion"));
+    if (get != nullptr && get_major != nullptr && get_minor != nullptr) {
         int32_t major = get_major();
-        bool is_rtx = major == 1;
-        // An RTX older than 1.7 is of neither kind for sure, and its errors go to stderr.
-        get_versioned_logger = major >= 11 || (is_rtx && get_minor() >= 7) ? get_logger : nullptr;
-        get_plain_logger = major == 10 ? get_logger : nullptr;
+        bool is_10 = major == 10;
+        bool is_11 = major >= 11 || (major == 1 && get_minor() >= 7);  // TensorRT-RTX counts from 1
+        log_slot = is_11 ? kLogSlot11 : kLogSlot10;
+        get_logger = is_10 || is_11 ? get : nullptr;
     }
     dlclose(library);  // it stays loaded: it is what calls us
 }
@@ -85,7 +53,12 @@ void set_logger_finder(const void *finder) noexcept {
 void log_error(const char *who, const char *message) noexcept {
     try {
         std::string line = std::string(who) + ": " + message;
-        if (!log_through_tensorrt(line.c_str())) {
+        GetLogger get = get_logger;
+        void *logger = get == nullptr ? nullptr : get();
+        if (logger != nullptr) {
+            auto *virtual_table = *static_cast<Log **>(logger);
+            virtual_table[log_slot](logger, nvinfer1::ILogger::Severity::kERROR, line.c_str());
+        } else {
             std::fprintf(stderr, "%s\n", line.c_str());
         }
     } catch (...) {

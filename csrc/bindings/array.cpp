@@ -1,5 +1,7 @@
 #include "bindings/array.h"
 
+#include <pybind11/stl.h>
+
 #include <algorithm>
 #include <limits>
 
@@ -47,6 +49,7 @@ Array view_numpy(const py::array &array, const std::string &name) {
     require(order == '=' || order == '|', name, " has dtype ", dtype, ", expected the machine's byte order");
     view.type = type_of_kind(array.dtype().kind(), array.itemsize(), name, dtype);
     view.data = const_cast<void *>(array.data());
+    view.writable = array.writeable();
     view.shape.assign(array.shape(), array.shape() + array.ndim());
     view.strides_bytes.assign(array.strides(), array.strides() + array.ndim());
     return view;
@@ -145,6 +148,7 @@ Array view_cuda_interface(const py::object &object, const std::string &name, con
             ", expected a little-endian one");
     view.type = type_of_kind(dtype[1], std::stoll(dtype.substr(2)), name, dtype);
     view.data = pointer_of(interface);
+    view.writable = !interface["data"].cast<py::tuple>()[1].cast<bool>();
     view.shape = interface["shape"].cast<Shape>();
     py::object strides = interface.attr("get")("strides", py::none());
     view.strides_bytes = strides.is_none() ? contiguous_strides(view.shape, size_of(view.type)) : strides.cast<Shape>();
@@ -294,10 +298,16 @@ void Array::expect_contiguous() const {
     }
 }
 
+void Array::expect_alignment(int64_t bytes) const {
+    require(reinterpret_cast<uintptr_t>(data) % bytes == 0, name, " starts at an address that is not a multiple of ",
+            bytes, " bytes, as the kernels need; copy it");
+}
+
 void Array::expect(ElementType expected_type, const Shape &expected_shape) const {
     expect_type({expected_type});
     expect_shape(expected_shape);
     expect_contiguous();
+    expect_alignment(size_of(type));
 }
 
 int Array::int_extent(int axis) const {

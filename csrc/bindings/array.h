@@ -47,6 +47,7 @@ struct Array {
     Shape shape;
     Shape strides_bytes;
     int device = kHost;
+    bool writable = true;
     py::object owner;
 
     const float *floats() const { return static_cast<const float *>(data); }
@@ -57,7 +58,8 @@ struct Array {
     void expect_shape(const Shape &expected) const;
     void expect_dims(int count, const char *meaning) const;
     void expect_contiguous() const;
-    void expect(ElementType type, const Shape &shape) const;  // contiguous, too
+    void expect_alignment(int64_t bytes) const;
+    void expect(ElementType type, const Shape &shape) const;  // contiguous and aligned, too
 
     /// shape[axis], which must fit an int.
     int int_extent(int axis) const;

@@ -12,6 +12,7 @@ namespace retinaface::bindings {
 namespace {
 
 constexpr int kLandmarkValues = 10;
+constexpr int kBoxAlignment = 16;  // of batched_nms_cuda, bytes
 
 py::tuple nms(const py::object &boxes, const py::object &scores, const py::object &landmarks, const py::object &count,
               float iou_threshold, int max_detections, bool voting, const py::object &stream) {
@@ -29,6 +30,9 @@ py::tuple nms(const py::object &boxes, const py::object &scores, const py::objec
 
     int64_t n = params.batch, k = params.num_candidates, m = params.max_detections;
     box_array.expect(ElementType::kFloat32, {n, k, 4});
+    if (!place.on_host()) {
+        box_array.expect_alignment(kBoxAlignment);
+    }
     Array score_array = view(scores, "scores", place);
     score_array.expect(ElementType::kFloat32, {n, k});
     Array count_array = view(count, "count", place);

@@ -6,6 +6,9 @@
 #include "bindings/operators.h"
 #include "bindings/results.h"
 #include "ops/letterbox.h"
+#ifdef RETINAFACE_HAS_CUDA
+#include "bindings/launch.h"
+#endif
 
 namespace retinaface::bindings {
 namespace {
@@ -23,9 +26,24 @@ ImageView image_view(const Array &array) {
             array.shape[0] == 1 ? row_bytes : array.strides_bytes[0]};
 }
 
+ElementType output_type(const std::string &dtype) {
+    require(dtype == "float32" || dtype == "float16", "dtype is '", dtype, "', expected 'float32' or 'float16'");
+    return dtype == "float32" ? ElementType::kFloat32 : ElementType::kFloat16;
+}
+
+/// Where the images are; without any, where the results shall be.
+Place place_of_images(const std::vector<py::object> &images, const py::object &out, const py::object &stream) {
+    if (!images.empty()) {
+        return place_of(images[0], "images[0]", stream);
+    }
+    return out.is_none() ? Place{} : place_of(out.cast<py::tuple>()[0], "out[0]", stream);
+}
+
 py::tuple letterbox(const std::vector<py::object> &images, std::pair<int, int> size, std::array<float, 3> mean,
-                    std::array<float, 3> std, bool swap_rb, std::array<uint8_t, 3> pad_value) {
-    Place place;
+                    std::array<float, 3> std, bool swap_rb, std::array<uint8_t, 3> pad_value, bool enlarge,
+                    const std::string &dtype, const py::object &out, const py::object &stream) {
+    Place place = place_of_images(images, out, stream);
+    ElementType type = output_type(dtype);
     LetterboxParams params;
     params.batch = static_cast<int>(images.size());
     params.out_height = size.first;
@@ -34,6 +52,8 @@ py::tuple letterbox(const std::vector<py::object> &images, std::pair<int, int> s
     std::copy(std.begin(), std.end(), params.std);
     std::copy(pad_value.begin(), pad_value.end(), params.pad_value);
     params.swap_rb = swap_rb;
+    params.enlarge = enlarge;
+    params.dtype = float_type(type);
 
     std::vector<Array> arrays;  // keeps them alive while the operator runs
     std::vector<ImageView> views;
@@ -43,21 +63,105 @@ py::tuple letterbox(const std::vector<py::object> &images, std::pair<int, int> s
     }
     validate_letterbox(params, views.data());
 
+    // On the host float16 is a matter of rounding the result: the operator writes float32.
+    bool round = place.on_host() && type == ElementType::kFloat16;
+    require(!round || out.is_none(), "dtype is 'float16', expected 'float32' where out is a host array");
+    type = round ? ElementType::kFloat32 : type;
+
+    Shape batch_shape{params.batch, 3, params.out_height, params.out_width}, transforms_shape{params.batch, 3};
     Results results(place);
-    float *batch = results.floats({params.batch, 3, params.out_height, params.out_width});
-    float *transforms = results.floats({params.batch, 3});
-    {
-        py::gil_scoped_release unlocked;
-        letterbox_cpu(params, views.data(), batch, transforms);
+    void *batch, *transforms;
+    if (out.is_none()) {
+        batch = results.add(type, batch_shape);
+        transforms = results.floats(transforms_shape);
+    } else {
+        auto [first, second] = out.cast<std::pair<py::object, py::object>>();
+        batch = results.adopt(first, "out[0]", type, batch_shape);
+        transforms = results.adopt(second, "out[1]", ElementType::kFloat32, transforms_shape);
     }
+    if (place.on_host()) {
+        py::gil_scoped_release unlocked;
+        letterbox_cpu(params, views.data(), static_cast<float *>(batch), static_cast<float *>(transforms));
+    }
+#ifdef RETINAFACE_HAS_CUDA
+    if (!place.on_host()) {
+        launch("letterbox", place, 0, [&](void *, size_t, cudaStream_t cuda_stream) {
+            return letterbox_cuda(params, views.data(), batch, static_cast<float *>(transforms), cuda_stream);
+        });
+    }
+#endif
+    py::tuple taken = results.take();
+    return round ? py::make_tuple(taken[0].attr("astype")("float16"), taken[1]) : taken;
+}
+
+UnletterboxParams unletterbox_params(const Array &boxes) {
+    boxes.expect_dims(3, "[N, M, 4]");
+    UnletterboxParams params;
+    params.batch = boxes.int_extent(0);
+    params.slots = boxes.int_extent(1);
+    return params;
+}
+
+py::tuple unletterbox(const py::object &boxes, const py::object &landmarks, const py::object &count,
+                      const py::object &transforms, const py::object &stream) {
+    Place place = place_of(boxes, "boxes", stream);
+    UnletterboxParams params = unletterbox_params(view(boxes, "boxes", place));
+    params.has_landmarks = !landmarks.is_none();
+    std::vector<Array> arrays;  // keeps them alive while the operator runs
+    auto floats = [&](const py::object &object, const char *name, const Shape &shape) {
+        const Array &array = arrays.emplace_back(view(object, name, place));
+        array.expect(ElementType::kFloat32, shape);
+        if (!place.on_host() && shape.size() == 3) {
+            array.expect_alignment(2 * sizeof(float));  // the kernel reads points
+        }
+        return array.floats();
+    };
+    Shape box_shape{params.batch, params.slots, 4}, landmark_shape{params.batch, params.slots, 10};
+    UnletterboxInputs inputs;
+    inputs.boxes = floats(boxes, "boxes", box_shape);
+    inputs.transforms = floats(transforms, "transforms", {params.batch, 3});
+    inputs.landmarks = params.has_landmarks ? floats(landmarks, "landmarks", landmark_shape) : nullptr;
+    arrays.push_back(view(count, "count", place));
+    arrays.back().expect(ElementType::kInt32, {params.batch});
+    inputs.count = arrays.back().ints();
+
+    Results results(place);
+    UnletterboxOutputs outputs;
+    outputs.boxes = results.floats(box_shape);
+    if (params.has_landmarks) {
+        outputs.landmarks = results.floats(landmark_shape);
+    } else {
+        results.add_none();
+    }
+    if (place.on_host()) {
+        py::gil_scoped_release unlocked;
+        unletterbox_cpu(params, inputs, outputs);
+    }
+#ifdef RETINAFACE_HAS_CUDA
+    if (!place.on_host()) {
+        launch("unletterbox", place, 0, [&](void *, size_t, cudaStream_t cuda_stream) {
+            return unletterbox_cuda(params, inputs, outputs, cuda_stream);
+        });
+    }
+#endif
     return results.take();
+}
+
+py::tuple placement(int height, int width, std::pair<int, int> size, bool enlarge) {
+    LetterboxPlacement p = letterbox_placement(height, width, size.first, size.second, enlarge);
+    return py::make_tuple(p.scale, p.height, p.width, p.pad_x, p.pad_y);
 }
 
 }  // namespace
 
 void bind_letterbox(py::module_ &module) {
     module.def("letterbox", &letterbox, py::arg("images"), py::arg("size"), py::kw_only(), py::arg("mean"),
-               py::arg("std"), py::arg("swap_rb"), py::arg("pad_value"));
+               py::arg("std"), py::arg("swap_rb"), py::arg("pad_value"), py::arg("enlarge"), py::arg("dtype"),
+               py::arg("out") = py::none(), py::arg("stream") = py::none());
+    module.def("unletterbox", &unletterbox, py::arg("boxes"), py::arg("landmarks"), py::arg("count"),
+               py::arg("transforms"), py::kw_only(), py::arg("stream") = py::none());
+    module.def("letterbox_placement", &placement, py::arg("height"), py::arg("width"), py::arg("size"), py::kw_only(),
+               py::arg("enlarge"));
 }
 
 }  // namespace retinaface::bindings

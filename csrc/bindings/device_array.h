@@ -49,6 +49,21 @@ class StreamWorkspace {
     cudaStream_t stream_;
 };
 
+class Event {
+  public:
+    Event();
+    ~Event();
+    Event(const Event &) = delete;
+    Event &operator=(const Event &) = delete;
+
+    void record(cudaStream_t stream);
+    void make_wait(cudaStream_t stream) const;  // the stream
+    void wait() const;                          // the caller
+
+  private:
+    cudaEvent_t event_ = nullptr;
+};
+
 /// Makes `stream` wait for what has been queued in `other`.
 void wait_for_stream(cudaStream_t stream, cudaStream_t other);
 
@@ -70,10 +85,6 @@ class DeviceArray {
     int device() const { return device_; }
     int64_t num_bytes() const { return num_elements(shape_) * size_of(type_); }
     cudaStream_t stream() const { return static_cast<cudaStream_t>(place_.stream); }
-    std::shared_ptr<void> memory() const { return memory_; }
-
-    /// Makes `stream` wait until the array is filled.
-    void make_ready_for(cudaStream_t stream) const;
 
     py::dict cuda_array_interface() const;
     py::capsule dlpack(const py::object &stream) const;
@@ -83,7 +94,7 @@ class DeviceArray {
     Shape shape_;
     int device_;
     std::shared_ptr<void> memory_;
-    std::shared_ptr<CUevent_st> filled_;  // null: nothing to wait for
+    std::shared_ptr<Event> filled_;  // null: nothing to wait for
     Place place_;
 };
 

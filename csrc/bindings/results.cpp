@@ -20,6 +20,14 @@ void *Results::add(ElementType type, const Shape &shape) {
 #endif
 }
 
+void *Results::adopt(const py::object &object, const std::string &name, ElementType type, const Shape &shape) {
+    Array array = view(object, name, place_);
+    array.expect(type, shape);
+    require(array.writable, name, " is read-only, expected an array to write to");
+    objects_.push_back(object);
+    return array.data;
+}
+
 py::tuple Results::take() {
 #ifdef RETINAFACE_HAS_CUDA
     for (const py::object &object : objects_) {

@@ -14,6 +14,8 @@ class Results {
     float *floats(const Shape &shape) { return static_cast<float *>(add(ElementType::kFloat32, shape)); }
     int32_t *ints(const Shape &shape) { return static_cast<int32_t *>(add(ElementType::kInt32, shape)); }
     void *add(ElementType type, const Shape &shape);
+    /// The caller's own array for a result, instead of a new one.
+    void *adopt(const py::object &object, const std::string &name, ElementType type, const Shape &shape);
     void add_none() { objects_.push_back(py::none()); }
 
     /// The results in the order they were added, once the work that fills them is queued.

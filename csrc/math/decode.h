@@ -18,7 +18,9 @@ RF_HOST_DEVICE Anchor anchor_at(int row, int column, int stride, float size) {
 }
 
 /// Probability of "face" from its logit margin (face minus background): the softmax of two classes.
-RF_HOST_DEVICE float face_score(float margin) { return 1.0f / (1.0f + exact_exp(-margin)); }
+RF_HOST_DEVICE float face_score(float margin) {
+    return 1.0f / (1.0f + exact_exp(-margin));
+}
 
 /// SSD box coding with variances: centre deltas in units of variance * anchor, log sizes in variance.
 /// Source: Pytorch_Retinaface utils/box_utils.py, decode, there in units of the image's size.
@@ -39,6 +41,8 @@ RF_HOST_DEVICE float decode_landmark(float centre, float delta, float centre_var
 }
 
 /// False for NaN and both infinities.
-RF_HOST_DEVICE bool is_finite(float value) { return value - value == 0.0f; }
+RF_HOST_DEVICE bool is_finite(float value) {
+    return value - value == 0.0f;
+}
 
 }  // namespace retinaface

@@ -52,8 +52,9 @@ struct AnchorDecodeInputs {
 ///
 /// Candidates are the anchors with a score above the threshold, the K best of them, ordered by score
 /// (descending), then anchor index. The index runs over levels, then rows, columns and anchors of a
-/// cell. The threshold is applied to the logit margin: margin > log(t / (1 - t)). A candidate whose
-/// logit margin, box or landmarks are not finite is left out.
+/// cell. The threshold is applied to the logit margin: margin > log(t / (1 - t)). An anchor
+/// whose margin is not finite is no candidate. One of the K whose box or landmarks are not finite is left
+/// out, and no other takes its place.
 struct AnchorDecodeOutputs {
     float *boxes = nullptr;
     float *scores = nullptr;
@@ -77,8 +78,10 @@ void anchor_decode_cpu(const AnchorDecodeParams &params, const AnchorDecodeInput
 #ifdef RETINAFACE_HAS_CUDA
 size_t anchor_decode_workspace_bytes(const AnchorDecodeParams &params);
 
-/// All pointers are on the device. Allocates nothing, synchronises nothing, may be captured in a graph.
-/// cudaErrorInvalidValue where the workspace is smaller than anchor_decode_workspace_bytes says.
+/// All pointers are on the device; boxes and workspace are aligned to 16 bytes and landmarks to 8, as
+/// allocations are (else cudaErrorMisalignedAddress). Allocates nothing, synchronises nothing, may be
+/// captured in a graph. cudaErrorInvalidValue where the workspace is smaller than
+/// anchor_decode_workspace_bytes says.
 cudaError_t anchor_decode_cuda(const AnchorDecodeParams &params, const AnchorDecodeInputs &inputs,
                                const AnchorDecodeOutputs &outputs, void *workspace, size_t workspace_bytes,
                                cudaStream_t stream);

@@ -35,8 +35,8 @@ struct BatchedNmsInputs {
 /// Exact greedy suppression: candidates by score (descending), then slot; each one that no kept
 /// candidate overlaps with IoU > threshold is kept, up to M. Suppressed candidates suppress nobody. A
 /// candidate whose score or box is not finite is left out. With voting, the box of a kept candidate
-/// becomes the mean of itself and the candidates that it is the first to suppress, weighted by score;
-/// score and landmarks stay.
+/// becomes the mean of itself and the candidates that it is the first to suppress, weighted by score and
+/// added in the order of the candidates (math/vote.h); score and landmarks stay.
 struct BatchedNmsOutputs {
     int32_t *num_detections = nullptr;
     float *boxes = nullptr;
@@ -55,8 +55,10 @@ void batched_nms_cpu(const BatchedNmsParams &params, const BatchedNmsInputs &inp
 #ifdef RETINAFACE_HAS_CUDA
 size_t batched_nms_workspace_bytes(const BatchedNmsParams &params);
 
-/// All pointers are on the device. Allocates nothing, synchronises nothing, may be captured in a graph.
-/// cudaErrorInvalidValue where the workspace is smaller than batched_nms_workspace_bytes says.
+/// All pointers are on the device; boxes and workspace are aligned to 16 bytes and landmarks to 8, as
+/// allocations are (else cudaErrorMisalignedAddress). Allocates nothing, synchronises nothing, may be
+/// captured in a graph. cudaErrorInvalidValue where the workspace is smaller than
+/// batched_nms_workspace_bytes says.
 cudaError_t batched_nms_cuda(const BatchedNmsParams &params, const BatchedNmsInputs &inputs,
                              const BatchedNmsOutputs &outputs, void *workspace, size_t workspace_bytes,
                              cudaStream_t stream);

@@ -18,8 +18,11 @@ bool is_side(int length) {
 
 }  // namespace
 
-LetterboxPlacement letterbox_placement(int height, int width, int out_height, int out_width) {
+LetterboxPlacement letterbox_placement(int height, int width, int out_height, int out_width, bool enlarge) {
     double scale = std::min(static_cast<double>(out_height) / height, static_cast<double>(out_width) / width);
+    if (!enlarge) {
+        scale = std::min(scale, 1.0);
+    }
     auto resized = [&](int side, int limit) {
         return std::clamp(static_cast<int>(std::floor(side * scale + 0.5)), 1, limit);
     };

@@ -25,11 +25,12 @@ struct LetterboxParams {
     int batch = 0;
     int out_height = 0;
     int out_width = 0;
-    float mean[3] = {};                // in the order of the output's channels
+    float mean[3] = {};                 // in the order of the output's channels
     float std[3] = {1.0f, 1.0f, 1.0f};  // likewise
-    uint8_t pad_value[3] = {};         // likewise
-    bool swap_rb = false;              // output channel c is input channel 2 - c
-    DType dtype = DType::kFloat32;     // of the output: float32, or float16 on the GPU
+    uint8_t pad_value[3] = {};          // likewise
+    bool swap_rb = false;               // output channel c is input channel 2 - c
+    bool enlarge = true;                // whether images smaller than the output are magnified
+    DType dtype = DType::kFloat32;      // of the output: float32, or float16 on the GPU
 };
 
 /// Where an image lies in the output: the image's pixel (x, y) is at (x * scale + pad_x, ...), up to the
@@ -40,9 +41,9 @@ struct LetterboxPlacement {
     int pad_x, pad_y;   // of its left upper corner
 };
 
-/// scale = min(out_height / height, out_width / width); the resized sides are rounded to the nearest
-/// pixel, at least 1; the rest is padded evenly, the odd pixel right and below.
-LetterboxPlacement letterbox_placement(int height, int width, int out_height, int out_width);
+/// scale = min(out_height / height, out_width / width), at most 1 unless `enlarge`; the resized sides are rounded to
+/// the nearest pixel, at least 1; the rest is padded evenly, the odd pixel right and below.
+LetterboxPlacement letterbox_placement(int height, int width, int out_height, int out_width, bool enlarge);
 
 /// Throws InvalidArgument naming the parameter or image that is out of range.
 void validate_letterbox(const LetterboxParams &params, const ImageView *images);
@@ -52,5 +53,44 @@ void validate_letterbox(const LetterboxParams &params, const ImageView *images);
 /// [N, 3]: scale, pad_x, pad_y in pixels. Runs on up to `num_threads` threads (0: one per core).
 void letterbox_cpu(const LetterboxParams &params, const ImageView *images, float *output, float *transforms,
                    int num_threads = 0);
+
+/// What leads results in pixels of the network's input back to pixels of the images.
+struct UnletterboxParams {
+    int batch = 0;
+    int slots = 0;  // M, of each image
+    bool has_landmarks = true;
+};
+
+/// boxes [N, M, 4], landmarks [N, M, 10] (null without), count [N] (null: all slots are used) and the
+/// transforms [N, 3] that letterbox gave.
+struct UnletterboxInputs {
+    const float *boxes = nullptr;
+    const float *landmarks = nullptr;
+    const int32_t *count = nullptr;
+    const float *transforms = nullptr;
+};
+
+/// Shaped as the inputs, and may be the inputs. Slots from count on become zero.
+struct UnletterboxOutputs {
+    float *boxes = nullptr;
+    float *landmarks = nullptr;
+};
+
+/// x becomes (x - pad_x) / scale, y likewise (math/unletterbox.h). Nothing is clipped to the image.
+void unletterbox_cpu(const UnletterboxParams &params, const UnletterboxInputs &inputs,
+                     const UnletterboxOutputs &outputs);
+
+#ifdef RETINAFACE_HAS_CUDA
+/// As letterbox_cpu, to the last bit, for images of any sizes in one launch (per 64 of them). `images`
+/// lies on the host, the pixels it points at, output and transforms on the device. Needs no workspace:
+/// the descriptions travel as kernel parameters, so that a captured graph keeps these sizes and places.
+cudaError_t letterbox_cuda(const LetterboxParams &params, const ImageView *images, void *output, float *transforms,
+                           cudaStream_t stream);
+
+/// All pointers are on the device; boxes and landmarks are aligned to 8 bytes (else
+/// cudaErrorMisalignedAddress).
+cudaError_t unletterbox_cuda(const UnletterboxParams &params, const UnletterboxInputs &inputs,
+                             const UnletterboxOutputs &outputs, cudaStream_t stream);
+#endif
 
 }  // namespace retinaface

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from engine.build.pipeline import PRECISIONS, BuildOptions, BuildReport, build_engine
 from engine.build.targets import TARGET_CHOICES
@@ -15,6 +16,7 @@ from engine.export.attach import Thresholds
 from engine.export.network import InputSize
 
 SUMMARY = "build an engine from a checkpoint"
+_ANY_WIDTH = 4096
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _print(report: BuildReport) -> None:
     sidecar = report.sidecar
-    table = Table(show_header=False, title="Engine", title_justify="left")
+    # Without borders and at full width: a long path stays whole, to be copied.
+    table = Table(show_header=False, box=None)
     embedded = "inside the engine" if sidecar.plugins["embedded"] else "loaded from this installation"
     for name, value in (
         ("model", f"{sidecar.config['name']}, weights {sidecar.weights['source']}"),
@@ -93,9 +96,9 @@ def _print(report: BuildReport) -> None:
         ("seconds", f"{report.seconds:.1f}"),
         *(("files" if i == 0 else "", str(path)) for i, path in enumerate(report.files)),
     ):
-        table.add_row(name, value)
-    console = Console()
-    console.print(table, soft_wrap=True)
+        table.add_row(name, Text(value))
+    console = Console(width=_ANY_WIDTH)
+    console.print(table)
     note = sidecar.weights["note"]
     if sidecar.weights["known_as"] is None:
-        console.print(f"Note: {note}.", highlight=False, soft_wrap=True)
+        console.print(Text(f"Note: {note}."))

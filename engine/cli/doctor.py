@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from engine.doctor import Finding, examine, examine_engine
@@ -37,5 +38,5 @@ def _print(findings: list[Finding]) -> None:
     for column in ("", "", "", "what to do"):
         table.add_column(column, overflow="fold")
     for finding in findings:
-        table.add_row(finding.name, _MARKS[finding.ok], finding.state, finding.remedy)
+        table.add_row(finding.name, _MARKS[finding.ok], escape(finding.state), escape(finding.remedy))
     console.print(table)

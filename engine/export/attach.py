@@ -55,9 +55,7 @@ def detection_names(config: RetinaFaceConfig) -> list[str]:
     return names if config.has_landmarks else names[:3]
 
 
-def attach_detection(
-    network: onnx.ModelProto, config: RetinaFaceConfig, thresholds: Thresholds
-) -> onnx.ModelProto:
+def attach_detection(network: onnx.ModelProto, config: RetinaFaceConfig, thresholds: Thresholds) -> onnx.ModelProto:
     """Return a copy of the network that ends in RetinaFaceDecode and RetinaFaceNMS instead of raw heads.
 
     A head that was cast to float32 for the outside enters the decoder before that cast: the plugin reads either type.

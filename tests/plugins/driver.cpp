@@ -224,14 +224,19 @@ RF_EXPORT int32_t driver_synchronise(cudaStream_t stream) {
 RF_EXPORT int32_t driver_begin_capture(cudaStream_t stream) {
     return cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal);
 }
-/// Ends the capture and launches what was captured, `launches` times.
-RF_EXPORT int32_t driver_replay(cudaStream_t stream, int32_t launches) {
+/// The graph that was captured, ready to launch; null where the capture was spoilt.
+RF_EXPORT cudaGraphExec_t driver_end_capture(cudaStream_t stream) {
     cudaGraph_t graph = nullptr;
     cudaGraphExec_t executable = nullptr;
-    cudaError_t status = cudaStreamEndCapture(stream, &graph);
-    if (status == cudaSuccess) {
-        status = cudaGraphInstantiate(&executable, graph, 0);
+    if (cudaStreamEndCapture(stream, &graph) == cudaSuccess) {
+        cudaGraphInstantiate(&executable, graph, 0);
+        cudaGraphDestroy(graph);
     }
+    return executable;
+}
+/// Launches a graph so many times, waits, and gives it up.
+RF_EXPORT int32_t driver_replay(cudaGraphExec_t executable, cudaStream_t stream, int32_t launches) {
+    cudaError_t status = cudaSuccess;
     for (int32_t i = 0; status == cudaSuccess && i < launches; ++i) {
         status = cudaGraphLaunch(executable, stream);
     }
@@ -239,6 +244,5 @@ RF_EXPORT int32_t driver_replay(cudaStream_t stream, int32_t launches) {
         status = cudaStreamSynchronize(stream);
     }
     cudaGraphExecDestroy(executable);
-    cudaGraphDestroy(graph);
     return status;
 }

@@ -41,20 +41,16 @@ class ImageDecoder {
 
     void run(float *boxes, float *scores, float *landmarks, int32_t *count) const {
         std::vector<uint64_t> keys = candidates();
-        // Only the K best are sorted. Those that turn out not to be finite make room for the next.
-        auto best = keys.begin();
+        auto end = keys.begin() + std::min<int64_t>(params_.top_k, keys.size());
+        if (end != keys.end()) {
+            std::nth_element(keys.begin(), end, keys.end(), std::greater<>());
+        }
+        std::sort(keys.begin(), end, std::greater<>());
         int kept = 0;
-        while (kept < params_.top_k && best != keys.end()) {
-            auto end = best + std::min<int64_t>(params_.top_k - kept, keys.end() - best);
-            if (end != keys.end()) {
-                std::nth_element(best, end, keys.end(), std::greater<>());
-            }
-            std::sort(best, end, std::greater<>());
-            for (; best != end; ++best) {
-                float *points = landmarks == nullptr ? nullptr : landmarks + kept * kLandmarkValues;
-                if (decode(place_of(index_of_key(*best)), boxes + kept * 4, points)) {
-                    scores[kept++] = score_of_key(*best);
-                }
+        for (auto key = keys.begin(); key != end; ++key) {
+            float *points = landmarks == nullptr ? nullptr : landmarks + kept * kLandmarkValues;
+            if (decode(place_of(index_of_key(*key)), boxes + kept * 4, points)) {
+                scores[kept++] = score_of_key(*key);
             }
         }
         *count = kept;

@@ -9,6 +9,7 @@
 #include "math/box.h"
 #include "math/decode.h"
 #include "math/order.h"
+#include "math/vote.h"
 
 namespace retinaface {
 namespace {
@@ -67,22 +68,16 @@ void suppress(int kept, Box box, float box_area, int count, const float *x1, con
     }
 }
 
-/// The mean of the kept box and those it suppressed, weighted by score, summed in their order.
+/// The mean of the kept box and those it suppressed, in their order.
 Box vote(const Candidates &c, int kept, const float *scores) {
-    float weight = scores[c.slot[kept]];
-    float x1 = weight * c.x1[kept], y1 = weight * c.y1[kept], x2 = weight * c.x2[kept], y2 = weight * c.y2[kept];
-    float sum = weight;
+    BoxVote votes;
+    votes.add(c.box(kept), scores[c.slot[kept]]);
     for (int i = kept + 1; i < c.size(); ++i) {
         if (c.suppressed_by[i] == kept) {
-            weight = scores[c.slot[i]];
-            x1 += weight * c.x1[i];
-            y1 += weight * c.y1[i];
-            x2 += weight * c.x2[i];
-            y2 += weight * c.y2[i];
-            sum += weight;
+            votes.add(c.box(i), scores[c.slot[i]]);
         }
     }
-    return {x1 / sum, y1 / sum, x2 / sum, y2 / sum};
+    return votes.mean(c.box(kept));
 }
 
 /// `in` and `out` point at this image's data.

@@ -29,7 +29,8 @@ struct ImagePlan {
 using LevelTable = std::array<std::array<float, 256>, 3>;  // per output channel: normalised grey levels
 
 ImagePlan plan_of(const ImageView &image, const LetterboxParams &params) {
-    ImagePlan plan{image, letterbox_placement(image.height, image.width, params.out_height, params.out_width), {}};
+    ImagePlan plan{
+        image, letterbox_placement(image.height, image.width, params.out_height, params.out_width, params.enlarge), {}};
     plan.columns.reserve(plan.placement.width);
     for (int x = 0; x < plan.placement.width; ++x) {
         BilinearTap tap = bilinear_tap(x, image.width, plan.placement.width);

@@ -1,0 +1,221 @@
+#include "bindings/device_array.h"
+
+#include <pybind11/stl.h>
+
+#include "bindings/dlpack.h"
+
+namespace retinaface::bindings {
+namespace {
+
+DlDataType dl_type(ElementType type) {
+    auto bits = static_cast<uint8_t>(8 * size_of(type));
+    switch (type) {
+        case ElementType::kInt32:
+            return {kDlInt, bits, 1};
+        case ElementType::kUInt8:
+            return {kDlUInt, bits, 1};
+        case ElementType::kBFloat16:
+            return {kDlBFloat, bits, 1};
+        default:
+            return {kDlFloat, bits, 1};
+    }
+}
+
+std::string typestr(ElementType type) {
+    switch (type) {
+        case ElementType::kInt32:
+            return "<i4";
+        case ElementType::kUInt8:
+            return "|u1";
+        case ElementType::kFloat16:
+            return "<f2";
+        default:
+            return "<f4";
+    }
+}
+
+std::shared_ptr<void> allocate(int64_t bytes, int device) {
+    DeviceGuard guard(device);
+    void *data = nullptr;
+    check(cudaMalloc(&data, static_cast<size_t>(bytes)), "allocating device memory");
+    // The status is of no use to anyone in a destructor; at the end of the process the driver may be gone.
+    return std::shared_ptr<void>(data, [](void *memory) { static_cast<void>(cudaFree(memory)); });
+}
+
+/// The stream number of DLPack and __cuda_array_interface__, neither of which has 0.
+intptr_t protocol_handle(cudaStream_t stream) {
+    return stream == nullptr ? 1 : reinterpret_cast<intptr_t>(stream);
+}
+
+/// What a DLPack tensor of ours points to.
+struct Exported {
+    DlManagedTensor managed;
+    Shape shape;
+    std::shared_ptr<void> memory;
+};
+
+}  // namespace
+
+CudaFailure::CudaFailure(cudaError_t status, const std::string &what)
+    : std::runtime_error(what + " failed: " + cudaGetErrorName(status) + " (" + cudaGetErrorString(status) + ")"),
+      status_(status) {}
+
+void check(cudaError_t status, const char *what) {
+    if (status != cudaSuccess) {
+        cudaGetLastError();  // forgets it where it can be forgotten: this exception is its report
+        throw CudaFailure(status, what);
+    }
+}
+
+DeviceGuard::DeviceGuard(int device) {
+    check(cudaGetDevice(&former_), "asking for the current device");
+    check(cudaSetDevice(device), "choosing the device");
+}
+
+DeviceGuard::~DeviceGuard() {
+    static_cast<void>(cudaSetDevice(former_));
+}
+
+StreamWorkspace::StreamWorkspace(size_t bytes, cudaStream_t stream) : stream_(stream) {
+    if (bytes > 0) {
+        check(cudaMallocAsync(&data_, bytes, stream), "allocating workspace");
+    }
+}
+
+StreamWorkspace::~StreamWorkspace() {
+    if (data_ != nullptr) {
+        static_cast<void>(cudaFreeAsync(data_, stream_));
+    }
+}
+
+Event::Event() {
+    check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "creating an event");
+}
+
+Event::~Event() {
+    static_cast<void>(cudaEventDestroy(event_));
+}
+
+void Event::record(cudaStream_t stream) {
+    check(cudaEventRecord(event_, stream), "recording an event");
+}
+
+void Event::make_wait(cudaStream_t stream) const {
+    check(cudaStreamWaitEvent(stream, event_, 0), "waiting for an event in a stream");
+}
+
+void Event::wait() const {
+    check(cudaEventSynchronize(event_), "waiting for a stream");
+}
+
+void wait_for_stream(cudaStream_t stream, cudaStream_t other) {
+    if (protocol_handle(stream) != protocol_handle(other)) {
+        Event event;
+        event.record(other);
+        event.make_wait(stream);
+    }
+}
+
+DeviceArray::DeviceArray(ElementType type, Shape shape, int device)
+    : type_(type), shape_(std::move(shape)), device_(device) {
+    if (num_bytes() > 0) {
+        memory_ = allocate(num_bytes(), device_);
+    }
+}
+
+DeviceArray DeviceArray::from_numpy(const py::array &array, int device) {
+    Array host = view(array, "array", Place{});
+    host.expect_contiguous();
+    DeviceArray result(host.type, host.shape, device);
+    DeviceGuard guard(device);
+    check(cudaMemcpy(result.data(), host.data, result.num_bytes(), cudaMemcpyHostToDevice), "copying to the device");
+    return result;
+}
+
+py::array DeviceArray::to_numpy() const {
+    py::array result(py::dtype(name_of(type_)), shape_);
+    void *host = result.mutable_data();
+    py::gil_scoped_release unlocked;
+    DeviceGuard guard(device_);
+    if (filled_ != nullptr) {
+        filled_->wait();
+    }
+    check(cudaMemcpy(host, data(), num_bytes(), cudaMemcpyDeviceToHost), "copying to the host");
+    return result;
+}
+
+void DeviceArray::filled_by(const Place &place) {
+    DeviceGuard guard(device_);
+    place_ = place;
+    filled_ = std::make_shared<Event>();
+    filled_->record(stream());
+}
+
+py::dict DeviceArray::cuda_array_interface() const {
+    py::dict interface;
+    interface["shape"] = py::tuple(py::cast(shape_));
+    interface["typestr"] = typestr(type_);
+    interface["data"] = py::make_tuple(reinterpret_cast<uintptr_t>(data()), false);
+    interface["strides"] = py::none();
+    interface["version"] = 3;
+    interface["stream"] = filled_ == nullptr ? py::object(py::none()) : py::int_(protocol_handle(stream()));
+    return interface;
+}
+
+py::capsule DeviceArray::dlpack(const py::object &stream) const {
+    constexpr intptr_t kNoWait = -1;
+    intptr_t handle = stream.is_none() ? protocol_handle(nullptr) : stream.cast<intptr_t>();
+    if (filled_ != nullptr && handle != kNoWait) {
+        DeviceGuard guard(device_);
+        filled_->make_wait(reinterpret_cast<cudaStream_t>(handle));
+    }
+    auto exported = std::make_unique<Exported>(Exported{{}, shape_, memory_});
+    exported->managed.tensor = {data(),
+                                {kDlCuda, device_},
+                                static_cast<int32_t>(shape_.size()),
+                                dl_type(type_),
+                                exported->shape.data(),
+                                nullptr,
+                                0};
+    exported->managed.context = exported.get();
+    exported->managed.deleter = [](DlManagedTensor *self) { delete static_cast<Exported *>(self->context); };
+    py::capsule capsule(&exported->managed, kDlCapsule, [](PyObject *object) {
+        // A consumer that takes the tensor over renames the capsule and calls the deleter itself.
+        if (PyCapsule_IsValid(object, kDlCapsule) != 0) {
+            auto *managed = static_cast<DlManagedTensor *>(PyCapsule_GetPointer(object, kDlCapsule));
+            managed->deleter(managed);
+        }
+    });
+    static_cast<void>(exported.release());
+    return capsule;
+}
+
+void bind_device_array(py::module_ &module) {
+    // Local to the module: a second build of it may live in the same process.
+    py::class_<DeviceArray>(module, "DeviceArray", py::module_local(),
+                            "A C-contiguous array in the memory of a CUDA device.")
+        .def_static("from_numpy", &DeviceArray::from_numpy, py::arg("array"), py::arg("device") = 0,
+                    "Copies a C-contiguous NumPy array to a device.")
+        .def("numpy", &DeviceArray::to_numpy, "Waits until the array is filled and copies it to the host.")
+        .def_property_readonly("shape", [](const DeviceArray &self) { return py::tuple(py::cast(self.shape())); })
+        .def_property_readonly("dtype", [](const DeviceArray &self) { return py::dtype(name_of(self.type())); })
+        .def_property_readonly("device", &DeviceArray::device)
+        .def_property_readonly("nbytes", &DeviceArray::num_bytes)
+        .def_property_readonly("ptr", [](const DeviceArray &self) { return reinterpret_cast<uintptr_t>(self.data()); })
+        .def_property_readonly("__cuda_array_interface__", &DeviceArray::cuda_array_interface)
+        .def("__dlpack_device__",
+             [](const DeviceArray &self) { return py::make_tuple(static_cast<int>(kDlCuda), self.device()); })
+        .def(
+            "__dlpack__",
+            [](const DeviceArray &self, const py::object &stream, const py::object &, const py::object &,
+               const py::object &) { return self.dlpack(stream); },
+            py::kw_only(), py::arg("stream") = py::none(), py::arg("max_version") = py::none(),
+            py::arg("dl_device") = py::none(), py::arg("copy") = py::none())
+        .def("__len__", [](const DeviceArray &self) { return self.shape().empty() ? 0 : self.shape()[0]; })
+        .def("__repr__", [](const DeviceArray &self) {
+            return "DeviceArray(shape=" + to_string(self.shape()) + ", dtype=" + name_of(self.type()) +
+                   ", device=" + std::to_string(self.device()) + ")";
+        });
+}
+
+}  // namespace retinaface::bindings

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+
+#include "ops/anchor_decode.h"
+
+namespace retinaface {
+
+/// Cells looked at by one block of the first kernel, of one anchor: the unit in which candidates are
+/// stored. Fixed places for every tile's candidates need neither a counter nor its clearing, and the
+/// number of each is written, not added to.
+constexpr int kTileCells = 512;
+
+constexpr int kIndexBits = 18;
+static_assert(kMaxAnchorsPerImage <= 1 << kIndexBits, "an anchor's index must fit");
+
+/// One level as the kernels see it.
+struct LevelPlan {
+    const void *logits;
+    const void *box_deltas;
+    const void *landmark_deltas;
+    int num_cells, width, stride, num_anchors;
+    int first_anchor;  // in the order of all anchors of an image
+    int first_tile;
+    int tiles_per_anchor;
+    bool aligned;  // four neighbouring cells of every plane lie in one aligned piece of memory
+    float anchor_sizes[kMaxAnchorsPerCell];
+};
+
+/// Everything that does not depend on the data; travels as a kernel parameter.
+struct DecodePlan {
+    LevelPlan levels[kMaxLevels];
+    int num_levels;
+    int num_tiles;  // of one image
+    int top_k;
+    bool has_landmarks;
+    float margin_threshold;
+    float centre_variance, size_variance;
+    uint32_t lowest_score;  // no candidate lies below, in the upper half of its key
+    int rank_bits;          // in which any candidate's rank_of fits
+};
+
+/// keys [N, tiles, kTileCells]: candidates by order_key; tile_counts [N, tiles]; selected [N, K]: anchor
+/// indices in order; progress [N]: see decode_selected_kernel.
+struct DecodeWorkspace {
+    uint64_t *keys;
+    int32_t *tile_counts;
+    int32_t *selected;
+    uint32_t *progress;
+};
+
+}  // namespace retinaface

@@ -1,0 +1,205 @@
+#pragma once
+
+#include "math/order.h"
+#include "ops/cuda/anchor_decode_plan.cuh"
+#include "ops/cuda/block_scan.cuh"
+#include "ops/cuda/block_sort.cuh"
+
+namespace retinaface {
+
+constexpr int kSelectThreads = 1024;
+constexpr int kSelectWarps = kSelectThreads / 32;
+constexpr int kMaxTiles = kMaxAnchorsPerImage / kTileCells + kMaxLevels * kMaxAnchorsPerCell;
+static_assert(kMaxTiles <= kSelectThreads, "one thread loads one tile's count");
+
+using SelectSort = BlockSort<kSelectThreads, 5>;
+static_assert(SelectSort::kCapacity >= kMaxTopK, "what is selected must fit");
+
+constexpr int kDigitBits = 13;
+constexpr int kBins = 1 << kDigitBits;
+constexpr int kBinsPerThread = kBins / kSelectThreads;
+
+struct SelectStorage {
+    union {  // the bins have served when keys arrive to be sorted
+        int bins[kBins];
+        SelectSort::Storage sort;
+    };
+    int tile_counts[kMaxTiles];
+    int warp_sums[kSelectWarps];
+    int boundary_bin, above_boundary, in_boundary;
+    int gathered;
+};
+
+/// Orders candidates as their keys do, without the bits that all keys share: those above the range of
+/// scores and those above the range of indices. Digits of these numbers tell candidates apart.
+__device__ __forceinline__ uint64_t rank_of(uint64_t key, const DecodePlan &plan) {
+    uint64_t score = static_cast<uint32_t>(key >> 32) - plan.lowest_score;
+    return score << kIndexBits | (key & ((1u << kIndexBits) - 1));
+}
+
+/// Calls visit(key) for all candidates of an image: whole warps together, 0 where a lane has none. A warp
+/// takes a tile at a time and has several loads in flight.
+template <typename Visit>
+__device__ __forceinline__ void for_each_key(const uint64_t *keys, const int *tile_counts, int num_tiles, Visit visit) {
+    constexpr int kInFlight = 4;
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    for (int tile = static_cast<int>(threadIdx.x) / 32; tile < num_tiles; tile += kSelectWarps) {
+        int count = tile_counts[tile];
+        const uint64_t *of_tile = keys + static_cast<int64_t>(tile) * kTileCells;
+        for (int begin = 0; begin < count; begin += 32 * kInFlight) {
+            uint64_t key[kInFlight];
+#pragma unroll
+            for (int i = 0; i < kInFlight; ++i) {
+                int place = begin + 32 * i + lane;
+                key[i] = place < count ? of_tile[place] : 0;
+            }
+#pragma unroll
+            for (int i = 0; i < kInFlight; ++i) {
+                if (begin + 32 * i < count) {
+                    visit(key[i]);
+                }
+            }
+        }
+    }
+}
+
+/// Counts a key in its bin. Many scores are equal where the sigmoid saturates, and equal addresses
+/// would be served one by one: a warp that agrees on the bin adds once.
+__device__ __forceinline__ void count_in_bin(int *bins, bool counted, int bin) {
+    unsigned lanes = __ballot_sync(~0u, counted);
+    if (lanes == 0) {
+        return;
+    }
+    int leader = __ffs(lanes) - 1;
+    int common = __shfl_sync(~0u, bin, leader);
+    if (__all_sync(~0u, !counted || bin == common)) {
+        if (static_cast<int>(threadIdx.x) % 32 == leader) {
+            atomicAdd(&bins[bin], __popc(lanes));
+        }
+    } else if (counted) {
+        atomicAdd(&bins[bin], 1);
+    }
+}
+
+/// Finds the bin that holds the `wanted`-th key from above.
+__device__ __forceinline__ void find_boundary(SelectStorage &s, int wanted) {
+    const int top = kBins - 1 - static_cast<int>(threadIdx.x) * kBinsPerThread;  // the highest of this thread's bins
+    int mine = 0;
+#pragma unroll
+    for (int i = 0; i < kBinsPerThread; ++i) {
+        mine += s.bins[top - i];
+    }
+    int total;
+    int above = block_inclusive_sum<kSelectThreads>(mine, s.warp_sums, &total) - mine;
+#pragma unroll
+    for (int i = 0; i < kBinsPerThread; ++i) {
+        int in_bin = s.bins[top - i];
+        if (above < wanted && wanted <= above + in_bin) {
+            s.boundary_bin = top - i;
+            s.above_boundary = above;
+            s.in_boundary = in_bin;
+        }
+        above += in_bin;
+    }
+    __syncthreads();
+}
+
+/// A rank from which upwards there are at least K candidates, but no more than can be sorted. Radix
+/// selection from the top digit: the candidates in the bin of the K-th are told apart by the next digit,
+/// until all that remain fit. Ranks are distinct, so the last digit settles it.
+__device__ __forceinline__ uint64_t lowest_rank_to_sort(SelectStorage &s, const DecodePlan &plan,
+                                                        const uint64_t *keys) {
+    uint64_t prefix = 0;  // the K-th candidate's digits, as far as they are known
+    int above = 0;        // candidates known to be among the best
+    int digit_end = plan.rank_bits;
+    while (true) {
+        int shift = max(digit_end - kDigitBits, 0);
+        for (int bin = static_cast<int>(threadIdx.x); bin < kBins; bin += kSelectThreads) {
+            s.bins[bin] = 0;
+        }
+        __syncthreads();
+        for_each_key(keys, s.tile_counts, plan.num_tiles, [&](uint64_t key) {
+            uint64_t rank = rank_of(key, plan);
+            bool counted = key != 0 && rank >> digit_end == prefix;
+            count_in_bin(s.bins, counted, static_cast<int>(rank >> shift) & ((1 << (digit_end - shift)) - 1));
+        });
+        __syncthreads();
+        find_boundary(s, plan.top_k - above);
+        prefix = prefix << (digit_end - shift) | static_cast<unsigned>(s.boundary_bin);
+        above += s.above_boundary;
+        if (above + s.in_boundary <= SelectSort::kCapacity) {
+            return prefix << shift;
+        }
+        digit_end = shift;
+        __syncthreads();
+    }
+}
+
+/// Copies the keys ranked `lowest` or higher, in any order, to where they are sorted; s.gathered is 0 before.
+__device__ __forceinline__ void gather_keys(SelectStorage &s, const DecodePlan &plan, const uint64_t *keys,
+                                            uint64_t lowest) {
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    for_each_key(keys, s.tile_counts, plan.num_tiles, [&](uint64_t key) {
+        bool taken = key != 0 && rank_of(key, plan) >= lowest;
+        unsigned lanes = __ballot_sync(~0u, taken);
+        int first = 0;
+        if (lanes != 0 && lane == 0) {
+            first = atomicAdd(&s.gathered, __popc(lanes));
+        }
+        first = __shfl_sync(~0u, first, 0);
+        if (taken) {
+            s.sort.keys[first + __popc(lanes & ((1u << lane) - 1))] = key;
+        }
+    });
+    __syncthreads();
+}
+
+/// Chooses and orders the K best candidates of an image: one block per image.
+///
+/// Candidates are compared by (score, anchor index) as one 64-bit key, a total order, so that the order
+/// in which they arrive, which atomics decide, does not show. Up to 5120 of them (the common case by far)
+/// are gathered and sorted at once, in shared memory; more are first narrowed down by one or two
+/// histograms. (Bins count from the threshold's score: most scores share their exponent, and plain digits
+/// would put nearly all of them into a few bins.)
+static __global__ void __launch_bounds__(kSelectThreads)
+    select_candidates_kernel(const __grid_constant__ DecodePlan plan, DecodeWorkspace workspace, float *scores,
+                             int32_t *count) {
+    __shared__ SelectStorage s;
+    const int64_t image = blockIdx.x;
+    const int thread = static_cast<int>(threadIdx.x);
+    const uint64_t *keys = workspace.keys + image * plan.num_tiles * kTileCells;
+
+    int in_tile = 0;
+    if (thread < plan.num_tiles) {
+        in_tile = workspace.tile_counts[image * plan.num_tiles + thread];
+        s.tile_counts[thread] = in_tile;
+    }
+    if (thread == 0) {
+        s.gathered = 0;
+    }
+    int total;
+    block_inclusive_sum<kSelectThreads>(in_tile, s.warp_sums, &total);
+
+    uint64_t lowest = 0;
+    if (total > SelectSort::kCapacity) {
+        lowest = lowest_rank_to_sort(s, plan, keys);
+    }
+    gather_keys(s, plan, keys, lowest);
+    int gathered = s.gathered;
+    SelectSort::sort(s.sort, gathered);
+
+    int selected = min(gathered, plan.top_k);
+    for (int i = thread; i < plan.top_k; i += kSelectThreads) {
+        uint64_t key = i < selected ? s.sort.keys[i] : 0;
+        scores[image * plan.top_k + i] = i < selected ? score_of_key(key) : 0.0f;
+        if (i < selected) {
+            workspace.selected[image * plan.top_k + i] = static_cast<int32_t>(index_of_key(key));
+        }
+    }
+    if (thread == 0) {
+        count[image] = selected;
+        workspace.progress[image] = 0;
+    }
+}
+
+}  // namespace retinaface

@@ -1,0 +1,41 @@
+"""Options and fixtures that all tests share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.backends import Backend, use_cuda
+
+DEFAULT_SEED = 20240229
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --seed."""
+    parser.addoption("--seed", type=int, default=DEFAULT_SEED, help="of every random test (default: %(default)s)")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Name the seed, so that a failure can be repeated."""
+    return f"random tests: --seed {config.getoption('--seed')}"
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> np.random.Generator:
+    """A generator that starts afresh in every test."""
+    return np.random.default_rng(request.config.getoption("--seed"))
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Backend:
+    """Each processor in turn; CUDA on a device, else on the CUDA emulator, else skipped."""
+    if request.param == "cuda":
+        use_cuda(monkeypatch)
+    return Backend(request.param)
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> Backend:
+    """CUDA only, likewise."""
+    use_cuda(monkeypatch)
+    return Backend("cuda")

@@ -1,0 +1,1 @@
+"""Tests that build and run whole engines."""

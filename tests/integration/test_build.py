@@ -1,0 +1,233 @@
+"""Building engines with TensorRT-RTX: what is in them, what is written, what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.build import flavour as flavours
+from engine.build import pipeline
+from engine.build.flavour import load_flavour
+from engine.build.pipeline import BuildOptions, build_engine
+from engine.build.plan import build_plan
+from engine.build.plugin_library import plugin_library
+from engine.build.targets import check_targets
+from engine.config import preset
+from engine.errors import BuildError, InvalidArgumentError
+from engine.export.attach import DECODE_PLUGIN, NMS_PLUGIN, Thresholds, attach_detection
+from engine.export.network import InputSize
+from engine.files import sha256_of_file
+from engine.sidecar import network_path, sidecar_path
+from tests.engines import build, network, rtx
+
+SIZE = InputSize.fixed(320, 320)
+
+
+@pytest.fixture(scope="module", params=["fp32", "fp16"])
+def detector(request: pytest.FixtureRequest) -> bytes:
+    """A serialised detector.onnx of each precision."""
+    model = attach_detection(network(request.param), preset("mobilenet0.25"), Thresholds())
+    return bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize("targets", [(), ("sm75",), ("sm89",), ("sm120",), ("sm86", "sm120", "sm89")])
+def test_engines_build_with_both_plugins_inside(detector: bytes, targets: tuple[str, ...]) -> None:
+    flavour = rtx()
+    checked = check_targets(targets, flavour.runtime)
+    plan = build_plan(
+        detector, flavour, plugin_library(), size=SIZE, max_batch=8, targets=checked, embed_plugins=False
+    )
+    assert plan.plugins == (DECODE_PLUGIN, NMS_PLUGIN)
+    # 56 convolutions, 41 activations, 2 resizes, 2 additions, 3 concatenations and the plugins at least.
+    assert plan.num_layers > 100
+    assert len(plan.data) > 500_000
+
+
+def test_embedded_plugins_travel_inside(detector: bytes) -> None:
+    sizes = [
+        len(
+            build_plan(
+                detector, rtx(), plugin_library(), size=SIZE, max_batch=1, targets=("portable",), embed_plugins=embed
+            ).data
+        )
+        for embed in (False, True)
+    ]
+    assert sizes[1] - sizes[0] >= plugin_library().path.stat().st_size * 0.9
+
+
+def test_the_three_files_describe_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "faces.engine"
+    stages: list[str] = []
+    report = build_engine(
+        BuildOptions(precision="fp16", runtime="tensorrt-rtx", targets=("sm89",), size=SIZE, output=path), stages.append
+    )
+    assert report.files == (path, sidecar_path(path), network_path(path))
+    assert sorted(p.name for p in path.parent.iterdir()) == sorted(p.name for p in report.files)
+    sidecar = json.loads(sidecar_path(path).read_text())
+    assert sidecar["files"]["engine"]["sha256"] == sha256_of_file(path)
+    assert sidecar["files"]["network"]["sha256"] == sha256_of_file(network_path(path))
+    assert sidecar["precision"] == {"mode": "fp16", "kept_higher": []}
+    assert sidecar["targets"] == ["sm89"]
+    assert sidecar["runtime"] == {"name": "tensorrt-rtx", "version": rtx().version}
+    assert sidecar["weights"]["known_as"] == "mobilenet0.25"
+    assert sidecar["plugins"]["library_sha256"] == plugin_library().sha256
+    assert sidecar["io"]["input"]["maximum"] == [16, 3, 320, 320]
+    assert [output["name"] for output in sidecar["io"]["outputs"]] == ["num_detections", "boxes", "scores", "landmarks"]
+    assert len(stages) == 5
+
+
+def test_builds_are_repeatable(fp32_engine: Path, tmp_path: Path) -> None:
+    again = tmp_path / fp32_engine.name
+    build(again, precision="fp32")
+    assert network_path(again).read_bytes() == network_path(fp32_engine).read_bytes()
+
+
+def test_random_weights_are_marked(tmp_path: Path) -> None:
+    report = build(tmp_path / "r.engine", weights="random", precision="fp32")
+    assert "random" in report.sidecar.weights["note"]
+    assert report.sidecar.weights["sha256"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "int3"}, r"precision is 'int3', expected one of: fp32, fp16"),
+        ({"targets": ("sm90",)}, r"unknown target 'sm90', expected one of: sm75.*portable"),
+        ({"targets": ("portable", "sm89")}, "already covers"),
+        ({"config": "resnet51"}, "unknown config"),
+        ({"size": InputSize.fixed(650, 640)}, "multiple of 32"),
+        ({"max_batch": 0}, "max_batch is 0"),
+        ({"runtime": "openvino"}, "expected auto, tensorrt or tensorrt-rtx"),
+    ],
+)
+def test_wrong_options_are_refused_before_any_work(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        build(tmp_path / "a.engine", **options)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "message"),
+    [
+        ({"score": 1.5}, "score threshold is 1.5"),
+        ({"iou": float("nan")}, "IoU threshold is nan"),
+        ({"top_k": 5001}, "top_k is 5001, expected 1 to 5000"),
+        ({"max_detections": 0}, "max_detections is 0"),
+    ],
+)
+def test_wrong_thresholds_are_refused(thresholds: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        Thresholds(**thresholds)
+
+
+def test_targets_of_tensorrt_are_explained() -> None:
+    assert check_targets((), "tensorrt") == ("this GPU",)
+    with pytest.raises(InvalidArgumentError, match=r"--target sm89 needs TensorRT-RTX"):
+        check_targets(("sm89",), "tensorrt")
+
+
+@pytest.mark.parametrize("folder", ["/proc", "/sys/kernel"])
+def test_an_output_folder_that_cannot_be_written_is_found_first(folder: str) -> None:
+    stages: list[str] = []
+    options = BuildOptions(runtime="tensorrt-rtx", output=Path(folder) / "a.engine")
+    rtx()
+    with pytest.raises(BuildError, match=f"cannot write to the output folder {folder}"):
+        build_engine(options, stages.append)
+    assert not stages
+
+
+def test_a_failed_build_leaves_what_was_there(fp32_engine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {path.name: path.read_bytes() for path in fp32_engine.parent.iterdir()}
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise BuildError("no space in the compiler")
+
+    monkeypatch.setattr(pipeline, "build_plan", fail)
+    with pytest.raises(BuildError, match="no space"):
+        build(fp32_engine, precision="fp16")
+    assert {path.name: path.read_bytes() for path in fp32_engine.parent.iterdir()} == before
+
+
+def test_a_write_that_fails_leaves_nothing_half(fp32_engine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {path.name: path.read_bytes() for path in fp32_engine.parent.iterdir()}
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(BuildError, match="could not be written.*No space left"):
+        build(fp32_engine, precision="fp16")
+    assert {path.name: path.read_bytes() for path in fp32_engine.parent.iterdir()} == before
+
+
+@pytest.mark.parametrize("signal", ["SIGTERM", "SIGINT", "SIGKILL"])
+def test_a_killed_build_leaves_no_file(tmp_path: Path, signal: str) -> None:
+    rtx()
+    script = (
+        "import os, signal, sys\n"
+        "from engine.build import pipeline\n"
+        "from engine.cli import build_main\n"
+        f"pipeline.build_plan = lambda *a, **k: os.kill(os.getpid(), signal.{signal})\n"
+        "sys.exit(build_main(['--input-size', '64', '64', '--runtime', 'tensorrt-rtx', '--output', 'a.engine']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_broken_network_is_refused_with_the_parser_s_reason() -> None:
+    model = attach_detection(network("fp32"), preset("mobilenet0.25"), Thresholds())
+    model.graph.node[-1].op_type = "RetinaFaceNMZ"
+    with pytest.raises(BuildError, match="cannot read the network.*Plugin not found"):
+        build_plan(
+            model.SerializeToString(),
+            rtx(),
+            plugin_library(),
+            size=SIZE,
+            max_batch=1,
+            targets=("portable",),
+            embed_plugins=False,
+        )
+
+
+def test_type_stubs_alone_are_not_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flavours.importlib, "import_module", lambda name: object())
+    with pytest.raises(BuildError, match=r"only its type stubs are installed.*pip install 'tensorrt>=10'"):
+        load_flavour("tensorrt")
+
+
+def test_an_old_tensorrt_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Old:
+        Builder = object
+        __version__ = "8.6.1"
+
+    monkeypatch.setattr(flavours.importlib, "import_module", lambda name: Old)
+    with pytest.raises(BuildError, match="TensorRT 8.6.1 is too old"):
+        load_flavour("tensorrt")
+
+
+def test_without_any_tensorrt_both_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise ImportError(f"No module named {name!r}")
+
+    monkeypatch.setattr(flavours.importlib, "import_module", missing)
+    with pytest.raises(BuildError, match=r"no TensorRT is installed.*tensorrt>=10.*tensorrt-rtx-cu13"):
+        load_flavour("auto")
+
+
+def test_read_only_site_packages_are_enough(tmp_path: Path) -> None:
+    """The parser finds the library that the wheel misnames, without a link being written anywhere."""
+    rtx()
+    import tensorrt_rtx_libs
+
+    folder = Path(tensorrt_rtx_libs.__file__).parent
+    assert not (folder / "libtensorrt_rtx.so").exists()
+    build(tmp_path / "a.engine", precision="fp32", weights="random", size=InputSize.fixed(64, 64))
+    assert not (folder / "libtensorrt_rtx.so").exists()

@@ -1,0 +1,128 @@
+"""An engine loads only with the files it was built with; every difference is named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import EngineLoadError, TRTRetinaFace
+from engine.sidecar import network_path, sidecar_path
+
+
+@pytest.fixture
+def copied(fp32_engine: Path, tmp_path: Path) -> Path:
+    """A copy of an engine and its files, to be damaged."""
+    for path in fp32_engine.parent.iterdir():
+        shutil.copy(path, tmp_path)
+    return tmp_path / fp32_engine.name
+
+
+def _edit(engine: Path, *keys: str, value: Any) -> None:
+    path = sidecar_path(engine)
+    content = json.loads(path.read_text())
+    entry = content
+    for key in keys[:-1]:
+        entry = entry[key]
+    entry[keys[-1]] = value
+    path.write_text(json.dumps(content))
+
+
+def test_an_untouched_copy_loads_and_may_be_renamed(copied: Path) -> None:
+    assert TRTRetinaFace(copied, "cpu").device == "cpu"
+    renamed = copied.with_name("other.engine")
+    for old, new in ((copied, renamed), *((f(copied), f(renamed)) for f in (sidecar_path, network_path))):
+        old.rename(new)
+    TRTRetinaFace(renamed, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "named"),
+    [
+        (("schema",), 2, "schema 2, expected 1"),
+        (("project_version",), "9.9.9", "project_version"),
+        (("config", "negative_slope"), 0.0, "config.negative_slope"),
+        (("config", "levels"), [{"stride": 8, "anchor_sizes": [10.0]}], "config.levels"),
+        (("config", "variances"), [0.1, 0.3], "config.variances"),
+        (("config", "mean"), [0.0, 0.0, 0.0], "config.mean"),
+        (("config", "color_order"), "rgb", "config.color_order"),
+        (("config", "color_order"), "grb", "color_order is 'grb'"),
+        (("config", "backbone"), "resnet50", "config.backbone"),
+        (("weights", "sha256"), "0" * 64, "weights.sha256"),
+        (("weights", "source"), "elsewhere", "weights.source"),
+        (("precision", "mode"), "fp16", "precision.mode"),
+        (("precision", "kept_higher"), ["conv1"], "precision.kept_higher"),
+        (("calibration",), {"method": "max"}, "calibration"),
+        (("runtime", "version"), "1.0", "runtime.version"),
+        (("runtime", "name"), "tensorrt", "runtime.name"),
+        (("targets",), ["sm75"], "targets"),
+        (("plugins", "library_sha256"), "0" * 64, "plugins.library_sha256"),
+        (("plugins", "embedded"), True, "plugins.embedded"),
+        (("plugins", "versions", "RetinaFaceNMS"), "2", "plugins.versions.RetinaFaceNMS"),
+        (("io", "input", "maximum"), [32, 3, 320, 320], "io.input.maximum"),
+        (("io", "outputs"), [], "io.outputs"),
+        (("preprocessing", "mean"), [1, 2, 3], "preprocessing.mean"),
+        (("preprocessing", "pad_value"), [0, 0, 0], "preprocessing.pad_value"),
+        (("thresholds", "iou"), 0.9, "thresholds.iou"),
+        (("thresholds", "score"), 0.5, "thresholds.score"),
+        (("thresholds", "voting"), True, "thresholds.voting"),
+        (("detector_sha256",), "0" * 64, "detector_sha256"),
+        (("files", "engine", "sha256"), "0" * 64, "files.engine.sha256"),
+        (("files", "engine", "bytes"), 1, "files.engine.bytes"),
+        (("files", "network", "sha256"), "0" * 64, "files.network.sha256"),
+        (("files", "network"), None, "files.network is missing"),
+        (("thresholds",), 0.5, "thresholds is 0.5, expected a dict"),
+        (("targets",), "sm89", "targets is 'sm89', expected a list"),
+    ],
+)
+def test_each_field_that_differs_is_named(copied: Path, keys: tuple[str, ...], value: Any, named: str) -> None:
+    _edit(copied, *keys, value=value)
+    with pytest.raises(EngineLoadError, match=named) as refusal:
+        TRTRetinaFace(copied, "cpu")
+    assert "build_engine.py" in str(refusal.value)
+
+
+def test_the_message_says_what_was_built_and_how_to_rebuild(copied: Path) -> None:
+    _edit(copied, "thresholds", "iou", value=0.9)
+    with pytest.raises(
+        EngineLoadError,
+        match=r"thresholds.iou is 0.9, but the engine was built with 0.4\. Restore the file, or rebuild: "
+        r"python build_engine.py --precision fp32 --config mobilenet0.25 --weights mobilenet0.25 --output",
+    ):
+        TRTRetinaFace(copied, "cpu")
+
+
+def test_missing_and_damaged_files_are_named(copied: Path, tmp_path: Path) -> None:
+    with pytest.raises(EngineLoadError, match=r"nowhere.engine cannot be read: No such file"):
+        TRTRetinaFace(tmp_path / "nowhere.engine", "cpu")
+    content = copied.read_bytes()
+    copied.write_bytes(content[:-1])
+    with pytest.raises(EngineLoadError, match=r"files.engine.bytes is \d+, but faces.engine has"):
+        TRTRetinaFace(copied, "cpu")
+    copied.write_bytes(content)
+    network = network_path(copied)
+    network.rename(tmp_path / "away")
+    with pytest.raises(EngineLoadError, match=r"faces.network.onnx cannot be read.*belong together"):
+        TRTRetinaFace(copied, "cpu")
+    (tmp_path / "away").rename(network)
+    sidecar_path(copied).write_text("{")
+    with pytest.raises(EngineLoadError, match="is not JSON"):
+        TRTRetinaFace(copied, "cpu")
+    sidecar_path(copied).unlink()
+    with pytest.raises(EngineLoadError, match=r"its sidecar.*cannot be read"):
+        TRTRetinaFace(copied, "cpu")
+
+
+def test_unknown_and_missing_keys_are_named(copied: Path) -> None:
+    _edit(copied, "extra", value=1)
+    with pytest.raises(EngineLoadError, match=r"unknown keys \['extra'\]"):
+        TRTRetinaFace(copied, "cpu")
+
+
+def test_files_of_another_build_are_refused(copied: Path, fp16_engine: Path) -> None:
+    shutil.copy(network_path(fp16_engine), network_path(copied))
+    with pytest.raises(EngineLoadError, match=r"files.network"):
+        TRTRetinaFace(copied, "cpu")

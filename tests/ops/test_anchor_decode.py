@@ -1,0 +1,303 @@
+"""engine.ops.decode against a float64 oracle, on every processor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from engine import ops
+from engine.errors import InvalidArgumentError
+from tests.backends import Backend
+from tests.dlpack import tensor_of
+from tests.oracles.anchor_decode import anchor_decode, logit
+from tests.tolerances import BOX_ABSOLUTE_PX, RELATIVE
+
+Heads = list[tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]]
+
+# Between neighbouring margins of random heads: wide enough that float32 scores keep their order.
+MARGIN_STEP = 6e-5
+
+
+@dataclass(frozen=True)
+class Case:
+    """A pyramid, its anchors and the settings; `above` anchors of each image pass the threshold."""
+
+    id: str
+    levels: tuple[tuple[int, int, int, tuple[float, ...]], ...]  # height, width, stride, anchor sizes
+    above: tuple[int, ...]  # per image
+    threshold: float = 0.5
+    top_k: int = 50
+    landmarks: bool = True
+
+    def options(self) -> dict[str, Any]:
+        """Return the keyword arguments that decode and its oracle share."""
+        return {
+            "strides": [level[2] for level in self.levels],
+            "anchor_sizes": [level[3] for level in self.levels],
+            "variances": (0.1, 0.2),
+            "score_threshold": self.threshold,
+            "top_k": self.top_k,
+        }
+
+    def num_anchors(self) -> int:
+        """Return how many anchors an image has."""
+        return sum(height * width * len(sizes) for height, width, _, sizes in self.levels)
+
+
+SMALL = ((3, 5, 8, (12.5,)), (2, 3, 16, (30.0, 64.0)))
+FULL = ((80, 80, 8, (16, 32)), (40, 40, 16, (64, 128)), (20, 20, 32, (256, 512)))  # 640 x 640: 16,800 anchors
+
+CASES = [
+    Case("few", SMALL, above=(7,)),
+    Case("no landmarks", SMALL, above=(7,), landmarks=False),
+    Case("nothing above", SMALL, above=(0,)),
+    Case("no images", SMALL, above=()),
+    Case("three images, one empty", SMALL, above=(9, 0, 27)),
+    Case("low threshold", SMALL, above=(20,), threshold=0.02),
+    Case("threshold 0 keeps all", SMALL, above=(27,), threshold=0.0),
+    Case("threshold 1 keeps none", SMALL, above=(0,), threshold=1.0),
+    Case("more than top_k", SMALL, above=(27,), top_k=10),
+    Case("top_k 1", SMALL, above=(5, 1), top_k=1),
+    Case("odd sizes, 3 anchors", ((13, 7, 4, (5.0, 9.0, 17.0)), (7, 4, 8, (33.0,))), above=(100, 33)),
+    Case(
+        "8 levels, 8 anchors",
+        tuple((9 - i, 5, 2 << i, tuple(4.0 * (i + j + 1) for j in range(8))) for i in range(8)),
+        above=(90, 3),
+    ),
+    Case("640x640", FULL, above=(300, 20), threshold=0.02, top_k=5000),
+    Case("640x640, all above", FULL, above=(16800,), threshold=0.02, top_k=5000),
+    Case("200,000 anchors", ((250, 200, 4, (16, 20, 25, 32)),), above=(5300,), threshold=0.02, top_k=5000),
+]
+
+
+def random_heads(rng: np.random.Generator, case: Case) -> Heads:
+    """Heads whose margins lie on a grid: no ties, none at the threshold, whatever float32 rounds."""
+    limit = logit(case.threshold) if 0 < case.threshold < 1 else 0.0
+    images = []
+    for above in case.above:
+        order = rng.permutation(case.num_anchors())
+        images.append(limit + (above - 0.5 - order) * MARGIN_STEP)
+    margins = np.array(images).reshape(len(case.above), case.num_anchors())
+    heads: Heads = []
+    first = 0
+    for height, width, _, sizes in case.levels:
+        count = height * width * len(sizes)
+        level = margins[:, first : first + count].reshape(-1, len(sizes), height, width)
+        background = rng.normal(size=level.shape)
+        logits = np.stack([background, background + level], axis=2).reshape(-1, 2 * len(sizes), height, width)
+        deltas = rng.normal(size=(len(case.above), 14 * len(sizes), height, width)).astype(np.float32)
+        split = 4 * len(sizes)
+        landmarks = np.ascontiguousarray(deltas[:, split:]) if case.landmarks else None
+        heads.append((logits.astype(np.float32), np.ascontiguousarray(deltas[:, :split]), landmarks))
+        first += count
+    return heads
+
+
+def run(backend: Backend, heads: Heads, options: dict[str, Any]) -> list[Any]:
+    """Decode on the backend; the results on the host."""
+    placed: list[Any] = [tuple(None if head is None else backend.put(head) for head in level) for level in heads]
+    results = ops.decode(placed, **options)
+    return [None if array is None else backend.get(array) for array in results]
+
+
+def check(results: list[Any], heads: Heads, options: dict[str, Any]) -> None:
+    """Compare with the oracle: counts exactly, values within rounding, zeros behind them."""
+    boxes, scores, landmarks, count = results
+    expected = anchor_decode(heads, **options)
+    batch, top_k = heads[0][0].shape[0], options["top_k"]
+    assert (boxes.shape, boxes.dtype) == ((batch, top_k, 4), np.float32)
+    assert (scores.shape, scores.dtype) == ((batch, top_k), np.float32)
+    assert (count.shape, count.dtype) == ((batch,), np.int32)
+    assert count.tolist() == [len(image.anchors) for image in expected]
+    for i, image in enumerate(expected):
+        n = count[i]
+        np.testing.assert_allclose(boxes[i, :n], image.boxes, rtol=RELATIVE, atol=BOX_ABSOLUTE_PX)
+        np.testing.assert_allclose(scores[i, :n], image.scores, rtol=RELATIVE)
+        assert not boxes[i, n:].any()
+        assert not scores[i, n:].any()
+        if image.landmarks is None:
+            assert landmarks is None
+        else:
+            assert (landmarks.shape, landmarks.dtype) == ((batch, top_k, 10), np.float32)
+            np.testing.assert_allclose(landmarks[i, :n], image.landmarks, rtol=RELATIVE, atol=BOX_ABSOLUTE_PX)
+            assert not landmarks[i, n:].any()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_decode_matches_the_oracle(backend: Backend, rng: np.random.Generator, case: Case) -> None:
+    """The issue's list of pyramids and settings."""
+    heads = random_heads(rng, case)
+    results = run(backend, heads, case.options())
+    check(results, heads, case.options())
+    assert results[3] is not None
+    assert results[3].tolist() == [min(above, case.top_k) for above in case.above]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_decode_gives_the_same_bits_on_both(cuda: Backend, rng: np.random.Generator, case: Case) -> None:
+    """CPU and CUDA agree to the last bit."""
+    heads = random_heads(rng, case)
+    on_cpu = run(Backend("cpu"), heads, case.options())
+    on_cuda = run(cuda, heads, case.options())
+    for mine, theirs in zip(on_cpu, on_cuda, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_decode_of_one_anchor_worked_by_hand(backend: Backend) -> None:
+    """Cell (1, 2) of a stride 8 level: centre (20, 12)."""
+    logits = np.full((1, 2, 2, 3), -5, np.float32)
+    logits[0, 0] = 5
+    logits[0, :, 1, 2] = [0, np.log(3)]
+    box_deltas, landmark_deltas = np.zeros((1, 4, 2, 3), np.float32), np.zeros((1, 10, 2, 3), np.float32)
+    box_deltas[0, :, 1, 2] = [1, -1, 5 * np.log(2), 0]  # one tenth of a side right and up, twice as wide
+    landmark_deltas[0, :, 1, 2] = np.arange(10)
+    boxes, scores, landmarks, count = run(
+        backend,
+        [(logits, box_deltas, landmark_deltas)],
+        {"strides": [8], "anchor_sizes": [[10]], "score_threshold": 0.5, "top_k": 2},
+    )
+    assert count.tolist() == [1]
+    np.testing.assert_allclose(boxes[0, 0], [11, 6, 31, 16], rtol=1e-6)
+    np.testing.assert_allclose(scores[0], [0.75, 0], rtol=1e-6)
+    np.testing.assert_allclose(landmarks[0, 0], np.tile([20, 12], 5) + np.arange(10), rtol=1e-6)
+
+
+@pytest.mark.parametrize("margin", [0.25, 40.0], ids=["equal margins", "scores all 1 in float32"])
+def test_decode_orders_ties_by_anchor(backend: Backend, rng: np.random.Generator, margin: float) -> None:
+    """Anchors of equal score come in the order of their index; those beyond top_k are the last of it."""
+    case = replace(CASES[0], top_k=20)
+    heads = random_heads(rng, case)
+    for logits, _, _ in heads:
+        logits[:, 0::2] = 0
+        # Different margins may still give the same float32 score: the score decides.
+        logits[:, 1::2] = margin if margin < 1 else margin + rng.random(logits[:, 1::2].shape)
+    results = run(backend, heads, case.options())
+    for logits, _, _ in heads:
+        logits[:, 1::2] = margin
+    check(results, heads, case.options())
+
+
+def test_decode_leaves_out_what_is_not_finite(backend: Backend, rng: np.random.Generator) -> None:
+    """NaN and infinities anywhere in the heads never come out."""
+    case = Case("", FULL[1:], above=(3000, 40), top_k=500)
+    heads = random_heads(rng, case)
+    for level in heads:
+        for head in level:
+            assert head is not None
+            bad = rng.random(head.shape) < 0.02
+            head[bad] = rng.choice([np.nan, np.inf, -np.inf, 3e38], size=int(bad.sum())).astype(np.float32)
+    results = run(backend, heads, case.options())
+    check(results, heads, case.options())
+    for array in results[:3]:
+        assert np.isfinite(array).all()
+
+
+def test_decode_of_float16_heads(backend: Backend, rng: np.random.Generator) -> None:
+    """Half-precision heads are exact in float32: the oracle sees the same numbers, ties included."""
+    case = Case("", FULL[2:], above=(0, 0), top_k=700)
+    heads: Heads = []
+    for logits, box_deltas, landmark_deltas in random_heads(rng, case):
+        assert landmark_deltas is not None
+        grid = rng.integers(-32, 32, logits.shape) / 64  # some margins are 0, the threshold itself
+        heads.append(
+            (grid.astype(np.float16), box_deltas.astype(np.float16), landmark_deltas.astype(np.float16)),
+        )
+    check(run(backend, heads, case.options()), heads, case.options())
+
+
+class BFloat16:
+    """A float32 array whose values bfloat16 holds exactly, as such on a device: NumPy has no name for it."""
+
+    BFLOAT_CODE = 4
+
+    def __init__(self, backend: Backend, array: NDArray[np.float32]) -> None:
+        """Keep the upper halves."""
+        halves = (array.view(np.uint32) >> 16).astype(np.uint16)
+        self._array = backend.put(halves.view(np.float16))
+        self.__dlpack_device__ = self._array.__dlpack_device__
+
+    def __dlpack__(self, *, stream: int | None = None) -> object:
+        """Export under another type code."""
+        capsule: object = self._array.__dlpack__(stream=stream)
+        tensor_of(capsule).code = self.BFLOAT_CODE
+        return capsule
+
+
+def test_decode_of_bfloat16_heads(cuda: Backend, rng: np.random.Generator) -> None:
+    """Likewise, through DLPack."""
+    case = Case("", SMALL, above=(13,))
+    heads: Heads = [
+        tuple(rng.integers(-128, 128, head.shape).astype(np.float32) / 64 for head in level if head is not None)  # type: ignore[misc]
+        for level in random_heads(rng, case)
+    ]
+    placed: list[Any] = [tuple(BFloat16(cuda, head) for head in level if head is not None) for level in heads]
+    results = [cuda.get(array) for array in ops.decode(placed, **case.options())]
+    check(results, heads, case.options())
+
+
+def _replace(level: int, entry: int, change: Callable[[Any], Any]) -> Callable[[Heads, dict[str, Any]], None]:
+    def apply(heads: Heads, _: dict[str, Any]) -> None:
+        arrays = list(heads[level])
+        arrays[entry] = change(arrays[entry])
+        heads[level] = tuple(arrays)  # type: ignore[assignment]
+
+    return apply
+
+
+def _set(**options: Any) -> Callable[[Heads, dict[str, Any]], None]:
+    return lambda _, given: given.update(options)
+
+
+BAD = [
+    (_set(top_k=0), r"top_k is 0, expected 1 to 5000"),
+    (_set(top_k=5001), r"top_k is 5001, expected 1 to 5000"),
+    (_set(score_threshold=-0.1), r"score_threshold is -0.1, expected 0 to 1"),
+    (_set(score_threshold=1.1), r"score_threshold is 1.1, expected 0 to 1"),
+    (_set(score_threshold=float("nan")), r"score_threshold is nan, expected 0 to 1"),
+    (_set(variances=(0.0, 0.2)), r"centre variance is 0, expected a finite number above 0"),
+    (_set(variances=(0.1, float("inf"))), r"size variance is inf, expected a finite number above 0"),
+    (_set(strides=[8]), r"strides has 1 entries, expected 2, one per level"),
+    (_set(strides=[8, 0]), r"stride of level 1 is 0, expected at least 1 pixel"),
+    (_set(anchor_sizes=[[16]]), r"anchor_sizes has 1 entries, expected 2, one per level"),
+    (_set(anchor_sizes=[[16], [1] * 9]), r"anchor_sizes\[1\] has 9 entries, expected 1 to 8"),
+    (_set(anchor_sizes=[[-1], [1, 2]]), r"an anchor size of level 0 is -1, expected a finite number above 0"),
+    (_set(anchor_sizes=[[1, 2], [1, 2]]), r"logits of level 0 has shape \[1, 2, 3, 5\], expected \[1, 4, 3, 5\]"),
+    (_replace(0, 0, lambda a: a[0]), r"logits of level 0 has shape \[2, 3, 5\], expected \[N, 2A, h, w\]"),
+    (
+        _replace(1, 1, lambda a: a[:, :4].copy()),
+        r"box_deltas of level 1 has shape \[1, 4, 2, 3\], expected \[1, 8, 2, 3\]",
+    ),
+    (_replace(1, 0, lambda a: np.repeat(a, 2, axis=0)), r"logits of level 1 has shape \[2, 4, 2, 3\], expected \[1"),
+    (_replace(1, 2, lambda _: None), r"landmark_deltas of level 1 is None, unlike that of level 0"),
+    (_replace(0, 2, lambda _: None), r"landmark_deltas of level 1 is given, unlike that of level 0"),
+    (_replace(0, 1, lambda a: a.astype(np.int32)), r"box_deltas of level 0 has dtype int32, expected float32"),
+    (_replace(0, 0, lambda a: a.astype(np.float64)), r"logits of level 0 has dtype float64"),
+    (_replace(0, 0, lambda a: a.astype(">f4")), r"logits of level 0 has dtype >f4"),
+    (_replace(0, 0, lambda a: a[..., ::-1]), r"logits of level 0 is not C-contiguous: it has strides"),
+    (_replace(1, 0, lambda a: a.tolist()), r"logits of level 1 is a list, expected a NumPy array or a device array"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "message"), BAD, ids=[message[:40] for _, message in BAD])
+def test_decode_refuses(rng: np.random.Generator, spoil: Callable[[Heads, dict[str, Any]], None], message: str) -> None:
+    """Each message names the argument, what it is and what was expected."""
+    heads, options = random_heads(rng, CASES[0]), CASES[0].options()
+    spoil(heads, options)
+    with pytest.raises(InvalidArgumentError, match=message):
+        ops.decode(heads, **options)
+
+
+def test_decode_refuses_more_levels_or_anchors_than_it_can_hold(rng: np.random.Generator) -> None:
+    """The limits of the contract: 8 levels, 200,000 anchors per image."""
+    head = random_heads(rng, CASES[0])[0]
+    options = {"score_threshold": 0.5, "top_k": 1}
+    with pytest.raises(InvalidArgumentError, match="heads has 9 levels, expected 1 to 8"):
+        ops.decode([head] * 9, strides=[8] * 9, anchor_sizes=[[16]] * 9, **options)  # type: ignore[arg-type]
+    wide = (np.zeros((1, 2, 500, 401), np.float32), np.zeros((1, 4, 500, 401), np.float32), None)
+    with pytest.raises(InvalidArgumentError, match="number of anchors per image is 200500, expected 1 to 200000"):
+        ops.decode([wide], strides=[8], anchor_sizes=[[16]], **options)  # type: ignore[arg-type]

@@ -1,0 +1,77 @@
+"""The compiled module as a part: what it says about itself, and the package without it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from engine import ops
+from engine.errors import InvalidArgumentError, NativeModuleError
+
+
+def run_python(code: str) -> str:
+    """Run code in a fresh interpreter and return what it prints."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_counting_devices_never_fails() -> None:
+    """Not even without a driver."""
+    assert ops.cuda_device_count() >= 0
+
+
+def test_build_info_says_what_was_built() -> None:
+    """Version, compiler, and CUDA's version and architectures or neither."""
+    info = ops.build_info()
+    assert set(info) == {"version", "compiler", "cuda_version", "cuda_architectures"}
+    assert info["version"]
+    assert (info["cuda_version"] is None) == (info["cuda_architectures"] is None)
+
+
+def test_the_package_imports_nothing_heavy() -> None:
+    """No torch, no TensorRT, no ONNX: those load where they are used."""
+    code = (
+        "import sys, engine, engine.ops; print([m for m in sys.modules if m in {'torch', 'tensorrt', 'onnx', 'cupy'}])"
+    )
+    assert run_python(code) == "[]\n"
+
+
+def test_without_the_compiled_module_the_message_says_how_to_build_it() -> None:
+    """The package itself still imports."""
+    code = """
+import sys
+sys.modules["engine._native"] = None
+import engine
+from engine.errors import NativeModuleError
+try:
+    import engine.ops
+except NativeModuleError as error:
+    print(isinstance(error, ImportError), error)
+"""
+    assert "True engine._native, the compiled part" in (message := run_python(code))
+    assert "pip install -e ." in message
+
+
+class FakeDeviceArray:
+    """On a device, it says."""
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Return a CUDA device."""
+        return 2, 0
+
+    def __dlpack__(self, *, stream: int | None = None) -> object:
+        """Fail: nobody should get here."""
+        raise AssertionError
+
+
+@pytest.mark.skipif(ops.build_info()["cuda_version"] is not None, reason="the module was built with CUDA")
+def test_without_kernels_device_arrays_are_refused() -> None:
+    """With the way out."""
+    with pytest.raises(InvalidArgumentError, match=r"boxes is a device array, but .* was built without CUDA"):
+        ops.nms(FakeDeviceArray(), None, None, None, iou_threshold=0.5, max_detections=1)
+    with pytest.raises(NativeModuleError, match="built without CUDA: install nvcc"):
+        ops.to_device(np.zeros(3, np.float32))

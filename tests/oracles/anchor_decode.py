@@ -1,0 +1,103 @@
+"""RetinaFace's decoding of raw heads: softmax, SSD boxes, landmarks, the best of each image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Head = NDArray[Any]
+
+
+class Decoded(NamedTuple):
+    """The candidates of one image, best first."""
+
+    anchors: list[int]
+    boxes: Floats  # [n, 4]
+    scores: Floats  # [n]
+    landmarks: Floats | None  # [n, 10]
+
+
+def anchor_decode(
+    heads: Sequence[tuple[Head, Head, Head | None]],
+    strides: Sequence[int],
+    anchor_sizes: Sequence[Sequence[float]],
+    variances: tuple[float, float],
+    score_threshold: float,
+    top_k: int,
+) -> list[Decoded]:
+    """Decode every image of a batch."""
+    batch = heads[0][0].shape[0]
+    return [
+        _decode_image(
+            [
+                tuple(None if head is None else head[image].astype(np.float64) for head in level)  # type: ignore[misc]
+                for level in heads
+            ],
+            strides,
+            anchor_sizes,
+            variances,
+            score_threshold,
+            top_k,
+        )
+        for image in range(batch)
+    ]
+
+
+def _decode_image(
+    heads: Sequence[tuple[Floats, Floats, Floats | None]],
+    strides: Sequence[int],
+    anchor_sizes: Sequence[Sequence[float]],
+    variances: tuple[float, float],
+    score_threshold: float,
+    top_k: int,
+) -> Decoded:
+    found = []
+    first_anchor = 0
+    for (logits, box_deltas, landmark_deltas), stride, sizes in zip(heads, strides, anchor_sizes, strict=True):
+        num_anchors, (rows, columns) = len(sizes), logits.shape[1:]
+        for anchor, size in enumerate(sizes):
+            with np.errstate(invalid="ignore", over="ignore"):
+                margins = logits[2 * anchor + 1] - logits[2 * anchor]
+                probabilities = 1 / (1 + np.exp(-margins))
+            # On the margin, so that 0 lets all pass, even where a score underflows, and 1 none.
+            for row, column in np.argwhere((margins > logit(score_threshold)) & np.isfinite(margins)):
+                cx, cy = (column + 0.5) * stride, (row + 0.5) * stride
+                with np.errstate(over="ignore", invalid="ignore"):
+                    box = _box(cx, cy, size, box_deltas[4 * anchor : 4 * anchor + 4, row, column], variances)
+                    landmarks = np.zeros(0)
+                    if landmark_deltas is not None:
+                        deltas = landmark_deltas[10 * anchor : 10 * anchor + 10, row, column]
+                        landmarks = np.tile([cx, cy], 5) + deltas * variances[0] * size
+                index = first_anchor + int(row * columns + column) * num_anchors + anchor
+                found.append((-probabilities[row, column], index, box, landmarks))
+        first_anchor += rows * columns * num_anchors
+    best = sorted(found, key=lambda candidate: candidate[:2])[:top_k]
+    best = [candidate for candidate in best if _is_finite(candidate[2]) and _is_finite(candidate[3])]
+    return Decoded(
+        [index for _, index, _, _ in best],
+        np.array([box for _, _, box, _ in best]).reshape(-1, 4),
+        np.array([-negative for negative, _, _, _ in best]),
+        None if heads[0][2] is None else np.array([points for *_, points in best]).reshape(-1, 10),
+    )
+
+
+def logit(score: float) -> float:
+    """Return the margin that gives `score`; infinite for 0 and 1."""
+    with np.errstate(divide="ignore"):
+        return float(np.log(np.float64(score)) - np.log(1 - np.float64(score)))
+
+
+def _is_finite(values: Floats) -> bool:
+    """Whether all are finite in float32, as which they are stored."""
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(values.astype(np.float32)).all())
+
+
+def _box(cx: float, cy: float, size: float, deltas: Floats, variances: tuple[float, float]) -> Floats:
+    centre = np.array([cx, cy]) + deltas[:2] * variances[0] * size
+    sides = size * np.exp(deltas[2:] * variances[1])
+    return np.concatenate([centre - sides / 2, centre + sides / 2])

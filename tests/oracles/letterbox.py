@@ -1,0 +1,57 @@
+"""Letterboxing of one image: exactly, and with OpenCV's bilinear resize."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+
+def placement(
+    height: int, width: int, size: tuple[int, int], enlarge: bool = True
+) -> tuple[float, tuple[int, int], tuple[int, int]]:
+    """Scale, resized (height, width) and padding (left, top) of an image that is to fit `size`."""
+    scale = min(size[0] / height, size[1] / width)
+    if not enlarge:
+        scale = min(scale, 1.0)
+    resized = tuple(max(1, int(np.floor(side * scale + 0.5))) for side in (height, width))
+    return scale, (resized[0], resized[1]), ((size[1] - resized[1]) // 2, (size[0] - resized[0]) // 2)
+
+
+def bilinear(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.float64]:
+    """Resize exactly: pixel centres at half numbers, edges repeated, nothing rounded."""
+
+    def taps(in_size: int, out_size: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+        position = np.clip((np.arange(out_size) + 0.5) * in_size / out_size - 0.5, 0, in_size - 1)
+        low = np.floor(position).astype(np.intp)
+        return low, np.minimum(low + 1, in_size - 1), position - low
+
+    (top, bottom, weight_y), (left, right, weight_x) = taps(image.shape[0], height), taps(image.shape[1], width)
+    weight_x, weight_y = weight_x[None, :, None], weight_y[:, None, None]
+    rows = image[top] * (1 - weight_y) + image[bottom] * weight_y
+    return np.asarray(rows[:, left] * (1 - weight_x) + rows[:, right] * weight_x)
+
+
+def opencv(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.float64]:
+    """Resize as OpenCV does, to whole grey levels."""
+    resized = cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=cv2.INTER_LINEAR)
+    return resized.astype(np.float64)
+
+
+def letterbox(
+    image: NDArray[np.uint8],
+    size: tuple[int, int],
+    pad_value: Any,
+    swap_rb: bool,
+    resize: Callable[[NDArray[np.uint8], int, int], NDArray[np.float64]],
+) -> NDArray[np.float64]:
+    """The grey levels of the result, [3, height, width], before normalisation."""
+    _, (height, width), (left, top) = placement(image.shape[0], image.shape[1], size)
+    resized = resize(image, height, width)
+    result = np.empty((*size, 3))
+    result[:] = pad_value
+    result[top : top + height, left : left + width] = resized[..., ::-1] if swap_rb else resized
+    return result.transpose(2, 0, 1)

@@ -1,0 +1,10 @@
+"""How far results may lie from the float64 oracles, and why."""
+
+# Decoded coordinates, pixels: a handful of float32 roundings at magnitudes around 1000, where one is 6e-5.
+BOX_ABSOLUTE_PX = 5e-4
+# The project's contract for decode and NMS; ten float32 roundings are 6e-7.
+RELATIVE = 1e-5
+# Letterbox, grey levels. OpenCV rounds its own weights and its horizontal pass.
+GREY_LEVELS_OPENCV = 1
+# The exact bilinear value: half a level of rounding, and 255 levels times a weight's 1/4096 along each axis.
+GREY_LEVELS_EXACT = 0.5 + 2 * 255 / 4096
