@@ -1,223 +1,9 @@
 #include "bindings/array.h"
 
-#include <pybind11/stl.h>
-
 #include <algorithm>
 #include <limits>
 
-#include "bindings/dlpack.h"
-#ifdef RETINAFACE_HAS_CUDA
-#include "bindings/device_array.h"
-#endif
-
 namespace retinaface::bindings {
-namespace {
-
-[[noreturn]] void fail(const std::string &message) {
-    throw InvalidArgument(message);
-}
-
-std::string type_name(const py::object &object) {
-    return py::str(py::type::of(object).attr("__name__"));
-}
-
-Shape contiguous_strides(const Shape &shape, int64_t item_bytes) {
-    Shape strides(shape.size());
-    int64_t step = item_bytes;
-    for (size_t i = shape.size(); i-- > 0;) {
-        strides[i] = step;
-        step *= shape[i];
-    }
-    return strides;
-}
-
-/// From the letter that NumPy and __cuda_array_interface__ give to a kind of number.
-ElementType type_of_kind(char kind, int64_t bytes, const std::string &name, const std::string &given) {
-    for (auto [letter, type] : {std::pair{'f', ElementType::kFloat32}, std::pair{'f', ElementType::kFloat16},
-                                std::pair{'i', ElementType::kInt32}, std::pair{'u', ElementType::kUInt8}}) {
-        if (letter == kind && size_of(type) == bytes) {
-            return type;
-        }
-    }
-    fail(name + " has dtype " + given + ", which no operator takes");
-}
-
-Array view_numpy(const py::array &array, const std::string &name) {
-    Array view;
-    std::string dtype = py::str(array.dtype());
-    char order = array.dtype().byteorder();
-    require(order == '=' || order == '|', name, " has dtype ", dtype, ", expected the machine's byte order");
-    view.type = type_of_kind(array.dtype().kind(), array.itemsize(), name, dtype);
-    view.data = const_cast<void *>(array.data());
-    view.writable = array.writeable();
-    view.shape.assign(array.shape(), array.shape() + array.ndim());
-    view.strides_bytes.assign(array.strides(), array.strides() + array.ndim());
-    return view;
-}
-
-ElementType type_of(const DlDataType &dtype, const std::string &name) {
-    constexpr std::pair<DlTypeCode, ElementType> kKnown[] = {{kDlFloat, ElementType::kFloat32},
-                                                             {kDlFloat, ElementType::kFloat16},
-                                                             {kDlBFloat, ElementType::kBFloat16},
-                                                             {kDlInt, ElementType::kInt32},
-                                                             {kDlUInt, ElementType::kUInt8}};
-    for (auto [code, type] : kKnown) {
-        if (dtype.lanes == 1 && dtype.code == code && dtype.bits == 8 * size_of(type)) {
-            return type;
-        }
-    }
-    fail(name + " has a dtype of DLPack code " + std::to_string(dtype.code) + " with " + std::to_string(dtype.bits) +
-         " bits, which no operator takes");
-}
-
-bool is_host(int32_t dl_device) {
-    return dl_device == kDlCpu || dl_device == kDlCudaHost;
-}
-
-int device_of_dlpack(const py::object &object, const std::string &name) {
-    auto device = object.attr("__dlpack_device__")().cast<std::pair<int32_t, int32_t>>();
-    if (is_host(device.first)) {
-        return kHost;
-    }
-    require(device.first == kDlCuda || device.first == kDlCudaManaged, name, " lies on a device of DLPack type ",
-            device.first, ", expected the host or a CUDA device");
-    return device.second;
-}
-
-Array view_dlpack(const py::object &object, const std::string &name, const Place &place) {
-    py::object stream = py::none();
-    if (!place.on_host()) {
-        // DLPack has no 0: the default stream is 1, which is cudaStreamLegacy.
-        auto handle = reinterpret_cast<intptr_t>(place.stream);
-        stream = py::int_(handle == 0 ? 1 : handle);
-    }
-    py::object capsule = object.attr("__dlpack__")(py::arg("stream") = stream);
-    // The capsule is kept, not taken over: it frees the tensor when it goes.
-    auto *managed = static_cast<DlManagedTensor *>(PyCapsule_GetPointer(capsule.ptr(), kDlCapsule));
-    if (managed == nullptr) {
-        throw py::error_already_set();
-    }
-    const DlTensor &tensor = managed->tensor;
-    Array view;
-    view.type = type_of(tensor.dtype, name);
-    view.data = static_cast<char *>(tensor.data) + tensor.byte_offset;
-    view.shape.assign(tensor.shape, tensor.shape + tensor.num_dims);
-    int64_t item = size_of(view.type);
-    if (tensor.strides == nullptr) {
-        view.strides_bytes = contiguous_strides(view.shape, item);
-    } else {
-        view.strides_bytes.assign(tensor.strides, tensor.strides + tensor.num_dims);
-        std::for_each(view.strides_bytes.begin(), view.strides_bytes.end(), [&](int64_t &stride) { stride *= item; });
-    }
-    view.device = place.device;
-    view.owner = capsule;
-    return view;
-}
-
-#ifdef RETINAFACE_HAS_CUDA
-
-constexpr const char *kCudaInterface = "__cuda_array_interface__";
-
-int device_of_pointer(const void *pointer, const std::string &name) {
-    int device = 0;
-    if (pointer == nullptr) {  // an array without elements
-        check(cudaGetDevice(&device), "asking for the current device");
-        return device;
-    }
-    cudaPointerAttributes attributes{};
-    check(cudaPointerGetAttributes(&attributes, pointer), "asking where an array lies");
-    require(attributes.type == cudaMemoryTypeDevice || attributes.type == cudaMemoryTypeManaged, name,
-            " points to memory that is not a CUDA device's");
-    return attributes.device;
-}
-
-void *pointer_of(const py::dict &interface) {
-    return reinterpret_cast<void *>(interface["data"].cast<py::tuple>()[0].cast<uintptr_t>());
-}
-
-/// The stream that __cuda_array_interface__ names, or none.
-py::object stream_of(const py::object &object) {
-    return py::dict(object.attr(kCudaInterface)).attr("get")("stream", py::none());
-}
-
-Array view_cuda_interface(const py::object &object, const std::string &name, const Place &place) {
-    py::dict interface = object.attr(kCudaInterface);
-    Array view;
-    auto dtype = interface["typestr"].cast<std::string>();
-    require(dtype.size() >= 3 && (dtype[0] == '<' || dtype[0] == '|'), name, " has dtype ", dtype,
-            ", expected a little-endian one");
-    view.type = type_of_kind(dtype[1], std::stoll(dtype.substr(2)), name, dtype);
-    view.data = pointer_of(interface);
-    view.writable = !interface["data"].cast<py::tuple>()[1].cast<bool>();
-    view.shape = interface["shape"].cast<Shape>();
-    py::object strides = interface.attr("get")("strides", py::none());
-    view.strides_bytes = strides.is_none() ? contiguous_strides(view.shape, size_of(view.type)) : strides.cast<Shape>();
-    view.device = place.device;
-    py::object stream = stream_of(object);
-    if (!stream.is_none()) {
-        wait_for_stream(static_cast<cudaStream_t>(place.stream),
-                        reinterpret_cast<cudaStream_t>(stream.cast<uintptr_t>()));
-    }
-    view.owner = object;
-    return view;
-}
-
-/// The handle of a stream given as a number or as an object of CUDA Python, torch, CuPy or PyCUDA.
-void *stream_handle(const py::object &stream) {
-    py::object handle = stream;
-    if (py::hasattr(stream, "__cuda_stream__")) {
-        handle = stream.attr("__cuda_stream__");
-        handle = (PyCallable_Check(handle.ptr()) != 0 ? handle() : handle).cast<py::tuple>()[1];
-    } else {
-        for (const char *attribute : {"cuda_stream", "ptr", "handle"}) {
-            if (py::hasattr(stream, attribute)) {
-                handle = stream.attr(attribute);
-                break;
-            }
-        }
-    }
-    if (!PyIndex_Check(handle.ptr())) {
-        fail("stream is a " + type_name(stream) +
-             ", expected None, an integer handle, or an object with __cuda_stream__, cuda_stream, ptr or handle");
-    }
-    return PyLong_AsVoidPtr(py::int_(handle).ptr());
-}
-
-#endif
-
-bool has_dlpack(const py::object &object) {
-    return py::hasattr(object, "__dlpack__") && py::hasattr(object, "__dlpack_device__");
-}
-
-int device_of(const py::object &object, const std::string &name) {
-    if (py::isinstance<py::array>(object)) {
-        return kHost;
-    }
-#ifdef RETINAFACE_HAS_CUDA
-    if (has_dlpack(object)) {
-        return device_of_dlpack(object, name);
-    }
-    if (py::hasattr(object, kCudaInterface)) {
-        return device_of_pointer(pointer_of(object.attr(kCudaInterface)), name);
-    }
-#else
-    if (has_dlpack(object) && device_of_dlpack(object, name) == kHost) {
-        return kHost;
-    }
-    if (has_dlpack(object) || py::hasattr(object, "__cuda_array_interface__")) {
-        fail(name + " is a device array, but engine._native was built without CUDA. Install the CUDA toolkit (nvcc) " +
-             "and run pip install again, or give a NumPy array");
-    }
-#endif
-    fail(name + " is a " + type_name(object) +
-         ", expected a NumPy array or a device array (DLPack or __cuda_array_interface__)");
-}
-
-std::string place_name(int device) {
-    return device == kHost ? "the host" : "CUDA device " + std::to_string(device);
-}
-
-}  // namespace
 
 const char *name_of(ElementType type) {
     switch (type) {
@@ -268,6 +54,16 @@ int64_t num_elements(const Shape &shape) {
     return product;
 }
 
+Shape contiguous_strides(const Shape &shape, int64_t item_bytes) {
+    Shape strides(shape.size());
+    int64_t step = item_bytes;
+    for (size_t i = shape.size(); i-- > 0;) {
+        strides[i] = step;
+        step *= shape[i];
+    }
+    return strides;
+}
+
 void Array::expect_type(std::initializer_list<ElementType> allowed) const {
     if (std::find(allowed.begin(), allowed.end(), type) != allowed.end()) {
         return;
@@ -276,7 +72,7 @@ void Array::expect_type(std::initializer_list<ElementType> allowed) const {
     for (ElementType one : allowed) {
         names += (names.empty() ? "" : " or ") + std::string(name_of(one));
     }
-    fail(name + " has dtype " + name_of(type) + ", expected " + names);
+    throw InvalidArgument(name + " has dtype " + name_of(type) + ", expected " + names);
 }
 
 void Array::expect_shape(const Shape &expected) const {
@@ -314,44 +110,6 @@ int Array::int_extent(int axis) const {
     require(shape[axis] <= std::numeric_limits<int>::max(), name, " has shape ", to_string(shape),
             ", expected extents below 2^31");
     return static_cast<int>(shape[axis]);
-}
-
-Place place_of(const py::object &first, const std::string &name, const py::object &stream) {
-    Place place;
-    place.device = device_of(first, name);
-#ifdef RETINAFACE_HAS_CUDA
-    if (!place.on_host()) {
-        place.stream_object = stream;
-        if (stream.is_none() && py::hasattr(first, kCudaInterface)) {
-            place.stream_object = stream_of(first);
-        }
-        if (!place.stream_object.is_none()) {
-            place.stream = stream_handle(place.stream_object);
-        }
-    }
-#else
-    (void)stream;
-#endif
-    return place;
-}
-
-Array view(const py::object &object, const std::string &name, const Place &place) {
-    int device = device_of(object, name);
-    require(device == place.device, name, " lies on ", place_name(device), ", expected ", place_name(place.device),
-            " like the first array");
-    Array result;
-    if (py::isinstance<py::array>(object)) {
-        result = view_numpy(object.cast<py::array>(), name);
-        result.owner = object;
-    } else if (has_dlpack(object)) {
-        result = view_dlpack(object, name, place);
-    } else {
-#ifdef RETINAFACE_HAS_CUDA
-        result = view_cuda_interface(object, name, place);
-#endif
-    }
-    result.name = name;
-    return result;
 }
 
 }  // namespace retinaface::bindings

@@ -27,6 +27,7 @@ using Shape = std::vector<int64_t>;
 
 std::string to_string(const Shape &shape);
 int64_t num_elements(const Shape &shape);
+Shape contiguous_strides(const Shape &shape, int64_t item_bytes);
 
 constexpr int kHost = -1;
 
