@@ -37,6 +37,7 @@ __all__ = [
     "build_info",
     "cuda_device_count",
     "decode",
+    "deform_conv",
     "letterbox",
     "letterbox_placement",
     "nms",
@@ -263,6 +264,58 @@ def nms(
     )
 
 
+def deform_conv(
+    x: Array,
+    weight: Array,
+    offset: Array,
+    bias: Array | None = None,
+    mask: Array | None = None,
+    *,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    offset_groups: int = 1,
+    stream: object = None,
+) -> Array:
+    """Convolve with taps that each pixel moves: ONNX's DeformConv in two dimensions.
+
+    Each tap reads x bilinearly at its usual place plus its offset; x is zero outside its map, and a place that is not
+    finite counts as outside. Unlike the operators above, the two processors agree to rounding, not to the bit: sums are
+    in float32, but not in the same order.
+
+    Args:
+        x: float32 [N, Ci, H, W]; on a device float16 and bfloat16 too. All arrays and the result have its type.
+        weight: [Co, Ci / groups, kh, kw], kernels of 1 to 7 pixels a side.
+        offset: [N, 2 * offset_groups * kh * kw, h, w], in pixels, (dy, dx) for each tap of each offset group.
+        bias: [Co], or None.
+        mask: [N, offset_groups * kh * kw, h, w], factors of the samples, or None.
+        stride: pixels from one output to the next, or (height, width).
+        padding: pixels of zeros around x, or (height, width), or (top, left, bottom, right).
+        dilation: pixels from one tap to the next, or (height, width).
+        groups: of channels, each convolved by itself.
+        offset_groups: of input channels that share offsets.
+        stream: see the module's text.
+
+    Returns:
+        [N, Co, h, w].
+    """
+    vertical, horizontal, *rest = padding if isinstance(padding, Sequence) else (padding, padding)
+    return _native.deform_conv(
+        x,
+        weight,
+        offset,
+        bias,
+        mask,
+        stride=_pair(stride),
+        padding=(vertical, horizontal, *(rest or (vertical, horizontal))),
+        dilation=_pair(dilation),
+        groups=groups,
+        offset_groups=offset_groups,
+        stream=stream,
+    )
+
+
 def to_device(array: NDArray[Any], device: int = 0) -> Array:
     """Copy a C-contiguous NumPy array to a CUDA device, as a ``DeviceArray``."""
     if not _native.has_cuda():
@@ -293,6 +346,10 @@ def _per_channel(name: str, value: PerChannel) -> list[float]:
     if len(values) != 3:
         raise InvalidArgumentError(f"{name} has {len(values)} values, expected one or 3")
     return values
+
+
+def _pair(value: int | Sequence[int]) -> Sequence[int]:
+    return value if isinstance(value, Sequence) else (value, value)
 
 
 def _levels(name: str, value: int | Sequence[int]) -> list[int]:

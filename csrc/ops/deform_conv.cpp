@@ -5,7 +5,7 @@
 namespace retinaface {
 namespace {
 
-constexpr int64_t kMaxElementsOfMap = INT32_MAX;  // maps are indexed by int within one image and channel
+constexpr int64_t kMaxPixels = INT32_MAX;  // maps are indexed by int within one image and channel
 
 int out_side(int side, int pad_before, int pad_after, int kernel, int dilation, int stride) {
     int64_t room =
@@ -14,7 +14,11 @@ int out_side(int side, int pad_before, int pad_after, int kernel, int dilation, 
 }
 
 void require_range(const char *name, int value, int low, int high) {
-    require(value >= low && value <= high, "deform_conv: ", name, " must be in [", low, ", ", high, "], got ", value);
+    require(low <= value && value <= high, name, " is ", value, ", expected ", low, " to ", high);
+}
+
+void require_divides(const char *divisor_name, int divisor, const char *name, int value) {
+    require(value % divisor == 0, divisor_name, " is ", divisor, ", expected a divisor of ", name, ", ", value);
 }
 
 }  // namespace
@@ -47,22 +51,19 @@ void validate_deform_conv(const DeformConvParams &p) {
     require_range("pad_right", p.pad_right, 0, kMaxSize);
     require_range("groups", p.groups, 1, 65535);
     require_range("offset_groups", p.offset_groups, 1, kMaxSize);
-    require(p.in_channels % p.groups == 0, "deform_conv: in_channels must be a multiple of groups, got ", p.in_channels,
-            " and ", p.groups);
-    require(p.out_channels % p.groups == 0, "deform_conv: out_channels must be a multiple of groups, got ",
-            p.out_channels, " and ", p.groups);
-    require(p.in_channels % p.offset_groups == 0, "deform_conv: in_channels must be a multiple of offset_groups, got ",
-            p.in_channels, " and ", p.offset_groups);
+    require_divides("groups", p.groups, "in_channels", p.in_channels);
+    require_divides("groups", p.groups, "out_channels", p.out_channels);
+    require_divides("offset_groups", p.offset_groups, "in_channels", p.in_channels);
     int out_height = deform_conv_out_height(p);
     int out_width = deform_conv_out_width(p);
-    require(out_height > 0 && out_width > 0, "deform_conv: the kernel does not fit into the padded input of ", p.height,
-            " x ", p.width, ": the output would have no pixels");
-    require((p.height + int64_t{1}) * (p.width + int64_t{1}) <= kMaxElementsOfMap &&
-                static_cast<int64_t>(out_height) * out_width <= kMaxElementsOfMap,
-            "deform_conv: maps must have fewer than 2^31 pixels, got ", p.height, " x ", p.width, " and ", out_height,
-            " x ", out_width);
-    require(p.layout == Layout::kLinear || p.dtype != DType::kFloat32,
-            "deform_conv: the kHwc8 layout needs float16 or bfloat16, got ", name_of(p.dtype));
+    require(out_height > 0 && out_width > 0, "the kernel does not fit into the input of ", p.height, " x ", p.width,
+            " pixels and its padding");
+    require((p.height + int64_t{1}) * (p.width + int64_t{1}) <= kMaxPixels &&
+                static_cast<int64_t>(out_height) * out_width <= kMaxPixels,
+            "maps of ", p.height, " x ", p.width, " and ", out_height, " x ", out_width,
+            " pixels are given, expected fewer than 2^31 pixels");
+    require(p.layout == Layout::kLinear || p.dtype != DType::kFloat32, "the kHwc8 layout is given for ",
+            name_of(p.dtype), ", expected float16 or bfloat16");
 }
 
 }  // namespace retinaface

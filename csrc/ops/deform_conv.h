@@ -67,7 +67,7 @@ void deform_conv_cpu(const DeformConvParams &params, const DeformConvInputs &inp
 /// The same on the device, where all pointers are. Needs no workspace, allocates nothing, synchronises
 /// nothing, may be captured in a graph. Positions, interpolation and sums are float32 for every dtype;
 /// for the 16-bit types each sample is rounded once, to that type, before it meets the tensor cores.
-/// Pointers must be aligned to 16 bytes: cudaErrorInvalidValue otherwise.
+/// x, weight and y are aligned to 16 bytes, as allocations are (else cudaErrorMisalignedAddress).
 cudaError_t deform_conv_cuda(const DeformConvParams &params, const DeformConvInputs &inputs, void *y,
                              cudaStream_t stream);
 #endif

@@ -79,8 +79,8 @@ void multiply_row(const DeformConvParams &p, const DeformConvInputs &inputs, int
 
 void deform_conv_cpu(const DeformConvParams &p, const DeformConvInputs &inputs, void *y, int num_threads) {
     validate_deform_conv(p);
-    require(p.dtype == DType::kFloat32 && p.layout == Layout::kLinear,
-            "deform_conv: the CPU computes in float32 and NCHW, got ", name_of(p.dtype));
+    require(p.dtype == DType::kFloat32 && p.layout == Layout::kLinear, "tensors of ", name_of(p.dtype),
+            " are given on the host, expected float32");
     const int out_height = deform_conv_out_height(p);
     const int64_t rows = static_cast<int64_t>(p.batch) * out_height;
     const size_t column_floats =

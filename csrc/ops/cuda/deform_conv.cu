@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "common/aligned.h"
 #include "ops/cuda/deform_conv_fma.cuh"
 #include "ops/cuda/deform_conv_mma.cuh"
 #include "ops/deform_conv.h"
@@ -123,10 +124,6 @@ cudaError_t launch_float32(const Call &call) {
     }
 }
 
-bool is_aligned(const void *pointer) {
-    return reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
-}
-
 }  // namespace
 
 cudaError_t deform_conv_cuda(const DeformConvParams &params, const DeformConvInputs &inputs, void *y,
@@ -134,8 +131,10 @@ cudaError_t deform_conv_cuda(const DeformConvParams &params, const DeformConvInp
     if (params.batch == 0) {
         return cudaSuccess;
     }
-    if (!is_aligned(inputs.x) || !is_aligned(inputs.weight) || !is_aligned(y)) {
-        return cudaErrorInvalidValue;
+    for (const void *pointer : {inputs.x, inputs.weight, static_cast<const void *>(y)}) {
+        if (!is_aligned(pointer, sizeof(uint4))) {
+            return cudaErrorMisalignedAddress;
+        }
     }
     Call call = {params, inputs, y, stream, {}};
     cudaError_t status = query(call.device);
