@@ -300,16 +300,18 @@ def deform_conv(
     Returns:
         [N, Co, h, w].
     """
-    vertical, horizontal, *rest = padding if isinstance(padding, Sequence) else (padding, padding)
+    sides = list(padding) if isinstance(padding, Sequence) else [padding] * 2
+    if len(sides) not in (2, 4):
+        raise InvalidArgumentError(f"padding has {len(sides)} values, expected one, 2 or 4")
     return _native.deform_conv(
         x,
         weight,
         offset,
         bias,
         mask,
-        stride=_pair(stride),
-        padding=(vertical, horizontal, *(rest or (vertical, horizontal))),
-        dilation=_pair(dilation),
+        stride=_pair("stride", stride),
+        padding=sides * 2 if len(sides) == 2 else sides,
+        dilation=_pair("dilation", dilation),
         groups=groups,
         offset_groups=offset_groups,
         stream=stream,
@@ -348,8 +350,11 @@ def _per_channel(name: str, value: PerChannel) -> list[float]:
     return values
 
 
-def _pair(value: int | Sequence[int]) -> Sequence[int]:
-    return value if isinstance(value, Sequence) else (value, value)
+def _pair(name: str, value: int | Sequence[int]) -> Sequence[int]:
+    values = value if isinstance(value, Sequence) else (value, value)
+    if len(values) != 2:
+        raise InvalidArgumentError(f"{name} has {len(values)} values, expected one or 2")
+    return values
 
 
 def _levels(name: str, value: int | Sequence[int]) -> list[int]:

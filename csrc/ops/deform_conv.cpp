@@ -32,25 +32,23 @@ int deform_conv_out_width(const DeformConvParams &p) {
 }
 
 void validate_deform_conv(const DeformConvParams &p) {
-    constexpr int kMaxSize = 1 << 24;  // positions stay exact in float32
-    constexpr int kMaxStep = 1 << 12;
-    require_range("batch", p.batch, 0, kMaxSize);
-    require_range("in_channels", p.in_channels, 1, kMaxSize);
-    require_range("out_channels", p.out_channels, 1, kMaxSize);
-    require_range("height", p.height, 1, kMaxSize);
-    require_range("width", p.width, 1, kMaxSize);
+    require_range("batch", p.batch, 0, kMaxDeformSize);
+    require_range("in_channels", p.in_channels, 1, kMaxDeformSize);
+    require_range("out_channels", p.out_channels, 1, kMaxDeformSize);
+    require_range("height", p.height, 1, kMaxDeformSize);
+    require_range("width", p.width, 1, kMaxDeformSize);
     require_range("kernel_h", p.kernel_h, 1, kMaxDeformKernelSide);
     require_range("kernel_w", p.kernel_w, 1, kMaxDeformKernelSide);
-    require_range("stride_h", p.stride_h, 1, kMaxStep);
-    require_range("stride_w", p.stride_w, 1, kMaxStep);
-    require_range("dilation_h", p.dilation_h, 1, kMaxStep);
-    require_range("dilation_w", p.dilation_w, 1, kMaxStep);
-    require_range("pad_top", p.pad_top, 0, kMaxSize);
-    require_range("pad_left", p.pad_left, 0, kMaxSize);
-    require_range("pad_bottom", p.pad_bottom, 0, kMaxSize);
-    require_range("pad_right", p.pad_right, 0, kMaxSize);
-    require_range("groups", p.groups, 1, 65535);
-    require_range("offset_groups", p.offset_groups, 1, kMaxSize);
+    require_range("stride_h", p.stride_h, 1, kMaxDeformStep);
+    require_range("stride_w", p.stride_w, 1, kMaxDeformStep);
+    require_range("dilation_h", p.dilation_h, 1, kMaxDeformStep);
+    require_range("dilation_w", p.dilation_w, 1, kMaxDeformStep);
+    require_range("pad_top", p.pad_top, 0, kMaxDeformSize);
+    require_range("pad_left", p.pad_left, 0, kMaxDeformSize);
+    require_range("pad_bottom", p.pad_bottom, 0, kMaxDeformSize);
+    require_range("pad_right", p.pad_right, 0, kMaxDeformSize);
+    require_range("groups", p.groups, 1, kMaxDeformGroups);
+    require_range("offset_groups", p.offset_groups, 1, kMaxDeformSize);
     require_divides("groups", p.groups, "in_channels", p.in_channels);
     require_divides("groups", p.groups, "out_channels", p.out_channels);
     require_divides("offset_groups", p.offset_groups, "in_channels", p.in_channels);

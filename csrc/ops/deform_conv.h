@@ -12,6 +12,9 @@
 namespace retinaface {
 
 constexpr int kMaxDeformKernelSide = 7;
+constexpr int kMaxDeformSize = 1 << 24;  // of sides, channels and paddings: positions stay exact in float32
+constexpr int kMaxDeformStep = 1 << 12;  // of strides and dilations
+constexpr int kMaxDeformGroups = 65535;
 
 /// How x and y lie in memory: NCHW, or NHWC with the channels padded to a multiple of 8.
 enum class Layout { kLinear, kHwc8 };
