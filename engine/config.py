@@ -104,7 +104,7 @@ class RetinaFaceConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RetinaFaceConfig:
         """Read what to_dict wrote; InvalidArgumentError names a key that is missing, unknown or of a wrong type."""
-        known = {f for f in cls.__dataclass_fields__}
+        known = set(cls.__dataclass_fields__)
         if set(values) != known:
             missing, unknown = sorted(known - set(values)), sorted(set(values) - known)
             raise InvalidArgumentError(f"config has unknown keys {unknown} and lacks {missing}")

@@ -11,7 +11,7 @@ from typing import overload
 from engine.errors import InvalidArgumentError
 from engine.preprocess import Letterbox, check_image
 from engine.runtime.cpu import network_metadata
-from engine.runtime.session import open_session
+from engine.runtime.device import open_session
 from engine.sidecar import read_engine
 from engine.types import Detections, Image
 
@@ -114,8 +114,8 @@ class TRTRetinaFace:
         built_with = float(self.sidecar.thresholds["score"])
         if not built_with <= value <= 1.0:
             raise InvalidArgumentError(
-                f"score_threshold is {value}, expected {built_with} to 1: the engine was built to leave out faces below "
-                f"{built_with}; rebuild it with --score-threshold for lower ones"
+                f"score_threshold is {value}, expected {built_with} to 1: the engine was built to leave out faces "
+                f"below {built_with}; rebuild it with --score-threshold for lower ones"
             )
         return float(value)
 

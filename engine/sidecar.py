@@ -119,7 +119,7 @@ def sign_network(network: onnx.ModelProto, identity: Mapping[str, Any]) -> bytes
     signed.CopyFrom(network)
     entry = signed.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, json.dumps(identity)
-    return signed.SerializeToString(deterministic=True)
+    return bytes(signed.SerializeToString(deterministic=True))
 
 
 def read_engine(path: Path, network_metadata: Any) -> EngineFiles:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from engine.build.flavour import sees_gpu
 from tests.backends import Backend, use_cuda
 
 DEFAULT_SEED = 20240229
@@ -18,6 +19,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_report_header(config: pytest.Config) -> str:
     """Name the seed, so that a failure can be repeated."""
     return f"random tests: --seed {config.getoption('--seed')}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what runs CUDA code; skip what only a GPU can run where there is none."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        if item.get_closest_marker("tensorrt"):
+            item.add_marker(pytest.mark.needs_gpu)
+        if item.get_closest_marker("needs_gpu"):
+            item.add_marker(pytest.mark.gpu)
+            item.add_marker(pytest.mark.skipif(not sees_gpu(), reason="needs an NVIDIA GPU"))
+        if {"cuda", "library", "any_library"} & set(fixtures) or parameters.get("backend") == "cuda":
+            item.add_marker(pytest.mark.gpu)
 
 
 @pytest.fixture

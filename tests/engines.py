@@ -27,7 +27,8 @@ def rtx() -> Flavour:
 
 def build(output: Path, **options: object) -> BuildReport:
     """Build a small engine with TensorRT-RTX, or skip where that is not installed."""
-    rtx()
+    if options.get("runtime") != "tensorrt":
+        rtx()
     defaults = {"runtime": "tensorrt-rtx", "size": InputSize.fixed(320, 320), "max_batch": 4}
     return build_engine(BuildOptions(output=output, **{**defaults, **options}))  # type: ignore[arg-type]
 

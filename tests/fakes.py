@@ -111,7 +111,7 @@ class FakeTensorRT:
         self.deserialises = self.accepts_shape = self.executes = True
         self.tensor_names = [files.sidecar.io["input"]["name"], *(o["name"] for o in files.sidecar.io["outputs"])]
 
-    def Runtime(self, logger: Any) -> Any:
+    def Runtime(self, logger: Any) -> Any:  # noqa: N802
         self.logger = logger
         return _Runtime(self)
 
@@ -144,7 +144,8 @@ class _Runtime:
 
 class _Context:
     def __init__(self, trt: FakeTensorRT) -> None:
-        self.trt, self.addresses, self.shape = trt, dict[str, int](), ()
+        self.trt, self.addresses = trt, dict[str, int]()
+        self.shape: tuple[int, ...] = ()
         self.cpu = CpuSession(trt.files)
 
     def set_tensor_address(self, name: str, pointer: int) -> None:

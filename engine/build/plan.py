@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from engine.build.flavour import Flavour, make_logger
 from engine.build.plugin_library import PluginLibrary
 from engine.build.targets import set_targets
 from engine.errors import BuildError
 from engine.export.network import INPUT_NAME, InputSize
+
+if TYPE_CHECKING:
+    import tensorrt
 
 
 @dataclass(frozen=True)
@@ -55,16 +59,16 @@ def build_plan(
     trt = flavour.module
     errors: list[str] = []
     logger = make_logger(flavour, errors)
-    builder = trt.Builder(logger)
+    builder: tensorrt.Builder = trt.Builder(logger)
     load_plugins(flavour, builder.get_plugin_registry(), library, errors)
     network = builder.create_network(_strongly_typed(trt))
-    parser = trt.OnnxParser(network, logger)
+    parser: tensorrt.OnnxParser = trt.OnnxParser(network, logger)
     if not parser.parse(detector):
         reasons = [parser.get_error(i).desc() for i in range(parser.num_errors)]
         raise BuildError(_because(f"{_title(flavour)} cannot read the network", reasons + errors))
     config = builder.create_builder_config()
     set_targets(config, flavour, targets)
-    config.add_optimization_profile(_profile(builder, size, max_batch))
+    config.add_optimization_profile(_profile(trt, builder, size, max_batch))
     if embed_plugins:
         config.plugins_to_serialize = [str(library.path)]
     data = builder.build_serialized_network(network, config)
@@ -74,29 +78,33 @@ def build_plan(
     return Plan(bytes(data), network.num_layers, plugins)
 
 
-def load_plugins(flavour: Flavour, registry: Any, library: PluginLibrary, errors: list[str]) -> None:
+def load_plugins(
+    flavour: Flavour, registry: tensorrt.IPluginRegistry, library: PluginLibrary, errors: list[str]
+) -> None:
     """Load the plugin library into a registry of TensorRT, once a process."""
     if registry.load_library(str(library.path)) is None and registry.get_creator("RetinaFaceNMS", "1", "") is None:
         raise BuildError(_because(f"{_title(flavour)} cannot load the plugin library {library.path}", errors))
 
 
-def _layers(network: Any) -> list[Any]:
+def _layers(network: tensorrt.INetworkDefinition) -> list[tensorrt.ILayer]:
     return [network.get_layer(i) for i in range(network.num_layers)]
 
 
-def _strongly_typed(trt: Any) -> int:
+def _strongly_typed(trt: ModuleType) -> int:
     """TensorRT 10 must be asked for it, 11 and RTX know nothing else but may still have the flag."""
     flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
     return 0 if flag is None else 1 << int(flag)
 
 
-def _profile(builder: Any, size: InputSize, max_batch: int) -> Any:
+def _profile(
+    trt: ModuleType, builder: tensorrt.Builder, size: InputSize, max_batch: int
+) -> tensorrt.IOptimizationProfile:
     profile = builder.create_optimization_profile()
     profile.set_shape(
         INPUT_NAME,
-        (1, 3, *size.minimum),
-        (max(1, max_batch // 2), 3, *size.optimum),
-        (max_batch, 3, *size.maximum),
+        trt.Dims4((1, 3, *size.minimum)),
+        trt.Dims4((max(1, max_batch // 2), 3, *size.optimum)),
+        trt.Dims4((max_batch, 3, *size.maximum)),
     )
     return profile
 

@@ -31,8 +31,8 @@ def check_targets(targets: Sequence[str], runtime: str) -> tuple[str, ...]:
     if runtime == "tensorrt":
         if set(targets) - {PORTABLE}:
             raise InvalidArgumentError(
-                f"--target {targets[0]} needs TensorRT-RTX; TensorRT builds for this machine's GPU only: leave --target "
-                "out, or add --runtime tensorrt-rtx"
+                f"--target {targets[0]} needs TensorRT-RTX; TensorRT builds for this machine's GPU only: leave "
+                "--target out, or add --runtime tensorrt-rtx"
             )
         return (NATIVE,)
     return tuple(target for target in TARGETS if target in targets) or (PORTABLE,)

@@ -72,4 +72,3 @@ def _add_arguments(parser: argparse.ArgumentParser, module: ModuleType) -> None:
 
 def _stop(signum: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + signum)
-

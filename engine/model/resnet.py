@@ -47,12 +47,14 @@ class ResNetBody(nn.Module):
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         in_channels = 64
+        stages = []
         for i, count in enumerate(blocks):
             width = 64 << i
             stage = [Bottleneck(in_channels, width, 1 if i == 0 else 2)]
             in_channels = width * _EXPANSION
             stage += [Bottleneck(in_channels, width, 1) for _ in range(count - 1)]
-            self.add_module(f"layer{i + 1}", nn.Sequential(*stage))
+            stages.append(nn.Sequential(*stage))
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Map images [N, 3, H, W] to the features at strides 8, 16 and 32."""

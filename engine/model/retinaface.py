@@ -33,7 +33,7 @@ class FeaturePyramid(nn.Module):
 
 
 def _conv_bn_linear(in_channels: int, out_channels: int) -> nn.Sequential:
-    return nn.Sequential(*conv_bn(in_channels, out_channels, 3, 1, 0.0)[:2])
+    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 3, 1, 1, bias=False), nn.BatchNorm2d(out_channels))
 
 
 class ContextModule(nn.Module):

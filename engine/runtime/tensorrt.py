@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from engine.errors import BuildError, DeviceError, EngineLoadError, InferenceErr
 from engine.runtime.session import RawDetections
 from engine.sidecar import EngineFiles
 from engine.types import FloatArray
+
+if TYPE_CHECKING:
+    import tensorrt
 
 _DTYPES = {"float32": np.float32, "int32": np.int32}
 
@@ -61,9 +64,10 @@ class TensorRTSession:
         with self._device:
             self._stream = cupy.cuda.Stream(non_blocking=True)
             self._engine = self._deserialise(files, flavour)
-            self._context = self._engine.create_execution_context()
-            if self._context is None:
+            context: tensorrt.IExecutionContext | None = self._engine.create_execution_context()
+            if context is None:
                 raise EngineLoadError(self._because(f"no execution context for {files.path}"))
+            self._context = context
             self._check_tensors(files)
             self._allocate()
 
@@ -86,12 +90,10 @@ class TensorRTSession:
             raise InferenceError(f"CUDA failed on a batch of shape {batch.shape}: {error}") from error
         # Copies: the pinned buffers are written again by the next run.
         results = {name: host[:n].copy() for name, host in self._host_outputs.items()}
-        return RawDetections(
-            results["num_detections"], results["boxes"], results["scores"], results.get("landmarks")
-        )
+        return RawDetections(results["num_detections"], results["boxes"], results["scores"], results.get("landmarks"))
 
-    def _deserialise(self, files: EngineFiles, flavour: Flavour) -> Any:
-        runtime = self._trt.Runtime(make_logger(flavour, self._errors))
+    def _deserialise(self, files: EngineFiles, flavour: Flavour) -> tensorrt.ICudaEngine:
+        runtime: tensorrt.Runtime = self._trt.Runtime(make_logger(flavour, self._errors))
         plugins = files.sidecar.plugins
         if plugins["embedded"]:
             # The plan carries our plugin library, which the runtime would else refuse to load.
@@ -105,7 +107,7 @@ class TensorRTSession:
                     "build with --embed-plugins"
                 )
             load_plugins(flavour, runtime.get_plugin_registry(), library, self._errors)
-        engine = runtime.deserialize_cuda_engine(files.plan)
+        engine: tensorrt.ICudaEngine | None = runtime.deserialize_cuda_engine(files.plan)
         if engine is None:
             raise EngineLoadError(
                 self._because(f"{flavour.runtime} {flavour.version} cannot load {files.path} on {self.device}")

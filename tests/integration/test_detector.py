@@ -41,9 +41,9 @@ def _assert_one_astronaut(faces: Detections) -> None:
 def test_the_astronaut_s_face_is_found(detector: TRTRetinaFace) -> None:
     faces = detector.detect(astronaut())
     _assert_one_astronaut(faces)
-    assert (faces.boxes.dtype, faces.boxes.shape) == (np.float32, (1, 4))
     assert faces.landmarks is not None
-    assert (faces.landmarks.dtype, faces.landmarks.shape) == (np.float32, (1, 5, 2))
+    assert faces.boxes.dtype == faces.scores.dtype == faces.landmarks.dtype == np.float32
+    assert [array.shape for array in (faces.boxes, faces.scores, faces.landmarks)] == [(1, 4), (1,), (1, 5, 2)]
 
 
 def test_a_crop_and_a_view_give_their_own_coordinates(detector: TRTRetinaFace) -> None:

@@ -17,6 +17,7 @@ from engine.runtime.cpu import CpuSession, network_metadata
 from engine.runtime.tensorrt import TensorRTSession, open_tensorrt_session
 from engine.sidecar import EngineFiles, read_engine
 from tests.data import astronaut
+from tests.engines import build
 from tests.fakes import FakeTensorRT, Log, fake_cupy, fake_cupyx
 
 
@@ -135,9 +136,17 @@ def test_without_cupy_the_message_says_what_to_install(files: EngineFiles, monke
         open_tensorrt_session(files, 0)
 
 
-@pytest.mark.gpu
-def test_the_engine_finds_the_same_faces_on_the_gpu(fp32_engine: Path) -> None:
-    on_gpu, on_cpu = TRTRetinaFace(fp32_engine, "cuda:0"), TRTRetinaFace(fp32_engine, "cpu")
+@pytest.mark.parametrize(
+    "runtime",
+    [
+        pytest.param("tensorrt-rtx", marks=pytest.mark.needs_gpu),
+        pytest.param("tensorrt", marks=pytest.mark.tensorrt),
+    ],
+)
+def test_the_engine_finds_the_same_faces_on_the_gpu(runtime: str, tmp_path: Path) -> None:
+    engine = tmp_path / "faces.engine"
+    build(engine, precision="fp32", runtime=runtime)
+    on_gpu, on_cpu = TRTRetinaFace(engine, "cuda:0"), TRTRetinaFace(engine, "cpu")
     assert isinstance(on_gpu._session, TensorRTSession)
     ours, theirs = on_gpu.detect(astronaut()), on_cpu.detect(astronaut())
     assert len(ours) == len(theirs) == 1

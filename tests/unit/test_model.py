@@ -112,6 +112,6 @@ def test_fp16_is_typed_inside_and_float32_outside() -> None:
 def test_weights_beyond_fp16_are_refused() -> None:
     model, _ = load_model(preset("mobilenet0.25"), "random")
     with torch.no_grad():
-        model.ClassHead[0].conv1x1.bias[0] = 1e6
+        model.get_parameter("ClassHead.0.conv1x1.bias")[0] = 1e6
     with pytest.raises(BuildError, match=r"reaches 1e\+06, beyond float16"):
         to_fp16(export_network(model, InputSize.fixed(64, 64)))

@@ -17,7 +17,7 @@ import torch
 from engine.config import preset
 from engine.errors import WeightsError
 from engine.files import sha256_of
-from engine.model import fetch, weights
+from engine.model import fetch
 from engine.model.known_weights import KNOWN_WEIGHTS, DownloadSource, KnownWeights, PackageSource
 from engine.model.retinaface import RetinaFace
 from engine.model.weights import load_model
@@ -97,7 +97,7 @@ def test_upstream_weights_under_the_look_alike_preset_are_refused(tmp_path: Path
     # Saved anew, the file has another digest; its tensors have not.
     anew = tmp_path / "anew.pth"
     torch.save(torch.load(upstream, map_location="cpu", weights_only=True), anew)
-    with pytest.raises(WeightsError, match="belongs to config 'mobilenet0.25'"):
+    with pytest.raises(WeightsError, match=r"belongs to config 'mobilenet0\.25'"):
         load_model(preset("mobilenet0.25-relu"), str(anew))
 
 
@@ -163,7 +163,7 @@ def test_a_preset_without_weights_asks_for_a_file() -> None:
 
 def test_a_changed_package_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     known = replace(KNOWN_WEIGHTS["mobilenet0.25"], sha256="0" * 64)
-    monkeypatch.setitem(weights.KNOWN_WEIGHTS, "mobilenet0.25", known)
+    monkeypatch.setitem(KNOWN_WEIGHTS, "mobilenet0.25", known)
     with pytest.raises(WeightsError, match="expected 0000"):
         load_model(MOBILENET)
 
