@@ -41,10 +41,10 @@ class Finding:
 
 _PACKAGES = (
     ("onnxruntime", "runs engines on the CPU", "pip install onnxruntime", True),
-    ("torch", "reads checkpoints for building", "pip install 'retinaface-trt[build]'", False),
-    ("onnx", "writes networks for building", "pip install 'retinaface-trt[build]'", False),
-    ("onnxscript", "exports networks for building", "pip install 'retinaface-trt[build]'", False),
-    ("cupy", "memory and streams for running on a GPU", "pip install 'retinaface-trt[gpu]'", False),
+    ("torch", "reads checkpoints for building", "pip install torch", False),
+    ("onnx", "writes networks for building", "pip install onnx", False),
+    ("onnxscript", "exports networks for building", "pip install onnxscript", False),
+    ("cupy", "memory and streams for running on a GPU", "pip install cupy-cuda13x", False),
 )
 
 

@@ -31,7 +31,7 @@ def open_tensorrt_session(files: EngineFiles, index: int) -> TensorRTSession:
     try:
         cupy = importlib.import_module("cupy")
     except ImportError as error:
-        raise DeviceError(f"the GPU runtime needs cupy ({error}): pip install 'retinaface-trt[gpu]'") from error
+        raise DeviceError(f"the GPU runtime needs cupy ({error}): pip install cupy-cuda13x") from error
     count = cupy.cuda.runtime.getDeviceCount()
     if not 0 <= index < count:
         raise DeviceError(f"device cuda:{index} does not exist: this machine has {count} GPU(s)")
