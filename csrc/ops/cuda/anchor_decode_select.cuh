@@ -161,7 +161,10 @@ __device__ __forceinline__ void gather_keys(SelectStorage &s, const DecodePlan &
 /// are gathered and sorted at once, in shared memory; more are first narrowed down by one or two
 /// histograms. (Bins count from the threshold's score: most scores share their exponent, and plain digits
 /// would put nearly all of them into a few bins.)
-static __global__ void __launch_bounds__(kSelectThreads)
+///
+/// One block per multiprocessor is said to be enough: making room for a second one, which no batch below the
+/// number of multiprocessors has, the compiler spills.
+static __global__ void __launch_bounds__(kSelectThreads, 1)
     select_candidates_kernel(const __grid_constant__ DecodePlan plan, DecodeWorkspace workspace, float *scores,
                              int32_t *count) {
     __shared__ SelectStorage s;

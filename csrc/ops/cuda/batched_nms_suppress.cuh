@@ -205,9 +205,12 @@ __device__ __forceinline__ void write_detections(SuppressStorage &s, const NmsIm
 ///
 /// Blocks take their tile by a ticket, the first tiles of all images first, and wait for lower tickets
 /// only. Those were taken by blocks that run already: so the wait ends, however many fit on the device.
+///
+/// Two blocks per multiprocessor are asked for: left alone, the compiler makes room for three, and spills.
 template <bool kVoting>
-__global__ void __launch_bounds__(kSuppressThreads) suppress_kernel(BatchedNmsParams params, BatchedNmsInputs inputs,
-                                                                    BatchedNmsOutputs outputs, NmsWorkspace workspace) {
+__global__ void __launch_bounds__(kSuppressThreads, 2)
+    suppress_kernel(BatchedNmsParams params, BatchedNmsInputs inputs, BatchedNmsOutputs outputs,
+                    NmsWorkspace workspace) {
     __shared__ SuppressStorage s;
     const int thread = static_cast<int>(threadIdx.x);
     const int q = thread / kNmsTile, c = thread % kNmsTile;

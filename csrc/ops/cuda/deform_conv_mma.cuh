@@ -39,8 +39,13 @@ class DeformMma {
     using Element = T;
     static constexpr int kKernelTaps = kTaps;
     static constexpr int kChannels = 16;
-    // The widest instance wants more than the 128 registers per thread that two blocks would leave.
+    // The widest instance wants more than the 128 registers per thread that two blocks would leave; the next
+    // one does where the compiler schedules for Blackwell.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+    static constexpr int kResidentBlocks = kWarpsM <= 2 ? 1 : 2;
+#else
     static constexpr int kResidentBlocks = kWarpsM == 1 ? 1 : 2;
+#endif
     static constexpr int kCoTile = kWarpsN * kColumns * 8;
 
     static constexpr int row_bytes(int taps) { return taps * kChannels * static_cast<int>(sizeof(T)) + 16; }
