@@ -49,7 +49,7 @@ def random_heads(rng: np.random.Generator, batch: int, clean: bool, dtype: str) 
             logits[:, 1::2] -= 14
             for image in range(batch):
                 for row, column in rng.integers(side - 1, size=(FACES if side == SIDES[0] else 0, 2)):
-                    logits[image, 1::2, row : row + 2, column : column + 2] += 24
+                    logits[image, 1::2, row : row + 2, column : column + 2] += 17
         heads.append((logits.astype(dtype), boxes.astype(dtype), landmarks.astype(dtype)))
     return heads
 
