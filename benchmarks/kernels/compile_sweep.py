@@ -29,7 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
     for one in bad:
         print(f"{one.kernel} spills {one.spills} bytes on sm_{one.architecture}; its stack frame has {one.stack}")
     most = max(compiled, key=lambda one: one.registers)
-    print(f"{len(compiled)} kernels compiled; at most {most.registers} registers ({most.kernel}, sm_{most.architecture})")
+    print(
+        f"{len(compiled)} kernels compiled; at most {most.registers} registers ({most.kernel}, sm_{most.architecture})"
+    )
     if not options.check:
         document.write(TABLE, text)
     elif document.read(TABLE) != text:
@@ -54,13 +56,16 @@ def render(compiled: list[Compiled]) -> str:
     spills, stack = (sum(getattr(one, name) for one in compiled) for name in ("spills", "stack"))
     header = ["kernel", "threads", "shared KiB", *[f"sm_{architecture}" for architecture in ARCHITECTURES]]
     return (
-        f"nvcc {nvcc_version()}; spilled bytes, all kernels and architectures together: {spills}, in stack frames: {stack}.\n\n"
+        f"nvcc {nvcc_version()}; bytes spilled by all kernels on all architectures: {spills}, in stack frames: {stack}."
+        + "\n\n"
         + document.table(header, rows)
     )
 
 
 def _cell(one: Compiled) -> str:
-    share = occupancy(ARCHITECTURES[one.architecture], one.threads, one.registers, one.static_shared + one.dynamic_shared)
+    share = occupancy(
+        ARCHITECTURES[one.architecture], one.threads, one.registers, one.static_shared + one.dynamic_shared
+    )
     return f"{one.registers}, {share:.0%}"
 
 

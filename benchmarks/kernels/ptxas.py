@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -56,6 +57,8 @@ def nvcc_version() -> str:
 def _commands() -> dict[Path, list[str]]:
     """Return CMake's command for each .cu file of the library, without architecture and output."""
     options = ["-DRETINAFACE_CUDA=ON", "-DRETINAFACE_WARNINGS_AS_ERRORS=ON", "-DCMAKE_CUDA_ARCHITECTURES=80-real"]
+    if not shutil.which("nvcc"):  # scripts/bootstrap has then taken it from PyPI
+        options += [f"-DCMAKE_CUDA_COMPILER={path}" for path in Path(sys.prefix).glob("lib/python3*/**/cu13/bin/nvcc")]
     _run(["cmake", "-S", str(ROOT), "-B", str(BUILD), "-G", "Ninja", f"-DPython_EXECUTABLE={sys.executable}", *options])
     commands = {}
     for entry in json.loads((BUILD / "compile_commands.json").read_text()):
@@ -69,7 +72,7 @@ def _commands() -> dict[Path, list[str]]:
 def _compile(source: Path, command: list[str], architecture: int, shared: dict[str, int]) -> list[Compiled]:
     folder = BUILD / f"sm_{architecture}"
     folder.mkdir(exist_ok=True)
-    what = ["-arch", f"sm_{architecture}", "--cubin", "-Xptxas", "-v"]
+    what = ["-arch", f"sm_{architecture}", "--cubin", "-Xptxas", "-v,-Werror"]
     keep = ["--keep", "--keep-dir", str(folder), "-o", str(folder / f"{source.stem}.cubin")]
     report = _run([*command, *what, *keep, str(source)])
     threads = _launch_bounds((folder / f"{source.stem}.ptx").read_text())

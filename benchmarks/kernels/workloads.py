@@ -59,6 +59,7 @@ def decode(batch: int, clean: bool, top_k: int, dtype: str) -> Facts:
     heads = random_heads(np.random.default_rng(1), batch, clean, dtype)
     found = _decode(heads, top_k)
     counts = found.count.numpy()
+    assert found.landmarks is not None
     _check_decoded(heads, top_k, [found.boxes.numpy(), found.scores.numpy(), found.landmarks.numpy()], counts)
     return _decode_floor(heads, counts, top_k)
 
@@ -185,17 +186,24 @@ def letterbox(sizes: list[tuple[int, int]], dtype: str) -> Facts:
 def _decode(heads: Heads, top_k: int) -> ops.Candidates:
     placed = [tuple(ops.to_device(head) for head in level) for level in heads]
     options: dict[str, Any] = {"strides": STRIDES, "anchor_sizes": ANCHOR_SIZES}
-    return ops.decode(placed, **options, score_threshold=SCORE_THRESHOLD, top_k=top_k)  # type: ignore[arg-type]
+    return ops.decode(placed, **options, score_threshold=SCORE_THRESHOLD, top_k=top_k)
 
 
 def _check_decoded(heads: Heads, top_k: int, results: list[NDArray[Any]], counts: NDArray[Any]) -> None:
     """Compare the first image with the oracle; scores that float32 rounds alike may change places."""
-    expected = anchor_decode([tuple(h[:1] for h in level) for level in heads],  # type: ignore[misc]
-                             STRIDES, ANCHOR_SIZES, (0.1, 0.2), SCORE_THRESHOLD, top_k)[0]
+    expected = anchor_decode(
+        [tuple(h[:1] for h in level) for level in heads],  # type: ignore[misc]
+        STRIDES,
+        ANCHOR_SIZES,
+        (0.1, 0.2),
+        SCORE_THRESHOLD,
+        top_k,
+    )[0]
     n = int(counts[0])
     assert n == len(expected.scores)
     boxes, scores, landmarks = (result[0, :n] for result in results)
     np.testing.assert_allclose(scores, expected.scores, rtol=RELATIVE)
+    assert expected.landmarks is not None
     for mine, theirs in ((boxes, expected.boxes), (landmarks, expected.landmarks)):
         far = np.abs(mine - theirs).max(axis=1) > BOX_ABSOLUTE_PX + RELATIVE * np.abs(theirs).max(axis=1)
         assert far.mean() < 0.01

@@ -71,9 +71,9 @@ __device__ __forceinline__ int suppress_by_earlier(SuppressStorage &s, const Nms
     for (int other = 0; other < tile - 1; ++other) {
         const int buffer = other % 2;
         if (q == 0) {
+            float4 box = image.boxes[other * kNmsTile + c];  // before it is known whether it is needed
             uint32_t kept_here = wait_for(&image.verdicts[other * kNmsWords + word]);
             if ((kept_here >> lane & 1) != 0) {
-                float4 box = image.boxes[other * kNmsTile + c];
                 s.tiles[buffer].box[c] = box;
                 s.tiles[buffer].area[c] = area(to_box(box));
             }
