@@ -77,7 +77,12 @@ def deform_conv_table(results: Results) -> str:
          _mb(c.total("global_store_bytes"))]
         for name, c in _of(results, "deform_conv")
     ]  # fmt: skip
-    return document.table(header, rows)
+    floor = results["deform_conv"].facts
+    return document.table(header, rows) + (
+        f"\n\nFloor of the whole batch: {_mb(int(floor['compulsory_bytes']))} MB, of which the output is "
+        + f"{_mb(int(floor['output_bytes']))} MB; {_n(int(floor['multiply_adds']))} multiply-adds, "
+        + f"which are {_n(int(floor['matrix_instructions']))} instructions m16n8k16."
+    )
 
 
 def letterbox_table(results: Results) -> str:

@@ -51,7 +51,7 @@ struct ImageKeys {
 template <typename NeedsIndex, typename Visit>
 __device__ __forceinline__ void for_each_key(const ImageKeys &keys, const int *tile_counts, int num_tiles,
                                              NeedsIndex needs_index, Visit visit) {
-    constexpr int kInFlight = 4;
+    constexpr int kInFlight = 2;  // of either half; with more of them, registers are spilled
     const int lane = static_cast<int>(threadIdx.x) % 32;
     for (int tile = static_cast<int>(threadIdx.x) / 32; tile < num_tiles; tile += kSelectWarps) {
         int count = tile_counts[tile];
