@@ -1,15 +1,17 @@
 # make demo   builds an engine from published weights and finds a face in a photo
 # make test   runs the tests
 # Both set up .venv themselves. make lint checks the sources, make clean removes what was built.
+# make kernel-table compiles the kernels for every architecture, make kernel-counts counts what they do on a CUDA
+# emulator (RETINAFACE_CUDA_EMULATOR); both rewrite tables of docs/kernels.md.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 VENV ?= .venv
 PY := $(VENV)/bin/python
 DEMO := build/demo
 SOURCES := $(shell find csrc plugins cmake -type f) CMakeLists.txt pyproject.toml scripts/bootstrap constraints.txt
-CXX_FILES := $(shell find csrc plugins tests -name '*.h' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.cu')
+CXX_FILES := $(shell find csrc plugins tests benchmarks -name '*.h' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.cu')
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format clean kernel-table kernel-table-check kernel-counts
 
 demo: $(VENV)/.demo
 	@mkdir -p $(DEMO)
@@ -34,6 +36,12 @@ format: $(VENV)/.test
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/clang-format -i $(CXX_FILES)
 
+kernel-table kernel-table-check: $(VENV)/.test
+	PATH="$(abspath $(VENV))/bin:$$PATH" $(PY) -m benchmarks.kernels.compile_sweep $(if $(findstring check,$@),--check)
+
+kernel-counts: $(VENV)/.test build/emulator/.built
+	$(PY) -m benchmarks.kernels.count
+
 clean:
 	rm -rf build dist $(VENV)
 
@@ -53,7 +61,7 @@ build/stubs: $(VENV)/.test
 	@touch $@
 
 # The kernels once more, in the form that a CUDA emulator can run; only where one is named.
-build/emulator/.built: $(VENV)/.test $(SOURCES)
+build/emulator/.built: $(VENV)/.test $(SOURCES) $(wildcard benchmarks/kernels/*.cpp benchmarks/kernels/textbook/*)
 	@mkdir -p build/emulator
 	@if [ -n "$(RETINAFACE_CUDA_EMULATOR)" ]; then scripts/build-for-emulator $(VENV); fi
 	@if [ -n "$(RETINAFACE_CUDA_EMULATOR)" ]; then touch $@; fi

@@ -70,15 +70,19 @@ DecodePlan make_plan(const AnchorDecodeParams &params, const AnchorDecodeInputs 
         first_anchor += level.num_cells * level.num_anchors;
         first_tile += level.tiles_per_anchor * level.num_anchors;
     }
+    while ((first_anchor - 1) >> plan.place_shift >= kPlaceBins) {
+        ++plan.place_shift;
+    }
     return plan;
 }
 
 DecodeWorkspace carve(const AnchorDecodeParams &params, Workspace &workspace) {
     const size_t tiles = static_cast<size_t>(params.batch) * tiles_of(params);
     DecodeWorkspace arrays;
-    arrays.keys = workspace.take<uint64_t>(tiles * kTileCells);
+    arrays.scores = workspace.take<uint32_t>(tiles * kTileCells);
+    arrays.indices = workspace.take<uint32_t>(tiles * kTileCells);
     arrays.tile_counts = workspace.take<int32_t>(tiles);
-    arrays.selected = workspace.take<int32_t>(static_cast<size_t>(params.batch) * params.top_k);
+    arrays.selected = workspace.take<SelectedAnchor>(static_cast<size_t>(params.batch) * params.top_k);
     arrays.progress = workspace.take<uint32_t>(params.batch);
     return arrays;
 }
