@@ -54,6 +54,20 @@ def nms(
     voting: bool = False,
     stream: object = None,
 ) -> tuple[Any, Any, Any, Any, Any]: ...
+def deform_conv(
+    x: Any,
+    weight: Any,
+    offset: Any,
+    bias: Any,
+    mask: Any,
+    *,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    offset_groups: int,
+    stream: object = None,
+) -> Any: ...
 def letterbox(
     images: Sequence[Any],
     size: tuple[int, int],

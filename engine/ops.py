@@ -37,6 +37,7 @@ __all__ = [
     "build_info",
     "cuda_device_count",
     "decode",
+    "deform_conv",
     "letterbox",
     "letterbox_placement",
     "nms",
@@ -263,6 +264,60 @@ def nms(
     )
 
 
+def deform_conv(
+    x: Array,
+    weight: Array,
+    offset: Array,
+    bias: Array | None = None,
+    mask: Array | None = None,
+    *,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    offset_groups: int = 1,
+    stream: object = None,
+) -> Array:
+    """Convolve with taps that each pixel moves: ONNX's DeformConv in two dimensions.
+
+    Each tap reads x bilinearly at its usual place plus its offset; x is zero outside its map, and a place that is not
+    finite counts as outside. Unlike the operators above, the two processors agree to rounding, not to the bit: sums are
+    in float32, but not in the same order.
+
+    Args:
+        x: float32 [N, Ci, H, W]; on a device float16 and bfloat16 too. All arrays and the result have its type.
+        weight: [Co, Ci / groups, kh, kw], kernels of 1 to 7 pixels a side.
+        offset: [N, 2 * offset_groups * kh * kw, h, w], in pixels, (dy, dx) for each tap of each offset group.
+        bias: [Co], or None.
+        mask: [N, offset_groups * kh * kw, h, w], factors of the samples, or None.
+        stride: pixels from one output to the next, or (height, width).
+        padding: pixels of zeros around x, or (height, width), or (top, left, bottom, right).
+        dilation: pixels from one tap to the next, or (height, width).
+        groups: of channels, each convolved by itself.
+        offset_groups: of input channels that share offsets.
+        stream: see the module's text.
+
+    Returns:
+        [N, Co, h, w].
+    """
+    sides = list(padding) if isinstance(padding, Sequence) else [padding] * 2
+    if len(sides) not in (2, 4):
+        raise InvalidArgumentError(f"padding has {len(sides)} values, expected one, 2 or 4")
+    return _native.deform_conv(
+        x,
+        weight,
+        offset,
+        bias,
+        mask,
+        stride=_pair("stride", stride),
+        padding=sides * 2 if len(sides) == 2 else sides,
+        dilation=_pair("dilation", dilation),
+        groups=groups,
+        offset_groups=offset_groups,
+        stream=stream,
+    )
+
+
 def to_device(array: NDArray[Any], device: int = 0) -> Array:
     """Copy a C-contiguous NumPy array to a CUDA device, as a ``DeviceArray``."""
     if not _native.has_cuda():
@@ -292,6 +347,13 @@ def _per_channel(name: str, value: PerChannel) -> list[float]:
     values = [float(v) for v in value] if isinstance(value, Sequence | np.ndarray) else [float(value)] * 3
     if len(values) != 3:
         raise InvalidArgumentError(f"{name} has {len(values)} values, expected one or 3")
+    return values
+
+
+def _pair(name: str, value: int | Sequence[int]) -> Sequence[int]:
+    values = value if isinstance(value, Sequence) else (value, value)
+    if len(values) != 2:
+        raise InvalidArgumentError(f"{name} has {len(values)} values, expected one or 2")
     return values
 
 

@@ -2,6 +2,7 @@
 
 #include "anchor_decode_plugin.h"
 #include "batched_nms_plugin.h"
+#include "deform_conv_plugin.h"
 
 #define RF_EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -13,7 +14,8 @@ RF_EXPORT void setLoggerFinder(const nvinfer1::ILoggerFinder *finder) {
 RF_EXPORT nvinfer1::IPluginCreatorInterface *const *getCreators(int32_t &count) {
     static retinaface::PluginCreator<retinaface::AnchorDecodePlugin> anchor_decode;
     static retinaface::PluginCreator<retinaface::BatchedNmsPlugin> batched_nms;
-    static nvinfer1::IPluginCreatorInterface *const creators[] = {&anchor_decode, &batched_nms};
+    static retinaface::PluginCreator<retinaface::DeformConvPlugin> deform_conv;
+    static nvinfer1::IPluginCreatorInterface *const creators[] = {&anchor_decode, &batched_nms, &deform_conv};
     count = static_cast<int32_t>(std::size(creators));
     return creators;
 }

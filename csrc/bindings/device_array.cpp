@@ -152,6 +152,9 @@ void DeviceArray::filled_by(const Place &place) {
 }
 
 py::dict DeviceArray::cuda_array_interface() const {
+    if (type_ == ElementType::kBFloat16) {
+        throw py::attribute_error("__cuda_array_interface__ has no name for bfloat16; use DLPack");
+    }
     py::dict interface;
     interface["shape"] = py::tuple(py::cast(shape_));
     interface["typestr"] = typestr(type_);

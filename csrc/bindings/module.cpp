@@ -79,5 +79,6 @@ PYBIND11_MODULE(_native, module) {
 #endif
     bind_anchor_decode(module);
     bind_batched_nms(module);
+    bind_deform_conv(module);
     bind_letterbox(module);
 }
