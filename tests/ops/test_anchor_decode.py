@@ -72,6 +72,8 @@ CASES = [
     Case("640x640", FULL, above=(300, 20), threshold=0.02, top_k=5000),
     Case("640x640, all above", FULL, above=(16800,), threshold=0.02, top_k=5000),
     Case("200,000 anchors", ((250, 200, 4, (16, 20, 25, 32)),), above=(5300,), threshold=0.02, top_k=5000),
+    Case("200,000 candidates", ((250, 200, 4, (16, 20, 25, 32)),), above=(200000,), threshold=0.0, top_k=5000),
+    Case("one cell to a level", tuple((1, 1, 4 << i, (8.0 * 2**i,)) for i in range(8)), above=(8, 3), top_k=6),
 ]
 
 
@@ -180,6 +182,20 @@ def test_decode_orders_ties_by_anchor(backend: Backend, rng: np.random.Generator
     for logits, _, _ in heads:
         logits[:, 1::2] = margin
     check(results, heads, case.options())
+
+
+def test_decode_of_200_000_ties(backend: Backend) -> None:
+    """Every anchor a candidate, all equal: the first 5000 anchors come out, whatever arrives first."""
+    sizes = (16.0, 20.0, 25.0, 32.0)
+    heads = [tuple(np.zeros((1, width * 4, 250, 200), np.float32) for width in (2, 4, 10))]
+    options = {"strides": [4], "anchor_sizes": [sizes], "score_threshold": 0.25, "top_k": 5000}
+    boxes, scores, landmarks, count = run(backend, heads, options)  # type: ignore[arg-type]
+    assert count.tolist() == [5000]
+    assert (scores == 0.5).all()
+    cell, size = np.arange(5000) // 4, np.tile(sizes, 1250)
+    centre = np.stack([cell % 200 + 0.5, cell // 200 + 0.5], axis=1) * 4  # exact in float32
+    np.testing.assert_array_equal(boxes[0], np.hstack([centre - size[:, None] / 2, centre + size[:, None] / 2]))
+    np.testing.assert_array_equal(landmarks[0], np.tile(centre, 5))
 
 
 def test_decode_leaves_out_what_is_not_finite(backend: Backend, rng: np.random.Generator) -> None:

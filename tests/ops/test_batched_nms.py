@@ -98,7 +98,10 @@ def check(results: list[Any], candidates: Candidates, options: dict[str, Any]) -
         expected = nms(candidates[0][i], candidates[1][i], int(candidates[3][i]), **options)
         n = int(num[i])
         assert indices[i, :n].tolist() == expected.indices
-        np.testing.assert_allclose(boxes[i, :n], expected.boxes, rtol=RELATIVE if options["voting"] else 0)
+        # A mean of coordinates of either sign may come out near 0, where no relative error is small: members lie
+        # within some 15 pixels of each other.
+        rtol, atol = (RELATIVE, 15 * RELATIVE) if options["voting"] else (0, 0)
+        np.testing.assert_allclose(boxes[i, :n], expected.boxes, rtol=rtol, atol=atol)
         np.testing.assert_array_equal(scores[i, :n], candidates[1][i, expected.indices])
         assert not boxes[i, n:].any()
         assert not scores[i, n:].any()
