@@ -90,8 +90,10 @@ def test_refuses_a_misaligned_workspace(library: Library, rng: np.random.Generat
 
 @pytest.mark.parametrize(
     ("name", "output"),
-    [("decode, float32", 0), ("decode, float32", 2), ("nms, landmarks", 1), ("nms, landmarks", 3)]
-    + [("unletterbox, landmarks", 0), ("unletterbox, landmarks", 1), ("deform_conv, float16, ragged", 0)],
+    [
+        *[("decode, float32", 0), ("decode, float32", 2), ("nms, landmarks", 1), ("nms, landmarks", 3)],
+        *[("unletterbox, landmarks", 0), ("unletterbox, landmarks", 1), ("deform_conv, float16, ragged", 0)],
+    ],
 )
 def test_refuses_a_misaligned_output(library: Library, rng: np.random.Generator, name: str, output: int) -> None:
     """Boxes, landmarks, y."""

@@ -1,4 +1,4 @@
-"""Shapes and settings that nobody chose: drawn anew for every --seed, checked against the oracles on every processor."""
+"""Shapes and settings that nobody chose: drawn anew for every --seed, checked against the oracles everywhere."""
 
 from __future__ import annotations
 
@@ -80,9 +80,10 @@ def test_decode_of_ties(backend: Backend, rng: np.random.Generator) -> None:
     print(case)
     heads: decoding.Heads = []
     for logits, *deltas in decoding.random_heads(rng, case):
-        grid = rng.integers(-32, 32, logits.shape) / pick(rng, 1, 8, 64)
+        # Up to a margin of 8: beyond, float32 scores become equal where margins are not.
+        grid = rng.integers(-32, 32, logits.shape) / pick(rng, 8, 64)
         narrow = [None if delta is None else delta.astype(np.float16) for delta in deltas]
-        heads.append((grid.astype(np.float16), *narrow))  # type: ignore[arg-type]
+        heads.append((grid.astype(np.float16), *narrow))
     options = {**case.options(), "score_threshold": pick(rng, 0.0, 0.5, 1.0)}
     decoding.check(decoding.run(backend, heads, options), heads, options)
 
@@ -151,7 +152,7 @@ def test_letterbox(backend: Backend, rng: np.random.Generator) -> None:
     batch, transforms = letterboxing.run(backend, list(images), size, swap_rb=swap_rb, enlarge=enlarge)
     levels = letterboxing.levels_of(batch)
     for i, image in enumerate(images):
-        scale, _, (left, top) = placement(*image.shape[:2], size, enlarge)
+        scale, _, (left, top) = placement(image.shape[0], image.shape[1], size, enlarge)
         np.testing.assert_allclose(transforms[i], [scale, left, top], rtol=1e-7)
         for resize, tolerance in [(bilinear, GREY_LEVELS_EXACT), (opencv, GREY_LEVELS_OPENCV)]:
             expected = letterbox(image, size, letterboxing.PAD, swap_rb, resize, enlarge)
@@ -202,8 +203,7 @@ def test_deform_conv_in_16_bits(cuda: Backend, rng: np.random.Generator, dtype: 
     expected = convolution.expect(tensors, case.options())
     y = convolution.run(cuda, tensors, case.options(), dtype).astype(np.float64)
     # A rounding for each sample, and one for their sum.
-    magnitude = convolution.expect(
-        [t if i == 2 or t is None else abs(t) for i, t in enumerate(tensors)], case.options()
-    )
+    sizes = [t if i == 2 or t is None else abs(t) for i, t in enumerate(tensors)]
+    magnitude = convolution.expect(sizes, case.options())
     bound = convolution.EPSILON[dtype] / 2 * (abs(expected) + magnitude) + DEFORM_CONV_ABSOLUTE
     assert (abs(y - expected) <= bound).all()
