@@ -11,7 +11,7 @@ from typing import overload
 from engine.errors import InvalidArgumentError
 from engine.preprocess import Letterbox, check_image
 from engine.runtime.cpu import network_metadata
-from engine.runtime.session import open_session
+from engine.runtime.device import open_session
 from engine.sidecar import read_engine
 from engine.types import Detections, Image
 

@@ -62,6 +62,7 @@ void validate_deform_conv(const DeformConvParams &params);
 
 /// y [N, Co, h, w] = bias + sum over channels and taps of weight * mask * x(position of the tap + offset).
 /// x is sampled bilinearly and is zero outside its map; a position that is not finite counts as outside.
+/// x itself should be finite: an infinity may spread to results that do not depend on it.
 ///
 /// Tensors must be float32 in kLinear. Runs on up to `num_threads` threads (0: one per core).
 void deform_conv_cpu(const DeformConvParams &params, const DeformConvInputs &inputs, void *y, int num_threads = 0);

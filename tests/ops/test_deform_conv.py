@@ -167,7 +167,7 @@ def onnx_deform_conv(tensors: Tensors, case: Case) -> NDArray[np.float32]:
     """What ONNX Runtime gives."""
     names = ("x", "weight", "offset", "bias", "mask")
     given = {name: t for name, t in zip(names, tensors, strict=True) if t is not None}
-    attributes = {
+    attributes: dict[str, Any] = {
         "kernel_shape": case.kernel,
         "strides": case.stride,
         "pads": case.padding,

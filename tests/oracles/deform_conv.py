@@ -20,7 +20,8 @@ def sample(image: Floats, y: Floats, x: Floats) -> Floats:
     for down, share_y in ((0, 1 - low_y), (1, low_y)):
         for right, share_x in ((0, 1 - low_x), (1, low_x)):
             total += share_y * share_x * padded[:, row + 1 + down, column + 1 + right]
-    return total * inside
+    total *= inside
+    return total
 
 
 def deform_conv(

@@ -19,7 +19,7 @@ Profile = Sequence[tuple[Shape, Shape]]
 # nvinfer1::DataType, TensorFormat and TensorRTPhase.
 FLOAT, HALF, INT32, BF16 = 0, 1, 3, 7
 DATA_TYPES = range(12)
-LINEAR = 0
+LINEAR, HWC8 = 0, 2
 FORMATS = range(13)
 BUILD, RUNTIME = 0, 1
 
@@ -161,6 +161,8 @@ class Plugin:
 
     library: Library
     handle: int
+    # Of inputs and outputs, by position, where they are not LINEAR while the plugin runs.
+    formats: Mapping[int, int] = field(default_factory=dict)
 
     def __del__(self) -> None:
         """Delete the object."""
@@ -245,6 +247,8 @@ class Plugin:
     def _descs(self, types: Sequence[int], shapes: Sequence[Shape]) -> Any:
         descs = [TensorDesc(Dims.of(shape), type_) for type_, shape in zip(types, shapes, strict=True)]
         descs += [TensorDesc(type=type_) for type_ in self.output_types(types)]
+        for position, format_ in self.formats.items():
+            descs[position].format = format_
         return (TensorDesc * len(descs))(*descs)
 
     def shape_change(self, types: Sequence[int], shapes: Sequence[Shape]) -> None:

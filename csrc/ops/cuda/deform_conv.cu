@@ -61,9 +61,11 @@ cudaError_t launch(const Call &call) {
     if (status != cudaSuccess) {
         return status;
     }
-    deform_conv_kernel<Multiplier><<<dim3(static_cast<unsigned>(tiles), static_cast<unsigned>(co_tiles)),
-                                     kDeformThreads, args.plan.shared_bytes, call.stream>>>(args);
-    return cudaGetLastError();
+    // Not <<<>>> and cudaGetLastError, which may report what somebody else did before.
+    void *arguments[] = {&args};
+    return cudaLaunchKernel(deform_conv_kernel<Multiplier>,
+                            dim3(static_cast<unsigned>(tiles), static_cast<unsigned>(co_tiles)), kDeformThreads,
+                            arguments, args.plan.shared_bytes, call.stream);
 }
 
 /// Output channels per block. More of them share the gathering; fewer make more blocks, which a small map
