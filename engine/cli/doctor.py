@@ -7,13 +7,11 @@ import json
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 from engine.doctor import Finding, examine, examine_engine
 
 SUMMARY = "show what is installed and what works"
-_MARKS = {True: "[green]ok[/green]", False: "[yellow]missing[/yellow]"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,10 +31,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print(findings: list[Finding]) -> None:
-    console = Console()
-    table = Table(box=None, pad_edge=False)
-    for column in ("", "", "", "what to do"):
-        table.add_column(column, overflow="fold")
+    # Lines are not cut to the terminal's width: paths and commands stay whole, to be copied.
+    console = Console(soft_wrap=True, highlight=False)
+    width = max(len(finding.name) for finding in findings)
     for finding in findings:
-        table.add_row(finding.name, _MARKS[finding.ok], escape(finding.state), escape(finding.remedy))
-    console.print(table)
+        mark = Text("ok     ", "green") if finding.ok else Text("missing", "yellow")
+        console.print(mark, Text(f"{finding.name:{width}}  {finding.state}"))
+        if finding.remedy:
+            console.print(Text(f"{'':{width + 8}}  -> {finding.remedy}"))

@@ -169,6 +169,8 @@ def test_a_killed_build_leaves_no_file(tmp_path: Path, signal: str) -> None:
     rtx()
     script = (
         "import os, signal, sys\n"
+        # A shell's background jobs are born deaf to it.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from engine.build import pipeline\n"
         "from engine.cli import build_main\n"
         f"pipeline.build_plan = lambda *a, **k: os.kill(os.getpid(), signal.{signal})\n"

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from engine.build.plugin_library import plugin_library
 from engine.cli import build_main, main
 from engine.version import project_version
 from tests.data import ASTRONAUT_FACE, astronaut, iou
@@ -125,7 +126,7 @@ def test_doctor_says_what_is_there(fp16_engine: Path, capsys: pytest.CaptureFixt
     for finding in findings.values():
         assert finding["ok"] or finding["remedy"]
     assert main(["doctor"]) == 0
-    assert "libretinaface_plugins.so" in capsys.readouterr().out.replace("\n", "")
+    assert str(plugin_library().path) in capsys.readouterr().out
 
 
 def test_doctor_fails_for_a_damaged_engine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
