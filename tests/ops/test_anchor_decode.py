@@ -73,6 +73,8 @@ CASES = [
     Case("640x640, all above", FULL, above=(16800,), threshold=0.02, top_k=5000),
     Case("200,000 anchors", ((250, 200, 4, (16, 20, 25, 32)),), above=(5300,), threshold=0.02, top_k=5000),
     Case("200,000 candidates", ((250, 200, 4, (16, 20, 25, 32)),), above=(200000,), threshold=1e-4, top_k=5000),
+    *[Case(f"{n} candidates", FULL[1:], above=(n,), threshold=0.02, top_k=2000) for n in (511, 512, 513, 2000, 2001)],
+    *[Case(f"{n} of 5000", FULL, above=(n,), threshold=0.02, top_k=5000) for n in (4999, 5000, 5001, 5120, 5121)],
     Case("one cell to a level", tuple((1, 1, 4 << i, (8.0 * 2**i,)) for i in range(8)), above=(8, 3), top_k=6),
 ]
 

@@ -176,6 +176,16 @@ def test_nms_orders_ties_by_slot(backend: Backend, rng: np.random.Generator) -> 
     check(run(backend, candidates, case.options()), candidates, case.options())
 
 
+@pytest.mark.parametrize("place", [0, 30, 31, 32, 127, 1023, 1024])
+def test_nms_notices_one_inversion(backend: Backend, rng: np.random.Generator, place: int) -> None:
+    """Scores that descend but for two neighbours are not in order, wherever a warp or a block ends."""
+    case = Case("", 1100, (1100,), faces=500, max_detections=1100)
+    candidates = random_candidates(rng, case)
+    candidates[1][:] = -np.sort(-candidates[1])
+    candidates[1][0, [place, place + 1]] = candidates[1][0, [place + 1, place]]
+    check(run(backend, candidates, case.options()), candidates, case.options())
+
+
 def test_nms_of_equal_boxes_keeps_one(backend: Backend) -> None:
     """Everything is suppressed by the best."""
     candidates = candidates_of([[5, 5, 20, 30]] * 600, np.linspace(0.1, 0.9, 600))
