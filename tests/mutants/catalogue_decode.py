@@ -48,12 +48,11 @@ DECODE = [
     _select(
         "the boundary bin is one off",
         "above < wanted && wanted <= above + in_bin",
-        "above <= wanted && wanted < above + in_bin",
+        "above + 1 < wanted && wanted <= above + in_bin + 1",
     ),
     _select("the K-th left behind", "rank_of(key, plan) >= lowest", "rank_of(key, plan) > lowest"),
     _select("one candidate past the tile", "place < count ? of_tile", "place <= count ? of_tile"),
     _select("one more than can be sorted", "total > SelectSort::kCapacity", "total > SelectSort::kCapacity + 1"),
-    _select("a digit keeps higher bits", "& ((1 << (digit_end - shift)) - 1)", "& (kBins - 1)"),
     _select(
         "a warp of ties always counts as full", "atomicAdd(&bins[bin], __popc(lanes))", "atomicAdd(&bins[bin], 32)"
     ),
@@ -66,7 +65,11 @@ DECODE = [
         "__syncthreads();\n        if (thread < count) {\n            keys[rank]",
         "if (thread < count) {\n            keys[rank]",
     ),
-    _sort("merge sort in place without a barrier", "__syncthreads();\n        MergeSort", "MergeSort"),
+    _sort(
+        "barrier after the merge sort removed",
+        "Descending());\n        __syncthreads();",
+        "Descending());",
+    ),
     _write("the first anchor of a level taken for the level before", "index >= plan.levels", "index > plan.levels"),
     _write(
         "barrier before the staged landmarks removed",

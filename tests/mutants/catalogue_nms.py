@@ -19,7 +19,6 @@ NMS = [
         "const int sorted = num_keys;",
     ),
     _order("an inversion between two warps overlooked", "if (lane == 31 && i + 1 < count)", "if (false)"),
-    _order("verdicts of later tiles not cleared", "i < workspace.num_tiles * kNmsWords", "i < kNmsWords"),
     _order("ticket not cleared", "*workspace.ticket = 0;", ""),
     _order("counts believed", "max(0, min(inputs.count[image], params.num_candidates))", "inputs.count[image]"),
     _order("mask forgotten", "__popc(lanes & ((1u << lane) - 1))", "__popc(lanes)"),
