@@ -82,8 +82,12 @@ def letterbox(
     stream: object = None,
 ) -> tuple[Any, Any]: ...
 def unletterbox(
-    boxes: Any, landmarks: Any, count: Any, transforms: Any, *, stream: object = None
+    boxes: Any,
+    landmarks: Any,
+    count: Any,
+    image_sizes: Sequence[tuple[int, int]],
+    size: tuple[int, int],
+    *,
+    enlarge: bool,
+    stream: object = None,
 ) -> tuple[Any, Any]: ...
-def letterbox_placement(
-    height: int, width: int, size: tuple[int, int], *, enlarge: bool
-) -> tuple[float, int, int, int, int]: ...

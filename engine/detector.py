@@ -111,7 +111,7 @@ class TRTRetinaFace:
 
     def _detect(self, images: list[Image], score_threshold: float) -> list[Detections]:
         raw = self._session.run(self._letterbox.batch(images))
-        return [self._letterbox.to_image(raw, i, image, score_threshold) for i, image in enumerate(images)]
+        return self._letterbox.to_images(raw, images, score_threshold)
 
     def _checked_threshold(self, value: float) -> float:
         built_with = float(self.sidecar.thresholds["score"])

@@ -39,7 +39,6 @@ __all__ = [
     "decode",
     "deform_conv",
     "letterbox",
-    "letterbox_placement",
     "nms",
     "to_device",
     "unletterbox",
@@ -57,7 +56,8 @@ class Letterboxed(NamedTuple):
     Attributes:
         batch: float32 or float16 [N, 3, H, W].
         transforms: float32 [N, 3]: scale, pad_x, pad_y in pixels of the batch. A point (x, y) of the image lies at
-            (x * scale + pad_x, y * scale + pad_y).
+            (x * scale + pad_x, y * scale + pad_y), up to the rounding of the resized sides to whole pixels; unletterbox
+            is the exact way back.
     """
 
     batch: Array
@@ -147,38 +147,33 @@ def letterbox(
 
 
 def unletterbox(
-    boxes: Array, landmarks: Array | None, count: Array, transforms: Array, *, stream: object = None
+    boxes: Array,
+    landmarks: Array | None,
+    count: Array,
+    image_sizes: Sequence[tuple[int, int]],
+    size: tuple[int, int],
+    *,
+    enlarge: bool = True,
+    stream: object = None,
 ) -> tuple[Array, Array | None]:
-    """Lead boxes and landmarks in a letterboxed batch back to the pixels of each image: (x - pad) / scale.
+    """Lead boxes and landmarks in a letterboxed batch back to the pixels of each image.
+
+    x becomes (x - pad_x) * (image's width / resized width), y likewise. The resized sides are whole pixels, so the two
+    factors differ a little from each other and from 1 / scale.
 
     Args:
         boxes: float32 [N, M, 4], as nms gives them.
         landmarks: float32 [N, M, 10], or None.
         count: int32 [N], detections of each image; the slots from it on become zero.
-        transforms: float32 [N, 3], as letterbox gives them.
+        image_sizes: (height, width) of each of the N images in pixels, on the host.
+        size: (height, width) of the batch, as given to letterbox.
+        enlarge: as given to letterbox.
         stream: see the module's text.
 
     Returns:
         New boxes and landmarks, in pixels of the images, not clipped to them.
     """
-    return _native.unletterbox(boxes, landmarks, count, transforms, stream=stream)
-
-
-def letterbox_placement(
-    image_size: tuple[int, int], size: tuple[int, int], *, enlarge: bool = True
-) -> tuple[float, tuple[int, int], tuple[int, int]]:
-    """Say where letterbox puts an image.
-
-    Args:
-        image_size: (height, width) of the image in pixels.
-        size: (height, width) of the result.
-        enlarge: as given to letterbox.
-
-    Returns:
-        The scale, the resized image's (height, width) and the padding (left, top), in pixels.
-    """
-    scale, height, width, left, top = _native.letterbox_placement(*image_size, size, enlarge=enlarge)
-    return scale, (height, width), (left, top)
+    return _native.unletterbox(boxes, landmarks, count, image_sizes, size, enlarge=enlarge, stream=stream)
 
 
 def decode(

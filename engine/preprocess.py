@@ -66,18 +66,17 @@ class Letterbox:
         ).batch
         return batch
 
-    def to_image(self, raw: RawDetections, index: int, image: Image, score_threshold: float) -> Detections:
-        """Return the faces above a score of image `index` of a batch, in that image's own pixels."""
-        count = int(raw.num_detections[index])
-        height, width = image.shape[:2]
-        _, (resized_height, resized_width), pad = ops.letterbox_placement(
-            (height, width), self.size, enlarge=self.enlarge
+    def to_images(self, raw: RawDetections, images: Sequence[Image], score_threshold: float) -> list[Detections]:
+        """Return the faces above a score of each image of a batch, in that image's own pixels."""
+        sizes = [(image.shape[0], image.shape[1]) for image in images]
+        boxes, landmarks = ops.unletterbox(
+            raw.boxes, raw.landmarks, raw.num_detections, sizes, self.size, enlarge=self.enlarge
         )
-        # The resized sides were rounded to whole pixels, so each axis has its own exact factor.
-        factors = np.array([width / resized_width, height / resized_height], np.float32)
-        offset = np.array(pad, np.float32)
-        boxes = (raw.boxes[index, :count].reshape(-1, 2, 2) - offset) * factors
-        landmarks = None
-        if raw.landmarks is not None:
-            landmarks = (raw.landmarks[index, :count].reshape(-1, 5, 2) - offset) * factors
-        return Detections(boxes.reshape(-1, 4), raw.scores[index, :count], landmarks).above(score_threshold)
+        return [
+            Detections(
+                boxes[i, :count],
+                raw.scores[i, :count],
+                None if landmarks is None else landmarks[i, :count].reshape(-1, 5, 2),
+            ).above(score_threshold)
+            for i, count in enumerate(raw.num_detections)
+        ]

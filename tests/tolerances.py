@@ -8,6 +8,8 @@ RELATIVE = 1e-5
 GREY_LEVELS_OPENCV = 1
 # The exact bilinear value: half a level of rounding, and 255 levels times a weight's 1/4096 along each axis.
 GREY_LEVELS_EXACT = 0.5 + 2 * 255 / 4096
+# The way back from a letterboxed batch: three roundings to float32, of 6e-8 each.
+UNLETTERBOX_RELATIVE = 2e-7
 # Deformable convolution in float32, for results of order 1: up to 2400 products, summed one after the other in the
 # worst case. Partial sums reach 4, where a rounding is off by 7e-8 on average: 3e-6 for all of them, as they are
 # random, and the worst of 50,000 results lies five times as far off.

@@ -103,15 +103,19 @@ UnletterboxParams unletterbox_params(const Array &boxes) {
 }
 
 py::tuple unletterbox(const py::object &boxes, const py::object &landmarks, const py::object &count,
-                      const py::object &transforms, const py::object &stream) {
+                      const std::vector<std::pair<int, int>> &image_sizes, std::pair<int, int> size, bool enlarge,
+                      const py::object &stream) {
     Place place = place_of(boxes, "boxes", stream);
     UnletterboxParams params = unletterbox_params(view(boxes, "boxes", place));
     params.has_landmarks = !landmarks.is_none();
+    require(static_cast<int64_t>(image_sizes.size()) == params.batch, "image_sizes has ", image_sizes.size(),
+            " entries, expected ", params.batch, ", one for each image of boxes");
+    const auto placements = unletterbox_placements(image_sizes, size.first, size.second, enlarge);
     std::vector<Array> arrays;  // keeps them alive while the operator runs
     auto floats = [&](const py::object &object, const char *name, const Shape &shape) {
         const Array &array = arrays.emplace_back(view(object, name, place));
         array.expect(ElementType::kFloat32, shape);
-        if (!place.on_host() && shape.size() == 3) {
+        if (!place.on_host()) {
             array.expect_alignment(2 * sizeof(float));  // the kernel reads points
         }
         return array.floats();
@@ -119,7 +123,6 @@ py::tuple unletterbox(const py::object &boxes, const py::object &landmarks, cons
     Shape box_shape{params.batch, params.slots, 4}, landmark_shape{params.batch, params.slots, 10};
     UnletterboxInputs inputs;
     inputs.boxes = floats(boxes, "boxes", box_shape);
-    inputs.transforms = floats(transforms, "transforms", {params.batch, 3});
     inputs.landmarks = params.has_landmarks ? floats(landmarks, "landmarks", landmark_shape) : nullptr;
     arrays.push_back(view(count, "count", place));
     arrays.back().expect(ElementType::kInt32, {params.batch});
@@ -135,21 +138,16 @@ py::tuple unletterbox(const py::object &boxes, const py::object &landmarks, cons
     }
     if (place.on_host()) {
         py::gil_scoped_release unlocked;
-        unletterbox_cpu(params, inputs, outputs);
+        unletterbox_cpu(params, placements.data(), inputs, outputs);
     }
 #ifdef RETINAFACE_HAS_CUDA
     if (!place.on_host()) {
         launch("unletterbox", place, 0, [&](void *, size_t, cudaStream_t cuda_stream) {
-            return unletterbox_cuda(params, inputs, outputs, cuda_stream);
+            return unletterbox_cuda(params, placements.data(), inputs, outputs, cuda_stream);
         });
     }
 #endif
     return results.take();
-}
-
-py::tuple placement(int height, int width, std::pair<int, int> size, bool enlarge) {
-    LetterboxPlacement p = letterbox_placement(height, width, size.first, size.second, enlarge);
-    return py::make_tuple(p.scale, p.height, p.width, p.pad_x, p.pad_y);
 }
 
 }  // namespace
@@ -159,9 +157,8 @@ void bind_letterbox(py::module_ &module) {
                py::arg("std"), py::arg("swap_rb"), py::arg("pad_value"), py::arg("enlarge"), py::arg("dtype"),
                py::arg("out") = py::none(), py::arg("stream") = py::none());
     module.def("unletterbox", &unletterbox, py::arg("boxes"), py::arg("landmarks"), py::arg("count"),
-               py::arg("transforms"), py::kw_only(), py::arg("stream") = py::none());
-    module.def("letterbox_placement", &placement, py::arg("height"), py::arg("width"), py::arg("size"), py::kw_only(),
-               py::arg("enlarge"));
+               py::arg("image_sizes"), py::arg("size"), py::kw_only(), py::arg("enlarge"),
+               py::arg("stream") = py::none());
 }
 
 }  // namespace retinaface::bindings

@@ -16,6 +16,11 @@ bool is_side(int length) {
     return 1 <= length && length <= kMaxImageSide;
 }
 
+void require_output_size(int height, int width) {
+    require_side(is_side(height), "output height", height);
+    require_side(is_side(width), "output width", width);
+}
+
 }  // namespace
 
 LetterboxPlacement letterbox_placement(int height, int width, int out_height, int out_width, bool enlarge) {
@@ -37,8 +42,7 @@ LetterboxPlacement letterbox_placement(int height, int width, int out_height, in
 
 void validate_letterbox(const LetterboxParams &params, const ImageView *images) {
     require(params.batch >= 0, "batch is ", params.batch, ", expected at least 0");
-    require_side(is_side(params.out_height), "output height", params.out_height);
-    require_side(is_side(params.out_width), "output width", params.out_width);
+    require_output_size(params.out_height, params.out_width);
     for (int c = 0; c < 3; ++c) {
         require(std::isfinite(params.mean[c]), "mean[", c, "] is ", params.mean[c], ", expected a finite number");
         require(std::isfinite(params.std[c]) && params.std[c] > 0.0f, "std[", c, "] is ", params.std[c],
@@ -53,6 +57,22 @@ void validate_letterbox(const LetterboxParams &params, const ImageView *images) 
         require(image.pitch_bytes >= 3 * static_cast<int64_t>(image.width), "images[", i, "] has rows ",
                 image.pitch_bytes, " bytes apart, expected at least ", 3 * image.width);
     }
+}
+
+std::vector<UnletterboxPlacement> unletterbox_placements(const std::vector<std::pair<int, int>> &image_sizes,
+                                                         int out_height, int out_width, bool enlarge) {
+    require_output_size(out_height, out_width);
+    auto factor = [](int side, int resized) { return static_cast<float>(static_cast<double>(side) / resized); };
+    std::vector<UnletterboxPlacement> placements;
+    for (size_t i = 0; i < image_sizes.size(); ++i) {
+        auto [height, width] = image_sizes[i];
+        require(is_side(height) && is_side(width), "image_sizes[", i, "] is (", height, ", ", width,
+                "), expected 1 to ", kMaxImageSide, " pixels each");
+        const LetterboxPlacement there = letterbox_placement(height, width, out_height, out_width, enlarge);
+        placements.push_back({factor(width, there.width), factor(height, there.height), static_cast<float>(there.pad_x),
+                              static_cast<float>(there.pad_y)});
+    }
+    return placements;
 }
 
 }  // namespace retinaface

@@ -2,6 +2,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
+#include <vector>
 
 #include "common/dtype.h"
 
@@ -61,13 +63,11 @@ struct UnletterboxParams {
     bool has_landmarks = true;
 };
 
-/// boxes [N, M, 4], landmarks [N, M, 10] (null without), count [N] (null: all slots are used) and the
-/// transforms [N, 3] that letterbox gave.
+/// boxes [N, M, 4], landmarks [N, M, 10] (null without) and count [N] (null: all slots are used).
 struct UnletterboxInputs {
     const float *boxes = nullptr;
     const float *landmarks = nullptr;
     const int32_t *count = nullptr;
-    const float *transforms = nullptr;
 };
 
 /// Shaped as the inputs, and may be the inputs. Slots from count on become zero.
@@ -76,9 +76,20 @@ struct UnletterboxOutputs {
     float *landmarks = nullptr;
 };
 
-/// x becomes (x - pad_x) / scale, y likewise (math/unletterbox.h). Nothing is clipped to the image.
-void unletterbox_cpu(const UnletterboxParams &params, const UnletterboxInputs &inputs,
-                     const UnletterboxOutputs &outputs);
+/// The way back to one image: x becomes (x - pad_x) * factor_x, y likewise (math/unletterbox.h).
+struct UnletterboxPlacement {
+    float factor_x, factor_y;
+    float pad_x, pad_y;
+};
+
+/// For images (height, width) that were letterboxed to one size. Throws InvalidArgument naming the size that is out of
+/// range.
+std::vector<UnletterboxPlacement> unletterbox_placements(const std::vector<std::pair<int, int>> &image_sizes,
+                                                         int out_height, int out_width, bool enlarge);
+
+/// One of `placements` for each image. Nothing is clipped to the image.
+void unletterbox_cpu(const UnletterboxParams &params, const UnletterboxPlacement *placements,
+                     const UnletterboxInputs &inputs, const UnletterboxOutputs &outputs);
 
 #ifdef RETINAFACE_HAS_CUDA
 /// As letterbox_cpu, to the last bit, for images of any sizes in one launch (per 64 of them). `images`
@@ -87,10 +98,11 @@ void unletterbox_cpu(const UnletterboxParams &params, const UnletterboxInputs &i
 cudaError_t letterbox_cuda(const LetterboxParams &params, const ImageView *images, void *output, float *transforms,
                            cudaStream_t stream);
 
-/// All pointers are on the device; boxes and landmarks are aligned to 8 bytes (else
+/// As unletterbox_cpu, to the last bit, in one launch per 64 images. `placements` lies on the host and travels as
+/// kernel parameters; all other pointers are on the device; boxes and landmarks are aligned to 8 bytes (else
 /// cudaErrorMisalignedAddress).
-cudaError_t unletterbox_cuda(const UnletterboxParams &params, const UnletterboxInputs &inputs,
-                             const UnletterboxOutputs &outputs, cudaStream_t stream);
+cudaError_t unletterbox_cuda(const UnletterboxParams &params, const UnletterboxPlacement *placements,
+                             const UnletterboxInputs &inputs, const UnletterboxOutputs &outputs, cudaStream_t stream);
 #endif
 
 }  // namespace retinaface

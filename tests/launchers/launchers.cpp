@@ -12,10 +12,11 @@ using namespace retinaface;
 /// Sizes of the structures, in the order of launchers.py's STRUCTURES: a mirror that is out of date shows.
 RF_EXPORT const size_t *driver_structure_sizes() {
     static const size_t sizes[] = {
-        sizeof(AnchorDecodeParams), sizeof(AnchorDecodeInputs), sizeof(AnchorDecodeOutputs), sizeof(BatchedNmsParams),
-        sizeof(BatchedNmsInputs),   sizeof(BatchedNmsOutputs),  sizeof(LetterboxParams),     sizeof(ImageView),
-        sizeof(UnletterboxParams),  sizeof(UnletterboxInputs),  sizeof(UnletterboxOutputs),  sizeof(DeformConvParams),
-        sizeof(DeformConvInputs),
+        sizeof(AnchorDecodeParams),   sizeof(AnchorDecodeInputs), sizeof(AnchorDecodeOutputs),
+        sizeof(BatchedNmsParams),     sizeof(BatchedNmsInputs),   sizeof(BatchedNmsOutputs),
+        sizeof(LetterboxParams),      sizeof(ImageView),          sizeof(UnletterboxParams),
+        sizeof(UnletterboxPlacement), sizeof(UnletterboxInputs),  sizeof(UnletterboxOutputs),
+        sizeof(DeformConvParams),     sizeof(DeformConvInputs),
     };
     return sizes;
 }
@@ -39,9 +40,10 @@ RF_EXPORT int32_t driver_letterbox(const LetterboxParams *params, const ImageVie
                                    float *transforms, cudaStream_t stream) {
     return letterbox_cuda(*params, images, output, transforms, stream);
 }
-RF_EXPORT int32_t driver_unletterbox(const UnletterboxParams *params, const UnletterboxInputs *inputs,
-                                     const UnletterboxOutputs *outputs, cudaStream_t stream) {
-    return unletterbox_cuda(*params, *inputs, *outputs, stream);
+RF_EXPORT int32_t driver_unletterbox(const UnletterboxParams *params, const UnletterboxPlacement *placements,
+                                     const UnletterboxInputs *inputs, const UnletterboxOutputs *outputs,
+                                     cudaStream_t stream) {
+    return unletterbox_cuda(*params, placements, *inputs, *outputs, stream);
 }
 RF_EXPORT int32_t driver_deform_conv(const DeformConvParams *params, const DeformConvInputs *inputs, void *y,
                                      cudaStream_t stream) {

@@ -123,10 +123,16 @@ class UnletterboxParams(Structure):
     _fields_ = (("batch", c_int), ("slots", c_int), ("has_landmarks", c_bool))
 
 
+class UnletterboxPlacement(Structure):
+    """Likewise."""
+
+    _fields_ = (("factor_x", c_float), ("factor_y", c_float), ("pad_x", c_float), ("pad_y", c_float))
+
+
 class UnletterboxInputs(Structure):
     """Likewise."""
 
-    _fields_ = (("boxes", c_void_p), ("landmarks", c_void_p), ("count", c_void_p), ("transforms", c_void_p))
+    _fields_ = (("boxes", c_void_p), ("landmarks", c_void_p), ("count", c_void_p))
 
 
 class UnletterboxOutputs(Structure):
@@ -164,6 +170,7 @@ STRUCTURES: list[type[Structure]] = [
     LetterboxParams,
     ImageView,
     UnletterboxParams,
+    UnletterboxPlacement,
     UnletterboxInputs,
     UnletterboxOutputs,
     DeformConvParams,

@@ -15,6 +15,7 @@ from tests.ops import test_anchor_decode as decode_cases
 from tests.ops import test_batched_nms as nms_cases
 from tests.ops import test_deform_conv as deform_cases
 from tests.ops.test_letterbox import MEAN, PAD, STD
+from tests.oracles.letterbox import placement
 from tests.plugins.driver import Array, Library
 
 from .launchers import (
@@ -36,6 +37,7 @@ from .launchers import (
     UnletterboxInputs,
     UnletterboxOutputs,
     UnletterboxParams,
+    UnletterboxPlacement,
     Workspace,
 )
 
@@ -140,28 +142,29 @@ def letterbox(library: Library, rng: np.random.Generator, dtype: str) -> Operati
 
 
 def unletterbox(library: Library, rng: np.random.Generator, landmarks: bool, counted: bool = True) -> Operation:
-    """The way back."""
-    batch, slots = 3, 131
+    """The way back, to 70 images: more than one launch takes."""
+    size, batch, slots = (40, 33), 70, 131
+    shapes = [(int(h), int(w)) for h, w in np.random.default_rng(1).integers(1, 300, (batch, 2))]
     inputs = [rng.uniform(0, 640, (batch, slots, width)).astype(np.float32) for width in (4, 10)[: 1 + landmarks]]
     outputs: list[Any] = [(np.float32, array.shape) for array in inputs]
-    count = np.array([slots, 0, 70] if counted else [slots] * batch, np.int32)
-    transforms = rng.uniform(0.5, 3, (batch, 3)).astype(np.float32)
-    expected = ops.unletterbox(inputs[0], inputs[1] if landmarks else None, count, transforms)
+    count = np.full(batch, slots, np.int32)
+    if counted:
+        count[1:] = rng.integers(0, slots, batch - 1)
+    expected = ops.unletterbox(inputs[0], inputs[1] if landmarks else None, count, shapes, size)
     params = UnletterboxParams(batch, slots, landmarks)
+    placements = (UnletterboxPlacement * batch)()
+    for back, (height, width) in zip(placements, shapes, strict=True):
+        _, resized, (back.pad_x, back.pad_y) = placement(height, width, size)
+        back.factor_x, back.factor_y = width / resized[1], height / resized[0]
 
     def launch(given: Sequence[int], results: Sequence[int], _: Workspace, stream: int) -> int:
-        boxes, *points, counts, places = given
-        point = points[0] if landmarks else None
-        structures = UnletterboxInputs(boxes, point, counts if counted else None, places), UnletterboxOutputs(*results)
-        return int(
-            library.call(
-                "unletterbox", ctypes.byref(params), *[ctypes.byref(structure) for structure in structures], stream
-            )
-        )
+        boxes, *points, counts = given
+        inputs = UnletterboxInputs(boxes, points[0] if landmarks else None, counts if counted else None)
+        filled = UnletterboxOutputs(*results)
+        structures = ctypes.byref(params), placements, ctypes.byref(inputs), ctypes.byref(filled)
+        return int(library.call("unletterbox", *structures, stream))
 
-    return Operation(
-        [*inputs, count, transforms], outputs, 0, launch, [array for array in expected if array is not None]
-    )
+    return Operation([*inputs, count], outputs, 0, launch, [array for array in expected if array is not None])
 
 
 def to_hwc8(x: Array) -> Array:

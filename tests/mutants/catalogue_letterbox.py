@@ -31,15 +31,13 @@ LETTERBOX = [
     ),
     _bilinear("truncated, not rounded", "(blended + (1 << (2 * kBilinearBits - 1)))", "(blended)"),
     _bilinear("one pixel past the edge", "low >= in_size - 1", "low >= in_size"),
+    _unletterbox("one detection too many", "slot >= inputs.count[image]", "slot > inputs.count[image]"),
+    _unletterbox("no bound on the points", "if (i >= box_points + landmark_points)", "if (false)"),
+    _unletterbox("x and y exchanged", "placement.pad_y, placement.factor_y", "placement.pad_y, placement.factor_x"),
     _unletterbox(
-        "one detection too many",
-        "slot % params.slots >= inputs.count[image]",
-        "slot % params.slots > inputs.count[image]",
+        "landmarks two to a slot", "(in_box ? kBoxPoints : kLandmarkPoints);\n    i +=", "kBoxPoints;\n    i +="
     ),
-    _unletterbox("no bound on the points", "if (i >= points)", "if (false)"),
-    _unletterbox("x and y exchanged", "unletterbox(point.y, transform[2],", "unletterbox(point.y, transform[1],"),
-    _unletterbox(
-        "landmarks two to a slot", "(in_box ? kBoxPoints : kLandmarkPoints);\n    const", "kBoxPoints;\n    const"
-    ),
-    _unletterbox("the first image's transform for all", "inputs.transforms + 3 * image", "inputs.transforms"),
+    _unletterbox("the first image's placement for all", "placements.image[blockIdx.y]", "placements.image[0]"),
+    _unletterbox("placements of the first launch for all", "copy_n(placements + first,", "copy_n(placements,"),
+    _unletterbox("every launch at the first image", "image = first + static_cast", "image = 0 * first + static_cast"),
 ]

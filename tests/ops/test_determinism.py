@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine import ops
 from tests.backends import Backend
 from tests.ops import test_anchor_decode as decoding
 from tests.ops import test_batched_nms as suppression
@@ -74,6 +75,24 @@ def test_letterbox_repeats_and_follows_the_order_of_images(backend: Backend, rng
     order = rng.permutation(len(images))
     shuffled = letterboxing.run(backend, [images[i] for i in order], (24, 31))
     same_bits(list(shuffled), [array[order] for array in first])
+
+
+def test_unletterbox_repeats_and_follows_the_order_of_images(backend: Backend, rng: np.random.Generator) -> None:
+    """Likewise."""
+    sizes = [(int(h), int(w)) for h, w in rng.integers(1, 900, (67, 2))]
+    detections = letterboxing.random_detections(rng, len(sizes), 9)
+
+    def run(order: Any) -> list[Any]:
+        boxes, landmarks, count = (backend.put(array[order]) for array in detections)
+        back = ops.unletterbox(boxes, landmarks, count, [sizes[i] for i in order], (64, 57))
+        return [backend.get(array) for array in back]
+
+    same = np.arange(len(sizes))
+    first = run(same)
+    for _ in range(REPEATS):
+        same_bits(run(same), first)
+    order = rng.permutation(len(sizes))
+    same_bits(run(order), [array[order] for array in first])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])

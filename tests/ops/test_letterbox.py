@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from engine import ops
 from engine.errors import InvalidArgumentError
 from tests.backends import Backend
-from tests.oracles.letterbox import bilinear, letterbox, opencv, placement
-from tests.tolerances import GREY_LEVELS_EXACT, GREY_LEVELS_OPENCV
+from tests.oracles.letterbox import bilinear, letterbox, opencv, placement, unletterbox
+from tests.tolerances import GREY_LEVELS_EXACT, GREY_LEVELS_OPENCV, UNLETTERBOX_RELATIVE
 
 Image = NDArray[np.uint8]
 Size = tuple[int, int]
@@ -176,46 +176,69 @@ def test_letterbox_refuses_to_write_where_it_should_not() -> None:
             ops.letterbox(IMAGE, (8, 8), mean=0, out=out)
 
 
-def test_unletterbox_leads_back_to_the_image(backend: Backend, rng: np.random.Generator) -> None:
-    """(x - pad) / scale for the detections, zeros behind them."""
-    boxes, landmarks = rng.uniform(0, 640, (3, 7, 4)), rng.uniform(0, 640, (3, 7, 10))
-    count = np.array([7, 0, 3], np.int32)
-    transforms = np.array([[0.5, 0, 140], [2.25, 11, 0], [0.37, 5, 6]])
-    wide = [array.astype(np.float32) for array in (boxes, landmarks, transforms)]
-    placed = [backend.put(array) for array in (wide[0], wide[1], count, wide[2])]
-    results = [backend.get(array) for array in ops.unletterbox(*placed)]
-    on_cpu = ops.unletterbox(wide[0], wide[1], count, wide[2])
+def random_detections(rng: np.random.Generator, batch: int, slots: int) -> list[NDArray[Any]]:
+    """Boxes, landmarks and counts, among them none and all."""
+    boxes, landmarks = (rng.uniform(-50, 700, (batch, slots, width)).astype(np.float32) for width in (4, 10))
+    count = rng.integers(0, slots + 1, batch).astype(np.int32)
+    count[: min(2, batch)] = (slots, 0)[: min(2, batch)]
+    return [boxes, landmarks, count]
+
+
+@pytest.mark.parametrize("enlarge", [False, True], ids=["", "enlarge"])
+@pytest.mark.parametrize(("batch", "slots"), [(1, 1), (3, 7), (67, 40), (2, 0), (0, 5)])
+def test_unletterbox_leads_back_to_the_image(
+    backend: Backend, rng: np.random.Generator, batch: int, slots: int, enlarge: bool
+) -> None:
+    """Exactly, each axis by its own factor; zeros behind the detections. 67 images are more than one launch takes."""
+    size = (640, 513)
+    sizes = [(int(height), int(width)) for height, width in np.exp(rng.uniform(0, np.log(16385), (batch, 2)))]
+    boxes, landmarks, count = random_detections(rng, batch, slots)
+    placed = [backend.put(array) for array in (boxes, landmarks, count)]
+    back = ops.unletterbox(placed[0], placed[1], placed[2], sizes, size, enlarge=enlarge)
+    results = [backend.get(array) for array in back]
+    on_cpu = ops.unletterbox(boxes, landmarks, count, sizes, size, enlarge=enlarge)
     for given, result, same in zip((boxes, landmarks), results, on_cpu, strict=True):
-        pads = np.tile(transforms[:, None, 1:], given.shape[-1] // 2)
-        expected = (given - pads) / transforms[:, None, :1]
-        expected[np.arange(7)[None] >= count[:, None]] = 0
-        # A float32 step of a coordinate up to 640 is 6e-5, divided by the smallest scale.
-        np.testing.assert_allclose(result, expected, rtol=1e-6, atol=2e-4)
         np.testing.assert_array_equal(result, same)
-    assert ops.unletterbox(placed[0], None, placed[2], placed[3])[1] is None
+        for i in range(batch):
+            expected = unletterbox(given[i], sizes[i], size, enlarge)
+            expected[count[i] :] = 0
+            np.testing.assert_allclose(result[i], expected, rtol=UNLETTERBOX_RELATIVE)
+    assert ops.unletterbox(placed[0], None, placed[2], sizes, size)[1] is None
 
 
-def test_unletterbox_undoes_letterbox(rng: np.random.Generator) -> None:
-    """A point of the image, led to the batch by the transform and back."""
-    transforms = ops.letterbox(random_images(rng, [(720, 1280)]), (640, 640), mean=0).transforms
-    point = np.array([300.0, 500.0], np.float32)
-    there = np.tile(point * transforms[0, 0] + transforms[0, 1:], 2).reshape(1, 1, 4)
-    back, _ = ops.unletterbox(there, None, np.array([1], np.int32), transforms)
-    np.testing.assert_allclose(back[0, 0], np.tile(point, 2), rtol=1e-6)
+@pytest.mark.parametrize("image_size", [(720, 1280), (333, 1000), (1000, 3), (16384, 16384), (1, 1)])
+def test_unletterbox_undoes_letterbox(image_size: Size) -> None:
+    """The corners of the resized image become those of the image."""
+    size = (640, 640)
+    _, (height, width), (left, top) = placement(*image_size, size)
+    corners = np.array([[[left, top, left + width, top + height]]], np.float32)
+    back, _ = ops.unletterbox(corners, None, np.array([1], np.int32), [image_size], size)
+    np.testing.assert_allclose(back[0, 0], [0, 0, image_size[1], image_size[0]], rtol=UNLETTERBOX_RELATIVE)
 
 
-def test_unletterbox_refuses() -> None:
+BOXES, LANDMARKS, COUNT = np.zeros((2, 5, 4), np.float32), np.zeros((2, 5, 10), np.float32), np.zeros(2, np.int32)
+SIZES = [(30, 40), (50, 60)]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"boxes": BOXES[0]}, r"boxes has shape \[5, 4\], expected \[N, M, 4\]"),
+        ({"landmarks": LANDMARKS[:, :3]}, r"landmarks has shape \[2, 3, 10\], expected \[2, 5, 10\]"),
+        ({"count": COUNT[:1]}, r"count has shape \[1\], expected \[2\]"),
+        ({"boxes": BOXES.astype(np.float16)}, "boxes has dtype float16, expected float32"),
+        ({"image_sizes": SIZES[:1]}, "image_sizes has 1 entries, expected 2, one for each image of boxes"),
+        ({"image_sizes": [(30, 40), (0, 60)]}, r"image_sizes\[1\] is \(0, 60\), expected 1 to 16384 pixels each"),
+        ({"image_sizes": [(30, 16385), (1, 1)]}, r"image_sizes\[0\] is \(30, 16385\), expected 1 to 16384 pixels"),
+        ({"size": (0, 0)}, "output height is 0, expected 1 to 16384 pixels"),
+        ({"size": (8, -1)}, "output width is -1, expected 1 to 16384 pixels"),
+    ],
+)
+def test_unletterbox_refuses(changed: dict[str, Any], message: str) -> None:
     """Each message names the argument, what it is and what was expected."""
-    boxes, landmarks = np.zeros((2, 5, 4), np.float32), np.zeros((2, 5, 10), np.float32)
-    count, transforms = np.zeros(2, np.int32), np.ones((2, 3), np.float32)
-    for arguments, message in [
-        ((boxes[0], landmarks, count, transforms), r"boxes has shape \[5, 4\], expected \[N, M, 4\]"),
-        ((boxes, landmarks[:, :3], count, transforms), r"landmarks has shape \[2, 3, 10\], expected \[2, 5, 10\]"),
-        ((boxes, landmarks, count[:1], transforms), r"count has shape \[1\], expected \[2\]"),
-        ((boxes, landmarks, count, transforms.astype(np.float16)), "transforms has dtype float16, expected float32"),
-    ]:
-        with pytest.raises(InvalidArgumentError, match=message):
-            ops.unletterbox(*arguments)
+    given = {"boxes": BOXES, "landmarks": LANDMARKS, "count": COUNT, "image_sizes": SIZES, "size": (8, 8)}
+    with pytest.raises(InvalidArgumentError, match=message):
+        ops.unletterbox(**{**given, **changed})
 
 
 IMAGE = np.zeros((4, 6, 3), np.uint8)
@@ -259,8 +282,3 @@ def test_letterbox_enlarges_only_where_asked(
     np.testing.assert_allclose(transforms[0], [scale, left, top], rtol=1e-7)
     inside = levels_of(batch)[0, :, top : top + resized_height, left : left + resized_width].transpose(1, 2, 0)
     np.testing.assert_allclose(inside.round(), opencv(image, resized_height, resized_width), atol=1)
-    assert ops.letterbox_placement((height, width), (8, 8), enlarge=False) == (
-        transforms[0, 0],
-        (resized_height, resized_width),
-        (left, top),
-    )

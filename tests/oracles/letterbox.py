@@ -21,6 +21,15 @@ def placement(
     return scale, (resized[0], resized[1]), ((size[1] - resized[1]) // 2, (size[0] - resized[0]) // 2)
 
 
+def unletterbox(
+    points: NDArray[Any], image_size: tuple[int, int], size: tuple[int, int], enlarge: bool = True
+) -> NDArray[np.float64]:
+    """Pairs x, y [..., 2 n] in the batch's pixels, in the image's."""
+    _, (height, width), pad = placement(*image_size, size, enlarge)
+    pairs = points.astype(np.float64).reshape(-1, 2)
+    return np.asarray((pairs - pad) * (image_size[1] / width, image_size[0] / height)).reshape(points.shape)
+
+
 def bilinear(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.float64]:
     """Resize exactly: pixel centres at half numbers, edges repeated, nothing rounded."""
 

@@ -122,25 +122,33 @@ constexpr int kUnletterboxThreads = 256;
 constexpr int kBoxPoints = 2;
 constexpr int kLandmarkPoints = 5;
 
-/// A thread per point: first the corners of all boxes, then all landmarks.
+struct UnletterboxPlacements {
+    UnletterboxPlacement image[kMaxImagesPerLaunch];
+};
+
+/// Grid (points of an image, images), a thread per point: first the corners of the image's boxes, then its landmarks.
+/// `first` is the image that the first placement is of.
 __global__ void __launch_bounds__(kUnletterboxThreads)
-    unletterbox_kernel(UnletterboxParams params, UnletterboxInputs inputs, UnletterboxOutputs outputs, int64_t points) {
+    unletterbox_kernel(UnletterboxParams params, const __grid_constant__ UnletterboxPlacements placements, int first,
+                       UnletterboxInputs inputs, UnletterboxOutputs outputs) {
+    const int64_t box_points = int64_t{params.slots} * kBoxPoints;
+    const int64_t landmark_points = params.has_landmarks ? int64_t{params.slots} * kLandmarkPoints : 0;
     int64_t i = static_cast<int64_t>(blockIdx.x) * kUnletterboxThreads + threadIdx.x;
-    if (i >= points) {
+    if (i >= box_points + landmark_points) {
         return;
     }
-    const int64_t box_points = static_cast<int64_t>(params.batch) * params.slots * kBoxPoints;
+    const int64_t image = first + static_cast<int64_t>(blockIdx.y);
     const bool in_box = i < box_points;
     i -= in_box ? 0 : box_points;
     const int64_t slot = i / (in_box ? kBoxPoints : kLandmarkPoints);
-    const int64_t image = slot / params.slots;
+    i += image * (in_box ? box_points : landmark_points);
     float2 point = reinterpret_cast<const float2 *>(in_box ? inputs.boxes : inputs.landmarks)[i];
-    if (inputs.count != nullptr && slot % params.slots >= inputs.count[image]) {
+    if (inputs.count != nullptr && slot >= inputs.count[image]) {
         point = float2{};
     } else {
-        const float *transform = inputs.transforms + 3 * image;
-        point.x = unletterbox(point.x, transform[1], transform[0]);
-        point.y = unletterbox(point.y, transform[2], transform[0]);
+        const UnletterboxPlacement &placement = placements.image[blockIdx.y];
+        point.x = unletterbox(point.x, placement.pad_x, placement.factor_x);
+        point.y = unletterbox(point.y, placement.pad_y, placement.factor_y);
     }
     reinterpret_cast<float2 *>(in_box ? outputs.boxes : outputs.landmarks)[i] = point;
 }
@@ -160,11 +168,9 @@ cudaError_t letterbox_cuda(const LetterboxParams &params, const ImageView *image
     return cudaErrorInvalidValue;
 }
 
-cudaError_t unletterbox_cuda(const UnletterboxParams &params, const UnletterboxInputs &inputs,
-                             const UnletterboxOutputs &outputs, cudaStream_t stream) {
-    const int64_t points =
-        static_cast<int64_t>(params.batch) * params.slots * (kBoxPoints + (params.has_landmarks ? kLandmarkPoints : 0));
-    if (points == 0) {
+cudaError_t unletterbox_cuda(const UnletterboxParams &params, const UnletterboxPlacement *placements,
+                             const UnletterboxInputs &inputs, const UnletterboxOutputs &outputs, cudaStream_t stream) {
+    if (params.slots == 0) {
         return cudaSuccess;
     }
     for (const float *pointer : {inputs.boxes, inputs.landmarks, static_cast<const float *>(outputs.boxes),
@@ -173,9 +179,20 @@ cudaError_t unletterbox_cuda(const UnletterboxParams &params, const UnletterboxI
             return cudaErrorMisalignedAddress;
         }
     }
+    const int64_t points = int64_t{params.slots} * (kBoxPoints + (params.has_landmarks ? kLandmarkPoints : 0));
     const int64_t blocks = (points + kUnletterboxThreads - 1) / kUnletterboxThreads;
-    return launch(unletterbox_kernel, static_cast<unsigned>(blocks), kUnletterboxThreads, 0, stream, params, inputs,
-                  outputs, points);
+    for (int first = 0; first < params.batch; first += kMaxImagesPerLaunch) {
+        const int count = std::min(params.batch - first, kMaxImagesPerLaunch);
+        UnletterboxPlacements part;
+        std::copy_n(placements + first, count, part.image);
+        const dim3 grid(static_cast<unsigned>(blocks), count);
+        cudaError_t status =
+            launch(unletterbox_kernel, grid, kUnletterboxThreads, 0, stream, params, part, first, inputs, outputs);
+        if (status != cudaSuccess) {
+            return status;
+        }
+    }
+    return cudaSuccess;
 }
 
 }  // namespace retinaface
