@@ -1,8 +1,10 @@
 # make demo   builds an engine from published weights and finds a face in a photo
 # make test   runs the tests
-# Both set up .venv themselves. make lint checks the sources, make clean removes what was built.
-# make kernel-table compiles the kernels for every architecture, make kernel-counts counts what they do on a CUDA
-# emulator (RETINAFACE_CUDA_EMULATOR); both rewrite tables of docs/kernels.md.
+# make test-kernels SEED=7   runs the operators' tests with other random cases
+# make mutants   breaks the CUDA kernels on purpose, about a hundred times, and sees whether the tests notice
+# make kernel-table   compiles the kernels for every architecture, kernel-counts counts what they do on a CUDA
+#     emulator (RETINAFACE_CUDA_EMULATOR); both rewrite tables of docs/kernels.md. kernel-table-check only compares.
+# All set up .venv themselves. make lint checks the sources, make clean removes what was built.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 VENV ?= .venv
@@ -11,7 +13,11 @@ DEMO := build/demo
 SOURCES := $(shell find csrc plugins cmake -type f) CMakeLists.txt pyproject.toml scripts/bootstrap constraints.txt
 CXX_FILES := $(shell find csrc plugins tests benchmarks -name '*.h' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.cu')
 
-.PHONY: demo test lint format clean kernel-table kernel-table-check kernel-counts
+SEED ?= 1
+# Options of python -m tests.mutants, such as MUTANTS=--quick.
+MUTANTS ?=
+
+.PHONY: demo test test-kernels mutants lint format clean kernel-table kernel-table-check kernel-counts
 
 demo: $(VENV)/.demo
 	@mkdir -p $(DEMO)
@@ -24,6 +30,12 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test build/emulator/.built
 	$(PY) -m pytest
+
+test-kernels: $(VENV)/.test build/emulator/.built
+	$(PY) -m pytest tests/ops tests/launchers tests/plugins --seed $(SEED)
+
+mutants: $(VENV)/.test build/emulator/.built
+	PATH=$(abspath $(VENV))/bin:$$PATH $(PY) -m tests.mutants $(MUTANTS)
 
 lint: $(VENV)/.test build/stubs
 	$(VENV)/bin/ruff check .
@@ -61,7 +73,11 @@ build/stubs: $(VENV)/.test
 	@touch $@
 
 # The kernels once more, in the form that a CUDA emulator can run; only where one is named.
+<<<<<<< HEAD
 build/emulator/.built: $(VENV)/.test $(SOURCES) $(wildcard benchmarks/kernels/*.cpp benchmarks/kernels/textbook/*)
+=======
+build/emulator/.built: $(VENV)/.test $(SOURCES) $(wildcard tests/*/*.cpp)
+>>>>>>> h-proof
 	@mkdir -p build/emulator
 	@if [ -n "$(RETINAFACE_CUDA_EMULATOR)" ]; then scripts/build-for-emulator $(VENV); fi
 	@if [ -n "$(RETINAFACE_CUDA_EMULATOR)" ]; then touch $@; fi

@@ -18,7 +18,9 @@ from engine import ops
 
 ROOT = Path(__file__).resolve().parent.parent
 EMULATOR_VARIABLE = "RETINAFACE_CUDA_EMULATOR"
-EMULATOR_BUILD = ROOT / "build" / "emulator"
+# Another folder than this one, for the mutants of tests/mutants.
+EMULATOR_BUILD_VARIABLE = "RETINAFACE_EMULATOR_BUILD"
+EMULATOR_BUILD = Path(os.environ.get(EMULATOR_BUILD_VARIABLE) or ROOT / "build" / "emulator")
 
 
 class Backend:

@@ -1,4 +1,4 @@
-"""What the kernels may cost at most, counted; kept by tests/ops/test_counts.py."""
+"""What the kernels may cost at most, counted; kept by tests/counts/test_kernels.py."""
 
 from __future__ import annotations
 

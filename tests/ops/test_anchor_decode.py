@@ -72,6 +72,10 @@ CASES = [
     Case("640x640", FULL, above=(300, 20), threshold=0.02, top_k=5000),
     Case("640x640, all above", FULL, above=(16800,), threshold=0.02, top_k=5000),
     Case("200,000 anchors", ((250, 200, 4, (16, 20, 25, 32)),), above=(5300,), threshold=0.02, top_k=5000),
+    Case("200,000 candidates", ((250, 200, 4, (16, 20, 25, 32)),), above=(200000,), threshold=1e-4, top_k=5000),
+    *[Case(f"{n} candidates", FULL[1:], above=(n,), threshold=0.02, top_k=2000) for n in (511, 512, 513, 2000, 2001)],
+    *[Case(f"{n} of 5000", FULL, above=(n, n, n), threshold=0.02, top_k=5000) for n in (4999, 5000, 5001, 5120, 5121)],
+    Case("one cell to a level", tuple((1, 1, 4 << i, (8.0 * 2**i,)) for i in range(8)), above=(8, 3), top_k=6),
 ]
 
 
@@ -182,6 +186,25 @@ def test_decode_orders_ties_by_anchor(backend: Backend, rng: np.random.Generator
     check(results, heads, case.options())
 
 
+# The K-th candidate first or last among those that share its upper bits; another number of bits to tell them apart.
+@pytest.mark.parametrize("top_k", [1, 4096, 4097, 5000])
+@pytest.mark.parametrize("threshold", [0.0, 0.25, 0.95])
+def test_decode_of_200_000_ties(backend: Backend, threshold: float, top_k: int) -> None:
+    """Every anchor a candidate, all equal: the first anchors come out, whatever arrives first."""
+    sizes = (16.0, 20.0, 25.0, 32.0)
+    heads = [tuple(np.zeros((1, width * 4, 250, 200), np.float32) for width in (2, 4, 10))]
+    heads[0][0][:, 1::2] = 5
+    options = {"strides": [4], "anchor_sizes": [sizes], "score_threshold": threshold, "top_k": top_k}
+    boxes, scores, landmarks, count = run(backend, heads, options)  # type: ignore[arg-type]
+    assert count.tolist() == [top_k]
+    np.testing.assert_allclose(scores, 1 / (1 + np.exp(-5)), rtol=RELATIVE)
+    assert len(set(scores[0])) == 1
+    cell, size = np.arange(top_k) // 4, np.resize(sizes, top_k)
+    centre = np.stack([cell % 200 + 0.5, cell // 200 + 0.5], axis=1) * 4  # exact in float32
+    np.testing.assert_array_equal(boxes[0], np.hstack([centre - size[:, None] / 2, centre + size[:, None] / 2]))
+    np.testing.assert_array_equal(landmarks[0], np.tile(centre, 5))
+
+
 def test_decode_leaves_out_what_is_not_finite(backend: Backend, rng: np.random.Generator) -> None:
     """NaN and infinities anywhere in the heads never come out."""
     case = Case("", FULL[1:], above=(3000, 40), top_k=500)
@@ -195,6 +218,25 @@ def test_decode_leaves_out_what_is_not_finite(backend: Backend, rng: np.random.G
     check(results, heads, case.options())
     for array in results[:3]:
         assert np.isfinite(array).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("head", [1, 2], ids=["box", "landmarks"])
+def test_decode_leaves_out_one_candidate(backend: Backend, rng: np.random.Generator, head: int, value: float) -> None:
+    """A single value that is not finite, in any place of a delta, in one of three images."""
+    case = Case("", FULL[2:], above=(150, 150, 150), top_k=200)
+    for channel in range(4 if head == 1 else 10):
+        heads = random_heads(rng, case)
+        chosen = heads[0][head]
+        assert chosen is not None
+        face = heads[0][0][1, 1::2] - heads[0][0][1, 0::2]
+        anchor, row, column = np.argwhere(face > 0)[rng.integers(150)]
+        chosen[1, anchor * (4 if head == 1 else 10) + channel, row, column] = value
+        results = run(backend, heads, case.options())
+        check(results, heads, case.options())
+        # exp(-inf) is 0: a box without a width is one all the same.
+        empty = head == 1 and channel >= 2 and value == -np.inf
+        assert results[3].tolist() == [150, 150 if empty else 149, 150]
 
 
 def test_decode_of_float16_heads(backend: Backend, rng: np.random.Generator) -> None:

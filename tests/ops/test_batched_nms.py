@@ -98,7 +98,10 @@ def check(results: list[Any], candidates: Candidates, options: dict[str, Any]) -
         expected = nms(candidates[0][i], candidates[1][i], int(candidates[3][i]), **options)
         n = int(num[i])
         assert indices[i, :n].tolist() == expected.indices
-        np.testing.assert_allclose(boxes[i, :n], expected.boxes, rtol=RELATIVE if options["voting"] else 0)
+        # A mean of coordinates of either sign may come out near 0, where no relative error is small: members lie
+        # within some 15 pixels of each other.
+        rtol, atol = (RELATIVE, 15 * RELATIVE) if options["voting"] else (0, 0)
+        np.testing.assert_allclose(boxes[i, :n], expected.boxes, rtol=rtol, atol=atol)
         np.testing.assert_array_equal(scores[i, :n], candidates[1][i, expected.indices])
         assert not boxes[i, n:].any()
         assert not scores[i, n:].any()
@@ -170,6 +173,16 @@ def test_nms_orders_ties_by_slot(backend: Backend, rng: np.random.Generator) -> 
     candidates[1][:] = 0.5
     check(run(backend, candidates, case.options()), candidates, case.options())
     candidates[1][:] = rng.choice([0.0, -0.0], size=(1, 200))
+    check(run(backend, candidates, case.options()), candidates, case.options())
+
+
+@pytest.mark.parametrize("place", [0, 30, 31, 32, 127, 1023, 1024])
+def test_nms_notices_one_inversion(backend: Backend, rng: np.random.Generator, place: int) -> None:
+    """Scores that descend but for two neighbours are not in order, wherever a warp or a block ends."""
+    case = Case("", 1100, (1100,), faces=500, max_detections=1100)
+    candidates = random_candidates(rng, case)
+    candidates[1][:] = -np.sort(-candidates[1])
+    candidates[1][0, [place, place + 1]] = candidates[1][0, [place + 1, place]]
     check(run(backend, candidates, case.options()), candidates, case.options())
 
 

@@ -57,30 +57,35 @@ def _decode_image(
 ) -> Decoded:
     found = []
     first_anchor = 0
-    for (logits, box_deltas, landmark_deltas), stride, sizes in zip(heads, strides, anchor_sizes, strict=True):
+    for level, ((logits, *_), sizes) in enumerate(zip(heads, anchor_sizes, strict=True)):
         num_anchors, (rows, columns) = len(sizes), logits.shape[1:]
-        for anchor, size in enumerate(sizes):
+        for anchor in range(num_anchors):
             with np.errstate(invalid="ignore", over="ignore"):
                 margins = logits[2 * anchor + 1] - logits[2 * anchor]
                 probabilities = 1 / (1 + np.exp(-margins))
             # On the margin, so that 0 lets all pass, even where a score underflows, and 1 none.
             for row, column in np.argwhere((margins > logit(score_threshold)) & np.isfinite(margins)):
-                cx, cy = (column + 0.5) * stride, (row + 0.5) * stride
-                with np.errstate(over="ignore", invalid="ignore"):
-                    box = _box(cx, cy, size, box_deltas[4 * anchor : 4 * anchor + 4, row, column], variances)
-                    landmarks = np.zeros(0)
-                    if landmark_deltas is not None:
-                        deltas = landmark_deltas[10 * anchor : 10 * anchor + 10, row, column]
-                        landmarks = np.tile([cx, cy], 5) + deltas * variances[0] * size
                 index = first_anchor + int(row * columns + column) * num_anchors + anchor
-                found.append((-probabilities[row, column], index, box, landmarks))
+                found.append((-probabilities[row, column], index, (level, anchor, row, column)))
         first_anchor += rows * columns * num_anchors
-    best = sorted(found, key=lambda candidate: candidate[:2])[:top_k]
-    best = [candidate for candidate in best if _is_finite(candidate[2]) and _is_finite(candidate[3])]
+
+    best = []
+    for negative, index, (level, anchor, row, column) in sorted(found)[:top_k]:
+        _, box_deltas, landmark_deltas = heads[level]
+        stride, size = strides[level], anchor_sizes[level][anchor]
+        cx, cy = (column + 0.5) * stride, (row + 0.5) * stride
+        with np.errstate(over="ignore", invalid="ignore"):
+            box = _box(cx, cy, size, box_deltas[4 * anchor : 4 * anchor + 4, row, column], variances)
+            landmarks = np.zeros(0)
+            if landmark_deltas is not None:
+                deltas = landmark_deltas[10 * anchor : 10 * anchor + 10, row, column]
+                landmarks = np.tile([cx, cy], 5) + deltas * variances[0] * size
+        if _is_finite(box) and _is_finite(landmarks):
+            best.append((-negative, index, box, landmarks))
     return Decoded(
         [index for _, index, _, _ in best],
         np.array([box for _, _, box, _ in best]).reshape(-1, 4),
-        np.array([-negative for negative, _, _, _ in best]),
+        np.array([score for score, _, _, _ in best]),
         None if heads[0][2] is None else np.array([points for *_, points in best]).reshape(-1, 10),
     )
 

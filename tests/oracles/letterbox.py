@@ -47,9 +47,10 @@ def letterbox(
     pad_value: Any,
     swap_rb: bool,
     resize: Callable[[NDArray[np.uint8], int, int], NDArray[np.float64]],
+    enlarge: bool = True,
 ) -> NDArray[np.float64]:
     """The grey levels of the result, [3, height, width], before normalisation."""
-    _, (height, width), (left, top) = placement(image.shape[0], image.shape[1], size)
+    _, (height, width), (left, top) = placement(image.shape[0], image.shape[1], size, enlarge)
     resized = resize(image, height, width)
     result = np.empty((*size, 3))
     result[:] = pad_value

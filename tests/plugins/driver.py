@@ -37,6 +37,9 @@ _SIGNATURES = {
     **{"workspace": "zppii", "shape_change": "ippii", "enqueue": "ippipppp"},
     **{"allocate": "pz", "free": "ip", "upload": "ippz", "download": "ippz"},
     **{"stream": "p", "synchronise": "ip", "begin_capture": "ip", "end_capture": "pp", "replay": "ippi"},
+    # Of launchers.cpp, for tests/launchers.
+    **{"structure_sizes": "p", "decode_workspace": "zp", "decode": "ippppzp", "nms_workspace": "zp", "nms": "ippppzp"},
+    **{"letterbox": "ippppp", "unletterbox": "ipppp", "deform_conv": "ipppp"},
 }
 
 
