@@ -73,11 +73,7 @@ build/stubs: $(VENV)/.test
 	@touch $@
 
 # The kernels once more, in the form that a CUDA emulator can run; only where one is named.
-<<<<<<< HEAD
-build/emulator/.built: $(VENV)/.test $(SOURCES) $(wildcard benchmarks/kernels/*.cpp benchmarks/kernels/textbook/*)
-=======
-build/emulator/.built: $(VENV)/.test $(SOURCES) $(wildcard tests/*/*.cpp)
->>>>>>> h-proof
+build/emulator/.built: $(VENV)/.test $(SOURCES) $(wildcard tests/*/*.cpp benchmarks/kernels/*.cpp benchmarks/kernels/*/*.cu)
 	@mkdir -p build/emulator
 	@if [ -n "$(RETINAFACE_CUDA_EMULATOR)" ]; then scripts/build-for-emulator $(VENV); fi
 	@if [ -n "$(RETINAFACE_CUDA_EMULATOR)" ]; then touch $@; fi
