@@ -9,6 +9,7 @@
 #include "ops/cuda/anchor_decode_plan.cuh"
 #include "ops/cuda/anchor_decode_select.cuh"
 #include "ops/cuda/anchor_decode_write.cuh"
+#include "ops/cuda/launch.cuh"
 
 // Three launches for a whole batch, whatever its number of levels: collect the candidates above the
 // threshold (all SMs), choose and order the K best (a block per image), decode those (all SMs).
@@ -88,19 +89,20 @@ DecodeWorkspace carve(const AnchorDecodeParams &params, Workspace &workspace) {
 }
 
 template <typename T>
-cudaError_t launch(const DecodePlan &plan, const DecodeWorkspace &workspace, const AnchorDecodeOutputs &outputs,
+cudaError_t decode(const DecodePlan &plan, const DecodeWorkspace &workspace, const AnchorDecodeOutputs &outputs,
                    int batch, cudaStream_t stream) {
-    collect_candidates_kernel<T><<<dim3(plan.num_tiles, batch), kCollectThreads, 0, stream>>>(plan, workspace);
-    if (cudaError_t status = cudaGetLastError(); status != cudaSuccess) {
+    cudaError_t status =
+        launch(collect_candidates_kernel<T>, dim3(plan.num_tiles, batch), kCollectThreads, 0, stream, plan, workspace);
+    if (status != cudaSuccess) {
         return status;
     }
-    select_candidates_kernel<<<batch, kSelectThreads, 0, stream>>>(plan, workspace, outputs.scores, outputs.count);
-    if (cudaError_t status = cudaGetLastError(); status != cudaSuccess) {
+    status = launch(select_candidates_kernel, batch, kSelectThreads, 0, stream, plan, workspace, outputs.scores,
+                    outputs.count);
+    if (status != cudaSuccess) {
         return status;
     }
     const int groups = (plan.top_k + kWriteThreads - 1) / kWriteThreads;
-    decode_selected_kernel<T><<<dim3(groups, batch), kWriteThreads, 0, stream>>>(plan, workspace, outputs);
-    return cudaGetLastError();
+    return launch(decode_selected_kernel<T>, dim3(groups, batch), kWriteThreads, 0, stream, plan, workspace, outputs);
 }
 
 }  // namespace
@@ -129,7 +131,7 @@ cudaError_t anchor_decode_cuda(const AnchorDecodeParams &params, const AnchorDec
     const DecodePlan plan = make_plan(params, inputs);
     return dispatch(params.dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        return launch<T>(plan, arrays, outputs, params.batch, stream);
+        return decode<T>(plan, arrays, outputs, params.batch, stream);
     });
 }
 
