@@ -2,6 +2,8 @@
 # make test   runs the tests
 # make test-kernels SEED=7   runs the operators' tests with other random cases
 # make mutants   breaks the CUDA kernels on purpose, about a hundred times, and sees whether the tests notice
+# make kernel-table compiles the kernels for every architecture, make kernel-counts counts what they do on a CUDA
+# emulator (RETINAFACE_CUDA_EMULATOR); both rewrite tables of docs/kernels.md.
 # All set up .venv themselves. make lint checks the sources, make clean removes what was built.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -9,13 +11,13 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 DEMO := build/demo
 SOURCES := $(shell find csrc plugins cmake -type f) CMakeLists.txt pyproject.toml scripts/bootstrap constraints.txt
-CXX_FILES := $(shell find csrc plugins tests -name '*.h' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.cu')
+CXX_FILES := $(shell find csrc plugins tests benchmarks -name '*.h' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.cu')
 
 SEED ?= 1
 # Options of python -m tests.mutants, such as MUTANTS=--quick.
 MUTANTS ?=
 
-.PHONY: demo test test-kernels mutants lint format clean
+.PHONY: demo test test-kernels mutants lint format clean kernel-table kernel-table-check kernel-counts
 
 demo: $(VENV)/.demo
 	@mkdir -p $(DEMO)
@@ -46,6 +48,12 @@ format: $(VENV)/.test
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/clang-format -i $(CXX_FILES)
 
+kernel-table kernel-table-check: $(VENV)/.test
+	PATH="$(abspath $(VENV))/bin:$$PATH" $(PY) -m benchmarks.kernels.compile_sweep $(if $(findstring check,$@),--check)
+
+kernel-counts: $(VENV)/.test build/emulator/.built
+	$(PY) -m benchmarks.kernels.count
+
 clean:
 	rm -rf build dist $(VENV)
 
@@ -65,7 +73,7 @@ build/stubs: $(VENV)/.test
 	@touch $@
 
 # The kernels once more, in the form that a CUDA emulator can run; only where one is named.
-build/emulator/.built: $(VENV)/.test $(SOURCES) $(wildcard tests/*/*.cpp)
+build/emulator/.built: $(VENV)/.test $(SOURCES) $(wildcard tests/*/*.cpp benchmarks/kernels/*.cpp benchmarks/kernels/textbook/*)
 	@mkdir -p build/emulator
 	@if [ -n "$(RETINAFACE_CUDA_EMULATOR)" ]; then scripts/build-for-emulator $(VENV); fi
 	@if [ -n "$(RETINAFACE_CUDA_EMULATOR)" ]; then touch $@; fi

@@ -11,6 +11,7 @@ from engine.errors import InvalidArgumentError
 
 BACKBONES = ("mobilenet0.25", "resnet50")
 HEADS = ("class", "box", "landmark")
+MAX_ANCHORS = 200_000  # of one image: what the decoder takes
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,15 @@ class RetinaFaceConfig:
         kinds = ("logits", "box_deltas", "landmark_deltas") if self.has_landmarks else ("logits", "box_deltas")
         return [f"{kind}_{level.stride}" for level in self.levels for kind in kinds]
 
+    def num_anchors(self, height: int, width: int) -> int:
+        """Count the anchors of one image of the given size."""
+        return sum((height // v.stride) * (width // v.stride) * len(v.anchor_sizes) for v in self.levels)
+
     def check_input_size(self, height: int, width: int) -> None:
-        """Raise InvalidArgumentError unless both sides are positive multiples of the largest stride."""
+        """Raise InvalidArgumentError unless both sides are positive multiples of the largest stride.
+
+        Nor may the image have more anchors than the decoder takes.
+        """
         for name, side in (("height", height), ("width", width)):
             if side <= 0 or side % self.max_stride:
                 below = max(side // self.max_stride, 1) * self.max_stride
@@ -96,6 +104,11 @@ class RetinaFaceConfig:
                     f"input {name} is {side}, expected a multiple of {self.max_stride}, the largest stride of "
                     f"{self.name}: for example {below} or {below + self.max_stride}"
                 )
+        if self.num_anchors(height, width) > MAX_ANCHORS:
+            raise InvalidArgumentError(
+                f"input size is {height} x {width}, which has {self.num_anchors(height, width)} anchors, expected at "
+                f"most {MAX_ANCHORS}: choose a smaller size"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -114,7 +127,9 @@ class RetinaFaceConfig:
             )
             tuples = {k: tuple(v) for k, v in values.items() if isinstance(v, Sequence) and not isinstance(v, str)}
             return cls(**{**values, **tuples, "levels": levels})
-        except (KeyError, TypeError) as error:
+        except InvalidArgumentError:
+            raise
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InvalidArgumentError(f"config cannot be read: {error!r}") from error
 
 

@@ -13,9 +13,7 @@ from engine.preprocess import Letterbox, check_image
 from engine.runtime.cpu import network_metadata
 from engine.runtime.device import open_session
 from engine.sidecar import read_engine
-from engine.types import Detections, Image
-
-DEFAULT_SCORE_THRESHOLD = 0.5
+from engine.types import DEFAULT_SCORE_THRESHOLD, Detections, Image
 
 _log = logging.getLogger("engine")
 
@@ -39,8 +37,9 @@ class TRTRetinaFace:
         device: str = "auto",
         *,
         input_size: tuple[int, int] | None = None,
-        score_threshold: float = DEFAULT_SCORE_THRESHOLD,
+        score_threshold: float | None = None,
         enlarge: bool = False,
+        trust_embedded_plugins: bool = False,
     ) -> None:
         """Load an engine with the files beside it.
 
@@ -49,9 +48,12 @@ class TRTRetinaFace:
             device: "cuda:N" runs the engine on that GPU; "cpu" runs the same network and operators with ONNX Runtime;
                 "auto" takes a GPU where one is usable, else the CPU, and says so once.
             input_size: (height, width) to letterbox to, for an engine built for a range; None is its optimum.
-            score_threshold: faces need a score above it; detect() can take another one.
+            score_threshold: faces need a score above it; detect() can take another one. None is 0.5, or the threshold
+                that the engine was built with if that is higher.
             enlarge: magnify images that are smaller than the input, which finds faces of a few pixels; else they are
                 padded only.
+            trust_embedded_plugins: let the GPU runtime load the plugin library that an engine built with
+                --embed-plugins carries. It is native code: say so for engines that you trust.
 
         Raises:
             EngineLoadError: a file is missing, damaged or of another build, or the engine does not fit the runtime.
@@ -66,8 +68,9 @@ class TRTRetinaFace:
         self.input_size = _input_size(input_size, spec)
         self.config.check_input_size(*self.input_size)
         self._letterbox = Letterbox(self.input_size, self.config, enlarge)
-        self.score_threshold = self._checked_threshold(score_threshold)
-        self._session, reason = open_session(files, device)
+        default = max(DEFAULT_SCORE_THRESHOLD, float(self.sidecar.thresholds["score"]))
+        self.score_threshold = self._checked_threshold(default if score_threshold is None else score_threshold)
+        self._session, reason = open_session(files, device, trust_embedded_plugins)
         self.device = self._session.device
         if reason is not None:
             _log.warning("No GPU is used (%s): running on the CPU with ONNX Runtime.", reason)
@@ -112,9 +115,9 @@ class TRTRetinaFace:
 
     def _checked_threshold(self, value: float) -> float:
         built_with = float(self.sidecar.thresholds["score"])
-        if not built_with <= value <= 1.0:
+        if not isinstance(value, (int, float)) or not built_with <= value <= 1.0:
             raise InvalidArgumentError(
-                f"score_threshold is {value}, expected {built_with} to 1: the engine was built to leave out faces "
+                f"score_threshold is {value!r}, expected {built_with} to 1: the engine was built to leave out faces "
                 f"below {built_with}; rebuild it with --score-threshold for lower ones"
             )
         return float(value)
@@ -124,6 +127,8 @@ def _input_size(given: tuple[int, int] | None, spec: dict[str, list[int]]) -> tu
     low, best, high = ((int(s[2]), int(s[3])) for s in (spec["minimum"], spec["optimum"], spec["maximum"]))
     if given is None:
         return best
+    if len(given) != 2:
+        raise InvalidArgumentError(f"input_size is {given}, expected (height, width)")
     height, width = given
     if not (low[0] <= height <= high[0] and low[1] <= width <= high[1]):
         raise InvalidArgumentError(f"input_size is {given}, the engine was built for {low} to {high} (height, width)")

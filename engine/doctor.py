@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from engine.build.flavour import Flavour, installed_flavours, sees_gpu
+from engine.build.flavour import Flavour, gpu_names, installed_flavours
 from engine.build.plugin_library import plugin_library
 from engine.errors import RetinaFaceError
 from engine.model.fetch import read_known
@@ -40,11 +40,12 @@ class Finding:
 
 
 _PACKAGES = (
+    ("cv2", "reads and marks pictures", "pip install opencv-python-headless", True),
     ("onnxruntime", "runs engines on the CPU", "pip install onnxruntime", True),
-    ("torch", "reads checkpoints for building", "pip install 'retinaface-trt[build]'", False),
-    ("onnx", "writes networks for building", "pip install 'retinaface-trt[build]'", False),
-    ("onnxscript", "exports networks for building", "pip install 'retinaface-trt[build]'", False),
-    ("cupy", "memory and streams for running on a GPU", "pip install 'retinaface-trt[gpu]'", False),
+    ("torch", "reads checkpoints for building", "pip install torch", False),
+    ("onnx", "writes networks for building", "pip install onnx", False),
+    ("onnxscript", "exports networks for building", "pip install onnxscript", False),
+    ("cupy", "memory and streams for running on a GPU", "pip install cupy-cuda13x", False),
 )
 
 
@@ -63,12 +64,12 @@ def examine() -> list[Finding]:
 
 def examine_engine(path: Path) -> list[Finding]:
     """Say what an engine is, and whether its files fit together."""
-    from engine.runtime.cpu import network_metadata
-    from engine.sidecar import read_engine
-
     try:
+        from engine.runtime.cpu import network_metadata
+        from engine.sidecar import read_engine
+
         sidecar = read_engine(path, network_metadata).sidecar
-    except RetinaFaceError as error:
+    except (RetinaFaceError, ImportError) as error:
         return [Finding("engine", False, str(path), str(error), required=True)]
     config = sidecar.model_config()
     rows = {
@@ -97,7 +98,10 @@ def _native_module() -> Finding:
 def _package(name: str, purpose: str, remedy: str, required: bool) -> Finding:
     if importlib.util.find_spec(name) is None:
         return Finding(name, False, purpose, remedy, required)
-    return Finding(name, True, f"{_version(name)}, {purpose}{_provider(name)}", required=required)
+    try:
+        return Finding(name, True, f"{_version(name)}, {purpose}{_provider(name)}", required=required)
+    except (ImportError, OSError, AttributeError) as error:
+        return Finding(name, False, f"does not import: {error}", f"reinstall it: {remedy}", required)
 
 
 def _version(module: str) -> str:
@@ -134,8 +138,9 @@ def _plugins() -> Finding:
 
 
 def _gpu() -> Finding:
-    if sees_gpu():
-        return Finding("GPU", True, "an NVIDIA driver with a GPU")
+    names = gpu_names()
+    if names:
+        return Finding("GPU", True, ", ".join(names))
     return Finding("GPU", False, "no NVIDIA driver with a GPU", "none is needed: engines build, and run on the CPU")
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+import signal
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -25,29 +28,31 @@ def sha256_of_file(path: Path) -> str:
 
 
 def write_together(contents: Mapping[Path, bytes]) -> None:
-    """Write several files so that none takes its place before all are on the disk.
+    """Write files of one folder so that all take their places or none does.
 
-    They take their places in the given order; the last one is the one that others look for first.
+    Whole copies are made beside the files first. Then they take their places in the given order, while the folder is
+    locked against others that write here and signals wait. Only a process that is killed outright, or a machine that
+    stops, between two renames can leave files of two writes side by side.
 
     Raises:
         OSError: a file could not be written; nothing was replaced.
     """
-    parts: dict[Path, Path] = {}
-    try:
-        for path, content in contents.items():
-            descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-            parts[path] = Path(name)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(name, 0o666 & ~_umask())
-        for path, part in parts.items():
-            os.replace(part, path)
-    finally:
-        for part in parts.values():
-            with suppress(FileNotFoundError):
-                part.unlink()
+    folder = next(iter(contents)).parent
+    with _signals_wait(), _locked(folder):
+        _remove_leftovers(contents)
+        parts = {path: path.with_name(f".{path.name}.part") for path in contents}
+        try:
+            for path, content in contents.items():
+                if path.is_dir():
+                    raise IsADirectoryError(21, "there is a folder of that name", str(path))
+                with open(parts[path], "xb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+            for path, part in parts.items():
+                os.replace(part, path)
+        finally:
+            _remove_leftovers(contents)
 
 
 def check_writable(folder: Path) -> None:
@@ -57,7 +62,36 @@ def check_writable(folder: Path) -> None:
         pass
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _remove_leftovers(contents: Mapping[Path, bytes]) -> None:
+    """Remove unfinished copies: ours, or, the folder being locked, those of a process that was killed."""
+    for path in contents:
+        with suppress(FileNotFoundError):
+            path.with_name(f".{path.name}.part").unlink()
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Hold SIGINT and SIGTERM back until the block is done, then act on them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python runs signal handlers in the main thread only
+        return
+    received: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers = {number: signal.signal(number, lambda n, frame: received.append(n)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for signal_number in received:
+            os.kill(os.getpid(), signal_number)

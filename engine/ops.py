@@ -27,7 +27,7 @@ try:
 except ImportError as error:
     raise NativeModuleError(
         f"engine._native, the compiled part of this package, does not load ({error}). "
-        'Build it with "pip install -e ." in the folder that holds pyproject.toml.'
+        'Build it with "pip install --no-build-isolation -e ." in the folder that holds pyproject.toml.'
     ) from error
 
 __all__ = [

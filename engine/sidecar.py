@@ -8,7 +8,8 @@ everything else in the sidecar, so that a file of another build or an edited set
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import shlex
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 METADATA_KEY = "retinaface-trt"
+ENGINE_SUFFIX = ".engine"
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,26 @@ class Sidecar:
 
     def rebuild_command(self, engine_path: Path) -> str:
         """Return the command that builds such an engine anew."""
-        return (
-            f"python build_engine.py --precision {self.precision.get('mode')} --config {self.config.get('name')} "
-            f"--weights {self.weights.get('source')} --output {engine_path}"
-        )
+        try:
+            return shlex.join(["python", "build_engine.py", *self._options(), "--output", str(engine_path)])
+        except (KeyError, TypeError, IndexError, AttributeError):  # an edited sidecar
+            return "python build_engine.py"
+
+    def _options(self) -> list[str]:
+        spec, thresholds = self.io["input"], self.thresholds
+        sizes = {name: [str(side) for side in spec[name][2:]] for name in ("minimum", "optimum", "maximum")}
+        options = ["--precision", self.precision["mode"], "--config", self.config["name"]]
+        options += ["--weights", self.weights["source"], "--input-size", *sizes["optimum"]]
+        if sizes["minimum"] != sizes["maximum"]:
+            options += ["--min-input-size", *sizes["minimum"], "--max-input-size", *sizes["maximum"]]
+        options += ["--max-batch", str(spec["maximum"][0]), "--runtime", self.runtime["name"]]
+        if self.runtime["name"] == "tensorrt-rtx":
+            options += [word for target in self.targets for word in ("--target", target)]
+        for name in ("score", "iou"):
+            options += [f"--{name}-threshold", str(thresholds[name])]
+        options += ["--top-k", str(thresholds["top_k"]), "--max-detections", str(thresholds["max_detections"])]
+        options += ["--voting"] if thresholds["voting"] else []
+        return options + (["--embed-plugins"] if self.plugins["embedded"] else [])
 
 
 @dataclass(frozen=True)
@@ -105,7 +123,7 @@ def sidecar_path(engine_path: Path) -> Path:
 
 def network_path(engine_path: Path) -> Path:
     """NAME.network.onnx for NAME.engine."""
-    return engine_path.with_name(engine_path.stem + ".network.onnx")
+    return engine_path.with_name(engine_path.name.removesuffix(ENGINE_SUFFIX) + ".network.onnx")
 
 
 def describe_file(path: Path, content: bytes) -> dict[str, Any]:
@@ -122,12 +140,12 @@ def sign_network(network: onnx.ModelProto, identity: Mapping[str, Any]) -> bytes
     return bytes(signed.SerializeToString(deterministic=True))
 
 
-def read_engine(path: Path, network_metadata: Any) -> EngineFiles:
+def read_engine(path: Path, network_metadata: Callable[[bytes], Mapping[str, str]]) -> EngineFiles:
     """Read an engine with its sidecar and network, and check that they belong together.
 
     Args:
         path: of NAME.engine.
-        network_metadata: function from the network's bytes to its metadata, a dictionary of strings.
+        network_metadata: from the network's bytes to its metadata.
 
     Raises:
         EngineLoadError: a file is missing or damaged, the sidecar is of another schema or version, or something in
@@ -141,12 +159,13 @@ def read_engine(path: Path, network_metadata: Any) -> EngineFiles:
         *_file_problems("engine", path, plan, sidecar),
         *_file_problems("network", network_path(path), network, sidecar),
     ]
+    built = sidecar
     if not problems:
-        problems = _identity_problems(network_metadata(network), sidecar)
+        built, problems = _identity_problems(network_metadata(network), sidecar)
     if problems:
         raise EngineLoadError(
             f"{path} does not match its sidecar: {'; '.join(problems)}. Restore the file, or rebuild: "
-            f"{sidecar.rebuild_command(path)}"
+            f"{built.rebuild_command(path)}"
         )
     return EngineFiles(path, plan, network, sidecar)
 
@@ -165,7 +184,7 @@ def _parse(text: bytes, path: Path) -> Sidecar:
     rebuild = "rebuild the engine with python build_engine.py"
     try:
         values = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise EngineLoadError(f"sidecar {path} is not JSON ({error}): {rebuild}") from error
     fields = Sidecar.__dataclass_fields__
     if not isinstance(values, dict) or values.get("schema") != SCHEMA:
@@ -199,16 +218,18 @@ def _file_problems(kind: str, path: Path, content: bytes, sidecar: Sidecar) -> l
     ]
 
 
-def _identity_problems(metadata: Mapping[str, str], sidecar: Sidecar) -> list[str]:
+def _identity_problems(metadata: Mapping[str, str], sidecar: Sidecar) -> tuple[Sidecar, list[str]]:
+    """Return the sidecar as it was built, and what differs from it."""
     try:
-        built = json.loads(metadata[METADATA_KEY])
-    except (KeyError, ValueError):
-        return ["the network does not say which build it belongs to"]
-    problems = list(_differences("", built, sidecar.identity()))
+        identity = json.loads(metadata[METADATA_KEY])
+        built = Sidecar(**identity, files=sidecar.files)
+    except (KeyError, ValueError, TypeError):
+        return sidecar, ["the network does not say which build it belongs to"]
+    problems = list(_differences("", identity, sidecar.identity()))
     ours = project_version()
     if _release(sidecar.project_version) != _release(ours):
         problems.append(f"project_version is {sidecar.project_version}, but {ours} is installed")
-    return problems
+    return built, problems
 
 
 def _differences(prefix: str, built: Any, given: Any) -> list[str]:

@@ -12,6 +12,8 @@ FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int32]
 Image = NDArray[np.uint8]
 
+DEFAULT_SCORE_THRESHOLD = 0.5
+
 
 @dataclass(frozen=True)
 class Detections:

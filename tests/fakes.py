@@ -81,11 +81,16 @@ def fake_cupy(log: Log, devices: int = 1) -> Any:
         streams.append(FakeStream(log))
         return streams[-1]
 
-    runtime = SimpleNamespace(getDeviceCount=lambda: devices, CUDARuntimeError=FakeCudaError)
+    def count() -> int:
+        if devices < 0:
+            raise FakeCudaError("cudaErrorInsufficientDriver")
+        return devices
+
+    runtime = SimpleNamespace(getDeviceCount=count, CUDARuntimeError=FakeCudaError)
+    memory = SimpleNamespace(OutOfMemoryError=MemoryError)
     return SimpleNamespace(
-        cuda=SimpleNamespace(Device=Device, Stream=make_stream, runtime=runtime),
+        cuda=SimpleNamespace(Device=Device, Stream=make_stream, runtime=runtime, memory=memory),
         empty=lambda shape, dtype: FakeArray(np.full(shape, 7, dtype), log),
-        zeros=lambda shape, dtype: FakeArray(np.zeros(shape, dtype), log),
         streams=streams,
     )
 

@@ -48,7 +48,7 @@ def load_flavour(runtime: str) -> Flavour:
         raise InvalidArgumentError(f"runtime is {runtime!r}, expected auto, {' or '.join(RUNTIMES)}")
     try:
         module = _import(runtime)
-    except ImportError as error:
+    except (ImportError, OSError) as error:
         raise BuildError(
             f"runtime {runtime!r} cannot be imported ({error}): pip install '{_PACKAGES[runtime]}'"
         ) from error
@@ -81,12 +81,23 @@ def _auto() -> Flavour:
 
 def sees_gpu() -> bool:
     """Whether the NVIDIA driver is there and reports a device."""
+    return bool(gpu_names())
+
+
+def gpu_names() -> list[str]:
+    """Return the names of the GPUs that the NVIDIA driver reports; none without a driver."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
-        return False
-    count = ctypes.c_int(0)
-    return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+        return []
+    count, names = ctypes.c_int(0), []
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return []
+    for index in range(count.value):
+        name = ctypes.create_string_buffer(256)
+        driver.cuDeviceGetName(name, len(name), index)
+        names.append(name.value.decode(errors="replace"))
+    return names
 
 
 def _import(runtime: str) -> ModuleType:
@@ -108,7 +119,7 @@ def _name_rtx_library() -> None:
         if alias is None:
             raise ImportError(
                 "its parser needs libtensorrt_rtx.so, which the wheel does not ship and this installation of "
-                "retinaface-trt lacks: reinstall it with pip install ."
+                "retinaface-trt lacks: pip install --no-build-isolation -e ."
             ) from None
         ctypes.CDLL(str(alias))
 

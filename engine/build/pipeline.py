@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -19,7 +20,7 @@ from engine.export.network import INPUT_NAME, InputSize, export_network
 from engine.files import check_writable, sha256_of, write_together
 from engine.model.weights import WeightsOrigin, load_model
 from engine.precision.cast import to_fp16
-from engine.sidecar import SCHEMA, Sidecar, describe_file, network_path, sidecar_path, sign_network
+from engine.sidecar import ENGINE_SUFFIX, SCHEMA, Sidecar, describe_file, network_path, sidecar_path, sign_network
 from engine.version import project_version
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class BuildOptions:
         targets: GPU architectures; empty for the runtime's default.
         thresholds: fixed in the engine.
         embed_plugins: whether the plan carries the plugin library, so that it can be run where that is not installed.
-        output: path of the engine; None is retinaface_PRECISION.engine in the working directory.
+        output: path of the engine, NAME.engine; None is retinaface_PRECISION.engine in the working directory.
     """
 
     precision: str = "fp16"
@@ -55,11 +56,11 @@ class BuildOptions:
     targets: tuple[str, ...] = ()
     thresholds: Thresholds = field(default_factory=Thresholds)
     embed_plugins: bool = False
-    output: Path | None = None
+    output: str | os.PathLike[str] | None = None
 
     def engine_path(self) -> Path:
         """Where the engine goes."""
-        return self.output or Path(f"retinaface_{self.precision}.engine")
+        return Path(self.output or f"retinaface_{self.precision}{ENGINE_SUFFIX}")
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,8 @@ def build_engine(options: BuildOptions, on_stage: Callable[[str], None] = lambda
 
     on_stage("Loading weights")
     model, origin = load_model(config, options.weights)
+    if origin.known_as is None:
+        on_stage(f"Note: {origin.note}")
     on_stage(f"Exporting {config.name} to ONNX")
     network = export_network(model, options.size)
     if options.precision == "fp16":
@@ -131,11 +134,14 @@ def _check(options: BuildOptions, config: RetinaFaceConfig) -> None:
     if not 1 <= options.max_batch <= MAX_BATCH_LIMIT:
         raise InvalidArgumentError(f"max_batch is {options.max_batch}, expected 1 to {MAX_BATCH_LIMIT}")
     options.size.check(config)
+    if options.engine_path().suffix != ENGINE_SUFFIX:
+        raise InvalidArgumentError(f"output is {options.output}, expected a name that ends in {ENGINE_SUFFIX}")
 
 
 def _check_folder(path: Path) -> None:
-    if path.is_dir():
-        raise BuildError(f"output {path} is a folder, expected the name of a file")
+    for file in (path, sidecar_path(path), network_path(path)):
+        if file.is_dir():
+            raise BuildError(f"output {file} is a folder, expected the name of a file")
     try:
         check_writable(path.parent)
     except OSError as error:

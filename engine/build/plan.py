@@ -59,7 +59,11 @@ def build_plan(
     trt = flavour.module
     errors: list[str] = []
     logger = make_logger(flavour, errors)
-    builder: tensorrt.Builder = trt.Builder(logger)
+    try:
+        builder: tensorrt.Builder = trt.Builder(logger)
+    except (TypeError, RuntimeError) as error:  # how the bindings say that the library returned nothing
+        reason = _because(f"{_title(flavour)} cannot start a builder", errors)
+        raise BuildError(f"{reason}. It needs an NVIDIA GPU; --runtime tensorrt-rtx builds without one") from error
     load_plugins(flavour, builder.get_plugin_registry(), library, errors)
     network = builder.create_network(_strongly_typed(trt))
     parser: tensorrt.OnnxParser = trt.OnnxParser(network, logger)

@@ -36,7 +36,7 @@ def plugin_library() -> PluginLibrary:
     if path is None:
         raise BuildError(
             f"{_LIBRARY} was not built with this installation: it needs nvcc and TensorRT's headers. Install both "
-            "(pip install --no-deps kernel-lens brings the headers), then pip install --no-build-isolation ."
+            "(pip install --no-deps kernel-lens brings the headers), then pip install --no-build-isolation -e ."
         )
     return PluginLibrary(path, sha256_of_file(path))
 

@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     with progress.status("Starting") as status:
 
         def show(stage: str) -> None:
-            progress.print(f"{stage} ...", highlight=False)
+            progress.print(Text(f"{stage} ..."), soft_wrap=True)
             status.update(stage)
 
         report = build_engine(options, show)
@@ -99,6 +99,3 @@ def _print(report: BuildReport) -> None:
         table.add_row(name, Text(value))
     console = Console(width=_ANY_WIDTH)
     console.print(table)
-    note = sidecar.weights["note"]
-    if sidecar.weights["known_as"] is None:
-        console.print(Text(f"Note: {note}."))

@@ -6,15 +6,14 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import cv2
-import numpy as np
-
-from engine.annotate import annotate
-from engine.detector import DEFAULT_SCORE_THRESHOLD, TRTRetinaFace
 from engine.errors import InvalidArgumentError
 from engine.files import check_writable, write_together
-from engine.types import Image
+from engine.types import DEFAULT_SCORE_THRESHOLD
+
+if TYPE_CHECKING:
+    from engine.types import Image
 
 SUMMARY = "find faces in pictures"
 
@@ -24,39 +23,56 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--engine", type=Path, required=True, metavar="FILE", help="built engine")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default %(default)s)")
-    add("--score-threshold", type=float, default=DEFAULT_SCORE_THRESHOLD, metavar="S",
-        help="show faces with a score above it (default %(default)s)")  # fmt: skip
+    add("--score-threshold", type=float, metavar="S",
+        help=f"show faces with a score above it (default {DEFAULT_SCORE_THRESHOLD})")  # fmt: skip
+    add("--trust-embedded-plugins", action="store_true",
+        help="let a GPU run the native code that an engine built with --embed-plugins carries")  # fmt: skip
     add("--annotate", type=Path, metavar="DIR", help="write each picture with its faces marked to this folder, as PNG")
     add("images", type=Path, nargs="+", metavar="IMAGE", help="picture file")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the faces of each picture; pictures that cannot be read are named on stderr and make the exit code 1."""
+    import cv2
+
+    from engine.annotate import annotate
+    from engine.detector import TRTRetinaFace
+
     targets = _annotation_paths(arguments.images, arguments.annotate)
-    detector = TRTRetinaFace(arguments.engine, arguments.device, score_threshold=arguments.score_threshold)
+    detector = TRTRetinaFace(
+        arguments.engine,
+        arguments.device,
+        score_threshold=arguments.score_threshold,
+        trust_embedded_plugins=arguments.trust_embedded_plugins,
+    )
     failed = 0
     for path in arguments.images:
-        image = _read(path)
-        if image is None:
-            print(f"retinaface-trt: error: {path} is missing or not a picture", file=sys.stderr)
+        try:
+            image = _read(path)
+            faces = detector.detect(image)
+            print(json.dumps({"image": str(path), "faces": faces.to_json()}), flush=True)
+            if targets:
+                write_together({targets[path]: cv2.imencode(".png", annotate(image, faces))[1].tobytes()})
+        except (InvalidArgumentError, OSError, cv2.error) as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            print(f"retinaface-trt: error: {path}: {error}", file=sys.stderr)
             failed += 1
-            continue
-        faces = detector.detect(image)
-        print(json.dumps({"image": str(path), "faces": faces.to_json()}), flush=True)
-        if targets:
-            encoded, content = cv2.imencode(".png", annotate(image, faces))
-            assert encoded
-            write_together({targets[path]: content.tobytes()})
     return 1 if failed else 0
 
 
-def _read(path: Path) -> Image | None:
+def _read(path: Path) -> Image:
+    import cv2
+    import numpy as np
+
     try:
         content = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError:
-        return None
+    except OSError as error:
+        raise InvalidArgumentError(f"cannot be read: {error.strerror}") from error
     image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
-    return None if image is None else np.asarray(image, np.uint8)
+    if image is None:
+        raise InvalidArgumentError("is not a picture that OpenCV can read")
+    return np.asarray(image, np.uint8)
 
 
 def _annotation_paths(images: list[Path], folder: Path | None) -> dict[Path, Path]:

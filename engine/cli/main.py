@@ -6,7 +6,9 @@ import argparse
 import logging
 import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType, ModuleType
 
 from engine.cli import build, detect, doctor
@@ -46,8 +48,11 @@ def run_command(arguments: argparse.Namespace, prog: str) -> int:
     logging.basicConfig(
         level=logging.DEBUG if arguments.verbose else logging.WARNING, format="%(levelname)s: %(message)s"
     )
-    # A build that is told to stop cleans up as an interrupted one does.
-    signal.signal(signal.SIGTERM, _stop)
+    with _stop_on_sigterm():
+        return _run(arguments, prog)
+
+
+def _run(arguments: argparse.Namespace, prog: str) -> int:
     try:
         return int(arguments.run(arguments))
     except InvalidArgumentError as error:
@@ -57,10 +62,13 @@ def run_command(arguments: argparse.Namespace, prog: str) -> int:
         print(f"{prog}: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"{prog}: interrupted; nothing was written", file=sys.stderr)
+        print(f"{prog}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone: no traceback, no flush error
+        return 1
+    except OSError as error:
+        print(f"{prog}: error: {error}", file=sys.stderr)
         return 1
 
 
@@ -70,5 +78,18 @@ def _add_arguments(parser: argparse.ArgumentParser, module: ModuleType) -> None:
     parser.set_defaults(run=module.run)
 
 
-def _stop(signum: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + signum)
+@contextmanager
+def _stop_on_sigterm() -> Iterator[None]:
+    """Let a command that is told to stop clean up as an interrupted one does."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + signum)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -80,17 +80,18 @@ def export_network(model: RetinaFace, size: InputSize) -> onnx.ModelProto:
     size.check(config)
     batch = torch.export.Dim("batch", min=1)
     dynamic: dict[int, object] = {0: batch}
-    if not size.is_fixed:
-        for axis, name in ((2, "height"), (3, "width")):
+    # At least two of everything that may vary: the exporter takes a one for a constant.
+    example = [2, 3, *size.optimum]
+    for axis, name in ((2, "height"), (3, "width")):
+        if size.minimum[axis - 2] != size.maximum[axis - 2]:
             cells = torch.export.Dim(f"{name}_cells", min=1, max=size.maximum[axis - 2] // config.max_stride)
             dynamic[axis] = config.max_stride * cells
-    # A batch of 2: the exporter would take a batch of 1 for a constant.
-    example = torch.zeros(2, 3, *size.optimum)
+            example[axis] = max(example[axis], 2 * config.max_stride)
     try:
         with _quiet():
             program = torch.onnx.export(
                 model,
-                (example,),
+                (torch.zeros(example),),
                 input_names=[INPUT_NAME],
                 output_names=config.head_names(),
                 dynamic_shapes=(dynamic,),
@@ -98,8 +99,12 @@ def export_network(model: RetinaFace, size: InputSize) -> onnx.ModelProto:
                 dynamo=True,
                 verbose=False,
             )
-    except torch.onnx.OnnxExporterError as error:
-        raise BuildError(f"{config.name} could not be exported to ONNX: {error}") from error
+    except Exception as error:  # the exporter's stages raise what they like
+        reason = str(error).strip().splitlines()
+        raise BuildError(
+            f"{config.name} could not be exported to ONNX for sizes {size.minimum} to {size.maximum}: "
+            f"{reason[0] if reason else type(error).__name__}"
+        ) from error
     assert program is not None
     network = program.model_proto
     _strip(network)
@@ -126,10 +131,10 @@ def _strip(network: onnx.ModelProto) -> None:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the exporter's progress and its notes on optional packages off the terminal."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    loggers = [logging.getLogger(name) for name in ("torch", "torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
-        logger.setLevel(logging.ERROR)
+        logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import ast
+import http.client
 import importlib.metadata
 import os
 import tempfile
-import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from engine.errors import WeightsError
-from engine.files import sha256_of, sha256_of_file, write_together
+from engine.files import sha256_of, write_together
 from engine.model.known_weights import DownloadSource, KnownWeights, PackageSource
 
 _TIMEOUT_S = 30
@@ -34,14 +35,14 @@ def read_known(weights: KnownWeights) -> bytes:
     if isinstance(weights.source, PackageSource):
         return _checked(weights, _package_literal(weights.name, weights.source), str(weights.source.distribution))
     cached = cache_folder() / f"{weights.sha256[:16]}-{Path(weights.source.url).name}"
-    if cached.is_file() and sha256_of_file(cached) == weights.sha256:
-        return cached.read_bytes()
+    with suppress(OSError):
+        kept = cached.read_bytes()
+        if sha256_of(kept) == weights.sha256:
+            return kept
     content = _checked(weights, _download(weights.name, weights.source), weights.source.url)
-    try:
+    with suppress(OSError):  # a cache that cannot be written only costs the next download
         cached.parent.mkdir(parents=True, exist_ok=True)
         write_together({cached: content})
-    except OSError:
-        pass  # a cache that cannot be written only costs the next download
     return content
 
 
@@ -91,7 +92,7 @@ def _download(name: str, source: DownloadSource) -> bytes:
                 progress.advance(task, len(chunk))
             content.seek(0)
             return content.read()
-    except (urllib.error.URLError, OSError) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise WeightsError(
             f"weights {name!r} could not be downloaded from {source.url}: {reason}. Without a network, fetch that "

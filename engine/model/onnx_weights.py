@@ -21,14 +21,13 @@ def state_dict_from_onnx(content: bytes, source: str) -> dict[str, torch.Tensor]
     """
     import onnx
     import torch
-    from google.protobuf.message import DecodeError
     from onnx import numpy_helper
 
     try:
         graph = onnx.load_model_from_string(content).graph
-    except DecodeError as error:
+        tensors = {t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in graph.initializer}
+    except Exception as error:  # a damaged file can fail anywhere in the reader
         raise WeightsError(f"{source} cannot be read as ONNX: {error}") from error
-    tensors = {t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in graph.initializer}
     for node in graph.node:
         if node.op_type == "Identity" and node.input[0] in tensors:
             tensors[node.output[0]] = tensors[node.input[0]]

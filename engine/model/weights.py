@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -105,13 +104,15 @@ def _refuse_other_preset(known: KnownWeights | None, config: RetinaFaceConfig, s
 
 
 def _read(source: str) -> bytes:
-    path = Path(source)
-    if path.is_file():
-        return path.read_bytes()
+    try:
+        if Path(source).exists():
+            return Path(source).read_bytes()
+    except OSError as error:
+        raise WeightsError(f"weights {source[:200]!r} cannot be read: {error.strerror}") from error
     if source in KNOWN_WEIGHTS:
         return read_known(KNOWN_WEIGHTS[source])
     names = ", ".join([*KNOWN_WEIGHTS, RANDOM_WEIGHTS])
-    raise WeightsError(f"weights {source!r}: no such file, and not one of the names {names}")
+    raise WeightsError(f"weights {source[:200]!r}: no such file, and not one of the names {names}")
 
 
 def _note(known: KnownWeights | None, config: RetinaFaceConfig, source: str) -> str:
@@ -149,7 +150,7 @@ def _state_dict_from_checkpoint(content: bytes, source: str) -> dict[str, torch.
 
     try:
         loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged file can fail anywhere in the reader
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WeightsError(
             f"{source} ({len(content)} bytes) cannot be read as a PyTorch checkpoint: {reason}. It may be truncated or "
@@ -159,6 +160,9 @@ def _state_dict_from_checkpoint(content: bytes, source: str) -> dict[str, torch.
         loaded = loaded["state_dict"]
     if not isinstance(loaded, dict) or not all(isinstance(v, torch.Tensor) for v in loaded.values()):
         raise WeightsError(f"{source} holds a {type(loaded).__name__}, expected a state_dict: names and tensors")
+    odd = [k for k, v in loaded.items() if v.layout != torch.strided or v.is_quantized or v.device.type != "cpu"]
+    if odd:
+        raise WeightsError(f"{source}: {odd[0]} and {len(odd) - 1} more are sparse, quantized or without data")
     return {str(key).removeprefix("module."): value for key, value in loaded.items()}
 
 

@@ -12,7 +12,7 @@ from engine.runtime.tensorrt import open_tensorrt_session
 from engine.sidecar import EngineFiles
 
 
-def open_session(files: EngineFiles, device: str) -> tuple[Session, str | None]:
+def open_session(files: EngineFiles, device: str, trust_embedded_plugins: bool) -> tuple[Session, str | None]:
     """Open a session on `device`: "auto", "cpu", "cuda" or "cuda:N".
 
     Returns:
@@ -29,10 +29,10 @@ def open_session(files: EngineFiles, device: str) -> tuple[Session, str | None]:
         if not sees_gpu():
             return CpuSession(files), "no NVIDIA driver with a GPU was found"
         try:
-            return open_tensorrt_session(files, 0), None
+            return open_tensorrt_session(files, 0, trust_embedded_plugins), None
         except RetinaFaceError as error:
             return CpuSession(files), str(error)
-    match = re.fullmatch(r"cuda(?::(\d+))?", device)
+    match = re.fullmatch(r"cuda(?::(\d+))?", str(device))
     if match is None:
         raise InvalidArgumentError(f"device is {device!r}, expected auto, cpu, cuda or cuda:N")
     if not sees_gpu():
@@ -40,4 +40,4 @@ def open_session(files: EngineFiles, device: str) -> tuple[Session, str | None]:
             f"device {device} is not usable: no NVIDIA driver with a GPU was found. Use device='cpu', which runs the "
             "same network with ONNX Runtime, or device='auto'"
         )
-    return open_tensorrt_session(files, int(match[1] or 0)), None
+    return open_tensorrt_session(files, int(match[1] or 0), trust_embedded_plugins), None

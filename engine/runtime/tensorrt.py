@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,18 +22,22 @@ if TYPE_CHECKING:
 _DTYPES = {"float32": np.float32, "int32": np.int32}
 
 
-def open_tensorrt_session(files: EngineFiles, index: int) -> TensorRTSession:
+def open_tensorrt_session(files: EngineFiles, index: int, trust_embedded_plugins: bool = False) -> TensorRTSession:
     """Open a session on GPU `index` with the runtime that built the engine.
 
     Raises:
         DeviceError: cupy is missing or there is no such GPU.
-        EngineLoadError: the runtime or the plugin library differs from the sidecar, or refuses the engine.
+        EngineLoadError: the runtime or the plugin library differs from the sidecar or refuses the engine, or the engine
+            carries plugins that were not said to be trusted.
     """
     try:
         cupy = importlib.import_module("cupy")
     except ImportError as error:
-        raise DeviceError(f"the GPU runtime needs cupy ({error}): pip install 'retinaface-trt[gpu]'") from error
-    count = cupy.cuda.runtime.getDeviceCount()
+        raise DeviceError(f"the GPU runtime needs cupy ({error}): pip install cupy-cuda13x") from error
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise DeviceError(f"cupy cannot use the NVIDIA driver: {error}. Install the cupy for its version") from error
     if not 0 <= index < count:
         raise DeviceError(f"device cuda:{index} does not exist: this machine has {count} GPU(s)")
     built = files.sidecar.runtime
@@ -45,20 +50,28 @@ def open_tensorrt_session(files: EngineFiles, index: int) -> TensorRTSession:
             f"{files.path} was built with {built['name']} {built['version']}, but {flavour.version} is installed. "
             f"Install that version, or rebuild: {files.sidecar.rebuild_command(files.path)}"
         )
-    return TensorRTSession(files, flavour, cupy, index)
+    if files.sidecar.plugins["embedded"] and not trust_embedded_plugins:
+        raise EngineLoadError(
+            f"{files.path} carries its plugin library, native code that would run here. If you trust "
+            "where it comes from, say so with trust_embedded_plugins=True (--trust-embedded-plugins)"
+        )
+    try:
+        return TensorRTSession(files, flavour, cupy, index)
+    except BuildError as error:
+        raise EngineLoadError(f"{files.path} cannot be loaded: {error}") from error
+    except (cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.memory.OutOfMemoryError) as error:
+        raise DeviceError(f"cuda:{index} cannot hold {files.path}: {error}") from error
 
 
 class TensorRTSession:
-    """One execution context with its stream and its buffers, sized for the largest batch.
-
-    Not for use by several threads at once: make a session for each.
-    """
+    """One execution context with its stream and its buffers, sized for the largest batch; one run at a time."""
 
     def __init__(self, files: EngineFiles, flavour: Flavour, cupy: Any, index: int) -> None:
         """Deserialise the engine and allocate; see open_tensorrt_session for the errors."""
         self.device = f"cuda:{index}"
         self._trt, self._cupy = flavour.module, cupy
         self._errors: list[str] = []
+        self._one_run = threading.Lock()
         self._io = files.sidecar.io
         self._device = cupy.cuda.Device(index)
         with self._device:
@@ -76,7 +89,7 @@ class TensorRTSession:
         n = len(batch)
         count = batch.size
         try:
-            with self._device, self._stream:
+            with self._one_run, self._device, self._stream:
                 self._host_input[:count] = batch.reshape(-1)
                 self._input[:count].set(self._host_input[:count], stream=self._stream)
                 if not self._context.set_input_shape(self._io["input"]["name"], batch.shape):
@@ -86,10 +99,10 @@ class TensorRTSession:
                 for name, buffer in self._outputs.items():
                     buffer[:n].get(stream=self._stream, out=self._host_outputs[name][:n])
                 self._stream.synchronize()
+                # Copies: the pinned buffers are written again by the next run.
+                results = {name: host[:n].copy() for name, host in self._host_outputs.items()}
         except self._cupy.cuda.runtime.CUDARuntimeError as error:
             raise InferenceError(f"CUDA failed on a batch of shape {batch.shape}: {error}") from error
-        # Copies: the pinned buffers are written again by the next run.
-        results = {name: host[:n].copy() for name, host in self._host_outputs.items()}
         return RawDetections(results["num_detections"], results["boxes"], results["scores"], results.get("landmarks"))
 
     def _deserialise(self, files: EngineFiles, flavour: Flavour) -> tensorrt.ICudaEngine:
@@ -136,7 +149,7 @@ class TensorRTSession:
         for output in self._io["outputs"]:
             shape = (spec["maximum"][0], *output["shape"][1:])
             dtype = _DTYPES[output["dtype"]]
-            self._outputs[output["name"]] = self._cupy.zeros(shape, dtype)
+            self._outputs[output["name"]] = self._cupy.empty(shape, dtype)
             self._host_outputs[output["name"]] = cupyx.empty_pinned(shape, dtype)
             self._context.set_tensor_address(output["name"], self._outputs[output["name"]].data.ptr)
 

@@ -7,24 +7,28 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from engine.build import pipeline
-from engine.build.flavour import load_flavour
+from engine.build.flavour import Flavour, load_flavour
 from engine.build.pipeline import BuildOptions, build_engine
 from engine.build.plan import build_plan
-from engine.build.plugin_library import plugin_library
+from engine.build.plugin_library import PluginLibrary, plugin_library
 from engine.build.targets import check_targets
 from engine.config import preset
 from engine.errors import BuildError, InvalidArgumentError
 from engine.export.attach import DECODE_PLUGIN, NMS_PLUGIN, Thresholds, attach_detection
 from engine.export.network import InputSize
-from engine.files import sha256_of_file
+from engine.files import sha256_of_file, write_together
 from engine.sidecar import network_path, sidecar_path
 from tests.engines import build, network, rtx
+from tests.fakes import FakeTensorRT
 
 SIZE = InputSize.fixed(320, 320)
 
@@ -182,6 +186,72 @@ def test_a_killed_build_leaves_no_file(tmp_path: Path, signal: str) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("signal", ["SIGTERM", "SIGINT"])
+def test_a_signal_while_files_are_written_waits(tmp_path: Path, signal: str) -> None:
+    """After the first of the three has taken its place: the others follow, then the signal acts."""
+    script = (
+        "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from pathlib import Path\n"
+        "from engine import cli, files\n"
+        "replace = os.replace\n"
+        f"os.replace = lambda a, b: (replace(a, b), os.kill(os.getpid(), signal.{signal}))\n"
+        "from engine.cli.main import run_command\n"
+        "import argparse\n"
+        "def write(arguments):\n"
+        "    files.write_together({Path('a'): b'1', Path('b'): b'2', Path('c'): b'3'})\n"
+        "    Path('late').touch()\n"
+        "sys.exit(run_command(argparse.Namespace(verbose=False, run=write), 'test'))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode in (130, 143), done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]
+
+
+def test_what_a_killed_write_left_is_cleared_by_the_next(tmp_path: Path) -> None:
+    (tmp_path / ".a.engine.part").write_bytes(b"half")
+    write_together({tmp_path / "a.engine": b"whole"})
+    assert [path.name for path in tmp_path.iterdir()] == ["a.engine"]
+
+
+def test_two_writers_never_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace_file = os.replace
+
+    def slowly(source: Path, target: Path) -> None:
+        time.sleep(0.05)
+        replace_file(source, target)
+
+    monkeypatch.setattr(os, "replace", slowly)
+    paths = [tmp_path / name for name in "abc"]
+    writers = [
+        threading.Thread(target=write_together, args=(dict.fromkeys(paths, content),))
+        for content in (b"first", b"second", b"third")
+    ]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert len({path.read_bytes() for path in paths}) == 1
+
+
+@pytest.mark.parametrize("name", ["a.plan", "engine", "a.engine.bak"])
+def test_engines_are_named_so(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"expected a name that ends in \.engine"):
+        build(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a.engine", "a.engine.json", "a.network.onnx"])
+def test_folders_in_the_way_are_found_first(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(BuildError, match=r"is a folder, expected the name of a file"):
+        build(tmp_path / "a.engine")
+
+
+def test_too_many_anchors_are_refused_first(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"2560 x 2560, which has 268800 anchors, expected at most 200000"):
+        build(tmp_path / "a.engine", size=InputSize.fixed(2560, 2560))
+
+
 def test_a_broken_network_is_refused_with_the_parser_s_reason() -> None:
     model = attach_detection(network("fp32"), preset("mobilenet0.25"), Thresholds())
     model.graph.node[-1].op_type = "RetinaFaceNMZ"
@@ -193,6 +263,23 @@ def test_a_broken_network_is_refused_with_the_parser_s_reason() -> None:
             size=SIZE,
             max_batch=1,
             targets=("portable",),
+            embed_plugins=False,
+        )
+
+
+def test_a_builder_that_needs_a_gpu_says_so() -> None:
+    def no_builder(logger: Any) -> None:
+        logger.log(FakeTensorRT.ILogger.ERROR, "CUDA initialization failure with error: 35")
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    with pytest.raises(BuildError, match=r"cannot start a builder: CUDA initialization.*--runtime tensorrt-rtx builds"):
+        build_plan(
+            b"",
+            Flavour("tensorrt", SimpleNamespace(Builder=no_builder, ILogger=FakeTensorRT.ILogger), "10.9"),
+            PluginLibrary(Path("unused"), ""),
+            size=SIZE,
+            max_batch=1,
+            targets=("this GPU",),
             embed_plugins=False,
         )
 

@@ -70,8 +70,9 @@ def test_unreadable_pictures_are_named_and_the_others_done(
     assert main([*arguments, str(text), str(tmp_path / "nowhere.jpg"), str(empty), str(photo)]) == 1
     printed = capsys.readouterr()
     assert [json.loads(line)["image"] for line in printed.out.splitlines()] == [str(photo)]
-    for path in (text, tmp_path / "nowhere.jpg", empty):
-        assert f"{path} is missing or not a picture" in printed.err
+    assert f"{text}: is not a picture" in printed.err
+    assert f"{empty}: is not a picture" in printed.err
+    assert f"{tmp_path / 'nowhere.jpg'}: cannot be read: No such file" in printed.err
 
 
 def test_annotations_never_overwrite_a_picture(
@@ -150,3 +151,26 @@ def test_importing_the_package_brings_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("blocked", ["onnxruntime", "cv2", "torch", "engine._native"])
+def test_doctor_works_where_something_is_missing(blocked: str) -> None:
+    script = (
+        "import importlib.abc, importlib.util, sys\n"
+        "class Block(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {blocked!r}:\n"
+        "            raise ModuleNotFoundError(f'No module named {name}', name=name)\n"
+        "sys.meta_path.insert(0, Block())\n"
+        "find = importlib.util.find_spec\n"
+        f"importlib.util.find_spec = lambda name, *a: None if name == {blocked!r} else find(name, *a)\n"
+        "from engine.cli import main\n"
+        "sys.exit(main(['doctor', '--json']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    findings = {finding["name"]: finding for finding in json.loads(done.stdout)}
+    finding = findings["operators" if blocked == "engine._native" else blocked]
+    assert not finding["ok"]
+    assert "pip install" in finding["remedy"]
+    assert done.returncode == (1 if finding["required"] else 0)

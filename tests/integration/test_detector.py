@@ -115,11 +115,12 @@ def test_another_input_size_within_the_range(fp16_engine: Path) -> None:
 
 def test_thresholds_of_the_engine_hold(tmp_path: Path) -> None:
     path = tmp_path / "one.engine"
-    build(path, precision="fp32", thresholds=Thresholds(score=0.3, max_detections=3, iou=1.0))
+    build(path, precision="fp32", thresholds=Thresholds(score=0.6, max_detections=3, iou=1.0))
     detector = TRTRetinaFace(path, "cpu")
+    assert detector.score_threshold == 0.6
     # Suppression at IoU > 1 suppresses nothing: the face's own anchors fill all slots.
     assert len(detector.detect(astronaut())) == 3
-    with pytest.raises(InvalidArgumentError, match=r"score_threshold is 0.2, expected 0.3 to 1.*--score-threshold"):
+    with pytest.raises(InvalidArgumentError, match=r"score_threshold is 0.2, expected 0.6 to 1.*--score-threshold"):
         detector.detect(astronaut(), score_threshold=0.2)
 
 

@@ -85,7 +85,10 @@ def test_a_smaller_batch_after_a_larger_one(files: EngineFiles, trt: FakeTensorR
 
 def test_embedded_plugins_are_allowed_and_not_loaded_twice(files: EngineFiles, trt: FakeTensorRT, log: Log) -> None:
     embedded = replace(files.sidecar, plugins={**files.sidecar.plugins, "embedded": True, "library_sha256": "other"})
-    open_tensorrt_session(replace(files, sidecar=embedded), 0)
+    with pytest.raises(EngineLoadError, match=r"native code.*--trust-embedded-plugins"):
+        open_tensorrt_session(replace(files, sidecar=embedded), 0)
+    log.clear()
+    open_tensorrt_session(replace(files, sidecar=embedded), 0, trust_embedded_plugins=True)
     assert log == ["device 0", "deserialize, host code True"]
 
 
@@ -130,9 +133,24 @@ def test_a_device_that_does_not_exist(files: EngineFiles, trt: FakeTensorRT) -> 
         open_tensorrt_session(files, 1)
 
 
+def test_a_driver_that_cupy_cannot_use(files: EngineFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", fake_cupy([], devices=-1))
+    with pytest.raises(DeviceError, match="cannot use the NVIDIA driver: cudaErrorInsufficientDriver"):
+        open_tensorrt_session(files, 0)
+
+
+def test_a_gpu_that_is_too_small(files: EngineFiles, trt: FakeTensorRT, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(shape: object, dtype: object) -> None:
+        raise MemoryError("out of memory allocating 1 bytes")
+
+    monkeypatch.setattr(trt.cupy, "empty", full)
+    with pytest.raises(DeviceError, match=r"cannot hold .*out of memory"):
+        open_tensorrt_session(files, 0)
+
+
 def test_without_cupy_the_message_says_what_to_install(files: EngineFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)
-    with pytest.raises(DeviceError, match=r"needs cupy.*retinaface-trt\[gpu\]"):
+    with pytest.raises(DeviceError, match=r"needs cupy.*pip install cupy"):
         open_tensorrt_session(files, 0)
 
 

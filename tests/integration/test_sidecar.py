@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,13 @@ from typing import Any
 import pytest
 
 from engine import EngineLoadError, TRTRetinaFace
+from engine.build.pipeline import BuildOptions, BuildReport
+from engine.cli import build as cli_build
+from engine.cli import build_main
+from engine.export.attach import Thresholds
+from engine.export.network import InputSize
 from engine.sidecar import network_path, sidecar_path
+from tests.engines import build
 
 
 @pytest.fixture
@@ -90,9 +97,28 @@ def test_the_message_says_what_was_built_and_how_to_rebuild(copied: Path) -> Non
     with pytest.raises(
         EngineLoadError,
         match=r"thresholds.iou is 0.9, but the engine was built with 0.4\. Restore the file, or rebuild: "
-        r"python build_engine.py --precision fp32 --config mobilenet0.25 --weights mobilenet0.25 --output",
+        r"python build_engine.py --precision fp32 --config mobilenet0.25 --weights mobilenet0.25 --input-size 320 320",
     ):
         TRTRetinaFace(copied, "cpu")
+
+
+def test_the_rebuild_command_repeats_every_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a folder" / "faces.engine"
+    thresholds = Thresholds(score=0.1, iou=0.3, top_k=77, max_detections=9, voting=True)
+    size = InputSize((64, 64), (64, 96), (128, 160))
+    options = {"targets": ("sm86", "sm89"), "max_batch": 3, "embed_plugins": True, "weights": "random"}
+    report = build(path, precision="fp16", size=size, thresholds=thresholds, **options)
+    built: list[BuildOptions] = []
+
+    def record(given: BuildOptions, show: object) -> BuildReport:
+        built.append(given)
+        return report
+
+    monkeypatch.setattr(cli_build, "build_engine", record)
+    command = shlex.split(report.sidecar.rebuild_command(path))
+    assert build_main(command[2:]) == 0
+    expected = {"precision": "fp16", "size": size, "thresholds": thresholds, "output": path, **options}
+    assert {name: getattr(built[0], name) for name in expected} == expected
 
 
 def test_missing_and_damaged_files_are_named(copied: Path, tmp_path: Path) -> None:

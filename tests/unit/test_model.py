@@ -77,6 +77,21 @@ def test_a_range_of_sizes_is_exported_once() -> None:
         assert all(np.allclose(e.numpy(), o, atol=1e-4) for e, o in zip(expected, outputs, strict=True))
 
 
+@pytest.mark.parametrize(
+    "size",
+    [
+        InputSize((32, 32), (32, 32), (64, 96)),  # the optimum is a single cell
+        InputSize((32, 32), (32, 64), (32, 96)),  # one side fixed
+    ],
+)
+def test_ranges_from_a_single_cell(size: InputSize) -> None:
+    model, _ = load_model(preset("mobilenet0.25"), "random")
+    session = onnxruntime.InferenceSession(export_network(model, size).SerializeToString())
+    for height, width in (size.minimum, size.maximum):
+        images = np.zeros((1, 3, height, width), np.float32)
+        assert session.run(["logits_32"], {"images": images})[0].shape == (1, 4, height // 32, width // 32)
+
+
 def test_the_file_says_nothing_about_the_machine() -> None:
     model, _ = load_model(preset("mobilenet0.25"))
     content = export_network(model, InputSize.fixed(64, 64)).SerializeToString()

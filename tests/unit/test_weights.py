@@ -117,6 +117,9 @@ def test_shapes_and_values_are_checked(checkpoint: Path, tmp_path: Path) -> None
     torch.save({**state, key: torch.full_like(state[key], float("nan"))}, path)
     with pytest.raises(WeightsError, match=r"NaN or infinity in 1 tensors, first ClassHead"):
         load_model(MOBILENET, str(path))
+    torch.save({**state, key: state[key].to_sparse()}, path)
+    with pytest.raises(WeightsError, match="sparse, quantized or without data"):
+        load_model(MOBILENET, str(path))
     torch.save([1, 2], path)
     with pytest.raises(WeightsError, match="holds a list, expected a state_dict"):
         load_model(MOBILENET, str(path))
@@ -126,11 +129,16 @@ def test_missing_truncated_and_foreign_files_are_refused(checkpoint: Path, tmp_p
     with pytest.raises(WeightsError, match=r"no such file, and not one of the names mobilenet0.25, .*random"):
         load_model(MOBILENET, str(tmp_path / "nowhere.pth"))
     content = checkpoint.read_bytes()
-    for name, damaged in (("half", content[: len(content) // 2]), ("empty", b""), ("text", b"not a checkpoint")):
+    cut = {f"cut{n}": content[:n] for n in (1, 3, 40, len(content) // 2, len(content) - 1)}
+    for name, damaged in {**cut, "empty": b"", "text": b"not a checkpoint"}.items():
         path = tmp_path / f"{name}.pth"
         path.write_bytes(damaged)
         with pytest.raises(WeightsError, match="cannot be read as a PyTorch checkpoint"):
             load_model(MOBILENET, str(path))
+    with pytest.raises(WeightsError, match="cannot be read: Is a directory"):
+        load_model(MOBILENET, str(tmp_path))
+    with pytest.raises(WeightsError, match="cannot be read: File name too long"):
+        load_model(MOBILENET, "w" * 5000)
     onnx = tmp_path / "broken.onnx"
     onnx.write_bytes(b"\x08\x06 broken")
     with pytest.raises(WeightsError, match="cannot be read as ONNX"):

@@ -9,6 +9,7 @@
 #include "ops/cuda/anchor_decode_plan.cuh"
 #include "ops/cuda/anchor_decode_select.cuh"
 #include "ops/cuda/anchor_decode_write.cuh"
+#include "ops/cuda/launch.cuh"
 
 // Three launches for a whole batch, whatever its number of levels: collect the candidates above the
 // threshold (all SMs), choose and order the K best (a block per image), decode those (all SMs).
@@ -70,33 +71,38 @@ DecodePlan make_plan(const AnchorDecodeParams &params, const AnchorDecodeInputs 
         first_anchor += level.num_cells * level.num_anchors;
         first_tile += level.tiles_per_anchor * level.num_anchors;
     }
+    while ((first_anchor - 1) >> plan.place_shift >= kPlaceBins) {
+        ++plan.place_shift;
+    }
     return plan;
 }
 
 DecodeWorkspace carve(const AnchorDecodeParams &params, Workspace &workspace) {
     const size_t tiles = static_cast<size_t>(params.batch) * tiles_of(params);
     DecodeWorkspace arrays;
-    arrays.keys = workspace.take<uint64_t>(tiles * kTileCells);
+    arrays.scores = workspace.take<uint32_t>(tiles * kTileCells);
+    arrays.indices = workspace.take<uint32_t>(tiles * kTileCells);
     arrays.tile_counts = workspace.take<int32_t>(tiles);
-    arrays.selected = workspace.take<int32_t>(static_cast<size_t>(params.batch) * params.top_k);
+    arrays.selected = workspace.take<SelectedAnchor>(static_cast<size_t>(params.batch) * params.top_k);
     arrays.progress = workspace.take<uint32_t>(params.batch);
     return arrays;
 }
 
 template <typename T>
-cudaError_t launch(const DecodePlan &plan, const DecodeWorkspace &workspace, const AnchorDecodeOutputs &outputs,
+cudaError_t decode(const DecodePlan &plan, const DecodeWorkspace &workspace, const AnchorDecodeOutputs &outputs,
                    int batch, cudaStream_t stream) {
-    collect_candidates_kernel<T><<<dim3(plan.num_tiles, batch), kCollectThreads, 0, stream>>>(plan, workspace);
-    if (cudaError_t status = cudaGetLastError(); status != cudaSuccess) {
+    cudaError_t status =
+        launch(collect_candidates_kernel<T>, dim3(plan.num_tiles, batch), kCollectThreads, 0, stream, plan, workspace);
+    if (status != cudaSuccess) {
         return status;
     }
-    select_candidates_kernel<<<batch, kSelectThreads, 0, stream>>>(plan, workspace, outputs.scores, outputs.count);
-    if (cudaError_t status = cudaGetLastError(); status != cudaSuccess) {
+    status = launch(select_candidates_kernel, batch, kSelectThreads, 0, stream, plan, workspace, outputs.scores,
+                    outputs.count);
+    if (status != cudaSuccess) {
         return status;
     }
     const int groups = (plan.top_k + kWriteThreads - 1) / kWriteThreads;
-    decode_selected_kernel<T><<<dim3(groups, batch), kWriteThreads, 0, stream>>>(plan, workspace, outputs);
-    return cudaGetLastError();
+    return launch(decode_selected_kernel<T>, dim3(groups, batch), kWriteThreads, 0, stream, plan, workspace, outputs);
 }
 
 }  // namespace
@@ -125,7 +131,7 @@ cudaError_t anchor_decode_cuda(const AnchorDecodeParams &params, const AnchorDec
     const DecodePlan plan = make_plan(params, inputs);
     return dispatch(params.dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        return launch<T>(plan, arrays, outputs, params.batch, stream);
+        return decode<T>(plan, arrays, outputs, params.batch, stream);
     });
 }
 

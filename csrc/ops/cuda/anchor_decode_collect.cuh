@@ -81,15 +81,17 @@ __global__ void __launch_bounds__(kCollectThreads)
     if (survivors == 0) {
         return;
     }
-    uint64_t *keys = workspace.keys + place * kTileCells + before;
+    int64_t first_of_warp = place * kTileCells + before;
 #pragma unroll
     for (int i = 0; i < kCellsPerThread; ++i) {
         if ((ballots[i] >> lane & 1) != 0) {
             int index = level.first_anchor + (first + i * step) * level.num_anchors + anchor;
-            keys[__popc(ballots[i] & ((1u << lane) - 1))] =
-                order_key(face_score(margins[i]), static_cast<uint32_t>(index));
+            uint64_t key = order_key(face_score(margins[i]), static_cast<uint32_t>(index));
+            int64_t at = first_of_warp + __popc(ballots[i] & ((1u << lane) - 1));
+            workspace.scores[at] = static_cast<uint32_t>(key >> 32);
+            workspace.indices[at] = static_cast<uint32_t>(key);
         }
-        keys += __popc(ballots[i]);
+        first_of_warp += __popc(ballots[i]);
     }
 }
 

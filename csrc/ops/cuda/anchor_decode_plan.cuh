@@ -38,14 +38,22 @@ struct DecodePlan {
     float centre_variance, size_variance;
     uint32_t lowest_score;  // no candidate lies below, in the upper half of its key
     int rank_bits;          // in which any candidate's rank_of fits
+    int place_shift;        // anchors whose indices agree above these bits are read together
 };
 
-/// keys [N, tiles, kTileCells]: candidates by order_key; tile_counts [N, tiles]; selected [N, K]: anchor
-/// indices in order; progress [N]: see decode_selected_kernel.
+/// One of the K best: its anchor and its place in the order of scores.
+struct alignas(8) SelectedAnchor {  // loaded and stored at once
+    int32_t index, slot;
+};
+
+/// scores, indices [N, tiles, kTileCells]: the upper and lower halves of the candidates' order_key, apart
+/// because most are told apart by the score alone; tile_counts [N, tiles]; selected [N, K], neighbours in the
+/// map roughly together; progress [N]: see decode_selected_kernel.
 struct DecodeWorkspace {
-    uint64_t *keys;
+    uint32_t *scores;
+    uint32_t *indices;
     int32_t *tile_counts;
-    int32_t *selected;
+    SelectedAnchor *selected;
     uint32_t *progress;
 };
 

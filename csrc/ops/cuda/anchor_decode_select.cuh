@@ -19,12 +19,15 @@ constexpr int kDigitBits = 13;
 constexpr int kBins = 1 << kDigitBits;
 constexpr int kBinsPerThread = kBins / kSelectThreads;
 
+constexpr int kPlaceBins = kSelectThreads;
+
 struct SelectStorage {
     union {  // the bins have served when keys arrive to be sorted
         int bins[kBins];
         SelectSort::Storage sort;
     };
     int tile_counts[kMaxTiles];
+    int places[kPlaceBins];
     int warp_sums[kSelectWarps];
     int boundary_bin, above_boundary, in_boundary;
     int gathered;
@@ -37,26 +40,39 @@ __device__ __forceinline__ uint64_t rank_of(uint64_t key, const DecodePlan &plan
     return score << kIndexBits | (key & ((1u << kIndexBits) - 1));
 }
 
-/// Calls visit(key) for all candidates of an image: whole warps together, 0 where a lane has none. A warp
-/// takes a tile at a time and has several loads in flight.
-template <typename Visit>
-__device__ __forceinline__ void for_each_key(const uint64_t *keys, const int *tile_counts, int num_tiles, Visit visit) {
-    constexpr int kInFlight = 4;
+/// An image's part of the workspace.
+struct ImageKeys {
+    const uint32_t *scores, *indices;
+};
+
+/// Calls visit(key) for all candidates of an image: whole warps together, 0 where a lane has none. The lower
+/// half is read only where needs_index(upper half). A warp takes a tile at a time and has several loads in
+/// flight.
+template <typename NeedsIndex, typename Visit>
+__device__ __forceinline__ void for_each_key(const ImageKeys &keys, const int *tile_counts, int num_tiles,
+                                             NeedsIndex needs_index, Visit visit) {
+    constexpr int kInFlight = 2;  // of either half; with more of them, registers are spilled
     const int lane = static_cast<int>(threadIdx.x) % 32;
     for (int tile = static_cast<int>(threadIdx.x) / 32; tile < num_tiles; tile += kSelectWarps) {
         int count = tile_counts[tile];
-        const uint64_t *of_tile = keys + static_cast<int64_t>(tile) * kTileCells;
+        const uint32_t *scores = keys.scores + static_cast<int64_t>(tile) * kTileCells;
+        const uint32_t *indices = keys.indices + static_cast<int64_t>(tile) * kTileCells;
         for (int begin = 0; begin < count; begin += 32 * kInFlight) {
-            uint64_t key[kInFlight];
+            uint32_t score[kInFlight], index[kInFlight];
 #pragma unroll
             for (int i = 0; i < kInFlight; ++i) {
                 int place = begin + 32 * i + lane;
-                key[i] = place < count ? of_tile[place] : 0;
+                score[i] = place < count ? scores[place] : 0;
+            }
+#pragma unroll
+            for (int i = 0; i < kInFlight; ++i) {
+                int place = begin + 32 * i + lane;
+                index[i] = place < count && needs_index(score[i]) ? indices[place] : 0;
             }
 #pragma unroll
             for (int i = 0; i < kInFlight; ++i) {
                 if (begin + 32 * i < count) {
-                    visit(key[i]);
+                    visit(static_cast<uint64_t>(score[i]) << 32 | index[i]);
                 }
             }
         }
@@ -108,7 +124,7 @@ __device__ __forceinline__ void find_boundary(SelectStorage &s, int wanted) {
 /// selection from the top digit: the candidates in the bin of the K-th are told apart by the next digit,
 /// until all that remain fit. Ranks are distinct, so the last digit settles it.
 __device__ __forceinline__ uint64_t lowest_rank_to_sort(SelectStorage &s, const DecodePlan &plan,
-                                                        const uint64_t *keys) {
+                                                        const ImageKeys &keys) {
     uint64_t prefix = 0;  // the K-th candidate's digits, as far as they are known
     int above = 0;        // candidates known to be among the best
     int digit_end = plan.rank_bits;
@@ -118,7 +134,8 @@ __device__ __forceinline__ uint64_t lowest_rank_to_sort(SelectStorage &s, const 
             s.bins[bin] = 0;
         }
         __syncthreads();
-        for_each_key(keys, s.tile_counts, plan.num_tiles, [&](uint64_t key) {
+        auto needs_index = [&](uint32_t) { return shift < kIndexBits; };
+        for_each_key(keys, s.tile_counts, plan.num_tiles, needs_index, [&](uint64_t key) {
             uint64_t rank = rank_of(key, plan);
             bool counted = key != 0 && rank >> digit_end == prefix;
             count_in_bin(s.bins, counted, static_cast<int>(rank >> shift) & ((1 << (digit_end - shift)) - 1));
@@ -136,10 +153,11 @@ __device__ __forceinline__ uint64_t lowest_rank_to_sort(SelectStorage &s, const 
 }
 
 /// Copies the keys ranked `lowest` or higher, in any order, to where they are sorted; s.gathered is 0 before.
-__device__ __forceinline__ void gather_keys(SelectStorage &s, const DecodePlan &plan, const uint64_t *keys,
+__device__ __forceinline__ void gather_keys(SelectStorage &s, const DecodePlan &plan, const ImageKeys &keys,
                                             uint64_t lowest) {
     const int lane = static_cast<int>(threadIdx.x) % 32;
-    for_each_key(keys, s.tile_counts, plan.num_tiles, [&](uint64_t key) {
+    auto needs_index = [&](uint32_t score) { return score - plan.lowest_score >= lowest >> kIndexBits; };
+    for_each_key(keys, s.tile_counts, plan.num_tiles, needs_index, [&](uint64_t key) {
         bool taken = key != 0 && rank_of(key, plan) >= lowest;
         unsigned lanes = __ballot_sync(~0u, taken);
         int first = 0;
@@ -154,6 +172,29 @@ __device__ __forceinline__ void gather_keys(SelectStorage &s, const DecodePlan &
     __syncthreads();
 }
 
+/// Lists the selected with neighbours in the map together (a counting sort by the upper bits of the index),
+/// for in the order of their scores they lie all over it, and each delta would be a sector of its own. Within
+/// a bin the order is that of the atomics; it decides who decodes an anchor, not what comes of it.
+__device__ __forceinline__ void list_selected(SelectStorage &s, const DecodePlan &plan, int selected,
+                                              SelectedAnchor *list) {
+    const int thread = static_cast<int>(threadIdx.x);
+    s.places[thread] = 0;
+    __syncthreads();
+    for (int i = thread; i < selected; i += kSelectThreads) {
+        atomicAdd(&s.places[index_of_key(s.sort.keys[i]) >> plan.place_shift], 1);
+    }
+    __syncthreads();
+    int in_bin = s.places[thread];
+    int total;
+    int first = block_inclusive_sum<kSelectThreads>(in_bin, s.warp_sums, &total) - in_bin;
+    s.places[thread] = first;
+    __syncthreads();
+    for (int i = thread; i < selected; i += kSelectThreads) {
+        uint32_t index = index_of_key(s.sort.keys[i]);
+        list[atomicAdd(&s.places[index >> plan.place_shift], 1)] = {static_cast<int32_t>(index), i};
+    }
+}
+
 /// Chooses and orders the K best candidates of an image: one block per image.
 ///
 /// Candidates are compared by (score, anchor index) as one 64-bit key, a total order, so that the order
@@ -161,13 +202,17 @@ __device__ __forceinline__ void gather_keys(SelectStorage &s, const DecodePlan &
 /// are gathered and sorted at once, in shared memory; more are first narrowed down by one or two
 /// histograms. (Bins count from the threshold's score: most scores share their exponent, and plain digits
 /// would put nearly all of them into a few bins.)
-static __global__ void __launch_bounds__(kSelectThreads)
+///
+/// One block per multiprocessor is said to be enough: making room for a second one, which no batch below the
+/// number of multiprocessors has, the compiler spills.
+static __global__ void __launch_bounds__(kSelectThreads, 1)
     select_candidates_kernel(const __grid_constant__ DecodePlan plan, DecodeWorkspace workspace, float *scores,
                              int32_t *count) {
     __shared__ SelectStorage s;
     const int64_t image = blockIdx.x;
     const int thread = static_cast<int>(threadIdx.x);
-    const uint64_t *keys = workspace.keys + image * plan.num_tiles * kTileCells;
+    const int64_t first_key = image * plan.num_tiles * kTileCells;
+    const ImageKeys keys = {workspace.scores + first_key, workspace.indices + first_key};
 
     int in_tile = 0;
     if (thread < plan.num_tiles) {
@@ -192,10 +237,8 @@ static __global__ void __launch_bounds__(kSelectThreads)
     for (int i = thread; i < plan.top_k; i += kSelectThreads) {
         uint64_t key = i < selected ? s.sort.keys[i] : 0;
         scores[image * plan.top_k + i] = i < selected ? score_of_key(key) : 0.0f;
-        if (i < selected) {
-            workspace.selected[image * plan.top_k + i] = static_cast<int32_t>(index_of_key(key));
-        }
     }
+    list_selected(s, plan, selected, workspace.selected + image * plan.top_k);
     if (thread == 0) {
         count[image] = selected;
         workspace.progress[image] = 0;

@@ -103,9 +103,10 @@ __device__ __forceinline__ bool decode_candidate(const DecodePlan &plan, int64_t
 
 /// Decodes the selected candidates: boxes and landmarks; clears the slots without one.
 ///
-/// Grid (groups of slots, images), a thread per slot. Anchors follow from the index; only the 14 deltas
-/// of a selected anchor are read. Landmarks pass through shared memory (2.5 KB), for each thread has 40
-/// bytes of them and stores should be dense.
+/// Grid (groups of slots, images), a thread per slot or selected anchor. Anchors follow from the index; only
+/// the 14 deltas of a selected anchor are read, neighbouring anchors by neighbouring threads, which store to
+/// the slots that the scores demand. Landmarks pass through shared memory (2.5 KB): each thread has 40 bytes
+/// of them, which neighbouring threads store.
 ///
 /// A candidate whose values overflow is left out. That is rare and moves all behind it, so it is not
 /// prepared for: blocks add up, in progress[image], how many have finished (low half) and how many such
@@ -116,6 +117,7 @@ __global__ void __launch_bounds__(kWriteThreads)
                            AnchorDecodeOutputs outputs) {
     constexpr int kPairs = kLandmarkValues / 2;  // float2 keeps every slot aligned, float4 would not
     __shared__ float2 staged[kWriteThreads * kPairs];
+    __shared__ int staged_slots[kWriteThreads];
     __shared__ unsigned progress;
     const int64_t image = blockIdx.y;
     const int thread = static_cast<int>(threadIdx.x);
@@ -130,22 +132,25 @@ __global__ void __launch_bounds__(kWriteThreads)
     float4 box = {};
     float points[kLandmarkValues] = {};
     bool finite = true;
+    int slot = first_slot + thread;
     if (thread < used) {
-        int index = workspace.selected[image * plan.top_k + first_slot + thread];
-        finite = decode_candidate<T>(plan, image, index, box, points);
+        SelectedAnchor anchor = workspace.selected[image * plan.top_k + slot];
+        slot = anchor.slot;
+        finite = decode_candidate<T>(plan, image, anchor.index, box, points);
     }
     if (thread < slots) {
-        reinterpret_cast<float4 *>(boxes)[first_slot + thread] = box;
+        reinterpret_cast<float4 *>(boxes)[slot] = box;
     }
     if (plan.has_landmarks) {
 #pragma unroll
         for (int i = 0; i < kPairs; ++i) {
             staged[thread * kPairs + i] = make_float2(points[2 * i], points[2 * i + 1]);
         }
+        staged_slots[thread] = slot;
         __syncthreads();
-        auto *pairs = reinterpret_cast<float2 *>(landmarks) + first_slot * kPairs;
+        auto *pairs = reinterpret_cast<float2 *>(landmarks);
         for (int i = thread; i < slots * kPairs; i += kWriteThreads) {
-            pairs[i] = staged[i];
+            pairs[staged_slots[i / kPairs] * kPairs + i % kPairs] = staged[i];
         }
     }
     if (used == 0) {

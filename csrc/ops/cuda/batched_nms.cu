@@ -7,6 +7,7 @@
 #include "ops/cuda/batched_nms_plan.cuh"
 #include "ops/cuda/batched_nms_suppress.cuh"
 #include "ops/cuda/batched_nms_vote.cuh"
+#include "ops/cuda/launch.cuh"
 
 // Two launches for a whole batch: put the candidates in order (a block per image, which does nothing but
 // look where they are already), then suppress and write the result (a block per 128 candidates). Voting
@@ -58,22 +59,21 @@ cudaError_t batched_nms_cuda(const BatchedNmsParams &params, const BatchedNmsInp
     if (!is_aligned(inputs.landmarks, sizeof(float2)) || !is_aligned(outputs.landmarks, sizeof(float2))) {
         return cudaErrorMisalignedAddress;
     }
-    order_candidates_kernel<<<params.batch, kOrderThreads, 0, stream>>>(params, inputs, arrays);
-    if (cudaError_t status = cudaGetLastError(); status != cudaSuccess) {
+    cudaError_t status =
+        launch(order_candidates_kernel, params.batch, kOrderThreads, 0, stream, params, inputs, arrays);
+    if (status != cudaSuccess) {
         return status;
     }
     const int tiles = params.batch * arrays.num_tiles;
     if (!params.voting) {
-        suppress_kernel<false><<<tiles, kSuppressThreads, 0, stream>>>(params, inputs, outputs, arrays);
-        return cudaGetLastError();
+        return launch(suppress_kernel<false>, tiles, kSuppressThreads, 0, stream, params, inputs, outputs, arrays);
     }
-    suppress_kernel<true><<<tiles, kSuppressThreads, 0, stream>>>(params, inputs, outputs, arrays);
-    if (cudaError_t status = cudaGetLastError(); status != cudaSuccess) {
+    status = launch(suppress_kernel<true>, tiles, kSuppressThreads, 0, stream, params, inputs, outputs, arrays);
+    if (status != cudaSuccess) {
         return status;
     }
     const dim3 groups((params.max_detections + 31) / 32, params.batch);
-    vote_kernel<<<groups, 32, 0, stream>>>(params, inputs, outputs, arrays);
-    return cudaGetLastError();
+    return launch(vote_kernel, groups, 32, 0, stream, params, inputs, outputs, arrays);
 }
 
 }  // namespace retinaface

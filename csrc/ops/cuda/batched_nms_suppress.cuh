@@ -58,7 +58,8 @@ __device__ __forceinline__ void take_verdict(const uint32_t (&overlap)[kNmsWords
 }
 
 /// Tests the candidates that are alive against the detections of all earlier tiles but the previous one,
-/// as their verdicts come, until none is left. One barrier per tile: buffers alternate.
+/// as their verdicts come, until none is left. One barrier per tile: buffers alternate. What the last of these
+/// tiles found is left for settle(), which spares a barrier.
 /// Returns the number of detections in the tiles read.
 template <bool kVoting>
 __device__ __forceinline__ int suppress_by_earlier(SuppressStorage &s, const NmsImage &image,
@@ -70,9 +71,9 @@ __device__ __forceinline__ int suppress_by_earlier(SuppressStorage &s, const Nms
     for (int other = 0; other < tile - 1; ++other) {
         const int buffer = other % 2;
         if (q == 0) {
+            float4 box = image.boxes[other * kNmsTile + c];  // before it is known whether it is needed
             uint32_t kept_here = wait_for(&image.verdicts[other * kNmsWords + word]);
             if ((kept_here >> lane & 1) != 0) {
-                float4 box = image.boxes[other * kNmsTile + c];
                 s.tiles[buffer].box[c] = box;
                 s.tiles[buffer].area[c] = area(to_box(box));
             }
@@ -99,11 +100,25 @@ __device__ __forceinline__ int suppress_by_earlier(SuppressStorage &s, const Nms
             return before;
         }
     }
-    __syncthreads();
-    if (tile > 1) {
-        take_verdict<kVoting>(s.overlap[tile % 2], kept, first_detection, c, mine);
-    }
     return before;
+}
+
+/// One warp's part of suppress_by_earlier: takes the verdict of the last tile that it tested against.
+template <bool kVoting>
+__device__ __forceinline__ void take_last_verdict(SuppressStorage &s, int tile, TileBits &alive) {
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    const TileBits kept = s.kept[tile % 2];
+    const int first_detection = s.kept_before - kept.count();
+#pragma unroll
+    for (int w = 0; w < kNmsWords; ++w) {
+        const int c = w * 32 + lane;
+        Suspect mine = {};
+        mine.alive = (alive.word[w] >> lane & 1) != 0;
+        mine.detection = s.detection[c];
+        take_verdict<kVoting>(s.overlap[tile % 2], kept, first_detection, c, mine);
+        s.detection[c] = mine.detection;
+        alive.word[w] = __ballot_sync(~0u, mine.alive);
+    }
 }
 
 /// Decides about the tile: one warp, without a barrier, four candidates to a lane. In each word of 32,
@@ -114,7 +129,10 @@ __device__ __forceinline__ void settle(SuppressStorage &s, const NmsImage &image
                                        int tile) {
     const int lane = static_cast<int>(threadIdx.x) % 32;
     const uint32_t lanes_before = (1u << lane) - 1;
-    const TileBits alive = s.alive;
+    TileBits alive = s.alive;
+    if (tile > 1 && alive.any()) {
+        take_last_verdict<kVoting>(s, tile, alive);
+    }
     TileBits previous = {}, kept = {};
     if (tile > 0 && alive.any()) {
         uint32_t verdict = lane < kNmsWords ? wait_for(&image.verdicts[(tile - 1) * kNmsWords + lane]) : 0;
@@ -205,9 +223,12 @@ __device__ __forceinline__ void write_detections(SuppressStorage &s, const NmsIm
 ///
 /// Blocks take their tile by a ticket, the first tiles of all images first, and wait for lower tickets
 /// only. Those were taken by blocks that run already: so the wait ends, however many fit on the device.
+///
+/// Two blocks per multiprocessor are asked for: left alone, the compiler makes room for three, and spills.
 template <bool kVoting>
-__global__ void __launch_bounds__(kSuppressThreads) suppress_kernel(BatchedNmsParams params, BatchedNmsInputs inputs,
-                                                                    BatchedNmsOutputs outputs, NmsWorkspace workspace) {
+__global__ void __launch_bounds__(kSuppressThreads, 2)
+    suppress_kernel(BatchedNmsParams params, BatchedNmsInputs inputs, BatchedNmsOutputs outputs,
+                    NmsWorkspace workspace) {
     __shared__ SuppressStorage s;
     const int thread = static_cast<int>(threadIdx.x);
     const int q = thread / kNmsTile, c = thread % kNmsTile;

@@ -59,7 +59,7 @@ struct SuppressStorage {
     uint32_t overlap_own[kNmsWords][kNmsTile];
     uint32_t overlap_previous[kNmsWords][kNmsTile];
     TileBits kept[2];
-    TileBits alive;   // after all earlier tiles but the previous one
+    TileBits alive;   // after all earlier tiles but the previous two
     int kept_before;  // detections of earlier tiles
     TileBits kept_own;
     int32_t kept_slots[kNmsTile];  // of the tile's detections, in order

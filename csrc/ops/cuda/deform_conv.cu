@@ -3,6 +3,7 @@
 #include "common/aligned.h"
 #include "ops/cuda/deform_conv_fma.cuh"
 #include "ops/cuda/deform_conv_mma.cuh"
+#include "ops/cuda/launch.cuh"
 #include "ops/deform_conv.h"
 
 namespace retinaface {
@@ -38,7 +39,7 @@ struct Call {
 };
 
 template <typename Multiplier>
-cudaError_t launch(const Call &call) {
+cudaError_t convolve(const Call &call) {
     using T = typename Multiplier::Element;
     const DeformConvParams &p = call.params;
     DeformConvArgs<T> args = {
@@ -61,11 +62,8 @@ cudaError_t launch(const Call &call) {
     if (status != cudaSuccess) {
         return status;
     }
-    // Not <<<>>> and cudaGetLastError, which may report what somebody else did before.
-    void *arguments[] = {&args};
-    return cudaLaunchKernel(deform_conv_kernel<Multiplier>,
-                            dim3(static_cast<unsigned>(tiles), static_cast<unsigned>(co_tiles)), kDeformThreads,
-                            arguments, args.plan.shared_bytes, call.stream);
+    return launch(deform_conv_kernel<Multiplier>, dim3(static_cast<unsigned>(tiles), static_cast<unsigned>(co_tiles)),
+                  kDeformThreads, args.plan.shared_bytes, call.stream, args);
 }
 
 /// Output channels per block. More of them share the gathering; fewer make more blocks, which a small map
@@ -100,29 +98,29 @@ bool is_regular(const DeformConvParams &p) {
 template <typename T>
 cudaError_t launch_mma(const Call &call) {
     if (!is_regular<DeformMma<T, 9, 1>>(call.params)) {
-        return launch<DeformMma<T, 0, 2>>(call);
+        return convolve<DeformMma<T, 0, 2>>(call);
     }
     switch (choose_co_tile(call)) {
         case 256:
-            return launch<DeformMma<T, 9, 1>>(call);
+            return convolve<DeformMma<T, 9, 1>>(call);
         case 128:
-            return launch<DeformMma<T, 9, 2>>(call);
+            return convolve<DeformMma<T, 9, 2>>(call);
         default:
-            return launch<DeformMma<T, 9, 4>>(call);
+            return convolve<DeformMma<T, 9, 4>>(call);
     }
 }
 
 cudaError_t launch_float32(const Call &call) {
     if (!is_regular<DeformFma<float, 9, 8>>(call.params)) {
-        return launch<DeformFma<float, 0, 4>>(call);
+        return convolve<DeformFma<float, 0, 4>>(call);
     }
     switch (choose_co_tile(call)) {
         case 256:
-            return launch<DeformFma<float, 9, 8>>(call);
+            return convolve<DeformFma<float, 9, 8>>(call);
         case 128:
-            return launch<DeformFma<float, 9, 4>>(call);
+            return convolve<DeformFma<float, 9, 4>>(call);
         default:
-            return launch<DeformFma<float, 9, 2>>(call);
+            return convolve<DeformFma<float, 9, 2>>(call);
     }
 }
 
@@ -148,7 +146,7 @@ cudaError_t deform_conv_cuda(const DeformConvParams &params, const DeformConvInp
             return launch_mma<__half>(call);
         case DType::kBFloat16:
             return call.device.major >= 8 ? launch_mma<__nv_bfloat16>(call)
-                                          : launch<DeformFma<__nv_bfloat16, 0, 4>>(call);
+                                          : convolve<DeformFma<__nv_bfloat16, 0, 4>>(call);
         case DType::kFloat32:
             break;
     }

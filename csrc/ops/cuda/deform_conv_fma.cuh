@@ -19,7 +19,7 @@ class DeformFma {
     using Element = T;
     static constexpr int kKernelTaps = kTaps;
     static constexpr int kChannels = 8;
-    static constexpr int kResidentBlocks = kOutputs == 8 ? 1 : 2;  // more registers per thread, or more threads
+    static constexpr int kResidentBlocks = kOutputs == 8 ? 1 : kDeformResidentBlocks;  // as in DeformMma
     static constexpr int kCoTile = kDeformThreads / 8 * kOutputs;
 
     static constexpr DeformConvFootprint footprint(int taps) {

@@ -5,6 +5,14 @@
 
 namespace retinaface {
 
+/// Blocks that a multiprocessor has shared memory for: two on 8.0 and 9.0, elsewhere one, which may
+/// then have all the registers.
+#if defined(__CUDA_ARCH__) && (__CUDA_ARCH__ == 800 || __CUDA_ARCH__ == 900)
+constexpr int kDeformResidentBlocks = 2;
+#else
+constexpr int kDeformResidentBlocks = 1;
+#endif
+
 /// Where the weights of one step lie. Sample k of a tile belongs to channel k / taps of the chunk and tap
 /// k % taps of the pass. Weights keep their ONNX layout [Co, Ci / groups, kh, kw]; where a pass covers the
 /// whole kernel, a step's weights of one output channel are `count` neighbours from `begin`; else

@@ -40,7 +40,7 @@ class DeformMma {
     static constexpr int kKernelTaps = kTaps;
     static constexpr int kChannels = 16;
     // The widest instance wants more than the 128 registers per thread that two blocks would leave.
-    static constexpr int kResidentBlocks = kWarpsM == 1 ? 1 : 2;
+    static constexpr int kResidentBlocks = kWarpsM == 1 ? 1 : kDeformResidentBlocks;
     static constexpr int kCoTile = kWarpsN * kColumns * 8;
 
     static constexpr int row_bytes(int taps) { return taps * kChannels * static_cast<int>(sizeof(T)) + 16; }
@@ -54,10 +54,12 @@ class DeformMma {
         const int group_outputs = args.p.out_channels / args.p.groups;
         co_end_ = (group + 1) * group_outputs;
         co_ = group * group_outputs + co_tile * kCoTile + warp % kWarpsN * kColumns * 8;
-        // The output channel that this lane loads for the first column tile; each further one has the next
-        // but one. Past the end the last eight stand in; their results are not stored.
-        const int co = min(co_ + lane / 8 * 8, co_end_ - 8) + lane / 4 % 2;
-        weights_ = args.weight + co * args.plan.weight_depth + lane % 4 * 4;
+        if constexpr (kTaps > 0) {
+            // The output channel that this lane loads for the first column tile; each further one has the
+            // next but one. Past the end the last eight stand in; their results are not stored.
+            const int co = min(co_ + lane / 8 * 8, co_end_ - 8) + lane / 4 % 2;
+            weights_ = args.weight + co * args.plan.weight_depth + lane % 4 * 4;
+        }
     }
 
     template <typename Gather>
@@ -217,7 +219,7 @@ class DeformMma {
     }
 
     const DeformConvArgs<T> &args_;
-    const T *weights_;
+    const T *weights_ = nullptr;  // this lane's, kTaps > 0
     int co_, co_end_;
     float sums_[kRows][kColumns][4] = {};
 };

@@ -5,6 +5,7 @@
 #include "common/aligned.h"
 #include "math/bilinear.h"
 #include "math/unletterbox.h"
+#include "ops/cuda/launch.cuh"
 #include "ops/letterbox.h"
 
 namespace retinaface {
@@ -95,8 +96,8 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <typename T>
-cudaError_t launch(const LetterboxParams &params, const ImageView *images, T *output, float *transforms,
-                   cudaStream_t stream) {
+cudaError_t letterbox_images(const LetterboxParams &params, const ImageView *images, T *output, float *transforms,
+                             cudaStream_t stream) {
     const int64_t image_elements = int64_t{3} * params.out_height * params.out_width;
     for (int first = 0; first < params.batch; first += kMaxImagesPerLaunch) {
         const int count = std::min(params.batch - first, kMaxImagesPerLaunch);
@@ -108,9 +109,9 @@ cudaError_t launch(const LetterboxParams &params, const ImageView *images, T *ou
         }
         const dim3 grid((params.out_width + kTileWidth - 1) / kTileWidth,
                         (params.out_height + kTileHeight - 1) / kTileHeight, count);
-        letterbox_kernel<T><<<grid, kThreads, 0, stream>>>(params, sources, output + first * image_elements,
-                                                           transforms + int64_t{3} * first);
-        if (cudaError_t status = cudaGetLastError(); status != cudaSuccess) {
+        cudaError_t status = launch(letterbox_kernel<T>, grid, kThreads, 0, stream, params, sources,
+                                    output + first * image_elements, transforms + int64_t{3} * first);
+        if (status != cudaSuccess) {
             return status;
         }
     }
@@ -150,9 +151,9 @@ cudaError_t letterbox_cuda(const LetterboxParams &params, const ImageView *image
                            cudaStream_t stream) {
     switch (params.dtype) {
         case DType::kFloat32:
-            return launch(params, images, static_cast<float *>(output), transforms, stream);
+            return letterbox_images(params, images, static_cast<float *>(output), transforms, stream);
         case DType::kFloat16:
-            return launch(params, images, static_cast<__half *>(output), transforms, stream);
+            return letterbox_images(params, images, static_cast<__half *>(output), transforms, stream);
         case DType::kBFloat16:
             break;
     }
@@ -173,9 +174,8 @@ cudaError_t unletterbox_cuda(const UnletterboxParams &params, const UnletterboxI
         }
     }
     const int64_t blocks = (points + kUnletterboxThreads - 1) / kUnletterboxThreads;
-    unletterbox_kernel<<<static_cast<unsigned>(blocks), kUnletterboxThreads, 0, stream>>>(params, inputs, outputs,
-                                                                                          points);
-    return cudaGetLastError();
+    return launch(unletterbox_kernel, static_cast<unsigned>(blocks), kUnletterboxThreads, 0, stream, params, inputs,
+                  outputs, points);
 }
 
 }  // namespace retinaface

@@ -1,0 +1,1 @@
+"""What the project counts and measures about itself."""

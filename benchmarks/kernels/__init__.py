@@ -1,0 +1,1 @@
+"""Figures about the CUDA kernels, for docs/kernels.md."""

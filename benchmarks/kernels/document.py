@@ -1,0 +1,32 @@
+"""The tables of docs/kernels.md, each between two markers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = ROOT / "docs" / "kernels.md"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Lay out a Markdown table."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def read(name: str) -> str:
+    """Return what lies between the markers of a table."""
+    before, after = _markers(name)
+    return DOCUMENT.read_text().split(before)[1].split(after)[0].strip()
+
+
+def write(name: str, text: str) -> None:
+    """Replace what lies between the markers of a table."""
+    before, after = _markers(name)
+    head, rest = DOCUMENT.read_text().split(before)
+    DOCUMENT.write_text(f"{head}{before}\n{text.strip()}\n{after}{rest.split(after)[1]}")
+
+
+def _markers(name: str) -> tuple[str, str]:
+    return f"<!-- {name}: generated -->", f"<!-- end of {name} -->"

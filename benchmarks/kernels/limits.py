@@ -1,0 +1,79 @@
+"""What the kernels may cost at most, counted; kept by tests/ops/test_counts.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.kernels.chain import longest_chain
+from benchmarks.kernels.statistics import Counted
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A figure of one workload and its bounds."""
+
+    workload: str
+    figure: str
+    measure: Callable[[Counted], float]
+    at_most: float
+    at_least: float = 0.0
+
+    def holds(self, counted: Counted) -> bool:
+        """Whether the figure lies within the bounds."""
+        return self.at_least <= self.measure(counted) <= self.at_most
+
+
+def load_ratio(counted: Counted) -> float:
+    """Sectors loaded, in units of the compulsory ones."""
+    return counted.loaded / counted.facts["compulsory_sectors"]
+
+
+def distinct_ratio(counted: Counted) -> float:
+    """The same where a sector that several candidates share is compulsory once."""
+    return counted.loaded / counted.facts["distinct_sectors"]
+
+
+def traffic_ratio(counted: Counted) -> float:
+    """Sectors loaded and stored, in units of the compulsory ones."""
+    return (counted.loaded + counted.stored) / counted.facts["compulsory_sectors"]
+
+
+def _blocks(counted: Counted) -> float:
+    return counted.total("blocks", "suppress")
+
+
+def _excess_stores(counted: Counted) -> float:
+    return counted.total("global_store_bytes") - counted.facts["output_bytes"]
+
+
+def _excess_matrix_instructions(counted: Counted) -> float:
+    return counted.matrix_instructions - counted.facts["matrix_instructions"]
+
+
+_DECODE = ("decode clean", "decode clean float16", "decode clean batch 16", "decode random", "decode random float16")
+
+LIMITS = [
+    *[Limit(name, "sectors loaded / compulsory", load_ratio, 1.3) for name in (*_DECODE, "decode random K 1000")],
+    Limit("pipeline batch 16", "launches", lambda c: c.launches, 6),
+    *[
+        limit
+        for name, warp_instructions in (("nms scattered", 12e6), ("nms clustered", 3e6))
+        for limit in (
+            Limit(name, "blocks", _blocks, float("inf"), at_least=32),
+            Limit(name, "sectors / compulsory", traffic_ratio, 60),
+            Limit(name, "warp instructions", lambda c: c.warp_instructions, warp_instructions),
+        )
+    ],
+    Limit("nms scattered", "longest chain of dependent steps", lambda _: longest_chain(5000), 80),
+    *[
+        limit
+        for name in ("deform_conv", "deform_conv channels-last")
+        for limit in (
+            Limit(name, "warp instructions", lambda c: c.warp_instructions, 15e6),
+            Limit(name, "bytes requested", lambda c: c.requested_bytes, 180e6),
+            Limit(name, "matrix instructions beyond the product's", _excess_matrix_instructions, 0),
+            Limit(name, "bytes written beyond the output", _excess_stores, 0),
+        )
+    ],
+]

@@ -1,0 +1,82 @@
+"""What the CUDA emulator counted while a workload ran."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from benchmarks.kernels.document import ROOT
+
+# With this set to a path, the emulator writes there, as JSON, what each kernel did.
+STATISTICS_VARIABLE = "PTXEMU_STATS"
+_PARALLEL = 2
+_MMA_FLOPS = 2 * 16 * 8 * 16  # of one m16n8k16 instruction
+
+
+@dataclass(frozen=True)
+class Counted:
+    """One workload.
+
+    Attributes:
+        facts: what workloads.py says about the data and what it takes at least.
+        kernels: counters by mangled kernel name.
+    """
+
+    facts: dict[str, float]
+    kernels: dict[str, dict[str, int]]
+
+    def total(self, counter: str, kernel: str = "") -> int:
+        """Sum a counter over the kernels whose names contain `kernel`."""
+        return sum(counters[counter] for name, counters in self.kernels.items() if kernel in name)
+
+    @cached_property
+    def launches(self) -> int:
+        return self.total("launches")
+
+    @cached_property
+    def warp_instructions(self) -> int:
+        return self.total("warp_inst")
+
+    @cached_property
+    def loaded(self) -> int:
+        """Sectors of 32 bytes that warps asked for."""
+        return self.total("global_load_sectors")
+
+    @cached_property
+    def stored(self) -> int:
+        return self.total("global_store_sectors")
+
+    @cached_property
+    def requested_bytes(self) -> int:
+        """Of whole sectors, read and written."""
+        return 32 * (self.loaded + self.stored)
+
+    @cached_property
+    def matrix_instructions(self) -> float:
+        """In units of m16n8k16."""
+        return self.total("mma_flops") / _MMA_FLOPS
+
+
+def count(workload: str) -> Counted:
+    """Run one workload in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "statistics.json"
+        environment = {**os.environ, STATISTICS_VARIABLE: str(path), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", "benchmarks.kernels.workloads", workload]
+        result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        if result.returncode != 0:
+            raise RuntimeError(f"{workload}: {result.stderr}")
+        return Counted(json.loads(result.stdout), json.loads(path.read_text()))
+
+
+def count_all(workloads: list[str]) -> dict[str, Counted]:
+    """Run several, two at a time."""
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        return dict(zip(workloads, pool.map(count, workloads), strict=True))
