@@ -2,8 +2,8 @@
 # make test   runs the tests
 # make test-kernels SEED=7   runs the operators' tests with other random cases
 # make mutants   breaks the CUDA kernels on purpose, about a hundred times, and sees whether the tests notice
-# make kernel-table compiles the kernels for every architecture, make kernel-counts counts what they do on a CUDA
-# emulator (RETINAFACE_CUDA_EMULATOR); both rewrite tables of docs/kernels.md.
+# make kernel-table   compiles the kernels for every architecture, kernel-counts counts what they do on a CUDA
+#     emulator (RETINAFACE_CUDA_EMULATOR); both rewrite tables of docs/kernels.md. kernel-table-check only compares.
 # All set up .venv themselves. make lint checks the sources, make clean removes what was built.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -73,7 +73,7 @@ build/stubs: $(VENV)/.test
 	@touch $@
 
 # The kernels once more, in the form that a CUDA emulator can run; only where one is named.
-build/emulator/.built: $(VENV)/.test $(SOURCES) $(wildcard tests/*/*.cpp benchmarks/kernels/*.cpp benchmarks/kernels/textbook/*)
+build/emulator/.built: $(VENV)/.test $(SOURCES) $(wildcard tests/*/*.cpp benchmarks/kernels/*.cpp benchmarks/kernels/*/*.cu)
 	@mkdir -p build/emulator
 	@if [ -n "$(RETINAFACE_CUDA_EMULATOR)" ]; then scripts/build-for-emulator $(VENV); fi
 	@if [ -n "$(RETINAFACE_CUDA_EMULATOR)" ]; then touch $@; fi

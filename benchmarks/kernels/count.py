@@ -100,9 +100,9 @@ def limits_table(results: Results) -> str:
     """Each limit beside what was counted."""
     rows: list[Sequence[object]] = []
     for limit in LIMITS:
-        bound = f"at least {limit.at_least:g}" if limit.at_least else f"at most {limit.at_most:,g}"
+        bound = f"at least {limit.at_least:,g}" if limit.at_least else f"at most {limit.at_most:,.9g}"
         value = limit.measure(results[limit.workload])
-        counted = f"{value:.2f}" if limit.figure.endswith("compulsory") else _n(int(value))
+        counted = f"{value:.2f}" if " / " in limit.figure else _n(int(value))
         rows.append([limit.workload, limit.figure, counted, bound])
     return document.table(["workload", "figure", "counted", "limit"], rows)
 

@@ -1,4 +1,4 @@
-"""What the kernels may cost at most, counted; kept by tests/ops/test_counts.py."""
+"""What the kernels may cost at most, counted; kept by tests/counts/test_kernels.py."""
 
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ _DECODE = ("decode clean", "decode clean float16", "decode clean batch 16", "dec
 
 LIMITS = [
     *[Limit(name, "sectors loaded / compulsory", load_ratio, 1.3) for name in (*_DECODE, "decode random K 1000")],
+    *[Limit(name, "sectors loaded / distinct", distinct_ratio, 1.3) for name in _DECODE if "clean" in name],
     Limit("pipeline batch 16", "launches", lambda c: c.launches, 6),
     *[
         limit

@@ -46,9 +46,9 @@ def compile_all() -> list[Compiled]:
 
 
 def nvcc_version() -> str:
-    """Return the compiler's release, such as 13.0."""
+    """Return the compiler's version, such as 13.0.88."""
     nvcc = next(iter(_commands().values()))[0]
-    found = re.search(r"release ([\d.]+)", _run([nvcc, "--version"]))
+    found = re.search(r"V(\d[\d.]+)", _run([nvcc, "--version"]))
     assert found is not None
     return found[1]
 

@@ -26,8 +26,8 @@ DECODE = [
     _collect("mask one lane too wide", "((1u << lane) - 1)", "((2u << lane) - 1)"),
     _collect(
         "anchor forgotten in the index",
-        "* level.num_anchors + anchor;\n            keys",
-        "* level.num_anchors;\n            keys",
+        "* level.num_anchors + anchor;\n            uint64_t",
+        "* level.num_anchors;\n            uint64_t",
     ),
     _collect("warps before counted wrongly", "w < warp ?", "w <= warp ?"),
     _select(
@@ -51,7 +51,7 @@ DECODE = [
         "above + 1 < wanted && wanted <= above + in_bin + 1",
     ),
     _select("the K-th left behind", "rank_of(key, plan) >= lowest", "rank_of(key, plan) > lowest"),
-    _select("one candidate past the tile", "place < count ? of_tile", "place <= count ? of_tile"),
+    _select("one candidate past the tile", "place < count ? scores", "place <= count ? scores"),
     _select("one more than can be sorted", "total > SelectSort::kCapacity", "total > SelectSort::kCapacity + 1"),
     _select(
         "a warp of ties always counts as full", "atomicAdd(&bins[bin], __popc(lanes))", "atomicAdd(&bins[bin], 32)"
@@ -59,6 +59,18 @@ DECODE = [
     _select("one too few", "min(gathered, plan.top_k)", "min(gathered, plan.top_k - 1)"),
     _select("scores behind the last not cleared", "i < plan.top_k; i +=", "i < selected; i +="),
     _select("progress not cleared", "workspace.progress[image] = 0;", ""),
+    _select("indices not read for the last digits", "shift < kIndexBits;", "false;"),
+    _select("indices not read for the K-th's score", ">= lowest >> kIndexBits", "> lowest >> kIndexBits"),
+    _select(
+        "barrier after clearing the places removed",
+        "s.places[thread] = 0;\n    __syncthreads();",
+        "s.places[thread] = 0;",
+    ),
+    _select(
+        "barrier before listing removed",
+        "s.places[thread] = first;\n    __syncthreads();",
+        "s.places[thread] = first;",
+    ),
     _sort("ranks start at one", "keys[i] > mine", "keys[i] >= mine"),
     _sort(
         "barrier between reading and writing removed",
@@ -73,14 +85,15 @@ DECODE = [
     _write("the first anchor of a level taken for the level before", "index >= plan.levels", "index > plan.levels"),
     _write(
         "barrier before the staged landmarks removed",
-        "points[2 * i + 1]);\n        }\n        __syncthreads();",
-        "points[2 * i + 1]);\n        }",
+        "staged_slots[thread] = slot;\n        __syncthreads();",
+        "staged_slots[thread] = slot;",
     ),
     _write(
         "boxes in half precision",
         "box_out = make_float4(box.x1, box.y1, box.x2, box.y2);",
         "box_out = make_float4(__half2float(__float2half(box.x1)), box.y1, box.x2, box.y2);",
     ),
+    _write("slots taken for places in the list", "slot = anchor.slot;", ""),
     _write("boxes behind the last not cleared", "if (thread < slots) {", "if (thread < used) {"),
     _write("landmarks behind the last not cleared", "i < slots * kPairs", "i < used * kPairs"),
     _write("no bound on the slots", "min(kWriteThreads, plan.top_k - first_slot)", "kWriteThreads"),

@@ -44,6 +44,7 @@ NMS = [
         "__syncthreads();\n    write_detections",
         "write_detections",
     ),
+    _suppress("the last verdict not taken", "if (tile > 1 && alive.any())", "if (tile > 2 && alive.any())"),
     _suppress("one buffer instead of two", "const int buffer = other % 2;", "const int buffer = 0;"),
     _suppress("the wrong buffer at the end", "s.overlap[tile % 2]", "s.overlap[1 - tile % 2]"),
     _suppress("candidates suppress themselves", "in_own & ((1u << lane) - 1)", "in_own & ((2u << lane) - 1)"),

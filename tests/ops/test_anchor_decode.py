@@ -80,8 +80,11 @@ CASES = [
 
 
 def random_heads(rng: np.random.Generator, case: Case) -> Heads:
-    """Heads whose margins lie on a grid: no ties, none at the threshold, whatever float32 rounds."""
-    limit = logit(case.threshold) if 0 < case.threshold < 1 else 0.0
+    """Heads whose margins lie on a grid: no ties, none at the threshold, whatever float32 rounds.
+
+    Above a margin of some 5, float32 scores become equal; no case reaches there.
+    """
+    limit = logit(case.threshold) if 0 < case.threshold < 1 else -4.0
     images = []
     for above in case.above:
         order = rng.permutation(case.num_anchors())

@@ -186,6 +186,18 @@ def test_nms_notices_one_inversion(backend: Backend, rng: np.random.Generator, p
     check(run(backend, candidates, case.options()), candidates, case.options())
 
 
+@pytest.mark.parametrize(("place", "score"), [(0, np.inf), (-1, -np.inf), (-1, np.nan), (40, np.nan)])
+def test_nms_leaves_out_infinite_scores_in_order(
+    backend: Backend, rng: np.random.Generator, place: int, score: float
+) -> None:
+    """Scores that descend need no sorting, but may still not be finite."""
+    case = Case("", 100, (100,), faces=50)
+    candidates = random_candidates(rng, case)
+    candidates[1][:] = -np.sort(-candidates[1])
+    candidates[1][0, place] = score
+    check(run(backend, candidates, case.options()), candidates, case.options())
+
+
 def test_nms_of_equal_boxes_keeps_one(backend: Backend) -> None:
     """Everything is suppressed by the best."""
     candidates = candidates_of([[5, 5, 20, 30]] * 600, np.linspace(0.1, 0.9, 600))

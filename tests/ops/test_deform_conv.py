@@ -222,6 +222,18 @@ def test_places_are_not_rounded_to_16_bits(cuda: Backend, dtype: str) -> None:
     np.testing.assert_array_equal(y, expected)
 
 
+@pytest.mark.parametrize("channels", [(64, 16), (21, 5)], ids=["whole steps", "ragged"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_deform_conv_sums_in_float32(cuda: Backend, dtype: str, channels: tuple[int, int]) -> None:
+    """4096, many quarters, -4096: a 16-bit sum would lose every quarter."""
+    inputs, outputs = channels
+    weight = np.zeros((outputs, inputs, 3, 3), np.float32)
+    weight[:, 0, 0, 0], weight[:, 1:-1, 1, 1], weight[:, -1, 2, 2] = 4096, 0.25, -4096
+    x, offset = np.ones((1, inputs, 10, 12), np.float32), np.zeros((1, 18, 8, 10), np.float32)
+    y = run(cuda, [x, weight, offset, None, None], {}, dtype).astype(np.float32)
+    assert (y == 0.25 * (inputs - 2)).all()
+
+
 def test_each_image_is_convolved_by_itself(backend: Backend, rng: np.random.Generator) -> None:
     """A batch gives the bits of its images one by one."""
     case = Case("", batch=3, channels=(32, 64), size=(14, 18))

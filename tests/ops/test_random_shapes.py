@@ -42,8 +42,8 @@ def random_pyramid(rng: np.random.Generator) -> decoding.Case:
     """1 to 8 levels of odd sizes with 1 to 8 anchors per cell, every limit of K and of the threshold."""
     levels = tuple(
         (
-            between(rng, 1, 40),
-            between(rng, 1, 40),
+            between(rng, 1, 24),
+            between(rng, 1, 24),
             between(rng, 1, 32),
             tuple(float(size) for size in rng.uniform(1, 400, between(rng, 1, 8))),
         )

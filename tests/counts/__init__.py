@@ -1,0 +1,1 @@
+"""What the kernels cost, as a CUDA emulator counts it."""
