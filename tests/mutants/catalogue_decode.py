@@ -26,8 +26,8 @@ DECODE = [
     _collect("mask one lane too wide", "((1u << lane) - 1)", "((2u << lane) - 1)"),
     _collect(
         "anchor forgotten in the index",
-        "* level.num_anchors + anchor;\n            keys",
-        "* level.num_anchors;\n            keys",
+        "* level.num_anchors + anchor;\n            uint64_t key",
+        "* level.num_anchors;\n            uint64_t key",
     ),
     _collect("warps before counted wrongly", "w < warp ?", "w <= warp ?"),
     _select(
@@ -51,11 +51,19 @@ DECODE = [
         "above + 1 < wanted && wanted <= above + in_bin + 1",
     ),
     _select("the K-th left behind", "rank_of(key, plan) >= lowest", "rank_of(key, plan) > lowest"),
-    _select("one candidate past the tile", "place < count ? of_tile", "place <= count ? of_tile"),
+    _select("one candidate past the tile", "place < count ? scores[place]", "place <= count ? scores[place]"),
     _select("one more than can be sorted", "total > SelectSort::kCapacity", "total > SelectSort::kCapacity + 1"),
     _select(
         "a warp of ties always counts as full", "atomicAdd(&bins[bin], __popc(lanes))", "atomicAdd(&bins[bin], 32)"
     ),
+    _select("indices of ties not read", "{ return shift < kIndexBits; }", "{ return shift + 13 < kIndexBits; }"),
+    _select("indices at the boundary not read", "plan.lowest_score >= lowest", "plan.lowest_score > lowest"),
+    _select(
+        "barrier before the places are summed up removed",
+        "__syncthreads();\n    int in_bin = s.places",
+        "int in_bin = s.places",
+    ),
+    _select("places one bin late", "&total) - in_bin;\n    s.places", "&total);\n    s.places"),
     _select("one too few", "min(gathered, plan.top_k)", "min(gathered, plan.top_k - 1)"),
     _select("scores behind the last not cleared", "i < plan.top_k; i +=", "i < selected; i +="),
     _select("progress not cleared", "workspace.progress[image] = 0;", ""),
@@ -73,8 +81,8 @@ DECODE = [
     _write("the first anchor of a level taken for the level before", "index >= plan.levels", "index > plan.levels"),
     _write(
         "barrier before the staged landmarks removed",
-        "points[2 * i + 1]);\n        }\n        __syncthreads();",
-        "points[2 * i + 1]);\n        }",
+        "staged_slots[thread] = slot;\n        __syncthreads();",
+        "staged_slots[thread] = slot;",
     ),
     _write(
         "boxes in half precision",
