@@ -56,6 +56,14 @@ DECODE = [
     _select(
         "a warp of ties always counts as full", "atomicAdd(&bins[bin], __popc(lanes))", "atomicAdd(&bins[bin], 32)"
     ),
+    _select("indices of ties not read", "{ return shift < kIndexBits; }", "{ return shift + 13 < kIndexBits; }"),
+    _select("indices at the boundary not read", "plan.lowest_score >= lowest", "plan.lowest_score > lowest"),
+    _select(
+        "barrier before the places are summed up removed",
+        "__syncthreads();\n    int in_bin = s.places",
+        "int in_bin = s.places",
+    ),
+    _select("places one bin late", "&total) - in_bin;\n    s.places", "&total);\n    s.places"),
     _select("one too few", "min(gathered, plan.top_k)", "min(gathered, plan.top_k - 1)"),
     _select("scores behind the last not cleared", "i < plan.top_k; i +=", "i < selected; i +="),
     _select("progress not cleared", "workspace.progress[image] = 0;", ""),
