@@ -137,7 +137,7 @@ def check(results: list[Any], heads: Heads, options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_decode_matches_the_oracle(backend: Backend, rng: np.random.Generator, case: Case) -> None:
-    """The issue's list of pyramids and settings."""
+    """Pyramids and settings."""
     heads = random_heads(rng, case)
     results = run(backend, heads, case.options())
     check(results, heads, case.options())
