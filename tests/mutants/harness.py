@@ -91,7 +91,8 @@ class Harness:
         if self._native is None:
             raise HarnessError(f"{EMULATOR_BUILD} holds no _native module: run make test-kernels first")
         with (EMULATOR_BUILD / "compile_commands.json").open() as file:
-            self._commands = {Path(e["file"]).stem: shlex.split(e["command"]) for e in json.load(file)}
+            units = {Path(entry["file"]): shlex.split(entry["command"]) for entry in json.load(file)}
+        self._commands = {path.stem: command for path, command in units.items() if path.parent == CUDA}
         # Link-time optimisation takes longer than compiling a kernel: once is enough.
         self._bindings = folder / "bindings.o"
         command = self._link_command(self._native.name)
@@ -147,7 +148,10 @@ class Harness:
         for target in (self._native.name, DRIVER):
             command = [archive if word == ARCHIVE else word for word in self._link_command(target)]
             command[command.index("-o") + 1] = str(folder / target)
-            if target != DRIVER:
+            if target == DRIVER:
+                # A library that lacks a kernel would fail every test, and no mistake would have been noticed.
+                command.append("-Wl,--no-undefined")
+            else:
                 first = next(i for i, word in enumerate(command) if word.endswith(".o"))
                 kept = [word for word in command if not word.endswith(".o") and not word.startswith("-flto")]
                 first -= sum(word.startswith("-flto") for word in command[:first])
