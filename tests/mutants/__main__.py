@@ -34,6 +34,8 @@ def main() -> int:
     given = parser.parse_args()
 
     mutants = [mutant for mutant in MUTANTS if given.only in str(mutant)]
+    if not mutants:
+        raise HarnessError(f"no mutant's name contains {given.only!r}: see --list")
     for mutant in mutants:
         mutant.changed()
     if given.quick:
