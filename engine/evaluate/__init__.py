@@ -1,0 +1,1 @@
+"""What an engine's numbers are worth: agreement with another engine, average precision, generated pictures."""
