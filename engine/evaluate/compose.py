@@ -7,7 +7,7 @@ octave, on backgrounds that hold none, and its boxes are known exactly.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,7 +42,7 @@ class ComposedImage:
 
 
 def compose(
-    sources: Sequence[LabelledImage],
+    sources: Iterable[LabelledImage],
     backgrounds: Sequence[Image] = (),
     count: int = 100,
     size: tuple[int, int] = (640, 640),
@@ -56,8 +56,8 @@ def compose(
     Equal arguments give equal pictures, and picture i depends on the seed and on i only, not on `count`.
 
     Args:
-        sources: photos with the boxes of all their faces.
-        backgrounds: pictures without faces; if none are given, textures are drawn.
+        sources: photos with the boxes of all their faces; only what is cut from them stays in memory.
+        backgrounds: pictures without faces, taken from the sequence one at a time; if it is empty, textures are drawn.
         count: of pictures.
         size: (height, width) of each.
         seed: 0 or more.
@@ -71,9 +71,8 @@ def compose(
     _check(count, size, seed, face_sizes, max_faces)
     faces = _all_faces(sources)
     face_sizes = (face_sizes[0], min(face_sizes[1], _LARGEST_SHARE * min(size)))
-    pictures = [check_image(picture, f"backgrounds[{i}]") for i, picture in enumerate(backgrounds)]
     return (
-        _compose_one(faces, pictures, size, np.random.default_rng([seed, index]), face_sizes, max_faces)
+        _compose_one(faces, backgrounds, size, np.random.default_rng([seed, index]), face_sizes, max_faces)
         for index in range(count)
     )
 
@@ -86,8 +85,11 @@ def _compose_one(
     face_sizes: tuple[float, float],
     max_faces: int,
 ) -> ComposedImage:
-    picture = backgrounds[int(rng.integers(len(backgrounds)))] if backgrounds else None
-    canvas = texture(size, rng) if picture is None else crop(picture, size, rng)
+    if len(backgrounds):
+        chosen = int(rng.integers(len(backgrounds)))
+        canvas = crop(check_image(backgrounds[chosen], f"backgrounds[{chosen}]"), size, rng)
+    else:
+        canvas = texture(size, rng)
     # The largest first, while there is room for it.
     low, high = np.log(face_sizes)
     targets = np.exp(rng.uniform(low, high, size=int(rng.integers(1, max_faces + 1))))
@@ -161,17 +163,19 @@ def _paste(canvas: Image, face: CutFace, place: tuple[int, int]) -> None:
     under[...] = np.rint(blended).astype(np.uint8)
 
 
-def _all_faces(sources: Sequence[LabelledImage]) -> list[CutFace]:
+def _all_faces(sources: Iterable[LabelledImage]) -> list[CutFace]:
     faces: list[CutFace] = []
+    photos = 0
     for index, source in enumerate(sources):
         name = f"sources[{index}]"
         boxes = np.asarray(source.boxes)
         if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
             raise InvalidArgumentError(f"{name}: boxes have shape {boxes.shape}, expected finite numbers [N, 4]")
+        photos += 1
         faces += cut_faces(LabelledImage(check_image(source.image, name), boxes))
     if not faces:
         raise InvalidArgumentError(
-            f"no face can be cut from {len(sources)} photos: it needs a labelled face of {LEAST_SIZE:g} pixels or more "
+            f"no face can be cut from {photos} photos: it needs a labelled face of {LEAST_SIZE:g} pixels or more "
             "that no other labelled face touches"
         )
     return faces

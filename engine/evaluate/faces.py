@@ -59,7 +59,8 @@ def cut_faces(photo: LabelledImage) -> list[CutFace]:
         region = _region(inside, np.delete(boxes, index, axis=0), size, (height, width))
         if size >= LEAST_SIZE and region is not None:
             x1, y1, x2, y2 = region
-            cuts.append(CutFace(photo.image[y1:y2, x1:x2], inside - (x1, y1, x1, y1)))
+            # A copy: a view would keep the whole photo in memory.
+            cuts.append(CutFace(photo.image[y1:y2, x1:x2].copy(), inside - (x1, y1, x1, y1)))
     return cuts
 
 
