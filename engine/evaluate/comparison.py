@@ -132,9 +132,8 @@ def compare(
         for detector_name, detector in detectors.items():
             found[detector_name] += detector.detect([image], score_threshold=floor)
     if not names:
-        raise InvalidArgumentError(
-            f"none of the {len(paths)} pictures can be read; {skipped[0].image} {skipped[0].reason}"
-        )
+        first = f"{skipped[0].image} {skipped[0].reason}" if skipped else "none were given"
+        raise InvalidArgumentError(f"none of the {len(paths)} pictures can be read: {first}")
     reference, *others = detectors
     thresholds = sorted({t for t in SCORE_THRESHOLDS if t >= floor} | {score_threshold})
     boxes = None if truth is None else [truth[name] for name in names]

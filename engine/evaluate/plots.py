@@ -105,12 +105,13 @@ def _sizes(comparison: Comparison) -> Figure:
 
 
 def _cumulative(axes: Axes, values: dict[str, NDArray[np.float64]], label: str) -> None:
-    for name, numbers in values.items():
-        if len(numbers):
-            axes.ecdf(numbers, label=name)
+    some = {name: numbers for name, numbers in values.items() if len(numbers)}
+    for name, numbers in some.items():
+        axes.ecdf(numbers, label=name)
     axes.set(xlabel=label, ylabel="share of faces below")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    if some:
+        axes.legend(fontsize=8)
 
 
 def _figure(columns: int) -> tuple[Figure, list[Axes]]:
