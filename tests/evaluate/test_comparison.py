@@ -154,7 +154,8 @@ def test_a_page_about_engines_that_do_not_differ_and_find_nothing(folder: Path) 
 
 
 def coloured(drawing: Image, colour: tuple[int, int, int]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    return np.nonzero((np.abs(drawing.astype(int) - colour) < 12).all(axis=2))
+    ys, xs = np.nonzero((np.abs(drawing.astype(int) - colour) < 12).all(axis=2))
+    return ys, xs
 
 
 @pytest.mark.parametrize("size", [20, 200])

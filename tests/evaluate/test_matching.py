@@ -21,7 +21,7 @@ def best_sum(overlaps: NDArray[np.float64], least: float) -> float:
     if rows > columns:
         return best_sum(overlaps.T, least)
     counted = np.where(overlaps >= least, overlaps, 0.0)
-    return max(sum(counted[r, c] for r, c in enumerate(chosen)) for chosen in permutations(range(columns), rows))
+    return max(float(sum(counted[r, c] for r, c in enumerate(chosen))) for chosen in permutations(range(columns), rows))
 
 
 def test_iou_of_every_pair(rng: np.random.Generator) -> None:
@@ -89,7 +89,7 @@ def test_numbers_that_are_not_finite_are_refused(field: str, side: str, value: f
     parts[field].flat[0] = value
     sides = {"reference": [good, good], "candidate": [good, good], side: [good, Detections(**parts)]}
     with pytest.raises(InvalidArgumentError, match=rf"{side}\[1\] holds"):
-        match_faces(**sides)
+        match_faces(sides["reference"], sides["candidate"])
 
 
 def test_lists_of_other_images_are_refused() -> None:
