@@ -30,6 +30,10 @@ class BuildError(RetinaFaceError):
     """An engine could not be built or written."""
 
 
+class CalibrationError(BuildError):
+    """The images, the network or the cache of a calibration cannot be used."""
+
+
 class EngineLoadError(RetinaFaceError):
     """An engine, or one of the files beside it, cannot be used."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnxruntime
@@ -63,23 +63,28 @@ class CpuNetwork:
             heads = self._session.run(config.head_names(), {self._input: batch})
         except Exception as error:
             raise InferenceError(f"ONNX Runtime failed on a batch of shape {batch.shape}: {error}") from error
-        per_level = len(heads) // len(config.levels)
-        levels = [heads[i : i + per_level] for i in range(0, len(heads), per_level)]
-        candidates = ops.decode(
-            [(level[0], level[1], level[2] if config.has_landmarks else None) for level in levels],
-            strides=[level.stride for level in config.levels],
-            anchor_sizes=[level.anchor_sizes for level in config.levels],
-            variances=config.variances,
-            score_threshold=thresholds["score"],
-            top_k=thresholds["top_k"],
-        )
-        num, boxes, scores, landmarks, _ = ops.nms(
-            *candidates,
-            iou_threshold=thresholds["iou"],
-            max_detections=thresholds["max_detections"],
-            voting=thresholds["voting"],
-        )
-        return RawDetections(num, boxes, scores, landmarks)
+        return detect(heads, config, thresholds)
+
+
+def detect(heads: Sequence[FloatArray], config: RetinaFaceConfig, thresholds: Mapping[str, Any]) -> RawDetections:
+    """Decode the network's outputs, in the order of config.head_names(), and suppress overlapping faces."""
+    per_level = len(heads) // len(config.levels)
+    levels = [heads[i : i + per_level] for i in range(0, len(heads), per_level)]
+    candidates = ops.decode(
+        [(level[0], level[1], level[2] if config.has_landmarks else None) for level in levels],
+        strides=[level.stride for level in config.levels],
+        anchor_sizes=[level.anchor_sizes for level in config.levels],
+        variances=config.variances,
+        score_threshold=thresholds["score"],
+        top_k=thresholds["top_k"],
+    )
+    num, boxes, scores, landmarks, _ = ops.nms(
+        *candidates,
+        iou_threshold=thresholds["iou"],
+        max_detections=thresholds["max_detections"],
+        voting=thresholds["voting"],
+    )
+    return RawDetections(num, boxes, scores, landmarks)
 
 
 class CpuSession(CpuNetwork):
