@@ -79,7 +79,7 @@ def looks(image: Image, augmentation: Augmentation, check_size: Callable[[int, i
     import cv2
 
     for scale in augmentation.scales or ("original",):
-        height, width = scaled_size(*image.shape[:2], scale)
+        height, width = scaled_size(image.shape[0], image.shape[1], scale)
         if augmentation.scales is not None:
             check_size(height, width)
         # Bilinear, as the public test codes resize.
@@ -105,12 +105,11 @@ def to_image(faces: Sequence[Detections], looked_at: Image, image: Image) -> lis
 
 def merge(found: Sequence[Detections], *, iou_threshold: float, max_detections: int, voting: bool) -> Detections:
     """Return the faces of several looks at one image, each once: the best of those that overlap."""
-    has_landmarks = found[0].landmarks is not None
-    names = ["boxes", "scores", "landmarks"] if has_landmarks else ["boxes", "scores"]
-    joined = [np.concatenate([getattr(faces, name) for faces in found]) for name in names]
-    order = np.argsort(-joined[1], kind="stable")[:MAX_MERGED]
-    boxes, scores, *points = (values[order] for values in joined)
-    landmarks = points[0] if points else None
+    scores = np.concatenate([faces.scores for faces in found])
+    order = np.argsort(-scores, kind="stable")[:MAX_MERGED]
+    scores, boxes = scores[order], np.concatenate([faces.boxes for faces in found])[order]
+    known = [faces.landmarks for faces in found if faces.landmarks is not None]  # of all looks, or of none
+    landmarks = np.concatenate(known)[order] if known else None
     if not len(order):
         return Detections(boxes, scores, landmarks)
     merged = ops.nms(
@@ -123,9 +122,8 @@ def merge(found: Sequence[Detections], *, iou_threshold: float, max_detections: 
         voting=voting,
     )
     count = int(merged.num_detections[0])
-    if landmarks is not None:
-        landmarks = merged.landmarks[0, :count].reshape(-1, 5, 2)
-    return Detections(merged.boxes[0, :count], merged.scores[0, :count], landmarks)
+    points = None if merged.landmarks is None else merged.landmarks[0, :count].reshape(-1, 5, 2)
+    return Detections(merged.boxes[0, :count], merged.scores[0, :count], points)
 
 
 def _mirrored(faces: Detections, width: int) -> Detections:
@@ -140,4 +138,4 @@ def _mirrored(faces: Detections, width: int) -> Detections:
 
 
 def _is_length(value: object) -> bool:
-    return isinstance(value, int | float | np.integer | np.floating) and math.isfinite(value) and value > 0
+    return isinstance(value, int | float | np.integer | np.floating) and bool(0 < value < math.inf)

@@ -144,7 +144,9 @@ class TRTRetinaFace:
         """
         stride = self.config.max_stride
         low, _, high = _sizes(self.sidecar.io["input"])
-        needed = tuple(max(-(-side // stride) * stride, least) for side, least in zip((height, width), low, strict=True))
+        needed = tuple(
+            max(-(-side // stride) * stride, least) for side, least in zip((height, width), low, strict=True)
+        )
         if needed[0] > high[0] or needed[1] > high[1]:
             self.config.check_input_size(*needed)
             largest = (max(needed[0], high[0]), max(needed[1], high[1]))

@@ -122,7 +122,8 @@ def _iou(a: Floats, b: Floats) -> Floats:
     common = sides[..., 0] * sides[..., 1]
     area_a, area_b = (np.prod(boxes[:, 2:] - boxes[:, :2] + 1, 1) for boxes in (a, b))
     union = area_a[:, None] + area_b[None, :] - common
-    return np.divide(common, union, out=np.zeros_like(common), where=common > 0)
+    iou: Floats = np.divide(common, union, out=np.zeros_like(common), where=common > 0)
+    return iou
 
 
 def _curve(name: str, kept: NDArray[np.bool_], matches: _Matches) -> Curve:

@@ -92,7 +92,7 @@ def _load(path: Path, *variables: str) -> list[Any]:
         raise EvaluationError(f"{path} cannot be read as a MATLAB file (version 4 to 7.2): {error}") from error
     missing = [name for name in variables if name not in content]
     if missing:
-        raise EvaluationError(f"{path} lacks the variables {', '.join(missing)}: it is not WIDER FACE's file of that name")
+        raise EvaluationError(f"{path} lacks the variables {', '.join(missing)}: it is another file")
     return [content[name] for name in variables]
 
 
