@@ -40,7 +40,7 @@ def plot_thresholds(rows: Sequence[Row], suffix: str) -> bytes:
     for axes, measure in zip(panels, measures, strict=True):
         for label, line in lines.items():
             axes.plot([row.score_threshold for row in line], [getattr(row, measure) for row in line], label=label)
-        axes.set(xlabel="score threshold", title=measure)
+        axes.set(xlabel="score threshold", title="F1" if measure == "f1" else measure)
     return _drawn(figure, suffix)
 
 
