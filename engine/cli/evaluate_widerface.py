@@ -75,7 +75,10 @@ def _predict(arguments: argparse.Namespace, names: tuple[str, ...]) -> None:
     rule = scale_rule(arguments.scale_rule)
     images = find_images(arguments.root, names)
     detector = TRTRetinaFace(
-        arguments.engine, arguments.device, trust_embedded_plugins=arguments.trust_embedded_plugins
+        arguments.engine,
+        arguments.device,
+        score_threshold=SCORE_THRESHOLD if arguments.score_threshold is None else arguments.score_threshold,
+        trust_embedded_plugins=arguments.trust_embedded_plugins,
     )
     console = Console(stderr=True)
     check_input_range(detector, rule, track(images, "Checking the images' sizes", console=console, transient=True))
@@ -87,7 +90,6 @@ def _predict(arguments: argparse.Namespace, names: tuple[str, ...]) -> None:
             names,
             arguments.predictions,
             rule_name=arguments.scale_rule,
-            score_threshold=SCORE_THRESHOLD if arguments.score_threshold is None else arguments.score_threshold,
             on_image=lambda: progress.advance(task),
         )
     console.print(
