@@ -50,7 +50,9 @@ def _parse(line: str) -> tuple[str, NDArray[np.float64]]:
     name, faces = entry["image"], entry["faces"]
     if not isinstance(name, str) or not isinstance(faces, list):
         raise TypeError("image is a text, faces a list")
-    boxes = np.array([face["box"] for face in faces], np.float64).reshape(len(faces), -1)
-    if faces and (boxes.shape[1] != 4 or not np.isfinite(boxes).all() or not (boxes[:, 2:] > boxes[:, :2]).all()):
+    if not faces:
+        return name, np.empty((0, 4))
+    boxes = np.array([face["box"] for face in faces], np.float64)
+    if boxes.shape != (len(faces), 4) or not np.isfinite(boxes).all() or not (boxes[:, 2:] > boxes[:, :2]).all():
         raise ValueError("a box has four finite numbers, x1 < x2 and y1 < y2")
-    return name, boxes.reshape(-1, 4)
+    return name, boxes

@@ -150,7 +150,7 @@ def test_more_candidates_than_suppression_takes_are_cut_to_the_best() -> None:
     x = np.arange(count, dtype=np.float32) * 20
     boxes = np.stack([x, 0 * x, x + 10, 0 * x + 10], 1)
     looks = [Detections(boxes, np.linspace(high, 0.1, count, dtype=np.float32), None) for high in (0.5, 0.9)]
-    looks[1] = Detections(boxes + np.float32([0, 100, 0, 100]), looks[1].scores, None)
+    looks[1] = Detections(boxes + np.array([0, 100, 0, 100], np.float32), looks[1].scores, None)
     merged = merge(looks, iou_threshold=0.4, max_detections=5000, voting=False)
     assert len(merged) == 5000
     assert np.array_equal(merged.scores, np.sort(np.concatenate([faces.scores for faces in looks]))[::-1][:5000])

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from engine import EvaluationError
-from engine.evaluate import packages
 from engine.evaluate.widerface_files import (
     SUBSETS,
     GroundTruth,
@@ -81,7 +80,7 @@ def test_scipy_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     def missing(name: str) -> None:
         raise ModuleNotFoundError(f"No module named {name!r}")
 
-    monkeypatch.setattr(packages.importlib, "import_module", missing)
+    monkeypatch.setattr("importlib.import_module", missing)
     with pytest.raises(EvaluationError, match=r"needs scipy.io .*: pip install 'retinaface-trt\[evaluate\]'"):
         read_ground_truth(tmp_path)
 
