@@ -93,7 +93,7 @@ def _predict(arguments: argparse.Namespace, names: tuple[str, ...]) -> None:
             on_image=lambda: progress.advance(task),
         )
     console.print(
-        f"Scale rule {arguments.scale_rule}: images {rule.summary}. {count} images run, {len(images) - count} taken "
+        f"Scale rule {arguments.scale_rule} ({rule.summary}): {count} images run, {len(images) - count} taken "
         f"from {arguments.predictions}.",
         soft_wrap=True,
     )
