@@ -15,7 +15,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,11 @@ from rich.console import Console
 from rich.table import Table
 
 from engine import InvalidArgumentError, RetinaFaceError, TRTRetinaFace
-from engine.evaluate.labels import Labels, read_labels
+from engine.evaluate.labels import read_labels
 from engine.evaluate.thresholds import meets
 from engine.files import write_together
-from engine.pictures import read_picture
-from engine.types import Image
+from engine.images import read_image
+from engine.types import FloatArray, Image
 
 # Whose boxes end where differs between detectors and labels more than between a face and its neighbour.
 MATCH_IOU = 0.35
@@ -60,7 +60,7 @@ class Result:
 
 
 def compare(
-    detectors: dict[str, Detector], images: dict[str, Image], labels: Labels | None, rounds: int
+    detectors: dict[str, Detector], images: dict[str, Image], labels: Mapping[str, FloatArray] | None, rounds: int
 ) -> list[Result]:
     """Run each detector over the images once to warm up and to count, then in turns for time."""
     found = {name: {key: detect(image) for key, image in images.items()} for name, detect in detectors.items()}
@@ -133,7 +133,7 @@ def _run(arguments: argparse.Namespace) -> list[Result]:
     images = {}
     for path in arguments.photos:
         try:
-            images[path.name] = read_picture(path)
+            images[path.name] = read_image(path)
         except InvalidArgumentError as error:
             raise InvalidArgumentError(f"{path} {error}") from error
         if labels is not None and path.name not in labels:

@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from engine.annotate import annotate
     from engine.detector import TRTRetinaFace
-    from engine.pictures import read_picture
+    from engine.images import read_image
 
     targets = _annotation_paths(arguments.images, arguments.annotate)
     detector = TRTRetinaFace(
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     failed = 0
     for path in arguments.images:
         try:
-            image = read_picture(path)
+            image = read_image(path)
             faces = detector.detect(image)
             print(json.dumps({"image": str(path), "faces": faces.to_json()}), flush=True)
             if targets:

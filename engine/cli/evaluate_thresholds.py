@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from engine.cli.outputs import check_outputs, require_packages
 from engine.errors import EvaluationError, InvalidArgumentError
 from engine.files import write_together
 
@@ -52,7 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
     from engine.evaluate.thresholds import Grid, best, sweep
 
     if arguments.plot:
+        require_packages("matplotlib")
         check_plot_path(arguments.plot)
+    check_outputs([path for path in (arguments.candidates, arguments.json, arguments.plot) if path])
     given = {
         "iou": arguments.iou_threshold,
         "score": arguments.score_threshold and sorted(arguments.score_threshold),

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import Progress, track
 from rich.table import Table
 
+from engine.cli.outputs import check_outputs, require_packages
 from engine.errors import InvalidArgumentError
 from engine.files import write_together
 
@@ -48,8 +49,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     if (arguments.root is None) != (arguments.engine is None):
         raise InvalidArgumentError("--root and --engine belong together: without both, predictions are only evaluated")
+    require_packages("scipy")
     if arguments.plot:
+        require_packages("matplotlib")
         check_plot_path(arguments.plot)
+    check_outputs([path for path in (arguments.json, arguments.plot) if path])
     truth = read_ground_truth(arguments.ground_truth)
     if arguments.root:
         _predict(arguments, truth.names)

@@ -1,1 +1,1 @@
-"""How good an engine is: against labels, against other engines, and at which thresholds."""
+"""What an engine's numbers are worth: agreement, average precision, WIDER FACE, thresholds, generated pictures."""

@@ -12,7 +12,7 @@ import numpy as np
 from engine.errors import EvaluationError, InvalidArgumentError
 from engine.export.attach import MAX_CANDIDATES
 from engine.files import write_together
-from engine.pictures import read_picture
+from engine.images import read_image
 from engine.preprocess import Letterbox, check_image
 from engine.runtime.cpu import network_metadata
 from engine.runtime.device import open_session
@@ -101,7 +101,7 @@ def collect(
     found: dict[str, Detections] = {}
     for name, path in images.items():
         try:
-            image = [check_image(read_picture(path), "it")]
+            image = [check_image(read_image(path), "it")]
         except InvalidArgumentError as error:
             raise EvaluationError(f"{path} {error}") from error
         found[name] = letterbox.to_images(session.run(letterbox.batch(image)), image, threshold)[0]

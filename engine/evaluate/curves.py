@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import InvalidArgumentError
-from engine.evaluate.packages import require
 from engine.evaluate.thresholds import Row
 from engine.evaluate.widerface import Curve
 
@@ -46,7 +45,9 @@ def plot_thresholds(rows: Sequence[Row], suffix: str) -> bytes:
 
 def _figure(panels: int) -> tuple[Any, Any]:
     # A figure of its own, without pyplot: no display is needed, and none of the user's figures is touched.
-    figure = require("matplotlib.figure").Figure(figsize=(6 * panels, 5), layout="constrained")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6 * panels, 5), layout="constrained")
     axes = figure.subplots(1, panels, squeeze=False)[0]
     for one in axes:
         one.set(xlim=(0, 1.02), ylim=(0, 1.02))

@@ -7,7 +7,7 @@ list off.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any
@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from engine import ops
 from engine.errors import EvaluationError, InvalidArgumentError
 from engine.evaluate.candidates import Candidates
-from engine.evaluate.labels import Labels
+from engine.evaluate.matching import box_iou
 from engine.export.attach import MAX_CANDIDATES
 from engine.types import FloatArray
 
 MATCH_IOU = 0.5
+
+Labels = Mapping[str, NDArray[np.floating]]
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ def _suppress(boxes: FloatArray, scores: FloatArray, iou: float) -> tuple[FloatA
     return kept.boxes[0, :number], kept.scores[0, :number]
 
 
-def meets(boxes: FloatArray, faces: NDArray[np.float64], min_iou: float) -> NDArray[np.bool_]:
+def meets(boxes: FloatArray, faces: NDArray[np.floating], min_iou: float) -> NDArray[np.bool_]:
     """Tell which boxes, best first, meet a face: each takes the one it overlaps most of those that are left.
 
     Args:
@@ -177,11 +179,7 @@ def meets(boxes: FloatArray, faces: NDArray[np.float64], min_iou: float) -> NDAr
     met = np.zeros(len(boxes), np.bool_)
     if not len(boxes) or not len(faces):
         return met
-    low = np.maximum(boxes[:, None, :2], faces[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], faces[None, :, 2:])
-    common = np.prod(np.maximum(high - low, 0), 2)
-    areas = [np.prod(values[:, 2:] - values[:, :2], 1) for values in (boxes.astype(np.float64), faces)]
-    overlaps = common / (areas[0][:, None] + areas[1][None, :] - common)
+    overlaps = box_iou(boxes, faces)
     for i in np.flatnonzero((overlaps >= min_iou).any(1)):
         face = overlaps[i].argmax()
         if overlaps[i, face] >= min_iou:

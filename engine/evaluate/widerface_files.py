@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import EvaluationError
-from engine.evaluate.packages import require
 from engine.files import write_together
 from engine.types import Detections
 
@@ -42,7 +41,7 @@ def read_ground_truth(folder: Path) -> GroundTruth:
     """Read wider_face_val.mat and wider_{easy,medium,hard}_val.mat.
 
     Raises:
-        EvaluationError: SciPy or a file is missing, a file is damaged, lacks its variables, or does not fit the others.
+        EvaluationError: a file is missing, a file is damaged, lacks its variables, or does not fit the others.
     """
     path = folder / "wider_face_val.mat"
     events, files, faces = _load(path, "event_list", "file_list", "face_bbx_list")
@@ -80,7 +79,8 @@ def _read_subset(
 
 
 def _load(path: Path, *variables: str) -> list[Any]:
-    loadmat = require("scipy.io").loadmat
+    from scipy.io import loadmat
+
     if not path.is_file():
         raise EvaluationError(
             f"{path} is missing: the folder of the ground truth holds wider_face_val.mat, wider_easy_val.mat, "

@@ -14,7 +14,7 @@ from engine.detector import TRTRetinaFace
 from engine.errors import EvaluationError, InvalidArgumentError
 from engine.evaluate.widerface_files import prediction_path, write_predictions
 from engine.files import check_writable, write_together
-from engine.pictures import read_picture
+from engine.images import read_image
 
 IMAGE_FOLDERS = ("", "images", "WIDER_val/images")
 SCORE_THRESHOLD = 0.02  # as low as average precision wants it
@@ -137,7 +137,7 @@ def predict(
         if not prediction_path(folder, name).is_file():
             try:
                 faces = detector.detect(
-                    read_picture(path),
+                    read_image(path),
                     scales=rule.scales,
                     flip=rule.augmented,
                     voting=rule.augmented,

@@ -10,13 +10,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from engine import EvaluationError, InvalidArgumentError, TRTRetinaFace
 from engine.cli import main
 from engine.evaluate import candidates as candidates_module
 from engine.evaluate.candidates import Candidates, collect
-from engine.evaluate.labels import Labels, read_labels
-from engine.evaluate.thresholds import Grid, Row, Suppression, best, meets, sweep
+from engine.evaluate.thresholds import Grid, Labels, Row, Suppression, best, meets, sweep
 from engine.runtime.cpu import CpuSession
 from engine.types import FloatArray
 from tests.data import ASTRONAUT_FACE, astronaut
@@ -30,7 +30,7 @@ def random_set(rng: np.random.Generator) -> tuple[Candidates, Labels]:
     """Clusters of candidates around faces; one image without faces, one without candidates."""
     boxes: dict[str, FloatArray] = {}
     scores: dict[str, FloatArray] = {}
-    labels: Labels = {}
+    labels: dict[str, NDArray[np.float64]] = {}
     for i, (count, faces) in enumerate([(60, 5), (30, 0), (0, 3), (80, 2), (1, 1)]):
         corners = rng.uniform(0, 300, (faces, 2))
         labels[f"{i}.jpg"] = np.concatenate([corners, corners + rng.uniform(20, 90, (faces, 2))], 1)
@@ -151,37 +151,6 @@ def test_empty_and_incomplete_sets_are_errors(random_set: tuple[Candidates, Labe
 def test_impossible_settings_are_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
         Grid(**values)
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("nonsense", "got 'nonsense'"),
-        ("[1]", r"got '\[1\]'"),
-        ('{"faces": []}', "'image'"),
-        ('{"image": 3, "faces": []}', "image is a text"),
-        ('{"image": "b", "faces": [{}]}', "'box'"),
-        ('{"image": "b", "faces": [{"box": [1, 2, 3]}]}', "four finite numbers"),
-        ('{"image": "b", "faces": [{"box": [1, 2, 3, 4]}, {"box": [1, 2]}]}', "line 2: expected"),
-        ('{"image": "b", "faces": [{"box": [1, 2, 3, NaN]}]}', "four finite numbers"),
-        ('{"image": "b", "faces": [{"box": [5, 2, 3, 4]}]}', "x1 < x2"),
-        ('{"image": "a", "faces": []}', "a was labelled before"),
-    ],
-)
-def test_malformed_labels_name_file_and_line(tmp_path: Path, line: str, message: str) -> None:
-    path = tmp_path / "labels.jsonl"
-    path.write_text(f'{{"image": "a", "faces": [{{"box": [1, 2, 3, 4], "score": 1}}]}}\n{line}\n')
-    with pytest.raises(EvaluationError, match=rf"labels\.jsonl, (?=line 2: ).*{message}"):
-        read_labels(path)
-
-
-def test_labels_without_lines_or_file_are_errors(tmp_path: Path) -> None:
-    path = tmp_path / "labels.jsonl"
-    with pytest.raises(EvaluationError, match=r"labels\.jsonl cannot be read"):
-        read_labels(path)
-    path.write_text("\n")
-    with pytest.raises(EvaluationError, match=r"labels\.jsonl is empty"):
-        read_labels(path)
 
 
 @pytest.fixture

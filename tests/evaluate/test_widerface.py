@@ -25,9 +25,12 @@ def _precisions(truth: GroundTruth, predictions: list[Floats]) -> dict[str, floa
 
 def _single(faces: list[list[float]], predictions: list[list[float]], kept: list[bool] | None = None) -> float:
     """The average precision of one image."""
+    return _precisions(_of_one(faces, kept), [np.array(predictions, float).reshape(-1, 5)])["easy"]
+
+
+def _of_one(faces: list[list[float]], kept: list[bool] | None = None) -> GroundTruth:
     mask = np.array(kept or [True] * len(faces))
-    truth = GroundTruth(("0--A/a",), (np.array(faces, float),), {"easy": (mask,)})
-    return _precisions(truth, [np.array(predictions, float).reshape(-1, 5)])["easy"]
+    return GroundTruth(("0--A/a",), (np.array(faces, float),), {"easy": (mask,)})
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +161,8 @@ def test_a_box_belongs_to_the_face_it_overlaps_most_even_if_that_was_found() -> 
 
 def test_equal_scores_all_count() -> None:
     assert _single([FACE], [[*FACE, 0.7]]) == 1.0
+    (curve,) = evaluate(_of_one([FACE]), [np.array([[*FACE, 0.7]])]).values()
+    assert curve.recall.tolist() == curve.precision.tolist() == [1.0] * 1000
     assert _single([FACE], [[*FACE, 0.7], [500, 500, 9, 9, 0.7]]) == 0.5
 
 

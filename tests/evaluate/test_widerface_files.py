@@ -76,15 +76,6 @@ def test_subsets_must_fit_the_faces(truth: GroundTruth, rng: np.random.Generator
         read_ground_truth(tmp_path)
 
 
-def test_scipy_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> None:
-        raise ModuleNotFoundError(f"No module named {name!r}")
-
-    monkeypatch.setattr("importlib.import_module", missing)
-    with pytest.raises(EvaluationError, match=r"needs scipy.io .*: pip install 'retinaface-trt\[evaluate\]'"):
-        read_ground_truth(tmp_path)
-
-
 def test_predictions_are_read_as_they_were_written(rng: np.random.Generator, tmp_path: Path) -> None:
     corners = rng.uniform(-5, 1000, (7, 2))
     boxes = np.concatenate([corners, corners + rng.uniform(1, 300, (7, 2))], 1).astype(np.float32)
