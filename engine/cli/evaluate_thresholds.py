@@ -89,7 +89,7 @@ def _candidates(arguments: argparse.Namespace, names: Iterable[str]) -> Candidat
         return stored
     if not arguments.engine:
         raise InvalidArgumentError(f"{path} does not exist: give --engine to find candidates with")
-    images = {name: arguments.images / name for name in names}
+    images = {name: _locate(arguments.images, name) for name in names}
     missing = [str(image) for image in images.values() if not image.is_file()]
     if missing:
         raise EvaluationError(f"{len(missing)} of {len(images)} pictures are missing, the first is {missing[0]}")
@@ -105,6 +105,12 @@ def _candidates(arguments: argparse.Namespace, names: Iterable[str]) -> Candidat
         )
     found.save(path)
     return found
+
+
+def _locate(folder: Path, name: str) -> Path:
+    """The picture of a label: of its name, or else of its file name, for labels that were made in another folder."""
+    path = folder / name
+    return path if path.is_file() else folder / path.name
 
 
 def _print(rows: list[Row]) -> None:

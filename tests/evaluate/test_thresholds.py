@@ -18,7 +18,7 @@ from engine.evaluate import candidates as candidates_module
 from engine.evaluate.candidates import Candidates, collect
 from engine.evaluate.thresholds import Grid, Labels, Row, Suppression, best, meets, sweep
 from engine.runtime.cpu import CpuSession
-from engine.types import FloatArray
+from engine.types import Detections, FloatArray
 from tests.data import ASTRONAUT_FACE, astronaut
 from tests.oracles import thresholds as oracle
 
@@ -71,12 +71,24 @@ def test_nothing_detected_is_precise_and_finds_nothing(random_set: tuple[Candida
     assert (row.precision, row.recall, row.f1, row.hits, row.detections) == (1, 0, 0, 0, 0)
 
 
+def test_scores_lie_above_the_threshold_not_at_it() -> None:
+    scores = np.array([0.75, 0.7, 0.5], np.float32)
+    boxes = np.array([[0, 0, 9, 9], [20, 0, 29, 9], [40, 0, 49, 9]], np.float32)
+    labels = {"a": boxes.astype(np.float64)}
+    for threshold, hits in ((0.75, 0), (0.7, 1), (0.5, 2), (0.49, 3)):
+        (row,) = sweep(Candidates({"a": boxes}, {"a": scores}, "", 0.02), labels, Grid(iou=(0.4,), score=(threshold,)))
+        assert row.hits == hits == len(Detections(boxes, scores, None).above(threshold))
+
+
 def test_matching_by_hand() -> None:
     faces = np.array([[0, 0, 10, 10], [8, 0, 18, 10.0]])
     # The best box takes the first face; the next, nearer to that one, must do with what is left, and may not.
     boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [8, 0, 18, 10], [50, 0, 60, 10]], np.float32)
     assert meets(boxes, faces, 0.5).tolist() == [True, False, True, False]
     assert meets(boxes, faces, 0.15).tolist() == [True, True, False, False]
+    # The first box would do for both faces, and takes the nearer.
+    near = np.array([[3, 0, 13, 10], [0, 0, 10, 10]], np.float32)
+    assert meets(near, np.array([[0, 0, 10, 10], [4, 0, 14, 10.0]]), 0.5).tolist() == [True, True]
     assert meets(boxes, faces[:0], 0.5).tolist() == [False] * 4
     assert meets(boxes[:0], faces, 0.5).tolist() == []
 
@@ -168,7 +180,9 @@ def test_the_command_runs_the_network_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     labels = tmp_path / "labels.jsonl"
-    labels.write_text(json.dumps({"image": picture.name, "faces": [{"box": ASTRONAUT_FACE.tolist()}]}) + "\n")
+    labels.write_text(
+        json.dumps({"image": f"elsewhere/{picture.name}", "faces": [{"box": ASTRONAUT_FACE.tolist()}]}) + "\n"
+    )
     files = {
         "labels": labels,
         "candidates": tmp_path / "c.npz",

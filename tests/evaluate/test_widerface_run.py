@@ -151,7 +151,8 @@ def test_rules_show_the_images_in_their_sizes(ranged_detector: TRTRetinaFace, mo
 
 
 @pytest.mark.parametrize(
-    ("rule", "sides"), [("mxnet", "1600 x 1600"), ("multiscale", "2208 x 2208"), ("original", "992 x 640")]
+    ("rule", "sides"),
+    [("mxnet", "1600 x 1600"), ("mxnet-1600", "2176 x 2176"), ("multiscale", "2208 x 2208"), ("original", "992 x 640")],
 )
 def test_engines_that_are_too_small_are_refused_at_once(
     data: Path, evaluate: Command, rule: str, sides: str, capsys: pytest.CaptureFixture[str]
@@ -175,7 +176,7 @@ def test_wrong_arguments_and_missing_files_are_one_line(
         return line
 
     assert evaluate("large") == 2
-    assert "unknown scale rule 'large', expected one of: original, mxnet, vga, multiscale" in message()
+    assert "unknown scale rule 'large', expected one of: original, mxnet, mxnet-1600, vga, multiscale" in message()
     assert evaluate(root=data / "nowhere") == 1
     assert "nowhere is not a folder" in message()
     assert evaluate(plot=data / "curves.bmp") == 2
