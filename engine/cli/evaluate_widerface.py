@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--engine", type=Path, metavar="FILE", help="built engine, with --root")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default %(default)s)")
     add("--scale-rule", default="original", metavar="RULE",
-        help="how large images are shown: original, mxnet (short side 1200, at most 1600), mxnet-1600 (1600, at most "
-        "2150), vga (long side 640) or multiscale (short sides 500 to 1700, mirrored, voting) (default %(default)s)")  # fmt: skip
+        help="how large images are shown: original, mxnet (short side 1200), mxnet-1600, vga (long side 640) or "
+        "multiscale (mirrored and voting too) (default %(default)s)")  # fmt: skip
     add("--score-threshold", type=float, metavar="S", help="write faces with a score above it (default 0.02)")
     add("--trust-embedded-plugins", action="store_true",
         help="let a GPU run the native code that an engine built with --embed-plugins carries")  # fmt: skip

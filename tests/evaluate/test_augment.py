@@ -118,14 +118,14 @@ def test_scales_mean_the_short_side(size: tuple[int, int], scale: Any, expected:
 
 
 def test_mirrored_coordinates_by_hand() -> None:
-    image, looked_at = np.zeros((50, 100, 3), np.uint8), np.zeros((100, 200, 3), np.uint8)
+    image, looked_at = np.zeros((25, 100, 3), np.uint8), np.zeros((100, 200, 3), np.uint8)
     points = np.array([[[20, 40], [40, 42], [30, 50], [22, 60], [38, 62]]], np.float32)
     found = Detections(np.array([[10, 20, 50, 80]], np.float32), np.array([0.9], np.float32), points)
     upright, mirrored = to_image([found, found], looked_at, image)
-    assert upright.boxes.tolist() == [[5, 10, 25, 40]]
-    assert mirrored.boxes.tolist() == [[75, 10, 95, 40]]
+    assert upright.boxes.tolist() == [[5, 5, 25, 20]]
+    assert mirrored.boxes.tolist() == [[75, 5, 95, 20]]
     assert mirrored.landmarks is not None
-    assert mirrored.landmarks.tolist() == [[[80, 21], [90, 20], [85, 25], [81, 31], [89, 30]]]
+    assert mirrored.landmarks.tolist() == [[[80, 10.5], [90, 10], [85, 12.5], [81, 15.5], [89, 15]]]
     assert found.boxes.tolist() == [[10, 20, 50, 80]]
 
 
