@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from engine.cli import evaluate_agreement, evaluate_compose
+from engine.cli import evaluate_agreement, evaluate_compose, evaluate_thresholds, evaluate_widerface
 
 SUMMARY = "measure how good an engine is"
-_COMMANDS = (("agreement", evaluate_agreement), ("compose", evaluate_compose))
+_COMMANDS = (
+    ("agreement", evaluate_agreement),
+    ("compose", evaluate_compose),
+    ("thresholds", evaluate_thresholds),
+    ("widerface", evaluate_widerface),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -139,13 +139,10 @@ def _print(comparison: Comparison, details: dict[str, str]) -> None:
 
 
 def _write(comparison: Comparison, details: dict[str, str], as_json: Path | None, as_html: Path | None) -> None:
-    contents: dict[Path, bytes] = {}
     if as_json is not None:
         values: dict[str, Any] = {**comparison.to_dict(), "details": details}
-        contents[as_json] = (json.dumps(values, indent=2, allow_nan=False) + "\n").encode()
+        write_together({as_json: (json.dumps(values, indent=2, allow_nan=False) + "\n").encode()})
     if as_html is not None:
         from engine.evaluate.report import html_report
 
-        contents[as_html] = html_report(comparison, details).encode()
-    for path, content in contents.items():
-        write_together({path: content})
+        write_together({as_html: html_report(comparison, details).encode()})

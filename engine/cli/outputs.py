@@ -14,7 +14,7 @@ def require_packages(*names: str) -> None:
     """Raise RetinaFaceError unless packages of the extra "evaluate" are installed."""
     missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
-        raise RetinaFaceError(f"{' and '.join(missing)} is not installed: pip install 'retinaface-trt[evaluate]'")
+        raise RetinaFaceError(f"not installed: {' and '.join(missing)}. Run pip install 'retinaface-trt[evaluate]'")
 
 
 def check_outputs(paths: Sequence[Path]) -> None:

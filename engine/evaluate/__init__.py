@@ -1,1 +1,1 @@
-"""What an engine's numbers are worth: agreement with another engine, average precision, generated pictures."""
+"""What an engine's numbers are worth: agreement, average precision, WIDER FACE, thresholds, generated pictures."""

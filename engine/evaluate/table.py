@@ -29,9 +29,12 @@ def rows(comparison: Comparison) -> list[tuple[str, list[str]]]:
         row("landmark error / size, mean", lambda e: _mean(e.landmark_error)),
         row("landmark error / size, 95 % below / most", lambda e: _two(e.landmark_error, "p95", "maximum")),
     ]
-    for i, at in enumerate(entry.threshold for entry in entries[0].presence):
-        table.append(row(f"lost at {at:g} (still there below it)", lambda e, i=i: _lost(e, i)))  # type: ignore[misc]
-        table.append(row(f"new at {at:g} (there before below it)", lambda e, i=i: _new(e, i)))  # type: ignore[misc]
+    for presences in zip(*(entry.presence for entry in entries), strict=True):
+        at = f"{presences[0].threshold:g}"
+        table.append(
+            (f"lost at {at} (still there below it)", [_part(p.lost, p.dipped, p.reference) for p in presences])
+        )
+        table.append((f"new at {at} (there before below it)", [_part(p.new, p.risen, p.candidate) for p in presences]))
     table.append(row("AP against the reference's faces", lambda e: _number(e.average_precision)))
     return table + _labelled_rows(comparison)
 
@@ -56,14 +59,8 @@ def _labelled_rows(comparison: Comparison) -> list[tuple[str, list[str]]]:
     return table
 
 
-def _lost(entry: Agreement, index: int) -> str:
-    presence = entry.presence[index]
-    return f"{presence.lost} ({presence.dipped}) of {presence.reference}"
-
-
-def _new(entry: Agreement, index: int) -> str:
-    presence = entry.presence[index]
-    return f"{presence.new} ({presence.risen}) of {presence.candidate}"
+def _part(count: int, elsewhere: int, total: int) -> str:
+    return f"{count} ({elsewhere}) of {total}"
 
 
 def _mean(values: Spread | None) -> str:

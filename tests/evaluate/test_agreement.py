@@ -54,6 +54,13 @@ def test_presence_looks_for_counterparts_above_the_threshold_only() -> None:
     assert presence(reference, candidate, 0.85).dipped == 1
 
 
+def test_a_second_box_on_a_matched_face_has_neither_risen_nor_dipped() -> None:
+    once, twice = [detections([A], [0.9])], [detections([A, face(0, 2, 10)], [0.9, 0.8])]
+    more, fewer = presence(once, twice, 0.5), presence(twice, once, 0.5)
+    assert (more.new, more.risen) == (1, 0)
+    assert (fewer.lost, fewer.dipped) == (1, 0)
+
+
 def test_a_face_at_the_threshold_is_there() -> None:
     faces = [detections([A], [0.5])]
     entry = presence(faces, faces, 0.5)
@@ -116,9 +123,10 @@ def test_faces_of_one_image_are_drawn_together(rng: np.random.Generator) -> None
 
 def test_the_worst_pictures_come_first() -> None:
     reference = [detections([box], [score]) for box, score in ((A, 0.9), (A, 0.9), (A, 0.9), (A, 0.9), (A, 0.3))]
+    reference[1] = detections([A, B, C], [0.9, 0.9, 0.9])
     candidate = [
         detections([A], [0.9]),
-        detections([[0, 0, 10, 9]], [0.9]),
+        detections([A, [50, 0, 60, 9], C], [0.9, 0.9, 0.9]),
         detections([B], [0.2]),
         detections([A], [0.6]),
         detections([A, C], [0.3, 0.7]),
@@ -126,7 +134,7 @@ def test_the_worst_pictures_come_first() -> None:
     worst = worst_images(reference, candidate, 0.5, 10)
     assert [(entry.image, entry.kind) for entry in worst] == [(2, LOST), (4, NEW), (3, RESCORED), (1, MOVED)]
     assert [entry.harm for entry in worst] == pytest.approx([1, 1, 0.3, 0.1], abs=1e-6)
-    assert worst[1].box.tolist() == C
+    assert [worst[1].box.tolist(), worst[3].box.tolist()] == [C, B]
     assert worst[0].to_dict(["", "", "two.jpg"])["image"] == "two.jpg"
     assert [entry.image for entry in worst_images(reference, candidate, 0.5, 2)] == [2, 4]
 

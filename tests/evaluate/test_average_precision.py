@@ -101,6 +101,12 @@ def test_a_detection_of_another_size_may_find_a_face_in_range() -> None:
     assert ranges[1].average_precision == 1.0
 
 
+def test_a_face_in_range_goes_before_one_out_of_it_that_overlaps_more() -> None:
+    found = [detections([face(0, 0, 15)], [0.9])]
+    ranges = average_precision_by_size([boxes(face(0, 0, 15), face(0, 0, 16))], found)
+    assert ranges[1].average_precision == 1.0
+
+
 def test_the_largest_size_belongs_to_the_last_range() -> None:
     assert average_precision_by_size([boxes(face(0, 0, 400))], [detections([], [])])[-1].faces == 1
     assert average_precision_by_size([boxes(face(0, 0, 401))], [detections([], [])])[-1].faces == 0

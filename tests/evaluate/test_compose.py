@@ -80,6 +80,22 @@ def test_boxes_are_inside_apart_and_of_all_sizes(photo: LabelledImage) -> None:
     assert counts.min() > 30
 
 
+def test_rounding_to_pixels_leaves_no_face_out_of_range(photo: LabelledImage) -> None:
+    for picture in compose([photo], count=20, size=(200, 200), face_sizes=(8, 9)):
+        assert 8 <= box_size(picture.boxes).min() <= box_size(picture.boxes).max() <= 9
+
+
+def test_no_face_is_hidden_by_the_surroundings_of_another(photo: LabelledImage) -> None:
+    shares = []
+    for picture in compose([photo], count=100, size=(300, 300), seed=8):
+        red = (picture.image[..., 2] > 150) & (picture.image[..., 0] < 100)
+        for x1, y1, x2, y2 in picture.boxes[box_size(picture.boxes) > 30].round().astype(int):
+            shares.append(red[y1 + 2 : y2 - 2, x1 + 2 : x2 - 2].mean())
+    assert len(shares) > 100
+    # Each neighbour hides 5 % at most, and it is rare to have several at once.
+    assert min(shares) > 0.85
+
+
 def test_small_pictures_have_small_faces(photo: LabelledImage) -> None:
     for picture in compose([photo], count=50, size=(40, 90), seed=3):
         assert len(picture.boxes) >= 1

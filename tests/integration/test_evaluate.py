@@ -91,6 +91,15 @@ def test_a_network_detects_what_its_engine_detects(fp32_engine: Path) -> None:
         np.testing.assert_allclose(ours.scores, theirs.scores, atol=1e-4)
 
 
+def test_missing_packages_are_named_before_any_work(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    arguments = ["evaluate", "agreement", "--reference", "a", "--engine", "b", "--images", str(tmp_path)]
+    assert main([*arguments, "--html", str(tmp_path / "report.html")]) == 1
+    assert "not installed: scipy and matplotlib. Run pip install 'retinaface-trt[evaluate]'" in capsys.readouterr().err
+
+
 def test_bad_arguments_are_one_line(
     fp32_engine: Path, photos: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
