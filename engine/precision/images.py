@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-
 from engine.errors import CalibrationError, InvalidArgumentError
-from engine.preprocess import MAX_IMAGE_SIDE, Letterbox
+from engine.files import sha256_of_file
+from engine.images import list_images, read_image
+from engine.preprocess import Letterbox, check_image
 from engine.types import FloatArray, Image
 
 MINIMUM = 4
-SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 
 @dataclass(frozen=True)
@@ -46,10 +44,10 @@ class CalibrationImages:
 
     def image(self, index: int) -> Image:
         """Read a picture, uint8 [H, W, 3] in BGR order."""
-        image = _read(self.paths[index])
-        if image is None:
-            raise CalibrationError(f"calibration image {self.paths[index]} has become unreadable during the build")
-        return image
+        try:
+            return check_image(read_image(self.paths[index]), "image")
+        except InvalidArgumentError as error:
+            raise CalibrationError(f"calibration image {self.paths[index]} {error}") from error
 
     def batch(self, index: int) -> FloatArray:
         """Read a picture as the network's input, float32 [1, 3, H, W]."""
@@ -81,17 +79,19 @@ def find_images(
     if count < MINIMUM:
         raise InvalidArgumentError(f"calib_images is {count}, expected at least {MINIMUM}")
     root = Path(folder)
-    if not root.is_dir():
-        raise CalibrationError(f"calibration folder {root} does not exist: give a folder of photos with --calib-dir")
-    named = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    try:
+        named = list_images(root)
+    except InvalidArgumentError as error:
+        raise CalibrationError(f"calibration images: {error}. Give a folder of photos with --calib-dir") from error
     chosen = [named[i * len(named) // count] for i in range(count)] if len(named) > count else named
     paths, digests, skipped = [], [], []
     for i, path in enumerate(chosen):
-        if _read(path) is None:
-            skipped.append(path)
-        else:
+        try:
+            check_image(read_image(path), "image")
+            digests.append(sha256_of_file(path))
             paths.append(path)
-            digests.append(hashlib.sha256(path.read_bytes()).hexdigest())
+        except InvalidArgumentError:
+            skipped.append(path)
         on_image(i + 1, len(chosen))
     if len(paths) < MINIMUM:
         unreadable = f" ({len(skipped)} more cannot be read: {skipped[0].name} ...)" if skipped else ""
@@ -100,11 +100,3 @@ def find_images(
             "100 photos like those of production are a good number"
         )
     return CalibrationImages(tuple(paths), tuple(digests), tuple(skipped), letterbox)
-
-
-def _read(path: Path) -> Image | None:
-    try:
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    except cv2.error:  # a picture of absurd size
-        return None
-    return image if image is None or max(image.shape) <= MAX_IMAGE_SIDE else None  # type: ignore[return-value]

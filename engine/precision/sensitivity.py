@@ -44,7 +44,7 @@ def sensitivities(
     for batch in batches:
         for _ in range(_PROBES):
             count += 1
-            values = _run_with_gradients(config, network, torch.from_numpy(batch), generator)
+            values = run_with_gradients(config, network, torch.from_numpy(batch), generator)
             for name, assignment in kinds.items():
                 network.assignment = assignment
                 for convolution, effect in _effects(graph, network, values).items():
@@ -53,9 +53,17 @@ def sensitivities(
     return {name: {c: value / max(1, count) for c, value in total.items()} for name, total in totals.items()}
 
 
-def _run_with_gradients(
+def run_with_gradients(
     config: RetinaFaceConfig, network: Simulation, batch: Tensor, generator: torch.Generator
 ) -> dict[str, Tensor]:
+    """Run a batch and propagate a random combination of the regression heads back.
+
+    Every output counts as the square root of the probability of a face, with a random sign: the expected square of a
+    gradient is a value's squared effect on all of them.
+
+    Returns:
+        Every tensor by name, with its gradient.
+    """
     values: dict[str, Tensor] = {}
 
     def keep(name: str, value: Tensor) -> None:

@@ -26,13 +26,16 @@ def fake_quantise(x: Tensor, scale: Tensor, kind: str) -> Tensor:
     The gradient of the scale is the one of Esser et al., Learned Step Size Quantization (2020).
     """
     y = x / scale
+    largest = LARGEST[kind]
+    y = y.clamp(-largest - 1 if kind == INT8 else -largest, largest)
+    return (y + (to_grid(y.detach(), kind) - y.detach())) * scale
+
+
+def to_grid(y: Tensor, kind: str) -> Tensor:
+    """Round values in units of the scale to what the kind holds."""
     if kind == INT8:
-        y = y.clamp(-128.0, 127.0)
-        rounded = y.detach().round()
-    else:
-        y = y.clamp(-LARGEST[kind], LARGEST[kind])
-        rounded = y.detach().to(torch.float8_e4m3fn).float()
-    return (y + (rounded - y.detach())) * scale
+        return y.round().clamp(-128.0, 127.0)
+    return y.clamp(-LARGEST[kind], LARGEST[kind]).to(torch.float8_e4m3fn).float()
 
 
 class Simulation:

@@ -1,0 +1,137 @@
+"""The accuracy budget: the fewest convolutions kept in higher precision with which the faces stay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from engine.evaluate.agreement import Agreement
+from engine.precision.graph import Graph
+from engine.precision.placement import FP8, INT8, Assignment
+
+# A convolution between two formats costs a conversion, however small it is: as many multiplications as this share.
+_FIXED_COST = 0.002
+# In a mixed network FP8 is as fast as INT8; it must take away most of a layer's error to be worth its place.
+_FP8_GAIN = 0.25
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A convolution that is not in the network's base type.
+
+    Attributes:
+        name: of its node.
+        kind: "fp16" or "fp8".
+        sensitivity: squared error at the heads that quantising it adds, as a share of the sum over all.
+        macs_share: of the network's multiplications.
+    """
+
+    name: str
+    kind: str
+    sensitivity: float
+    macs_share: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The outcome of a search.
+
+    Attributes:
+        assignment: of the convolutions that are quantised.
+        kept: the others, most worthwhile first.
+        agreement: with the float32 network, measured on images that nothing was fitted to.
+        loss: see loss_of.
+        met: whether the loss is within the budget; True where there is none.
+    """
+
+    assignment: Assignment
+    kept: tuple[Kept, ...]
+    agreement: Agreement
+    loss: float
+    met: bool
+
+
+def loss_of(agreement: Agreement) -> float:
+    """What a budget limits: one less the mean box IoU with the reference's faces, where a lost face counts zero."""
+    if agreement.faces == 0 or agreement.iou is None:
+        return 1.0 if agreement.faces else 0.0
+    return 1.0 - agreement.iou.mean * agreement.iou.count / agreement.faces
+
+
+def ranking(graph: Graph, base: Assignment, effects: Mapping[str, Mapping[str, float]]) -> list[Kept]:
+    """Order the quantised convolutions by error taken away per multiplication given up.
+
+    Args:
+        graph: for the multiplications.
+        base: assignment to start from.
+        effects: squared error of each convolution by its kind; with FP8 beside INT8, that is a way to keep one.
+    """
+    base_effects = {name: effects[kind][name] for name, kind in base.items()}
+    total = sum(base_effects.values()) or 1.0
+    macs = sum(c.macs for c in graph.convolutions.values())
+
+    def kept(name: str) -> Kept:
+        better = base[name] == INT8 and effects.get(FP8, {}).get(name, float("inf")) < _FP8_GAIN * base_effects[name]
+        share = graph.convolutions[name].macs / macs
+        return Kept(name, FP8 if better else "fp16", base_effects[name] / total, share)
+
+    return sorted(map(kept, base), key=lambda k: (-k.sensitivity / (k.macs_share + _FIXED_COST), k.name))
+
+
+def search(
+    base: Assignment,
+    ranked: list[Kept],
+    measure: Callable[[Assignment], Agreement],
+    *,
+    max_loss: float | None,
+    max_share: float,
+    on_measured: Callable[[int, float], None] = lambda count, loss: None,
+) -> Choice:
+    """Find the shortest prefix of the ranking that brings the loss within the budget, by bisection.
+
+    Args:
+        base: assignment with nothing kept.
+        ranked: from ranking.
+        measure: agreement of an assignment with the reference, on held-out images.
+        max_loss: the budget; None keeps nothing.
+        max_share: of the multiplications that may leave the base type for floating point; convolutions that no longer
+            fit are passed over.
+        on_measured: called with the number of kept convolutions and the loss of each assignment that was tried.
+
+    Returns:
+        The choice; where the budget cannot be met, the best that was measured, with `met` false.
+    """
+    candidates: list[Kept] = []
+    room = max_share
+    for kept in ranked:
+        cost = kept.macs_share if kept.kind == "fp16" else 0.0
+        if cost <= room:
+            room -= cost
+            candidates.append(kept)
+    tried: dict[int, Choice] = {}
+
+    def attempt(count: int) -> Choice:
+        if count not in tried:
+            kept = tuple(candidates[:count])
+            assignment = _without(base, kept)
+            agreement = measure(assignment)
+            loss = loss_of(agreement)
+            met = max_loss is None or loss <= max_loss
+            tried[count] = Choice(assignment, kept, agreement, loss, met)
+            on_measured(count, loss)
+        return tried[count]
+
+    if attempt(0).met or not attempt(len(candidates)).met:
+        return min(tried.values(), key=lambda choice: (not choice.met, choice.loss if not choice.met else 0))
+    low, high = 0, len(candidates)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if attempt(middle).met else (middle, high)
+    return attempt(high)
+
+
+def _without(base: Assignment, kept: tuple[Kept, ...]) -> Assignment:
+    changed = {k.name: k.kind for k in kept}
+    return {
+        name: changed.get(name, kind) for name, kind in base.items() if changed.get(name, kind) != "fp16"
+    }

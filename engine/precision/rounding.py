@@ -1,0 +1,93 @@
+"""Rounding weights so that their errors cancel where faces are, instead of each to its nearest grid point.
+
+The columns of a convolution's weights are rounded one after the other, and what one loses the later ones take over as
+far as their inputs correlate: Frantar et al., GPTQ (2023), after Hassibi and Stork's optimal brain surgeon. The
+correlations are those of the calibration images, each pixel counting as much as the heads depend on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from engine.config import RetinaFaceConfig
+from engine.precision.graph import Convolution, Graph, attribute
+from engine.precision.sensitivity import run_with_gradients
+from engine.precision.simulate import Simulation, to_grid
+from engine.types import FloatArray
+
+if TYPE_CHECKING:
+    import onnx
+
+_PIXELS = 2048
+_DAMPING = 0.01
+
+
+def round_weights(
+    config: RetinaFaceConfig, graph: Graph, reference: Simulation, network: Simulation, batches: Iterable[FloatArray]
+) -> None:
+    """Put the weights of every quantised convolution onto its grid, in place.
+
+    Args:
+        config: names of the heads.
+        graph: of both.
+        reference: the network in floating point, whose inputs and gradients count.
+        network: with its assignment and weight steps.
+        batches: float32 [1, 3, H, W].
+    """
+    correlations: dict[str, Tensor] = {}
+    generator = torch.Generator().manual_seed(0)
+    nodes = {node.name: node for node in graph.nodes}
+    for batch in batches:
+        values = run_with_gradients(config, reference, torch.from_numpy(batch), generator)
+        with torch.no_grad():
+            for name in network.assignment:
+                convolution = graph.convolutions[name]
+                gradient = values[convolution.output].grad
+                if gradient is not None:
+                    seen = _correlation(nodes[name], convolution, values[convolution.data], gradient)
+                    correlations[name] = correlations[name] + seen if name in correlations else seen
+    for name, correlation in correlations.items():
+        kind = network.assignment[name]
+        steps, groups = network.steps[name, kind], graph.convolutions[name].groups
+        weight = network.weights[name]
+        # [groups, outputs of a group, columns]
+        columns = weight.reshape(groups, weight.shape[0] // groups, -1)
+        rounded = _round(columns, steps.reshape(groups, -1), correlation, kind)
+        network.weights[name] = rounded.reshape(weight.shape)
+
+
+def _correlation(node: onnx.NodeProto, convolution: Convolution, x: Tensor, gradient: Tensor) -> Tensor:
+    """Second moments of the columns' inputs, [groups, K, K], over the pixels that matter most."""
+    kernel = attribute(node, "kernel_shape")
+    patches = functional.unfold(
+        x.detach(),
+        kernel,
+        dilation=attribute(node, "dilations", [1, 1]),
+        padding=attribute(node, "pads", [0] * 4)[:2],
+        stride=attribute(node, "strides", [1, 1]),
+    )[0]
+    importance = (gradient[0] ** 2).sum(0).flatten()
+    best = importance.topk(min(_PIXELS, importance.numel()))
+    chosen = patches[:, best.indices].reshape(convolution.groups, -1, best.indices.numel())
+    return (chosen * best.values) @ chosen.transpose(1, 2)
+
+
+def _round(weight: Tensor, steps: Tensor, correlation: Tensor, kind: str) -> Tensor:
+    columns = weight.shape[2]
+    diagonal = correlation.diagonal(dim1=1, dim2=2)
+    damping = _DAMPING * diagonal.mean(1).clamp_min(1e-20)
+    damped = correlation / damping[:, None, None] + torch.eye(columns)
+    upper = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(damped.double())), upper=True).float()
+    left = weight.clone()
+    rounded = torch.empty_like(weight)
+    for j in range(columns):
+        rounded[:, :, j] = to_grid(left[:, :, j] / steps, kind) * steps
+        error = (left[:, :, j] - rounded[:, :, j]) / upper[:, None, j, j]
+        left[:, :, j:] -= error[:, :, None] * upper[:, None, j, j:]
+    return rounded
+
