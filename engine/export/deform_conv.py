@@ -1,4 +1,4 @@
-"""Making standard DeformConv nodes importable by TensorRT's ONNX parser."""
+"""What exporters and TensorRT's ONNX parser leave to be done about standard DeformConv nodes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,32 @@ if TYPE_CHECKING:
     import onnx
 
 _WEIGHT, _BIAS = 1, 3
+
+
+def fold_batch_normalisations(graph: onnx.GraphProto) -> None:
+    """Fold each batch normalisation behind a DeformConv into its weight and bias, as exporters do for Conv.
+
+    Args:
+        graph: changed in place; weights are initializers, and no DeformConv has a bias yet.
+    """
+    from onnx import numpy_helper
+
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    producers = {node.output[0]: node for node in graph.node if node.op_type == "DeformConv"}
+    for norm in [node for node in graph.node if node.op_type == "BatchNormalization" and node.input[0] in producers]:
+        conv = producers[norm.input[0]]
+        gamma, beta, mean, variance = (numpy_helper.to_array(tensors[name]) for name in norm.input[1:5])
+        epsilon = next(attribute.f for attribute in norm.attribute if attribute.name == "epsilon")
+        scale = gamma / np.sqrt(variance + np.float32(epsilon))
+        weight = numpy_helper.to_array(tensors[conv.input[_WEIGHT]]) * scale[:, None, None, None]
+        tensors[conv.input[_WEIGHT]].CopyFrom(numpy_helper.from_array(weight, conv.input[_WEIGHT]))
+        bias = numpy_helper.from_array(beta - mean * scale, f"{conv.input[_WEIGHT]}_bias")
+        graph.initializer.append(bias)
+        conv.input.append(bias.name)
+        conv.output[0] = norm.output[0]
+        graph.node.remove(norm)
+        for name in norm.input[1:5]:
+            graph.initializer.remove(tensors[name])
 
 
 def give_every_mask_a_bias(graph: onnx.GraphProto) -> None:
