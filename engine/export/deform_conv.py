@@ -20,22 +20,26 @@ def fold_batch_normalisations(graph: onnx.GraphProto) -> None:
     """
     from onnx import numpy_helper
 
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    values = {tensor.name: tensor for tensor in graph.initializer}
     producers = {node.output[0]: node for node in graph.node if node.op_type == "DeformConv"}
     for norm in [node for node in graph.node if node.op_type == "BatchNormalization" and node.input[0] in producers]:
         conv = producers[norm.input[0]]
-        gamma, beta, mean, variance = (numpy_helper.to_array(tensors[name]) for name in norm.input[1:5])
+        weight, gamma, beta, mean, variance = (
+            numpy_helper.to_array(values[name]) for name in (conv.input[_WEIGHT], *norm.input[1:])
+        )
         epsilon = next(attribute.f for attribute in norm.attribute if attribute.name == "epsilon")
         scale = gamma / np.sqrt(variance + np.float32(epsilon))
-        weight = numpy_helper.to_array(tensors[conv.input[_WEIGHT]]) * scale[:, None, None, None]
-        tensors[conv.input[_WEIGHT]].CopyFrom(numpy_helper.from_array(weight, conv.input[_WEIGHT]))
-        bias = numpy_helper.from_array(beta - mean * scale, f"{conv.input[_WEIGHT]}_bias")
-        graph.initializer.append(bias)
-        conv.input.append(bias.name)
+        # Under new names: nodes with equal initializers may share one.
+        folded = {"weight": weight * scale[:, None, None, None], "bias": beta - mean * scale}
+        names = [f"{norm.output[0]}_{kind}" for kind in folded]
+        graph.initializer.extend(map(numpy_helper.from_array, folded.values(), names))
+        conv.input[_WEIGHT] = names[0]
+        conv.input.append(names[1])
         conv.output[0] = norm.output[0]
         graph.node.remove(norm)
-        for name in norm.input[1:5]:
-            graph.initializer.remove(tensors[name])
+    used = {name for node in graph.node for name in node.input}
+    for tensor in [tensor for tensor in graph.initializer if tensor.name not in used]:
+        graph.initializer.remove(tensor)
 
 
 def give_every_mask_a_bias(graph: onnx.GraphProto) -> None:
