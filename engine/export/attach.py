@@ -75,6 +75,8 @@ def attach_detection(network: onnx.ModelProto, config: RetinaFaceConfig, thresho
     candidates = [f"candidate_{name}" for name in ("boxes", "scores", "landmarks", "count")]
     if not config.has_landmarks:
         candidates.remove("candidate_landmarks")
+    anchors = [anchor for level in config.levels for anchor in level.anchors]
+    widths_are_heights = all(width == height for width, height in anchors)
     plugin = {"domain": PLUGIN_DOMAIN, "plugin_version": "1", "plugin_namespace": ""}
     decode = helper.make_node(
         DECODE_PLUGIN,
@@ -82,12 +84,14 @@ def attach_detection(network: onnx.ModelProto, config: RetinaFaceConfig, thresho
         candidates,
         name=DECODE_PLUGIN,
         strides=[level.stride for level in config.levels],
-        num_anchors=[len(level.anchor_sizes) for level in config.levels],
-        anchor_sizes=[float(size) for level in config.levels for size in level.anchor_sizes],
+        num_anchors=[len(level.anchors) for level in config.levels],
+        anchor_sizes=[width for width, _ in anchors],
+        **({} if widths_are_heights else {"anchor_heights": [height for _, height in anchors]}),
         variances=list(config.variances),
         score_threshold=thresholds.score,
         top_k=thresholds.top_k,
         has_landmarks=int(config.has_landmarks),
+        cascade=int(config.cascade),
         **plugin,
     )
     nms = helper.make_node(

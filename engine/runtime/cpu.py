@@ -51,12 +51,10 @@ class CpuSession:
             heads = self._session.run(config.head_names(), {self._input: batch})
         except Exception as error:
             raise InferenceError(f"ONNX Runtime failed on a batch of shape {batch.shape}: {error}") from error
-        per_level = len(heads) // len(config.levels)
-        levels = [heads[i : i + per_level] for i in range(0, len(heads), per_level)]
         candidates = ops.decode(
-            [(level[0], level[1], level[2] if config.has_landmarks else None) for level in levels],
+            config.decoder_heads(heads),
             strides=[level.stride for level in config.levels],
-            anchor_sizes=[level.anchor_sizes for level in config.levels],
+            anchor_sizes=[level.anchors for level in config.levels],
             variances=config.variances,
             score_threshold=thresholds["score"],
             top_k=thresholds["top_k"],
