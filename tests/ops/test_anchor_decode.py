@@ -168,7 +168,7 @@ def test_decode_gives_the_same_bits_on_both(cuda: Backend, rng: np.random.Genera
         np.testing.assert_array_equal(mine, theirs)
 
 
-def test_a_cascade_worked_by_hand(backend: Backend) -> None:
+def test_decode_of_a_cascade_worked_by_hand(backend: Backend) -> None:
     """The first stage moves the anchor (20, 12) of 10 x 20 to (21, 10) and 20 x 10; the second starts from there."""
     logits = np.full((1, 2, 2, 3), -5, np.float32)
     logits[0, 0] = 5
@@ -194,7 +194,7 @@ def test_a_cascade_worked_by_hand(backend: Backend) -> None:
     np.testing.assert_allclose(landmarks[0, 0].reshape(5, 2), np.arange(10).reshape(5, 2) * [20, 10] + [21, 10], rtol=1e-6)
 
 
-def test_first_deltas_of_zero_change_nothing(backend: Backend, rng: np.random.Generator) -> None:
+def test_decode_with_first_deltas_of_zero_changes_nothing(backend: Backend, rng: np.random.Generator) -> None:
     """To the last bit."""
     heads = random_heads(rng, CASES[0])
     still = [(*level, np.zeros_like(level[1])) for level in heads]
