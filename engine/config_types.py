@@ -84,14 +84,14 @@ class RetinaFaceConfig:
     def __post_init__(self) -> None:
         """Refuse settings that no model can have."""
         _require(self.backbone in BACKBONES, "backbone", self.backbone, " or ".join(BACKBONES))
-        strides = tuple(level.stride for level in self.levels)
-        possible = _possible_strides(self.backbone)
-        _require(strides in possible, "levels", strides, f"strides {' or '.join(map(str, possible))}")
         for level in self.levels:
             for name, values in (("sizes", level.anchor_sizes), ("aspect ratios", level.aspect_ratios)):
                 _require(all(0 < v < math.inf for v in values), "levels", values, f"anchor {name} above 0")
             count = len(level.anchor_sizes) * len(level.aspect_ratios)
             _require(1 <= count <= 8, "levels", count, "1 to 8 anchors a cell: sizes times aspect ratios")
+        strides = tuple(level.stride for level in self.levels)
+        possible = _possible_strides(self.backbone)
+        _require(strides in possible, "levels", strides, f"strides {' or '.join(map(str, possible))}")
         _require(self.fpn_channels > 0 and self.fpn_channels % 4 == 0, "fpn_channels", self.fpn_channels, "4, 8, ...")
         _require(0 <= self.negative_slope < 1, "negative_slope", self.negative_slope, "0 <= slope < 1")
         _require(self.context in CONTEXTS, "context", self.context, " or ".join(CONTEXTS))
@@ -125,7 +125,8 @@ class RetinaFaceConfig:
     def decoder_heads(self, outputs: Sequence[_Head]) -> list[tuple[_Head | None, ...]]:
         """Group outputs in the order of head_names as engine.ops.decode takes them: a tuple for each level."""
         kinds = self.head_kinds()
-        levels = [dict(zip(kinds, outputs[i : i + len(kinds)], strict=True)) for i in range(0, len(outputs), len(kinds))]
+        per_level = [outputs[i : i + len(kinds)] for i in range(0, len(outputs), len(kinds))]
+        levels = [dict(zip(kinds, heads, strict=True)) for heads in per_level]
         taken = ("logits", "box_deltas", "landmark_deltas", "anchor_deltas")[: 4 if self.cascade else 3]
         return [tuple(level.get(kind) for kind in taken) for level in levels]
 

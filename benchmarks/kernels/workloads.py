@@ -41,7 +41,7 @@ FACES = 20
 def random_heads(
     rng: np.random.Generator, batch: int, clean: bool, dtype: str, widths: tuple[int, ...] = (4, 10)
 ) -> Heads:
-    """Random deltas of the given widths; logits either all random, or those of 20 faces, each seen by both anchors of 2 x 2 cells."""
+    """Random deltas of the given widths; logits all random, or those of 20 faces, each on 2 x 2 cells."""
     heads = []
     for side in SIDES:
         logits, *deltas = (rng.normal(size=(batch, 2 * n, side, side)) for n in (2, *widths))

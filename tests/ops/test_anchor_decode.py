@@ -191,7 +191,8 @@ def test_decode_of_a_cascade_worked_by_hand(backend: Backend) -> None:
     )
     assert count.tolist() == [1]
     np.testing.assert_allclose(boxes[0, 0], [12, 1, 32, 21], rtol=1e-6)  # centre (22, 11), 20 x 20
-    np.testing.assert_allclose(landmarks[0, 0].reshape(5, 2), np.arange(10).reshape(5, 2) * [20, 10] + [21, 10], rtol=1e-6)
+    points = np.arange(10).reshape(5, 2) * [20, 10] + [21, 10]
+    np.testing.assert_allclose(landmarks[0, 0].reshape(5, 2), points, rtol=1e-6)
 
 
 def test_decode_with_first_deltas_of_zero_changes_nothing(backend: Backend, rng: np.random.Generator) -> None:

@@ -36,10 +36,7 @@ def anchor_decode(
     batch = logits.shape[0]
     return [
         _decode_image(
-            [
-                tuple(None if head is None else head[image].astype(np.float64) for head in level)
-                for level in heads
-            ],
+            [tuple(None if head is None else head[image].astype(np.float64) for head in level) for level in heads],
             strides,
             anchor_sizes,
             variances,

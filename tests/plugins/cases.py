@@ -42,7 +42,12 @@ REFUSED = [
     (DECODE, "anchor_sizes", [16.0] * 5 + [-1.0], "'anchor_sizes': expected finite values above 0, got -1"),
     (DECODE, "anchor_sizes", [16.0] * 5 + [float("nan")], "'anchor_sizes': expected finite values above 0, got nan"),
     (DECODE, "anchor_sizes", [16] * 6, "'anchor_sizes': expected FLOAT32, got INT32"),
-    (DECODE, "anchor_heights", [16.0] * 5, "'anchor_heights': expected 6 values, as many as in 'anchor_sizes', or none"),
+    (
+        DECODE,
+        "anchor_heights",
+        [16.0] * 5,
+        "'anchor_heights': expected 6 values, as many as in 'anchor_sizes'",
+    ),
     (DECODE, "anchor_heights", [16.0] * 5 + [0.0], "'anchor_heights': expected finite values above 0, got 0"),
     (DECODE, "num_anchors", None, "'num_anchors' is missing"),
     (DECODE, "num_anchors", [2, 2], "'num_anchors': expected 3 values, as many as in 'strides', got 2"),
