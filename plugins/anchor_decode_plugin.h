@@ -12,7 +12,7 @@ struct AnchorDecodeAttributes {
     std::vector<float> anchor_sizes;    // of all levels, one after the other
     std::vector<float> anchor_heights;  // where they differ from the widths, which anchor_sizes are
     std::vector<int32_t> num_anchors;   // how many of them each level has
-    std::vector<float> variances;      // of centres, of sizes
+    std::vector<float> variances;       // of centres, of sizes
     float score_threshold = 0.0f;
     int32_t top_k = 0;
     int32_t has_landmarks = 1;

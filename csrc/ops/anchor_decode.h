@@ -42,7 +42,7 @@ struct AnchorDecodeParams {
     float score_threshold = 0.5f;
     int top_k = kMaxTopK;
     bool has_landmarks = true;
-    bool cascade = false;  // box and landmark deltas refer to anchors that anchor_deltas have moved
+    bool cascade = false;           // box and landmark deltas refer to anchors that anchor_deltas have moved
     DType dtype = DType::kFloat32;  // of the heads; results are float32
 };
 

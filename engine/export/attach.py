@@ -56,6 +56,11 @@ def detection_names(config: RetinaFaceConfig) -> list[str]:
     return names if config.has_landmarks else names[:3]
 
 
+def plugin_names(config: RetinaFaceConfig) -> list[str]:
+    """Names of the plugins that a detector's nodes need."""
+    return [*(["DeformConv"] if config.context == "deformable" else []), DECODE_PLUGIN, NMS_PLUGIN]
+
+
 def attach_detection(network: onnx.ModelProto, config: RetinaFaceConfig, thresholds: Thresholds) -> onnx.ModelProto:
     """Return a copy of the network that ends in RetinaFaceDecode and RetinaFaceNMS instead of raw heads.
 
@@ -76,7 +81,6 @@ def attach_detection(network: onnx.ModelProto, config: RetinaFaceConfig, thresho
     if not config.has_landmarks:
         candidates.remove("candidate_landmarks")
     anchors = [anchor for level in config.levels for anchor in level.anchors]
-    widths_are_heights = all(width == height for width, height in anchors)
     plugin = {"domain": PLUGIN_DOMAIN, "plugin_version": "1", "plugin_namespace": ""}
     decode = helper.make_node(
         DECODE_PLUGIN,
@@ -86,7 +90,6 @@ def attach_detection(network: onnx.ModelProto, config: RetinaFaceConfig, thresho
         strides=[level.stride for level in config.levels],
         num_anchors=[len(level.anchors) for level in config.levels],
         anchor_sizes=[width for width, _ in anchors],
-        **({} if widths_are_heights else {"anchor_heights": [height for _, height in anchors]}),
         variances=list(config.variances),
         score_threshold=thresholds.score,
         top_k=thresholds.top_k,
@@ -94,6 +97,8 @@ def attach_detection(network: onnx.ModelProto, config: RetinaFaceConfig, thresho
         cascade=int(config.cascade),
         **plugin,
     )
+    if any(width != height for width, height in anchors):
+        decode.attribute.append(helper.make_attribute("anchor_heights", [height for _, height in anchors]))
     nms = helper.make_node(
         NMS_PLUGIN,
         candidates,

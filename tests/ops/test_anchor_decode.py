@@ -247,7 +247,7 @@ def test_decode_of_200_000_ties(backend: Backend, threshold: float, top_k: int) 
     heads = [tuple(np.zeros((1, width * 4, 250, 200), np.float32) for width in (2, 4, 10))]
     heads[0][0][:, 1::2] = 5
     options = {"strides": [4], "anchor_sizes": [sizes], "score_threshold": threshold, "top_k": top_k}
-    boxes, scores, landmarks, count = run(backend, heads, options)  # type: ignore[arg-type]
+    boxes, scores, landmarks, count = run(backend, heads, options)
     assert count.tolist() == [top_k]
     np.testing.assert_allclose(scores, 1 / (1 + np.exp(-5)), rtol=RELATIVE)
     assert len(set(scores[0])) == 1
@@ -328,7 +328,7 @@ def test_decode_of_bfloat16_heads(cuda: Backend, rng: np.random.Generator) -> No
     """Likewise, through DLPack."""
     case = Case("", SMALL, above=(13,))
     heads: Heads = [
-        tuple(rng.integers(-128, 128, head.shape).astype(np.float32) / 64 for head in level if head is not None)  # type: ignore[misc]
+        tuple(rng.integers(-128, 128, head.shape).astype(np.float32) / 64 for head in level if head is not None)
         for level in random_heads(rng, case)
     ]
     placed: list[Any] = [tuple(BFloat16(cuda, head) for head in level if head is not None) for level in heads]
@@ -340,7 +340,7 @@ def _replace(level: int, entry: int, change: Callable[[Any], Any]) -> Callable[[
     def apply(heads: Heads, _: dict[str, Any]) -> None:
         arrays = list(heads[level])
         arrays[entry] = change(arrays[entry])
-        heads[level] = tuple(arrays)  # type: ignore[assignment]
+        heads[level] = tuple(arrays)
 
     return apply
 

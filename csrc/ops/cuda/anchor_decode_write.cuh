@@ -111,9 +111,9 @@ __device__ __forceinline__ bool decode_candidate(const DecodePlan &plan, int64_t
 /// Decodes the selected candidates: boxes and landmarks; clears the slots without one.
 ///
 /// Grid (groups of slots, images), a thread per slot or selected anchor. Anchors follow from the index; only
-/// the 14 deltas (18 in a cascade) of a selected anchor are read, neighbouring anchors by neighbouring threads, which store to
-/// the slots that the scores demand. Landmarks pass through shared memory (2.5 KB): each thread has 40 bytes
-/// of them, which neighbouring threads store.
+/// the 14 deltas (18 in a cascade) of a selected anchor are read, neighbouring anchors by neighbouring
+/// threads, which store to the slots that the scores demand. Landmarks pass through shared memory (2.5 KB):
+/// each thread has 40 bytes of them, which neighbouring threads store.
 ///
 /// A candidate whose values overflow is left out. That is rare and moves all behind it, so it is not
 /// prepared for: blocks add up, in progress[image], how many have finished (low half) and how many such
