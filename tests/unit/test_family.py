@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+import onnxruntime
 import pytest
+import torch
 
 from engine.config import PRESETS, preset
 from engine.errors import InvalidArgumentError
+from engine.export.network import InputSize, export_network
 from engine.model.resnet import ResNetBody
 from engine.model.retinaface import RetinaFace
+from tests.family import random_images, settled_model
 
 PAPER = {
     4: (16, 20.16, 25.40),
@@ -105,3 +110,18 @@ def test_a_shared_context_module_is_one() -> None:
     assert sum(key.startswith("ssh") for key in keys) == 5 * 6
     assert not any(key.startswith("ssh1.") for key in keys)
     assert not any(key.startswith("ssh") for key in RetinaFace(preset("baseline")).state_dict())
+
+
+def test_a_range_of_sizes_with_a_last_map_that_is_rounded_up() -> None:
+    """One export for 64 to 160 pixels, whose map at stride 64 has 1, 2 and 3 rows."""
+    model = settled_model("resnet18-lite")
+    network = export_network(model, InputSize((64, 64), (96, 128), (160, 160)))
+    session = onnxruntime.InferenceSession(network.SerializeToString(), providers=["CPUExecutionProvider"])
+    for shape in ((1, 3, 64, 160), (2, 3, 160, 96)):
+        images = random_images(model.config, *shape)
+        with torch.no_grad():
+            expected = model(torch.from_numpy(images))
+        outputs = session.run(model.config.head_names(), {"images": images})
+        assert outputs[-1].shape[2:] == model.config.map_size(model.config.levels[-1], *shape[2:])
+        for ours, theirs in zip(outputs, expected, strict=True):
+            np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-4)
