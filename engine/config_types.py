@@ -112,6 +112,11 @@ class RetinaFaceConfig:
         """The stride of the coarsest level."""
         return max(level.stride for level in self.levels)
 
+    @property
+    def input_multiple(self) -> int:
+        """What the sides of the input are multiples of: see check_input_size."""
+        return BODY_STRIDE
+
     def head_kinds(self) -> tuple[str, ...]:
         """Names of the heads of a level, without its stride, in the order of the network's outputs."""
         landmarks = ("landmark_deltas",) if self.has_landmarks else ()

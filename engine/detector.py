@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import overload
 
+from engine.augment import Augmentation, Scale, looks, make_augmentation, merge, to_image
 from engine.errors import InvalidArgumentError
 from engine.preprocess import Letterbox, check_image
 from engine.runtime.cpu import network_metadata
@@ -61,6 +62,7 @@ class TRTRetinaFace:
             InvalidArgumentError: an argument is out of range.
         """
         files = read_engine(Path(engine), network_metadata)
+        self._path = files.path
         self.sidecar = files.sidecar
         self.config = files.sidecar.model_config()
         spec = files.sidecar.io["input"]
@@ -76,42 +78,112 @@ class TRTRetinaFace:
             _log.warning("No GPU is used (%s): running on the CPU with ONNX Runtime.", reason)
 
     @overload
-    def detect(self, images: Image, *, score_threshold: float | None = None) -> Detections: ...
+    def detect(
+        self,
+        images: Image,
+        *,
+        score_threshold: float | None = None,
+        scales: Sequence[Scale] | None = None,
+        flip: bool = False,
+        voting: bool = False,
+    ) -> Detections: ...
 
     @overload
-    def detect(self, images: Sequence[Image], *, score_threshold: float | None = None) -> list[Detections]: ...
+    def detect(
+        self,
+        images: Sequence[Image],
+        *,
+        score_threshold: float | None = None,
+        scales: Sequence[Scale] | None = None,
+        flip: bool = False,
+        voting: bool = False,
+    ) -> list[Detections]: ...
 
     def detect(
-        self, images: Image | Sequence[Image], *, score_threshold: float | None = None
+        self,
+        images: Image | Sequence[Image],
+        *,
+        score_threshold: float | None = None,
+        scales: Sequence[Scale] | None = None,
+        flip: bool = False,
+        voting: bool = False,
     ) -> Detections | list[Detections]:
         """Find the faces in one image or in several.
 
         Args:
             images: uint8 [H, W, 3] in BGR order, as cv2.imread returns, or a list of such, of any sizes.
             score_threshold: faces need a score above it; at least the threshold that the engine was built with.
+            scales: look at each image at each of these instead of letterboxed to input_size, and merge the faces. A
+                scale is the short side in pixels, or a pair of it and a limit of the long side, or "original". It
+                needs an engine that was built for a range of sizes; what is smaller than the range is padded.
+            flip: look at the mirror image too.
+            voting: average the boxes that scales and flip give for one face; else the best one stands.
 
         Returns:
             Detections in pixels of the given image; a list of them for a list.
 
         Raises:
-            InvalidArgumentError: not such an image, an empty list, or a threshold out of range.
+            InvalidArgumentError: not such an image, an empty list, a threshold out of range, or a scale that is
+                impossible or too large for the engine.
             InferenceError: the engine failed.
         """
         threshold = self.score_threshold if score_threshold is None else self._checked_threshold(score_threshold)
+        augmentation = make_augmentation(scales, flip, voting)
         if not isinstance(images, (list, tuple)):
-            return self._detect([check_image(images, "image")], threshold)[0]
+            return self._detect([check_image(images, "image")], threshold, augmentation)[0]
         if not images:
             raise InvalidArgumentError("images is an empty list, expected at least one image")
         checked = [check_image(image, f"images[{i}]") for i, image in enumerate(images)]
+        return self._detect(checked, threshold, augmentation)
+
+    def network_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the smallest input, (height, width), that holds an image of this size as it is.
+
+        Raises:
+            InvalidArgumentError: the engine takes no input that large; the message has the command that builds one.
+        """
+        multiple = self.config.input_multiple
+        low, _, high = _sizes(self.sidecar.io["input"])
+        needed = tuple(
+            max(-(-side // multiple) * multiple, least) for side, least in zip((height, width), low, strict=True)
+        )
+        if needed[0] > high[0] or needed[1] > high[1]:
+            self.config.check_input_size(*needed)
+            largest = (max(needed[0], high[0]), max(needed[1], high[1]))
+            raise InvalidArgumentError(
+                f"an image of {height} x {width} pixels (height x width) needs an input of {needed[0]} x {needed[1]}, "
+                f"the engine was built for {low} to {high}. Rebuild it for a range of sizes: "
+                f"{self.sidecar.rebuild_command(self._path, maximum=largest)}"
+            )
+        return needed[0], needed[1]
+
+    def _detect(self, images: list[Image], score_threshold: float, augmentation: Augmentation) -> list[Detections]:
+        if augmentation.is_plain:
+            return self._run(images, score_threshold, self._letterbox)
+        return [self._detect_augmented(image, score_threshold, augmentation) for image in images]
+
+    def _detect_augmented(self, image: Image, score_threshold: float, augmentation: Augmentation) -> Detections:
+        found: list[Detections] = []
+        for images in looks(image, augmentation, self.network_size):
+            letterbox = self._letterbox
+            if augmentation.scales is not None:
+                letterbox = Letterbox(self.network_size(*images[0].shape[:2]), self.config, enlarge=False)
+            found += to_image(self._run(images, score_threshold, letterbox), images[0], image)
+        thresholds = self.sidecar.thresholds
+        return merge(
+            found,
+            iou_threshold=thresholds["iou"],
+            max_detections=thresholds["max_detections"],
+            voting=augmentation.voting,
+        )
+
+    def _run(self, images: list[Image], score_threshold: float, letterbox: Letterbox) -> list[Detections]:
+        parts = [images[begin : begin + self.max_batch] for begin in range(0, len(images), self.max_batch)]
         return [
             faces
-            for begin in range(0, len(checked), self.max_batch)
-            for faces in self._detect(checked[begin : begin + self.max_batch], threshold)
+            for part in parts
+            for faces in letterbox.to_images(self._session.run(letterbox.batch(part)), part, score_threshold)
         ]
-
-    def _detect(self, images: list[Image], score_threshold: float) -> list[Detections]:
-        raw = self._session.run(self._letterbox.batch(images))
-        return self._letterbox.to_images(raw, images, score_threshold)
 
     def _checked_threshold(self, value: float) -> float:
         built_with = float(self.sidecar.thresholds["score"])
@@ -123,8 +195,14 @@ class TRTRetinaFace:
         return float(value)
 
 
-def _input_size(given: tuple[int, int] | None, spec: dict[str, list[int]]) -> tuple[int, int]:
+def _sizes(spec: dict[str, list[int]]) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    """Smallest, best and largest (height, width) of an engine's input."""
     low, best, high = ((int(s[2]), int(s[3])) for s in (spec["minimum"], spec["optimum"], spec["maximum"]))
+    return low, best, high
+
+
+def _input_size(given: tuple[int, int] | None, spec: dict[str, list[int]]) -> tuple[int, int]:
+    low, best, high = _sizes(spec)
     if given is None:
         return best
     if len(given) != 2:

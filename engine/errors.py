@@ -7,6 +7,7 @@ RetinaFaceError
 ├── EngineLoadError                            an engine, or what lies beside it, does not fit
 ├── DeviceError                                the device asked for is not usable
 ├── InferenceError                             a loaded engine failed while running
+├── EvaluationError                            labels, predictions or ground truth cannot be evaluated
 ├── CudaError                                  a CUDA call failed; has `name` and `code`
 └── NativeModuleError      (also ImportError)  the compiled module is missing or damaged
 """
@@ -30,6 +31,10 @@ class BuildError(RetinaFaceError):
     """An engine could not be built or written."""
 
 
+class CalibrationError(BuildError):
+    """The images, the network or the cache of a calibration cannot be used."""
+
+
 class EngineLoadError(RetinaFaceError):
     """An engine, or one of the files beside it, cannot be used."""
 
@@ -40,6 +45,10 @@ class DeviceError(RetinaFaceError):
 
 class InferenceError(RetinaFaceError):
     """A loaded engine failed while it ran."""
+
+
+class EvaluationError(RetinaFaceError):
+    """Labels, predictions or ground truth are missing, malformed or do not fit each other."""
 
 
 class CudaError(RetinaFaceError):

@@ -75,16 +75,18 @@ class Sidecar:
         """Return the model's settings."""
         return RetinaFaceConfig.from_dict(self.config)
 
-    def rebuild_command(self, engine_path: Path) -> str:
-        """Return the command that builds such an engine anew."""
+    def rebuild_command(self, engine_path: Path, maximum: tuple[int, int] | None = None) -> str:
+        """Return the command that builds such an engine anew, for inputs up to `maximum` where that is given."""
         try:
-            return shlex.join(["python", "build_engine.py", *self._options(), "--output", str(engine_path)])
+            options = self._options(maximum or tuple(self.io["input"]["maximum"][2:]))
+            return shlex.join(["python", "build_engine.py", *options, "--output", str(engine_path)])
         except (KeyError, TypeError, IndexError, AttributeError):  # an edited sidecar
             return "python build_engine.py"
 
-    def _options(self) -> list[str]:
+    def _options(self, maximum: tuple[int, int]) -> list[str]:
         spec, thresholds = self.io["input"], self.thresholds
-        sizes = {name: [str(side) for side in spec[name][2:]] for name in ("minimum", "optimum", "maximum")}
+        sizes = {name: [str(side) for side in spec[name][2:]] for name in ("minimum", "optimum")}
+        sizes["maximum"] = [str(side) for side in maximum]
         options = ["--precision", self.precision["mode"], "--config", self.config["name"]]
         options += ["--weights", self.weights["source"], "--input-size", *sizes["optimum"]]
         if sizes["minimum"] != sizes["maximum"]:

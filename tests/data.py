@@ -30,6 +30,16 @@ def upstream_checkpoint() -> Path:
     return _existing(_DATA / "weights" / "mobilenet0.25_Final.pth")
 
 
+def widerface_ground_truth() -> Path:
+    """Folder of WIDER FACE's .mat files."""
+    return _existing(_DATA / "widerface" / "wider_face_val.mat").parent
+
+
+def photo_folder() -> Path:
+    """Folder of the labelled photos."""
+    return _existing(_DATA / "photos" / "training.xml").parent
+
+
 def labelled_photos() -> list[LabelledPhoto]:
     """The four photos with 18 labelled faces."""
     labels = ElementTree.parse(_existing(_DATA / "photos" / "training.xml"))

@@ -6,14 +6,10 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from engine.errors import InvalidArgumentError
 from engine.files import check_writable, write_together
 from engine.types import DEFAULT_SCORE_THRESHOLD
-
-if TYPE_CHECKING:
-    from engine.types import Image
 
 SUMMARY = "find faces in pictures"
 
@@ -37,6 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from engine.annotate import annotate
     from engine.detector import TRTRetinaFace
+    from engine.images import read_image
 
     targets = _annotation_paths(arguments.images, arguments.annotate)
     detector = TRTRetinaFace(
@@ -48,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     failed = 0
     for path in arguments.images:
         try:
-            image = _read(path)
+            image = read_image(path)
             faces = detector.detect(image)
             print(json.dumps({"image": str(path), "faces": faces.to_json()}), flush=True)
             if targets:
@@ -59,20 +56,6 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"retinaface-trt: error: {path}: {error}", file=sys.stderr)
             failed += 1
     return 1 if failed else 0
-
-
-def _read(path: Path) -> Image:
-    import cv2
-    import numpy as np
-
-    try:
-        content = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise InvalidArgumentError(f"cannot be read: {error.strerror}") from error
-    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
-    if image is None:
-        raise InvalidArgumentError("is not a picture that OpenCV can read")
-    return np.asarray(image, np.uint8)
 
 
 def _annotation_paths(images: list[Path], folder: Path | None) -> dict[Path, Path]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType, ModuleType
 
-from engine.cli import build, detect, doctor
+from engine.cli import build, detect, doctor, evaluate
 from engine.errors import InvalidArgumentError, RetinaFaceError
 from engine.version import project_version
 
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=prog, description="RetinaFace checkpoints as TensorRT engines.")
     parser.add_argument("--version", action="version", version=project_version())
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, module in (("build", build), ("detect", detect), ("doctor", doctor)):
+    for name, module in (("build", build), ("detect", detect), ("evaluate", evaluate), ("doctor", doctor)):
         summary = str(module.SUMMARY)
         command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         _add_arguments(command, module)

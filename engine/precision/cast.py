@@ -20,34 +20,66 @@ def to_fp16(network: onnx.ModelProto) -> onnx.ModelProto:
     Raises:
         BuildError: a weight does not fit float16.
     """
+    from onnx import TensorProto
+
+    for tensor in _float_weights(network.graph):
+        largest = np.abs(_values(tensor)).max(initial=0.0)
+        if largest > _FP16_MAX:
+            raise BuildError(f"weight {tensor.name} reaches {largest:.3g}, beyond float16: use bf16 or fp32")
+    return _cast(network, TensorProto.FLOAT16)
+
+
+def to_bf16(network: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy whose weights and activations are bfloat16; inputs and outputs stay float32."""
+    from onnx import TensorProto
+
+    return _cast(network, TensorProto.BFLOAT16)
+
+
+def inner_name(network: onnx.ModelProto, name: str) -> str:
+    """Name, in a cast network, of the 16-bit tensor behind an input or output of the given name."""
+    return f"{name}{_SUFFIX}" if any(value.name == name for value in (*network.graph.input, *network.graph.output)) else name
+
+
+_SUFFIX = "_16bit"
+
+
+def _cast(network: onnx.ModelProto, dtype: int) -> onnx.ModelProto:
     import onnx
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import TensorProto, helper
 
     typed = onnx.ModelProto()
     typed.CopyFrom(network)
     graph = typed.graph
     del graph.value_info[:]
-    for tensor in graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT and not _is_resize_scale(graph, tensor.name):
-            values = numpy_helper.to_array(tensor)
-            if np.abs(values).max(initial=0.0) > _FP16_MAX:
-                raise BuildError(f"weight {tensor.name} reaches {np.abs(values).max():.3g}, beyond float16: use fp32")
-            tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), tensor.name))
-    inputs, outputs = {v.name for v in graph.input}, {v.name for v in graph.output}
-    half = {name: f"{name}_fp16" for name in inputs | outputs}
+    for tensor in _float_weights(graph):
+        tensor.CopyFrom(helper.make_tensor(tensor.name, dtype, tensor.dims, _values(tensor).ravel()))
+    inputs, outputs = [v.name for v in graph.input], [v.name for v in graph.output]
+    inner = {name: f"{name}{_SUFFIX}" for name in inputs + outputs}
     for node in graph.node:
         for names in (node.input, node.output):
-            names[:] = [half.get(name, name) for name in names]
-    casts_in = [helper.make_node("Cast", [n], [half[n]], to=TensorProto.FLOAT16, name=f"{n}_to_fp16") for n in inputs]
-    casts_out = [
-        helper.make_node("Cast", [half[v.name]], [v.name], to=TensorProto.FLOAT, name=f"{v.name}_to_fp32")
-        for v in graph.output
+            names[:] = [inner.get(name, name) for name in names]
+    nodes = [
+        *(helper.make_node("Cast", [n], [inner[n]], to=dtype, name=f"{n}_to_16bit") for n in inputs),
+        *graph.node,
+        *(helper.make_node("Cast", [inner[n]], [n], to=TensorProto.FLOAT, name=f"{n}_to_fp32") for n in outputs),
     ]
-    nodes = [*casts_in, *graph.node, *casts_out]
     del graph.node[:]
     graph.node.extend(nodes)
     onnx.checker.check_model(typed, full_check=True)
     return typed
+
+
+def _float_weights(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
+    from onnx import TensorProto
+
+    return [t for t in graph.initializer if t.data_type == TensorProto.FLOAT and not _is_resize_scale(graph, t.name)]
+
+
+def _values(tensor: onnx.TensorProto) -> np.ndarray:
+    from onnx import numpy_helper
+
+    return numpy_helper.to_array(tensor)
 
 
 def _is_resize_scale(graph: onnx.GraphProto, name: str) -> bool:

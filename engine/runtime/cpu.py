@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnxruntime
 
 from engine import ops
+from engine.config import RetinaFaceConfig
 from engine.errors import EngineLoadError, InferenceError
 from engine.runtime.session import RawDetections
 from engine.sidecar import EngineFiles
@@ -33,16 +35,26 @@ def _load(network: bytes, *, optimise: bool) -> Any:
         raise EngineLoadError(f"ONNX Runtime cannot load the network: {error}") from error
 
 
-class CpuSession:
-    """The same network and the same operators as on the GPU."""
+class CpuNetwork:
+    """A typed network with decoding and suppression behind it: the operators of the GPU, on the CPU."""
 
-    def __init__(self, files: EngineFiles) -> None:
-        """Load the network that lies beside the engine."""
-        self.device = "cpu"
-        self._config = files.sidecar.model_config()
-        self._thresholds = files.sidecar.thresholds
-        self._input = files.sidecar.io["input"]["name"]
-        self._session = _load(files.network, optimise=True)
+    device = "cpu"
+
+    def __init__(self, network: bytes, config: RetinaFaceConfig, thresholds: Mapping[str, Any]) -> None:
+        """Load a network.
+
+        Args:
+            network: an ONNX file whose outputs are the raw heads, named by config.head_names().
+            config: settings of its model.
+            thresholds: the fields of engine.export.attach.Thresholds.
+
+        Raises:
+            EngineLoadError: ONNX Runtime cannot load it.
+        """
+        self._config = config
+        self._thresholds = thresholds
+        self._session = _load(network, optimise=True)
+        self._input = self._session.get_inputs()[0].name
 
     def run(self, batch: FloatArray) -> RawDetections:
         """See Session.run."""
@@ -51,18 +63,31 @@ class CpuSession:
             heads = self._session.run(config.head_names(), {self._input: batch})
         except Exception as error:
             raise InferenceError(f"ONNX Runtime failed on a batch of shape {batch.shape}: {error}") from error
-        candidates = ops.decode(
-            config.decoder_heads(heads),
-            strides=[level.stride for level in config.levels],
-            anchor_sizes=[level.anchors for level in config.levels],
-            variances=config.variances,
-            score_threshold=thresholds["score"],
-            top_k=thresholds["top_k"],
-        )
-        num, boxes, scores, landmarks, _ = ops.nms(
-            *candidates,
-            iou_threshold=thresholds["iou"],
-            max_detections=thresholds["max_detections"],
-            voting=thresholds["voting"],
-        )
-        return RawDetections(num, boxes, scores, landmarks)
+        return detect(heads, config, thresholds)
+
+
+def detect(heads: Sequence[FloatArray], config: RetinaFaceConfig, thresholds: Mapping[str, Any]) -> RawDetections:
+    """Decode the network's outputs, in the order of config.head_names(), and suppress overlapping faces."""
+    candidates = ops.decode(
+        config.decoder_heads(heads),
+        strides=[level.stride for level in config.levels],
+        anchor_sizes=[level.anchors for level in config.levels],
+        variances=config.variances,
+        score_threshold=thresholds["score"],
+        top_k=thresholds["top_k"],
+    )
+    num, boxes, scores, landmarks, _ = ops.nms(
+        *candidates,
+        iou_threshold=thresholds["iou"],
+        max_detections=thresholds["max_detections"],
+        voting=thresholds["voting"],
+    )
+    return RawDetections(num, boxes, scores, landmarks)
+
+
+class CpuSession(CpuNetwork):
+    """The network that lies beside an engine."""
+
+    def __init__(self, files: EngineFiles) -> None:
+        """Load it."""
+        super().__init__(files.network, files.sidecar.model_config(), files.sidecar.thresholds)

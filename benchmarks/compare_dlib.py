@@ -1,0 +1,161 @@
+"""dlib's HOG face detector and an engine on the same photos: faces found and images per second, in one run.
+
+    python -m benchmarks.compare_dlib --engine FILE [--labels FILE] [--json FILE] PHOTO...
+
+Both are timed from the decoded picture to the list of faces, in turns, so that a machine that slows down slows both.
+dlib runs on one core; the engine takes what its device gives: `taskset -c 0` leaves one core to both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from engine import InvalidArgumentError, RetinaFaceError, TRTRetinaFace
+from engine.evaluate.labels import read_labels
+from engine.evaluate.thresholds import meets
+from engine.files import write_together
+from engine.images import read_image
+from engine.types import FloatArray, Image
+
+# Whose boxes end where differs between detectors and labels more than between a face and its neighbour.
+MATCH_IOU = 0.35
+
+Detector = Callable[[Image], NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One detector on all photos.
+
+    Attributes:
+        name: of the detector.
+        images_per_second: median over the rounds.
+        slowest: images per second of the slowest round.
+        fastest: of the fastest.
+        faces: found in all photos.
+        labelled: labelled faces among them; None without labels.
+    """
+
+    name: str
+    images_per_second: float
+    slowest: float
+    fastest: float
+    faces: int
+    labelled: int | None
+
+
+def compare(
+    detectors: dict[str, Detector], images: dict[str, Image], labels: Mapping[str, FloatArray] | None, rounds: int
+) -> list[Result]:
+    """Run each detector over the images once to warm up and to count, then in turns for time."""
+    found = {name: {key: detect(image) for key, image in images.items()} for name, detect in detectors.items()}
+    rates: dict[str, list[float]] = {name: [] for name in detectors}
+    for _ in range(rounds):
+        for name, detect in detectors.items():
+            started = time.perf_counter()
+            for image in images.values():
+                detect(image)
+            rates[name].append(len(images) / (time.perf_counter() - started))
+    return [
+        Result(
+            name,
+            statistics.median(rates[name]),
+            min(rates[name]),
+            max(rates[name]),
+            sum(map(len, boxes.values())),
+            None if labels is None else sum(int(meets(boxes[k], labels[k], MATCH_IOU).sum()) for k in images),
+        )
+        for name, boxes in found.items()
+    ]
+
+
+def dlib_detector(upsample: int) -> Detector:
+    """dlib.get_frontal_face_detector() on pictures that are doubled in size `upsample` times.
+
+    Raises:
+        RetinaFaceError: dlib is not installed.
+    """
+    try:
+        dlib = importlib.import_module("dlib")
+    except ImportError as error:
+        raise RetinaFaceError(f"dlib is not installed ({error}): pip install dlib-bin") from error
+    detector = dlib.get_frontal_face_detector()
+
+    def detect(image: Image) -> NDArray[Any]:
+        found = detector(np.ascontiguousarray(image[..., ::-1]), upsample)
+        return np.array([(r.left(), r.top(), r.right() + 1, r.bottom() + 1) for r in found], float).reshape(-1, 4)
+
+    return detect
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Compare, print a table and write JSON."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--engine", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--device", default="auto", help="of the engine (default %(default)s)")
+    parser.add_argument("--labels", type=Path, metavar="FILE", help="labelled faces by the photos' names, JSON lines")
+    parser.add_argument("--rounds", type=int, default=5, help="passes over all photos (default %(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("photos", type=Path, nargs="+", metavar="PHOTO")
+    arguments = parser.parse_args(argv)
+    try:
+        results = _run(arguments)
+    except RetinaFaceError as error:
+        print(f"compare_dlib: error: {error}", file=sys.stderr)
+        return 1
+    _print(results, len(arguments.photos))
+    if arguments.json:
+        content = {"cores": _cores(), "photos": len(arguments.photos), "results": [asdict(r) for r in results]}
+        write_together({arguments.json: (json.dumps(content, indent=2) + "\n").encode()})
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> list[Result]:
+    if arguments.rounds < 1:
+        raise InvalidArgumentError(f"--rounds is {arguments.rounds}, expected at least 1")
+    detectors = {f"dlib HOG, upsample {n}": dlib_detector(n) for n in (0, 1)}
+    labels = read_labels(arguments.labels) if arguments.labels else None
+    images = {}
+    for path in arguments.photos:
+        try:
+            images[path.name] = read_image(path)
+        except InvalidArgumentError as error:
+            raise InvalidArgumentError(f"{path} {error}") from error
+        if labels is not None and path.name not in labels:
+            raise InvalidArgumentError(f"{arguments.labels} has no line for {path.name}")
+    ours = TRTRetinaFace(arguments.engine, arguments.device)
+    detectors[f"{arguments.engine.name} on {ours.device}"] = lambda image: ours.detect(image).boxes
+    return compare(detectors, images, labels, arguments.rounds)
+
+
+def _print(results: list[Result], photos: int) -> None:
+    table = Table("detector", "images/s", "slowest", "fastest", "faces", "of the labelled", box=None)
+    for r in results:
+        rates = (f"{rate:.1f}" for rate in (r.images_per_second, r.slowest, r.fastest))
+        table.add_row(r.name, *rates, str(r.faces), "-" if r.labelled is None else str(r.labelled))
+    console = Console()
+    console.print(table)
+    console.print(f"{photos} photos, {_cores()} cores")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""Raw candidates: what a network finds before suppression, stored to be suppressed in many ways."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from engine.errors import EvaluationError, InvalidArgumentError
+from engine.export.attach import MAX_CANDIDATES
+from engine.files import write_together
+from engine.images import read_image
+from engine.preprocess import Letterbox, check_image
+from engine.runtime.cpu import network_metadata
+from engine.runtime.device import open_session
+from engine.sidecar import EngineFiles, read_engine
+from engine.types import Detections, FloatArray
+
+_FIELDS = ("names", "counts", "boxes", "scores", "engine_sha256", "score_threshold")
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What an engine's network finds in a set of images, before suppression.
+
+    Attributes:
+        boxes: by image's name, float32 [N, 4] in the image's pixels, best first.
+        scores: likewise [N], descending.
+        engine_sha256: of the engine.
+        score_threshold: all scores lie above it.
+    """
+
+    boxes: dict[str, FloatArray]
+    scores: dict[str, FloatArray]
+    engine_sha256: str
+    score_threshold: float
+
+    def save(self, path: Path) -> None:
+        """Write an .npz file, which appears whole or not at all."""
+        content = io.BytesIO()
+        np.savez_compressed(
+            content,
+            names=np.array(list(self.boxes)),
+            counts=np.array([len(scores) for scores in self.scores.values()]),
+            boxes=np.concatenate(list(self.boxes.values())),
+            scores=np.concatenate(list(self.scores.values())),
+            engine_sha256=np.array(self.engine_sha256),
+            score_threshold=np.array(self.score_threshold),
+        )
+        write_together({path: content.getvalue()})
+
+    @classmethod
+    def load(cls, path: Path) -> Candidates:
+        """Read what save wrote; EvaluationError where it is something else."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                names, counts, boxes, scores, engine, threshold = (file[name] for name in _FIELDS)
+            ends = counts.cumsum()[:-1]
+            if len(names) != len(counts) or boxes.shape != (counts.sum(), 4) or scores.shape != (counts.sum(),):
+                raise ValueError("its arrays do not fit each other")
+            parts = [dict(zip(names.tolist(), np.split(values, ends), strict=True)) for values in (boxes, scores)]
+            return cls(parts[0], parts[1], str(engine), float(threshold))
+        except Exception as error:  # NumPy's readers of zip and npy files raise what they like
+            raise EvaluationError(f"{path} does not hold stored candidates ({error}): remove it to run anew") from error
+
+
+def collect(
+    engine: Path,
+    images: Mapping[str, Path],
+    *,
+    device: str = "auto",
+    trust_embedded_plugins: bool = False,
+    enlarge: bool = False,
+    on_image: Callable[[], None] = lambda: None,
+) -> Candidates:
+    """Run an engine's network over images and keep all that its score threshold lets pass, at most 5000 an image.
+
+    Args:
+        engine: path of NAME.engine.
+        images: files by name.
+        device: see TRTRetinaFace. A GPU runs the engine as it was built, so that it must not suppress anything; the
+            CPU session is told not to.
+        trust_embedded_plugins: see TRTRetinaFace.
+        enlarge: see TRTRetinaFace.
+        on_image: called after each.
+
+    Raises:
+        EvaluationError: a picture cannot be read.
+        InvalidArgumentError: a GPU is to run an engine that suppresses.
+    """
+    files = read_engine(engine, network_metadata)
+    session, _ = open_session(_without_suppression(files), device, trust_embedded_plugins)
+    if session.device != "cpu":
+        _check_unsuppressed(files)
+    size = files.sidecar.io["input"]["optimum"][2:]
+    letterbox = Letterbox((int(size[0]), int(size[1])), files.sidecar.model_config(), enlarge)
+    threshold = float(files.sidecar.thresholds["score"])
+    found: dict[str, Detections] = {}
+    for name, path in images.items():
+        try:
+            image = [check_image(read_image(path), "it")]
+        except InvalidArgumentError as error:
+            raise EvaluationError(f"{path} {error}") from error
+        found[name] = letterbox.to_images(session.run(letterbox.batch(image)), image, threshold)[0]
+        on_image()
+    return Candidates(
+        {name: faces.boxes for name, faces in found.items()},
+        {name: faces.scores for name, faces in found.items()},
+        files.sidecar.files["engine"]["sha256"],
+        threshold,
+    )
+
+
+def _without_suppression(files: EngineFiles) -> EngineFiles:
+    thresholds = {
+        **files.sidecar.thresholds,
+        "iou": 1.0,
+        "top_k": MAX_CANDIDATES,
+        "max_detections": MAX_CANDIDATES,
+        "voting": False,
+    }
+    return replace(files, sidecar=replace(files.sidecar, thresholds=thresholds))
+
+
+def _check_unsuppressed(files: EngineFiles) -> None:
+    thresholds = files.sidecar.thresholds
+    if thresholds["iou"] < 1 or thresholds["max_detections"] < thresholds["top_k"]:
+        raise InvalidArgumentError(
+            f"{files.path} suppresses candidates on the GPU, which the sweep has to do itself. Use --device cpu, or "
+            f"build an engine that does not: {files.sidecar.rebuild_command(files.path)} --iou-threshold 1 "
+            f"--top-k {MAX_CANDIDATES} --max-detections {MAX_CANDIDATES}"
+        )

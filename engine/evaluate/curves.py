@@ -1,0 +1,63 @@
+"""Plots of precision and recall, as PNG, SVG or PDF."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from engine.errors import InvalidArgumentError
+from engine.evaluate.thresholds import Row
+from engine.evaluate.widerface import Curve
+
+PLOT_FORMATS = (".png", ".svg", ".pdf")
+
+
+def check_plot_path(path: Path) -> None:
+    """Raise InvalidArgumentError for a format that plots are not written in."""
+    if path.suffix.lower() not in PLOT_FORMATS:
+        raise InvalidArgumentError(f"--plot {path}: expected a name that ends in {', '.join(PLOT_FORMATS)}")
+
+
+def plot_precision_recall(curves: Mapping[str, Curve], title: str, suffix: str) -> bytes:
+    """Return a plot of precision over recall, a line for each subset."""
+    figure, (axes,) = _figure(1)
+    for name, curve in curves.items():
+        axes.plot(curve.recall, curve.precision, label=f"{name}, AP {curve.average_precision:.4f}")
+    axes.set(xlabel="recall", ylabel="precision", title=title)
+    return _drawn(figure, suffix)
+
+
+def plot_thresholds(rows: Sequence[Row], suffix: str) -> bytes:
+    """Return a plot of precision, recall and F1 over the score threshold, a line for each of the other settings."""
+    measures = ("precision", "recall", "f1")
+    figure, panels = _figure(len(measures))
+    lines: dict[str, list[Row]] = {}
+    for row in rows:
+        lines.setdefault(row.suppression.label(), []).append(row)
+    for axes, measure in zip(panels, measures, strict=True):
+        for label, line in lines.items():
+            axes.plot([row.score_threshold for row in line], [getattr(row, measure) for row in line], label=label)
+        axes.set(xlabel="score threshold", title="F1" if measure == "f1" else measure)
+    return _drawn(figure, suffix)
+
+
+def _figure(panels: int) -> tuple[Any, Any]:
+    # A figure of its own, without pyplot: no display is needed, and none of the user's figures is touched.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6 * panels, 5), layout="constrained")
+    axes = figure.subplots(1, panels, squeeze=False)[0]
+    for one in axes:
+        one.set(xlim=(0, 1.02), ylim=(0, 1.02))
+        one.grid(alpha=0.3)
+    return figure, axes
+
+
+def _drawn(figure: Any, suffix: str) -> bytes:
+    handles, labels = figure.axes[-1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", fontsize="small", ncols=2)
+    content = io.BytesIO()
+    figure.savefig(content, format=suffix.lower().lstrip("."), dpi=120)
+    return content.getvalue()

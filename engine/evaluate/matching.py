@@ -1,0 +1,143 @@
+"""Which face of one engine is which face of another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import InvalidArgumentError
+from engine.types import Detections, FloatArray
+
+MATCH_IOU = 0.5
+"""Two boxes are the same face from this overlap on: what WIDER FACE and PASCAL VOC count as found."""
+
+
+def box_iou(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the intersection over union of every box of `a` with every box of `b`, [A, B]; 0 for empty boxes."""
+    a, b = np.asarray(a, np.float64).reshape(-1, 1, 4), np.asarray(b, np.float64).reshape(1, -1, 4)
+    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    common = np.clip(sides, 0.0, None).prod(-1)
+    union = _area(a) + _area(b) - common
+    return np.asarray(np.divide(common, union, out=np.zeros_like(common), where=union > 0))
+
+
+def box_size(boxes: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the square root of each box's area, [N]: the size of a face in pixels."""
+    return np.sqrt(_area(np.asarray(boxes, np.float64).reshape(-1, 4)))
+
+
+def _area(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.clip(boxes[..., 2:] - boxes[..., :2], 0.0, None).prod(-1))
+
+
+def assign(iou: NDArray[np.float64], match_iou: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Pair rows with columns so that the sum of the overlaps is the largest there is.
+
+    Returns:
+        Indices of rows, ascending, and of their columns; only pairs with an overlap of at least match_iou.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    rows, columns = linear_sum_assignment(np.where(iou >= match_iou, iou, 0.0), maximize=True)
+    keep = iou[rows, columns] >= match_iou
+    return rows[keep], columns[keep]
+
+
+@dataclass(frozen=True)
+class MatchedFaces:
+    """Faces that both engines found, over all images.
+
+    Attributes:
+        image: int [K], the image of each face.
+        reference: int [K], its index among that image's reference faces.
+        candidate: int [K], its index among that image's candidate faces.
+        iou: float64 [K], overlap of its two boxes.
+        reference_score: float64 [K].
+        candidate_score: float64 [K].
+        landmark_error: float64 [K], mean distance of its five landmarks divided by the size of the reference box; NaN
+            where either side has no landmarks.
+    """
+
+    image: NDArray[np.intp]
+    reference: NDArray[np.intp]
+    candidate: NDArray[np.intp]
+    iou: NDArray[np.float64]
+    reference_score: NDArray[np.float64]
+    candidate_score: NDArray[np.float64]
+    landmark_error: NDArray[np.float64]
+
+    @property
+    def score_change(self) -> NDArray[np.float64]:
+        """Candidate score minus reference score, [K]."""
+        return self.candidate_score - self.reference_score
+
+
+def match_faces(
+    reference: Sequence[Detections],
+    candidate: Sequence[Detections],
+    *,
+    score_threshold: float = 0.5,
+    match_iou: float = MATCH_IOU,
+) -> MatchedFaces:
+    """Find the counterpart of each reference face.
+
+    Args:
+        reference: faces of each image.
+        candidate: of the same images, down to low scores: a counterpart may have any score.
+        score_threshold: reference faces with at least this score are looked for.
+        match_iou: the least overlap of a pair.
+
+    Raises:
+        InvalidArgumentError: the lists differ in length, or hold numbers that are not finite.
+    """
+    check_detections(reference, candidate)
+    parts = [
+        _match_image(index, ours, theirs, score_threshold, match_iou)
+        for index, (ours, theirs) in enumerate(zip(reference, candidate, strict=True))
+    ]
+    return MatchedFaces(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(parts[0])))
+
+
+def _match_image(
+    index: int, ours: Detections, theirs: Detections, score_threshold: float, match_iou: float
+) -> MatchedFaces:
+    wanted = np.flatnonzero(ours.scores >= score_threshold)
+    iou = box_iou(ours.boxes[wanted], theirs.boxes)
+    rows, columns = assign(iou, match_iou)
+    return MatchedFaces(
+        np.full(len(rows), index),
+        wanted[rows],
+        columns,
+        iou[rows, columns],
+        ours.scores[wanted[rows]].astype(np.float64),
+        theirs.scores[columns].astype(np.float64),
+        _landmark_error(ours, theirs, wanted[rows], columns),
+    )
+
+
+def check_detections(reference: Sequence[Detections], candidate: Sequence[Detections]) -> None:
+    """Raise InvalidArgumentError unless both are of the same number of images, not 0, and all numbers are finite."""
+    if len(reference) != len(candidate):
+        raise InvalidArgumentError(
+            f"reference has {len(reference)} images and candidate {len(candidate)}, expected the same images"
+        )
+    if not reference:
+        raise InvalidArgumentError("there are no images to compare")
+    for name, side in (("reference", reference), ("candidate", candidate)):
+        for index, faces in enumerate(side):
+            landmarks: FloatArray = np.zeros(0, np.float32) if faces.landmarks is None else faces.landmarks
+            if not all(np.isfinite(values).all() for values in (faces.boxes, faces.scores, landmarks)):
+                raise InvalidArgumentError(f"{name}[{index}] holds a box, score or landmark that is not finite")
+
+
+def _landmark_error(
+    ours: Detections, theirs: Detections, rows: NDArray[np.intp], columns: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    if ours.landmarks is None or theirs.landmarks is None:
+        return np.full(len(rows), np.nan)
+    apart = ours.landmarks[rows].astype(np.float64) - theirs.landmarks[columns].astype(np.float64)
+    size = box_size(ours.boxes[rows])  # positive: an empty box overlaps nothing
+    return np.asarray(np.linalg.norm(apart, axis=2).mean(axis=1) / size)

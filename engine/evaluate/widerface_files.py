@@ -1,0 +1,164 @@
+"""WIDER FACE's files: the ground truth (.mat), and predictions as text, one file an image.
+
+A prediction file lies at EVENT/IMAGE.txt and holds the image's name, the number of faces, and a face a line:
+left, top, width, height and score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import EvaluationError
+from engine.files import write_together
+from engine.types import Detections
+
+SUBSETS = ("easy", "medium", "hard")
+_COLUMNS = 5
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """The labelled faces of a set of images.
+
+    Attributes:
+        names: of the images, EVENT/IMAGE without a suffix.
+        boxes: per image float64 [N, 4], left, top, width, height in pixels.
+        subsets: by name, per image bool [N]: which faces count; the others are neither hits nor mistakes.
+    """
+
+    names: tuple[str, ...]
+    boxes: tuple[NDArray[np.float64], ...]
+    subsets: dict[str, tuple[NDArray[np.bool_], ...]]
+
+
+def read_ground_truth(folder: Path) -> GroundTruth:
+    """Read wider_face_val.mat and wider_{easy,medium,hard}_val.mat.
+
+    Raises:
+        EvaluationError: a file is missing, a file is damaged, lacks its variables, or does not fit the others.
+    """
+    path = folder / "wider_face_val.mat"
+    events, files, faces = _load(path, "event_list", "file_list", "face_bbx_list")
+    try:
+        names = tuple(
+            f"{event[0][0]}/{file[0][0]}"
+            for event, images in zip(events, files, strict=True)
+            for file in images[0]
+        )  # fmt: skip
+        boxes = tuple(np.asarray(image[0], np.float64).reshape(-1, 4) for event in faces for image in event[0])
+    except (IndexError, TypeError, ValueError) as error:
+        raise EvaluationError(f"{path} is not laid out as WIDER FACE's: {error}") from error
+    if not names or len(names) != len(boxes):
+        raise EvaluationError(f"{path} names {len(names)} images and has boxes of {len(boxes)}, expected as many")
+    return GroundTruth(names, boxes, {subset: _read_subset(folder, subset, names, boxes) for subset in SUBSETS})
+
+
+def _read_subset(
+    folder: Path, subset: str, names: Sequence[str], boxes: Sequence[NDArray[np.float64]]
+) -> tuple[NDArray[np.bool_], ...]:
+    path = folder / f"wider_{subset}_val.mat"
+    (events,) = _load(path, "gt_list")
+    try:
+        kept = [np.asarray(image[0]).astype(np.int64).reshape(-1) - 1 for event in events for image in event[0]]
+    except (IndexError, TypeError, ValueError) as error:
+        raise EvaluationError(f"{path} is not laid out as WIDER FACE's: {error}") from error
+    if len(kept) != len(names):
+        raise EvaluationError(f"{path} is about {len(kept)} images, but wider_face_val.mat has {len(names)}")
+    masks = []
+    for name, faces, indices in zip(names, boxes, kept, strict=True):
+        if indices.size and not 0 <= indices.min() <= indices.max() < len(faces):
+            raise EvaluationError(f"{path} counts a face {indices.max() + 1} of {name}, which has {len(faces)}")
+        masks.append(np.isin(np.arange(len(faces)), indices))
+    return tuple(masks)
+
+
+def _load(path: Path, *variables: str) -> list[Any]:
+    from scipy.io import loadmat
+
+    if not path.is_file():
+        raise EvaluationError(
+            f"{path} is missing: the folder of the ground truth holds wider_face_val.mat, wider_easy_val.mat, "
+            "wider_medium_val.mat and wider_hard_val.mat, from WIDER FACE's evaluation tools"
+        )
+    try:
+        content = loadmat(path, variable_names=variables)
+    except Exception as error:  # SciPy's reader raises what it likes at damaged files
+        raise EvaluationError(f"{path} cannot be read as a MATLAB file (version 4 to 7.2): {error}") from error
+    missing = [name for name in variables if name not in content]
+    if missing:
+        raise EvaluationError(f"{path} lacks the variables {', '.join(missing)}: it is another file")
+    return [content[name] for name in variables]
+
+
+def prediction_path(folder: Path, name: str) -> Path:
+    """Where the predictions for an image lie."""
+    return folder / f"{name}.txt"
+
+
+def write_predictions(folder: Path, name: str, faces: Detections) -> None:
+    """Write the faces of one image; the file appears whole or not at all."""
+    sizes = faces.boxes[:, 2:] - faces.boxes[:, :2]
+    lines = [
+        f"{x:.2f} {y:.2f} {width:.2f} {height:.2f} {score:.6f}"
+        for (x, y), (width, height), score in zip(faces.boxes[:, :2], sizes, faces.scores, strict=True)
+    ]
+    path = prediction_path(folder, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_together({path: "\n".join([f"{name}.jpg", str(len(lines)), *lines, ""]).encode()})
+
+
+def read_predictions(folder: Path, names: Sequence[str]) -> list[NDArray[np.float64]]:
+    """Read the predictions for each image, float64 [N, 5]: left, top, width, height, score; in the files' order.
+
+    Raises:
+        EvaluationError: the folder or a file is missing, or a line is malformed; the message names file and line.
+    """
+    if not folder.is_dir():
+        raise EvaluationError(f"{folder} is not a folder; predictions lie in EVENT/IMAGE.txt there")
+    missing = [name for name in names if not prediction_path(folder, name).is_file()]
+    if missing:
+        raise EvaluationError(
+            f"{folder} lacks the predictions for {len(missing)} of {len(names)} images, the first is "
+            f"{missing[0]}.txt; an image without faces has a file that says 0"
+        )
+    return [_read_file(prediction_path(folder, name), name) for name in names]
+
+
+def _read_file(path: Path, name: str) -> NDArray[np.float64]:
+    try:
+        lines = path.read_text(encoding="utf-8").rstrip().split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise EvaluationError(f"{path} cannot be read: {error}") from error
+    title = PurePosixPath(lines[0].strip()).name
+    image = PurePosixPath(name).name
+    if title not in (image, f"{image}.jpg"):
+        raise EvaluationError(f"{path}, line 1: expected the image's name, {image}.jpg, got {lines[0]!r}")
+    if len(lines) < 2 or not lines[1].strip().isdecimal():
+        raise EvaluationError(f"{path}, line 2: expected the number of faces, got {lines[1] if lines[1:] else ''!r}")
+    rows = [line.split() for line in lines[2:]]
+    if int(lines[1]) != len(rows):
+        raise EvaluationError(f"{path}, line 2: {lines[1].strip()} faces are announced, {len(rows)} lines follow")
+    try:
+        if set(map(len, rows)) <= {_COLUMNS}:
+            table = np.array([float(word) for row in rows for word in row]).reshape(-1, _COLUMNS)
+            if np.isfinite(table).all():
+                return table
+    except ValueError:
+        pass
+    number = next(i for i, row in enumerate(rows) if not _is_face(row))
+    raise EvaluationError(
+        f"{path}, line {number + 3}: expected left, top, width, height and score, got {lines[number + 2]!r}"
+    )
+
+
+def _is_face(row: Sequence[str]) -> bool:
+    try:
+        return len(row) == _COLUMNS and bool(np.isfinite([float(word) for word in row]).all())
+    except ValueError:
+        return False

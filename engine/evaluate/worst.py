@@ -1,0 +1,76 @@
+"""The pictures where two engines differ most."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.evaluate.matching import match_faces
+from engine.types import Detections
+
+LOST = "lost"
+NEW = "new"
+MOVED = "moved"
+RESCORED = "rescored"
+
+
+@dataclass(frozen=True)
+class WorstImage:
+    """A picture and its worst face.
+
+    Attributes:
+        image: index of the picture.
+        harm: how much the face differs, 0 to 1: 1 - IoU or the change of its score, whichever is more; 1 where only
+            one side has it.
+        kind: "lost" or "new" where only one side has it, else "moved" or "rescored".
+        box: around the face, of both sides where both have it; float64 [4].
+    """
+
+    image: int
+    harm: float
+    kind: str
+    box: NDArray[np.float64]
+
+    def to_dict(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        box = [round(float(v), 2) for v in self.box]
+        return {"image": names[self.image], "harm": self.harm, "kind": self.kind, "box": box}
+
+
+def worst_images(
+    reference: Sequence[Detections], candidate: Sequence[Detections], score_threshold: float, count: int
+) -> tuple[WorstImage, ...]:
+    """Return up to `count` pictures by the harm to their worst face, counting faces that either side scores enough."""
+    worst: dict[int, WorstImage] = {}
+    for entry in (
+        *_differences(reference, candidate, score_threshold, LOST),
+        *_differences(candidate, reference, score_threshold, NEW),
+    ):
+        if entry.image not in worst or entry.harm > worst[entry.image].harm:
+            worst[entry.image] = entry
+    ranked = sorted(worst.values(), key=lambda entry: (-entry.harm, entry.image))
+    return tuple(entry for entry in ranked if entry.harm > 0)[:count]
+
+
+def _differences(
+    ours: Sequence[Detections], theirs: Sequence[Detections], score_threshold: float, missing: str
+) -> list[WorstImage]:
+    matched = match_faces(ours, theirs, score_threshold=score_threshold)
+    entries = []
+    for image, mine, other, iou, change in zip(
+        matched.image, matched.reference, matched.candidate, matched.iou, np.abs(matched.score_change), strict=True
+    ):
+        a, b = ours[image].boxes[mine], theirs[image].boxes[other]
+        box = np.concatenate([np.minimum(a[:2], b[:2]), np.maximum(a[2:], b[2:])]).astype(np.float64)
+        kind = MOVED if 1 - iou >= change else RESCORED
+        entries.append(WorstImage(int(image), float(max(1 - iou, change)), kind, box))
+    known = set(zip(matched.image.tolist(), matched.reference.tolist(), strict=True))
+    for image, faces in enumerate(ours):
+        for face in np.flatnonzero(faces.scores >= score_threshold).tolist():
+            if (image, face) not in known:
+                entries.append(WorstImage(image, 1.0, missing, faces.boxes[face].astype(np.float64)))
+    return entries

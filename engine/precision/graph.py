@@ -1,0 +1,141 @@
+"""A network's ONNX graph as precision work sees it: nodes in order, weights as arrays, convolutions with their cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from engine.types import FloatArray
+
+if TYPE_CHECKING:
+    import onnx
+
+# f(a x) = a f(x) for every a > 0.
+HOMOGENEOUS = frozenset({"Relu", "LeakyRelu", "MaxPool", "Resize"})
+# Their output holds nothing but values of their inputs: one scale serves both sides, so they run on the quantised type.
+VALUE_KEEPING = frozenset({"Concat", "MaxPool", "Resize"})
+ACTIVATIONS = frozenset({"Relu", "LeakyRelu"})
+
+
+def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
+    """Return a node's attribute, or `default` where it has none of that name."""
+    import onnx
+
+    return next((onnx.helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution of the graph.
+
+    Attributes:
+        name: of its node.
+        data: tensor it reads.
+        weight: name of its weights [O, I / groups, h, w].
+        bias: name of its bias [O].
+        output: tensor it writes.
+        groups: of channels.
+        macs: multiplications for one image.
+        offset: tensor of a deformable convolution's offsets, or None. Those have no quantised form.
+    """
+
+    name: str
+    data: str
+    weight: str
+    bias: str
+    output: str
+    groups: int
+    macs: int
+    offset: str | None
+
+
+class Graph:
+    """A float32 network with helpers; the model is its own copy, `weights` are what it computes with.
+
+    Attributes:
+        model: the ONNX model; its initialisers are as they were given.
+        nodes: in topological order.
+        weights: name to array, of every initialiser; change these, then call to_model.
+        size: (height, width) that costs are counted for.
+        inputs: names.
+        outputs: names.
+    """
+
+    def __init__(self, model: onnx.ModelProto, size: tuple[int, int]) -> None:
+        """Copy a checked model whose input is `size` (height, width), or may be."""
+        import onnx
+        from onnx import numpy_helper
+
+        self.model = onnx.ModelProto()
+        self.model.CopyFrom(model)
+        self.size = size
+        graph = self.model.graph
+        self.nodes = list(graph.node)
+        self.weights: dict[str, FloatArray] = {t.name: numpy_helper.to_array(t).copy() for t in graph.initializer}
+        self.inputs = [value.name for value in graph.input]
+        self.outputs = [value.name for value in graph.output]
+
+    def to_model(self) -> onnx.ModelProto:
+        """Return the model with the present weights."""
+        import onnx
+        from onnx import numpy_helper
+
+        model = onnx.ModelProto()
+        model.CopyFrom(self.model)
+        for tensor in model.graph.initializer:
+            tensor.CopyFrom(numpy_helper.from_array(self.weights[tensor.name], tensor.name))
+        return model
+
+    @cached_property
+    def producers(self) -> dict[str, onnx.NodeProto]:
+        """The node that writes each tensor."""
+        return {name: node for node in self.nodes for name in node.output}
+
+    @cached_property
+    def consumers(self) -> dict[str, list[onnx.NodeProto]]:
+        """The nodes that read each tensor."""
+        readers: dict[str, list[onnx.NodeProto]] = {}
+        for node in self.nodes:
+            for name in node.input:
+                readers.setdefault(name, []).append(node)
+        return readers
+
+    @cached_property
+    def convolutions(self) -> dict[str, Convolution]:
+        """The convolutions, plain and deformable, by name and in order."""
+        found = {}
+        for node in self.nodes:
+            if node.op_type not in ("Conv", "DeformConv"):
+                continue
+            deformable = node.op_type == "DeformConv"
+            found[node.name] = Convolution(
+                name=node.name,
+                data=node.input[0],
+                weight=node.input[1],
+                bias=node.input[3 if deformable else 2],
+                output=node.output[0],
+                groups=int(attribute(node, "group", 1)),
+                macs=int(self.weights[node.input[1]].size * np.prod(self.shapes[node.output[0]][2:])),
+                offset=node.input[2] if deformable else None,
+            )
+        return found
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every computed tensor for one image of the size that was given."""
+        import onnx
+
+        model = onnx.ModelProto()
+        model.CopyFrom(self.model)
+        for axis, length in enumerate((1, 3, *self.size)):
+            model.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = length
+        for value in model.graph.output:
+            value.type.tensor_type.ClearField("shape")
+        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+        return {
+            value.name: tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
+            for value in (*inferred.value_info, *inferred.output)
+        }

@@ -1,0 +1,66 @@
+"""From what calibration saw of a tensor to the largest magnitude that its 8-bit form holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from engine.errors import InvalidArgumentError
+from engine.types import FloatArray
+
+BINS = 1024
+PERCENTILE = 99.99
+_LEVELS = 127
+_SEARCH_STEPS = 64
+
+
+def max_range(counts: FloatArray, maximum: float) -> float:
+    """Clip nothing."""
+    return maximum
+
+
+def percentile_range(counts: FloatArray, maximum: float) -> float:
+    """Clip the largest values: PERCENTILE of all lie below the range."""
+    total = np.cumsum(counts)
+    last = int(np.searchsorted(total, total[-1] * PERCENTILE / 100))
+    return maximum * min(last + 1, BINS) / BINS
+
+
+def mse_range(counts: FloatArray, maximum: float) -> float:
+    """Minimise the mean square of what clipping and rounding to 127 levels lose."""
+    centres = (np.arange(BINS) + 0.5) / BINS
+    candidates = np.linspace(1.0, 1.0 / _SEARCH_STEPS, _SEARCH_STEPS)
+    step = candidates[:, None] / _LEVELS
+    rounded = np.minimum(np.round(centres / step), _LEVELS) * step
+    return maximum * float(candidates[np.argmin((counts * (rounded - centres) ** 2).sum(axis=1))])
+
+
+def entropy_range(counts: FloatArray, maximum: float) -> float:
+    """Minimise the Kullback-Leibler divergence between the values before and after, by ONNX Runtime's calibrator."""
+    from onnxruntime.quantization.calibrate import HistogramCollector
+
+    collector = HistogramCollector(
+        method="entropy", symmetric=True, num_bins=2 * BINS + 1, num_quantized_bins=_LEVELS + 1, percentile=PERCENTILE,
+        scenario="same",
+    )  # fmt: skip
+    # It wants a histogram of both signs, with one bin around zero.
+    halves = counts[1:] / 2
+    both = np.concatenate([halves[::-1], counts[:1], halves]).astype(np.int64)
+    edges = np.linspace(-maximum, maximum, both.size + 1)
+    threshold = collector.get_entropy_threshold((both, edges, -maximum, maximum), _LEVELS + 1)
+    return float(min(abs(threshold[1]), maximum))
+
+
+METHODS: dict[str, Callable[[FloatArray, float], float]] = {
+    "max": max_range,
+    "percentile": percentile_range,
+    "mse": mse_range,
+    "entropy": entropy_range,
+}
+
+
+def check_method(method: str) -> None:
+    """Raise InvalidArgumentError unless there is such a method."""
+    if method not in METHODS:
+        raise InvalidArgumentError(f"calibration method is {method!r}, expected one of: {', '.join(METHODS)}")

@@ -1,0 +1,1 @@
+"""Comparing engines, average precision, and generated pictures."""
