@@ -96,6 +96,8 @@ class RetinaFaceConfig:
         _require(0 <= self.negative_slope < 1, "negative_slope", self.negative_slope, "0 <= slope < 1")
         _require(self.context in CONTEXTS, "context", self.context, " or ".join(CONTEXTS))
         _require(self.pyramid in PYRAMIDS, "pyramid", self.pyramid, " or ".join(PYRAMIDS))
+        sides_fit = len(self.input_size) == 2 and all(s > 0 and s % BODY_STRIDE == 0 for s in self.input_size)
+        _require(sides_fit, "input_size", self.input_size, f"two multiples of {BODY_STRIDE}")
         _require(all(v > 0 for v in self.variances), "variances", self.variances, "two positive numbers")
         _require(all(s > 0 for s in self.std), "std", self.std, "three positive numbers")
         _require(self.color_order in ("bgr", "rgb"), "color_order", self.color_order, "bgr or rgb")

@@ -49,14 +49,15 @@ def test_every_preset_builds(name: str) -> None:
         assert len(plan.plugins) == 2 + (25 if config.context == "deformable" else 0)
 
 
-@pytest.mark.parametrize("name", ["context", "full", "resnet18-lite"])
+@pytest.mark.parametrize("name", ["context", "full", "resnet18-lite", "retinaface-resnet50"])
 def test_presets_run_on_the_cpu(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without landmarks, as a cascade, and with a last map that is rounded up: 96 = 1.5 * 64."""
+    """Without landmarks, as a cascade, with a last map that is rounded up (96 = 1.5 * 64), and deformable."""
     model = settled_model(name)
     origin = weights.WeightsOrigin("settled", None, None, "")
     monkeypatch.setattr("engine.build.pipeline.load_model", lambda *_: (model, origin))
     path = tmp_path / "faces.engine"
-    build(path, config=name, precision="fp32", size=SIZE, thresholds=THRESHOLDS)
+    report = build(path, config=name, precision="fp32", size=SIZE, thresholds=THRESHOLDS)
+    assert ("DeformConv" in report.sidecar.plugins["versions"]) == (model.config.context == "deformable")
     detector = TRTRetinaFace(path, "cpu")
     image = np.random.default_rng(2).integers(0, 256, (64, 96, 3), dtype=np.uint8)
     faces = detector.detect(image)
