@@ -4,6 +4,8 @@
 # make mutants   breaks the CUDA kernels on purpose, about a hundred times, and sees whether the tests notice
 # make kernel-table   compiles the kernels for every architecture, kernel-counts counts what they do on a CUDA
 #     emulator (RETINAFACE_CUDA_EMULATOR); both rewrite tables of docs/kernels.md. kernel-table-check only compares.
+# make family   builds every model of docs/models.md as it was published and compares with its table (minutes);
+#     make model-table rewrites that
 # All set up .venv themselves. make lint checks the sources, make clean removes what was built.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -17,7 +19,7 @@ SEED ?= 1
 # Options of python -m tests.mutants, such as MUTANTS=--quick.
 MUTANTS ?=
 
-.PHONY: demo test test-kernels mutants lint format clean kernel-table kernel-table-check kernel-counts
+.PHONY: demo test test-kernels mutants lint format clean family model-table kernel-table kernel-table-check kernel-counts
 
 demo: $(VENV)/.demo
 	@mkdir -p $(DEMO)
@@ -53,6 +55,9 @@ kernel-table kernel-table-check: $(VENV)/.test
 
 kernel-counts: $(VENV)/.test build/emulator/.built
 	$(PY) -m benchmarks.kernels.count
+
+family model-table: $(VENV)/.test
+	$(PY) -m benchmarks.models $(if $(findstring family,$@),--check)
 
 clean:
 	rm -rf build dist $(VENV)

@@ -37,7 +37,7 @@ def decode(
     heads: Sequence[tuple[Any, ...]],
     *,
     strides: Sequence[int],
-    anchor_sizes: Sequence[Sequence[float]],
+    anchor_sizes: Sequence[Sequence[tuple[float, float]]],
     variances: tuple[float, float],
     score_threshold: float,
     top_k: int,

@@ -142,10 +142,10 @@ class TRTRetinaFace:
         Raises:
             InvalidArgumentError: the engine takes no input that large; the message has the command that builds one.
         """
-        stride = self.config.max_stride
+        multiple = self.config.input_multiple
         low, _, high = _sizes(self.sidecar.io["input"])
         needed = tuple(
-            max(-(-side // stride) * stride, least) for side, least in zip((height, width), low, strict=True)
+            max(-(-side // multiple) * multiple, least) for side, least in zip((height, width), low, strict=True)
         )
         if needed[0] > high[0] or needed[1] > high[1]:
             self.config.check_input_size(*needed)

@@ -48,6 +48,8 @@ __all__ = [
 Array = Any
 # One value for all channels, or one for each channel of the output.
 PerChannel = float | Sequence[float]
+# The side of a square anchor, or the width and height of another.
+AnchorSize = float | tuple[float, float]
 
 
 class Letterboxed(NamedTuple):
@@ -177,10 +179,10 @@ def unletterbox(
 
 
 def decode(
-    heads: Sequence[tuple[Array, Array, Array | None]],
+    heads: Sequence[tuple[Array | None, ...]],
     *,
     strides: Sequence[int],
-    anchor_sizes: Sequence[Sequence[float]],
+    anchor_sizes: Sequence[Sequence[AnchorSize]],
     variances: tuple[float, float] = (0.1, 0.2),
     score_threshold: float,
     top_k: int,
@@ -195,9 +197,12 @@ def decode(
 
     Args:
         heads: per level (logits [N, 2A, h, w], box_deltas [N, 4A, h, w], landmark_deltas [N, 10A, h, w] or None),
-            float32 or float16, bfloat16 too on a device; channel = anchor * width + component, class 1 is face.
+            float32 or float16, bfloat16 too on a device; channel = anchor * width + component, class 1 is face. A
+            cascade has a fourth, anchor_deltas [N, 4A, h, w]: boxes are decoded from them first, and these are the
+            anchors that box_deltas and landmark_deltas refer to.
         strides: per level, pixels from one cell to the next.
-        anchor_sizes: per level, the sides of a cell's square anchors in pixels, 1 to 8 of them.
+        anchor_sizes: per level, the anchors of a cell, 1 to 8 of them: the side of a square one, or (width, height), in
+            pixels.
         variances: of centres (and landmarks) and of sizes.
         score_threshold: 0 to 1. Scores must lie above it.
         top_k: candidates kept per image, 1 to 5000.
@@ -209,7 +214,7 @@ def decode(
         *_native.decode(
             levels,
             strides=list(strides),
-            anchor_sizes=[list(sizes) for sizes in anchor_sizes],
+            anchor_sizes=[[size if isinstance(size, tuple) else (size, size) for size in v] for v in anchor_sizes],
             variances=(centre_variance, size_variance),
             score_threshold=score_threshold,
             top_k=top_k,

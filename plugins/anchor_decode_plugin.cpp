@@ -13,9 +13,6 @@ using nvinfer1::DimsExprs;
 using nvinfer1::DynamicPluginTensorDesc;
 using nvinfer1::PluginTensorDesc;
 
-constexpr const char *kHeads[] = {"logits", "box_deltas", "landmark_deltas"};
-constexpr int kChannelsPerAnchor[] = {2, 4, kLandmarkValues};
-
 /// The operator's own check names levels and anchors; here the attribute is what the user can mend.
 template <typename T>
 void require_positive(const char *name, const std::vector<T> &values) {
@@ -23,6 +20,10 @@ void require_positive(const char *name, const std::vector<T> &values) {
         require(std::isfinite(value) && value > 0, "attribute '", name, "': expected finite values above 0, got ",
                 value);
     }
+}
+
+void require_flag(const char *name, int32_t value) {
+    require(value == 0 || value == 1, "attribute '", name, "': expected 0 or 1, got ", value);
 }
 
 AnchorDecodeParams params_of(const AnchorDecodeAttributes &attributes) {
@@ -42,21 +43,27 @@ AnchorDecodeParams params_of(const AnchorDecodeAttributes &attributes) {
             attributes.variances.size());
     require_positive("strides", attributes.strides);
     require_positive("anchor_sizes", attributes.anchor_sizes);
+    const std::vector<float> &heights =
+        attributes.anchor_heights.empty() ? attributes.anchor_sizes : attributes.anchor_heights;
+    require(heights.size() == sizes, "attribute 'anchor_heights': expected ", sizes,
+            " values, as many as in 'anchor_sizes', or none, got ", heights.size());
+    require_positive("anchor_heights", heights);
     require_positive("variances", attributes.variances);
-    require(attributes.has_landmarks == 0 || attributes.has_landmarks == 1,
-            "attribute 'has_landmarks': expected 0 or 1, got ", attributes.has_landmarks);
+    require_flag("has_landmarks", attributes.has_landmarks);
+    require_flag("cascade", attributes.cascade);
 
     AnchorDecodeParams params;
     params.batch = 1;
     params.num_levels = static_cast<int>(levels);
-    const float *size = attributes.anchor_sizes.data();
+    size_t anchor = 0;
     for (size_t l = 0; l < levels; ++l) {
         AnchorLevel &level = params.levels[l];
         level.height = level.width = 1;
         level.stride = attributes.strides[l];
         level.num_anchors = attributes.num_anchors[l];
         for (int a = 0; a < level.num_anchors; ++a) {
-            level.anchor_sizes[a] = *size++;
+            level.anchor_sizes[a] = {attributes.anchor_sizes[anchor], heights[anchor]};
+            ++anchor;
         }
     }
     params.centre_variance = attributes.variances[0];
@@ -64,6 +71,7 @@ AnchorDecodeParams params_of(const AnchorDecodeAttributes &attributes) {
     params.score_threshold = attributes.score_threshold;
     params.top_k = attributes.top_k;
     params.has_landmarks = attributes.has_landmarks != 0;
+    params.cascade = attributes.cascade != 0;
     validate_anchor_decode(params);
     return params;
 }
@@ -71,10 +79,22 @@ AnchorDecodeParams params_of(const AnchorDecodeAttributes &attributes) {
 }  // namespace
 
 AnchorDecodePlugin::AnchorDecodePlugin(AnchorDecodeAttributes attributes)
-    : PluginBase(std::move(attributes)), params_(params_of(attributes_)) {}
+    : PluginBase(std::move(attributes)), params_(params_of(attributes_)), heads_(heads_of(params_)) {}
+
+std::vector<AnchorDecodePlugin::Head> AnchorDecodePlugin::heads_of(const AnchorDecodeParams &params) {
+    std::vector<Head> heads = {{"logits", 2, &AnchorDecodeInputs::logits},
+                               {"box_deltas", 4, &AnchorDecodeInputs::box_deltas}};
+    if (params.has_landmarks) {
+        heads.push_back({"landmark_deltas", kLandmarkValues, &AnchorDecodeInputs::landmark_deltas});
+    }
+    if (params.cascade) {
+        heads.push_back({"anchor_deltas", 4, &AnchorDecodeInputs::anchor_deltas});
+    }
+    return heads;
+}
 
 int AnchorDecodePlugin::channels(int level, int head) const {
-    return params_.levels[level].num_anchors * kChannelsPerAnchor[head];
+    return params_.levels[level].num_anchors * heads_[head].channels_per_anchor;
 }
 
 void AnchorDecodePlugin::require_tensor_counts(int32_t num_inputs, int32_t num_outputs) const {
@@ -97,7 +117,7 @@ AnchorDecodeParams AnchorDecodePlugin::params_for(DimsOf dims_of, DataType type)
         params.levels[l].height = static_cast<int>(logits.d[2]);
         params.levels[l].width = static_cast<int>(logits.d[3]);
         for (int head = 0; head < heads_per_level(); ++head, ++i) {
-            require_dims(dims_of(i), {first.d[0], channels(l, head), logits.d[2], logits.d[3]}, kHeads[head], l);
+            require_dims(dims_of(i), {first.d[0], channels(l, head), logits.d[2], logits.d[3]}, heads_[head].name, l);
         }
     }
     validate_anchor_decode(params);
@@ -127,7 +147,7 @@ int32_t AnchorDecodePlugin::getOutputShapes(const DimsExprs *inputs, int32_t num
         for (int32_t i = 0; i < num_inputs; ++i) {
             int level = i / heads_per_level();
             int head = i % heads_per_level();
-            require_dims(inputs[i], {-1, channels(level, head), -1, -1}, kHeads[head], level);
+            require_dims(inputs[i], {-1, channels(level, head), -1, -1}, heads_[head].name, level);
         }
         auto *batch = inputs[0].d[0];
         auto *top_k = builder.constant(params_.top_k);
@@ -191,9 +211,9 @@ int32_t AnchorDecodePlugin::enqueue(const PluginTensorDesc *input_descs, const P
             params_for([&](int i) -> const Dims & { return input_descs[i].dims; }, input_descs[0].type);
         AnchorDecodeInputs heads;
         for (int l = 0; l < params.num_levels; ++l) {
-            heads.logits[l] = *inputs++;
-            heads.box_deltas[l] = *inputs++;
-            heads.landmark_deltas[l] = params.has_landmarks ? *inputs++ : nullptr;
+            for (const Head &head : heads_) {
+                (heads.*head.pointers)[l] = *inputs++;
+            }
         }
         AnchorDecodeOutputs results;
         results.boxes = static_cast<float *>(*outputs++);

@@ -9,22 +9,26 @@ namespace retinaface {
 
 struct AnchorDecodeAttributes {
     std::vector<int32_t> strides;
-    std::vector<float> anchor_sizes;   // of all levels, one after the other
-    std::vector<int32_t> num_anchors;  // how many of them each level has
-    std::vector<float> variances;      // of centres, of sizes
+    std::vector<float> anchor_sizes;    // of all levels, one after the other
+    std::vector<float> anchor_heights;  // where they differ from the widths, which anchor_sizes are
+    std::vector<int32_t> num_anchors;   // how many of them each level has
+    std::vector<float> variances;       // of centres, of sizes
     float score_threshold = 0.0f;
     int32_t top_k = 0;
     int32_t has_landmarks = 1;
+    int32_t cascade = 0;
 
     template <typename Fields, typename Self>
     static void describe(Fields &fields, Self &self) {
         fields.required("strides", self.strides);
         fields.required("anchor_sizes", self.anchor_sizes);
+        fields.optional("anchor_heights", self.anchor_heights);
         fields.required("num_anchors", self.num_anchors);
         fields.required("variances", self.variances);
         fields.required("score_threshold", self.score_threshold);
         fields.required("top_k", self.top_k);
         fields.optional("has_landmarks", self.has_landmarks);
+        fields.optional("cascade", self.cascade);
     }
 };
 
@@ -55,7 +59,15 @@ class AnchorDecodePlugin final : public PluginBase<AnchorDecodePlugin, AnchorDec
                     cudaStream_t stream) noexcept override;
 
   private:
-    int heads_per_level() const { return params_.has_landmarks ? 3 : 2; }
+    /// The heads of a level that the attributes announce, in the order of the inputs.
+    struct Head {
+        const char *name;
+        int channels_per_anchor;
+        const void *(AnchorDecodeInputs::*pointers)[kMaxLevels];
+    };
+    static std::vector<Head> heads_of(const AnchorDecodeParams &params);
+
+    int heads_per_level() const { return static_cast<int>(heads_.size()); }
     int channels(int level, int head) const;
     void require_tensor_counts(int32_t num_inputs, int32_t num_outputs) const;
 
@@ -64,6 +76,7 @@ class AnchorDecodePlugin final : public PluginBase<AnchorDecodePlugin, AnchorDec
     AnchorDecodeParams params_for(DimsOf dims_of, nvinfer1::DataType type) const;
 
     AnchorDecodeParams params_;  // the attributes; batch and map sizes hold placeholders
+    std::vector<Head> heads_;
 };
 
 }  // namespace retinaface

@@ -1,4 +1,4 @@
-"""The tables of docs/kernels.md, each between two markers."""
+"""The generated tables of the documents, each between two markers."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
-def read(name: str) -> str:
+def read(name: str, document: Path = DOCUMENT) -> str:
     """Return what lies between the markers of a table."""
     before, after = _markers(name)
-    return DOCUMENT.read_text().split(before)[1].split(after)[0].strip()
+    return document.read_text().split(before)[1].split(after)[0].strip()
 
 
-def write(name: str, text: str) -> None:
+def write(name: str, text: str, document: Path = DOCUMENT) -> None:
     """Replace what lies between the markers of a table."""
     before, after = _markers(name)
-    head, rest = DOCUMENT.read_text().split(before)
-    DOCUMENT.write_text(f"{head}{before}\n{text.strip()}\n{after}{rest.split(after)[1]}")
+    head, rest = document.read_text().split(before)
+    document.write_text(f"{head}{before}\n{text.strip()}\n{after}{rest.split(after)[1]}")
 
 
 def _markers(name: str) -> tuple[str, str]:

@@ -51,11 +51,12 @@ def _excess_matrix_instructions(counted: Counted) -> float:
     return counted.matrix_instructions - counted.facts["matrix_instructions"]
 
 
-_DECODE = ("decode clean", "decode clean float16", "decode clean batch 16", "decode random", "decode random float16")
+_CLEAN = tuple(f"decode clean{kind}" for kind in ("", " float16", " batch 16", " cascade"))
+_DECODE = (*_CLEAN, "decode random", "decode random float16")
 
 LIMITS = [
     *[Limit(name, "sectors loaded / compulsory", load_ratio, 1.3) for name in (*_DECODE, "decode random K 1000")],
-    *[Limit(name, "sectors loaded / distinct", distinct_ratio, 1.3) for name in _DECODE if "clean" in name],
+    *[Limit(name, "sectors loaded / distinct", distinct_ratio, 1.3) for name in _CLEAN],
     Limit("pipeline batch 16", "launches", lambda c: c.launches, 6),
     *[
         limit

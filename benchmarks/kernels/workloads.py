@@ -27,10 +27,9 @@ from tests.oracles.letterbox import opencv
 from tests.tolerances import BOX_ABSOLUTE_PX, GREY_LEVELS_OPENCV, RELATIVE
 
 Facts = dict[str, float]
-Heads = list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]
+Heads = list[tuple[NDArray[Any], ...]]
 
 SECTOR = 32
-DELTAS = 14  # of a box and its landmarks
 STRIDES = (8, 16, 32)
 ANCHOR_SIZES = ((16, 32), (64, 128), (256, 512))
 SIDES = (80, 40, 20)
@@ -39,23 +38,26 @@ IOU_THRESHOLD = 0.4
 FACES = 20
 
 
-def random_heads(rng: np.random.Generator, batch: int, clean: bool, dtype: str) -> Heads:
-    """Random deltas; logits either all random, or those of 20 faces, each seen by both anchors of 2 x 2 cells."""
+def random_heads(
+    rng: np.random.Generator, batch: int, clean: bool, dtype: str, widths: tuple[int, ...] = (4, 10)
+) -> Heads:
+    """Random deltas of the given widths; logits all random, or those of 20 faces, each on 2 x 2 cells."""
     heads = []
     for side in SIDES:
-        logits, boxes, landmarks = (rng.normal(size=(batch, 2 * n, side, side)) for n in (2, 4, 10))
+        logits, *deltas = (rng.normal(size=(batch, 2 * n, side, side)) for n in (2, *widths))
         if clean:
             logits[:, 1::2] -= 14
             for image in range(batch):
                 for row, column in rng.integers(side - 1, size=(FACES if side == SIDES[0] else 0, 2)):
                     logits[image, 1::2, row : row + 2, column : column + 2] += 17
-        heads.append((logits.astype(dtype), boxes.astype(dtype), landmarks.astype(dtype)))
+        heads.append(tuple(head.astype(dtype) for head in (logits, *deltas)))
     return heads
 
 
-def decode(batch: int, clean: bool, top_k: int, dtype: str) -> Facts:
+def decode(batch: int, clean: bool, top_k: int, dtype: str, cascade: bool = False) -> Facts:
     """Heads to candidates."""
-    heads = random_heads(np.random.default_rng(1), batch, clean, dtype)
+    widths = (4, 10, 4) if cascade else (4, 10)
+    heads = random_heads(np.random.default_rng(1), batch, clean, dtype, widths)
     found = _decode(heads, top_k)
     counts = found.count.numpy()
     assert found.landmarks is not None
@@ -191,7 +193,7 @@ def _decode(heads: Heads, top_k: int) -> ops.Candidates:
 def _check_decoded(heads: Heads, top_k: int, results: list[NDArray[Any]], counts: NDArray[Any]) -> None:
     """Compare the first image with the oracle; scores that float32 rounds alike may change places."""
     expected = anchor_decode(
-        [tuple(h[:1] for h in level) for level in heads],  # type: ignore[misc]
+        [tuple(h[:1] for h in level) for level in heads],
         STRIDES,
         ANCHOR_SIZES,
         (0.1, 0.2),
@@ -211,6 +213,7 @@ def _check_decoded(heads: Heads, top_k: int, results: list[NDArray[Any]], counts
 def _decode_floor(heads: Heads, counts: NDArray[Any], top_k: int) -> Facts:
     """Class logits once; one sector for each delta of each candidate that comes out, since they lie scattered."""
     logits = sum(level[0].nbytes for level in heads)
+    deltas = sum(head.shape[1] for head in heads[0][1:]) // (heads[0][0].shape[1] // 2)  # of an anchor
     limit = np.log(SCORE_THRESHOLD / (1 - SCORE_THRESHOLD))
     margins = [level[0].astype(np.float32)[:, 1::2] - level[0].astype(np.float32)[:, 0::2] for level in heads]
     # What is left if every candidate's sectors were read once, whoever shares them: a cache that never forgets.
@@ -221,12 +224,12 @@ def _decode_floor(heads: Heads, counts: NDArray[Any], top_k: int) -> Facts:
         lowest = np.sort(keys)[::-1][min(top_k, len(keys)) - 1]
         for m in margins:
             chosen = ((m[image] >= lowest) & (m[image] > limit)).reshape(m.shape[1], -1, per_sector)
-            shared += int(chosen.any(axis=2).sum()) * DELTAS
+            shared += int(chosen.any(axis=2).sum()) * deltas
     return {
         "survivors": int(sum((m > limit).sum() for m in margins)),
         "selected": int(counts.sum()),
         "head_sectors": sum(head.nbytes for level in heads for head in level) // SECTOR,
-        "compulsory_sectors": logits // SECTOR + DELTAS * int(counts.sum()),
+        "compulsory_sectors": logits // SECTOR + deltas * int(counts.sum()),
         "distinct_sectors": logits // SECTOR + shared,
     }
 
@@ -251,6 +254,7 @@ WORKLOADS: dict[str, Callable[[], Facts]] = {
     "decode clean": partial(decode, 1, True, 5000, "float32"),
     "decode clean float16": partial(decode, 1, True, 5000, "float16"),
     "decode clean batch 16": partial(decode, 16, True, 5000, "float32"),
+    "decode clean cascade": partial(decode, 1, True, 5000, "float32", True),
     "decode random": partial(decode, 1, False, 5000, "float32"),
     "decode random float16": partial(decode, 1, False, 5000, "float16"),
     "decode random K 1000": partial(decode, 1, False, 1000, "float32"),

@@ -11,8 +11,8 @@
 namespace retinaface::bindings {
 namespace {
 
-using Heads = std::vector<py::tuple>;  // per level: logits, box_deltas, landmark_deltas or None
-using AnchorSizes = std::vector<std::vector<float>>;
+using Heads = std::vector<py::tuple>;  // per level: logits, box_deltas, landmark_deltas or None, and anchor_deltas
+using AnchorSizes = std::vector<std::vector<std::pair<float, float>>>;  // width and height
 
 std::string name_at(const char *head, int level) {
     return std::string(head) + " of level " + std::to_string(level);
@@ -31,15 +31,18 @@ AnchorDecodeParams params_of(const Heads &heads, const std::vector<int> &strides
     expect_levels("anchor_sizes", anchor_sizes.size(), heads.size());
     AnchorDecodeParams params;
     params.num_levels = static_cast<int>(heads.size());
+    params.cascade = heads[0].size() == 4;
     for (int i = 0; i < params.num_levels; ++i) {
-        require(heads[i].size() == 3, "heads[", i, "] has ", heads[i].size(),
-                " entries, expected 3: logits, box_deltas, landmark_deltas or None");
-        const std::vector<float> &sizes = anchor_sizes[i];
+        require(heads[i].size() == (params.cascade ? 4 : 3), "heads[", i, "] has ", heads[i].size(),
+                " entries, expected 3: logits, box_deltas, landmark_deltas or None; or, with anchor_deltas, 4 of every "
+                "level");
+        const auto &sizes = anchor_sizes[i];
         require(!sizes.empty() && sizes.size() <= kMaxAnchorsPerCell, "anchor_sizes[", i, "] has ", sizes.size(),
                 " entries, expected 1 to ", kMaxAnchorsPerCell);
         params.levels[i].stride = strides[i];
         params.levels[i].num_anchors = static_cast<int>(sizes.size());
-        std::copy(sizes.begin(), sizes.end(), params.levels[i].anchor_sizes);
+        std::transform(sizes.begin(), sizes.end(), params.levels[i].anchor_sizes,
+                       [](const std::pair<float, float> &sides) { return AnchorSize{sides.first, sides.second}; });
     }
     params.centre_variance = variances.first;
     params.size_variance = variances.second;
@@ -83,6 +86,9 @@ py::tuple decode(const Heads &heads, const std::vector<int> &strides, const Anch
                 params.has_landmarks ? " is None" : " is given", ", unlike that of level 0");
         if (params.has_landmarks) {
             inputs.landmark_deltas[i] = add_head(2, "landmark_deltas", kLandmarkValues);
+        }
+        if (params.cascade) {
+            inputs.anchor_deltas[i] = add_head(3, "anchor_deltas", 4);
         }
     }
     params.dtype = head_type(arrays[0]);

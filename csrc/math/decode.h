@@ -6,15 +6,15 @@
 
 namespace retinaface {
 
-/// Centre and side of a square anchor, in pixels of the network's input.
+/// Centre and sides of an anchor, in pixels of the network's input.
 struct Anchor {
-    float cx, cy, size;
+    float cx, cy, width, height;
 };
 
-/// The anchor of `size` pixels in cell (row, column) of a level: centred in the cell.
-RF_HOST_DEVICE Anchor anchor_at(int row, int column, int stride, float size) {
+/// The anchor of the given sides in cell (row, column) of a level: centred in the cell.
+RF_HOST_DEVICE Anchor anchor_at(int row, int column, int stride, float width, float height) {
     float step = static_cast<float>(stride);
-    return {(static_cast<float>(column) + 0.5f) * step, (static_cast<float>(row) + 0.5f) * step, size};
+    return {(static_cast<float>(column) + 0.5f) * step, (static_cast<float>(row) + 0.5f) * step, width, height};
 }
 
 /// Probability of "face" from its logit margin (face minus background): the softmax of two classes.
@@ -22,22 +22,26 @@ RF_HOST_DEVICE float face_score(float margin) {
     return 1.0f / (1.0f + exact_exp(-margin));
 }
 
-/// SSD box coding with variances: centre deltas in units of variance * anchor, log sizes in variance.
+/// The box that the deltas make of an anchor, itself in an anchor's form: a cascade takes it as the anchor of the next
+/// stage. SSD box coding with variances: centre deltas in units of variance * anchor, log sizes in variance.
 /// Source: Pytorch_Retinaface utils/box_utils.py, decode, there in units of the image's size.
-RF_HOST_DEVICE Box decode_box(const Anchor &anchor, float dx, float dy, float dw, float dh, float centre_variance,
-                              float size_variance) {
-    float cx = anchor.cx + dx * centre_variance * anchor.size;
-    float cy = anchor.cy + dy * centre_variance * anchor.size;
-    float width = anchor.size * exact_exp(dw * size_variance);
-    float height = anchor.size * exact_exp(dh * size_variance);
-    float x1 = cx - width * 0.5f;
-    float y1 = cy - height * 0.5f;
-    return {x1, y1, x1 + width, y1 + height};
+RF_HOST_DEVICE Anchor move_anchor(const Anchor &anchor, const float *deltas, float centre_variance,
+                                  float size_variance) {
+    return {anchor.cx + deltas[0] * centre_variance * anchor.width,
+            anchor.cy + deltas[1] * centre_variance * anchor.height,
+            anchor.width * exact_exp(deltas[2] * size_variance), anchor.height * exact_exp(deltas[3] * size_variance)};
 }
 
-/// One coordinate of a landmark; `centre` is the anchor's cx or cy.
-RF_HOST_DEVICE float decode_landmark(float centre, float delta, float centre_variance, float size) {
-    return centre + delta * centre_variance * size;
+RF_HOST_DEVICE Box box_of(const Anchor &anchor) {
+    float x1 = anchor.cx - anchor.width * 0.5f;
+    float y1 = anchor.cy - anchor.height * 0.5f;
+    return {x1, y1, x1 + anchor.width, y1 + anchor.height};
+}
+
+/// Coordinate `i` of the landmarks: x of the first point, its y, x of the second and so on.
+RF_HOST_DEVICE float decode_landmark(const Anchor &anchor, int i, float delta, float centre_variance) {
+    return i % 2 == 0 ? anchor.cx + delta * centre_variance * anchor.width
+                      : anchor.cy + delta * centre_variance * anchor.height;
 }
 
 /// False for NaN and both infinities.

@@ -26,8 +26,9 @@ void validate_level(const AnchorLevel &level, int index) {
     require(1 <= level.num_anchors && level.num_anchors <= kMaxAnchorsPerCell, "level ", index, " has ",
             level.num_anchors, " anchor sizes, expected 1 to ", kMaxAnchorsPerCell);
     for (int anchor = 0; anchor < level.num_anchors; ++anchor) {
-        float size = level.anchor_sizes[anchor];
-        check(std::isfinite(size) && size > 0.0f, "an anchor size", size, "a finite number above 0");
+        for (float side : {level.anchor_sizes[anchor].width, level.anchor_sizes[anchor].height}) {
+            check(std::isfinite(side) && side > 0.0f, "an anchor size", side, "a finite number above 0");
+        }
     }
 }
 

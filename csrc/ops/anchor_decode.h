@@ -17,13 +17,19 @@ constexpr int kMaxAnchorsPerImage = 200000;
 constexpr int kMaxTopK = 5000;
 constexpr int kLandmarkValues = 10;  // five points, x and y
 
+/// Sides of an anchor in pixels of the network's input.
+struct AnchorSize {
+    float width = 0.0f;
+    float height = 0.0f;
+};
+
 /// One level of the feature pyramid: the size of its maps and the anchors in each of their cells.
 struct AnchorLevel {
     int height = 0;
     int width = 0;
     int stride = 0;
     int num_anchors = 0;
-    float anchor_sizes[kMaxAnchorsPerCell] = {};
+    AnchorSize anchor_sizes[kMaxAnchorsPerCell] = {};
 };
 
 /// What decodes raw heads into candidates.
@@ -36,15 +42,18 @@ struct AnchorDecodeParams {
     float score_threshold = 0.5f;
     int top_k = kMaxTopK;
     bool has_landmarks = true;
+    bool cascade = false;           // box and landmark deltas refer to anchors that anchor_deltas have moved
     DType dtype = DType::kFloat32;  // of the heads; results are float32
 };
 
 /// Raw heads per level, NCHW and contiguous, as the convolutions give them: logits [N, 2A, h, w] with
-/// channel 2a + 1 the face of anchor a, box_deltas [N, 4A, h, w], landmark_deltas [N, 10A, h, w].
+/// channel 2a + 1 the face of anchor a, box_deltas [N, 4A, h, w], landmark_deltas [N, 10A, h, w]; in a cascade
+/// anchor_deltas [N, 4A, h, w], the first stage's box deltas, whose boxes are the anchors of the others.
 struct AnchorDecodeInputs {
     const void *logits[kMaxLevels] = {};
     const void *box_deltas[kMaxLevels] = {};
     const void *landmark_deltas[kMaxLevels] = {};
+    const void *anchor_deltas[kMaxLevels] = {};
 };
 
 /// boxes [N, K, 4] x1 y1 x2 y2 in pixels of the network's input, scores [N, K], landmarks [N, K, 10]

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from engine.build.pipeline import PRECISIONS, BuildOptions, BuildReport, build_engine
 from engine.build.targets import TARGET_CHOICES
-from engine.config import PRESETS
+from engine.config import PRESETS, preset
 from engine.export.attach import Thresholds
 from engine.export.network import InputSize
 
@@ -27,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--precision", default=defaults.precision, help=f"{', '.join(PRECISIONS)} (default %(default)s)")
     add("--config", default=defaults.config, help=f"model: {', '.join(PRESETS)} (default %(default)s)")
     add("--weights", metavar="FILE|NAME", help="checkpoint, or the name of published weights, or 'random'")
-    add("--input-size", type=int, nargs=2, metavar=("H", "W"), default=list(defaults.size.optimum),
-        help="height and width of the network's input (default 640 640)")  # fmt: skip
+    add("--input-size", type=int, nargs=2, metavar=("H", "W"),
+        help="height and width of the network's input (default: the model's, 640 640 for most)")  # fmt: skip
     add("--min-input-size", type=int, nargs=2, metavar=("H", "W"), help="build for a range of sizes from this one")
     add("--max-input-size", type=int, nargs=2, metavar=("H", "W"), help="build for a range of sizes up to this one")
     add("--max-batch", type=int, default=defaults.max_batch, help="images in one run (default %(default)s)")
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Build, showing each stage, and print what was built."""
-    size = tuple(arguments.input_size)
+    size = tuple(arguments.input_size or preset(arguments.config).input_size)
     options = BuildOptions(
         precision=arguments.precision,
         config=arguments.config,

@@ -56,6 +56,11 @@ def detection_names(config: RetinaFaceConfig) -> list[str]:
     return names if config.has_landmarks else names[:3]
 
 
+def plugin_names(config: RetinaFaceConfig) -> list[str]:
+    """Names of the plugins that a detector's nodes need."""
+    return [*(["DeformConv"] if config.context == "deformable" else []), DECODE_PLUGIN, NMS_PLUGIN]
+
+
 def attach_detection(network: onnx.ModelProto, config: RetinaFaceConfig, thresholds: Thresholds) -> onnx.ModelProto:
     """Return a copy of the network that ends in RetinaFaceDecode and RetinaFaceNMS instead of raw heads.
 
@@ -75,6 +80,7 @@ def attach_detection(network: onnx.ModelProto, config: RetinaFaceConfig, thresho
     candidates = [f"candidate_{name}" for name in ("boxes", "scores", "landmarks", "count")]
     if not config.has_landmarks:
         candidates.remove("candidate_landmarks")
+    anchors = [anchor for level in config.levels for anchor in level.anchors]
     plugin = {"domain": PLUGIN_DOMAIN, "plugin_version": "1", "plugin_namespace": ""}
     decode = helper.make_node(
         DECODE_PLUGIN,
@@ -82,14 +88,17 @@ def attach_detection(network: onnx.ModelProto, config: RetinaFaceConfig, thresho
         candidates,
         name=DECODE_PLUGIN,
         strides=[level.stride for level in config.levels],
-        num_anchors=[len(level.anchor_sizes) for level in config.levels],
-        anchor_sizes=[float(size) for level in config.levels for size in level.anchor_sizes],
+        num_anchors=[len(level.anchors) for level in config.levels],
+        anchor_sizes=[width for width, _ in anchors],
         variances=list(config.variances),
         score_threshold=thresholds.score,
         top_k=thresholds.top_k,
         has_landmarks=int(config.has_landmarks),
+        cascade=int(config.cascade),
         **plugin,
     )
+    if any(width != height for width, height in anchors):
+        decode.attribute.append(helper.make_attribute("anchor_heights", [height for _, height in anchors]))
     nms = helper.make_node(
         NMS_PLUGIN,
         candidates,

@@ -1,4 +1,4 @@
-"""Making standard DeformConv nodes importable by TensorRT's ONNX parser."""
+"""What exporters and TensorRT's ONNX parser leave to be done about standard DeformConv nodes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,36 @@ if TYPE_CHECKING:
     import onnx
 
 _WEIGHT, _BIAS = 1, 3
+
+
+def fold_batch_normalisations(graph: onnx.GraphProto) -> None:
+    """Fold each batch normalisation behind a DeformConv into its weight and bias, as exporters do for Conv.
+
+    Args:
+        graph: changed in place; weights are initializers, and no DeformConv has a bias yet.
+    """
+    from onnx import numpy_helper
+
+    values = {tensor.name: tensor for tensor in graph.initializer}
+    producers = {node.output[0]: node for node in graph.node if node.op_type == "DeformConv"}
+    for norm in [node for node in graph.node if node.op_type == "BatchNormalization" and node.input[0] in producers]:
+        conv = producers[norm.input[0]]
+        weight, gamma, beta, mean, variance = (
+            numpy_helper.to_array(values[name]) for name in (conv.input[_WEIGHT], *norm.input[1:])
+        )
+        epsilon = next(attribute.f for attribute in norm.attribute if attribute.name == "epsilon")
+        scale = gamma / np.sqrt(variance + np.float32(epsilon))
+        # Under new names: nodes with equal initializers may share one.
+        folded = {"weight": weight * scale[:, None, None, None], "bias": beta - mean * scale}
+        names = [f"{norm.output[0]}_{kind}" for kind in folded]
+        graph.initializer.extend(map(numpy_helper.from_array, folded.values(), names))
+        conv.input[_WEIGHT] = names[0]
+        conv.input.append(names[1])
+        conv.output[0] = norm.output[0]
+        graph.node.remove(norm)
+    used = {name for node in graph.node for name in node.input}
+    for tensor in [tensor for tensor in graph.initializer if tensor.name not in used]:
+        graph.initializer.remove(tensor)
 
 
 def give_every_mask_a_bias(graph: onnx.GraphProto) -> None:

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from engine.config import RetinaFaceConfig
+from engine.config_types import BODY_STRIDE, RetinaFaceConfig
 from engine.errors import BuildError, InvalidArgumentError
+from engine.export.deform_conv import fold_batch_normalisations
+from engine.export.opset import OPSET
 
 if TYPE_CHECKING:
     import onnx
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from engine.model.retinaface import RetinaFace
 
 INPUT_NAME = "images"
-OPSET = 19  # the first with DeformConv
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class InputSize:
         return self.minimum == self.maximum
 
     def check(self, config: RetinaFaceConfig) -> None:
-        """Raise InvalidArgumentError unless the sizes are ordered and multiples of the largest stride."""
+        """Raise InvalidArgumentError unless the sizes are ordered and multiples of the body's stride."""
         for size in (self.minimum, self.optimum, self.maximum):
             config.check_input_size(*size)
         for low, mid, high in zip(self.minimum, self.optimum, self.maximum, strict=True):
@@ -70,11 +71,13 @@ def export_network(model: RetinaFace, size: InputSize) -> onnx.ModelProto:
         NCHW, batch normalisations folded.
 
     Raises:
-        InvalidArgumentError: a size is not a multiple of the largest stride.
+        InvalidArgumentError: a size is not a multiple of the body's stride.
         BuildError: the exporter failed.
     """
     import onnx
     import torch
+
+    from engine.model.deform_conv import onnx_translations
 
     config = model.config
     size.check(config)
@@ -84,8 +87,8 @@ def export_network(model: RetinaFace, size: InputSize) -> onnx.ModelProto:
     example = [2, 3, *size.optimum]
     for axis, name in ((2, "height"), (3, "width")):
         if size.minimum[axis - 2] != size.maximum[axis - 2]:
-            cells = torch.export.Dim(f"{name}_cells", min=1, max=size.maximum[axis - 2] // config.max_stride)
-            dynamic[axis] = config.max_stride * cells
+            cells = torch.export.Dim(f"{name}_cells", min=1, max=size.maximum[axis - 2] // BODY_STRIDE)
+            dynamic[axis] = BODY_STRIDE * cells
             example[axis] = max(example[axis], 2 * config.max_stride)
     try:
         with _quiet():
@@ -96,6 +99,7 @@ def export_network(model: RetinaFace, size: InputSize) -> onnx.ModelProto:
                 output_names=config.head_names(),
                 dynamic_shapes=(dynamic,),
                 opset_version=OPSET,
+                custom_translation_table=onnx_translations(),
                 dynamo=True,
                 verbose=False,
             )
@@ -108,6 +112,7 @@ def export_network(model: RetinaFace, size: InputSize) -> onnx.ModelProto:
     assert program is not None
     network = program.model_proto
     _strip(network)
+    fold_batch_normalisations(network.graph)
     onnx.checker.check_model(network, full_check=True)
     return network
 

@@ -46,8 +46,8 @@ class MobileNetBody(nn.Module):
         self.stage2 = nn.Sequential(*stage((64, 128, 2), *[(128, 128, 1)] * 5))
         self.stage3 = nn.Sequential(*stage((128, 256, 2), (256, 256, 1)))
 
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Map images [N, 3, H, W] to the features at strides 8, 16 and 32."""
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Map images [N, 3, H, W] to the features, finest first."""
         c3 = self.stage1(images)
         c4 = self.stage2(c3)
-        return c3, c4, self.stage3(c4)
+        return [c3, c4, self.stage3(c4)]

@@ -1,4 +1,4 @@
-"""ResNet with bottleneck blocks; module names equal torchvision's, so that its checkpoints' keys fit."""
+"""ResNet of 18 to 152 layers; module names equal torchvision's, so that its checkpoints' keys fit."""
 
 from __future__ import annotations
 
@@ -6,27 +6,44 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-_EXPANSION = 4
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions around a shortcut; the stride is in the first."""
+
+    expansion = 1
+
+    def __init__(self, in_channels: int, width: int, stride: int) -> None:
+        """Make a block with `width` output channels."""
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, width, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.downsample = _projection(in_channels, width, stride)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Add the block's branch to its shortcut."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        y = functional.relu(self.bn1(self.conv1(x)))
+        return functional.relu(self.bn2(self.conv2(y)) + shortcut)
 
 
 class Bottleneck(nn.Module):
     """1x1, 3x3 and 1x1 convolutions around a shortcut; the stride is in the 3x3 (torchvision's choice)."""
 
+    expansion = 4
+
     def __init__(self, in_channels: int, width: int, stride: int) -> None:
         """Make a block with 4 * width output channels."""
         super().__init__()
-        out_channels = width * _EXPANSION
+        out_channels = width * self.expansion
         self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(out_channels)
-        self.downsample: nn.Module | None = None
-        if stride != 1 or in_channels != out_channels:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
-            )
+        self.downsample = _projection(in_channels, out_channels, stride)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Add the block's branch to its shortcut."""
@@ -36,30 +53,45 @@ class Bottleneck(nn.Module):
         return functional.relu(self.bn3(self.conv3(y)) + shortcut)
 
 
+def _projection(in_channels: int, out_channels: int, stride: int) -> nn.Module | None:
+    if stride == 1 and in_channels == out_channels:
+        return None
+    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels))
+
+
+# Kind of block, and how many of them each stage has.
+_LAYOUTS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] = {
+    "resnet18": (BasicBlock, (2, 2, 2, 2)),
+    "resnet34": (BasicBlock, (3, 4, 6, 3)),
+    "resnet50": (Bottleneck, (3, 4, 6, 3)),
+    "resnet101": (Bottleneck, (3, 4, 23, 3)),
+    "resnet152": (Bottleneck, (3, 8, 36, 3)),
+}
+
+
 class ResNetBody(nn.Module):
-    """The stem and four stages; the last three feed the pyramid at strides 8, 16 and 32."""
+    """The stem and four stages, whose features are at strides 4, 8, 16 and 32."""
 
-    out_channels = (512, 1024, 2048)
-
-    def __init__(self, blocks: tuple[int, int, int, int]) -> None:
-        """Make stages of the given numbers of blocks: (3, 4, 6, 3) is ResNet-50."""
+    def __init__(self, name: str) -> None:
+        """Make the stages of the ResNet called `name`."""
         super().__init__()
+        block, counts = _LAYOUTS[name]
+        self.out_channels = tuple((64 << i) * block.expansion for i in range(4))
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         in_channels = 64
         stages = []
-        for i, count in enumerate(blocks):
-            width = 64 << i
-            stage = [Bottleneck(in_channels, width, 1 if i == 0 else 2)]
-            in_channels = width * _EXPANSION
-            stage += [Bottleneck(in_channels, width, 1) for _ in range(count - 1)]
+        for i, count in enumerate(counts):
+            stage = [block(in_channels, 64 << i, 1 if i == 0 else 2)]
+            in_channels = self.out_channels[i]
+            stage += [block(in_channels, 64 << i, 1) for _ in range(count - 1)]
             stages.append(nn.Sequential(*stage))
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
 
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Map images [N, 3, H, W] to the features at strides 8, 16 and 32."""
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Map images [N, 3, H, W] to the features, finest first."""
         x = functional.relu(self.bn1(self.conv1(images)))
-        x = self.layer1(functional.max_pool2d(x, 3, 2, 1))
-        c3 = self.layer2(x)
+        c2 = self.layer1(functional.max_pool2d(x, 3, 2, 1))
+        c3 = self.layer2(c2)
         c4 = self.layer3(c3)
-        return c3, c4, self.layer4(c4)
+        return [c2, c3, c4, self.layer4(c4)]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.config import RetinaFaceConfig
+from engine.config_types import PyramidLevel, RetinaFaceConfig
 from engine.errors import WeightsError
 from engine.files import sha256_of
 from engine.model.fetch import read_known
@@ -20,6 +21,7 @@ from engine.model.known_weights import (
     known_by_file,
     known_by_tensors,
 )
+from engine.model.layouts import refuse_julia, to_native
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from engine.model.retinaface import RetinaFace
 
 _RANDOM_SEED = 0
+_SHAPES_SHOWN = 4
+_COUNTER = "num_batches_tracked"  # of a batch normalisation; inference never reads it
 _ONNX_START = b"\x08"  # ir_version, field 1 of ModelProto; checkpoints start with a zip's or a pickle's mark
 
 
@@ -77,7 +81,7 @@ def load_model(config: RetinaFaceConfig, weights: str | None = None) -> tuple[Re
     content = _read(source)
     digest = sha256_of(content)
     _refuse_other_preset(known_by_file(digest), config, source)
-    state = _state_dict(content, source)
+    state = to_native(_state_dict(content, source), config)
     known = known_by_file(digest) or known_by_tensors(tensors_digest(state))
     _refuse_other_preset(known, config, source)
     model = RetinaFace(config)
@@ -89,7 +93,7 @@ def tensors_digest(state: dict[str, torch.Tensor]) -> str:
     """Return a SHA-256 over names and values, the same however the checkpoint was saved."""
     digest = hashlib.sha256()
     for key in sorted(state):
-        if not key.endswith("num_batches_tracked"):
+        if not key.endswith(_COUNTER):
             digest.update(key.encode())
             digest.update(state[key].detach().float().contiguous().numpy().tobytes())
     return digest.hexdigest()
@@ -118,13 +122,18 @@ def _read(source: str) -> bytes:
 def _note(known: KnownWeights | None, config: RetinaFaceConfig, source: str) -> str:
     if known is not None:
         return known.origin
-    anchors = " ".join(str([int(s) if s == int(s) else s for s in level.anchor_sizes]) for level in config.levels)
+    anchors = " ".join(_anchors(level) for level in config.levels)
     activation = f"leaky ReLU {config.negative_slope}" if config.negative_slope else "ReLU"
     return (
         f"{source} is not a file whose digest is known; assumed the settings of config {config.name!r}: {activation}, "
         f"anchors {anchors}, mean {config.mean} in {config.color_order.upper()} order. A checkpoint trained with other "
         "settings loads just as well and finds few faces: check the result on a photo"
     )
+
+
+def _anchors(level: PyramidLevel) -> str:
+    sizes = [int(s) if s == int(s) else s for s in level.anchor_sizes]
+    return f"{sizes}" if level.aspect_ratios == (1.0,) else f"{sizes} in aspect ratios {list(level.aspect_ratios)}"
 
 
 def _random_model(config: RetinaFaceConfig) -> RetinaFace:
@@ -148,6 +157,7 @@ def _state_dict(content: bytes, source: str) -> dict[str, torch.Tensor]:
 def _state_dict_from_checkpoint(content: bytes, source: str) -> dict[str, torch.Tensor]:
     import torch
 
+    refuse_julia(content, source)
     try:
         loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can fail anywhere in the reader
@@ -168,23 +178,25 @@ def _state_dict_from_checkpoint(content: bytes, source: str) -> dict[str, torch.
 
 def _fill(model: RetinaFace, state: dict[str, torch.Tensor], source: str) -> None:
     expected = model.state_dict()
-    # Checkpoints older than PyTorch 0.4.1 lack these counters, which inference never reads.
+    # Checkpoints older than PyTorch 0.4.1 lack these.
     for key in expected.keys() - state.keys():
-        if key.endswith("num_batches_tracked"):
+        if key.endswith(_COUNTER):
             state[key] = expected[key]
+    shapes = [
+        f"{key} has shape {tuple(state[key].shape)}, expected {tuple(expected[key].shape)}"
+        for key in sorted(expected.keys() & state.keys())
+        if state[key].shape != expected[key].shape
+    ]
     problems = [
-        *_grouped("missing", expected.keys() - state.keys()),
-        *_grouped("unexpected", state.keys() - expected.keys()),
-        *(
-            f"{key} has shape {tuple(state[key].shape)}, expected {tuple(expected[key].shape)}"
-            for key in sorted(expected.keys() & state.keys())
-            if state[key].shape != expected[key].shape
-        ),
+        *_grouped("missing", expected.keys() - state.keys(), expected.keys()),
+        *_grouped("unexpected", state.keys() - expected.keys(), state.keys()),
+        *shapes[:_SHAPES_SHOWN],
+        *([f"and {len(shapes) - _SHAPES_SHOWN} more of other shapes"] if len(shapes) > _SHAPES_SHOWN else []),
     ]
     if problems:
-        shown = "; ".join(problems[:6]) + (f"; and {len(problems) - 6} more" if len(problems) > 6 else "")
         raise WeightsError(
-            f"{source} does not fit config {model.config.name!r}: {shown}. Choose the config that it was trained with"
+            f"{source} does not fit config {model.config.name!r}: {'; '.join(problems)}. Choose the config that it was "
+            "trained with"
         )
     bad = [key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
     if bad:
@@ -192,8 +204,15 @@ def _fill(model: RetinaFace, state: dict[str, torch.Tensor], source: str) -> Non
     model.load_state_dict(state, strict=True)
 
 
-def _grouped(what: str, keys: set[str]) -> list[str]:
+def _grouped(what: str, keys: Set[str], everything: Set[str]) -> list[str]:
+    """Say which modules the keys belong to: whole ones by name, of others how many keys, and the first."""
     groups: dict[str, list[str]] = {}
-    for key in sorted(keys):
+    for key in sorted(key for key in keys if not key.endswith(_COUNTER)):
         groups.setdefault(key.split(".")[0], []).append(key)
-    return [f"{len(names)} {what} under {group} (first {names[0]})" for group, names in groups.items()]
+    whole = [group for group, names in groups.items() if len(names) == len(_under(everything, group))]
+    parts = [f"{what} under {g}: {len(names)} (first {names[0]})" for g, names in groups.items() if g not in whole]
+    return [*([f"{what}: all of {', '.join(whole)}"] if whole else []), *parts]
+
+
+def _under(keys: Set[str], group: str) -> list[str]:
+    return [key for key in keys if key.split(".")[0] == group and not key.endswith(_COUNTER)]

@@ -68,12 +68,10 @@ class CpuNetwork:
 
 def detect(heads: Sequence[FloatArray], config: RetinaFaceConfig, thresholds: Mapping[str, Any]) -> RawDetections:
     """Decode the network's outputs, in the order of config.head_names(), and suppress overlapping faces."""
-    per_level = len(heads) // len(config.levels)
-    levels = [heads[i : i + per_level] for i in range(0, len(heads), per_level)]
     candidates = ops.decode(
-        [(level[0], level[1], level[2] if config.has_landmarks else None) for level in levels],
+        config.decoder_heads(heads),
         strides=[level.stride for level in config.levels],
-        anchor_sizes=[level.anchor_sizes for level in config.levels],
+        anchor_sizes=[level.anchors for level in config.levels],
         variances=config.variances,
         score_threshold=thresholds["score"],
         top_k=thresholds["top_k"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ from engine import EngineLoadError, TRTRetinaFace
 from engine.build.pipeline import BuildOptions, BuildReport
 from engine.cli import build as cli_build
 from engine.cli import build_main
+from engine.config import preset
 from engine.export.attach import Thresholds
 from engine.export.network import InputSize
 from engine.sidecar import network_path, sidecar_path
 from tests.engines import build
+
+OTHER_LEVELS = [asdict(level) for level in preset("mobilenet0.25-relu").levels]
 
 
 @pytest.fixture
@@ -52,7 +56,7 @@ def test_an_untouched_copy_loads_and_may_be_renamed(copied: Path) -> None:
         (("schema",), 2, "schema 2, expected 1"),
         (("project_version",), "9.9.9", "project_version"),
         (("config", "negative_slope"), 0.0, "config.negative_slope"),
-        (("config", "levels"), [{"stride": 8, "anchor_sizes": [10.0]}], "config.levels"),
+        (("config", "levels"), OTHER_LEVELS, "config.levels"),
         (("config", "variances"), [0.1, 0.3], "config.variances"),
         (("config", "mean"), [0.0, 0.0, 0.0], "config.mean"),
         (("config", "color_order"), "rgb", "config.color_order"),

@@ -20,6 +20,12 @@ LINEAR, HWC8 = 0, 1
 MAX_LEVELS = 8
 
 
+class AnchorSize(Structure):
+    """Sides of an anchor."""
+
+    _fields_ = (("width", c_float), ("height", c_float))
+
+
 class AnchorLevel(Structure):
     """One level of the pyramid."""
 
@@ -28,7 +34,7 @@ class AnchorLevel(Structure):
         ("width", c_int),
         ("stride", c_int),
         ("num_anchors", c_int),
-        ("anchor_sizes", c_float * 8),
+        ("anchor_sizes", AnchorSize * 8),
     )
 
 
@@ -44,6 +50,7 @@ class AnchorDecodeParams(Structure):
         ("score_threshold", c_float),
         ("top_k", c_int),
         ("has_landmarks", c_bool),
+        ("cascade", c_bool),
         ("dtype", c_int),
     )
 
@@ -55,6 +62,7 @@ class AnchorDecodeInputs(Structure):
         ("logits", c_void_p * MAX_LEVELS),
         ("box_deltas", c_void_p * MAX_LEVELS),
         ("landmark_deltas", c_void_p * MAX_LEVELS),
+        ("anchor_deltas", c_void_p * MAX_LEVELS),
     )
 
 

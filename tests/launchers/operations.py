@@ -60,11 +60,13 @@ def decode(library: Library, rng: np.random.Generator, case: decode_cases.Case, 
         score_threshold=case.threshold,
         top_k=case.top_k,
         has_landmarks=case.landmarks,
+        cascade=case.cascade,
         dtype=DTYPES[dtype],
     )
     for level, (height, width, stride, sizes) in zip(params.levels, case.levels, strict=False):
         level.height, level.width, level.stride, level.num_anchors = height, width, stride, len(sizes)
-        level.anchor_sizes = type(AnchorLevel().anchor_sizes)(*sizes)
+        sides = [size if isinstance(size, tuple) else (size, size) for size in sizes]
+        level.anchor_sizes = type(AnchorLevel().anchor_sizes)(*sides)
     outputs: list[Any] = [(np.float32, (batch, case.top_k, 4)), (np.float32, (batch, case.top_k))]
     outputs += [(np.float32, (batch, case.top_k, 10))] * case.landmarks + [(np.int32, (batch,))]
 
@@ -73,6 +75,7 @@ def decode(library: Library, rng: np.random.Generator, case: decode_cases.Case, 
         for i in range(len(case.levels)):
             inputs.logits[i], inputs.box_deltas[i] = next(addresses), next(addresses)
             inputs.landmark_deltas[i] = next(addresses) if case.landmarks else None
+            inputs.anchor_deltas[i] = next(addresses) if case.cascade else None
         boxes, scores, *landmarks, count = results
         filled = AnchorDecodeOutputs(boxes, scores, landmarks[0] if landmarks else None, count)
         structures = [ctypes.byref(s) for s in (params, inputs, filled)]
@@ -204,7 +207,11 @@ DEFORMED = {
     "ragged": deform_cases.Case("", 2, (21, 30), (9, 12), (3, 2), (2, 1), (1, 0, 2, 3), groups=3, bias=False),
     "far": deform_cases.Case("", 1, (32, 24), (30, 20), mask=False, spread=15.0),
 }
-DECODED = {"few": decode_cases.CASES[4], "more than can be sorted": decode_cases.CASES[13]}
+DECODED = {
+    "few": decode_cases.CASES[4],
+    "more than can be sorted": decode_cases.CASES[13],
+    "cascade": next(case for case in decode_cases.CASES if case.id == "cascade, anchors that are not square"),
+}
 
 
 def _suppressed() -> dict[str, Make]:
@@ -219,6 +226,7 @@ def _suppressed() -> dict[str, Make]:
 
 OPERATIONS: dict[str, Make] = {
     **{f"decode, {dtype}": partial(decode, case=DECODED["few"], dtype=dtype) for dtype in DTYPES},
+    **{f"decode, {dtype}, cascade": partial(decode, case=DECODED["cascade"], dtype=dtype) for dtype in DTYPES},
     "decode, more than can be sorted": partial(decode, case=DECODED["more than can be sorted"]),
     **_suppressed(),
     **{f"letterbox, {dtype}": partial(letterbox, dtype=dtype) for dtype in ("float32", "float16")},

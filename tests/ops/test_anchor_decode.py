@@ -17,7 +17,8 @@ from tests.dlpack import tensor_of
 from tests.oracles.anchor_decode import anchor_decode, logit
 from tests.tolerances import BOX_ABSOLUTE_PX, RELATIVE
 
-Heads = list[tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]]
+Heads = list[tuple[Any, ...]]  # per level: logits, box deltas, landmark deltas or None, and a cascade's anchor deltas
+Sides = tuple[float | tuple[float, float], ...]
 
 # Between neighbouring margins of random heads: wide enough that float32 scores keep their order.
 MARGIN_STEP = 6e-5
@@ -28,11 +29,12 @@ class Case:
     """A pyramid, its anchors and the settings; `above` anchors of each image pass the threshold."""
 
     id: str
-    levels: tuple[tuple[int, int, int, tuple[float, ...]], ...]  # height, width, stride, anchor sizes
+    levels: tuple[tuple[int, int, int, Sides], ...]  # height, width, stride, anchor sizes
     above: tuple[int, ...]  # per image
     threshold: float = 0.5
     top_k: int = 50
     landmarks: bool = True
+    cascade: bool = False
 
     def options(self) -> dict[str, Any]:
         """Return the keyword arguments that decode and its oracle share."""
@@ -75,6 +77,11 @@ CASES = [
     Case("200,000 candidates", ((250, 200, 4, (16, 20, 25, 32)),), above=(200000,), threshold=1e-4, top_k=5000),
     *[Case(f"{n} candidates", FULL[1:], above=(n,), threshold=0.02, top_k=2000) for n in (511, 512, 513, 2000, 2001)],
     *[Case(f"{n} of 5000", FULL, above=(n, n, n), threshold=0.02, top_k=5000) for n in (4999, 5000, 5001, 5120, 5121)],
+    Case("anchors that are not square", ((5, 6, 8, ((11.3, 5.7), 8.0)), (3, 3, 16, ((20.0, 41.0),))), above=(30, 2)),
+    Case("cascade", SMALL, above=(9, 0, 27), cascade=True),
+    Case("cascade without landmarks", SMALL, above=(20,), landmarks=False, cascade=True),
+    Case("cascade, anchors that are not square", ((9, 7, 4, ((6.0, 9.0), (9.0, 6.0))),), above=(50,), cascade=True),
+    Case("cascade, 640x640", FULL, above=(300, 20), threshold=0.02, top_k=5000, cascade=True),
     Case("one cell to a level", tuple((1, 1, 4 << i, (8.0 * 2**i,)) for i in range(8)), above=(8, 3), top_k=6),
 ]
 
@@ -100,9 +107,15 @@ def random_heads(rng: np.random.Generator, case: Case) -> Heads:
         deltas = rng.normal(size=(len(case.above), 14 * len(sizes), height, width)).astype(np.float32)
         split = 4 * len(sizes)
         landmarks = np.ascontiguousarray(deltas[:, split:]) if case.landmarks else None
-        heads.append((logits.astype(np.float32), np.ascontiguousarray(deltas[:, :split]), landmarks))
+        level_heads = (logits.astype(np.float32), np.ascontiguousarray(deltas[:, :split]), landmarks)
+        heads.append((*level_heads, *([first_deltas(rng, level_heads[1].shape)] if case.cascade else [])))
         first += count
     return heads
+
+
+def first_deltas(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """A cascade's first box deltas."""
+    return rng.normal(size=shape).astype(np.float32)
 
 
 def run(backend: Backend, heads: Heads, options: dict[str, Any]) -> list[Any]:
@@ -155,6 +168,42 @@ def test_decode_gives_the_same_bits_on_both(cuda: Backend, rng: np.random.Genera
         np.testing.assert_array_equal(mine, theirs)
 
 
+def test_decode_of_a_cascade_worked_by_hand(backend: Backend) -> None:
+    """The first stage moves the anchor (20, 12) of 10 x 20 to (21, 10) and 20 x 10; the second starts from there."""
+    logits = np.full((1, 2, 2, 3), -5, np.float32)
+    logits[0, 0] = 5
+    logits[0, :, 1, 2] = [0, np.log(3)]
+    box_deltas, landmark_deltas = np.zeros((1, 4, 2, 3), np.float32), np.zeros((1, 10, 2, 3), np.float32)
+    anchor_deltas = np.zeros((1, 4, 2, 3), np.float32)
+    anchor_deltas[0, :, 1, 2] = [0.1, -0.1, np.log(2), np.log(0.5)]
+    box_deltas[0, :, 1, 2] = [0.05, 0.1, 0, np.log(2)]
+    landmark_deltas[0, :, 1, 2] = np.arange(10)
+    boxes, _, landmarks, count = run(
+        backend,
+        [(logits, box_deltas, landmark_deltas, anchor_deltas)],
+        {
+            "strides": [8],
+            "anchor_sizes": [[(10, 20)]],
+            "variances": (1.0, 1.0),
+            "score_threshold": 0.5,
+            "top_k": 1,
+        },
+    )
+    assert count.tolist() == [1]
+    np.testing.assert_allclose(boxes[0, 0], [12, 1, 32, 21], rtol=1e-6)  # centre (22, 11), 20 x 20
+    points = np.arange(10).reshape(5, 2) * [20, 10] + [21, 10]
+    np.testing.assert_allclose(landmarks[0, 0].reshape(5, 2), points, rtol=1e-6)
+
+
+def test_decode_with_first_deltas_of_zero_changes_nothing(backend: Backend, rng: np.random.Generator) -> None:
+    """To the last bit."""
+    heads = random_heads(rng, CASES[0])
+    still = [(*level, np.zeros_like(level[1])) for level in heads]
+    plain, cascaded = (run(backend, each, CASES[0].options()) for each in (heads, still))
+    for mine, theirs in zip(plain, cascaded, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
 def test_decode_of_one_anchor_worked_by_hand(backend: Backend) -> None:
     """Cell (1, 2) of a stride 8 level: centre (20, 12)."""
     logits = np.full((1, 2, 2, 3), -5, np.float32)
@@ -198,7 +247,7 @@ def test_decode_of_200_000_ties(backend: Backend, threshold: float, top_k: int) 
     heads = [tuple(np.zeros((1, width * 4, 250, 200), np.float32) for width in (2, 4, 10))]
     heads[0][0][:, 1::2] = 5
     options = {"strides": [4], "anchor_sizes": [sizes], "score_threshold": threshold, "top_k": top_k}
-    boxes, scores, landmarks, count = run(backend, heads, options)  # type: ignore[arg-type]
+    boxes, scores, landmarks, count = run(backend, heads, options)
     assert count.tolist() == [top_k]
     np.testing.assert_allclose(scores, 1 / (1 + np.exp(-5)), rtol=RELATIVE)
     assert len(set(scores[0])) == 1
@@ -208,9 +257,10 @@ def test_decode_of_200_000_ties(backend: Backend, threshold: float, top_k: int) 
     np.testing.assert_array_equal(landmarks[0], np.tile(centre, 5))
 
 
-def test_decode_leaves_out_what_is_not_finite(backend: Backend, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("cascade", [False, True])
+def test_decode_leaves_out_what_is_not_finite(backend: Backend, rng: np.random.Generator, cascade: bool) -> None:
     """NaN and infinities anywhere in the heads never come out."""
-    case = Case("", FULL[1:], above=(3000, 40), top_k=500)
+    case = Case("", FULL[1:], above=(3000, 40), top_k=500, cascade=cascade)
     heads = random_heads(rng, case)
     for level in heads:
         for head in level:
@@ -224,21 +274,22 @@ def test_decode_leaves_out_what_is_not_finite(backend: Backend, rng: np.random.G
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("head", [1, 2], ids=["box", "landmarks"])
+@pytest.mark.parametrize("head", [1, 2, 3], ids=["box", "landmarks", "anchor"])
 def test_decode_leaves_out_one_candidate(backend: Backend, rng: np.random.Generator, head: int, value: float) -> None:
     """A single value that is not finite, in any place of a delta, in one of three images."""
-    case = Case("", FULL[2:], above=(150, 150, 150), top_k=200)
-    for channel in range(4 if head == 1 else 10):
+    case = Case("", FULL[2:], above=(150, 150, 150), top_k=200, cascade=head == 3)
+    width = 10 if head == 2 else 4
+    for channel in range(width):
         heads = random_heads(rng, case)
         chosen = heads[0][head]
         assert chosen is not None
         face = heads[0][0][1, 1::2] - heads[0][0][1, 0::2]
         anchor, row, column = np.argwhere(face > 0)[rng.integers(150)]
-        chosen[1, anchor * (4 if head == 1 else 10) + channel, row, column] = value
+        chosen[1, anchor * width + channel, row, column] = value
         results = run(backend, heads, case.options())
         check(results, heads, case.options())
         # exp(-inf) is 0: a box without a width is one all the same.
-        empty = head == 1 and channel >= 2 and value == -np.inf
+        empty = head != 2 and channel >= 2 and value == -np.inf
         assert results[3].tolist() == [150, 150 if empty else 149, 150]
 
 
@@ -277,7 +328,7 @@ def test_decode_of_bfloat16_heads(cuda: Backend, rng: np.random.Generator) -> No
     """Likewise, through DLPack."""
     case = Case("", SMALL, above=(13,))
     heads: Heads = [
-        tuple(rng.integers(-128, 128, head.shape).astype(np.float32) / 64 for head in level if head is not None)  # type: ignore[misc]
+        tuple(rng.integers(-128, 128, head.shape).astype(np.float32) / 64 for head in level if head is not None)
         for level in random_heads(rng, case)
     ]
     placed: list[Any] = [tuple(BFloat16(cuda, head) for head in level if head is not None) for level in heads]
@@ -289,7 +340,7 @@ def _replace(level: int, entry: int, change: Callable[[Any], Any]) -> Callable[[
     def apply(heads: Heads, _: dict[str, Any]) -> None:
         arrays = list(heads[level])
         arrays[entry] = change(arrays[entry])
-        heads[level] = tuple(arrays)  # type: ignore[assignment]
+        heads[level] = tuple(arrays)
 
     return apply
 
@@ -318,6 +369,15 @@ BAD = [
         r"box_deltas of level 1 has shape \[1, 4, 2, 3\], expected \[1, 8, 2, 3\]",
     ),
     (_replace(1, 0, lambda a: np.repeat(a, 2, axis=0)), r"logits of level 1 has shape \[2, 4, 2, 3\], expected \[1"),
+    (
+        lambda heads, _: heads.__setitem__(1, (*heads[1], heads[1][1])),
+        r"heads\[1\] has 4 entries, expected 3: logits, box_deltas, landmark_deltas or None; or, with anchor_deltas, 4",
+    ),
+    (
+        lambda heads, _: heads.__setitem__(slice(None), [(*level, level[2]) for level in heads]),
+        r"anchor_deltas of level 0 has shape \[1, 10, 3, 5\], expected \[1, 4, 3, 5\]",
+    ),
+    (_set(anchor_sizes=[[(8, 0)], [1, 2]]), r"an anchor size of level 0 is 0, expected a finite number above 0"),
     (_replace(1, 2, lambda _: None), r"landmark_deltas of level 1 is None, unlike that of level 0"),
     (_replace(0, 2, lambda _: None), r"landmark_deltas of level 1 is given, unlike that of level 0"),
     (_replace(0, 1, lambda a: a.astype(np.int32)), r"box_deltas of level 0 has dtype int32, expected float32"),

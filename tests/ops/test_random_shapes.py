@@ -45,7 +45,7 @@ def random_pyramid(rng: np.random.Generator) -> decoding.Case:
             between(rng, 1, 24),
             between(rng, 1, 24),
             between(rng, 1, 32),
-            tuple(float(size) for size in rng.uniform(1, 400, between(rng, 1, 8))),
+            tuple((w, pick(rng, w, h)) for w, h in rng.uniform(1, 400, (between(rng, 1, 8), 2)).tolist()),
         )
         for _ in range(rng.integers(1, 9))
     )
@@ -61,6 +61,7 @@ def random_pyramid(rng: np.random.Generator) -> decoding.Case:
         threshold,
         top_k=pick(rng, 1, 5000, between(rng, 1, 5000), between(rng, 1, 5000)),
         landmarks=bool(rng.integers(2)),
+        cascade=bool(rng.integers(2)),
     )
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Head = NDArray[Any]
+Side = float | tuple[float, float]  # of a square anchor, or width and height
 
 
 class Decoded(NamedTuple):
@@ -22,21 +23,20 @@ class Decoded(NamedTuple):
 
 
 def anchor_decode(
-    heads: Sequence[tuple[Head, Head, Head | None]],
+    heads: Sequence[tuple[Head | None, ...]],
     strides: Sequence[int],
-    anchor_sizes: Sequence[Sequence[float]],
+    anchor_sizes: Sequence[Sequence[Side]],
     variances: tuple[float, float],
     score_threshold: float,
     top_k: int,
 ) -> list[Decoded]:
-    """Decode every image of a batch."""
-    batch = heads[0][0].shape[0]
+    """Decode every image of a batch. A fourth head holds a cascade's first box deltas."""
+    logits = heads[0][0]
+    assert logits is not None
+    batch = logits.shape[0]
     return [
         _decode_image(
-            [
-                tuple(None if head is None else head[image].astype(np.float64) for head in level)  # type: ignore[misc]
-                for level in heads
-            ],
+            [tuple(None if head is None else head[image].astype(np.float64) for head in level) for level in heads],
             strides,
             anchor_sizes,
             variances,
@@ -48,9 +48,9 @@ def anchor_decode(
 
 
 def _decode_image(
-    heads: Sequence[tuple[Floats, Floats, Floats | None]],
+    heads: Sequence[tuple[Floats | None, ...]],
     strides: Sequence[int],
-    anchor_sizes: Sequence[Sequence[float]],
+    anchor_sizes: Sequence[Sequence[Side]],
     variances: tuple[float, float],
     score_threshold: float,
     top_k: int,
@@ -58,6 +58,7 @@ def _decode_image(
     found = []
     first_anchor = 0
     for level, ((logits, *_), sizes) in enumerate(zip(heads, anchor_sizes, strict=True)):
+        assert logits is not None
         num_anchors, (rows, columns) = len(sizes), logits.shape[1:]
         for anchor in range(num_anchors):
             with np.errstate(invalid="ignore", over="ignore"):
@@ -71,15 +72,19 @@ def _decode_image(
 
     best = []
     for negative, index, (level, anchor, row, column) in sorted(found)[:top_k]:
-        _, box_deltas, landmark_deltas = heads[level]
-        stride, size = strides[level], anchor_sizes[level][anchor]
-        cx, cy = (column + 0.5) * stride, (row + 0.5) * stride
+        _, box_deltas, landmark_deltas, *anchor_deltas = heads[level]
+        size = np.broadcast_to(np.array(anchor_sizes[level][anchor], dtype=np.float64), 2)
+        corners = _corners((np.array([column, row]) + 0.5) * strides[level], size)
+        place = (anchor, row, column)
         with np.errstate(over="ignore", invalid="ignore"):
-            box = _box(cx, cy, size, box_deltas[4 * anchor : 4 * anchor + 4, row, column], variances)
+            if anchor_deltas:
+                corners = _moved(corners, _values(anchor_deltas[0], 4, place), variances)
+            box = _moved(corners, _values(box_deltas, 4, place), variances)
             landmarks = np.zeros(0)
             if landmark_deltas is not None:
-                deltas = landmark_deltas[10 * anchor : 10 * anchor + 10, row, column]
-                landmarks = np.tile([cx, cy], 5) + deltas * variances[0] * size
+                centre, sides = (corners[:2] + corners[2:]) / 2, corners[2:] - corners[:2]
+                points = _values(landmark_deltas, 10, place).reshape(5, 2)
+                landmarks = (centre + points * variances[0] * sides).ravel()
         if _is_finite(box) and _is_finite(landmarks):
             best.append((-negative, index, box, landmarks))
     return Decoded(
@@ -102,7 +107,18 @@ def _is_finite(values: Floats) -> bool:
         return bool(np.isfinite(values.astype(np.float32)).all())
 
 
-def _box(cx: float, cy: float, size: float, deltas: Floats, variances: tuple[float, float]) -> Floats:
-    centre = np.array([cx, cy]) + deltas[:2] * variances[0] * size
-    sides = size * np.exp(deltas[2:] * variances[1])
+def _values(head: Floats | None, count: int, place: tuple[int, int, int]) -> Floats:
+    """The numbers that a head has for an anchor of a cell."""
+    assert head is not None
+    anchor, row, column = place
+    return head[count * anchor : count * (anchor + 1), row, column]
+
+
+def _corners(centre: Floats, sides: Floats) -> Floats:
     return np.concatenate([centre - sides / 2, centre + sides / 2])
+
+
+def _moved(corners: Floats, deltas: Floats, variances: tuple[float, float]) -> Floats:
+    """The box that deltas make of an anchor; both as x1, y1, x2, y2, so that one can be the other's anchor."""
+    centre, sides = (corners[:2] + corners[2:]) / 2, corners[2:] - corners[:2]
+    return _corners(centre + deltas[:2] * variances[0] * sides, sides * np.exp(deltas[2:] * variances[1]))

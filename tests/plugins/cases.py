@@ -20,11 +20,13 @@ NMS = "RetinaFaceNMS"
 DECODE_ATTRIBUTES: dict[str, Any] = {
     "strides": [8, 16, 32],
     "anchor_sizes": [16.0, 32.0, 64.0, 128.0, 256.0, 512.0],
+    "anchor_heights": [16.0, 30.0, 70.0, 128.0, 256.0, 500.0],
     "num_anchors": [2, 2, 2],
     "variances": [0.1, 0.2],
     "score_threshold": 0.5,
     "top_k": 50,
     "has_landmarks": 1,
+    "cascade": 0,
 }
 NMS_ATTRIBUTES: dict[str, Any] = {"iou_threshold": 0.4, "max_detections": 20, "voting": 0, "has_landmarks": 1}
 
@@ -40,6 +42,13 @@ REFUSED = [
     (DECODE, "anchor_sizes", [16.0] * 5 + [-1.0], "'anchor_sizes': expected finite values above 0, got -1"),
     (DECODE, "anchor_sizes", [16.0] * 5 + [float("nan")], "'anchor_sizes': expected finite values above 0, got nan"),
     (DECODE, "anchor_sizes", [16] * 6, "'anchor_sizes': expected FLOAT32, got INT32"),
+    (
+        DECODE,
+        "anchor_heights",
+        [16.0] * 5,
+        "'anchor_heights': expected 6 values, as many as in 'anchor_sizes'",
+    ),
+    (DECODE, "anchor_heights", [16.0] * 5 + [0.0], "'anchor_heights': expected finite values above 0, got 0"),
     (DECODE, "num_anchors", None, "'num_anchors' is missing"),
     (DECODE, "num_anchors", [2, 2], "'num_anchors': expected 3 values, as many as in 'strides', got 2"),
     (DECODE, "num_anchors", [2, 0, 4], "'num_anchors': expected 1 to 8 anchors per level, got 0"),
@@ -56,6 +65,7 @@ REFUSED = [
     (DECODE, "top_k", 0, "top_k is 0"),
     (DECODE, "top_k", 5001, "top_k is 5001"),
     (DECODE, "has_landmarks", 2, "'has_landmarks': expected 0 or 1, got 2"),
+    (DECODE, "cascade", -1, "'cascade': expected 0 or 1, got -1"),
     (NMS, "iou_threshold", None, "'iou_threshold' is missing"),
     (NMS, "iou_threshold", -0.1, "iou_threshold is -0.1"),
     (NMS, "iou_threshold", float("nan"), "iou_threshold is nan"),
@@ -84,6 +94,8 @@ class Heads:
     strides: tuple[int, ...] = (8, 16, 32)
     num_anchors: tuple[int, ...] = (2, 2, 2)
     landmarks: bool = True
+    cascade: bool = False
+    square: bool = True
     dtype: str = "float32"
     score_threshold: float = 0.5
     top_k: int = 50
@@ -94,43 +106,57 @@ class Heads:
         return [[2.0 * s * (1.5**a) for a in range(n)] for s, n in zip(self.strides, self.num_anchors, strict=True)]
 
     @property
+    def anchors(self) -> list[list[tuple[float, float]]]:
+        """Width and height of each anchor."""
+        return [[(size, size if self.square else 1.25 * size) for size in level] for level in self.anchor_sizes]
+
+    @property
     def attributes(self) -> dict[str, Any]:
         """The attributes of RetinaFaceDecode."""
         return {
             "strides": list(self.strides),
             "anchor_sizes": [size for level in self.anchor_sizes for size in level],
+            **({} if self.square else {"anchor_heights": [height for level in self.anchors for _, height in level]}),
             "num_anchors": list(self.num_anchors),
             "variances": [0.1, 0.2],
             "score_threshold": self.score_threshold,
             "top_k": self.top_k,
             "has_landmarks": int(self.landmarks),
+            "cascade": int(self.cascade),
         }
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels per anchor of the heads of a level."""
+        return (2, 4, *((10,) if self.landmarks else ()), *((4,) if self.cascade else ()))
 
     def shapes(self) -> list[tuple[int, int, int, int]]:
         """Shapes of the inputs."""
-        widths = (2, 4, 10) if self.landmarks else (2, 4)
         return [
             (self.batch, width * anchors, -(-self.height // stride), -(-self.width // stride))
             for stride, anchors in zip(self.strides, self.num_anchors, strict=True)
-            for width in widths
+            for width in self.widths
         ]
 
     def random(self, rng: np.random.Generator) -> list[Array]:
         """Inputs of which about one anchor in six passes a threshold of 0.5."""
         heads = [rng.normal(size=shape) for shape in self.shapes()]
-        for logits in heads[:: 3 if self.landmarks else 2]:
+        for logits in heads[:: len(self.widths)]:
             logits[:, 1::2] -= 1.4
         return [head.astype(DTYPES[self.dtype]) for head in heads]
 
     def expected(self, inputs: list[Array]) -> list[Array]:
         """What the operator computes on the CPU, where it promises the same bits."""
         wide = [head.astype(np.float32) for head in inputs]
-        step = 3 if self.landmarks else 2
-        levels = [(wide[i], wide[i + 1], wide[i + 2] if self.landmarks else None) for i in range(0, len(wide), step)]
+        levels: list[tuple[Array | None, ...]] = []
+        for i in range(0, len(wide), len(self.widths)):
+            logits, box_deltas, *others = wide[i : i + len(self.widths)]
+            landmark_deltas = others.pop(0) if self.landmarks else None
+            levels.append((logits, box_deltas, landmark_deltas, *others))
         result = ops.decode(
             levels,
             strides=self.strides,
-            anchor_sizes=self.anchor_sizes,
+            anchor_sizes=self.anchors,
             score_threshold=self.score_threshold,
             top_k=self.top_k,
         )

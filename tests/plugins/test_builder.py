@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +95,7 @@ def build(
 
 def profile_of(heads: Heads, *sizes: tuple[int, int, int]) -> list[list[tuple[int, ...]]]:
     """Shapes of the heads for (batch, height, width) each."""
-    return [
-        list(Heads(*size, strides=heads.strides, num_anchors=heads.num_anchors, landmarks=heads.landmarks).shapes())
-        for size in sizes
-    ]
+    return [list(replace(heads, batch=b, height=h, width=w).shapes()) for b, h, w in sizes]
 
 
 @pytest.mark.parametrize("landmarks", [True, False])
@@ -134,6 +132,13 @@ def test_wrong_attributes_are_refused(builder: Any, name: str, attribute: str, v
     assert parse(builder, detector(Heads(1, 64, 64), attributes[DECODE], attributes[NMS])) is None
     said = [line for line in LOG.errors if line.startswith(f"{name}: ")]
     assert any(message in line for line in said), LOG.errors
+
+
+def test_a_cascade_with_any_anchors_builds(builder: Any) -> None:
+    heads = Heads(1, 64, 64, (4, 8, 16, 32, 64), (3,) * 5, cascade=True, square=False)
+    network = parse(builder, detector(heads, heads.attributes, NMS_ATTRIBUTES))
+    assert network is not None, LOG.errors
+    assert build(builder, network, profile_of(heads, (1, 64, 64), (2, 320, 320), (4, 640, 640))) is not None
 
 
 def test_attributes_with_defaults_may_be_left_out(builder: Any) -> None:

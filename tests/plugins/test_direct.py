@@ -148,6 +148,19 @@ def test_decode_formats(library: Library, landmarks: bool) -> None:
             tensors.append(only)
 
 
+def test_a_cascade_has_another_head(library: Library) -> None:
+    heads = Heads(2, 64, 64, cascade=True)
+    plugin = library.create(DECODE, heads.attributes)
+    shapes = list(heads.shapes())
+    types = [FLOAT] * len(shapes)
+    plugin.configure(types, [(s, s) for s in shapes])
+    shapes[7] = (2, 10, 4, 4)
+    with pytest.raises(PluginError, match=r"anchor_deltas of level 1: expected the shape \[2, 8, 4, 4\], got \[2, 10"):
+        plugin.shape_change(types, shapes)
+    with pytest.raises(PluginError, match=r"expected 12 inputs \(4 heads for each of the 3 levels"):
+        plugin.output_shapes(shapes[:9])
+
+
 @pytest.mark.parametrize("landmarks", [True, False])
 def test_nms_formats(library: Library, landmarks: bool) -> None:
     plugin = library.create(NMS, changed(NMS, "has_landmarks", int(landmarks)))
@@ -168,6 +181,10 @@ HEADS = [
     Heads(1, 96, 160, (4, 8, 16, 32, 64), (1, 2, 3, 1, 2), dtype="float16", score_threshold=0.02, top_k=1000),
     Heads(2, 64, 96, strides=(16, 8), num_anchors=(8, 1), landmarks=False, dtype="float16", top_k=1),
     Heads(2, 64, 64, score_threshold=1.0),
+    Heads(2, 64, 64, square=False),
+    Heads(3, 104, 72, cascade=True, square=False),
+    Heads(2, 64, 64, landmarks=False, cascade=True, dtype="float16"),
+    Heads(1, 96, 160, (4, 8, 16, 32, 64), (3,) * 5, cascade=True, dtype="bfloat16", score_threshold=0.02, top_k=1000),
 ]
 
 

@@ -102,7 +102,7 @@ def test_upstream_weights_under_the_look_alike_preset_are_refused(tmp_path: Path
 
 
 def test_another_model_s_checkpoint_is_refused_by_group(checkpoint: Path) -> None:
-    with pytest.raises(WeightsError, match=r"does not fit config 'resnet50'.*missing under body") as refusal:
+    with pytest.raises(WeightsError, match=r"does not fit config 'resnet50'.*missing: all of body") as refusal:
         load_model(preset("resnet50"), str(checkpoint))
     assert len(str(refusal.value)) < 1000
 

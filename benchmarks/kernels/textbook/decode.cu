@@ -41,15 +41,15 @@ __global__ void decode_everything_kernel(Level level, float score_threshold, flo
     if (score <= score_threshold) {
         return;
     }
-    const Anchor anchor = anchor_at(cell / level.width, cell % level.width, level.stride, level.anchor_sizes[a]);
-    const Box box = decode_box(anchor, deltas[0], deltas[1], deltas[2], deltas[3], centre_variance, size_variance);
+    const float side = level.anchor_sizes[a];
+    const Anchor anchor = anchor_at(cell / level.width, cell % level.width, level.stride, side, side);
+    const Box box = box_of(move_anchor(anchor, deltas, centre_variance, size_variance));
     const int place = image * capacity + atomicAdd(&count[image], 1);
     indices[place] = level.first_anchor + cell * level.num_anchors + a;
     scores[place] = score;
     reinterpret_cast<float4 *>(boxes)[place] = make_float4(box.x1, box.y1, box.x2, box.y2);
     for (int c = 0; c < 10; ++c) {
-        landmarks[place * 10 + c] =
-            decode_landmark(c % 2 == 0 ? anchor.cx : anchor.cy, points[c], centre_variance, anchor.size);
+        landmarks[place * 10 + c] = decode_landmark(anchor, c, points[c], centre_variance);
     }
 }
 

@@ -111,18 +111,27 @@ class ImageDecoder {
         return {level, static_cast<int>(within % num_anchors), within / num_anchors};
     }
 
+    /// The anchor as a head of box deltas moves it.
+    Anchor moved(const Anchor &anchor, const void *head, const AnchorPlace &place) const {
+        int num_anchors = params_.levels[place.level].num_anchors;
+        float deltas[4];
+        for (int i = 0; i < 4; ++i) {
+            deltas[i] = plane(head, place.level, 4 * num_anchors, 4 * place.anchor + i)[place.cell];
+        }
+        return move_anchor(anchor, deltas, params_.centre_variance, params_.size_variance);
+    }
+
     /// Writes the box and, unless null, the landmarks; false when a value is not finite.
     bool decode(const AnchorPlace &place, float *box_out, float *points) const {
         const AnchorLevel &level = params_.levels[place.level];
         int row = static_cast<int>(place.cell / level.width);
         int column = static_cast<int>(place.cell % level.width);
-        Anchor anchor = anchor_at(row, column, level.stride, level.anchor_sizes[place.anchor]);
-        int64_t step = cells(place.level);
-
-        const float *d =
-            plane(inputs_.box_deltas[place.level], place.level, 4 * level.num_anchors, 4 * place.anchor) + place.cell;
-        Box box =
-            decode_box(anchor, d[0], d[step], d[2 * step], d[3 * step], params_.centre_variance, params_.size_variance);
+        AnchorSize size = level.anchor_sizes[place.anchor];
+        Anchor anchor = anchor_at(row, column, level.stride, size.width, size.height);
+        if (params_.cascade) {
+            anchor = moved(anchor, inputs_.anchor_deltas[place.level], place);
+        }
+        Box box = box_of(moved(anchor, inputs_.box_deltas[place.level], place));
         box_out[0] = box.x1;
         box_out[1] = box.y1;
         box_out[2] = box.x2;
@@ -135,8 +144,7 @@ class ImageDecoder {
                                kLandmarkValues * place.anchor) +
                          place.cell;
         for (int i = 0; i < kLandmarkValues; ++i) {
-            float centre = i % 2 == 0 ? anchor.cx : anchor.cy;
-            points[i] = decode_landmark(centre, p[i * step], params_.centre_variance, anchor.size);
+            points[i] = decode_landmark(anchor, i, p[i * cells(place.level)], params_.centre_variance);
             finite = finite && is_finite(points[i]);
         }
         return finite;

@@ -47,6 +47,7 @@ DecodePlan make_plan(const AnchorDecodeParams &params, const AnchorDecodeInputs 
     plan.num_tiles = tiles_of(params);
     plan.top_k = params.top_k;
     plan.has_landmarks = params.has_landmarks;
+    plan.cascade = params.cascade;
     plan.margin_threshold = margin_threshold(params.score_threshold);
     plan.centre_variance = params.centre_variance;
     plan.size_variance = params.size_variance;
@@ -58,6 +59,7 @@ DecodePlan make_plan(const AnchorDecodeParams &params, const AnchorDecodeInputs 
         level.logits = inputs.logits[i];
         level.box_deltas = inputs.box_deltas[i];
         level.landmark_deltas = inputs.landmark_deltas[i];
+        level.anchor_deltas = inputs.anchor_deltas[i];
         level.num_cells = from.height * from.width;
         level.width = from.width;
         level.stride = from.stride;

@@ -19,12 +19,13 @@ struct LevelPlan {
     const void *logits;
     const void *box_deltas;
     const void *landmark_deltas;
+    const void *anchor_deltas;
     int num_cells, width, stride, num_anchors;
     int first_anchor;  // in the order of all anchors of an image
     int first_tile;
     int tiles_per_anchor;
     bool aligned;  // four neighbouring cells of every plane lie in one aligned piece of memory
-    float anchor_sizes[kMaxAnchorsPerCell];
+    AnchorSize anchor_sizes[kMaxAnchorsPerCell];
 };
 
 /// Everything that does not depend on the data; travels as a kernel parameter.
@@ -34,6 +35,7 @@ struct DecodePlan {
     int num_tiles;  // of one image
     int top_k;
     bool has_landmarks;
+    bool cascade;
     float margin_threshold;
     float centre_variance, size_variance;
     uint32_t lowest_score;  // no candidate lies below, in the upper half of its key

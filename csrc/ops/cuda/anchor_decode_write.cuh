@@ -72,12 +72,17 @@ __device__ __forceinline__ bool decode_candidate(const DecodePlan &plan, int64_t
     const int64_t first_plane = image * level.num_anchors + a;
     const T *d = static_cast<const T *>(level.box_deltas) + first_plane * 4 * step + cell;
     const T *p = static_cast<const T *>(level.landmark_deltas) + first_plane * kLandmarkValues * step + cell;
+    const T *f = static_cast<const T *>(level.anchor_deltas) + first_plane * 4 * step + cell;
 
-    // All loads before the first use: they go to 14 different planes, and each takes as long as all do.
+    // All loads before the first use: they go to 14 or 18 different planes, and each takes as long as all do.
     float deltas[4];
+    float anchor_deltas[4] = {};
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
         deltas[i] = to_float(d[i * step]);
+        if (plan.cascade) {
+            anchor_deltas[i] = to_float(f[i * step]);
+        }
     }
     float landmark_deltas[kLandmarkValues] = {};
     if (plan.has_landmarks) {
@@ -87,15 +92,17 @@ __device__ __forceinline__ bool decode_candidate(const DecodePlan &plan, int64_t
         }
     }
 
-    const Anchor anchor = anchor_at(cell / level.width, cell % level.width, level.stride, level.anchor_sizes[a]);
-    const Box box =
-        decode_box(anchor, deltas[0], deltas[1], deltas[2], deltas[3], plan.centre_variance, plan.size_variance);
+    const AnchorSize size = level.anchor_sizes[a];
+    Anchor anchor = anchor_at(cell / level.width, cell % level.width, level.stride, size.width, size.height);
+    if (plan.cascade) {
+        anchor = move_anchor(anchor, anchor_deltas, plan.centre_variance, plan.size_variance);
+    }
+    const Box box = box_of(move_anchor(anchor, deltas, plan.centre_variance, plan.size_variance));
     box_out = make_float4(box.x1, box.y1, box.x2, box.y2);
     bool finite = is_finite(box.x1) && is_finite(box.y1) && is_finite(box.x2) && is_finite(box.y2);
 #pragma unroll
     for (int i = 0; i < kLandmarkValues; ++i) {
-        float centre = i % 2 == 0 ? anchor.cx : anchor.cy;
-        points[i] = decode_landmark(centre, landmark_deltas[i], plan.centre_variance, anchor.size);
+        points[i] = decode_landmark(anchor, i, landmark_deltas[i], plan.centre_variance);
         finite = finite && is_finite(points[i]);
     }
     return finite;
@@ -104,9 +111,9 @@ __device__ __forceinline__ bool decode_candidate(const DecodePlan &plan, int64_t
 /// Decodes the selected candidates: boxes and landmarks; clears the slots without one.
 ///
 /// Grid (groups of slots, images), a thread per slot or selected anchor. Anchors follow from the index; only
-/// the 14 deltas of a selected anchor are read, neighbouring anchors by neighbouring threads, which store to
-/// the slots that the scores demand. Landmarks pass through shared memory (2.5 KB): each thread has 40 bytes
-/// of them, which neighbouring threads store.
+/// the 14 deltas (18 in a cascade) of a selected anchor are read, neighbouring anchors by neighbouring
+/// threads, which store to the slots that the scores demand. Landmarks pass through shared memory (2.5 KB):
+/// each thread has 40 bytes of them, which neighbouring threads store.
 ///
 /// A candidate whose values overflow is left out. That is rare and moves all behind it, so it is not
 /// prepared for: blocks add up, in progress[image], how many have finished (low half) and how many such

@@ -1,0 +1,116 @@
+"""Builds every preset as it was published, in float32 and float16, and keeps the table in docs/models.md.
+
+    python -m benchmarks.models            # rewrites the table
+    python -m benchmarks.models --check    # fails where a preset does not build, or the table is out of date
+
+Engines are TensorRT-RTX's, portable, for up to 16 images of the preset's input size, with random weights, which their
+size does not depend on. Takes a few minutes, and no GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+from torch import nn
+
+from benchmarks.kernels import document
+from engine.build.flavour import load_flavour
+from engine.build.plan import build_plan
+from engine.build.plugin_library import plugin_library
+from engine.build.targets import check_targets
+from engine.config import PRESETS, RetinaFaceConfig
+from engine.export.attach import Thresholds, attach_detection
+from engine.export.network import InputSize, export_network
+from engine.model.retinaface import RetinaFace
+from engine.model.weights import load_model
+from engine.precision.cast import to_fp16
+
+DOCUMENT = document.ROOT / "docs" / "models.md"
+TABLE = "model table"
+HEADER = ["preset", "parameters", "GFLOPs at 640x640", "input", "anchors", "FP32 engine, MB", "FP16 engine, MB"]
+MAX_BATCH = 16
+# Another version of TensorRT-RTX packs an engine a little differently.
+SIZE_TOLERANCE = 0.05
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure every preset; write the table or compare with it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="compare with the table in the document, write nothing")
+    options = parser.parse_args(arguments)
+    written = {row[0]: row for row in _rows(document.read(TABLE, DOCUMENT))}
+    rows = []
+    outdated = 0
+    for config in PRESETS.values():
+        row = [f"`{config.name}`", *facts(config), *(f"{size / 1e6:.1f}" for size in engine_bytes(config))]
+        rows.append(row)
+        print(*row, sep="  ", flush=True)
+        if options.check and not _agree(row, written.get(row[0], [])):
+            print(f"    docs/models.md says: {'  '.join(written.get(row[0], ['nothing']))}")
+            outdated += 1
+    if not options.check:
+        document.write(TABLE, document.table(HEADER, rows), DOCUMENT)
+    elif outdated:
+        print("The table in docs/models.md is out of date: make model-table rewrites it.")
+    return 1 if outdated else 0
+
+
+def facts(config: RetinaFaceConfig) -> list[str]:
+    """Return parameters, GFLOPs, input size and anchors."""
+    with torch.device("meta"):
+        model = RetinaFace(config).eval()
+    height, width = config.input_size
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return [
+        f"{parameters:,}",
+        f"{flops(model, 640, 640) / 1e9:.2f}",
+        f"{height}x{width}",
+        f"{config.num_anchors(height, width):,}",
+    ]
+
+
+def flops(model: RetinaFace, height: int, width: int) -> int:
+    """Count two operations for each multiply-add of the convolutions, for one image. The model is on `meta`."""
+    total = 0
+
+    def count(module: nn.Module, _: object, output: torch.Tensor) -> None:
+        nonlocal total
+        assert isinstance(module, nn.Conv2d)
+        total += 2 * output.numel() * module.weight[0].numel()
+
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(count)
+    model(torch.empty(1, 3, height, width, device="meta"))
+    return total
+
+
+def engine_bytes(config: RetinaFaceConfig) -> list[int]:
+    """Build the engines, float32 and float16, from one export; return their sizes."""
+    flavour, size = load_flavour("tensorrt-rtx"), InputSize.fixed(*config.input_size)
+    targets = check_targets((), flavour.runtime)
+    network = export_network(load_model(config, "random")[0], size)
+    sizes = []
+    for typed in (network, to_fp16(network)):
+        detector = attach_detection(typed, config, Thresholds()).SerializeToString()
+        plan = build_plan(
+            detector, flavour, plugin_library(), size=size, max_batch=MAX_BATCH, targets=targets, embed_plugins=False
+        )
+        sizes.append(len(plan.data))
+    return sizes
+
+
+def _rows(text: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()[2:]]
+
+
+def _agree(row: list[str], written: list[str]) -> bool:
+    if row[:-2] != written[:-2]:
+        return False
+    pairs = zip(row[-2:], written[-2:], strict=True)
+    return all(abs(float(mine) - float(theirs)) <= SIZE_TOLERANCE * float(theirs) for mine, theirs in pairs)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,207 @@
+"""The settings of a model: everything that must travel with its checkpoint."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+from engine.errors import InvalidArgumentError
+
+_Head = TypeVar("_Head")
+
+BACKBONES = ("mobilenet0.25", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+HEADS = ("class", "box", "landmark")
+CONTEXTS = ("none", "plain", "shared", "deformable")
+PYRAMIDS = ("top-down", "neighbours")
+BODY_STRIDE = 32  # of the deepest features, which the pyramid doubles level by level
+MAX_ANCHORS = 200_000  # of one image: what the decoder takes
+
+
+@dataclass(frozen=True)
+class PyramidLevel:
+    """One level of the feature pyramid.
+
+    Attributes:
+        stride: pixels of the network's input per cell.
+        anchor_sizes: square roots of the areas of the anchors in each cell, in pixels.
+        aspect_ratios: of the anchors, height over width. Each ratio comes with all sizes, in the order of the heads'
+            channels: the sizes of the first ratio, then those of the second.
+    """
+
+    stride: int
+    anchor_sizes: tuple[float, ...]
+    aspect_ratios: tuple[float, ...] = (1.0,)
+
+    @property
+    def anchors(self) -> tuple[tuple[float, float], ...]:
+        """Width and height of the anchors in each cell, in pixels."""
+        sides = [(size, math.sqrt(ratio)) for ratio in self.aspect_ratios for size in self.anchor_sizes]
+        return tuple((size / root, size * root) for size, root in sides)
+
+
+@dataclass(frozen=True)
+class RetinaFaceConfig:
+    """What a checkpoint's tensors do not say about the model they belong to.
+
+    Attributes:
+        name: of the preset.
+        backbone: one of BACKBONES.
+        levels: the pyramid, finest first.
+        fpn_channels: channels of the pyramid and of its context modules.
+        negative_slope: of the leaky ReLUs in the pyramid, the context modules and a MobileNet body; 0 is ReLU.
+        context: "plain" context modules, one a level; one "shared" by all levels; "deformable" ones, whose 3x3
+            convolutions are; or "none".
+        pyramid: "top-down", where each finer level adds the coarser one as it came out; or "neighbours", where it adds
+            only the coarser level's own features, as one public port has it.
+        cascade: whether there are heads that move the anchors before those of the detection: see docs/architecture.md.
+        input_size: (height, width) that it was published with, the default for engines.
+        variances: of centre and size in the box coding.
+        mean: subtracted from each channel, in the order of `color_order`.
+        std: each channel is divided by it.
+        color_order: "bgr" or "rgb": the order of the network's input channels.
+        pad_value: grey levels around a letterboxed image, in the order of `color_order`.
+        heads: which heads there are; "landmark" may be missing.
+    """
+
+    name: str
+    backbone: str
+    levels: tuple[PyramidLevel, ...]
+    fpn_channels: int
+    negative_slope: float
+    context: str = "plain"
+    pyramid: str = "top-down"
+    cascade: bool = False
+    input_size: tuple[int, int] = (640, 640)
+    variances: tuple[float, float] = (0.1, 0.2)
+    mean: tuple[float, float, float] = (104.0, 117.0, 123.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    color_order: str = "bgr"
+    pad_value: tuple[int, int, int] = (104, 117, 123)
+    heads: tuple[str, ...] = HEADS
+
+    def __post_init__(self) -> None:
+        """Refuse settings that no model can have."""
+        _require(self.backbone in BACKBONES, "backbone", self.backbone, " or ".join(BACKBONES))
+        for level in self.levels:
+            for name, values in (("sizes", level.anchor_sizes), ("aspect ratios", level.aspect_ratios)):
+                _require(all(0 < v < math.inf for v in values), "levels", values, f"anchor {name} above 0")
+            count = len(level.anchor_sizes) * len(level.aspect_ratios)
+            _require(1 <= count <= 8, "levels", count, "1 to 8 anchors a cell: sizes times aspect ratios")
+        strides = tuple(level.stride for level in self.levels)
+        possible = _possible_strides(self.backbone)
+        _require(strides in possible, "levels", strides, f"strides {' or '.join(map(str, possible))}")
+        _require(self.fpn_channels > 0 and self.fpn_channels % 4 == 0, "fpn_channels", self.fpn_channels, "4, 8, ...")
+        _require(0 <= self.negative_slope < 1, "negative_slope", self.negative_slope, "0 <= slope < 1")
+        _require(self.context in CONTEXTS, "context", self.context, " or ".join(CONTEXTS))
+        _require(self.pyramid in PYRAMIDS, "pyramid", self.pyramid, " or ".join(PYRAMIDS))
+        sides_fit = len(self.input_size) == 2 and all(s > 0 and s % BODY_STRIDE == 0 for s in self.input_size)
+        _require(sides_fit, "input_size", self.input_size, f"two multiples of {BODY_STRIDE}")
+        _require(all(v > 0 for v in self.variances), "variances", self.variances, "two positive numbers")
+        _require(all(s > 0 for s in self.std), "std", self.std, "three positive numbers")
+        _require(self.color_order in ("bgr", "rgb"), "color_order", self.color_order, "bgr or rgb")
+        _require(all(0 <= p <= 255 for p in self.pad_value), "pad_value", self.pad_value, "grey levels 0 to 255")
+        _require(self.heads in (HEADS, HEADS[:2]), "heads", self.heads, f"{HEADS} or {HEADS[:2]}")
+
+    @property
+    def has_landmarks(self) -> bool:
+        """Whether there is a landmark head."""
+        return "landmark" in self.heads
+
+    @property
+    def max_stride(self) -> int:
+        """The stride of the coarsest level."""
+        return max(level.stride for level in self.levels)
+
+    @property
+    def input_multiple(self) -> int:
+        """What the sides of the input are multiples of: see check_input_size."""
+        return BODY_STRIDE
+
+    def head_kinds(self) -> tuple[str, ...]:
+        """Names of the heads of a level, without its stride, in the order of the network's outputs."""
+        landmarks = ("landmark_deltas",) if self.has_landmarks else ()
+        first_stage = ("anchor_deltas",) if self.cascade else ()
+        return ("logits", "box_deltas", *landmarks, *first_stage)
+
+    def head_names(self) -> list[str]:
+        """Names of the network's outputs: the heads of each level, as logits_8, box_deltas_8, ..., logits_16, ..."""
+        return [f"{kind}_{level.stride}" for level in self.levels for kind in self.head_kinds()]
+
+    def decoder_heads(self, outputs: Sequence[_Head]) -> list[tuple[_Head | None, ...]]:
+        """Group outputs in the order of head_names as engine.ops.decode takes them: a tuple for each level."""
+        kinds = self.head_kinds()
+        per_level = [outputs[i : i + len(kinds)] for i in range(0, len(outputs), len(kinds))]
+        levels = [dict(zip(kinds, heads, strict=True)) for heads in per_level]
+        taken = ("logits", "box_deltas", "landmark_deltas", "anchor_deltas")[: 4 if self.cascade else 3]
+        return [tuple(level.get(kind) for kind in taken) for level in levels]
+
+    def map_size(self, level: PyramidLevel, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of a level for an input of the given size.
+
+        The strided convolution behind the pyramid rounds up: 15 cells of 32 pixels become 8 of 64.
+        """
+        return -(-height // level.stride), -(-width // level.stride)
+
+    def num_anchors(self, height: int, width: int) -> int:
+        """Count the anchors of one image of the given size."""
+        return sum(math.prod(self.map_size(v, height, width)) * len(v.anchors) for v in self.levels)
+
+    def check_input_size(self, height: int, width: int) -> None:
+        """Raise InvalidArgumentError unless both sides are positive multiples of 32.
+
+        That is the stride of the deepest features: the pyramid doubles their map to the finer ones' size. A level of
+        stride 64 comes from those features by a convolution, and needs no such multiple. Nor may the image have more
+        anchors than the decoder takes.
+        """
+        for name, side in (("height", height), ("width", width)):
+            if side <= 0 or side % BODY_STRIDE:
+                below = max(side // BODY_STRIDE, 1) * BODY_STRIDE
+                raise InvalidArgumentError(
+                    f"input {name} is {side}, expected a multiple of {BODY_STRIDE}, the stride of the deepest features "
+                    f"of {self.name}: for example {below} or {below + BODY_STRIDE}"
+                )
+        if self.num_anchors(height, width) > MAX_ANCHORS:
+            raise InvalidArgumentError(
+                f"input size is {height} x {width}, which has {self.num_anchors(height, width)} anchors, expected at "
+                f"most {MAX_ANCHORS}: choose a smaller size"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RetinaFaceConfig:
+        """Read what to_dict wrote; InvalidArgumentError names a key that is missing, unknown or of a wrong type."""
+        known = set(cls.__dataclass_fields__)
+        if set(values) != known:
+            missing, unknown = sorted(known - set(values)), sorted(set(values) - known)
+            raise InvalidArgumentError(f"config has unknown keys {unknown} and lacks {missing}")
+        try:
+            levels = tuple(
+                PyramidLevel(
+                    int(v["stride"]),
+                    tuple(float(s) for s in v["anchor_sizes"]),
+                    tuple(float(r) for r in v["aspect_ratios"]),
+                )
+                for v in values["levels"]
+            )
+            tuples = {k: tuple(v) for k, v in values.items() if isinstance(v, Sequence) and not isinstance(v, str)}
+            return cls(**{**values, **tuples, "levels": levels})
+        except InvalidArgumentError:
+            raise
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise InvalidArgumentError(f"config cannot be read: {error!r}") from error
+
+
+def _require(ok: bool, name: str, given: object, expected: str) -> None:
+    if not ok:
+        raise InvalidArgumentError(f"config: {name} is {given!r}, expected {expected}")
+
+
+def _possible_strides(backbone: str) -> list[tuple[int, ...]]:
+    """The backbone's features at strides 8, 16 and 32, a ResNet's at 4 too, and a strided convolution behind them."""
+    finest = ((8, 16, 32),) if backbone.startswith("mobilenet") else ((8, 16, 32), (4, 8, 16, 32))
+    return [(*strides, *extra) for strides in finest for extra in ((), (64,))]

@@ -1,0 +1,92 @@
+"""Deformable convolution for PyTorch, without torchvision: one operator, which the exporter writes as one ONNX node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from engine.export.opset import OPSET
+
+_KERNEL, _PADDING = 3, 1
+
+
+class DeformableConv(nn.Conv2d):
+    """A 3x3 convolution without bias whose nine taps are moved at each pixel, as another 3x3 convolution says.
+
+    That one begins as zeros: nothing moves, and weights of a plain convolution give the plain convolution's output.
+    Deformable convolution of the first kind (Dai et al. 2017), as the published models have it: the second kind's
+    factors would have to begin at one half or be doubled, and change what a plain checkpoint computes.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        """Keep the size of the map."""
+        super().__init__(in_channels, out_channels, _KERNEL, 1, _PADDING, bias=False)
+        self.offset = nn.Conv2d(in_channels, 2 * _KERNEL**2, _KERNEL, 1, _PADDING)
+        nn.init.zeros_(self.offset.weight)
+        assert self.offset.bias is not None
+        nn.init.zeros_(self.offset.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Sample and convolve; for inference, no gradients come back."""
+        moved: torch.Tensor = _deform_conv(x, self.weight, self.offset(x))
+        return moved
+
+
+@torch.library.custom_op("retinaface::deform_conv", mutates_args=())
+def _deform_conv(x: torch.Tensor, weight: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
+    """Convolve with moved taps.
+
+    Args:
+        x: [N, Ci, h, w].
+        weight: [Co, Ci, 3, 3].
+        offset: [N, 18, h, w], pixels, (dy, dx) of each tap.
+
+    Returns:
+        [N, Co, h, w].
+    """
+    height, width = x.shape[2:]
+    rows = torch.arange(height, dtype=offset.dtype)[:, None]
+    columns = torch.arange(width, dtype=offset.dtype)
+    out = x.new_zeros(x.shape[0], weight.shape[0], height, width)
+    for tap in range(_KERNEL**2):
+        row, column = divmod(tap, _KERNEL)
+        y = rows + (row - _PADDING) + offset[:, 2 * tap]
+        z = columns + (column - _PADDING) + offset[:, 2 * tap + 1]
+        out += functional.conv2d(_sample(x, y, z), weight[:, :, row : row + 1, column : column + 1])
+    return out
+
+
+@_deform_conv.register_fake
+def _(x: torch.Tensor, weight: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
+    return x.new_empty(x.shape[0], weight.shape[0], *x.shape[2:])
+
+
+def _sample(x: torch.Tensor, y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    """Read x [N, C, h, w] at rows y and columns z, both [N, h, w]: bilinearly, zero outside the map."""
+    height, width = x.shape[2:]
+    top, left = y.floor(), z.floor()
+    sampled = torch.zeros_like(x)
+    for row, row_share in ((top, 1 - (y - top)), (top + 1, y - top)):
+        for column, column_share in ((left, 1 - (z - left)), (left + 1, z - left)):
+            inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+            place = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
+            index = place.long().flatten(1)[:, None].expand(-1, x.shape[1], -1)
+            pixels = x.flatten(2).gather(2, index).view_as(x)
+            sampled += pixels * (row_share * column_share * inside)[:, None]
+    return sampled
+
+
+def onnx_translations() -> dict[Any, Callable[..., Any]]:
+    """What torch.onnx.export needs to write the operator as the standard's DeformConv."""
+    import onnxscript
+
+    opset = onnxscript.values.Opset("", OPSET)
+
+    def deform_conv(x: Any, weight: Any, offset: Any) -> Any:
+        return opset.DeformConv(x, weight, offset, kernel_shape=[_KERNEL] * 2, pads=[_PADDING] * 4)
+
+    return {torch.ops.retinaface.deform_conv.default: deform_conv}
