@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any
 from engine.build.flavour import Flavour, load_flavour
 from engine.build.plan import Plan, build_plan
 from engine.build.plugin_library import PluginLibrary, plugin_library
-from engine.build.targets import check_targets
+from engine.build.targets import check_targets, has_fp8
 from engine.config import RetinaFaceConfig, preset
 from engine.errors import BuildError, InvalidArgumentError
 from engine.export.attach import Thresholds, attach_detection, detection_names, plugin_names
 from engine.export.network import INPUT_NAME, InputSize, export_network
 from engine.files import check_writable, sha256_of, write_together
 from engine.model.weights import WeightsOrigin, load_model
-from engine.precision.cast import to_fp16
+from engine.precision.options import QuantisationOptions
+from engine.precision.typed import TypedNetwork, check_precision, to_precision
 from engine.sidecar import ENGINE_SUFFIX, SCHEMA, Sidecar, describe_file, network_path, sidecar_path, sign_network
 from engine.version import project_version
 
 if TYPE_CHECKING:
     import onnx
 
-PRECISIONS = ("fp32", "fp16")
 MAX_BATCH_LIMIT = 1024
 
 
@@ -35,7 +35,7 @@ class BuildOptions:
     """What to build.
 
     Attributes:
-        precision: one of PRECISIONS.
+        precision: one of precision.typed.PRECISIONS.
         config: name of the preset that the weights belong to.
         weights: a name, a path, or None for the preset's default.
         size: of the network's input.
@@ -44,6 +44,7 @@ class BuildOptions:
         targets: GPU architectures; empty for the runtime's default.
         thresholds: fixed in the engine.
         embed_plugins: whether the plan carries the plugin library, so that it can be run where that is not installed.
+        quantisation: calibration and accuracy budget of the 8-bit precisions.
         output: path of the engine, NAME.engine; None is retinaface_PRECISION.engine in the working directory.
     """
 
@@ -56,6 +57,7 @@ class BuildOptions:
     targets: tuple[str, ...] = ()
     thresholds: Thresholds = field(default_factory=Thresholds)
     embed_plugins: bool = False
+    quantisation: QuantisationOptions = field(default_factory=QuantisationOptions)
     output: str | os.PathLike[str] | None = None
 
     def engine_path(self) -> Path:
@@ -96,7 +98,7 @@ def build_engine(options: BuildOptions, on_stage: Callable[[str], None] = lambda
     config = preset(options.config)
     _check(options, config)
     flavour = load_flavour(options.runtime)
-    targets = check_targets(options.targets, flavour.runtime)
+    targets = check_targets(options.targets, flavour.runtime, needs_fp8=options.precision == "fp8")
     library = plugin_library()
     path = options.engine_path()
     _check_folder(path)
@@ -107,10 +109,17 @@ def build_engine(options: BuildOptions, on_stage: Callable[[str], None] = lambda
         on_stage(f"Note: {origin.note}")
     on_stage(f"Exporting {config.name} to ONNX")
     network = export_network(model, options.size)
-    if options.precision == "fp16":
-        on_stage("Casting to float16")
-        network = to_fp16(network)
-    detector = attach_detection(network, config, options.thresholds).SerializeToString(deterministic=True)
+    typed = to_precision(
+        network,
+        config,
+        options.precision,
+        options.size.optimum,
+        options.quantisation,
+        weights_sha256=origin.sha256 or "random",
+        fp8_allowed=has_fp8(targets),
+        on_stage=on_stage,
+    )
+    detector = attach_detection(typed.network, config, options.thresholds).SerializeToString(deterministic=True)
     on_stage(f"Compiling with {flavour.runtime} {flavour.version} for {', '.join(targets)}")
     plan = build_plan(
         detector,
@@ -122,15 +131,14 @@ def build_engine(options: BuildOptions, on_stage: Callable[[str], None] = lambda
         embed_plugins=options.embed_plugins,
     )
     on_stage("Writing files")
-    identity = _identity(options, config, origin, flavour, targets, library, sha256_of(detector))
-    sidecar = _write(path, plan, network, identity)
+    identity = _identity(options, config, origin, flavour, targets, library, typed, sha256_of(detector))
+    sidecar = _write(path, plan, typed.on_cpu, identity)
     files = (path, sidecar_path(path), network_path(path))
     return BuildReport(sidecar, plan, time.perf_counter() - started, files)
 
 
 def _check(options: BuildOptions, config: RetinaFaceConfig) -> None:
-    if options.precision not in PRECISIONS:
-        raise InvalidArgumentError(f"precision is {options.precision!r}, expected one of: {', '.join(PRECISIONS)}")
+    check_precision(options.precision, options.quantisation)
     if not 1 <= options.max_batch <= MAX_BATCH_LIMIT:
         raise InvalidArgumentError(f"max_batch is {options.max_batch}, expected 1 to {MAX_BATCH_LIMIT}")
     options.size.check(config)
@@ -157,6 +165,7 @@ def _identity(
     flavour: Flavour,
     targets: tuple[str, ...],
     library: PluginLibrary,
+    typed: TypedNetwork,
     detector_sha256: str,
 ) -> dict[str, Any]:
     m = options.thresholds.max_detections
@@ -166,8 +175,8 @@ def _identity(
         "project_version": project_version(),
         "config": config.to_dict(),
         "weights": asdict(origin),
-        "precision": {"mode": options.precision, "kept_higher": []},
-        "calibration": None,
+        "precision": typed.precision,
+        "calibration": typed.calibration,
         "runtime": {"name": flavour.runtime, "version": flavour.version},
         "targets": list(targets),
         "plugins": {

@@ -12,16 +12,17 @@ PORTABLE = "portable"
 TARGETS = ("sm75", "sm80", "sm86", "sm89", "sm120", "sm121")
 TARGET_CHOICES = (*TARGETS, PORTABLE)
 NATIVE = "this GPU"
+FP8_TARGETS = ("sm89", "sm120", "sm121")
 
 
-def check_targets(targets: Sequence[str], runtime: str) -> tuple[str, ...]:
+def check_targets(targets: Sequence[str], runtime: str, *, needs_fp8: bool = False) -> tuple[str, ...]:
     """Return the targets in a fixed order, without repetitions.
 
     Without any, TensorRT-RTX builds portable engines (8.0, 8.6, 8.9, 12.0 and later) and TensorRT builds for the GPU
-    of this machine, the only one that it can build for.
+    of this machine, the only one that it can build for. FP8 engines are built for all of FP8_TARGETS instead.
 
     Raises:
-        InvalidArgumentError: an unknown target, "portable" beside others, or targets for TensorRT.
+        InvalidArgumentError: an unknown target, "portable" beside others, targets for TensorRT, or one without FP8.
     """
     unknown = [target for target in targets if target not in TARGET_CHOICES]
     if unknown:
@@ -35,7 +36,19 @@ def check_targets(targets: Sequence[str], runtime: str) -> tuple[str, ...]:
                 "--target out, or add --runtime tensorrt-rtx"
             )
         return (NATIVE,)
-    return tuple(target for target in TARGETS if target in targets) or (PORTABLE,)
+    without = [target for target in targets if target not in FP8_TARGETS]
+    if needs_fp8 and without:
+        covers = ", which covers sm80 and sm86" if without[0] == PORTABLE else ""
+        raise InvalidArgumentError(
+            f"target {without[0]}{covers} has no FP8 arithmetic: choose from {', '.join(FP8_TARGETS)}, or build int8"
+        )
+    default = FP8_TARGETS if needs_fp8 else (PORTABLE,)
+    return tuple(target for target in TARGETS if target in targets) or default
+
+
+def has_fp8(targets: Sequence[str]) -> bool:
+    """Whether all of the targets, as check_targets returned them, are known to have FP8 arithmetic."""
+    return all(target in FP8_TARGETS for target in targets)
 
 
 def set_targets(builder_config: Any, flavour: Flavour, targets: Sequence[str]) -> None:

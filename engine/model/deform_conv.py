@@ -36,8 +36,7 @@ class DeformableConv(nn.Conv2d):
         return moved
 
 
-@torch.library.custom_op("retinaface::deform_conv", mutates_args=())
-def _deform_conv(x: torch.Tensor, weight: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
+def deform_conv(x: torch.Tensor, weight: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
     """Convolve with moved taps.
 
     Args:
@@ -58,6 +57,10 @@ def _deform_conv(x: torch.Tensor, weight: torch.Tensor, offset: torch.Tensor) ->
         z = columns + (column - _PADDING) + offset[:, 2 * tap + 1]
         out += functional.conv2d(_sample(x, y, z), weight[:, :, row : row + 1, column : column + 1])
     return out
+
+
+# One operator, so that it is exported as one node.
+_deform_conv = torch.library.custom_op("retinaface::deform_conv", deform_conv, mutates_args=())
 
 
 @_deform_conv.register_fake

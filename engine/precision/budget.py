@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from engine.evaluate.agreement import Agreement
 from engine.precision.graph import Graph
-from engine.precision.placement import FP8, INT8, Assignment
+from engine.precision.placement import FP8, Assignment
 
 # A convolution between two formats costs a conversion, however small it is: as many multiplications as this share.
 _FIXED_COST = 0.002
 # In a mixed network FP8 is as fast as INT8; it must take away most of a layer's error to be worth its place.
-_FP8_GAIN = 0.25
+_FP8_GAIN = 0.75
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Kept:
     Attributes:
         name: of its node.
         kind: "fp16" or "fp8".
-        sensitivity: squared error at the heads that quantising it adds, as a share of the sum over all.
+        sensitivity: share of the heads' squared error that goes when it alone is kept.
         macs_share: of the network's multiplications.
     """
 
@@ -58,22 +58,20 @@ def loss_of(agreement: Agreement) -> float:
     return 1.0 - agreement.iou.mean * agreement.iou.count / agreement.faces
 
 
-def ranking(graph: Graph, base: Assignment, effects: Mapping[str, Mapping[str, float]]) -> list[Kept]:
+def ranking(graph: Graph, base: Assignment, gains: Mapping[str, Mapping[str, float]]) -> list[Kept]:
     """Order the quantised convolutions by error taken away per multiplication given up.
 
     Args:
         graph: for the multiplications.
         base: assignment to start from.
-        effects: squared error of each convolution by its kind; with FP8 beside INT8, that is a way to keep one.
+        gains: share of the squared error that goes when a convolution becomes "fp16" or, where measured, "fp8".
     """
-    base_effects = {name: effects[kind][name] for name, kind in base.items()}
-    total = sum(base_effects.values()) or 1.0
     macs = sum(c.macs for c in graph.convolutions.values())
 
     def kept(name: str) -> Kept:
-        better = base[name] == INT8 and effects.get(FP8, {}).get(name, float("inf")) < _FP8_GAIN * base_effects[name]
-        share = graph.convolutions[name].macs / macs
-        return Kept(name, FP8 if better else "fp16", base_effects[name] / total, share)
+        gain = gains["fp16"][name]
+        kind = FP8 if gains.get(FP8, {}).get(name, 0.0) > _FP8_GAIN * max(gain, 0.0) else "fp16"
+        return Kept(name, kind, gain, graph.convolutions[name].macs / macs)
 
     return sorted(map(kept, base), key=lambda k: (-k.sensitivity / (k.macs_share + _FIXED_COST), k.name))
 
@@ -132,6 +130,4 @@ def search(
 
 def _without(base: Assignment, kept: tuple[Kept, ...]) -> Assignment:
     changed = {k.name: k.kind for k in kept}
-    return {
-        name: changed.get(name, kind) for name, kind in base.items() if changed.get(name, kind) != "fp16"
-    }
+    return {name: changed.get(name, kind) for name, kind in base.items() if changed.get(name, kind) != "fp16"}

@@ -45,9 +45,7 @@ def save_fit(path: str | os.PathLike[str], key: Mapping[str, Any], graph: Graph,
         raise CalibrationError(f"the calibration cache {path} cannot be written: {error.strerror}") from error
 
 
-def load_fit(
-    path: str | os.PathLike[str], key: Mapping[str, Any], graph: Graph
-) -> tuple[Simulation, Simulation]:
+def load_fit(path: str | os.PathLike[str], key: Mapping[str, Any], graph: Graph) -> tuple[Simulation, Simulation]:
     """Read a cache back: the network in floating point, as rescaled, and quantised.
 
     Args:
@@ -71,8 +69,8 @@ def load_fit(
         first = differing[0]
         raise CalibrationError(
             f"calibration cache {path} was made from other {', '.join(differing)} ({first} is "
-            f"{_short(made_from.get(first))}, this build has {_short(wanted.get(first))}): remove the file to calibrate "
-            "anew, or name another with --calib-cache"
+            f"{_short(made_from.get(first))}, this build has {_short(wanted.get(first))}): remove the file to "
+            "calibrate anew, or name another with --calib-cache"
         )
     try:
         for name, convolution in graph.convolutions.items():

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.errors import BuildError
+from engine.export.network import OPSET
 
 if TYPE_CHECKING:
     import onnx
 
 _FP16_MAX = 65504.0
+_SUFFIX = "_16bit"
+_BF16_OPSET = 22  # the first whose convolutions take bfloat16; nothing else changed for this family
 
 
 def to_fp16(network: onnx.ModelProto) -> onnx.ModelProto:
@@ -33,23 +36,25 @@ def to_bf16(network: onnx.ModelProto) -> onnx.ModelProto:
     """Return a copy whose weights and activations are bfloat16; inputs and outputs stay float32."""
     from onnx import TensorProto
 
-    return _cast(network, TensorProto.BFLOAT16)
+    return _cast(network, TensorProto.BFLOAT16, _BF16_OPSET)
 
 
 def inner_name(network: onnx.ModelProto, name: str) -> str:
     """Name, in a cast network, of the 16-bit tensor behind an input or output of the given name."""
-    return f"{name}{_SUFFIX}" if any(value.name == name for value in (*network.graph.input, *network.graph.output)) else name
+    return (
+        f"{name}{_SUFFIX}"
+        if any(value.name == name for value in (*network.graph.input, *network.graph.output))
+        else name
+    )
 
 
-_SUFFIX = "_16bit"
-
-
-def _cast(network: onnx.ModelProto, dtype: int) -> onnx.ModelProto:
+def _cast(network: onnx.ModelProto, dtype: int, opset: int = OPSET) -> onnx.ModelProto:
     import onnx
     from onnx import TensorProto, helper
 
     typed = onnx.ModelProto()
     typed.CopyFrom(network)
+    typed.opset_import[0].version = opset
     graph = typed.graph
     del graph.value_info[:]
     for tensor in _float_weights(graph):
@@ -85,3 +90,41 @@ def _values(tensor: onnx.TensorProto) -> np.ndarray:
 def _is_resize_scale(graph: onnx.GraphProto, name: str) -> bool:
     """Resize takes its scales in float32 whatever the type of its data."""
     return any(node.op_type == "Resize" and name in list(node.input)[1:] for node in graph.node)
+
+
+def bf16_on_float32(network: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a float32 network that rounds to bfloat16 wherever to_bf16's does.
+
+    ONNX Runtime has no bfloat16 convolution on the CPU; this is what it runs instead. Products of bfloat16 numbers are
+    exact in float32, and GPUs accumulate in float32 too.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    rounded = onnx.ModelProto()
+    rounded.CopyFrom(network)
+    graph = rounded.graph
+    del graph.value_info[:]
+    for tensor in _float_weights(graph):
+        half = helper.make_tensor(tensor.name, TensorProto.BFLOAT16, tensor.dims, _values(tensor).ravel())
+        tensor.CopyFrom(numpy_helper.from_array(_values(half).astype(np.float32), tensor.name))
+    nodes = _round_trip(graph.input[0].name, f"{graph.input[0].name}{_SUFFIX}")
+    for node in graph.node:
+        node.input[:] = [f"{name}{_SUFFIX}" if name == graph.input[0].name else name for name in node.input]
+        output = node.output[0]
+        node.output[0] = f"{output}_exact"
+        nodes += [node, *_round_trip(node.output[0], output)]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    onnx.checker.check_model(rounded, full_check=True)
+    return rounded
+
+
+def _round_trip(source: str, target: str) -> list[onnx.NodeProto]:
+    from onnx import TensorProto, helper
+
+    half = f"{target}_bf16"
+    return [
+        helper.make_node("Cast", [source], [half], to=TensorProto.BFLOAT16, name=f"{target}_to_bf16"),
+        helper.make_node("Cast", [half], [target], to=TensorProto.FLOAT, name=f"{target}_from_bf16"),
+    ]

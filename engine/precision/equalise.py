@@ -1,7 +1,7 @@
 """Equalising activations: every channel of a tensor gets the same range, so one 8-bit scale serves them all.
 
-ReLU, leaky ReLU, max pooling and nearest resizing commute with a positive factor, so a channel may be divided by its own
-range where it is made and multiplied by it where it is read, without changing the network's outputs. TensorRT
+ReLU, leaky ReLU, max pooling and nearest resizing commute with a positive factor, so a channel may be divided by its
+own range where it is made and multiplied by it where it is read, without changing the network's outputs. TensorRT
 quantises activations with one scale per tensor but weights with one per output channel: the spread among channels
 belongs in the weights. Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction (2019), do
 this to balance weights against weights; here the measured activations decide, as in Xiao et al., SmoothQuant (2022).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,7 @@ class Graph:
     Attributes:
         model: the ONNX model; its initialisers are as they were given.
         nodes: in topological order.
-        weights: name to array, of every initialiser; change these, then call to_model.
+        weights: name to array, of every initialiser; rescaling changes these, the model stays.
         size: (height, width) that costs are counted for.
         inputs: names.
         outputs: names.
@@ -78,15 +79,16 @@ class Graph:
         self.inputs = [value.name for value in graph.input]
         self.outputs = [value.name for value in graph.output]
 
-    def to_model(self) -> onnx.ModelProto:
-        """Return the model with the present weights."""
+    def to_model(self, weights: Mapping[str, FloatArray]) -> onnx.ModelProto:
+        """Return the model with the given initialisers in place of its own of the same names."""
         import onnx
         from onnx import numpy_helper
 
         model = onnx.ModelProto()
         model.CopyFrom(self.model)
         for tensor in model.graph.initializer:
-            tensor.CopyFrom(numpy_helper.from_array(self.weights[tensor.name], tensor.name))
+            if tensor.name in weights:
+                tensor.CopyFrom(numpy_helper.from_array(weights[tensor.name], tensor.name))
         return model
 
     @cached_property

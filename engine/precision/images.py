@@ -10,10 +10,9 @@ from pathlib import Path
 from engine.errors import CalibrationError, InvalidArgumentError
 from engine.files import sha256_of_file
 from engine.images import list_images, read_image
+from engine.precision.options import MINIMUM_IMAGES
 from engine.preprocess import Letterbox, check_image
 from engine.types import FloatArray, Image
-
-MINIMUM = 4
 
 
 @dataclass(frozen=True)
@@ -73,11 +72,8 @@ def find_images(
         on_image: called with how many were read and how many there are.
 
     Raises:
-        CalibrationError: the folder is missing, or holds fewer than MINIMUM readable pictures.
-        InvalidArgumentError: count is below MINIMUM.
+        CalibrationError: the folder is missing, or holds fewer than MINIMUM_IMAGES readable pictures.
     """
-    if count < MINIMUM:
-        raise InvalidArgumentError(f"calib_images is {count}, expected at least {MINIMUM}")
     root = Path(folder)
     try:
         named = list_images(root)
@@ -93,10 +89,10 @@ def find_images(
         except InvalidArgumentError:
             skipped.append(path)
         on_image(i + 1, len(chosen))
-    if len(paths) < MINIMUM:
+    if len(paths) < MINIMUM_IMAGES:
         unreadable = f" ({len(skipped)} more cannot be read: {skipped[0].name} ...)" if skipped else ""
         raise CalibrationError(
-            f"calibration folder {root} has {len(paths)} readable images{unreadable}, expected at least {MINIMUM}; "
-            "100 photos like those of production are a good number"
+            f"calibration folder {root} has {len(paths)} readable images{unreadable}, expected at least "
+            f"{MINIMUM_IMAGES}; 100 photos like those of production are a good number"
         )
     return CalibrationImages(tuple(paths), tuple(digests), tuple(skipped), letterbox)

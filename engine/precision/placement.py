@@ -34,7 +34,8 @@ def quantisable(graph: Graph, kind: str) -> list[str]:
 
 def points(graph: Graph, assignment: Assignment) -> list[Point]:
     """The quantised tensors of an assignment, in the order of the graph; never the output of a VALUE_KEEPING node's
-    input alone: both sides are listed."""
+    input alone: both sides are listed.
+    """
     found: dict[Point, None] = {}
 
     def need(name: str, kind: str) -> None:

@@ -6,24 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from engine.precision.cast import inner_name, to_fp16
 from engine.precision.graph import VALUE_KEEPING, Graph
 from engine.precision.placement import INT8, Point, points, value_inputs
-from engine.precision.simulate import LARGEST, Simulation
+from engine.precision.simulate import Simulation, to_grid
 from engine.types import FloatArray
 
 if TYPE_CHECKING:
     import onnx
-
-# Scales have the type of what they scale. Below float16's normal numbers they would lose bits.
-_LEAST_SCALE = float(np.finfo(np.float16).smallest_normal)
-
-
-def to_half(scale: torch.Tensor) -> torch.Tensor:
-    """Round scales to what the graph stores, so that the simulation computes with the same."""
-    return scale.clamp_min(_LEAST_SCALE).half().float()
 
 
 def write_quantised(graph: Graph, network: Simulation) -> onnx.ModelProto:
@@ -38,10 +29,9 @@ def write_quantised(graph: Graph, network: Simulation) -> onnx.ModelProto:
     """
     import onnx
 
-    for convolution in graph.convolutions.values():
-        graph.weights[convolution.weight] = network.weights[convolution.name].detach().numpy()
-        graph.weights[convolution.bias] = network.biases[convolution.name].detach().numpy()
-    model = to_fp16(graph.to_model())
+    weights = {c.weight: network.weight(name).detach().numpy() for name, c in graph.convolutions.items()}
+    biases = {c.bias: network.biases[name].detach().numpy() for name, c in graph.convolutions.items()}
+    model = to_fp16(graph.to_model({**weights, **biases}))
     writer = _Writer(graph, network, model)
     writer.write()
     onnx.checker.check_model(model, full_check=True)
@@ -109,23 +99,28 @@ class _Writer:
         from onnx import helper
 
         zero = f"zero_{kind}"
-        self._nodes.append(helper.make_node("QuantizeLinear", [source, scale, zero], [quantised], name=f"{quantised}_q"))
-        self._nodes.append(helper.make_node("DequantizeLinear", [quantised, scale, zero], [output], name=f"{output}_dq"))
+        self._nodes.append(
+            helper.make_node("QuantizeLinear", [source, scale, zero], [quantised], name=f"{quantised}_q")
+        )
+        self._nodes.append(
+            helper.make_node("DequantizeLinear", [quantised, scale, zero], [output], name=f"{output}_dq")
+        )
 
     def _weight(self, name: str, kind: str) -> str:
         from onnx import helper
 
         convolution = self._graph.convolutions[name]
         steps = self._network.steps[name, kind]
-        grid = (self._network.weights[name].detach() / steps).numpy()
+        grid = self._network.weight(name).detach() / steps
         quantised, scale = f"{convolution.weight}_{kind}", f"{convolution.weight}_scale_{kind}"
         zeros = f"{convolution.weight}_zero_{kind}"
-        limits = (-128, 127) if kind == INT8 else (-LARGEST[kind], LARGEST[kind])
-        self._constant(quantised, (grid.round() if kind == INT8 else grid).clip(*limits), kind)
+        self._constant(quantised, to_grid(grid, kind).numpy(), kind)
         self._constant(scale, steps.flatten().numpy(), "fp16")
         self._constant(zeros, np.zeros(steps.numel()), kind)
         output = f"{quantised}_dq"
-        self._nodes.append(helper.make_node("DequantizeLinear", [quantised, scale, zeros], [output], name=output, axis=0))
+        self._nodes.append(
+            helper.make_node("DequantizeLinear", [quantised, scale, zeros], [output], name=output, axis=0)
+        )
         return output
 
     def _scale(self, point: Point) -> None:

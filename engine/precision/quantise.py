@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from engine.config import RetinaFaceConfig
-from engine.errors import BuildError, CalibrationError, InvalidArgumentError
+from engine.errors import BuildError, CalibrationError
 from engine.evaluate.agreement import Agreement, agreement
 from engine.evaluate.network_detector import NetworkDetector
 from engine.files import sha256_of
-from engine.precision.budget import Choice, Kept, loss_of, ranking, search
+from engine.precision.budget import Choice, loss_of, ranking, search
 from engine.precision.cache import load_fit, save_fit
-from engine.precision.fit import Techniques, fit
+from engine.precision.crops import crop, face_centres
+from engine.precision.fit import fit
 from engine.precision.graph import Graph
 from engine.precision.images import CalibrationImages, find_images
+from engine.precision.learn import learn
+from engine.precision.options import QuantisationOptions, Techniques
 from engine.precision.placement import FP8, INT8, Assignment, quantisable
 from engine.precision.qdq import Coverage, coverage, write_quantised
 from engine.precision.rewrite import prepare
@@ -28,39 +32,10 @@ from engine.preprocess import Letterbox
 if TYPE_CHECKING:
     import onnx
 
-QUANTISED_PRECISIONS = ("int8", "fp8", "mixed")
 # Without a budget of the user's own: this loss if it can be had for this share of the multiplications.
 DEFAULT_LOSS = 0.01
 DEFAULT_SHARE = 0.095
-_SENSITIVITY_IMAGES = 24
-
-
-@dataclass(frozen=True)
-class QuantisationOptions:
-    """How a network is quantised.
-
-    Attributes:
-        calib_dir: folder of photos, of any sizes.
-        calib_images: how many of them to use; half of them fit, half of them measure the loss.
-        cache: file for what fitting found: reused where it was made from the same things, refused where not, written
-            where it is missing. None keeps nothing.
-        techniques: what is done to keep the faces.
-        max_loss: largest loss of mean box IoU; None is DEFAULT_LOSS as far as 90 % of the multiplications stay in 8
-            bits, infinity keeps nothing in higher precision.
-    """
-
-    calib_dir: str | os.PathLike[str] | None = None
-    calib_images: int = 100
-    cache: str | os.PathLike[str] | None = None
-    techniques: Techniques = field(default_factory=Techniques)
-    max_loss: float | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse a budget that nothing can meet."""
-        if self.max_loss is not None and not self.max_loss > 0:
-            raise InvalidArgumentError(
-                f"max_loss is {self.max_loss}, expected a positive loss of mean box IoU such as 0.01, or off"
-            )
+_SENSITIVITY_CROPS = 16
 
 
 @dataclass(frozen=True)
@@ -121,7 +96,7 @@ def quantise(
     Args:
         network: float32.
         config: of its model.
-        precision: one of QUANTISED_PRECISIONS.
+        precision: one of options.QUANTISED_PRECISIONS.
         size: (height, width) to letterbox the calibration images to.
         options: how.
         weights_sha256: digest of the weights, for the cache.
@@ -132,8 +107,8 @@ def quantise(
         CalibrationError: the images, the network's values or the cache are unusable.
         BuildError: the budget cannot be met.
     """
-    if options.calib_dir is None:
-        raise InvalidArgumentError(f"precision {precision} needs --calib-dir, a folder of photos like those of production")
+    options.check(precision)
+    assert options.calib_dir is not None
     letterbox = Letterbox(size, config, enlarge=False)
     images = find_images(
         options.calib_dir, options.calib_images, letterbox, lambda i, n: on_stage(f"Reading calibration images {i}/{n}")
@@ -145,10 +120,19 @@ def quantise(
     key = _key(config, precision, size, graph, options.techniques, images, weights_sha256, sorted(_kinds(assignments)))
     reference, fitted = _fitted(config, graph, assignments, images, options, key, on_stage)
     measure = _Measure(network, config, graph, fitted, images)
-    choice = _choose(config, graph, assignments, images, fitted, measure, options, on_stage)
+    choice = _choose(config, graph, assignments, images, reference, fitted, measure, options, on_stage)
+    steps = options.techniques.steps_for(sum(c.macs for c in graph.convolutions.values()))
+    if steps and choice.assignment:
+        choice = _learned(config, reference, fitted, images, steps, measure, choice, options.max_loss, on_stage)
+    if options.max_loss is not None and not choice.met:
+        raise BuildError(
+            f"max_loss {options.max_loss} cannot be met: the smallest loss that was measured is {choice.loss:.4f}, "
+            f"{choice.loss - options.max_loss:.4f} too much, with {len(choice.kept)} convolutions in higher precision. "
+            f"Allow {choice.loss:.4f}, or build fp16"
+        )
     fitted.assignment = choice.assignment
     written = write_quantised(graph, fitted)
-    recorded = {k: key[k] for k in ("method", "equalise", "correct_biases", "learning_steps")}
+    recorded = {**asdict(options.techniques), "learning_steps": steps}
     budget = DEFAULT_LOSS if options.max_loss is None else options.max_loss
     return Quantised(
         written, choice, coverage(graph, written), images, recorded, None if budget == float("inf") else budget
@@ -176,7 +160,7 @@ def _fitted(
     if options.cache is not None and Path(options.cache).exists():
         on_stage(f"Reusing the calibration in {options.cache}")
         reference, network = load_fit(options.cache, key, graph)
-        network.assignment = assignments[0]
+        network.assignment = network.fitted = assignments[0]
         return reference, network
     reference, network = fit(config, graph, assignments, images, options.techniques, on_stage)
     if options.cache is not None:
@@ -218,6 +202,7 @@ def _choose(
     graph: Graph,
     assignments: list[Assignment],
     images: CalibrationImages,
+    reference: Simulation,
     fitted: Simulation,
     measure: _Measure,
     options: QuantisationOptions,
@@ -230,30 +215,55 @@ def _choose(
     if measure.faces == 0:
         if options.max_loss is not None:
             raise CalibrationError(
-                f"the float32 network finds no face in {len(images.held_out)} of the calibration images, so no loss can "
-                "be measured: give photos with faces, or --max-loss off"
+                f"the float32 network finds no face in {len(images.held_out)} of the calibration images, so no loss "
+                "can be measured: give photos with faces, or --max-loss off"
             )
         on_stage("Note: no face in the held-out images: the loss is not known, and nothing is kept in higher precision")
         return search(base, [], measure, max_loss=None, max_share=0.0)
     fitted.assignment = base
-    sample = images.fitting[:: max(1, len(images.fitting) // _SENSITIVITY_IMAGES)]
-    by_kind = {next(iter(a.values())): a for a in assignments if a}
-    effects = sensitivities(config, graph, fitted, images.batches(sample), by_kind)
+    centres = {index: face_centres(config, reference, images.batch(index)) for index in images.fitting}
+    rng = np.random.default_rng(0)
+    sample = [crop(images, centres, rng) for _ in range(_SENSITIVITY_CROPS)]
+    alternatives: dict[str, Assignment] = {"fp16": {}, **({FP8: assignments[1]} if len(assignments) > 1 else {})}
+    gains = sensitivities(
+        config, fitted, reference, sample, alternatives,
+        lambda done, total: on_stage(f"Measuring sensitivities {done}/{total}"),
+    )  # fmt: skip
     explicit = options.max_loss is not None
-    choice = search(
+    return search(
         base,
-        ranking(graph, base, effects),
+        ranking(graph, base, gains),
         measure,
         max_loss=options.max_loss if explicit else DEFAULT_LOSS,
         max_share=1.0 if explicit else DEFAULT_SHARE,
         on_measured=lambda count, loss: on_stage(f"Kept {count} convolutions in higher precision: loss {loss:.4f}"),
     )
-    if explicit and not choice.met:
-        raise BuildError(
-            f"max_loss {options.max_loss} cannot be met: the smallest loss that was measured is {choice.loss:.4f}, with "
-            f"{len(choice.kept)} convolutions in higher precision. Allow {choice.loss:.4f}, or build fp16"
-        )
-    return choice
+
+
+def _learned(
+    config: RetinaFaceConfig,
+    reference: Simulation,
+    fitted: Simulation,
+    images: CalibrationImages,
+    steps: int,
+    measure: _Measure,
+    choice: Choice,
+    max_loss: float | None,
+    on_stage: Callable[[str], None],
+) -> Choice:
+    """Teach the chosen network; what was learned is kept only if the held-out faces agree."""
+    fitted.assignment = choice.assignment
+    before = dict(fitted.weights), dict(fitted.biases), dict(fitted.scales)
+    learn(config, reference, fitted, images, steps, lambda done, total: on_stage(f"Learning {done}/{total}"))
+    after = measure(choice.assignment)
+    loss = loss_of(after)
+    if loss > choice.loss:
+        on_stage(f"Learning raised the loss from {choice.loss:.4f} to {loss:.4f} and is undone")
+        fitted.weights, fitted.biases, fitted.scales = before
+        return choice
+    on_stage(f"Learning lowered the loss from {choice.loss:.4f} to {loss:.4f}")
+    budget = DEFAULT_LOSS if max_loss is None else max_loss
+    return replace(choice, agreement=after, loss=loss, met=loss <= budget)
 
 
 def _key(
@@ -278,8 +288,5 @@ def _key(
         "method": techniques.method,
         "equalise": techniques.equalise,
         "correct_biases": techniques.correct_biases,
-        "learning_steps": techniques.steps_for(graph),
+        "round_weights": techniques.round_weights,
     }
-
-
-__all__ = ["Kept", "QuantisationOptions", "Quantised", "loss_of", "quantise"]

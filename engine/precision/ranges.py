@@ -6,18 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from engine.errors import InvalidArgumentError
 from engine.types import FloatArray
 
 BINS = 1024
 PERCENTILE = 99.99
 _LEVELS = 127
 _SEARCH_STEPS = 64
-
-
-def max_range(counts: FloatArray, maximum: float) -> float:
-    """Clip nothing."""
-    return maximum
 
 
 def percentile_range(counts: FloatArray, maximum: float) -> float:
@@ -52,15 +46,9 @@ def entropy_range(counts: FloatArray, maximum: float) -> float:
     return float(min(abs(threshold[1]), maximum))
 
 
-METHODS: dict[str, Callable[[FloatArray, float], float]] = {
-    "max": max_range,
+RANGES: dict[str, Callable[[FloatArray, float], float]] = {
+    "max": lambda counts, maximum: maximum,
     "percentile": percentile_range,
     "mse": mse_range,
     "entropy": entropy_range,
 }
-
-
-def check_method(method: str) -> None:
-    """Raise InvalidArgumentError unless there is such a method."""
-    if method not in METHODS:
-        raise InvalidArgumentError(f"calibration method is {method!r}, expected one of: {', '.join(METHODS)}")

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from engine.config import RetinaFaceConfig
 from engine.precision.graph import Convolution, Graph, attribute
-from engine.precision.sensitivity import run_with_gradients
+from engine.precision.heads import run_with_gradients
 from engine.precision.simulate import Simulation, to_grid
 from engine.types import FloatArray
 
@@ -90,4 +90,3 @@ def _round(weight: Tensor, steps: Tensor, correlation: Tensor, kind: str) -> Ten
         error = (left[:, :, j] - rounded[:, :, j]) / upper[:, None, j, j]
         left[:, :, j:] -= error[:, :, None] * upper[:, None, j, j:]
     return rounded
-

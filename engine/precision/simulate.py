@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.errors import BuildError
+from engine.model.deform_conv import deform_conv
 from engine.precision.graph import VALUE_KEEPING, Graph, attribute
 from engine.precision.placement import INT8, Assignment, Point, points, scale_groups
 
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
 
 # The largest value of each kind.
 LARGEST = {INT8: 127.0, "fp8": 448.0}
+
+# Scales have the type of what they scale. Below float16's normal numbers they would lose bits.
+_LEAST_SCALE = torch.finfo(torch.float16).smallest_normal
+
+
+def to_half(scale: Tensor) -> Tensor:
+    """Round scales to what the graph stores, so that the simulation computes with the same."""
+    return scale.clamp_min(_LEAST_SCALE).half().float()
 
 
 def fake_quantise(x: Tensor, scale: Tensor, kind: str) -> Tensor:
@@ -43,7 +52,10 @@ class Simulation:
 
     Attributes:
         assignment: which convolutions are quantised, and to what.
-        weights: of every convolution, float32, by name of the convolution; on their grid or not.
+        fitted: the assignment that `weights` were fitted for.
+        weights: of every convolution, float32, by name of the convolution; on their grid or not. A convolution that is
+            not assigned as it was fitted computes with `exact` ones instead.
+        exact: the weights as they were given.
         biases: likewise.
         steps: [O, 1, 1, 1], scale of each output channel's weights, by name of the convolution and kind.
         scales: of the activations, by leader of the scale group and kind.
@@ -54,7 +66,9 @@ class Simulation:
         self._graph = graph
         self._groups = scale_groups(graph)
         self.assignment: Assignment = {}
+        self.fitted: Assignment = {}
         self.weights = {c.name: torch.tensor(graph.weights[c.weight]) for c in graph.convolutions.values()}
+        self.exact = dict(self.weights)
         self.biases = {c.name: torch.tensor(graph.weights[c.bias]) for c in graph.convolutions.values()}
         self.steps: dict[tuple[str, str], Tensor] = {}
         self.scales: dict[Point, Tensor] = {}
@@ -94,10 +108,15 @@ class Simulation:
         """The scale of a quantised tensor."""
         return self.scales[self._groups.get(point[0], point[0]), point[1]]
 
+    def weight(self, name: str) -> Tensor:
+        """A convolution's weights before they are put on a grid."""
+        as_fitted = self.assignment.get(name) == self.fitted.get(name)
+        return self.weights[name] if as_fitted else self.exact[name]
+
     def quantised_weight(self, name: str) -> Tensor:
         """A convolution's weights as it computes with them."""
         kind = self.assignment.get(name)
-        weight = self.weights[name]
+        weight = self.weight(name)
         return weight if kind is None else fake_quantise(weight, self.steps[name, kind], kind)
 
     def quantise(self, x: Tensor, point: Point) -> Tensor:
@@ -105,10 +124,10 @@ class Simulation:
         return fake_quantise(x, self.scale_of(point), point[1])
 
     def convolve(self, node: onnx.NodeProto, x: Tensor, *, exact: bool) -> Tensor:
-        """Compute a convolution on the values of its input; `exact` leaves its weights unquantised."""
+        """Compute a convolution on the values of its input; `exact` takes its weights as they were given."""
         return functional.conv2d(
             x,
-            self.weights[node.name] if exact else self.quantised_weight(node.name),
+            self.exact[node.name] if exact else self.quantised_weight(node.name),
             self.biases[node.name],
             stride=attribute(node, "strides", [1, 1]),
             padding=attribute(node, "pads", [0] * 4)[:2],
@@ -142,6 +161,8 @@ class Simulation:
     def _compute(self, node: onnx.NodeProto, x: list[Tensor]) -> Tensor:
         if node.op_type == "Conv":
             return self.convolve(node, x[0], exact=False)
+        if node.op_type == "DeformConv":
+            return deform_conv(x[0], self.exact[node.name], x[1]) + self.biases[node.name][:, None, None]
         if node.op_type == "LeakyRelu":
             return functional.leaky_relu(x[0], attribute(node, "alpha", 0.01))
         if node.op_type == "Relu":

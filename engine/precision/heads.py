@@ -1,0 +1,101 @@
+"""How far two networks' raw heads are apart where there are faces, and what the heads depend on."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from engine.config import RetinaFaceConfig
+from engine.precision.simulate import Simulation
+
+_BACKGROUND = 0.02
+_CLASS_SHARE, _LANDMARK_SHARE = 0.05, 0.3
+_NEAR_CANDIDATE = 4.0  # logits below even odds at which an anchor may still become a candidate
+_MARGIN_SHARE = 0.1
+
+
+def head_difference(config: RetinaFaceConfig, wanted: dict[str, Tensor], given: dict[str, Tensor]) -> Tensor:
+    """Mean absolute difference of the heads, weighted by the reference's face probability; a scalar."""
+    boxes, box_weight = torch.zeros(()), torch.full((), 1e-6)
+    classes, class_weight = torch.zeros(()), torch.full((), 1e-6)
+    for level in config.levels:
+        margin, face = _margins(wanted[f"logits_{level.stride}"])
+        given_margin, _ = _margins(given[f"logits_{level.stride}"])
+        for name, share in deltas_of(config, level.stride):
+            # [N, A, k, h, w], mean over the k components of an anchor.
+            difference = (given[name] - wanted[name]).unflatten(1, (margin.shape[1], -1)).abs().mean(2)
+            boxes = boxes + share * (face * difference).sum()
+        box_weight = box_weight + face.sum()
+        near = face + _BACKGROUND * torch.sigmoid(margin + _NEAR_CANDIDATE)
+        classes = classes + (near * (given_margin - margin).abs()).sum()
+        class_weight = class_weight + near.sum()
+    return boxes / box_weight + _CLASS_SHARE * classes / class_weight
+
+
+def deltas_of(config: RetinaFaceConfig, stride: int) -> list[tuple[str, float]]:
+    """Names of a level's regression heads, and how much each counts."""
+    return [
+        (name, _LANDMARK_SHARE if name.startswith("landmark") else 1.0)
+        for name in config.head_names()
+        if name.endswith(f"_{stride}") and not name.startswith("logits")
+    ]
+
+
+def _margins(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Logit margin and probability of a face, [N, A, h, w]."""
+    pairs = logits.unflatten(1, (-1, 2))
+    margin = pairs[:, :, 1] - pairs[:, :, 0]
+    return margin, torch.sigmoid(margin)
+
+
+def face_weights(logits: Tensor) -> Tensor:
+    """Probability of a face of each anchor, [N, A, h, w]."""
+    return _margins(logits)[1]
+
+
+def squared_head_error(config: RetinaFaceConfig, wanted: dict[str, Tensor], given: dict[str, Tensor]) -> Tensor:
+    """Squared difference of the heads, weighted by the reference's face probability and summed; a scalar.
+
+    The margin of the class logits counts as one more component of an anchor: it decides which of several anchors on a
+    face gives the box.
+    """
+    total = torch.zeros(())
+    for level in config.levels:
+        logits = f"logits_{level.stride}"
+        face = face_weights(wanted[logits])
+        for name, share in deltas_of(config, level.stride):
+            difference = (given[name] - wanted[name]).unflatten(1, (face.shape[1], -1))
+            total = total + share * (face * (difference**2).mean(2)).sum()
+        margin = (given[logits] - wanted[logits]).unflatten(1, (-1, 2)).diff(dim=2)[:, :, 0]
+        total = total + _MARGIN_SHARE * (face * margin**2).sum()
+    return total
+
+
+def run_with_gradients(
+    config: RetinaFaceConfig, network: Simulation, batch: Tensor, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Run a batch and propagate a random combination of the regression heads back.
+
+    Every output counts as the square root of the probability of a face, with a random sign: the expected square of a
+    gradient is a value's squared effect on all of them.
+
+    Returns:
+        Every tensor by name, with its gradient.
+    """
+    values: dict[str, Tensor] = {}
+
+    def keep(name: str, value: Tensor) -> None:
+        if value.requires_grad:
+            value.retain_grad()
+        values[name] = value
+
+    heads = network.run(batch.requires_grad_(), keep)
+    combination = torch.zeros(())
+    for level in config.levels:
+        face = face_weights(heads[f"logits_{level.stride}"]).detach()
+        for name, share in deltas_of(config, level.stride):
+            parts = heads[name].unflatten(1, (face.shape[1], -1))
+            signs = torch.randint(0, 2, parts.shape, generator=generator) * 2 - 1
+            combination = combination + (share * face[:, :, None]).sqrt().mul(signs).mul(parts).sum()
+    combination.backward()  # type: ignore[no-untyped-call]
+    return values

@@ -1,0 +1,79 @@
+"""The float32 network in the precision that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from engine.config import RetinaFaceConfig
+from engine.errors import InvalidArgumentError
+from engine.precision.cast import bf16_on_float32, to_bf16, to_fp16
+from engine.precision.options import QUANTISED_PRECISIONS, QuantisationOptions
+
+if TYPE_CHECKING:
+    import onnx
+
+PRECISIONS = ("fp32", "fp16", "bf16", *QUANTISED_PRECISIONS)
+
+
+@dataclass(frozen=True)
+class TypedNetwork:
+    """A network whose types say its precision.
+
+    Attributes:
+        network: what TensorRT compiles.
+        on_cpu: what ONNX Runtime runs; the same, but for bfloat16.
+        precision: for the sidecar.
+        calibration: for the sidecar; None where there was none.
+    """
+
+    network: onnx.ModelProto
+    on_cpu: onnx.ModelProto
+    precision: dict[str, Any]
+    calibration: dict[str, Any] | None = None
+
+
+def check_precision(precision: str, options: QuantisationOptions) -> None:
+    """Raise InvalidArgumentError unless there is such a precision and the calibration options belong to it."""
+    if precision not in PRECISIONS:
+        raise InvalidArgumentError(f"precision is {precision!r}, expected one of: {', '.join(PRECISIONS)}")
+    if precision in QUANTISED_PRECISIONS:
+        options.check(precision)
+    elif options != QuantisationOptions():
+        raise InvalidArgumentError(
+            f"calibration options are given, but precision {precision} needs none; they are for "
+            f"{', '.join(QUANTISED_PRECISIONS)}"
+        )
+
+
+def to_precision(
+    network: onnx.ModelProto,
+    config: RetinaFaceConfig,
+    precision: str,
+    size: tuple[int, int],
+    options: QuantisationOptions,
+    *,
+    weights_sha256: str,
+    fp8_allowed: bool,
+    on_stage: Callable[[str], None],
+) -> TypedNetwork:
+    """Return an exported float32 network in one of PRECISIONS; see cast and quantise for the errors."""
+    plain = {"mode": precision, "kept_higher": []}
+    if precision == "fp32":
+        return TypedNetwork(network, network, plain)
+    if precision == "fp16":
+        on_stage("Casting to float16")
+        half = to_fp16(network)
+        return TypedNetwork(half, half, plain)
+    if precision == "bf16":
+        on_stage("Casting to bfloat16")
+        return TypedNetwork(to_bf16(network), bf16_on_float32(network), plain)
+    from engine.precision.quantise import quantise
+
+    quantised = quantise(
+        network, config, precision, size, options,
+        weights_sha256=weights_sha256, fp8_allowed=fp8_allowed, on_stage=on_stage,
+    )  # fmt: skip
+    record = {"mode": precision, **quantised.precision_record()}
+    return TypedNetwork(quantised.network, quantised.network, record, quantised.calibration_record())
