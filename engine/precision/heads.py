@@ -8,28 +8,8 @@ from torch import Tensor
 from engine.config import RetinaFaceConfig
 from engine.precision.simulate import Simulation
 
-_BACKGROUND = 0.02
-_CLASS_SHARE, _LANDMARK_SHARE = 0.05, 0.3
-_NEAR_CANDIDATE = 4.0  # logits below even odds at which an anchor may still become a candidate
-_MARGIN_SHARE = 0.1
-
-
-def head_difference(config: RetinaFaceConfig, wanted: dict[str, Tensor], given: dict[str, Tensor]) -> Tensor:
-    """Mean absolute difference of the heads, weighted by the reference's face probability; a scalar."""
-    boxes, box_weight = torch.zeros(()), torch.full((), 1e-6)
-    classes, class_weight = torch.zeros(()), torch.full((), 1e-6)
-    for level in config.levels:
-        margin, face = _margins(wanted[f"logits_{level.stride}"])
-        given_margin, _ = _margins(given[f"logits_{level.stride}"])
-        for name, share in deltas_of(config, level.stride):
-            # [N, A, k, h, w], mean over the k components of an anchor.
-            difference = (given[name] - wanted[name]).unflatten(1, (margin.shape[1], -1)).abs().mean(2)
-            boxes = boxes + share * (face * difference).sum()
-        box_weight = box_weight + face.sum()
-        near = face + _BACKGROUND * torch.sigmoid(margin + _NEAR_CANDIDATE)
-        classes = classes + (near * (given_margin - margin).abs()).sum()
-        class_weight = class_weight + near.sum()
-    return boxes / box_weight + _CLASS_SHARE * classes / class_weight
+# What a component of a landmark, and the margin of the class logits, counts beside one of a box.
+_LANDMARK_SHARE, _MARGIN_SHARE = 0.3, 0.1
 
 
 def deltas_of(config: RetinaFaceConfig, stride: int) -> list[tuple[str, float]]:

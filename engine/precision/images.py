@@ -24,22 +24,24 @@ class CalibrationImages:
         digests: SHA-256 of each file.
         skipped: files that are not readable pictures.
         letterbox: the detector's own.
+        hold_out: every so many pictures one is held out.
     """
 
     paths: tuple[Path, ...]
     digests: tuple[str, ...]
     skipped: tuple[Path, ...]
     letterbox: Letterbox
+    hold_out: int = 2
 
     @property
-    def fitting(self) -> range:
-        """Indices of the pictures that ranges, biases and weights are fitted to: every second one."""
-        return range(0, len(self.paths), 2)
+    def fitting(self) -> list[int]:
+        """Indices of the pictures that ranges, biases and weights are fitted to."""
+        return [i for i in range(len(self.paths)) if (i + 1) % self.hold_out]
 
     @property
-    def held_out(self) -> range:
+    def held_out(self) -> list[int]:
         """Indices of the others, which only measure the loss."""
-        return range(1, len(self.paths), 2)
+        return [i for i in range(len(self.paths)) if not (i + 1) % self.hold_out]
 
     def image(self, index: int) -> Image:
         """Read a picture, uint8 [H, W, 3] in BGR order."""
@@ -62,6 +64,8 @@ def find_images(
     count: int,
     letterbox: Letterbox,
     on_image: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    hold_out: int = 2,
 ) -> CalibrationImages:
     """Find up to `count` pictures of a folder and its subfolders, evenly spaced over their sorted names.
 
@@ -70,6 +74,7 @@ def find_images(
         count: how many to use.
         letterbox: the detector's own.
         on_image: called with how many were read and how many there are.
+        hold_out: every so many pictures one is held out.
 
     Raises:
         CalibrationError: the folder is missing, or holds fewer than MINIMUM_IMAGES readable pictures.
@@ -95,4 +100,4 @@ def find_images(
             f"calibration folder {root} has {len(paths)} readable images{unreadable}, expected at least "
             f"{MINIMUM_IMAGES}; 100 photos like those of production are a good number"
         )
-    return CalibrationImages(tuple(paths), tuple(digests), tuple(skipped), letterbox)
+    return CalibrationImages(tuple(paths), tuple(digests), tuple(skipped), letterbox, hold_out)

@@ -15,7 +15,7 @@ import torch
 
 from engine.config import RetinaFaceConfig
 from engine.precision.crops import crop, face_centres
-from engine.precision.heads import head_difference
+from engine.precision.heads import squared_head_error
 from engine.precision.images import CalibrationImages
 from engine.precision.simulate import Simulation, to_half
 
@@ -66,7 +66,7 @@ def learn(
         for name in names:
             network.weights[name] = start[name] + steps_of[name] * moves[name]
         network.scales = {point: log.exp() for point, log in logs.items()}
-        loss = head_difference(config, wanted, network.run(batch))
+        loss = squared_head_error(config, wanted, network.run(batch))
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()

@@ -111,7 +111,12 @@ def quantise(
     assert options.calib_dir is not None
     letterbox = Letterbox(size, config, enlarge=False)
     images = find_images(
-        options.calib_dir, options.calib_images, letterbox, lambda i, n: on_stage(f"Reading calibration images {i}/{n}")
+        options.calib_dir,
+        options.calib_images,
+        letterbox,
+        lambda done, total: on_stage(f"Reading calibration images {done}/{total}"),
+        # A budget is measured on as many pictures as were fitted to; without one there is nothing to decide by them.
+        hold_out=4 if options.max_loss == float("inf") else 2,
     )
     for path in images.skipped:
         on_stage(f"Note: {path} is not a readable picture and is skipped")
@@ -284,7 +289,7 @@ def _key(
         "preprocessing": {"letterbox": list(size), "enlarge": False},
         "precision": precision,
         "kinds": kinds,
-        "images": list(images.digests),
+        "images": [images.digests[i] for i in images.fitting],
         "method": techniques.method,
         "equalise": techniques.equalise,
         "correct_biases": techniques.correct_biases,

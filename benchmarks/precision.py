@@ -1,0 +1,161 @@
+"""Quantises a network with each technique on and off, and keeps the table in docs/precision.md.
+
+    python -m benchmarks.precision --photos DIR [--weights FILE]        # rewrites the table
+
+Calibrates on generated pictures only: faces cut from scikit-image's astronaut on drawn textures. Judges on the photos of
+--photos and on pictures generated from them, faces that calibration never saw. CPU only: Q/DQ graphs on ONNX Runtime
+against float32. Takes about half an hour on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rich.console import Console
+
+from benchmarks.kernels import document
+from engine.config import preset
+from engine.evaluate.agreement import Agreement, agreement
+from engine.evaluate.compose import compose
+from engine.evaluate.faces import LabelledImage
+from engine.evaluate.network_detector import NetworkDetector
+from engine.export.network import InputSize, export_network
+from engine.images import list_images, read_image
+from engine.model.weights import load_model
+from engine.precision.options import QuantisationOptions, Techniques
+from engine.precision.typed import TypedNetwork, to_precision
+from engine.types import Detections, Image
+
+DOCUMENT = document.ROOT / "docs" / "precision.md"
+TABLE = "precision table"
+HEADER = [
+    "precision", "8-bit MACs", "faces", "box IoU mean (95 %)", "p5", "min", "score change mean, max", "lost", "new",
+]  # fmt: skip
+SIZE = (640, 640)
+CALIBRATION_IMAGES = 100
+JUDGED_IMAGES = 60
+_ASTRONAUT_FACE = (178.0, 56.0, 271.0, 178.0)
+_OFF = float("inf")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table.
+
+    Attributes:
+        name: what is shown.
+        precision: see precision.typed.PRECISIONS.
+        techniques: on and off.
+        max_loss: the budget; infinity is off.
+    """
+
+    name: str
+    precision: str
+    techniques: Techniques = field(default_factory=Techniques)
+    max_loss: float | None = _OFF
+
+
+_PLAIN = {"equalise": False, "round_weights": False, "learning_steps": 0}
+ROWS = (
+    Row("FP16", "fp16"),
+    Row("BF16", "bf16"),
+    Row("INT8, max ranges alone", "int8", Techniques(method="max", **_PLAIN)),  # type: ignore[arg-type]
+    Row("INT8, percentile alone", "int8", Techniques(method="percentile", **_PLAIN)),  # type: ignore[arg-type]
+    Row("INT8, MSE alone", "int8", Techniques(method="mse", **_PLAIN)),  # type: ignore[arg-type]
+    Row("INT8, entropy alone", "int8", Techniques(method="entropy", **_PLAIN)),  # type: ignore[arg-type]
+    Row("INT8 with everything, `--max-loss off`", "int8"),
+    Row("... without equalisation", "int8", Techniques(equalise=False)),
+    Row("... with max ranges instead of importance", "int8", Techniques(method="max")),
+    Row("... without rounding of weights", "int8", Techniques(round_weights=False)),
+    Row("... without learning", "int8", Techniques(learning_steps=0)),
+    Row("... with bias correction", "int8", Techniques(correct_biases=True)),
+    Row("INT8, default", "int8", max_loss=None),
+    Row("FP8, `--max-loss off`", "fp8"),
+    Row("FP8, default", "fp8", max_loss=None),
+    Row("mixed (INT8, FP8, FP16), default", "mixed", max_loss=None),
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Quantise, judge, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=Path, required=True, help="photos to judge by")
+    parser.add_argument("--weights", help="of mobilenet0.25 (default: the published ones)")
+    options = parser.parse_args(arguments)
+    config = preset("mobilenet0.25")
+    model, origin = load_model(config, options.weights)
+    network = export_network(model, InputSize.fixed(*SIZE))
+    detector = NetworkDetector(network, config, SIZE)
+    photos = [read_image(path) for path in list_images(options.photos)]
+    judged = [*photos, *_composed(_labelled(photos, detector.detect(photos, score_threshold=0.8)), JUDGED_IMAGES, 2)]
+    reference = detector.detect(judged)
+    console = Console(stderr=True)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder, console.status("Composing") as status:
+        astronaut = read_image(_astronaut())
+        sources = [LabelledImage(astronaut, np.array([_ASTRONAUT_FACE]))]
+        for i, picture in enumerate(_composed(sources, CALIBRATION_IMAGES, 1)):
+            cv2.imwrite(str(Path(folder) / f"{i:03}.png"), picture)
+        for row in ROWS:
+            quantised = row.precision in ("int8", "fp8", "mixed")
+            typed = to_precision(
+                network,
+                config,
+                row.precision,
+                SIZE,
+                QuantisationOptions(folder, CALIBRATION_IMAGES, techniques=row.techniques, max_loss=row.max_loss)
+                if quantised
+                else QuantisationOptions(),
+                weights_sha256=origin.sha256 or "",
+                fp8_allowed=True,
+                on_stage=lambda stage, name=row.name: status.update(f"{name}: {stage}"),  # type: ignore[misc]
+            )
+            found = NetworkDetector(typed.on_cpu, config, SIZE).detect(judged)
+            rows.append([row.name, _share(typed), *_columns(agreement(reference, found))])
+            print(*rows[-1], sep="  ", flush=True)
+    document.write(TABLE, document.table(HEADER, rows), DOCUMENT)
+    return 0
+
+
+def _astronaut() -> Path:
+    import skimage.data
+
+    return Path(skimage.data.__file__).parent / "astronaut.png"
+
+
+def _labelled(photos: list[Image], faces: list[Detections]) -> list[LabelledImage]:
+    return [LabelledImage(image, found.boxes) for image, found in zip(photos, faces, strict=True) if len(found.boxes)]
+
+
+def _composed(sources: list[LabelledImage], count: int, seed: int) -> Iterator[Image]:
+    return (picture.image for picture in compose(sources, (), count, SIZE, seed))
+
+
+def _share(typed: TypedNetwork) -> str:
+    counted = typed.precision.get("convolutions")
+    return "" if counted is None else f"{counted['macs_share']:.1%}"
+
+
+def _columns(measured: Agreement) -> list[str]:
+    iou, change, present = measured.iou, measured.score_change, measured.at(0.5)
+    assert iou is not None
+    assert change is not None
+    return [
+        str(measured.faces),
+        f"{iou.mean:.4f} ({iou.mean_low:.4f} to {iou.mean_high:.4f})",
+        f"{iou.p5:.3f}",
+        f"{iou.minimum:.3f}",
+        f"{change.mean:.4f}, {change.maximum:.3f}",
+        str(present.lost),
+        str(present.new),
+    ]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
