@@ -6,6 +6,7 @@
 #     emulator (RETINAFACE_CUDA_EMULATOR); both rewrite tables of docs/kernels.md. kernel-table-check only compares.
 # make family   builds every model of docs/models.md as it was published and compares with its table (minutes);
 #     make model-table rewrites that
+# make precision-table PHOTOS=DIR WEIGHTS=FILE   measures every precision and technique; rewrites docs/precision.md's
 # All set up .venv themselves. make lint checks the sources, make clean removes what was built.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -19,7 +20,7 @@ SEED ?= 1
 # Options of python -m tests.mutants, such as MUTANTS=--quick.
 MUTANTS ?=
 
-.PHONY: demo test test-kernels mutants lint format clean family model-table kernel-table kernel-table-check kernel-counts
+.PHONY: demo test test-kernels mutants lint format clean family model-table precision-table kernel-table kernel-table-check kernel-counts
 
 demo: $(VENV)/.demo
 	@mkdir -p $(DEMO)
@@ -58,6 +59,9 @@ kernel-counts: $(VENV)/.test build/emulator/.built
 
 family model-table: $(VENV)/.test
 	$(PY) -m benchmarks.models $(if $(findstring family,$@),--check)
+
+precision-table: $(VENV)/.test
+	$(PY) -m benchmarks.precision --photos "$(PHOTOS)" $(if $(WEIGHTS),--weights "$(WEIGHTS)")
 
 clean:
 	rm -rf build dist $(VENV)
