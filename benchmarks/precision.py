@@ -2,8 +2,8 @@
 
     python -m benchmarks.precision --photos DIR [--weights FILE]        # rewrites the table
 
-Calibrates on generated pictures only: faces cut from scikit-image's astronaut on drawn textures. Judges on the photos of
---photos and on pictures generated from them, faces that calibration never saw. CPU only: Q/DQ graphs on ONNX Runtime
+Calibrates on generated pictures only: faces cut from scikit-image's astronaut on drawn textures. Judges on the photos
+of --photos and on pictures generated from them, faces that calibration never saw. CPU only: Q/DQ graphs on ONNX Runtime
 against float32. Takes about half an hour on two cores.
 """
 

@@ -33,7 +33,7 @@ def correct_biases(graph: Graph, reference: Simulation, quantised: Simulation, i
 
     def correct(name: str, value: Tensor) -> None:
         convolution = convolution_of.get(name)
-        if convolution in quantised.assignment:
+        if convolution is not None and convolution in quantised.assignment:
             shift = means[name] - value.mean(dim=(0, 2, 3))
             quantised.biases[convolution] = quantised.biases[convolution] + shift
             value += shift[:, None, None]

@@ -36,7 +36,7 @@ def crop(
     batch = images.batch(index)
     multiple = images.letterbox.config.input_multiple
     faces = centres[index]
-    around = faces[rng.integers(len(faces))] if faces else None
+    around = faces[int(rng.integers(len(faces)))] if faces else None
     part = batch
     for axis in (2, 3):
         length = batch.shape[axis]

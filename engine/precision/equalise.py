@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.precision.graph import HOMOGENEOUS, Graph
 from engine.types import FloatArray
@@ -19,8 +20,10 @@ from engine.types import FloatArray
 # A channel that hardly ever fires would be magnified without bound, and its noise with it.
 _MAX_SPREAD = 1e3
 
+Channels = NDArray[np.intp]
 
-def scale_classes(graph: Graph) -> tuple[dict[str, FloatArray], int]:
+
+def scale_classes(graph: Graph) -> tuple[dict[str, Channels], int]:
     """Say which channels must be scaled alike.
 
     Returns:
@@ -30,16 +33,16 @@ def scale_classes(graph: Graph) -> tuple[dict[str, FloatArray], int]:
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    ids: dict[str, FloatArray] = {}
-    pairs: list[tuple[FloatArray, FloatArray]] = []
+    ids: dict[str, Channels] = {}
+    pairs: list[tuple[Channels, Channels]] = []
     count = 1  # channel 0 stands for everything that is fixed
 
-    def new(channels: int) -> FloatArray:
+    def new(channels: int) -> Channels:
         nonlocal count
         count += channels
         return np.arange(count - channels, count)
 
-    def join(a: FloatArray, b: FloatArray) -> None:
+    def join(a: Channels, b: Channels) -> None:
         pairs.append((a, np.broadcast_to(b, a.shape)))
 
     for name in graph.inputs:

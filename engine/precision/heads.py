@@ -21,16 +21,20 @@ def deltas_of(config: RetinaFaceConfig, stride: int) -> list[tuple[str, float]]:
     ]
 
 
-def _margins(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Logit margin and probability of a face, [N, A, h, w]."""
-    pairs = logits.unflatten(1, (-1, 2))
-    margin = pairs[:, :, 1] - pairs[:, :, 0]
-    return margin, torch.sigmoid(margin)
-
-
 def face_weights(logits: Tensor) -> Tensor:
     """Probability of a face of each anchor, [N, A, h, w]."""
-    return _margins(logits)[1]
+    return torch.sigmoid(_margins(logits))
+
+
+def _margins(logits: Tensor) -> Tensor:
+    """Logit of a face less logit of background, [N, A, h, w]."""
+    pairs = _by_anchor(logits, logits.shape[1] // 2)
+    return pairs[:, :, 1] - pairs[:, :, 0]
+
+
+def _by_anchor(head: Tensor, anchors: int) -> Tensor:
+    """A head [N, A * k, h, w] as [N, A, k, h, w]."""
+    return head.reshape(head.shape[0], anchors, -1, *head.shape[2:])
 
 
 def squared_head_error(config: RetinaFaceConfig, wanted: dict[str, Tensor], given: dict[str, Tensor]) -> Tensor:
@@ -44,9 +48,9 @@ def squared_head_error(config: RetinaFaceConfig, wanted: dict[str, Tensor], give
         logits = f"logits_{level.stride}"
         face = face_weights(wanted[logits])
         for name, share in deltas_of(config, level.stride):
-            difference = (given[name] - wanted[name]).unflatten(1, (face.shape[1], -1))
+            difference = _by_anchor(given[name] - wanted[name], face.shape[1])
             total = total + share * (face * (difference**2).mean(2)).sum()
-        margin = (given[logits] - wanted[logits]).unflatten(1, (-1, 2)).diff(dim=2)[:, :, 0]
+        margin = _margins(given[logits]) - _margins(wanted[logits])
         total = total + _MARGIN_SHARE * (face * margin**2).sum()
     return total
 
@@ -74,7 +78,7 @@ def run_with_gradients(
     for level in config.levels:
         face = face_weights(heads[f"logits_{level.stride}"]).detach()
         for name, share in deltas_of(config, level.stride):
-            parts = heads[name].unflatten(1, (face.shape[1], -1))
+            parts = _by_anchor(heads[name], face.shape[1])
             signs = torch.randint(0, 2, parts.shape, generator=generator) * 2 - 1
             combination = combination + (share * face[:, :, None]).sqrt().mul(signs).mul(parts).sum()
     combination.backward()  # type: ignore[no-untyped-call]

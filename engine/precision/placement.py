@@ -74,8 +74,8 @@ def residual(graph: Graph, convolution: Convolution) -> str | None:
         return None
     first, second = readers[0].input
     if first == result:
-        return second
-    return None if _comes_from_convolution(graph, first) else first
+        return str(second)
+    return None if _comes_from_convolution(graph, first) else str(first)
 
 
 def scale_groups(graph: Graph) -> dict[str, str]:

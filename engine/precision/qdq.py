@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.precision.cast import inner_name, to_fp16
 from engine.precision.graph import VALUE_KEEPING, Graph
 from engine.precision.placement import INT8, Point, points, value_inputs
 from engine.precision.simulate import Simulation, to_grid
-from engine.types import FloatArray
 
 if TYPE_CHECKING:
     import onnx
@@ -126,7 +126,7 @@ class _Writer:
     def _scale(self, point: Point) -> None:
         self._constant(_scale_name(point), self._network.scale_of(point).detach().numpy(), "fp16")
 
-    def _constant(self, name: str, values: FloatArray, kind: str) -> None:
+    def _constant(self, name: str, values: NDArray[Any], kind: str) -> None:
         from onnx import TensorProto, helper
 
         dtype = {"fp16": TensorProto.FLOAT16, INT8: TensorProto.INT8, "fp8": TensorProto.FLOAT8E4M3FN}[kind]

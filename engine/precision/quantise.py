@@ -32,7 +32,7 @@ from engine.preprocess import Letterbox
 if TYPE_CHECKING:
     import onnx
 
-# Without a budget of the user's own: this loss if it can be had for this share of the multiplications.
+# Without a budget of the user's own: this loss, in INT8 if it can be had for this share of the multiplications.
 DEFAULT_LOSS = 0.01
 DEFAULT_SHARE = 0.095
 _SENSITIVITY_CROPS = 16
@@ -125,7 +125,7 @@ def quantise(
     key = _key(config, precision, size, graph, options.techniques, images, weights_sha256, sorted(_kinds(assignments)))
     reference, fitted = _fitted(config, graph, assignments, images, options, key, on_stage)
     measure = _Measure(network, config, graph, fitted, images)
-    choice = _choose(config, graph, assignments, images, reference, fitted, measure, options, on_stage)
+    choice = _choose(config, precision, graph, assignments, images, reference, fitted, measure, options, on_stage)
     steps = options.techniques.steps_for(sum(c.macs for c in graph.convolutions.values()))
     if steps and choice.assignment:
         choice = _learned(config, reference, fitted, images, steps, measure, choice, options.max_loss, on_stage)
@@ -204,6 +204,7 @@ class _Measure:
 
 def _choose(
     config: RetinaFaceConfig,
+    precision: str,
     graph: Graph,
     assignments: list[Assignment],
     images: CalibrationImages,
@@ -240,7 +241,7 @@ def _choose(
         ranking(graph, base, gains),
         measure,
         max_loss=options.max_loss if explicit else DEFAULT_LOSS,
-        max_share=1.0 if explicit else DEFAULT_SHARE,
+        max_share=DEFAULT_SHARE if not explicit and precision == "int8" else 1.0,
         on_measured=lambda count, loss: on_stage(f"Kept {count} convolutions in higher precision: loss {loss:.4f}"),
     )
 
