@@ -67,7 +67,7 @@ def _add_quantisation(group: argparse._ArgumentGroup) -> None:
         "possible in higher precision; off keeps none (default 0.01, as far as 90 %% of the multiplications stay in 8 "
         "bits)")  # fmt: skip
     add(
-        "--learning-steps", type=int, metavar="N", help="of learned rounding; 0 is off (default 400 for small networks)"
+        "--learning-steps", type=int, metavar="N", help="of learned rounding; 0 is off (default 500 for small networks)"
     )
     for name, what in (
         ("equalise", "give every channel of an activation one range"),

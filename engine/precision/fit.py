@@ -14,14 +14,15 @@ from engine.precision.graph import Graph
 from engine.precision.images import CalibrationImages
 from engine.precision.importance import important_ranges
 from engine.precision.observe import channel_maxima, histograms
-from engine.precision.options import Techniques
-from engine.precision.placement import Assignment, points, scale_groups
+from engine.precision.options import LARGE_NETWORK, Techniques
+from engine.precision.placement import FP8, INT8, Assignment, points, scale_groups
 from engine.precision.ranges import RANGES
 from engine.precision.rounding import round_weights
 from engine.precision.simulate import LARGEST, Simulation, to_half
 from engine.types import FloatArray
 
 _BIAS_IMAGES = 8
+_LARGE_IMAGES = 16
 
 
 def fit(
@@ -48,20 +49,30 @@ def fit(
     wanted = list(dict.fromkeys(point for assignment in assignments for point in points(graph, assignment)))
     names = list(dict.fromkeys(name for name, _ in wanted))
     on_stage(f"Calibrating with {len(images.fitting)} images")
-    seen = channel_maxima(Simulation(graph), images.batches(images.fitting), names)
-    ranges = seen
+    fitting = images.fitting
+    # A large network's gradients take long and have many more values to average over.
+    large = sum(c.macs for c in graph.convolutions.values()) > LARGE_NETWORK
+    with_gradients = fitting[:: max(1, len(fitting) // _LARGE_IMAGES)] if large else fitting
+    maxima = channel_maxima(Simulation(graph), images.batches(fitting), names)
+    ranges = maxima
     if techniques.method == "importance":
         on_stage("Weighing activations by importance")
-        tops = seen if techniques.equalise else {n: np.full_like(c, c.max()) for n, c in seen.items()}
-        ranges = important_ranges(config, Simulation(graph), images.batches(images.fitting), tops)
+        tops = maxima if techniques.equalise else {n: np.full_like(c, c.max()) for n, c in maxima.items()}
+        ranges = important_ranges(config, Simulation(graph), images.batches(with_gradients), tops)
     if techniques.equalise:
-        ranges = equalise(graph, ranges)
+        equalised = equalise(graph, ranges)
+        maxima = {n: c * _ratio(equalised[n], ranges[n]) for n, c in maxima.items()}
+        ranges = equalised
     reference, network = Simulation(graph), Simulation(graph)
-    of_group = _ranges(graph, reference, images, ranges, techniques.method)
+    # FP8 is as fine near zero as INT8 is only where it is clipped: its range is always the whole one.
+    of_group = {
+        INT8: _ranges(graph, reference, images, ranges, techniques.method),
+        FP8: _ranges(graph, reference, images, maxima, "max"),
+    }
     groups = scale_groups(graph)
     for name, kind in wanted:
         leader = groups.get(name, name)
-        network.scales[leader, kind] = to_half(torch.tensor(of_group[leader] / LARGEST[kind]))
+        network.scales[leader, kind] = to_half(torch.tensor(of_group[kind][leader] / LARGEST[kind]))
     for assignment in assignments:
         for name, kind in assignment.items():
             largest = network.weights[name].abs().amax(dim=(1, 2, 3), keepdim=True)
@@ -69,12 +80,17 @@ def fit(
     network.assignment = network.fitted = assignments[0]
     if techniques.correct_biases:
         on_stage("Correcting biases")
-        sample = images.fitting[:: max(1, len(images.fitting) // _BIAS_IMAGES)][:_BIAS_IMAGES]
+        sample = fitting[:: max(1, len(fitting) // _BIAS_IMAGES)][:_BIAS_IMAGES]
         correct_biases(graph, reference, network, torch.from_numpy(np.concatenate(list(images.batches(sample)))))
     if techniques.round_weights:
         on_stage("Rounding weights")
-        round_weights(config, graph, reference, network, images.batches(images.fitting))
+        round_weights(config, graph, reference, network, images.batches(with_gradients))
     return reference, network
+
+
+def _ratio(after: FloatArray, before: FloatArray) -> FloatArray:
+    """What a channel was multiplied by; 1 where it has no range."""
+    return np.divide(after, before, out=np.ones_like(after), where=before > 0)
 
 
 def _ranges(

@@ -11,8 +11,8 @@ QUANTISED_PRECISIONS = ("int8", "fp8", "mixed")
 MINIMUM_IMAGES = 4
 METHODS = ("importance", "max", "percentile", "mse", "entropy")
 # Learning repeats the network hundreds of times: minutes for a small one, hours for a large one.
-_LEARNING_STEPS = 400
-_LEARNING_MACS = 2_000_000_000
+_LEARNING_STEPS = 500
+LARGE_NETWORK = 2_000_000_000  # multiplications
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Techniques:
         """How many steps of learning a network of so many multiplications gets."""
         if self.learning_steps is not None:
             return self.learning_steps
-        return _LEARNING_STEPS if macs <= _LEARNING_MACS else 0
+        return _LEARNING_STEPS if macs <= LARGE_NETWORK else 0
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 # Without a budget of the user's own: this loss, in INT8 if it can be had for this share of the multiplications.
 DEFAULT_LOSS = 0.01
 DEFAULT_SHARE = 0.095
-_SENSITIVITY_CROPS = 16
+_SENSITIVITY_CROPS = 24
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _PIXELS = 2048
 _DAMPING = 0.01
+_BLOCK = 64
 
 
 def round_weights(
@@ -85,8 +86,13 @@ def _round(weight: Tensor, steps: Tensor, correlation: Tensor, kind: str) -> Ten
     upper = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(damped.double())), upper=True).float()
     left = weight.clone()
     rounded = torch.empty_like(weight)
-    for j in range(columns):
-        rounded[:, :, j] = to_grid(left[:, :, j] / steps, kind) * steps
-        error = (left[:, :, j] - rounded[:, :, j]) / upper[:, None, j, j]
-        left[:, :, j:] -= error[:, :, None] * upper[:, None, j, j:]
+    for begin in range(0, columns, _BLOCK):
+        end = min(begin + _BLOCK, columns)
+        errors = torch.empty_like(weight[:, :, begin:end])
+        for j in range(begin, end):
+            rounded[:, :, j] = to_grid(left[:, :, j] / steps, kind) * steps
+            errors[:, :, j - begin] = (left[:, :, j] - rounded[:, :, j]) / upper[:, None, j, j]
+            left[:, :, j:end] -= errors[:, :, j - begin, None] * upper[:, None, j, j:end]
+        # Columns beyond the block take over all its errors at once: one product of matrices instead of many of vectors.
+        left[:, :, end:] -= errors @ upper[:, begin:end, end:]
     return rounded
