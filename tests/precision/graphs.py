@@ -73,7 +73,9 @@ class Builder:
 
     def model(self, *outputs: str) -> onnx.ModelProto:
         """Return the checked network."""
-        free = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", self._channels[n], None, None]) for n in outputs]
+        free = [
+            helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", self._channels[n], None, None]) for n in outputs
+        ]
         images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", 3, *SIZE])
         graph = helper.make_graph(self._nodes, "network", [images], free, self._weights)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
