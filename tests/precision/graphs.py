@@ -148,8 +148,15 @@ def everything(network: Simulation, batch: FloatArray) -> dict[str, FloatArray]:
     return seen
 
 
-def quantised(graph: Graph, assignment: Assignment, batch: FloatArray) -> Simulation:
-    """A simulation with scales from the largest magnitudes on a batch."""
+def quantised(graph: Graph, assignment: Assignment, batch: FloatArray, *, powers: bool = False) -> Simulation:
+    """A simulation with scales from the largest magnitudes on a batch.
+
+    With `powers` the scales are rounded up to powers of two, by which float16 multiplies without rounding.
+    """
+
+    def scale(largest: torch.Tensor) -> torch.Tensor:
+        return to_half(largest.log2().ceil().exp2() if powers else largest)
+
     network = Simulation(graph)
     seen = everything(network, batch)
     groups = scale_groups(graph)
@@ -157,10 +164,10 @@ def quantised(graph: Graph, assignment: Assignment, batch: FloatArray) -> Simula
         leader = groups.get(name, name)
         members = [m for m in seen if groups.get(m, m) == leader]
         largest = max(float(np.abs(seen[m]).max()) for m in members)
-        network.scales[leader, kind] = to_half(torch.tensor(largest / LARGEST[kind]))
+        network.scales[leader, kind] = scale(torch.tensor(largest / LARGEST[kind]))
     for name, kind in assignment.items():
         largest_weight = network.weights[name].abs().amax(dim=(1, 2, 3), keepdim=True)
-        network.steps[name, kind] = to_half(largest_weight / LARGEST[kind])
+        network.steps[name, kind] = scale(largest_weight / LARGEST[kind])
     network.assignment = network.fitted = assignment
     return network
 
