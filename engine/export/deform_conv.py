@@ -10,18 +10,21 @@ if TYPE_CHECKING:
     import onnx
 
 _WEIGHT, _BIAS = 1, 3
+_CONVOLUTIONS = ("Conv", "DeformConv")
 
 
 def fold_batch_normalisations(graph: onnx.GraphProto) -> None:
-    """Fold each batch normalisation behind a DeformConv into its weight and bias, as exporters do for Conv.
+    """Fold into weights and biases the batch normalisations that the exporter leaves.
+
+    It leaves those behind a DeformConv, and those behind a Conv whose weights others share.
 
     Args:
-        graph: changed in place; weights are initializers, and no DeformConv has a bias yet.
+        graph: changed in place; weights are initializers, and no convolution before a normalisation has a bias yet.
     """
     from onnx import numpy_helper
 
     values = {tensor.name: tensor for tensor in graph.initializer}
-    producers = {node.output[0]: node for node in graph.node if node.op_type == "DeformConv"}
+    producers = {node.output[0]: node for node in graph.node if node.op_type in _CONVOLUTIONS}
     for norm in [node for node in graph.node if node.op_type == "BatchNormalization" and node.input[0] in producers]:
         conv = producers[norm.input[0]]
         weight, gamma, beta, mean, variance = (

@@ -10,8 +10,12 @@ the recommendations of "Working with Quantized Types" in TensorRT's documentatio
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from engine.precision.graph import ACTIVATIONS, VALUE_KEEPING, Convolution, Graph
+
+if TYPE_CHECKING:
+    import onnx
 
 INT8, FP8 = "int8", "fp8"
 _FP8_CHANNELS = 16
@@ -64,7 +68,16 @@ def value_inputs(graph: Graph, name: str) -> list[str]:
 
 
 def residual(graph: Graph, convolution: Convolution) -> str | None:
-    """The other operand of the sum that fuses into a convolution, or None.
+    """The other operand of the sum that fuses into a convolution, or None."""
+    add = fused_sum(graph, convolution)
+    if add is None:
+        return None
+    first, second = add.input
+    return str(second if first == _result(graph, convolution.output) else first)
+
+
+def fused_sum(graph: Graph, convolution: Convolution) -> onnx.NodeProto | None:
+    """The sum that fuses into a convolution, or None.
 
     Of two convolutions that are added only the first takes the sum into its epilogue.
     """
@@ -72,10 +85,8 @@ def residual(graph: Graph, convolution: Convolution) -> str | None:
     readers = graph.consumers.get(result, [])
     if len(readers) != 1 or readers[0].op_type != "Add":
         return None
-    first, second = readers[0].input
-    if first == result:
-        return str(second)
-    return None if _comes_from_convolution(graph, first) else str(first)
+    first = readers[0].input[0]
+    return readers[0] if first == result or not _comes_from_convolution(graph, first) else None
 
 
 def scale_groups(graph: Graph) -> dict[str, str]:

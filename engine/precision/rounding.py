@@ -31,7 +31,9 @@ _BLOCK = 64
 def round_weights(
     config: RetinaFaceConfig, graph: Graph, reference: Simulation, network: Simulation, batches: Iterable[FloatArray]
 ) -> None:
-    """Put the weights of every quantised convolution onto its grid, in place.
+    """Put the weights of the quantised convolutions onto their grids, in place.
+
+    Those of the class heads stay as they are, to be rounded to nearest: no box depends on them.
 
     Args:
         config: names of the heads.

@@ -12,7 +12,7 @@ from torch.nn import functional
 from engine.errors import BuildError
 from engine.model.deform_conv import deform_conv
 from engine.precision.graph import VALUE_KEEPING, Graph, attribute
-from engine.precision.placement import INT8, Assignment, Point, points, scale_groups
+from engine.precision.placement import INT8, Assignment, Point, fused_sum, points, scale_groups
 
 if TYPE_CHECKING:
     import onnx
@@ -65,6 +65,8 @@ class Simulation:
         """Take over a graph's weights; nothing is quantised yet."""
         self._graph = graph
         self._groups = scale_groups(graph)
+        sums = {name: fused_sum(graph, convolution) for name, convolution in graph.convolutions.items()}
+        self._sums = {add.name: name for name, add in sums.items() if add is not None}
         self.assignment: Assignment = {}
         self.fitted: Assignment = {}
         self.weights = {c.name: torch.tensor(graph.weights[c.weight]) for c in graph.convolutions.values()}
@@ -138,11 +140,13 @@ class Simulation:
     def kind_read_by(self, node: onnx.NodeProto, wanted: Collection[Point]) -> str | None:
         """Which quantised form of its inputs a node reads, if any.
 
-        A quantised convolution reads its own kind; a sum reads whatever its operands were quantised to.
+        A quantised convolution reads its own kind, and so does the sum that fuses into it; any other sum reads whatever
+        its operands were quantised to.
         """
         if node.op_type == "Add":
             kinds = [kind for name in node.input for kind in LARGEST if (name, kind) in wanted]
-            return kinds[0] if kinds else None
+            fused = self.assignment.get(self._sums.get(node.name, ""))
+            return fused if fused in kinds else next(iter(kinds), None)
         return self.assignment.get(node.name)
 
     def _quantise(

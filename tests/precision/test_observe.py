@@ -1,0 +1,31 @@
+"""Networks whose values are not finite."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from engine.errors import CalibrationError
+from engine.precision.graph import Graph
+from engine.precision.observe import channel_maxima
+from engine.precision.simulate import Simulation
+from tests.precision import graphs
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_the_first_tensor_that_is_not_finite_is_named(graph: Graph, value: float) -> None:
+    graph.weights["down_weight"][3, 2, 1, 1] = value
+    with pytest.raises(CalibrationError, match=r"tensor coarse of the network is not finite \(NaN or infinity\)"):
+        channel_maxima(Simulation(graph), [graphs.images(1)], ["images", "both", "coarse", "middle"])
+
+
+def test_in_one_image_of_several(graph: Graph) -> None:
+    broken = graphs.images(2)
+    broken[0, 1, 5, 5] = np.nan
+    with pytest.raises(CalibrationError, match="tensor images .* the weights are damaged"):
+        channel_maxima(Simulation(graph), [graphs.images(1), broken], ["images", "both"])
+
+
+def test_what_is_not_wanted_is_not_looked_at(graph: Graph) -> None:
+    graph.weights["logits_8_bias"][0] = np.nan
+    assert set(channel_maxima(Simulation(graph), [graphs.images(1)], ["both"])) == {"both"}

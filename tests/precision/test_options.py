@@ -1,0 +1,70 @@
+"""What options are refused, and with what words."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from engine.errors import InvalidArgumentError
+from engine.precision.options import METHODS, QuantisationOptions, Techniques
+from engine.precision.typed import PRECISIONS, check_precision
+
+
+@pytest.mark.parametrize("loss", [0, 0.0, -0.01, -math.inf, math.nan])
+def test_a_budget_is_positive(loss: float) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"max_loss is .*, expected a positive loss of mean box IoU"):
+        QuantisationOptions(max_loss=loss)
+
+
+@pytest.mark.parametrize("loss", [None, 1e-6, 0.5, math.inf])
+def test_budgets_there_are(loss: float | None) -> None:
+    assert QuantisationOptions(max_loss=loss).max_loss == loss
+
+
+def test_methods() -> None:
+    for method in METHODS:
+        assert Techniques(method=method).method == method
+    with pytest.raises(InvalidArgumentError, match="calibration method is 'best', expected one of: importance, max,"):
+        Techniques(method="best")
+
+
+def test_learning_steps() -> None:
+    with pytest.raises(InvalidArgumentError, match="learning_steps is -1, expected 0 or more"):
+        Techniques(learning_steps=-1)
+    assert Techniques(learning_steps=7).steps_for(10**12) == 7
+    assert Techniques(learning_steps=0).steps_for(1) == 0
+    assert Techniques().steps_for(10**8) > 0  # minutes
+    assert Techniques().steps_for(10**11) == 0  # hours
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp8", "mixed"])
+def test_quantised_precisions_need_images(precision: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"precision {precision} needs --calib-dir: a folder of photos"):
+        check_precision(precision, QuantisationOptions())
+    with pytest.raises(InvalidArgumentError, match="calib_images is 3, expected at least 4"):
+        check_precision(precision, QuantisationOptions(calib_dir="photos", calib_images=3))
+    check_precision(precision, QuantisationOptions(calib_dir="photos", calib_images=4))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        QuantisationOptions(calib_dir="photos"),
+        QuantisationOptions(max_loss=0.01),
+        QuantisationOptions(cache="file"),
+        QuantisationOptions(calib_images=5),
+        QuantisationOptions(techniques=Techniques(equalise=False)),
+    ],
+)
+def test_others_take_no_calibration_options(precision: str, options: QuantisationOptions) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"precision {precision} needs none; they are for int8, fp8, mixed"):
+        check_precision(precision, options)
+    check_precision(precision, QuantisationOptions())
+
+
+def test_precisions() -> None:
+    assert PRECISIONS == ("fp32", "fp16", "bf16", "int8", "fp8", "mixed")
+    with pytest.raises(InvalidArgumentError, match="precision is 'int4', expected one of: fp32, fp16, bf16, int8"):
+        check_precision("int4", QuantisationOptions())
