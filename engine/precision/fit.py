@@ -51,7 +51,7 @@ def fit(
     on_stage(f"Calibrating with {len(images.fitting)} images")
     fitting = images.fitting
     # A large network's gradients take long and have many more values to average over.
-    large = sum(c.macs for c in graph.convolutions.values()) > LARGE_NETWORK
+    large = graph.num_weights > LARGE_NETWORK
     with_gradients = fitting[:: max(1, len(fitting) // _LARGE_IMAGES)] if large else fitting
     maxima = channel_maxima(Simulation(graph), images.batches(fitting), names)
     ranges = maxima

@@ -125,6 +125,11 @@ class Graph:
             )
         return found
 
+    @property
+    def num_weights(self) -> int:
+        """How many weights the convolutions have."""
+        return sum(self.weights[c.weight].size for c in self.convolutions.values())
+
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of every computed tensor for one image of the size that was given."""

@@ -12,7 +12,7 @@ MINIMUM_IMAGES = 4
 METHODS = ("importance", "max", "percentile", "mse", "entropy")
 # Learning repeats the network hundreds of times: minutes for a small one, hours for a large one.
 _LEARNING_STEPS = 500
-LARGE_NETWORK = 2_000_000_000  # multiplications
+LARGE_NETWORK = 5_000_000  # weights
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class Techniques:
         if self.learning_steps is not None and self.learning_steps < 0:
             raise InvalidArgumentError(f"learning_steps is {self.learning_steps}, expected 0 or more")
 
-    def steps_for(self, macs: int) -> int:
-        """How many steps of learning a network of so many multiplications gets."""
+    def steps_for(self, num_weights: int) -> int:
+        """How many steps of learning a network of so many weights gets."""
         if self.learning_steps is not None:
             return self.learning_steps
-        return _LEARNING_STEPS if macs <= LARGE_NETWORK else 0
+        return _LEARNING_STEPS if num_weights <= LARGE_NETWORK else 0
 
 
 @dataclass(frozen=True)

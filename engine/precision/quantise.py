@@ -126,7 +126,7 @@ def quantise(
     reference, fitted = _fitted(config, graph, assignments, images, options, key, on_stage)
     measure = _Measure(network, config, graph, fitted, images)
     choice = _choose(config, precision, graph, assignments, images, reference, fitted, measure, options, on_stage)
-    steps = options.techniques.steps_for(sum(c.macs for c in graph.convolutions.values()))
+    steps = options.techniques.steps_for(graph.num_weights)
     if steps and choice.assignment:
         choice = _learned(config, reference, fitted, images, steps, measure, choice, options.max_loss, on_stage)
     if options.max_loss is not None and not choice.met:
