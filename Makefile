@@ -6,7 +6,7 @@
 #     emulator (RETINAFACE_CUDA_EMULATOR); both rewrite tables of docs/kernels.md. kernel-table-check only compares.
 # make family   builds every model of docs/models.md as it was published and compares with its table (minutes);
 #     make model-table rewrites that
-# make precision-table PHOTOS=DIR WEIGHTS=FILE   measures every precision and technique; rewrites docs/precision.md's
+# make precision-table FACES=DIR PHOTOS=DIR WEIGHTS=FILE   measures every precision; rewrites docs/precision.md's table
 # All set up .venv themselves. make lint checks the sources, make clean removes what was built.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -61,7 +61,7 @@ family model-table: $(VENV)/.test
 	$(PY) -m benchmarks.models $(if $(findstring family,$@),--check)
 
 precision-table: $(VENV)/.test
-	$(PY) -m benchmarks.precision --photos "$(PHOTOS)" $(if $(WEIGHTS),--weights "$(WEIGHTS)")
+	$(PY) -m benchmarks.precision --sources "$(FACES)" --photos "$(PHOTOS)" $(if $(WEIGHTS),--weights "$(WEIGHTS)")
 
 clean:
 	rm -rf build dist $(VENV)
