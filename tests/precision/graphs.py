@@ -114,11 +114,11 @@ def tiny_detector(seed: int = 0, stem_stride: int = 2) -> onnx.ModelProto:
     return b.model(*heads)
 
 
-def images(seed: int, count: int = 1) -> FloatArray:
+def images(seed: int, count: int = 1, scale: float = 1.0) -> FloatArray:
     """A batch of smooth noise for these networks: neighbouring pixels resemble each other, as in a photo."""
     coarse = np.random.default_rng(seed).normal(0, 40, (count, 3, SIZE[0] // 4, SIZE[1] // 4))
     fine = np.random.default_rng(seed + 1).normal(0, 10, (count, 3, *SIZE))
-    batch: FloatArray = (coarse.repeat(4, axis=2).repeat(4, axis=3) + fine).astype(np.float32)
+    batch: FloatArray = (scale * (coarse.repeat(4, axis=2).repeat(4, axis=3) + fine)).astype(np.float32)
     return batch
 
 

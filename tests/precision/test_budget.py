@@ -99,7 +99,7 @@ def test_ranking_is_by_gain_for_the_cost(graph: Graph) -> None:
     assert [k.sensitivity for k in ranked] == [0.2, 0.6, 0.3]
     assert [k.macs_share for k in ranked] == pytest.approx([1 / 19, 9 / 19, 9 / 19])
     assert {k.kind for k in ranked} == {"fp16"}
-    tied = ranking(graph, {n: INT8 for n in "cb"}, {"fp16": {"b": 0.3, "c": 0.3}})
+    tied = ranking(graph, dict.fromkeys("cb", INT8), {"fp16": {"b": 0.3, "c": 0.3}})
     assert [k.name for k in tied] == ["b", "c"]
     worse = ranking(graph, base, {"fp16": {"a": -0.2, "b": 0.3, "c": 0.6}})
     assert [k.name for k in worse] == ["c", "b", "a"]

@@ -74,7 +74,7 @@ def test_crops_are_repeatable(images: CalibrationImages) -> None:
 def test_centres_are_cells_where_the_reference_sees_a_face() -> None:
     graph = Graph(graphs.tiny_detector(), graphs.SIZE)
     network = Simulation(graph)
-    batch = graphs.images(3) / 10
+    batch = graphs.images(3, scale=1 / 10)
     given = face_centres(graphs.CONFIG, network, batch)
     heads = network.run(torch.from_numpy(batch))
     wanted = []

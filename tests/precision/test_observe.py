@@ -22,7 +22,7 @@ def test_the_first_tensor_that_is_not_finite_is_named(graph: Graph, value: float
 def test_in_one_image_of_several(graph: Graph) -> None:
     broken = graphs.images(2)
     broken[0, 1, 5, 5] = np.nan
-    with pytest.raises(CalibrationError, match="tensor images .* the weights are damaged"):
+    with pytest.raises(CalibrationError, match=r"tensor images .* the weights are damaged"):
         channel_maxima(Simulation(graph), [graphs.images(1), broken], ["images", "both"])
 
 

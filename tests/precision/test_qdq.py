@@ -30,7 +30,7 @@ def _assignment(graph: Graph, name: str) -> Assignment:
     return {
         INT8: int8,
         FP8: fp8,
-        "few": {n: INT8 for n in ("depthwise", "lateral", "merge")},
+        "few": dict.fromkeys(("depthwise", "lateral", "merge"), INT8),
         "mixed": {**int8, "left": FP8, "merge": FP8},
         "all three": {n: k for n, k in {**int8, "down": FP8, "pointwise": FP8}.items() if n not in ("right", "merge")},
     }[name]
