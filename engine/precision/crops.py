@@ -43,7 +43,7 @@ def crop(
         side = min(length, -(-_SIDE // multiple) * multiple)
         low, high = 0, length - side
         if around is not None:
-            low, high = max(low, around[axis - 2] - side), min(high, around[axis - 2])
-        begin = int(rng.integers(low // multiple, max(low, high) // multiple + 1)) * multiple
+            low, high = max(low, around[axis - 2] - side + 1), min(high, around[axis - 2])
+        begin = int(rng.integers(-(-low // multiple), high // multiple + 1)) * multiple
         part = part.take(range(begin, begin + side), axis=axis)
     return part[..., ::-1].copy() if rng.random() < 0.5 else part

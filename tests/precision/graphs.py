@@ -87,13 +87,14 @@ class Builder:
         return name
 
 
-def tiny_detector(seed: int = 0) -> onnx.ModelProto:
+def tiny_detector(seed: int = 0, stem_stride: int = 2) -> onnx.ModelProto:
     """A network with CONFIG's heads and a residual add, a depthwise convolution, pooling, Concat and resizing.
 
     Its activations come before Concat and all convolutions have a bias, as engine.precision.rewrite.prepare leaves it.
+    Its maps are four times as large as the names of its heads say, which a stride of 8 in its first convolution mends.
     """
     b = Builder(np.random.default_rng(seed))
-    stem = b.op("LeakyRelu", "stem_act", b.conv("stem", "images", 16, stride=2), alpha=0.1)
+    stem = b.op("LeakyRelu", "stem_act", b.conv("stem", "images", 16, stride=stem_stride), alpha=0.1)
     depthwise = b.op("LeakyRelu", "depthwise_act", b.conv("depthwise", stem, 16, groups=16), alpha=0.1)
     fine = b.op("Relu", "fine", b.op("Add", "sum", b.conv("pointwise", depthwise, 16, kernel=1), stem))
     pooled = b.op("MaxPool", "pooled", fine, kernel_shape=[2, 2], strides=[2, 2])
@@ -113,11 +114,11 @@ def tiny_detector(seed: int = 0) -> onnx.ModelProto:
     return b.model(*heads)
 
 
-def images(seed: int, count: int = 1) -> FloatArray:
+def images(seed: int, count: int = 1, scale: float = 1.0) -> FloatArray:
     """A batch of smooth noise for these networks: neighbouring pixels resemble each other, as in a photo."""
     coarse = np.random.default_rng(seed).normal(0, 40, (count, 3, SIZE[0] // 4, SIZE[1] // 4))
     fine = np.random.default_rng(seed + 1).normal(0, 10, (count, 3, *SIZE))
-    batch: FloatArray = (coarse.repeat(4, axis=2).repeat(4, axis=3) + fine).astype(np.float32)
+    batch: FloatArray = (scale * (coarse.repeat(4, axis=2).repeat(4, axis=3) + fine)).astype(np.float32)
     return batch
 
 

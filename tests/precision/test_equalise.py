@@ -55,7 +55,7 @@ KINDS = ["depthwise", "multiplied", "grouped", "shortcut", "downsampled", "conca
 def test_outputs_stay_and_ranges_become_equal(rng: np.random.Generator, kind: str) -> None:
     model = _network(kind, rng)
     graph = Graph(model, graphs.SIZE)
-    batch = graphs.images(1) / 40
+    batch = graphs.images(1, scale=1 / 40)
     before = _maxima(graph, batch)
     wanted = graphs.run(model, batch)
     promised = equalise(graph, before)
@@ -76,7 +76,7 @@ def test_outputs_stay_and_ranges_become_equal(rng: np.random.Generator, kind: st
 
 def test_channels_that_are_added_follow_the_largest(rng: np.random.Generator) -> None:
     graph = Graph(_network("shortcut", rng), graphs.SIZE)
-    batch = graphs.images(1) / 40
+    batch = graphs.images(1, scale=1 / 40)
     equalise(graph, _maxima(graph, batch))
     after = _maxima(graph, batch)
     np.testing.assert_allclose(np.maximum(after["a"], after["b"]), 1.0, rtol=1e-4)
@@ -97,7 +97,7 @@ def test_classes() -> None:
 
 def test_offsets_of_a_deformable_convolution_are_pixels(rng: np.random.Generator) -> None:
     graph = Graph(_network("deformable", rng), graphs.SIZE)
-    batch = graphs.images(1) / 40
+    batch = graphs.images(1, scale=1 / 40)
     wanted = graphs.everything(Simulation(graph), batch)["second_offset"]
     equalise(graph, _maxima(graph, batch))
     given = graphs.everything(Simulation(graph), batch)["second_offset"]
@@ -118,7 +118,7 @@ def test_a_dead_channel_is_not_magnified(rng: np.random.Generator) -> None:
     graph.weights["first_bias"][2] = -1e6
     graph.weights["first_bias"][3], graph.weights["first_weight"][3] = 1e-9, 0
     weight = graph.weights["first_weight"].copy()
-    batch = graphs.images(1) / 40
+    batch = graphs.images(1, scale=1 / 40)
     after = equalise(graph, _maxima(graph, batch))
     np.testing.assert_array_equal(graph.weights["first_weight"][2], weight[2])
     assert after["a"][2] == 0

@@ -75,7 +75,7 @@ def test_mean_difference() -> None:
 
 def test_gradients_are_those_of_finite_differences(graph: Graph) -> None:
     """Of every output with the square root of its weight and some sign: their squares are known in the mean."""
-    batch = graphs.images(1) / 10
+    batch = graphs.images(1, scale=1 / 10)
     network = Simulation(graph)
     total = np.zeros(())
     draws = 300
@@ -91,8 +91,8 @@ def test_gradients_are_those_of_finite_differences(graph: Graph) -> None:
         face = face_weights(heads[f"logits_{level.stride}"]).double()
         for kind, share, size in (("box_deltas", 1.0, 4), ("landmark_deltas", 0.3, 10)):
             name = f"{kind}_{level.stride}"
-            slope = ((moved[name] - heads[name]).double() / 1e-2).unflatten(1, (2, size))
-            wanted += share * float((face[:, :, None] * slope**2).sum())
+            slope = (moved[name] - heads[name]).double() / 1e-2
+            wanted += share * float((face[:, :, None] * slope.reshape(1, 2, size, *slope.shape[2:]) ** 2).sum())
     assert wanted > 0
     # A squared Gaussian's deviation is 1.4 of its mean: 8 % over so many draws.
     assert total / draws == pytest.approx(wanted, rel=0.35)

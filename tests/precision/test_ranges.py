@@ -165,7 +165,7 @@ def test_important_ranges_of_uniform_gradients_minimise_the_mean_square(rng: np.
         if head.startswith("logits"):  # the same face everywhere
             graph.weights[f"{head}_bias"][:] = [-9, 9, -9, 9]
     graph.weights["box_deltas_8_weight"][:6, :, 0, 0] = np.eye(6)
-    batches = [graphs.images(seed) / 40 for seed in range(4)]
+    batches = [graphs.images(seed, scale=1 / 40) for seed in range(4)]
     network = Simulation(graph)
     tops = channel_maxima(network, batches, ["act"])
     given = important_ranges(graphs.CONFIG, network, batches, {"act": tops["act"]})["act"]

@@ -14,7 +14,7 @@ from tests.precision import graphs
 
 @pytest.mark.parametrize("bad", ["left", "merge"])
 def test_a_bad_convolution_takes_nearly_all_of_the_error(graph: Graph, bad: str) -> None:
-    batches = [graphs.images(seed) / 10 for seed in range(2)]
+    batches = [graphs.images(seed, scale=1 / 10) for seed in range(2)]
     network = graphs.quantised(graph, dict.fromkeys(quantisable(graph, INT8), INT8), batches[0])
     network.steps[bad, INT8] = network.steps[bad, INT8] * 60
     network.steps[bad, FP8] = network.steps[bad, INT8] * 127 / 448

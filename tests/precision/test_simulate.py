@@ -89,7 +89,7 @@ def test_deformable_and_strided_convolutions(rng: np.random.Generator) -> None:
     b = graphs.Builder(rng)
     x = b.op("Relu", "act", b.conv("first", "images", 8, stride=2))
     model = prepare(b.model(b.conv("out", b.deform_conv("deformable", x, 6), 4, kernel=1, groups=2)))
-    batch = graphs.images(6) / 40
+    batch = graphs.images(6, scale=1 / 40)
     given, wanted = (
         graphs.simulate(Simulation(Graph(model, graphs.SIZE)), batch)["out"],
         graphs.run(model, batch)["out"],
