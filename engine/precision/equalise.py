@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from engine.precision.graph import HOMOGENEOUS, Graph
 from engine.types import FloatArray
 
-# A channel that hardly ever fires would be magnified without bound, and its noise with it.
+# A channel that hardly ever fires would be magnified without bound beside the others of its tensor.
 _MAX_SPREAD = 1e3
 
 Channels = NDArray[np.intp]
@@ -88,10 +88,9 @@ def equalise(graph: Graph, maxima: Mapping[str, FloatArray]) -> dict[str, FloatA
     classes, fixed = scale_classes(graph)
     scales = np.zeros(1 + max(int(c.max()) for c in classes.values()))
     for name, ranges in maxima.items():
-        np.maximum.at(scales, classes[name], ranges)
-    known = scales > 0
-    floor = scales.max(initial=1.0) / _MAX_SPREAD
-    scales = np.where(known, np.maximum(scales, floor), 1.0)
+        floor = ranges.max(initial=0.0) / _MAX_SPREAD
+        np.maximum.at(scales, classes[name], np.where(ranges > 0, np.maximum(ranges, floor), 0.0))
+    scales[scales == 0.0] = 1.0
     scales[fixed] = 1.0
     for convolution in graph.convolutions.values():
         made, read = scales[classes[convolution.output]], scales[classes[convolution.data]]

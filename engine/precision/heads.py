@@ -58,7 +58,7 @@ def squared_head_error(config: RetinaFaceConfig, wanted: dict[str, Tensor], give
 def run_with_gradients(
     config: RetinaFaceConfig, network: Simulation, batch: Tensor, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """Run a batch and propagate a random combination of the regression heads back.
+    """Run a batch and propagate a random combination of the heads back.
 
     Every output counts as the square root of the probability of a face, with a random sign: the expected square of a
     gradient is a value's squared effect on all of them.
@@ -77,9 +77,10 @@ def run_with_gradients(
     combination = torch.zeros(())
     for level in config.levels:
         face = face_weights(heads[f"logits_{level.stride}"]).detach()
-        for name, share in deltas_of(config, level.stride):
-            parts = _by_anchor(heads[name], face.shape[1])
-            signs = torch.randint(0, 2, parts.shape, generator=generator) * 2 - 1
-            combination = combination + (share * face[:, :, None]).sqrt().mul(signs).mul(parts).sum()
+        parts = [(share, _by_anchor(heads[name], face.shape[1])) for name, share in deltas_of(config, level.stride)]
+        parts.append((_MARGIN_SHARE, _margins(heads[f"logits_{level.stride}"])[:, :, None]))
+        for share, part in parts:
+            signs = torch.randint(0, 2, part.shape, generator=generator) * 2 - 1
+            combination = combination + (share * face[:, :, None]).sqrt().mul(signs).mul(part).sum()
     combination.backward()  # type: ignore[no-untyped-call]
     return values

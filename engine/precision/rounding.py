@@ -33,8 +33,6 @@ def round_weights(
 ) -> None:
     """Put the weights of the quantised convolutions onto their grids, in place.
 
-    Those of the class heads stay as they are, to be rounded to nearest: no box depends on them.
-
     Args:
         config: names of the heads.
         graph: of both.

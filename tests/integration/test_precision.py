@@ -111,8 +111,8 @@ def _check_evidence(sidecar: dict[str, dict[str, object]], model: onnx.ModelProt
 @pytest.mark.parametrize("precision", ["bf16", "int8", "fp8"])
 @pytest.mark.parametrize("name", ["resnet50", "retinaface-resnet50", "full", "resnet18-lite", "mobilenet0.25-relu"])
 def test_other_models_build(name: str, precision: str, photos: Path, tmp_path: Path) -> None:
-    # Rounding thousands of columns takes its time; one small model of the five does.
-    techniques = Techniques(round_weights=name == "resnet18-lite")
+    # Rounding thousands of columns takes its time; the one small model of the five does.
+    techniques = Techniques(round_weights=name == "mobilenet0.25-relu", learning_steps=0)
     quantised = QuantisationOptions(photos, 4, techniques=techniques, max_loss=OFF)
     options = quantised if precision != "bf16" else QuantisationOptions()
     size = InputSize.fixed(64, 96)
@@ -171,7 +171,7 @@ def test_the_photos_keep_their_faces(photos: Path) -> None:
     )
     assert found.iou is not None
     assert found.iou.mean > 0.95
-    assert found.at(0.5).lost == 0
+    assert found.matched == found.faces
 
 
 def test_a_budget_that_cannot_be_met_says_by_how_much(photos: Path, tmp_path: Path) -> None:

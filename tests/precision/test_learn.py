@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from engine.precision.graph import Graph
-from engine.precision.heads import head_difference
+from engine.precision.heads import squared_head_error
 from engine.precision.images import CalibrationImages, find_images
 from engine.precision.learn import learn
 from engine.precision.placement import INT8, quantisable
@@ -46,7 +46,7 @@ def _network(graph: Graph, images: CalibrationImages) -> Simulation:
 def _difference(reference: Simulation, network: Simulation, images: CalibrationImages) -> float:
     with torch.no_grad():
         batches = [torch.from_numpy(batch) for batch in images.batches(images.fitting)]
-        return sum(float(head_difference(graphs.CONFIG, reference.run(x), network.run(x))) for x in batches)
+        return sum(float(squared_head_error(graphs.CONFIG, reference.run(x), network.run(x))) for x in batches)
 
 
 def test_it_learns(graph: Graph, images: CalibrationImages) -> None:
