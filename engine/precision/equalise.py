@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.precision.graph import HOMOGENEOUS, Graph
+from engine.precision.placement import scale_groups
 from engine.types import FloatArray
 
 # A channel that hardly ever fires would be magnified without bound beside the others of its tensor.
@@ -87,9 +88,15 @@ def equalise(graph: Graph, maxima: Mapping[str, FloatArray]) -> dict[str, FloatA
     """
     classes, fixed = scale_classes(graph)
     scales = np.zeros(1 + max(int(c.max()) for c in classes.values()))
+    groups = scale_groups(graph)
+    tops: dict[str, float] = {}
     for name, ranges in maxima.items():
-        floor = ranges.max(initial=0.0) / _MAX_SPREAD
-        np.maximum.at(scales, classes[name], np.where(ranges > 0, np.maximum(ranges, floor), 0.0))
+        leader = groups.get(name, name)
+        tops[leader] = max(tops.get(leader, float(np.finfo(np.float32).tiny)), float(ranges.max()))
+    for name, ranges in maxima.items():
+        # Relative to the largest channel of what has one scale, which stays: magnitudes, and float16, are as they were.
+        shares = ranges / tops[groups.get(name, name)]
+        np.maximum.at(scales, classes[name], np.where(ranges > 0, np.maximum(shares, 1 / _MAX_SPREAD), 0.0))
     scales[scales == 0.0] = 1.0
     scales[fixed] = 1.0
     for convolution in graph.convolutions.values():

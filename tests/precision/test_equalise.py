@@ -68,18 +68,23 @@ def test_outputs_stay_and_ranges_become_equal(rng: np.random.Generator, kind: st
     for name, ranges in after.items():
         np.testing.assert_allclose(ranges, promised[name], rtol=1e-4, err_msg=name)
         if name != "images":
-            assert ranges.max() <= 1 + 1e-4, name
+            top = max(
+                before[other].max() for other in before if (kind == "concat" and other != "images") or other == name
+            )
+            assert ranges.max() <= top * (1 + 1e-4), name
             if kind not in uneven:
-                np.testing.assert_allclose(ranges, 1.0, rtol=1e-4, err_msg=name)
+                np.testing.assert_allclose(ranges, top, rtol=1e-4, err_msg=name)
     assert before["a"].max() / before["a"].min() > 3  # there was something to equalise
 
 
 def test_channels_that_are_added_follow_the_largest(rng: np.random.Generator) -> None:
     graph = Graph(_network("shortcut", rng), graphs.SIZE)
     batch = graphs.images(1, scale=1 / 40)
-    equalise(graph, _maxima(graph, batch))
+    before = _maxima(graph, batch)
+    equalise(graph, before)
     after = _maxima(graph, batch)
-    np.testing.assert_allclose(np.maximum(after["a"], after["b"]), 1.0, rtol=1e-4)
+    shares = np.maximum(after["a"] / before["a"].max(), after["b"] / before["b"].max())
+    np.testing.assert_allclose(shares[shares > 0], 1.0, rtol=1e-4)
 
 
 def test_classes() -> None:
@@ -122,7 +127,7 @@ def test_a_dead_channel_is_not_magnified(rng: np.random.Generator) -> None:
     after = equalise(graph, _maxima(graph, batch))
     np.testing.assert_array_equal(graph.weights["first_weight"][2], weight[2])
     assert after["a"][2] == 0
-    assert 0 < after["a"][3] < 1e-5  # it hardly ever fires, and may stay below the others
+    assert 0 < after["a"][3] < 1e-3  # it hardly ever fires, and may stay below the others
     assert np.isfinite(graph.weights["out_weight"]).all()
 
 
