@@ -35,11 +35,6 @@ def widerface_ground_truth() -> Path:
     return _existing(_DATA / "widerface" / "wider_face_val.mat").parent
 
 
-def photo_folder() -> Path:
-    """Folder of the labelled photos."""
-    return _existing(_DATA / "photos" / "training.xml").parent
-
-
 def labelled_photos() -> list[LabelledPhoto]:
     """The four photos with 18 labelled faces."""
     labels = ElementTree.parse(_existing(_DATA / "photos" / "training.xml"))

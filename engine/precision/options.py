@@ -24,7 +24,7 @@ class Techniques:
         equalise: give every channel of a tensor one range.
         correct_biases: let biases take back the shift of the channels' means.
         round_weights: round weights so that their errors cancel.
-        learning_steps: of learned rounding; None is 400 where the network is small enough to learn within minutes on a
+        learning_steps: of learned rounding; None is 500 where the network is small enough to learn within minutes on a
             CPU, else 0.
     """
 

@@ -34,15 +34,16 @@ def entropy_range(counts: FloatArray, maximum: float) -> float:
     """Minimise the Kullback-Leibler divergence between the values before and after, by ONNX Runtime's calibrator."""
     from onnxruntime.quantization.calibrate import HistogramCollector
 
+    levels = 2 * _LEVELS + 1  # of both signs and zero
     collector = HistogramCollector(
-        method="entropy", symmetric=True, num_bins=2 * BINS + 1, num_quantized_bins=_LEVELS + 1, percentile=PERCENTILE,
+        method="entropy", symmetric=True, num_bins=2 * BINS + 1, num_quantized_bins=levels, percentile=PERCENTILE,
         scenario="same",
     )  # fmt: skip
     # It wants a histogram of both signs, with one bin around zero.
     halves = counts[1:] / 2
     both = np.concatenate([halves[::-1], counts[:1], halves]).astype(np.int64)
     edges = np.linspace(-maximum, maximum, both.size + 1)
-    threshold = collector.get_entropy_threshold((both, edges, -maximum, maximum), _LEVELS + 1)
+    threshold = collector.get_entropy_threshold((both, edges, -maximum, maximum), levels)
     return float(min(abs(threshold[1]), maximum))
 
 

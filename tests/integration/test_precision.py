@@ -163,19 +163,19 @@ def test_the_default_keeps_the_faces_on_pictures_it_has_not_seen(tmp_path: Path)
 
 
 def test_the_photos_keep_their_faces(photos: Path) -> None:
-    """Calibrated on one generated face only, judged on the labelled photos."""
+    """Calibrated on one face only, where maxima are the ranges that carry over, judged on the labelled photos."""
     config, exported = preset("mobilenet0.25"), network("fp32", size=InputSize.fixed(640, 640))
     judged = [photo.image for photo in labelled_photos()]
     typed = to_precision(
         exported, config, "int8", (640, 640),
-        QuantisationOptions(photos, techniques=Techniques(learning_steps=0), max_loss=OFF),
+        QuantisationOptions(photos, techniques=Techniques(method="max", learning_steps=0), max_loss=OFF),
         weights_sha256="", fp8_allowed=False, on_stage=lambda stage: None,
     )  # fmt: skip
     found = agreement(
         NetworkDetector(exported, config).detect(judged), NetworkDetector(typed.on_cpu, config).detect(judged)
     )
     assert found.iou is not None
-    assert found.iou.mean > 0.95
+    assert found.iou.mean > 0.95  # .963 is measured
     assert found.matched == found.faces
 
 
