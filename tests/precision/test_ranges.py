@@ -77,7 +77,7 @@ def test_entropy(rng: np.random.Generator, shape: str) -> None:
     given = RANGES["entropy"](counts, maximum)
     both = np.concatenate([counts[:0:-1] // 2, counts[:1], counts[1:] // 2]).astype(np.float64)
     middle = len(both) // 2
-    halves = np.arange(127, middle + 1, 8)
+    halves = np.arange(64, middle + 1, 8)
     divergences = [_divergence(both, middle, int(half)) for half in halves]
     assert given == pytest.approx(halves[np.argmin(divergences)] / BINS * maximum, rel=0.15)
     assert given <= maximum
@@ -89,9 +89,9 @@ def _divergence(both: NDArray[np.float64], middle: int, half: int) -> float:
     clipped[0] += both[: middle - half].sum()
     clipped[-1] += both[middle + half + 1 :].sum()
     spread = np.zeros_like(inside)
-    width = len(inside) // 255
-    for level in range(255):
-        part = slice(level * width, (level + 1) * width if level < 254 else len(inside))
+    width = len(inside) // 128
+    for level in range(128):
+        part = slice(level * width, (level + 1) * width if level < 127 else len(inside))
         filled = clipped[part] > 0
         if filled.any():
             spread[part][filled] = inside[part].sum() / filled.sum()
