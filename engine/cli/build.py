@@ -134,7 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
             if name not in shown:
                 progress.print(Text(f"{name} ..."), soft_wrap=True)
                 shown.add(name)
-            status.update(stage)
+            status.update(Text(stage))
 
         report = build_engine(options, show)
     _print(report)
@@ -185,13 +185,15 @@ def _evidence(precision: dict[str, Any]) -> list[tuple[str, str]]:
             for i, k in enumerate(kept)
         ),
     ]
-    if iou is None:
+    if precision["loss"] is None:
         return [*rows, ("agreement", "not measured: no faces in the held-out images")]
     budget = "" if precision["max_loss"] is None else f", budget {precision['max_loss']:g}"
     missed = " (NOT met)" if budget and precision["loss"] > precision["max_loss"] else ""
+    rows.append(("loss", f"{precision['loss']:.4f}{budget}{missed}"))
+    if iou is None:
+        return [*rows, ("agreement", f"none of {agreement['faces']} faces of the held-out images is found again")]
     return [
         *rows,
-        ("loss", f"{precision['loss']:.4f}{budget}{missed}"),
         (
             "agreement",
             f"box IoU {iou['mean']:.4f} (min {iou['minimum']:.4f}), score change {change['mean']:.4f} "

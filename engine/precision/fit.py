@@ -1,4 +1,4 @@
-"""Fitting a quantised network to its calibration images: equalisation, ranges, biases, rounding."""
+"""Fitting a quantised network to its calibration images: equalisation, ranges, rounding, biases."""
 
 from __future__ import annotations
 
@@ -57,8 +57,9 @@ def fit(
     ranges = maxima
     if techniques.method == "importance":
         on_stage("Weighing activations by importance")
-        tops = maxima if techniques.equalise else {n: np.full_like(c, c.max()) for n, c in maxima.items()}
-        ranges = important_ranges(config, Simulation(graph), images.batches(with_gradients), tops)
+        ranges = important_ranges(
+            config, Simulation(graph), images.batches(with_gradients), maxima, per_channel=techniques.equalise
+        )
     if techniques.equalise:
         equalised = equalise(graph, ranges)
         maxima = {n: c * _ratio(equalised[n], ranges[n]) for n, c in maxima.items()}
@@ -78,13 +79,13 @@ def fit(
             largest = network.weights[name].abs().amax(dim=(1, 2, 3), keepdim=True)
             network.steps[name, kind] = to_half(largest / LARGEST[kind])
     network.assignment = network.fitted = assignments[0]
+    if techniques.round_weights:
+        on_stage("Rounding weights")
+        round_weights(config, graph, reference, network, images.batches(with_gradients))
     if techniques.correct_biases:
         on_stage("Correcting biases")
         sample = fitting[:: max(1, len(fitting) // _BIAS_IMAGES)][:_BIAS_IMAGES]
         correct_biases(graph, reference, network, torch.from_numpy(np.concatenate(list(images.batches(sample)))))
-    if techniques.round_weights:
-        on_stage("Rounding weights")
-        round_weights(config, graph, reference, network, images.batches(with_gradients))
     return reference, network
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from engine.errors import InvalidArgumentError
+from engine.errors import CalibrationError, InvalidArgumentError
+from engine.files import check_writable
 
 QUANTISED_PRECISIONS = ("int8", "fp8", "mixed")
 MINIMUM_IMAGES = 4
@@ -76,8 +78,16 @@ class QuantisationOptions:
             )
 
     def check(self, precision: str) -> None:
-        """Raise InvalidArgumentError where a quantised precision cannot do without what is missing."""
+        """Raise InvalidArgumentError where a quantised precision cannot do without what is missing.
+
+        Raise CalibrationError where the folder of the cache cannot be written to.
+        """
         if self.calib_dir is None:
             raise InvalidArgumentError(f"precision {precision} needs --calib-dir: a folder of photos like production's")
         if self.calib_images < MINIMUM_IMAGES:
             raise InvalidArgumentError(f"calib_images is {self.calib_images}, expected at least {MINIMUM_IMAGES}")
+        if self.cache is not None:
+            try:
+                check_writable(Path(self.cache).parent)
+            except OSError as error:
+                raise CalibrationError(f"calibration cache {self.cache} cannot be written: {error.strerror}") from error

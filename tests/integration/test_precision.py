@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -81,31 +82,32 @@ def test_engines_of_every_precision_find_the_face(
     if precision in ("int8", "fp8"):
         assert stored & {"INT8", "FLOAT8E4M3FN"} == types
     if precision != "bf16":
-        _check_evidence(json.loads((tmp_path / "faces.engine.json").read_text()), model)
+        counted = _check_evidence(json.loads((tmp_path / "faces.engine.json").read_text()), model)
+        # FP8 has no kernels for the depthwise half of the network, nor for its first layers of 8 channels.
+        assert counted["macs_share"] > {"int8": 0.999999, "fp8": 0.7, "mixed": 0.5}[precision]
 
 
-def _check_evidence(sidecar: dict[str, dict[str, object]], model: onnx.ModelProto) -> None:
-    """The sidecar's counts are those of the graph, and it names the broken picture."""
+def _quantised_convolutions(model: onnx.ModelProto) -> list[str]:
+    """Names of the convolutions both of whose operands come from DequantizeLinear; none may have only one."""
     producers = {name: node.op_type for node in model.graph.node for name in node.output}
-    quantised = [
-        node
-        for node in model.graph.node
-        if node.op_type == "Conv" and {producers.get(name) for name in node.input[:2]} == {"DequantizeLinear"}
-    ]
-    half = [
-        node
-        for node in model.graph.node
-        if node.op_type == "Conv" and "DequantizeLinear" in {producers.get(name) for name in node.input[:2]}
-    ]
-    assert len(half) == len(quantised), "a convolution with one quantised input is neither fast nor exact"
-    counted = sidecar["precision"]["convolutions"]
-    assert isinstance(counted, dict)
-    assert counted["quantised"] == len(quantised)
+    quantised = []
+    for node in model.graph.node:
+        if node.op_type == "Conv":
+            dequantised = [producers.get(name) == "DequantizeLinear" for name in node.input[:2]]
+            assert len(set(dequantised)) == 1, f"{node.name} has one quantised operand: neither fast nor exact"
+            quantised += [node.name] * dequantised[0]
+    return quantised
+
+
+def _check_evidence(sidecar: dict[str, Any], model: onnx.ModelProto) -> dict[str, Any]:
+    """The sidecar's counts are those of the graph, and it names the broken picture; return the counts."""
+    counted: dict[str, Any] = sidecar["precision"]["convolutions"]
+    assert counted["quantised"] == len(_quantised_convolutions(model))
     assert counted["convolutions"] == sum(node.op_type == "Conv" for node in model.graph.node) == 56
-    assert 0.1 < counted["macs_share"] <= 1.0
     assert sidecar["calibration"]["skipped"] == ["broken.jpg"]
     assert sidecar["calibration"]["images"] == 16
-    assert sidecar["precision"]["agreement"]["images"] >= 4  # type: ignore[index]
+    assert sidecar["precision"]["agreement"]["images"] >= 4
+    return counted
 
 
 @pytest.mark.parametrize(
@@ -124,6 +126,16 @@ def test_other_models_build(name: str, precision: str, photos: Path, tmp_path: P
     path = tmp_path / "faces.engine"
     build(path, config=name, weights="random", precision=precision, quantisation=options, size=size)
     TRTRetinaFace(path, "cpu").detect(astronaut())
+    model = onnx.load(network_path(path))
+    convolutions = sum(node.op_type == "Conv" for node in model.graph.node)
+    quantised = len(_quantised_convolutions(model))
+    if precision == "int8":
+        # Deformable convolutions, which are other nodes, stay in float16, and so do those that make their offsets.
+        assert quantised == convolutions
+    elif precision == "fp8":
+        assert convolutions / 2 < quantised < convolutions
+    else:
+        assert quantised == 0
 
 
 def test_an_engine_for_a_range_of_sizes(photos: Path, tmp_path: Path) -> None:
