@@ -113,24 +113,25 @@ def _check_evidence(sidecar: dict[str, Any], model: onnx.ModelProto) -> dict[str
 @pytest.mark.parametrize(
     ("name", "precision"),
     [
-        *((name, precision) for name in ("resnet50", "retinaface-resnet50") for precision in ("bf16", "int8", "fp8")),
-        *((name, "int8") for name in ("full", "resnet18-lite", "mobilenet0.25-relu")),
+        *(("resnet50", precision) for precision in ("bf16", "int8", "fp8", "mixed")),
+        *((name, "int8") for name in ("retinaface-resnet50", "resnet18-lite", "mobilenet0.25-relu")),
     ],
 )
 def test_other_models_build(name: str, precision: str, photos: Path, tmp_path: Path) -> None:
     # Rounding thousands of columns takes its time; the one small model of the five does.
     techniques = Techniques(round_weights=name == "mobilenet0.25-relu", learning_steps=0)
-    quantised = QuantisationOptions(photos, 4, techniques=techniques, max_loss=OFF)
-    options = quantised if precision != "bf16" else QuantisationOptions()
+    calibrated = QuantisationOptions(photos, 4, techniques=techniques, max_loss=OFF)
+    options = calibrated if precision != "bf16" else QuantisationOptions()
     size = InputSize.fixed(64, 96)
     path = tmp_path / "faces.engine"
-    build(path, config=name, weights="random", precision=precision, quantisation=options, size=size)
+    targets = ("sm89",) if precision == "mixed" else ()
+    build(path, config=name, weights="random", precision=precision, quantisation=options, size=size, targets=targets)
     TRTRetinaFace(path, "cpu").detect(astronaut())
     model = onnx.load(network_path(path))
     convolutions = sum(node.op_type == "Conv" for node in model.graph.node)
     quantised = len(_quantised_convolutions(model))
-    if precision == "int8":
-        # Deformable convolutions, which are other nodes, stay in float16, and so do those that make their offsets.
+    if precision in ("int8", "mixed"):
+        # Deformable convolutions are other nodes: they stay in float16.
         assert quantised == convolutions
     elif precision == "fp8":
         assert convolutions / 2 < quantised < convolutions
