@@ -39,11 +39,7 @@ def check_targets(targets: Sequence[str], runtime: str, *, needs_fp8: bool = Fal
             )
         capability = compute_capability()
         if needs_fp8 and not _native_has_fp8(capability):
-            found = (
-                "no GPU was found"
-                if capability is None
-                else f"its compute capability is {capability[0]}.{capability[1]}"
-            )
+            found = "none was found" if capability is None else "compute capability {}.{}".format(*capability)
             raise InvalidArgumentError(
                 f"this machine's GPU, which TensorRT builds for, has no FP8 arithmetic ({found}, FP8 needs 8.9 or "
                 "later): build int8, or add --runtime tensorrt-rtx"
