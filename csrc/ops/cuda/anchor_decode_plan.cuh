@@ -11,7 +11,7 @@ namespace retinaface {
 /// number of each is written, not added to.
 constexpr int kTileCells = 512;
 
-constexpr int kIndexBits = 18;
+constexpr int kIndexBits = 22;
 static_assert(kMaxAnchorsPerImage <= 1 << kIndexBits, "an anchor's index must fit");
 
 /// One level as the kernels see it.
