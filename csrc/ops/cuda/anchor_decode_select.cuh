@@ -19,10 +19,6 @@ constexpr int kBinsPerThread = kBins / kSelectThreads;
 
 constexpr int kPlaceBins = kSelectThreads;
 
-using TileCount = uint16_t;  // half an int, so that the counts of the most tiles fit beside SelectStorage
-static_assert(kTileCells <= UINT16_MAX, "a tile's count must fit");
-constexpr int kMaxTiles = kMaxAnchorsPerImage / kTileCells + kMaxLevels * kMaxAnchorsPerCell;
-
 struct SelectStorage {
     union {  // the bins have served when keys arrive to be sorted
         int bins[kBins];
