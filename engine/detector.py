@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import overload
 
-from engine.augment import Augmentation, Scale, looks, make_augmentation, merge, to_image
+from engine.augment import Augmentation, Scales, looks, make_augmentation, merge, to_image
 from engine.errors import InvalidArgumentError
 from engine.preprocess import Letterbox, check_image
 from engine.runtime.cpu import network_metadata
@@ -83,9 +83,10 @@ class TRTRetinaFace:
         images: Image,
         *,
         score_threshold: float | None = None,
-        scales: Sequence[Scale] | None = None,
+        scales: Scales | None = None,
         flip: bool = False,
         voting: bool = False,
+        merge_iou: float | None = None,
     ) -> Detections: ...
 
     @overload
@@ -94,9 +95,10 @@ class TRTRetinaFace:
         images: Sequence[Image],
         *,
         score_threshold: float | None = None,
-        scales: Sequence[Scale] | None = None,
+        scales: Scales | None = None,
         flip: bool = False,
         voting: bool = False,
+        merge_iou: float | None = None,
     ) -> list[Detections]: ...
 
     def detect(
@@ -104,9 +106,10 @@ class TRTRetinaFace:
         images: Image | Sequence[Image],
         *,
         score_threshold: float | None = None,
-        scales: Sequence[Scale] | None = None,
+        scales: Scales | None = None,
         flip: bool = False,
         voting: bool = False,
+        merge_iou: float | None = None,
     ) -> Detections | list[Detections]:
         """Find the faces in one image or in several.
 
@@ -118,6 +121,7 @@ class TRTRetinaFace:
                 needs an engine that was built for a range of sizes; what is smaller than the range is padded.
             flip: look at the mirror image too.
             voting: average the boxes that scales and flip give for one face; else the best one stands.
+            merge_iou: boxes of scales and flip are one face from this overlap on; None is the engine's IoU threshold.
 
         Returns:
             Detections in pixels of the given image; a list of them for a list.
@@ -128,7 +132,7 @@ class TRTRetinaFace:
             InferenceError: the engine failed.
         """
         threshold = self.score_threshold if score_threshold is None else self._checked_threshold(score_threshold)
-        augmentation = make_augmentation(scales, flip, voting)
+        augmentation = make_augmentation(scales, flip, voting, merge_iou)
         if not isinstance(images, (list, tuple)):
             return self._detect([check_image(images, "image")], threshold, augmentation)[0]
         if not images:
@@ -172,7 +176,7 @@ class TRTRetinaFace:
         thresholds = self.sidecar.thresholds
         return merge(
             found,
-            iou_threshold=thresholds["iou"],
+            iou_threshold=thresholds["iou"] if augmentation.merge_iou is None else augmentation.merge_iou,
             max_detections=thresholds["max_detections"],
             voting=augmentation.voting,
         )

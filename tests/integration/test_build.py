@@ -275,8 +275,17 @@ def test_folders_in_the_way_are_found_first(tmp_path: Path, name: str) -> None:
 
 
 def test_too_many_anchors_are_refused_first(tmp_path: Path) -> None:
-    with pytest.raises(InvalidArgumentError, match=r"2560 x 2560, which has 268800 anchors, expected at most 200000"):
-        build(tmp_path / "a.engine", size=InputSize.fixed(2560, 2560))
+    with pytest.raises(
+        InvalidArgumentError, match=r"10240 x 10240, which has 4300800 anchors, expected at most 4194304"
+    ):
+        build(tmp_path / "a.engine", size=InputSize.fixed(10240, 10240))
+
+
+@pytest.mark.parametrize(("config", "side"), [("mobilenet0.25", 640), ("resnet18-lite", 480)])
+def test_the_input_is_the_preset_s_unless_another_is_given(config: str, side: int) -> None:
+    assert BuildOptions(config=config).input_size() == InputSize.fixed(side, side)
+    other = InputSize.fixed(64, 96)
+    assert BuildOptions(config=config, size=other).input_size() == other
 
 
 def test_a_broken_network_is_refused_with_the_parser_s_reason() -> None:
