@@ -144,7 +144,7 @@ class Traffic:
         return self._sent
 
     def run_until(self, end: float) -> None:
-        """Send all that is due before `end`, be it late, and receive answers until then; stop at once at an overload."""
+        """Send all that is due before `end`, be it late, and receive answers until then; stop at an overload."""
         while self.overload is None:
             now = self._clock.now()
             due = self._pace.due(now, self.in_flight)

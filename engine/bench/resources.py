@@ -99,10 +99,9 @@ class Sampler:
         psutil = self._psutil
         own = self._process.cpu_percent() / 100
         everybody = psutil.cpu_percent() / 100 * (psutil.cpu_count() or 1)
-        gpu: Any = (None, None, None) if self._gpu is None else self._gpu()
-        reading = Reading(
-            own, max(everybody - own, 0.0), self._process.memory_info().rss / 2**20, *gpu, _cpu_clock(psutil)
-        )
+        memory = self._process.memory_info().rss / 2**20
+        percent, gpu_memory, gpu_clock = self._gpu() if self._gpu else (None, None, None)
+        reading = Reading(own, max(everybody - own, 0.0), memory, percent, gpu_memory, gpu_clock, _cpu_clock(psutil))
         self._readings.append((self._clock.now(), reading))
 
 

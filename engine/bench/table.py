@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from engine.bench.compare import Comparison
 from engine.bench.results import Engine, Point
 from engine.bench.statistics import MEASURES, Summary
+from engine.evaluate.agreement import Agreement
 
 Table = tuple[list[str], list[list[str]]]
 _NONE = "-"
@@ -51,19 +52,21 @@ def stage_quantiles(points: Sequence[Point]) -> Table:
 
 def accuracies(engines: Sequence[Engine]) -> Table | None:
     """Return the accuracy of each engine; None where none was measured."""
-    if all(engine.accuracy is None for engine in engines):
+    measured = [(engine.name, engine.accuracy) for engine in engines if engine.accuracy is not None]
+    if not measured:
         return None
-    columns: dict[str, Callable[[Engine], str]] = {
-        "pictures": lambda engine: str(engine.accuracy and engine.accuracy.pictures),
-        "labelled faces": lambda engine: _number(engine.accuracy and engine.accuracy.labels, "d"),
-        "average precision": lambda engine: _number(engine.accuracy and engine.accuracy.average_precision, ".4f"),
-        "reference's faces": lambda engine: _agreement(engine, "faces", "d"),
-        "of them found": lambda engine: _agreement(engine, "matched", "d"),
-        "mean IoU": lambda engine: _spread(engine, "iou"),
-        "mean change of score": lambda engine: _spread(engine, "score_change"),
-    }
-    rows = [[engine.name, *(text(engine) for text in columns.values())] for engine in engines]
-    return ["engine", *columns], rows
+    header = ["engine", "pictures", "labelled faces", "average precision"]
+    header += ["reference's faces", "of them found", "mean IoU", "mean change of score"]
+    return header, [
+        [
+            name,
+            str(accuracy.pictures),
+            _number(accuracy.labels, "d"),
+            _number(accuracy.average_precision, ".4f"),
+            *_agreement(accuracy.agreement),
+        ]
+        for name, accuracy in measured
+    ]
 
 
 def ratios(comparison: Comparison, fail_below: float | None) -> Table:
@@ -102,15 +105,12 @@ def _usage(point: Point, name: str) -> str:
     return _NONE if usage is None else f"{usage.mean:.4g}"
 
 
-def _agreement(engine: Engine, field: str, form: str) -> str:
-    agreement = engine.accuracy and engine.accuracy.agreement
-    return _number(getattr(agreement, field), form) if agreement else _NONE
-
-
-def _spread(engine: Engine, field: str) -> str:
-    agreement = engine.accuracy and engine.accuracy.agreement
-    spread = getattr(agreement, field) if agreement else None
-    return _number(spread.mean, ".4f") if spread else _NONE
+def _agreement(agreement: Agreement | None) -> list[str]:
+    if agreement is None:
+        return [_NONE] * 4
+    spreads = (agreement.iou, agreement.score_change)
+    means = [_number(None if spread is None else spread.mean, ".4f") for spread in spreads]
+    return [str(agreement.faces), str(agreement.matched), *means]
 
 
 def _number(value: float | None, form: str) -> str:

@@ -84,7 +84,8 @@ def _decoders(point: Point) -> str | None:
     if busy < BUSY:
         return None
     waited = point.stages[WAITING]["mean"]
-    return f"{point.decode_threads} decoding threads are busy {busy:.0%} of the time, requests wait {waited:.3g} ms for one"
+    threads = point.decode_threads
+    return f"{threads} decoding threads are busy {busy:.0%} of the time, and requests wait {waited:.3g} ms for one"
 
 
 def _enqueue(point: Point, others: Sequence[Point]) -> str | None:
@@ -111,17 +112,22 @@ def _disturbances(point: Point) -> Iterator[tuple[str, str]]:
         clock = point.usage.get(name)
         if clock is not None and clock.most - clock.least > _NOISE * clock.most:
             yield "unstable clock", f"the {what}'s went from {clock.least:.0f} to {clock.most:.0f} MHz"
-    other = point.usage.get("other_cores")
-    if other is not None and other.mean > _NOISE * max(point.usage["cpu_cores"].mean, 1):
-        yield (
-            "noise",
-            f"other processes kept {other.mean:.2f} cores busy beside our {point.usage['cpu_cores'].mean:.2f}",
-        )
-    waiting, latency = point.stages.get(WAITING), point.latency
-    if waiting is not None and latency is not None and measured.overload is None and _decoders(point) is None:
-        if waiting["mean"] > _NOISE * latency["mean"]:
-            yield (
-                "late generator",
-                f"requests waited {waiting['mean']:.3g} of {latency['mean']:.3g} ms before they were decoded, though the "
-                "decoding threads had time: this machine cannot generate the load beside the engine",
-            )
+    other, own = point.usage.get("other_cores"), point.usage.get("cpu_cores")
+    if other is not None and own is not None and other.mean > _NOISE * max(own.mean, 1):
+        yield "noise", f"other processes kept {other.mean:.2f} cores busy beside our {own.mean:.2f}"
+    late = _lateness(point)
+    if late is not None and measured.overload is None and _decoders(point) is None:
+        yield "late generator", late
+
+
+def _lateness(point: Point) -> str | None:
+    """Say whether requests were sent late though the decoding threads had time."""
+    if point.latency is None or WAITING not in point.stages:
+        return None
+    waited, whole = point.stages[WAITING]["mean"], point.latency["mean"]
+    if waited <= _NOISE * whole:
+        return None
+    return (
+        f"requests waited {waited:.3g} of {whole:.3g} ms before they were decoded: this machine cannot generate the "
+        "load beside the engine"
+    )

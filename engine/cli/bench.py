@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     load = parser.add_argument_group("load")
     add = load.add_argument
     add("--concurrency", metavar="N,...",
-        help=f"closed loop: so many requests under way at any time (default {_CONCURRENCY} without --rate)")  # fmt: skip
+        help=f"closed loop: so many requests under way at once (default {_CONCURRENCY} without --rate)")  # fmt: skip
     add("--rate", metavar="R,...", help="open loop: so many requests a second, at random (Poisson arrivals)")
     add("--batch", metavar="N,...", help="run up to so many images at once (default: what the engine was built for)")
     add("--max-delay-ms", type=float, default=2.0, metavar="MS",
