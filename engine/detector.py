@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import overload
 
 from engine.augment import Augmentation, Scale, looks, make_augmentation, merge, to_image
-from engine.errors import InvalidArgumentError
+from engine.errors import ClosedError, InvalidArgumentError
+from engine.limits import EngineLimits
 from engine.preprocess import Letterbox, check_image
 from engine.runtime.cpu import network_metadata
 from engine.runtime.device import open_session
+from engine.runtime.queue import BatchQueue, Request
+from engine.runtime.timing import Stages
 from engine.sidecar import read_engine
 from engine.types import DEFAULT_SCORE_THRESHOLD, Detections, Image
 
 _log = logging.getLogger("engine")
+_creating_queue = threading.Lock()
 
 
 class TRTRetinaFace:
@@ -65,15 +72,16 @@ class TRTRetinaFace:
         self._path = files.path
         self.sidecar = files.sidecar
         self.config = files.sidecar.model_config()
-        spec = files.sidecar.io["input"]
-        self.max_batch = int(spec["maximum"][0])
-        self.input_size = _input_size(input_size, spec)
-        self.config.check_input_size(*self.input_size)
+        self._limits = EngineLimits.of(files)
+        self.max_batch = self._limits.max_batch
+        self.input_size = self._limits.input_size(input_size)
         self._letterbox = Letterbox(self.input_size, self.config, enlarge)
-        default = max(DEFAULT_SCORE_THRESHOLD, float(self.sidecar.thresholds["score"]))
-        self.score_threshold = self._checked_threshold(default if score_threshold is None else score_threshold)
+        self.score_threshold = max(DEFAULT_SCORE_THRESHOLD, float(self.sidecar.thresholds["score"]))
+        self.score_threshold = self.check_threshold(score_threshold)
         self._session, reason = open_session(files, device, trust_embedded_plugins)
         self.device = self._session.device
+        self._queue: BatchQueue | None = None
+        self._closed = False
         if reason is not None:
             _log.warning("No GPU is used (%s): running on the CPU with ONNX Runtime.", reason)
 
@@ -127,7 +135,7 @@ class TRTRetinaFace:
                 impossible or too large for the engine.
             InferenceError: the engine failed.
         """
-        threshold = self.score_threshold if score_threshold is None else self._checked_threshold(score_threshold)
+        threshold = self.check_threshold(score_threshold)
         augmentation = make_augmentation(scales, flip, voting)
         if not isinstance(images, (list, tuple)):
             return self._detect([check_image(images, "image")], threshold, augmentation)[0]
@@ -136,26 +144,73 @@ class TRTRetinaFace:
         checked = [check_image(image, f"images[{i}]") for i, image in enumerate(images)]
         return self._detect(checked, threshold, augmentation)
 
+    def profile(
+        self, images: Sequence[Image], *, score_threshold: float | None = None
+    ) -> tuple[list[Detections], Stages]:
+        """Detect like detect() in several images, and say how long each stage of the call took."""
+        begin = time.perf_counter()
+        found = self.detect(list(images), score_threshold=score_threshold)
+        return found, {"network": time.perf_counter() - begin}
+
+    def check_threshold(self, value: float | None) -> float:
+        """Return the score threshold that a value means; None is the detector's own.
+
+        Raises:
+            InvalidArgumentError: the engine leaves out faces below it, or it is above 1.
+        """
+        return self._limits.check_threshold(self.score_threshold if value is None else value)
+
+    def submit(self, image: Image, *, score_threshold: float | None = None) -> Request:
+        """Queue an image, and return a future of its faces. It shares a batch with others that come soon after it.
+
+        A BatchQueue of this detector and its clones does the same with settings of its own.
+
+        Raises:
+            InvalidArgumentError: not such an image as detect takes, or a threshold out of range.
+            ClosedError: the detector is closed.
+        """
+        with _creating_queue:
+            self._check_open()
+            # A copy, which stays open until the queue has finished, and forms no cycle with it.
+            queue = self._queue = self._queue or BatchQueue([copy.copy(self)])
+        return queue.submit(image, score_threshold=score_threshold)
+
+    def clone(self) -> TRTRetinaFace:
+        """Return a detector that shares the weights, and can run while this one runs; each is closed by itself.
+
+        Raises:
+            DeviceError: the device has no room for it.
+            ClosedError: the detector is closed.
+        """
+        self._check_open()
+        other = copy.copy(self)
+        other._session, other._queue = self._session.clone(), None
+        return other
+
+    def close(self) -> None:
+        """Finish what was submitted and give the device's memory back. Closing twice is fine."""
+        with _creating_queue:
+            queue, closed, self._closed, self._queue = self._queue, self._closed, True, None
+        if queue is not None:
+            queue.close()
+        if not closed:
+            self._session.close()
+
+    def __enter__(self) -> TRTRetinaFace:
+        """Return the detector itself."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Close."""
+        self.close()
+
     def network_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the smallest input, (height, width), that holds an image of this size as it is.
 
         Raises:
             InvalidArgumentError: the engine takes no input that large; the message has the command that builds one.
         """
-        multiple = self.config.input_multiple
-        low, _, high = _sizes(self.sidecar.io["input"])
-        needed = tuple(
-            max(-(-side // multiple) * multiple, least) for side, least in zip((height, width), low, strict=True)
-        )
-        if needed[0] > high[0] or needed[1] > high[1]:
-            self.config.check_input_size(*needed)
-            largest = (max(needed[0], high[0]), max(needed[1], high[1]))
-            raise InvalidArgumentError(
-                f"an image of {height} x {width} pixels (height x width) needs an input of {needed[0]} x {needed[1]}, "
-                f"the engine was built for {low} to {high}. Rebuild it for a range of sizes: "
-                f"{self.sidecar.rebuild_command(self._path, maximum=largest)}"
-            )
-        return needed[0], needed[1]
+        return self._limits.size_that_holds(height, width)
 
     def _detect(self, images: list[Image], score_threshold: float, augmentation: Augmentation) -> list[Detections]:
         if augmentation.is_plain:
@@ -178,6 +233,7 @@ class TRTRetinaFace:
         )
 
     def _run(self, images: list[Image], score_threshold: float, letterbox: Letterbox) -> list[Detections]:
+        self._check_open()
         parts = [images[begin : begin + self.max_batch] for begin in range(0, len(images), self.max_batch)]
         return [
             faces
@@ -185,29 +241,6 @@ class TRTRetinaFace:
             for faces in letterbox.to_images(self._session.run(letterbox.batch(part)), part, score_threshold)
         ]
 
-    def _checked_threshold(self, value: float) -> float:
-        built_with = float(self.sidecar.thresholds["score"])
-        if not isinstance(value, (int, float)) or not built_with <= value <= 1.0:
-            raise InvalidArgumentError(
-                f"score_threshold is {value!r}, expected {built_with} to 1: the engine was built to leave out faces "
-                f"below {built_with}; rebuild it with --score-threshold for lower ones"
-            )
-        return float(value)
-
-
-def _sizes(spec: dict[str, list[int]]) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-    """Smallest, best and largest (height, width) of an engine's input."""
-    low, best, high = ((int(s[2]), int(s[3])) for s in (spec["minimum"], spec["optimum"], spec["maximum"]))
-    return low, best, high
-
-
-def _input_size(given: tuple[int, int] | None, spec: dict[str, list[int]]) -> tuple[int, int]:
-    low, best, high = _sizes(spec)
-    if given is None:
-        return best
-    if len(given) != 2:
-        raise InvalidArgumentError(f"input_size is {given}, expected (height, width)")
-    height, width = given
-    if not (low[0] <= height <= high[0] and low[1] <= width <= high[1]):
-        raise InvalidArgumentError(f"input_size is {given}, the engine was built for {low} to {high} (height, width)")
-    return int(height), int(width)
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError(f"the detector of {self._path} is closed: open it again")
