@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import os
-import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import overload
 
 from engine.augment import Augmentation, Scale, looks, make_augmentation, merge, to_image
-from engine.errors import ClosedError, InvalidArgumentError
 from engine.limits import EngineLimits
-from engine.preprocess import Letterbox, check_image
+from engine.preprocess import Letterbox, check_images
 from engine.runtime.cpu import network_metadata
 from engine.runtime.device import open_session
-from engine.runtime.queue import BatchQueue, Request
-from engine.runtime.timing import Stages
+from engine.runtime.timing import Stages, Stopwatch, in_order
+from engine.serving import ServedDetector
 from engine.sidecar import read_engine
 from engine.types import DEFAULT_SCORE_THRESHOLD, Detections, Image
 
 _log = logging.getLogger("engine")
-_creating_queue = threading.Lock()
 
 
-class TRTRetinaFace:
+class TRTRetinaFace(ServedDetector):
     """A face detector from a built engine.
 
         detector = TRTRetinaFace("retinaface_fp16.engine")
@@ -34,6 +29,7 @@ class TRTRetinaFace:
 
     Attributes:
         device: what it runs on: "cuda:N" or "cpu".
+        runtime: name and version of what runs the network there.
         config: settings of the model.
         input_size: (height, width) that images are letterboxed to.
         max_batch: images in one run; longer lists are run in parts.
@@ -79,9 +75,7 @@ class TRTRetinaFace:
         self.score_threshold = max(DEFAULT_SCORE_THRESHOLD, float(self.sidecar.thresholds["score"]))
         self.score_threshold = self.check_threshold(score_threshold)
         self._session, reason = open_session(files, device, trust_embedded_plugins)
-        self.device = self._session.device
-        self._queue: BatchQueue | None = None
-        self._closed = False
+        self.device, self.runtime = self._session.device, self._session.runtime
         if reason is not None:
             _log.warning("No GPU is used (%s): running on the CPU with ONNX Runtime.", reason)
 
@@ -137,20 +131,25 @@ class TRTRetinaFace:
         """
         threshold = self.check_threshold(score_threshold)
         augmentation = make_augmentation(scales, flip, voting)
-        if not isinstance(images, (list, tuple)):
-            return self._detect([check_image(images, "image")], threshold, augmentation)[0]
-        if not images:
-            raise InvalidArgumentError("images is an empty list, expected at least one image")
-        checked = [check_image(image, f"images[{i}]") for i, image in enumerate(images)]
-        return self._detect(checked, threshold, augmentation)
+        found = self._detect(check_images(images), threshold, augmentation)
+        return found if isinstance(images, (list, tuple)) else found[0]
 
     def profile(
-        self, images: Sequence[Image], *, score_threshold: float | None = None
+        self, images: Image | Sequence[Image], *, score_threshold: float | None = None
     ) -> tuple[list[Detections], Stages]:
-        """Detect like detect() in several images, and say how long each stage of the call took."""
-        begin = time.perf_counter()
-        found = self.detect(list(images), score_threshold=score_threshold)
-        return found, {"network": time.perf_counter() - begin}
+        """Detect as detect() does, and say how long each stage of the call took.
+
+        Returns:
+            The faces of each image, and seconds by stage; their sum is the time that the call took.
+
+        Raises:
+            InvalidArgumentError: as detect().
+            InferenceError: the engine failed.
+        """
+        watch = Stopwatch()
+        threshold = self.check_threshold(score_threshold)
+        faces = self._run(check_images(images), threshold, self._letterbox, watch)
+        return faces, in_order(watch.stages)
 
     def check_threshold(self, value: float | None) -> float:
         """Return the score threshold that a value means; None is the detector's own.
@@ -159,50 +158,6 @@ class TRTRetinaFace:
             InvalidArgumentError: the engine leaves out faces below it, or it is above 1.
         """
         return self._limits.check_threshold(self.score_threshold if value is None else value)
-
-    def submit(self, image: Image, *, score_threshold: float | None = None) -> Request:
-        """Queue an image, and return a future of its faces. It shares a batch with others that come soon after it.
-
-        A BatchQueue of this detector and its clones does the same with settings of its own.
-
-        Raises:
-            InvalidArgumentError: not such an image as detect takes, or a threshold out of range.
-            ClosedError: the detector is closed.
-        """
-        with _creating_queue:
-            self._check_open()
-            # A copy, which stays open until the queue has finished, and forms no cycle with it.
-            queue = self._queue = self._queue or BatchQueue([copy.copy(self)])
-        return queue.submit(image, score_threshold=score_threshold)
-
-    def clone(self) -> TRTRetinaFace:
-        """Return a detector that shares the weights, and can run while this one runs; each is closed by itself.
-
-        Raises:
-            DeviceError: the device has no room for it.
-            ClosedError: the detector is closed.
-        """
-        self._check_open()
-        other = copy.copy(self)
-        other._session, other._queue = self._session.clone(), None
-        return other
-
-    def close(self) -> None:
-        """Finish what was submitted and give the device's memory back. Closing twice is fine."""
-        with _creating_queue:
-            queue, closed, self._closed, self._queue = self._queue, self._closed, True, None
-        if queue is not None:
-            queue.close()
-        if not closed:
-            self._session.close()
-
-    def __enter__(self) -> TRTRetinaFace:
-        """Return the detector itself."""
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        """Close."""
-        self.close()
 
     def network_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the smallest input, (height, width), that holds an image of this size as it is.
@@ -214,7 +169,7 @@ class TRTRetinaFace:
 
     def _detect(self, images: list[Image], score_threshold: float, augmentation: Augmentation) -> list[Detections]:
         if augmentation.is_plain:
-            return self._run(images, score_threshold, self._letterbox)
+            return self._run(images, score_threshold, self._letterbox, Stopwatch())
         return [self._detect_augmented(image, score_threshold, augmentation) for image in images]
 
     def _detect_augmented(self, image: Image, score_threshold: float, augmentation: Augmentation) -> Detections:
@@ -223,7 +178,7 @@ class TRTRetinaFace:
             letterbox = self._letterbox
             if augmentation.scales is not None:
                 letterbox = Letterbox(self.network_size(*images[0].shape[:2]), self.config, enlarge=False)
-            found += to_image(self._run(images, score_threshold, letterbox), images[0], image)
+            found += to_image(self._run(images, score_threshold, letterbox, Stopwatch()), images[0], image)
         thresholds = self.sidecar.thresholds
         return merge(
             found,
@@ -232,15 +187,13 @@ class TRTRetinaFace:
             voting=augmentation.voting,
         )
 
-    def _run(self, images: list[Image], score_threshold: float, letterbox: Letterbox) -> list[Detections]:
+    def _run(
+        self, images: list[Image], score_threshold: float, letterbox: Letterbox, watch: Stopwatch
+    ) -> list[Detections]:
         self._check_open()
-        parts = [images[begin : begin + self.max_batch] for begin in range(0, len(images), self.max_batch)]
-        return [
-            faces
-            for part in parts
-            for faces in letterbox.to_images(self._session.run(letterbox.batch(part)), part, score_threshold)
-        ]
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise ClosedError(f"the detector of {self._path} is closed: open it again")
+        found: list[Detections] = []
+        for begin in range(0, len(images), self.max_batch):
+            part = images[begin : begin + self.max_batch]
+            found += letterbox.to_images(self._session.detect(part, letterbox, watch), part, score_threshold)
+            watch.lap("undo letterbox")
+        return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnxruntime
 
@@ -11,8 +11,12 @@ from engine import ops
 from engine.config import RetinaFaceConfig
 from engine.errors import EngineLoadError, InferenceError
 from engine.runtime.session import RawDetections
+from engine.runtime.timing import Stopwatch
 from engine.sidecar import EngineFiles
-from engine.types import FloatArray
+from engine.types import FloatArray, Image
+
+if TYPE_CHECKING:
+    from engine.preprocess import Letterbox
 
 
 def network_metadata(network: bytes) -> dict[str, str]:
@@ -41,6 +45,7 @@ class CpuNetwork:
     """A typed network with decoding and suppression behind it: the operators of the GPU, on the CPU."""
 
     device = "cpu"
+    runtime = f"ONNX Runtime {onnxruntime.__version__}"
 
     def __init__(self, network: bytes, config: RetinaFaceConfig, thresholds: Mapping[str, Any]) -> None:
         """Load a network.
@@ -60,12 +65,24 @@ class CpuNetwork:
 
     def run(self, batch: FloatArray) -> RawDetections:
         """See Session.run."""
-        config, thresholds = self._config, self._thresholds
+        return detect(self._heads(batch), self._config, self._thresholds)
+
+    def detect(self, images: Sequence[Image], letterbox: Letterbox, watch: Stopwatch) -> RawDetections:
+        """See Session.detect."""
+        batch = letterbox.batch(images)
+        watch.lap("letterbox")
+        heads = self._heads(batch)
+        watch.lap("network")
+        raw = detect(heads, self._config, self._thresholds)
+        watch.lap("post-processing")
+        return raw
+
+    def _heads(self, batch: FloatArray) -> list[FloatArray]:
         try:
-            heads = self._session.run(config.head_names(), {self._input: batch})
+            heads: list[FloatArray] = self._session.run(self._config.head_names(), {self._input: batch})
         except Exception as error:
             raise InferenceError(f"ONNX Runtime failed on a batch of shape {batch.shape}: {error}") from error
-        return detect(heads, config, thresholds)
+        return heads
 
     def clone(self) -> CpuNetwork:
         """See Session.clone; ONNX Runtime runs one session in many threads."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,11 +15,14 @@ from engine.build.plan import load_plugins
 from engine.build.plugin_library import plugin_library
 from engine.errors import BuildError, DeviceError, EngineLoadError, InferenceError
 from engine.runtime.session import RawDetections
+from engine.runtime.timing import Stopwatch
 from engine.sidecar import EngineFiles
-from engine.types import FloatArray
+from engine.types import FloatArray, Image
 
 if TYPE_CHECKING:
     import tensorrt
+
+    from engine.preprocess import Letterbox
 
 _DTYPES = {"float32": np.float32, "int32": np.int32}
 
@@ -70,6 +74,7 @@ class TensorRTSession:
     def __init__(self, files: EngineFiles, flavour: Flavour, cupy: Any, index: int) -> None:
         """Deserialise the engine and allocate; see open_tensorrt_session for the errors."""
         self.device = f"cuda:{index}"
+        self.runtime = f"{flavour.runtime} {flavour.version}"
         self._trt, self._cupy = flavour.module, cupy
         self._errors: list[str] = []
         self._one_run = threading.Lock()
@@ -120,6 +125,14 @@ class TensorRTSession:
         except self._cupy.cuda.runtime.CUDARuntimeError as error:
             raise InferenceError(f"CUDA failed on a batch of shape {batch.shape}: {error}") from error
         return RawDetections(results["num_detections"], results["boxes"], results["scores"], results.get("landmarks"))
+
+    def detect(self, images: Sequence[Image], letterbox: Letterbox, watch: Stopwatch) -> RawDetections:
+        """See Session.detect."""
+        batch = letterbox.batch(images)
+        watch.lap("letterbox")
+        raw = self.run(batch)
+        watch.lap("network")
+        return raw
 
     def _deserialise(self, files: EngineFiles, flavour: Flavour) -> tensorrt.ICudaEngine:
         runtime: tensorrt.Runtime = self._trt.Runtime(make_logger(flavour, self._errors))

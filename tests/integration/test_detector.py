@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,18 @@ def test_the_upstream_checkpoint_finds_every_labelled_face(tmp_path: Path) -> No
     assert sum(len(photo.boxes) for photo in photos) == 18
     assert found == 18
     assert extra <= 1
+
+
+def test_a_profile_finds_the_same_faces_and_its_stages_add_up(detector: TRTRetinaFace) -> None:
+    images = [astronaut()] * (detector.max_batch + 1)
+    detector.detect(images)
+    begin = perf_counter()
+    found, stages = detector.profile(images, score_threshold=0.6)
+    whole = perf_counter() - begin
+    for faces, plain in zip(found, detector.detect(images, score_threshold=0.6), strict=True):
+        assert np.array_equal(faces.boxes, plain.boxes)
+    assert list(stages) == ["letterbox", "network", "post-processing", "undo letterbox"]
+    assert sum(stages.values()) == pytest.approx(whole, rel=0.03)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 900), (700, 2), (31, 33)])

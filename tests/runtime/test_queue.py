@@ -274,7 +274,7 @@ def test_a_queue_that_nobody_remembers_finishes_its_requests_and_ends_its_thread
 
 def test_requests_are_finished_before_the_interpreter_ends() -> None:
     program = """
-from tests.unit.test_queue import BatchQueue, Double, image_of
+from tests.runtime.test_queue import BatchQueue, Double, image_of
 queue = BatchQueue([Double(1, 0.02)])
 for seed in range(10):
     queue.submit(image_of(seed)).add_done_callback(lambda r: print(len(r.result()) > 0))
