@@ -49,6 +49,7 @@ def _latency(points: Sequence[Point]) -> Figure:
                     axes.annotate(f"{point.load.value:g}", (x, y), fontsize=8, ha="center", va="bottom")
         title = "closed loop (numbers: at once)" if is_closed else "open loop"
         axes.set(title=title, xlabel="answered/s" if is_closed else "arriving/s", ylabel="latency in ms")
+        axes.set_ylim(bottom=0)
         _finish(axes, bool(own))
     return figure
 

@@ -7,7 +7,7 @@ from html import escape
 from engine.bench.compare import Comparison
 from engine.bench.plots import plots
 from engine.bench.results import Results
-from engine.bench.table import UNRESOLVED, accuracies, overview, ratios, stage_means, stage_quantiles
+from engine.bench.table import UNRESOLVED, Table, accuracies, latencies, ratios, stage_means, stage_quantiles, usages
 from engine.evaluate.page import figure, page, table
 
 
@@ -21,19 +21,18 @@ def html_report(results: Results, comparison: Comparison | None = None, fail_bel
         table(["engine", "device", "what it is"], [[e.name, e.device, e.details] for e in results.engines]),
         "<h2>What it means</h2>",
         *_list([str(verdict) for verdict in results.verdicts]),
-        "<h2>Latency and throughput</h2>",
-        table(*overview(points)),
+        *_table(latencies(points)),
         f"<p>{UNRESOLVED}</p>",
+        *_table(usages(points)),
         "<h2>Plots</h2>",
         *(figure(title, "image/png", content) for title, content in plots(points).items()),
-        "<h2>Stages</h2>",
-        table(*stage_means(points)),
-        table(*stage_quantiles(points)),
+        *_table(stage_means(points)),
+        *_table(stage_quantiles(points)),
     ]
     if (accuracy := accuracies(results.engines)) is not None:
-        parts += ["<h2>Accuracy</h2>", table(*accuracy)]
+        parts += _table(accuracy)
     if comparison is not None:
-        parts += ["<h2>Against the earlier run</h2>", table(*ratios(comparison, fail_below))]
+        parts += _table(ratios(comparison, fail_below))
         parts += _list([f"not in the earlier run: {text}" for text in comparison.unmatched])
         parts += _list([f"differs: {text}" for text in comparison.differences])
     if workload["skipped"]:
@@ -42,6 +41,10 @@ def html_report(results: Results, comparison: Comparison | None = None, fail_bel
     for title, values in (("Settings", results.settings), ("Environment", results.environment)):
         parts += [f"<h2>{title}</h2>", table(["", ""], [[name, str(value)] for name, value in values.items()])]
     return page("How fast faces are found", parts)
+
+
+def _table(content: Table) -> list[str]:
+    return [f"<h2>{escape(content.title)}</h2>", table(content.header, content.rows)]
 
 
 def _list(lines: list[str]) -> list[str]:

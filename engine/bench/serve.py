@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def serve(detector: TRTRetinaFace, *, max_batch: int, max_delay: float, contexts: int) -> Iterator[Server]:
+def serve(detector: TRTRetinaFace, max_batch: int, *, max_delay: float, contexts: int) -> Iterator[Server]:
     """Open a queue before a detector and so many clones of it that there are `contexts`; they run at the same time."""
     with ExitStack() as stack:
         clones = [stack.enter_context(detector.clone()) for _ in range(contexts - 1)]

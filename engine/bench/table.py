@@ -3,34 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from engine.bench.compare import Comparison
 from engine.bench.results import Engine, Point
 from engine.bench.statistics import MEASURES, Summary
 from engine.evaluate.agreement import Agreement
 
-Table = tuple[list[str], list[list[str]]]
 _NONE = "-"
-UNRESOLVED = "A quantile in brackets has no request beyond it: more requests would be needed to know it."
+UNRESOLVED = "A quantile in brackets has no request beyond it: it takes more requests to know it."
 
 
-def overview(points: Sequence[Point]) -> Table:
+@dataclass(frozen=True)
+class Table:
+    """Text in rows and columns.
+
+    Attributes:
+        title: of it.
+        header: of each column.
+        rows: of cells.
+    """
+
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+
+    def without_empty(self) -> Table:
+        """Return the columns in which a row has something: on a CPU there is no GPU to speak of."""
+        kept = [i for i in range(len(self.header)) if any(row[i] != _NONE for row in self.rows)]
+        return Table(self.title, [self.header[i] for i in kept], [[row[i] for i in kept] for row in self.rows])
+
+
+def latencies(points: Sequence[Point]) -> Table:
     """Return throughput and latency of each point."""
-    header = ["engine", "load", "batch", "mean batch", "requests", "failed", "images/s"]
-    header += [f"{measure} ms" for measure in MEASURES] + ["CPU cores", "memory MiB", "GPU %", "GPU MiB", "steady"]
-    return header, [
+    rows = [
         [
             *_place(point),
-            _number(point.mean_batch, ".3g"),
-            str(len(point.measured.answers)),
-            str(len(point.measured.failed) + len(point.measured.unanswered)),
             f"{point.measured.throughput:.1f}",
             *_measures(point.latency),
-            *(_usage(point, name) for name in ("cpu_cores", "memory_mib", "gpu_percent", "gpu_memory_mib")),
             "yes" if point.measured.unsteady is None else "NO",
         ]
         for point in points
     ]
+    return Table("Latency in ms", [*_PLACE, "images/s", *MEASURES, "steady"], rows)
+
+
+def usages(points: Sequence[Point]) -> Table:
+    """Return how many requests and batches were run at each point, and what the machine did meanwhile."""
+    header = [*_PLACE, "requests", "failed", "mean batch", *_USAGE.values()]
+    rows = [
+        [
+            *_place(point),
+            str(len(point.measured.answers)),
+            str(len(point.measured.failed) + len(point.measured.unanswered)),
+            _number(point.mean_batch, ".3g"),
+            *(_usage(point, name) for name in _USAGE),
+        ]
+        for point in points
+    ]
+    return Table("Requests and resources", header, rows).without_empty()
 
 
 def stage_means(points: Sequence[Point]) -> Table:
@@ -40,14 +71,13 @@ def stage_means(points: Sequence[Point]) -> Table:
     for point in points:
         means = [f"{point.stages[name]['mean']:.2f}" if name in point.stages else _NONE for name in names]
         rows.append([*_place(point), *means, _number(point.accounted, ".1%")])
-    return ["engine", "load", "batch", *(f"{name} ms" for name in names), "of latency"], rows
+    return Table("Mean time of each stage in ms", [*_PLACE, *names, "sum / latency"], rows)
 
 
 def stage_quantiles(points: Sequence[Point]) -> Table:
     """Return all measures of each stage of each point."""
-    return ["engine", "load", "batch", "stage", *(f"{measure} ms" for measure in MEASURES)], [
-        [*_place(point), name, *_measures(summary)] for point in points for name, summary in point.stages.items()
-    ]
+    rows = [[*_place(point), name, *_measures(summary)] for point in points for name, summary in point.stages.items()]
+    return Table("Time of each stage in ms", [*_PLACE, "stage", *MEASURES], rows)
 
 
 def accuracies(engines: Sequence[Engine]) -> Table | None:
@@ -57,7 +87,7 @@ def accuracies(engines: Sequence[Engine]) -> Table | None:
         return None
     header = ["engine", "pictures", "labelled faces", "average precision"]
     header += ["reference's faces", "of them found", "mean IoU", "mean change of score"]
-    return header, [
+    rows = [
         [
             name,
             str(accuracy.pictures),
@@ -67,11 +97,13 @@ def accuracies(engines: Sequence[Engine]) -> Table | None:
         ]
         for name, accuracy in measured
     ]
+    return Table("Accuracy", header, rows).without_empty()
 
 
 def ratios(comparison: Comparison, fail_below: float | None) -> Table:
     """Return the ratios to an earlier run."""
-    return ["engine", "load", "batch", "measure", "before", "now", "times as fast", "95 % interval", ""], [
+    header = [*_PLACE, "measure", "before", "now", "times as fast", "95 % interval", ""]
+    rows = [
         [
             ratio.engine,
             ratio.load,
@@ -85,6 +117,18 @@ def ratios(comparison: Comparison, fail_below: float | None) -> Table:
         ]
         for ratio in comparison.ratios
     ]
+    return Table("Against the earlier run", header, rows)
+
+
+_PLACE = ("engine", "load", "batch")
+_USAGE = {
+    "cpu_cores": "CPU cores",
+    "other_cores": "others' cores",
+    "memory_mib": "memory MiB",
+    "gpu_percent": "GPU %",
+    "gpu_memory_mib": "GPU MiB",
+    "gpu_clock_mhz": "GPU MHz",
+}
 
 
 def _place(point: Point) -> list[str]:
@@ -102,7 +146,7 @@ def _measures(summary: Summary | None) -> list[str]:
 
 def _usage(point: Point, name: str) -> str:
     usage = point.usage.get(name)
-    return _NONE if usage is None else f"{usage.mean:.4g}"
+    return _NONE if usage is None else f"{usage.mean:.3g}" if usage.mean < 100 else f"{usage.mean:.0f}"
 
 
 def _agreement(agreement: Agreement | None) -> list[str]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 BUSY = 0.85
 """From this share of its time on something is the bottleneck, not just used."""
 _NOISE = 0.1
+_GAPS = 0.03
 _GROUPS = {
     "preprocessing-bound": (DECODE, "letterbox"),
     "transfer-bound": ("h2d", "d2h"),
@@ -28,7 +29,7 @@ class Verdict:
 
     Attributes:
         kind: "preprocessing-bound", "transfer-bound", "network-bound", "post-processing-bound", "enqueue-bound",
-            "overloaded", "unsteady", "unstable clock", "noise" or "late generator".
+            "overloaded", "unsteady", "unstable clock", "noise", "late generator" or "gaps".
         engine: that it is said of.
         load: under which it was seen.
         evidence: the numbers that say so.
@@ -118,6 +119,8 @@ def _disturbances(point: Point) -> Iterator[tuple[str, str]]:
     late = _lateness(point)
     if late is not None and measured.overload is None and _decoders(point) is None:
         yield "late generator", late
+    if point.accounted is not None and abs(point.accounted - 1) > _GAPS:
+        yield "gaps", f"the stages add up to {point.accounted:.1%} of the latency: the rest passed between them"
 
 
 def _lateness(point: Point) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -13,13 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
 
+from engine.cli.bench_results import print_results, write_results
 from engine.cli.engines import describe, name_engines
 from engine.cli.outputs import check_outputs, require_packages
 from engine.errors import InvalidArgumentError
-from engine.files import write_together
 
 if TYPE_CHECKING:
     from engine.bench.compare import Comparison
@@ -96,8 +93,8 @@ def run(arguments: argparse.Namespace) -> int:
         points = _measure(contestants, plan, workload, progress)
     results = Results(_environment(), _settings(arguments), workload.to_dict(), engines, points, verdicts(points))
     comparison = None if old is None else _compare(results, old)
-    _print(results, comparison, arguments.fail_below)
-    _write(results, comparison, arguments.fail_below, outputs)
+    print_results(results, comparison, arguments.fail_below)
+    write_results(results, comparison, arguments.fail_below, outputs)
     slower = [] if comparison is None or arguments.fail_below is None else comparison.regressions(arguments.fail_below)
     failed = any(point.measured.failed or not point.measured.good for point in points)
     return 1 if slower or failed else 0
@@ -268,50 +265,3 @@ def _compare(results: Results, old: dict[str, Any]) -> Comparison:
     from engine.bench.compare import compare
 
     return compare(results.to_dict(), old)
-
-
-def _print(results: Results, comparison: Comparison | None, fail_below: float | None) -> None:
-    from engine.bench.table import UNRESOLVED, accuracies, overview, ratios, stage_means
-
-    console = Console(soft_wrap=True, highlight=False)
-    for engine in results.engines:
-        console.print(Text(f"{engine.name}: {engine.details}"))
-    console.print(Text(f"{results.workload['pictures']} pictures: {results.workload['source']}"))
-    for entry in results.workload["skipped"]:
-        console.print(Text(f"skipped {entry['picture']}: {entry['reason']}", "yellow"))
-    tables = [overview(results.points), stage_means(results.points), accuracies(results.engines)]
-    if comparison is not None:
-        tables.append(ratios(comparison, fail_below))
-    for table in tables:
-        if table is not None:
-            _print_table(console, *table)
-    console.print(Text(UNRESOLVED, "dim"))
-    for verdict in results.verdicts:
-        console.print(Text(f"-> {verdict}"))
-    if comparison is not None:
-        for text in comparison.unmatched:
-            console.print(Text(f"not in the earlier run: {text}", "yellow"))
-        for text in comparison.differences:
-            console.print(Text(f"differs from the earlier run: {text}", "yellow"))
-
-
-def _print_table(console: Console, header: list[str], rows: list[list[str]]) -> None:
-    table = Table(*map(escape, header), box=None)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    Console(width=max(console.width, 200), highlight=False).print(table)
-
-
-def _write(results: Results, comparison: Comparison | None, fail_below: float | None, outputs: dict[str, Path]) -> None:
-    contents: dict[Path, bytes] = {}
-    if "json" in outputs:
-        values = results.to_dict()
-        if comparison is not None:
-            values["comparison"] = comparison.to_dict()
-        contents[outputs["json"]] = (json.dumps(values, allow_nan=False) + "\n").encode()
-    if "html" in outputs:
-        from engine.bench.report import html_report
-
-        contents[outputs["html"]] = html_report(results, comparison, fail_below).encode()
-    if contents:
-        write_together(contents)

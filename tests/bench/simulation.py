@@ -89,7 +89,7 @@ class QueueingServer:
 
 
 class BlockingServer:
-    """A detector without a queue: submit() returns when the faces are there, and whoever comes meanwhile waits outside."""
+    """A detector without a queue: submit() returns when the faces are there, and who comes meanwhile waits outside."""
 
     def __init__(self, clock: VirtualClock, service: float) -> None:
         self._clock, self._service = clock, service
