@@ -65,7 +65,8 @@ def ratio_interval(
         seed: of the draws.
     """
     rng = np.random.default_rng(seed)
-    ratios = _resampled(above, statistic, rng) / _resampled(below, statistic, rng)
+    # A draw of slices in which nothing was answered has no ratio: it counts as a very large one.
+    ratios = _resampled(above, statistic, rng) / np.maximum(_resampled(below, statistic, rng), 1e-12)
     low, high = np.quantile(ratios, (0.025, 0.975), axis=0)
     return low, high
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 BUSY = 0.85
 """From this share of its time on something is the bottleneck, not just used."""
 _NOISE = 0.1
+_SAME = 0.05  # throughputs that differ by less are the same
 _GAPS = 0.03
 _GROUPS = {
     "preprocessing-bound": (DECODE, "letterbox"),
@@ -50,12 +51,14 @@ class Verdict:
 
 
 def verdicts(points: Sequence[Point]) -> tuple[Verdict, ...]:
-    """Judge a run: for each engine what bounds it at its highest throughput, and for each point what disturbs it."""
+    """Judge a run: for each engine what bounds it where it is at its limit, and for each point what disturbs it."""
     found: list[Verdict] = []
     for engine in dict.fromkeys(point.engine for point in points):
         own = [point for point in points if point.engine == engine and point.stages]
         if own:
-            found.append(_bound(max(own, key=lambda point: point.measured.throughput), own))
+            most = max(point.measured.throughput for point in own)
+            saturated = [point for point in own if point.measured.throughput >= (1 - _SAME) * most]
+            found.append(_bound(max(saturated, key=lambda point: point.load.value), own))
     for point in points:
         found += (Verdict(kind, point.engine, label(point), text) for kind, text in _disturbances(point))
     return tuple(found)
@@ -95,7 +98,7 @@ def _enqueue(point: Point, others: Sequence[Point]) -> str | None:
     if gpu is None or cpu is None or gpu.mean / 100 >= BUSY or cpu.mean < BUSY:
         return None
     fewer = [other for other in others if other.load.kind == point.load.kind and other.load.value < point.load.value]
-    if not fewer or point.measured.throughput > 1.1 * max(other.measured.throughput for other in fewer):
+    if not fewer or point.measured.throughput > (1 + _SAME) * max(other.measured.throughput for other in fewer):
         return None  # a heavier load still brings more: the GPU pauses for want of requests
     return (
         f"the GPU is busy {gpu.mean:.0f} % of the time while the process uses {cpu.mean:.2f} cores, and a heavier load "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import queue
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from time import perf_counter, sleep
 from typing import Any, TypeVar
@@ -98,6 +98,26 @@ class BlockingServer:
         request = Request()
         self._clock.sleep(self._service)
         request.answer(0.0, self._service)
+        return request
+
+
+class StagedServer:
+    """One processor with a queue before it, whose time is divided into stages, and some of it lost between them."""
+
+    def __init__(self, clock: VirtualClock, stages: Mapping[str, float], gap: float = 0.0) -> None:
+        self._clock, self._stages, self._gap = clock, stages, gap
+        self._free = 0.0
+
+    def submit(self, image: Image) -> Request:
+        request, now = Request(), self._clock.now()
+        begin = max(now, self._free)
+        self._free = begin + sum(self._stages.values()) + self._gap
+
+        def answer() -> None:
+            request.stages, request.batch_size = {"queueing": begin - now, **self._stages}, 1
+            request.set_result(NO_FACES)
+
+        self._clock.at(self._free, answer)
         return request
 
 
