@@ -119,11 +119,13 @@ def _gpu(device: str) -> Gpu | None:
         return None
     try:
         import pynvml
-
+    except ImportError:
+        return None
+    try:
         pynvml.nvmlInit()
         # NVML counts all GPUs, CUDA those that CUDA_VISIBLE_DEVICES leaves: the bus address is common to both.
         handle = pynvml.nvmlDeviceGetHandleByPciBusId(_bus_address(device).encode())
-    except (ImportError, OSError, AttributeError, pynvml.NVMLError):
+    except (OSError, AttributeError, pynvml.NVMLError):  # no driver, or one that lacks a function
         return None
 
     def read() -> tuple[float, float, float]:

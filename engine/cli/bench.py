@@ -78,8 +78,6 @@ def run(arguments: argparse.Namespace) -> int:
     from engine.bench.results import Results
     from engine.bench.verdicts import verdicts
 
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with ExitStack() as stack:
         paths = name_engines(arguments.engine)
         opened = partial(_open, arguments, stack)
@@ -87,8 +85,8 @@ def run(arguments: argparse.Namespace) -> int:
         reference = None if arguments.reference is None else opened(arguments.reference)
         contestants = _contestants(arguments, detectors, paths)
         _check_comparable(contestants, plan, old)
-        progress = stack.enter_context(Progress(*columns, console=console, transient=True))
-        workload = _workload(arguments, progress)
+        workload = _workload(arguments)
+        progress = stack.enter_context(_progress())
         engines = _with_accuracy(arguments, contestants, detectors, reference, workload, progress)
         points = _measure(contestants, plan, workload, progress)
     results = Results(_environment(), _settings(arguments), workload.to_dict(), engines, points, verdicts(points))
@@ -186,7 +184,7 @@ def _check_comparable(contestants: Sequence[Contestant], plan: Plan, old: dict[s
         pairs(planned, old)
 
 
-def _workload(arguments: argparse.Namespace, progress: Progress) -> Workload:
+def _workload(arguments: argparse.Namespace) -> Workload:
     from engine.bench.workload import GENERATED, from_folder, generated
     from engine.evaluate.labels import read_labels
 
@@ -195,8 +193,14 @@ def _workload(arguments: argparse.Namespace, progress: Progress) -> Workload:
         return from_folder(arguments.images, labels, arguments.seed)
     if arguments.labels is not None:
         raise InvalidArgumentError("--labels needs --images, whose faces they are")
-    task = progress.add_task("Making pictures", total=GENERATED)
-    return generated(arguments.seed, lambda: progress.advance(task))
+    with _progress() as progress:
+        task = progress.add_task("Making pictures", total=GENERATED)
+        return generated(arguments.seed, lambda: progress.advance(task))
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 def _with_accuracy(
