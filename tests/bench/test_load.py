@@ -105,25 +105,25 @@ def test_in_real_time_latencies_are_those_of_the_same_arrivals_one_after_the_oth
     rate, seed = 120, 5
     clock = WallClock()
     server = SlowedDetector(0.005)
-    with ThreadPoolExecutor(2) as executor:
+    with ThreadPoolExecutor(1) as executor:
         client = Client(server, PICTURES, clock, executor)
         begin = clock.now()
         traffic = Traffic(client, OpenLoop(rate), clock, np.random.default_rng(seed), max_delay=10)
         traffic.run_until(begin + 2.5)
         traffic.drain(clock.now() + 10)
     server.close()
-    arrivals = np.fromiter(itertools.islice(poisson_arrivals(0, rate, np.random.default_rng(seed)), 1000), float)
-    arrivals = arrivals[arrivals < 2.5][: len(server.took)]
-    assert len(server.took) == len(traffic.answers) >= len(arrivals) > 200
-    free, waits = 0.0, []
+    arrivals = poisson_arrivals(0, rate, np.random.default_rng(seed))
+    free, predicted = 0.0, []
     for arrival, took in zip(arrivals, server.took, strict=False):
-        waits.append(max(free - arrival, 0.0))
-        free = arrival + waits[-1] + took
-    predicted = float(np.mean(waits) + np.mean(server.took))
-    measured = float(np.mean([answer.latency for answer in traffic.answers]))
-    assert np.mean(waits) > 0.001  # there is something to be seen
-    # Above, for switching between threads takes time too, now and then a lot of it on a machine that others use.
-    assert 0.97 * predicted <= measured <= 1.1 * predicted + 0.002
+        free = max(free, arrival) + took
+        predicted.append(free - arrival)
+    answers = sorted(traffic.answers, key=lambda answer: answer.number)
+    assert len(answers) == len(predicted) > 200
+    assert np.mean(predicted) > 1.2 * np.mean(server.took)  # there is a queue to be seen
+    # Switching between threads takes time too, now and then a lot of it on a machine that others use: the median
+    # request shows what is measured, the mean would show that.
+    excess = np.median([answer.latency for answer in answers] - np.array(predicted)) / np.mean(predicted)
+    assert -0.01 <= excess <= 0.1
 
 
 def test_arrivals_are_a_poisson_process() -> None:

@@ -39,9 +39,8 @@ def photos(tmp_path: Path) -> Path:
 def labels(tmp_path: Path) -> Path:
     """Their faces."""
     path = tmp_path / "labels.jsonl"
-    path.write_text(
-        "\n".join(label_line(f"{factor}.jpg", (ASTRONAUT_FACE * factor)[None].tolist()) for factor in (0.5, 1.0, 1.5))
-    )
+    faces = {factor: (ASTRONAUT_FACE[None] * factor).tolist() for factor in (0.5, 1.0, 1.5)}
+    path.write_text("\n".join(label_line(f"{factor}.jpg", boxes) for factor, boxes in faces.items()))
     return path
 
 
