@@ -9,18 +9,19 @@ from pathlib import Path
 from typing import overload
 
 from engine.augment import Augmentation, Scale, looks, make_augmentation, merge, to_image
-from engine.errors import InvalidArgumentError
-from engine.preprocess import Letterbox, check_image
+from engine.limits import EngineLimits
+from engine.preprocess import Letterbox, check_images
 from engine.runtime.cpu import network_metadata
 from engine.runtime.device import open_session
 from engine.runtime.timing import Stages, Stopwatch, in_order
+from engine.serving import ServedDetector
 from engine.sidecar import read_engine
 from engine.types import DEFAULT_SCORE_THRESHOLD, Detections, Image
 
 _log = logging.getLogger("engine")
 
 
-class TRTRetinaFace:
+class TRTRetinaFace(ServedDetector):
     """A face detector from a built engine.
 
         detector = TRTRetinaFace("retinaface_fp16.engine")
@@ -67,13 +68,12 @@ class TRTRetinaFace:
         self._path = files.path
         self.sidecar = files.sidecar
         self.config = files.sidecar.model_config()
-        spec = files.sidecar.io["input"]
-        self.max_batch = int(spec["maximum"][0])
-        self.input_size = _input_size(input_size, spec)
-        self.config.check_input_size(*self.input_size)
+        self._limits = EngineLimits.of(files)
+        self.max_batch = self._limits.max_batch
+        self.input_size = self._limits.input_size(input_size)
         self._letterbox = Letterbox(self.input_size, self.config, enlarge)
-        default = max(DEFAULT_SCORE_THRESHOLD, float(self.sidecar.thresholds["score"]))
-        self.score_threshold = self._checked_threshold(default if score_threshold is None else score_threshold)
+        self.score_threshold = max(DEFAULT_SCORE_THRESHOLD, float(self.sidecar.thresholds["score"]))
+        self.score_threshold = self.check_threshold(score_threshold)
         self._session, reason = open_session(files, device, trust_embedded_plugins)
         self.device, self.runtime = self._session.device, self._session.runtime
         if reason is not None:
@@ -129,9 +129,9 @@ class TRTRetinaFace:
                 impossible or too large for the engine.
             InferenceError: the engine failed.
         """
-        threshold = self.score_threshold if score_threshold is None else self._checked_threshold(score_threshold)
+        threshold = self.check_threshold(score_threshold)
         augmentation = make_augmentation(scales, flip, voting)
-        found = self._detect(_checked_images(images), threshold, augmentation)
+        found = self._detect(check_images(images), threshold, augmentation)
         return found if isinstance(images, (list, tuple)) else found[0]
 
     def profile(
@@ -147,9 +147,17 @@ class TRTRetinaFace:
             InferenceError: the engine failed.
         """
         watch = Stopwatch()
-        threshold = self.score_threshold if score_threshold is None else self._checked_threshold(score_threshold)
-        faces = self._run(_checked_images(images), threshold, self._letterbox, watch)
+        threshold = self.check_threshold(score_threshold)
+        faces = self._run(check_images(images), threshold, self._letterbox, watch)
         return faces, in_order(watch.stages)
+
+    def check_threshold(self, value: float | None) -> float:
+        """Return the score threshold that a value means; None is the detector's own.
+
+        Raises:
+            InvalidArgumentError: the engine leaves out faces below it, or it is above 1.
+        """
+        return self._limits.check_threshold(self.score_threshold if value is None else value)
 
     def network_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the smallest input, (height, width), that holds an image of this size as it is.
@@ -157,20 +165,7 @@ class TRTRetinaFace:
         Raises:
             InvalidArgumentError: the engine takes no input that large; the message has the command that builds one.
         """
-        multiple = self.config.input_multiple
-        low, _, high = _sizes(self.sidecar.io["input"])
-        needed = tuple(
-            max(-(-side // multiple) * multiple, least) for side, least in zip((height, width), low, strict=True)
-        )
-        if needed[0] > high[0] or needed[1] > high[1]:
-            self.config.check_input_size(*needed)
-            largest = (max(needed[0], high[0]), max(needed[1], high[1]))
-            raise InvalidArgumentError(
-                f"an image of {height} x {width} pixels (height x width) needs an input of {needed[0]} x {needed[1]}, "
-                f"the engine was built for {low} to {high}. Rebuild it for a range of sizes: "
-                f"{self.sidecar.rebuild_command(self._path, maximum=largest)}"
-            )
-        return needed[0], needed[1]
+        return self._limits.size_that_holds(height, width)
 
     def _detect(self, images: list[Image], score_threshold: float, augmentation: Augmentation) -> list[Detections]:
         if augmentation.is_plain:
@@ -195,44 +190,10 @@ class TRTRetinaFace:
     def _run(
         self, images: list[Image], score_threshold: float, letterbox: Letterbox, watch: Stopwatch
     ) -> list[Detections]:
+        self._check_open()
         found: list[Detections] = []
         for begin in range(0, len(images), self.max_batch):
             part = images[begin : begin + self.max_batch]
             found += letterbox.to_images(self._session.detect(part, letterbox, watch), part, score_threshold)
             watch.lap("undo letterbox")
         return found
-
-    def _checked_threshold(self, value: float) -> float:
-        built_with = float(self.sidecar.thresholds["score"])
-        if not isinstance(value, (int, float)) or not built_with <= value <= 1.0:
-            raise InvalidArgumentError(
-                f"score_threshold is {value!r}, expected {built_with} to 1: the engine was built to leave out faces "
-                f"below {built_with}; rebuild it with --score-threshold for lower ones"
-            )
-        return float(value)
-
-
-def _checked_images(images: Image | Sequence[Image]) -> list[Image]:
-    if not isinstance(images, (list, tuple)):
-        return [check_image(images, "image")]
-    if not images:
-        raise InvalidArgumentError("images is an empty list, expected at least one image")
-    return [check_image(image, f"images[{i}]") for i, image in enumerate(images)]
-
-
-def _sizes(spec: dict[str, list[int]]) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-    """Smallest, best and largest (height, width) of an engine's input."""
-    low, best, high = ((int(s[2]), int(s[3])) for s in (spec["minimum"], spec["optimum"], spec["maximum"]))
-    return low, best, high
-
-
-def _input_size(given: tuple[int, int] | None, spec: dict[str, list[int]]) -> tuple[int, int]:
-    low, best, high = _sizes(spec)
-    if given is None:
-        return best
-    if len(given) != 2:
-        raise InvalidArgumentError(f"input_size is {given}, expected (height, width)")
-    height, width = given
-    if not (low[0] <= height <= high[0] and low[1] <= width <= high[1]):
-        raise InvalidArgumentError(f"input_size is {given}, the engine was built for {low} to {high} (height, width)")
-    return int(height), int(width)

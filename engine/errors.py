@@ -7,6 +7,7 @@ RetinaFaceError
 ├── EngineLoadError                            an engine, or what lies beside it, does not fit
 ├── DeviceError                                the device asked for is not usable
 ├── InferenceError                             a loaded engine failed while running
+│   └── ClosedError                            what should run has been closed
 ├── EvaluationError                            labels, predictions or ground truth cannot be evaluated
 ├── CudaError                                  a CUDA call failed; has `name` and `code`
 └── NativeModuleError      (also ImportError)  the compiled module is missing or damaged
@@ -45,6 +46,10 @@ class DeviceError(RetinaFaceError):
 
 class InferenceError(RetinaFaceError):
     """A loaded engine failed while it ran."""
+
+
+class ClosedError(InferenceError):
+    """A detector or a queue was used after close()."""
 
 
 class EvaluationError(RetinaFaceError):

@@ -38,6 +38,19 @@ def check_image(image: object, name: str) -> Image:
     return np.ascontiguousarray(image)
 
 
+def check_images(images: Image | Sequence[Image]) -> list[Image]:
+    """Return one image, or those of a list, as check_image does.
+
+    Raises:
+        InvalidArgumentError: as check_image, or an empty list.
+    """
+    if not isinstance(images, (list, tuple)):
+        return [check_image(images, "image")]
+    if not images:
+        raise InvalidArgumentError("images is an empty list, expected at least one image")
+    return [check_image(image, f"images[{i}]") for i, image in enumerate(images)]
+
+
 @dataclass(frozen=True)
 class Letterbox:
     """How images become the network's input, and faces go back to the images' pixels.

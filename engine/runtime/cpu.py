@@ -84,6 +84,13 @@ class CpuNetwork:
             raise InferenceError(f"ONNX Runtime failed on a batch of shape {batch.shape}: {error}") from error
         return heads
 
+    def clone(self) -> CpuNetwork:
+        """See Session.clone; ONNX Runtime runs one session in many threads."""
+        return self
+
+    def close(self) -> None:
+        """See Session.close; the memory goes with the last reference."""
+
 
 def detect(heads: Sequence[FloatArray], config: RetinaFaceConfig, thresholds: Mapping[str, Any]) -> RawDetections:
     """Decode the network's outputs, in the order of config.head_names(), and suppress overlapping faces."""

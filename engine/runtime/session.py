@@ -59,3 +59,13 @@ class Session(Protocol):
         Raises:
             InferenceError: the run failed.
         """
+
+    def clone(self) -> Session:
+        """Return a session on the same device and weights that may run at the same time as this one.
+
+        Raises:
+            DeviceError: the device has no room for it.
+        """
+
+    def close(self) -> None:
+        """Give back what the session holds; it is not used any more."""

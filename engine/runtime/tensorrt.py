@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import threading
 from collections.abc import Sequence
@@ -80,14 +81,29 @@ class TensorRTSession:
         self._io = files.sidecar.io
         self._device = cupy.cuda.Device(index)
         with self._device:
-            self._stream = cupy.cuda.Stream(non_blocking=True)
             self._engine = self._deserialise(files, flavour)
+            self._prepare(files)
+
+    def _prepare(self, files: EngineFiles) -> None:
+        with self._device:
+            self._stream = self._cupy.cuda.Stream(non_blocking=True)
             context: tensorrt.IExecutionContext | None = self._engine.create_execution_context()
             if context is None:
                 raise EngineLoadError(self._because(f"no execution context for {files.path}"))
             self._context = context
+            self._files = files
             self._check_tensors(files)
             self._allocate()
+
+    def clone(self) -> TensorRTSession:
+        """See Session.clone."""
+        other = copy.copy(self)
+        other._one_run = threading.Lock()
+        other._prepare(self._files)
+        return other
+
+    def close(self) -> None:
+        """See Session.close."""
 
     def run(self, batch: FloatArray) -> RawDetections:
         """See Session.run."""
