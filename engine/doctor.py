@@ -42,6 +42,7 @@ class Finding:
 _PACKAGES = (
     ("cv2", "reads and marks pictures", "pip install opencv-python-headless", True),
     ("onnxruntime", "runs engines on the CPU", "pip install onnxruntime", True),
+    ("openvino", "runs them on the CPU, faster", "pip install openvino", False),
     ("torch", "reads checkpoints for building", "pip install torch", False),
     ("onnx", "writes networks for building", "pip install onnx", False),
     ("onnxscript", "exports networks for building", "pip install onnxscript", False),
@@ -65,7 +66,7 @@ def examine() -> list[Finding]:
 def examine_engine(path: Path) -> list[Finding]:
     """Say what an engine is, and whether its files fit together."""
     try:
-        from engine.runtime.cpu import network_metadata
+        from engine.runtime.ort import network_metadata
         from engine.sidecar import read_engine
 
         sidecar = read_engine(path, network_metadata).sidecar
