@@ -138,13 +138,13 @@ def _element_type(node: Any) -> str:
 def _deform_conv(node: Any) -> list[Any]:
     """Translate ONNX's DeformConv; taps outside the map read zeros, also a part of a pixel outside."""
     operators = importlib.import_module("openvino.opset8")
-    inputs = [node.get_input(i) for i in range(node.get_input_size())]
+    x, weight, offset, bias, mask = (_optional_input(node, i) for i in range(5))
     pads = node.get_attribute("pads", [0, 0, 0, 0])
     result = operators.deformable_convolution(
-        inputs[0],
-        inputs[2],
-        inputs[1],
-        mask=inputs[4] if len(inputs) > 4 else None,
+        x,
+        offset,
+        weight,
+        mask=mask,
         strides=node.get_attribute("strides", [1, 1]),
         pads_begin=pads[:2],
         pads_end=pads[2:],
@@ -153,7 +153,13 @@ def _deform_conv(node: Any) -> list[Any]:
         deformable_group=node.get_attribute("offset_group", 1),
         bilinear_interpolation_pad=True,
     )
-    if len(inputs) > 3:
+    if bias is not None:
         by_channel = np.array([1, -1, 1, 1], np.int64)
-        result = operators.add(result, operators.reshape(inputs[3], by_channel, special_zero=False))
+        result = operators.add(result, operators.reshape(bias, by_channel, special_zero=False))
     return list(result.outputs())
+
+
+def _optional_input(node: Any, index: int) -> Any:
+    """Return an input, or None where the list is shorter or has an empty name."""
+    given = node.get_input(index) if index < node.get_input_size() else None
+    return None if given is None or given.get_node().get_type_name() == "NullNode" else given

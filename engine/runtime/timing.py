@@ -35,7 +35,7 @@ class Stopwatch:
         self._since = now
 
     def lap_beside(self, threads: Sequence[Stages]) -> None:
-        """End stages that several threads went through beside each other: each has its share of the time that passed."""
+        """End stages that several threads went through beside each other: each has its share of the time."""
         now = perf_counter()
         spent: Stages = {}
         for stages in threads:
