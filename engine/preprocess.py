@@ -67,8 +67,16 @@ class Letterbox:
 
     def batch(self, images: Sequence[Image]) -> FloatArray:
         """Return BGR images as a normalised batch, float32 [N, 3, H, W]."""
+        batch: FloatArray = np.empty((len(images), 3, *self.size), np.float32)
+        self.fill(batch, images)
+        return batch
+
+    def fill(
+        self, batch: FloatArray, images: Sequence[Image], *, channels_last: bool = False, threads: int = 0
+    ) -> None:
+        """Write BGR images to a batch, float32 [N, 3, H, W], or [N, H, W, 3] where channels come last."""
         config = self.config
-        batch: FloatArray = ops.letterbox(
+        ops.letterbox(
             images,
             self.size,
             mean=config.mean,
@@ -76,8 +84,10 @@ class Letterbox:
             swap_rb=config.color_order == "rgb",
             pad_value=config.pad_value,
             enlarge=self.enlarge,
-        ).batch
-        return batch
+            out=(batch, np.empty((len(images), 3), np.float32)),
+            channels_last=channels_last,
+            threads=threads,
+        )
 
     def to_images(self, raw: RawDetections, images: Sequence[Image], score_threshold: float) -> list[Detections]:
         """Return the faces above a score of each image of a batch, in that image's own pixels."""

@@ -13,7 +13,8 @@ import pytest
 from engine import DeviceError, EngineLoadError, InferenceError, TRTRetinaFace
 from engine.build.flavour import Flavour
 from engine.runtime import tensorrt as gpu
-from engine.runtime.cpu import CpuSession, network_metadata
+from engine.runtime.cpu import CpuSession
+from engine.runtime.ort import network_metadata
 from engine.runtime.tensorrt import TensorRTSession, open_tensorrt_session
 from engine.sidecar import EngineFiles, read_engine
 from tests.data import astronaut
