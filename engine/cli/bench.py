@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default %(default)s)")
     add("--trust-embedded-plugins", action="store_true",
         help="let a GPU run the native code that engines built with --embed-plugins carry")  # fmt: skip
+    add("--threads", type=int, metavar="N", help="of the CPU, for an engine on it (default: all cores)")
     load = parser.add_argument_group("load")
     add = load.add_argument
     add("--concurrency", metavar="N,...",
@@ -150,7 +151,12 @@ def _outputs(path: Path | None) -> dict[str, Path]:
 def _open(arguments: argparse.Namespace, stack: ExitStack, path: Path) -> TRTRetinaFace:
     from engine.detector import TRTRetinaFace
 
-    detector = TRTRetinaFace(path, arguments.device, trust_embedded_plugins=arguments.trust_embedded_plugins)
+    detector = TRTRetinaFace(
+        path,
+        arguments.device,
+        threads=arguments.threads,
+        trust_embedded_plugins=arguments.trust_embedded_plugins,
+    )
     return stack.enter_context(detector)
 
 

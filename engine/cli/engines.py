@@ -26,5 +26,5 @@ def describe(detector: TRTRetinaFace) -> str:
     settings = ", ".join(f"{key} {value}" for key, value in sidecar.thresholds.items())
     return (
         f"{sidecar.config['name']}, weights {sidecar.weights['source']}, {sidecar.precision['mode']}, input {height} x "
-        f"{width}, on {detector.device}; {settings}"
+        f"{width}, on {detector.device} with {detector.runtime}; {settings}"
     )

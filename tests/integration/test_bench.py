@@ -134,6 +134,7 @@ def test_bad_arguments_are_one_line_before_any_run(
         ([*good, "--batch", "0"], 2, "batch is 0"),
         ([*good, "--max-delay-ms", "-1"], 2, "--max-delay-ms is -1.0"),
         ([*good, "--contexts", "0"], 2, "--contexts is 0"),
+        ([*good, "--threads", "0"], 2, "threads is 0"),
         ([*good, "--decode-threads", "0"], 2, "decode threads is 0"),
         ([*good, "--seed", "-1"], 2, "seed is -1"),
         ([*good, "--output", "/proc/serve"], 2, "cannot write to the folder /proc/serve"),
