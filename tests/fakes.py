@@ -1,103 +1,40 @@
-"""Recording doubles of cupy and of TensorRT's runtime, for the GPU session's calls without a GPU.
-
-Memory is NumPy's; a stream keeps what is queued on it and runs that only when it is synchronised, so that a result
-read too early is wrong here as it would be on a device.
-"""
+"""A recording double of TensorRT's runtime, for the GPU session's calls without a GPU; fake_cuda.py is cupy's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from engine import ops
 from engine.runtime.cpu import CpuSession
 from engine.sidecar import EngineFiles
-
-Log = list[str]
-
-
-class FakeStream:
-    """Queues work until synchronize()."""
-
-    def __init__(self, log: Log) -> None:
-        self.log, self.queue, self.ptr = log, list[Callable[[], None]](), 4711
-
-    def __enter__(self) -> FakeStream:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        pass
-
-    def synchronize(self) -> None:
-        self.log.append("synchronize")
-        for work in self.queue:
-            work()
-        self.queue.clear()
+from tests.fake_cuda import FakeCuda, host_array
 
 
-class FakeArray:
-    """A device array: copies are queued, addresses are unique."""
+def fake_letterbox(cuda: FakeCuda) -> Any:
+    """engine.ops.letterbox for arrays in the double's memory: the CPU's, run in the order of the stream."""
+    on_cpu = ops.letterbox
 
-    def __init__(self, values: NDArray[Any], log: Log) -> None:
-        self.values, self.log = values, log
-        self.data = SimpleNamespace(ptr=values.ctypes.data)
+    def letterbox(images: Any, size: tuple[int, int], **arguments: Any) -> Any:
+        if "stream" not in arguments:
+            return on_cpu(images, size, **arguments)
+        stream, out = arguments.pop("stream"), [_array_of(view) for view in arguments.pop("out")]
+        cuda.log.append(f"letterbox {len(images)} on {stream}")
+        arrays = [_array_of(view) for view in images]
 
-    def __getitem__(self, key: slice) -> FakeArray:
-        return FakeArray(self.values[key], self.log)
+        def write() -> None:
+            on_cpu(arrays, size, **arguments, out=(out[0], out[1]))
 
-    def set(self, host: NDArray[Any], stream: FakeStream) -> None:
-        self.log.append(f"copy in {host.size}")
-        stream.queue.append(lambda: np.copyto(self.values, host))
+        cuda.streams[stream].add(write)
 
-    def get(self, stream: FakeStream, out: NDArray[Any]) -> None:
-        self.log.append(f"copy out {out.shape}")
-        stream.queue.append(lambda: np.copyto(out, self.values))
-
-
-class FakeCudaError(RuntimeError):
-    """cupy.cuda.runtime.CUDARuntimeError."""
+    return letterbox
 
 
-def fake_cupy(log: Log, devices: int = 1) -> Any:
-    """A module like cupy, with what the session uses."""
-
-    class Device:
-        def __init__(self, index: int) -> None:
-            log.append(f"device {index}")
-
-        def __enter__(self) -> None:
-            pass
-
-        def __exit__(self, *exception: object) -> None:
-            pass
-
-    streams: list[FakeStream] = []
-
-    def make_stream(non_blocking: bool) -> FakeStream:
-        assert non_blocking
-        streams.append(FakeStream(log))
-        return streams[-1]
-
-    def count() -> int:
-        if devices < 0:
-            raise FakeCudaError("cudaErrorInsufficientDriver")
-        return devices
-
-    runtime = SimpleNamespace(getDeviceCount=count, CUDARuntimeError=FakeCudaError)
-    memory = SimpleNamespace(OutOfMemoryError=MemoryError)
-    return SimpleNamespace(
-        cuda=SimpleNamespace(Device=Device, Stream=make_stream, runtime=runtime, memory=memory),
-        empty=lambda shape, dtype: FakeArray(np.full(shape, 7, dtype), log),
-        streams=streams,
-    )
-
-
-def fake_cupyx() -> Any:
-    """A module like cupyx: pinned memory."""
-    return SimpleNamespace(empty_pinned=lambda shape, dtype: np.full(shape, 9, dtype))
+def _array_of(view: Any) -> Any:
+    interface = view.__cuda_array_interface__
+    return host_array(interface["data"][0], interface["shape"], interface["typestr"])
 
 
 class FakeTensorRT:
@@ -111,8 +48,11 @@ class FakeTensorRT:
 
         INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = range(5)
 
-    def __init__(self, files: EngineFiles, log: Log, cupy: Any) -> None:
-        self.files, self.call_log, self.cupy = files, log, cupy
+    def __init__(self, files: EngineFiles, cupy: FakeCuda) -> None:
+        self.files, self.call_log, self.cupy = files, cupy.log, cupy
+        self.CudaGraphStrategy = SimpleNamespace(WHOLE_GRAPH_CAPTURE="whole graph", DISABLED="disabled")
+        self.compiled, self.refuses_cache = b"kernels", False
+        self.because = "an illegal memory access was encountered"
         self.deserialises = self.accepts_shape = self.executes = True
         self.tensor_names = [files.sidecar.io["input"]["name"], *(o["name"] for o in files.sidecar.io["outputs"])]
 
@@ -141,10 +81,38 @@ class _Runtime:
         assert plan == self.trt.files.plan
         names = self.trt.tensor_names
         return SimpleNamespace(
-            create_execution_context=lambda: _Context(self.trt),
+            create_execution_context=lambda config=None: self._create_context(config),
+            create_runtime_config=lambda: _RuntimeConfig(self.trt),
             num_io_tensors=len(names),
             get_tensor_name=lambda i: names[i],
         )
+
+    def _create_context(self, config: Any) -> _Context:
+        if config is not None:
+            self.trt.call_log.append(f"context with {config.cuda_graph_strategy}, {config.cache}")
+        return _Context(self.trt)
+
+
+class _RuntimeConfig:
+    """TensorRT-RTX's IRuntimeConfig, and its own cache."""
+
+    def __init__(self, trt: FakeTensorRT) -> None:
+        self.trt, self.cache, self.cuda_graph_strategy = trt, "no cache", ""
+
+    def create_runtime_cache(self) -> Any:
+        return self
+
+    def deserialize(self, content: bytes) -> bool:
+        self.trt.call_log.append(f"cached {content!r}")
+        return not self.trt.refuses_cache
+
+    def serialize(self) -> bytes:
+        return self.trt.compiled
+
+    def set_runtime_cache(self, cache: Any) -> bool:
+        assert cache is self
+        self.cache = "a cache"
+        return True
 
 
 class _Context:
@@ -153,26 +121,29 @@ class _Context:
         self.shape: tuple[int, ...] = ()
         self.cpu = CpuSession(trt.files)
 
-    def set_tensor_address(self, name: str, pointer: int) -> None:
+    def set_tensor_address(self, name: str, pointer: int) -> bool:
         self.addresses[name] = pointer
+        return True
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         self.trt.call_log.append(f"shape {name} {tuple(shape)}")
+        if not self.trt.accepts_shape:
+            return False
         self.shape = tuple(shape)
-        return self.trt.accepts_shape
+        return True
 
     def execute_async_v3(self, stream: int) -> bool:
         self.trt.call_log.append(f"execute on {stream}")
         if not self.trt.executes:
-            self.trt.logger.log(FakeTensorRT.ILogger.ERROR, "an illegal memory access was encountered")
+            self.trt.logger.log(FakeTensorRT.ILogger.ERROR, self.trt.because)
             return False
-        (queue,) = [s.queue for s in self.trt.cupy.streams if s.ptr == stream]
-        queue.append(self._compute)
+        # As on a device, what is queued, or captured, keeps the shape and the addresses of this moment.
+        shape, addresses = self.shape, dict(self.addresses)
+        self.trt.cupy.streams[stream].add(lambda: self._compute(shape, addresses))
         return True
 
-    def _compute(self) -> None:
-        batch = self._at("images", self.shape, np.float32).copy()
-        raw = self.cpu.run(batch)
+    def _compute(self, shape: tuple[int, ...], addresses: dict[str, int]) -> None:
+        raw = self.cpu.run(host_array(addresses["images"], shape, np.float32).copy())
         for name, values in (
             ("num_detections", raw.num_detections),
             ("boxes", raw.boxes),
@@ -180,11 +151,5 @@ class _Context:
             ("landmarks", raw.landmarks),
         ):
             assert values is not None
-            self._at(name, values.shape, values.dtype)[...] = values
-
-    def _at(self, name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-        import ctypes
-
-        count = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        raw = (ctypes.c_char * count).from_address(self.addresses[name])
-        return np.frombuffer(raw, dtype).reshape(shape)
+            assert addresses[name] % 256 == 0
+            host_array(addresses[name], values.shape, values.dtype)[...] = values

@@ -12,8 +12,10 @@ from engine.runtime.tensorrt import open_tensorrt_session
 from engine.sidecar import EngineFiles
 
 
-def open_session(files: EngineFiles, device: str, trust_embedded_plugins: bool) -> tuple[Session, str | None]:
-    """Open a session on `device`: "auto", "cpu", "cuda" or "cuda:N".
+def open_session(
+    files: EngineFiles, device: str, trust_embedded_plugins: bool, cuda_graphs: bool = True
+) -> tuple[Session, str | None]:
+    """Open a session on `device`: "auto", "cpu", "cuda" or "cuda:N"; a GPU's captures CUDA graphs where it may.
 
     Returns:
         The session, and, where "auto" could not take a GPU, the reason.
@@ -29,7 +31,7 @@ def open_session(files: EngineFiles, device: str, trust_embedded_plugins: bool) 
         if not sees_gpu():
             return CpuSession(files), "no NVIDIA driver with a GPU was found"
         try:
-            return open_tensorrt_session(files, 0, trust_embedded_plugins), None
+            return open_tensorrt_session(files, 0, trust_embedded_plugins, cuda_graphs), None
         except RetinaFaceError as error:
             return CpuSession(files), str(error)
     match = re.fullmatch(r"cuda(?::(\d+))?", str(device))
@@ -40,4 +42,4 @@ def open_session(files: EngineFiles, device: str, trust_embedded_plugins: bool) 
             f"device {device} is not usable: no NVIDIA driver with a GPU was found. Use device='cpu', which runs the "
             "same network with ONNX Runtime, or device='auto'"
         )
-    return open_tensorrt_session(files, int(match[1] or 0), trust_embedded_plugins), None
+    return open_tensorrt_session(files, int(match[1] or 0), trust_embedded_plugins, cuda_graphs), None
