@@ -13,9 +13,9 @@ from engine.export.network import InputSize
 from engine.runtime import device, tensorrt
 from engine.runtime.cpu import network_metadata
 from engine.sidecar import EngineFiles, read_engine
+from tests.doubles.cupy import FakeCuda
+from tests.doubles.tensorrt import FakeTensorRT, fake_letterbox
 from tests.engines import build
-from tests.fake_cuda import FakeCuda
-from tests.fakes import FakeTensorRT, fake_letterbox
 
 
 @pytest.fixture(scope="session")

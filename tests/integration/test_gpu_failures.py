@@ -23,8 +23,8 @@ from engine import (
 )
 from engine.types import Detections, Image
 from tests.data import astronaut
-from tests.fake_cuda import FakeCudaError
-from tests.fakes import FakeTensorRT
+from tests.doubles.cupy import FakeCudaError
+from tests.doubles.tensorrt import FakeTensorRT
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ import pytest
 from engine import DeviceError, EngineLoadError
 from engine.runtime.tensorrt import open_tensorrt_session
 from engine.sidecar import EngineFiles
-from tests.fake_cuda import FakeCuda
-from tests.fakes import FakeTensorRT
+from tests.doubles.cupy import FakeCuda
+from tests.doubles.tensorrt import FakeTensorRT
 
 
 def test_plugins_come_before_the_engine(files: EngineFiles, trt: FakeTensorRT) -> None:
     open_tensorrt_session(files, 0)
-    assert trt.call_log == ["device 0", "load plugins", "deserialize, host code False"]
+    assert trt.call_log == ["load plugins", "deserialize, host code False"]
 
 
 def test_embedded_plugins_are_allowed_and_not_loaded_twice(files: EngineFiles, trt: FakeTensorRT) -> None:
@@ -26,7 +26,7 @@ def test_embedded_plugins_are_allowed_and_not_loaded_twice(files: EngineFiles, t
         open_tensorrt_session(replace(files, sidecar=embedded), 0)
     trt.call_log.clear()
     open_tensorrt_session(replace(files, sidecar=embedded), 0, trust_embedded_plugins=True)
-    assert trt.call_log == ["device 0", "deserialize, host code True"]
+    assert trt.call_log == ["deserialize, host code True"]
 
 
 def test_another_plugin_library_is_refused(files: EngineFiles, trt: FakeTensorRT) -> None:

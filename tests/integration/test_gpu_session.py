@@ -18,8 +18,8 @@ from engine.runtime.tensorrt import open_tensorrt_session
 from engine.sidecar import EngineFiles
 from engine.types import Detections, Image
 from tests.data import astronaut
-from tests.fake_cuda import FakeCuda
-from tests.fakes import FakeTensorRT
+from tests.doubles.cupy import FakeCuda
+from tests.doubles.tensorrt import FakeTensorRT
 
 
 @pytest.fixture

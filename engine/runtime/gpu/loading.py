@@ -45,14 +45,14 @@ class LoadedEngine:
         self.health = Health(cupy, self.device)
         self._files, self._flavour = files, flavour
         self._errors: list[str] = []
-        self._device = cupy.cuda.Device(index)
+        self._index = index
         io = files.sidecar.io
         self.input_name: str = io["input"]["name"]
         self.largest = tuple(int(extent) for extent in io["input"]["maximum"])
         self.outputs = tuple(
             Tensor(output["name"], np.dtype(output["dtype"]), tuple(output["shape"][1:])) for output in io["outputs"]
         )
-        with self._device:
+        with self.current():
             self._engine = self._deserialise()
             self._check_tensors()
             self._rtx: RtxRuntime | None = None
@@ -62,7 +62,7 @@ class LoadedEngine:
 
     def current(self) -> Any:
         """Return a context manager that makes the GPU the thread's current one."""
-        return self._device
+        return self.cupy.cuda.Device(self._index)  # one for each use: CuPy's keeps a stack that threads would share
 
     def create_context(self) -> tensorrt.IExecutionContext:
         """Create an execution context; the GPU must be current."""

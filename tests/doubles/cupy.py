@@ -187,7 +187,7 @@ class FakeCuda:
         return self.devices
 
     def Device(self, index: int) -> _Current:  # noqa: N802
-        self.log.append(f"device {index}")
+        assert index < self.devices
         return _Current()
 
     def Stream(self, *, non_blocking: bool) -> FakeStream:  # noqa: N802

@@ -1,4 +1,4 @@
-"""A recording double of TensorRT's runtime, for the GPU session's calls without a GPU; fake_cuda.py is cupy's."""
+"""A recording double of TensorRT's runtime, for the GPU session's calls without a GPU; cupy.py beside it is cupy's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from engine import ops
 from engine.runtime.cpu import CpuSession
 from engine.sidecar import EngineFiles
-from tests.fake_cuda import FakeCuda, host_array
+from tests.doubles.cupy import FakeCuda, host_array
 
 
 def fake_letterbox(cuda: FakeCuda) -> Any:
