@@ -12,10 +12,10 @@ from engine.augment import Augmentation, Scale, looks, make_augmentation, merge,
 from engine.errors import InvalidArgumentError
 from engine.limits import EngineLimits
 from engine.preprocess import Letterbox, check_images
-from engine.runtime.cpu import network_metadata
 from engine.runtime.device import open_session
 from engine.runtime.gpu.arrays import is_device_array
 from engine.runtime.gpu.session import TensorRTSession
+from engine.runtime.ort import network_metadata
 from engine.runtime.timing import Stages, Stopwatch, in_order
 from engine.serving import ServedDetector
 from engine.sidecar import read_engine
@@ -46,6 +46,7 @@ class TRTRetinaFace(ServedDetector):
         input_size: tuple[int, int] | None = None,
         score_threshold: float | None = None,
         enlarge: bool = False,
+        threads: int | None = None,
         trust_embedded_plugins: bool = False,
         cuda_graphs: bool = True,
     ) -> None:
@@ -53,13 +54,16 @@ class TRTRetinaFace(ServedDetector):
 
         Args:
             engine: path of NAME.engine; NAME.engine.json and NAME.network.onnx lie beside it.
-            device: "cuda:N" runs the engine on that GPU; "cpu" runs the same network and operators with ONNX Runtime;
-                "auto" takes a GPU where one is usable, else the CPU, and says so once.
+            device: "cuda:N" runs the engine on that GPU; "cpu" runs the same network and operators on the
+                CPU, with OpenVINO where it is installed and can, else with ONNX Runtime ("cpu:openvino" and
+                "cpu:onnxruntime" insist on one); "auto" takes a GPU where one is usable, else the CPU, and says so
+                once.
             input_size: (height, width) to letterbox to, for an engine built for a range; None is its optimum.
             score_threshold: faces need a score above it; detect() can take another one. None is 0.5, or the threshold
                 that the engine was built with if that is higher.
             enlarge: magnify images that are smaller than the input, which finds faces of a few pixels; else they are
                 padded only.
+            threads: of the CPU, at most; None is all cores. A GPU does not need it.
             trust_embedded_plugins: let the GPU runtime load the plugin library that an engine built with
                 --embed-plugins carries. It is native code: say so for engines that you trust.
             cuda_graphs: on a GPU, replay the launches that the first run with a batch of each size recorded.
@@ -79,10 +83,12 @@ class TRTRetinaFace(ServedDetector):
         self._letterbox = Letterbox(self.input_size, self.config, enlarge)
         self.score_threshold = max(DEFAULT_SCORE_THRESHOLD, float(self.sidecar.thresholds["score"]))
         self.score_threshold = self.check_threshold(score_threshold)
-        self._session, reason = open_session(files, device, trust_embedded_plugins, cuda_graphs)
+        self._session, reason = open_session(
+            files, device, trust_embedded_plugins, size=self.input_size, threads=threads, cuda_graphs=cuda_graphs
+        )
         self.device, self.runtime = self._session.device, self._session.runtime
         if reason is not None:
-            _log.warning("No GPU is used (%s): running on the CPU with ONNX Runtime.", reason)
+            _log.warning("No GPU is used (%s): running on the CPU with %s.", reason, self.runtime)
 
     @overload
     def detect(

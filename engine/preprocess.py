@@ -82,8 +82,23 @@ class Letterbox:
 
     def batch(self, images: Sequence[Image]) -> FloatArray:
         """Return BGR images as a normalised batch, float32 [N, 3, H, W]."""
-        batch: FloatArray = ops.letterbox(images, self.size, **self._arguments()).batch
+        batch: FloatArray = np.empty((len(images), 3, *self.size), np.float32)
+        self.fill(batch, images)
         return batch
+
+    def fill(
+        self, batch: FloatArray, images: Sequence[Image], *, channels_last: bool = False, threads: int = 0
+    ) -> None:
+        """Write BGR images to a batch, float32 [N, 3, H, W], or [N, H, W, 3] where channels come last."""
+        transforms = np.empty((len(images), 3), np.float32)
+        ops.letterbox(
+            images,
+            self.size,
+            **self._arguments(),
+            out=(batch, transforms),
+            channels_last=channels_last,
+            threads=threads,
+        )
 
     def write(self, images: Sequence[object], out: tuple[object, object], stream: int) -> None:
         """Queue the letterboxing of device arrays on a CUDA stream; `out` is as in ops.letterbox."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from time import perf_counter
 
 # Seconds by name, in this order where present: "decode" (of the picture file), "queueing", "letterbox", "h2d",
@@ -31,6 +32,18 @@ class Stopwatch:
         """End `stage`: it took all the time since the last one ended."""
         now = perf_counter()
         self.stages[stage] = self.stages.get(stage, 0.0) + now - self._since
+        self._since = now
+
+    def lap_beside(self, threads: Sequence[Stages]) -> None:
+        """End stages that several threads went through beside each other: each has its share of the time."""
+        now = perf_counter()
+        spent: Stages = {}
+        for stages in threads:
+            for stage, seconds in stages.items():
+                spent[stage] = spent.get(stage, 0.0) + seconds
+        share = (now - self._since) / sum(spent.values())
+        for stage, seconds in spent.items():
+            self.stages[stage] = self.stages.get(stage, 0.0) + seconds * share
         self._since = now
 
     def lap_apart(self, parts: Stages, rest: str) -> None:

@@ -11,7 +11,7 @@ from engine import ops
 from engine.build.flavour import Flavour
 from engine.export.network import InputSize
 from engine.runtime import device, tensorrt
-from engine.runtime.cpu import network_metadata
+from engine.runtime.ort import network_metadata
 from engine.sidecar import EngineFiles, read_engine
 from tests.doubles.cupy import FakeCuda
 from tests.doubles.tensorrt import FakeTensorRT, fake_letterbox

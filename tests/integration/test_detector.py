@@ -172,7 +172,7 @@ def test_auto_falls_back_to_the_cpu_and_says_so_once(fp16_engine: Path, caplog: 
             detector.detect(np.zeros((8, 8, 3), np.uint8))
     assert detector.device == "cpu"
     assert [record.getMessage() for record in caplog.records] == [
-        "No GPU is used (no NVIDIA driver with a GPU was found): running on the CPU with ONNX Runtime."
+        f"No GPU is used (no NVIDIA driver with a GPU was found): running on the CPU with {detector.runtime}."
     ]
 
 

@@ -165,7 +165,7 @@ def test_16_callers_and_two_contexts(fp32_engine: Path, trt: FakeTensorRT) -> No
 
     def call(caller: int) -> int:
         right = 0
-        for i in range(10):
+        for i in range(5):
             index = (caller + i) % len(images)
             right += np.array_equal(queue.submit(images[index]).result(120).boxes, answers[index].boxes)
         return right
@@ -176,5 +176,5 @@ def test_16_callers_and_two_contexts(fp32_engine: Path, trt: FakeTensorRT) -> No
         BatchQueue([detector, clone]) as queue,
         ThreadPoolExecutor(16) as callers,
     ):
-        assert sum(callers.map(call, range(16))) == 160
+        assert sum(callers.map(call, range(16))) == 80
     assert {call for call in trt.call_log if call.startswith("replay")} == {"replay on 4711", "replay on 4712"}

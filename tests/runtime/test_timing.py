@@ -21,6 +21,16 @@ def test_laps_add_up_to_the_whole_and_repeat() -> None:
     assert list(in_order(watch.stages)) == ["letterbox", "network"]
 
 
+def test_threads_share_the_time_that_passed() -> None:
+    begin = perf_counter()
+    watch = Stopwatch()
+    sleep(0.004)
+    watch.lap_beside([{"letterbox": 1.0, "network": 4.0}, {"letterbox": 1.0, "network": 2.0}])
+    whole = perf_counter() - begin
+    assert sum(watch.stages.values()) == pytest.approx(whole, rel=0.03)
+    assert watch.stages["network"] == pytest.approx(3 * watch.stages["letterbox"])
+
+
 def test_what_a_device_measured_leaves_a_rest() -> None:
     watch = Stopwatch()
     sleep(0.004)
