@@ -67,11 +67,11 @@ clean:
 	rm -rf build dist $(VENV)
 
 $(VENV)/.demo: $(SOURCES)
-	scripts/bootstrap $(VENV) build,tensorrt-rtx,demo
+	scripts/bootstrap $(VENV) build,tensorrt-rtx,openvino,demo
 	@touch $@
 
 $(VENV)/.test: $(SOURCES)
-	scripts/bootstrap $(VENV) build,tensorrt-rtx,demo,evaluate,compare,test
+	scripts/bootstrap $(VENV) build,tensorrt-rtx,openvino,demo,evaluate,bench,compare,test
 	@touch $@ $(VENV)/.demo
 
 # TensorRT's types, apart from site-packages: there they would pass for an installed TensorRT.

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import (
     BuildError,
+    ClosedError,
     CudaError,
     DeviceError,
+    DeviceLostError,
+    DeviceMemoryError,
     EngineLoadError,
     EvaluationError,
     InferenceError,
@@ -27,18 +30,24 @@ from engine.version import project_version
 if TYPE_CHECKING:
     from engine.config import RetinaFaceConfig
     from engine.detector import TRTRetinaFace
+    from engine.runtime.queue import BatchQueue, Request
     from engine.types import Detections
 
 __all__ = [
+    "BatchQueue",
     "BuildError",
+    "ClosedError",
     "CudaError",
     "Detections",
     "DeviceError",
+    "DeviceLostError",
+    "DeviceMemoryError",
     "EngineLoadError",
     "EvaluationError",
     "InferenceError",
     "InvalidArgumentError",
     "NativeModuleError",
+    "Request",
     "RetinaFaceConfig",
     "RetinaFaceError",
     "TRTRetinaFace",
@@ -47,7 +56,13 @@ __all__ = [
 
 __version__ = project_version()
 
-_LAZY = {"TRTRetinaFace": "engine.detector", "Detections": "engine.types", "RetinaFaceConfig": "engine.config"}
+_LAZY = {
+    "BatchQueue": "engine.runtime.queue",
+    "Detections": "engine.types",
+    "Request": "engine.runtime.queue",
+    "RetinaFaceConfig": "engine.config",
+    "TRTRetinaFace": "engine.detector",
+}
 
 
 def __getattr__(name: str) -> Any:

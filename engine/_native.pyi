@@ -79,6 +79,8 @@ def letterbox(
     enlarge: bool,
     dtype: str,
     out: tuple[Any, Any] | None = None,
+    channels_last: bool = False,
+    threads: int = 0,
     stream: object = None,
 ) -> tuple[Any, Any]: ...
 def unletterbox(

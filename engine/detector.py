@@ -10,16 +10,21 @@ from typing import overload
 
 from engine.augment import Augmentation, Scales, looks, make_augmentation, merge, to_image
 from engine.errors import InvalidArgumentError
-from engine.preprocess import Letterbox, check_image
-from engine.runtime.cpu import network_metadata
+from engine.limits import EngineLimits
+from engine.preprocess import Letterbox, check_images
 from engine.runtime.device import open_session
+from engine.runtime.gpu.arrays import is_device_array
+from engine.runtime.gpu.session import TensorRTSession
+from engine.runtime.ort import network_metadata
+from engine.runtime.timing import Stages, Stopwatch, in_order
+from engine.serving import ServedDetector
 from engine.sidecar import read_engine
-from engine.types import DEFAULT_SCORE_THRESHOLD, Detections, Image
+from engine.types import DEFAULT_SCORE_THRESHOLD, AnyImage, Detections, DeviceDetections, DeviceImage, Image
 
 _log = logging.getLogger("engine")
 
 
-class TRTRetinaFace:
+class TRTRetinaFace(ServedDetector):
     """A face detector from a built engine.
 
         detector = TRTRetinaFace("retinaface_fp16.engine")
@@ -27,6 +32,7 @@ class TRTRetinaFace:
 
     Attributes:
         device: what it runs on: "cuda:N" or "cpu".
+        runtime: name and version of what runs the network there.
         config: settings of the model.
         input_size: (height, width) that images are letterboxed to.
         max_batch: images in one run; longer lists are run in parts.
@@ -40,21 +46,27 @@ class TRTRetinaFace:
         input_size: tuple[int, int] | None = None,
         score_threshold: float | None = None,
         enlarge: bool = False,
+        threads: int | None = None,
         trust_embedded_plugins: bool = False,
+        cuda_graphs: bool = True,
     ) -> None:
         """Load an engine with the files beside it.
 
         Args:
             engine: path of NAME.engine; NAME.engine.json and NAME.network.onnx lie beside it.
-            device: "cuda:N" runs the engine on that GPU; "cpu" runs the same network and operators with ONNX Runtime;
-                "auto" takes a GPU where one is usable, else the CPU, and says so once.
+            device: "cuda:N" runs the engine on that GPU; "cpu" runs the same network and operators on the
+                CPU, with OpenVINO where it is installed and can, else with ONNX Runtime ("cpu:openvino" and
+                "cpu:onnxruntime" insist on one); "auto" takes a GPU where one is usable, else the CPU, and says so
+                once.
             input_size: (height, width) to letterbox to, for an engine built for a range; None is its optimum.
             score_threshold: faces need a score above it; detect() can take another one. None is 0.5, or the threshold
                 that the engine was built with if that is higher.
             enlarge: magnify images that are smaller than the input, which finds faces of a few pixels; else they are
                 padded only.
+            threads: of the CPU, at most; None is all cores. A GPU does not need it.
             trust_embedded_plugins: let the GPU runtime load the plugin library that an engine built with
                 --embed-plugins carries. It is native code: say so for engines that you trust.
+            cuda_graphs: on a GPU, replay the launches that the first run with a batch of each size recorded.
 
         Raises:
             EngineLoadError: a file is missing, damaged or of another build, or the engine does not fit the runtime.
@@ -65,22 +77,23 @@ class TRTRetinaFace:
         self._path = files.path
         self.sidecar = files.sidecar
         self.config = files.sidecar.model_config()
-        spec = files.sidecar.io["input"]
-        self.max_batch = int(spec["maximum"][0])
-        self.input_size = _input_size(input_size, spec)
-        self.config.check_input_size(*self.input_size)
+        self._limits = EngineLimits.of(files)
+        self.max_batch = self._limits.max_batch
+        self.input_size = self._limits.input_size(input_size)
         self._letterbox = Letterbox(self.input_size, self.config, enlarge)
-        default = max(DEFAULT_SCORE_THRESHOLD, float(self.sidecar.thresholds["score"]))
-        self.score_threshold = self._checked_threshold(default if score_threshold is None else score_threshold)
-        self._session, reason = open_session(files, device, trust_embedded_plugins)
-        self.device = self._session.device
+        self.score_threshold = max(DEFAULT_SCORE_THRESHOLD, float(self.sidecar.thresholds["score"]))
+        self.score_threshold = self.check_threshold(score_threshold)
+        self._session, reason = open_session(
+            files, device, trust_embedded_plugins, size=self.input_size, threads=threads, cuda_graphs=cuda_graphs
+        )
+        self.device, self.runtime = self._session.device, self._session.runtime
         if reason is not None:
-            _log.warning("No GPU is used (%s): running on the CPU with ONNX Runtime.", reason)
+            _log.warning("No GPU is used (%s): running on the CPU with %s.", reason, self.runtime)
 
     @overload
     def detect(
         self,
-        images: Image,
+        images: AnyImage,
         *,
         score_threshold: float | None = None,
         scales: Scales | None = None,
@@ -92,7 +105,7 @@ class TRTRetinaFace:
     @overload
     def detect(
         self,
-        images: Sequence[Image],
+        images: Sequence[AnyImage],
         *,
         score_threshold: float | None = None,
         scales: Scales | None = None,
@@ -103,7 +116,7 @@ class TRTRetinaFace:
 
     def detect(
         self,
-        images: Image | Sequence[Image],
+        images: AnyImage | Sequence[AnyImage],
         *,
         score_threshold: float | None = None,
         scales: Scales | None = None,
@@ -114,7 +127,9 @@ class TRTRetinaFace:
         """Find the faces in one image or in several.
 
         Args:
-            images: uint8 [H, W, 3] in BGR order, as cv2.imread returns, or a list of such, of any sizes.
+            images: uint8 [H, W, 3] in BGR order, as cv2.imread returns, or a list of such, of any sizes. On a GPU they
+                may lie there: arrays of torch, CuPy, PyCUDA and others, which are read in place, once the work that
+                their library has queued on them is done.
             score_threshold: faces need a score above it; at least the threshold that the engine was built with.
             scales: look at each image at each of these instead of letterboxed to input_size, and merge the faces. A
                 scale is the short side in pixels, or a pair of it and a limit of the long side, or "original". It
@@ -131,14 +146,60 @@ class TRTRetinaFace:
                 impossible or too large for the engine.
             InferenceError: the engine failed.
         """
-        threshold = self.score_threshold if score_threshold is None else self._checked_threshold(score_threshold)
+        threshold = self.check_threshold(score_threshold)
         augmentation = make_augmentation(scales, flip, voting, merge_iou)
-        if not isinstance(images, (list, tuple)):
-            return self._detect([check_image(images, "image")], threshold, augmentation)[0]
-        if not images:
-            raise InvalidArgumentError("images is an empty list, expected at least one image")
-        checked = [check_image(image, f"images[{i}]") for i, image in enumerate(images)]
-        return self._detect(checked, threshold, augmentation)
+        found = self._detect(check_images(images, self.device != "cpu"), threshold, augmentation)
+        return found if isinstance(images, (list, tuple)) else found[0]
+
+    def profile(
+        self, images: AnyImage | Sequence[AnyImage], *, score_threshold: float | None = None
+    ) -> tuple[list[Detections], Stages]:
+        """Detect as detect() does, and say how long each stage of the call took.
+
+        Returns:
+            The faces of each image, and seconds by stage; their sum is the time that the call took.
+
+        Raises:
+            InvalidArgumentError: as detect().
+            InferenceError: the engine failed.
+        """
+        watch = Stopwatch()
+        threshold = self.check_threshold(score_threshold)
+        faces = self._run(check_images(images, self.device != "cpu"), threshold, self._letterbox, watch)
+        return faces, in_order(watch.stages)
+
+    def detect_device(self, images: DeviceImage | Sequence[DeviceImage], *, stream: object = None) -> DeviceDetections:
+        """Queue a detection on a CUDA stream, from and to the GPU's memory, without a copy and without waiting.
+
+        Args:
+            images: as detect() takes them, on the GPU, at most max_batch; they must not change before the stream is
+                past this call.
+            stream: a stream of torch, CuPy, PyCUDA or CUDA Python, or its handle; None is the one that the first array
+                names, else the default stream.
+
+        Returns:
+            All faces above the threshold that the engine was built with, in arrays that are ready in the stream's
+            order.
+
+        Raises:
+            InvalidArgumentError: other arrays, too many of them, or a detector on the CPU.
+            InferenceError: the run could not be queued.
+        """
+        self._check_open()
+        if not isinstance(self._session, TensorRTSession):
+            raise InvalidArgumentError("detect_device is for detectors on a GPU; this one runs on the CPU: use detect")
+        checked = check_images(images, on_gpu=True)
+        if not all(is_device_array(image) for image in checked) or len(checked) > self.max_batch:
+            raise InvalidArgumentError(f"images has {len(checked)} arrays, expected 1 to {self.max_batch} on the GPU")
+        return self._session.detect_device(checked, self._letterbox, stream)
+
+    def check_threshold(self, value: float | None) -> float:
+        """Return the score threshold that a value means; None is the detector's own.
+
+        Raises:
+            InvalidArgumentError: the engine leaves out faces below it, or it is above 1.
+        """
+        return self._limits.check_threshold(self.score_threshold if value is None else value)
 
     def network_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the smallest input, (height, width), that holds an image of this size as it is.
@@ -146,24 +207,13 @@ class TRTRetinaFace:
         Raises:
             InvalidArgumentError: the engine takes no input that large; the message has the command that builds one.
         """
-        multiple = self.config.input_multiple
-        low, _, high = _sizes(self.sidecar.io["input"])
-        needed = tuple(
-            max(-(-side // multiple) * multiple, least) for side, least in zip((height, width), low, strict=True)
-        )
-        if needed[0] > high[0] or needed[1] > high[1]:
-            self.config.check_input_size(*needed)
-            largest = (max(needed[0], high[0]), max(needed[1], high[1]))
-            raise InvalidArgumentError(
-                f"an image of {height} x {width} pixels (height x width) needs an input of {needed[0]} x {needed[1]}, "
-                f"the engine was built for {low} to {high}. Rebuild it for a range of sizes: "
-                f"{self.sidecar.rebuild_command(self._path, maximum=largest)}"
-            )
-        return needed[0], needed[1]
+        return self._limits.size_that_holds(height, width)
 
     def _detect(self, images: list[Image], score_threshold: float, augmentation: Augmentation) -> list[Detections]:
         if augmentation.is_plain:
-            return self._run(images, score_threshold, self._letterbox)
+            return self._run(images, score_threshold, self._letterbox, Stopwatch())
+        if any(is_device_array(image) for image in images):
+            raise InvalidArgumentError("scales and flip work on NumPy arrays, images lie on a GPU: copy them first")
         return [self._detect_augmented(image, score_threshold, augmentation) for image in images]
 
     def _detect_augmented(self, image: Image, score_threshold: float, augmentation: Augmentation) -> Detections:
@@ -172,7 +222,7 @@ class TRTRetinaFace:
             letterbox = self._letterbox
             if augmentation.scales is not None:
                 letterbox = Letterbox(self.network_size(*images[0].shape[:2]), self.config, enlarge=False)
-            found += to_image(self._run(images, score_threshold, letterbox), images[0], image)
+            found += to_image(self._run(images, score_threshold, letterbox, Stopwatch()), images[0], image)
         thresholds = self.sidecar.thresholds
         return merge(
             found,
@@ -181,37 +231,13 @@ class TRTRetinaFace:
             voting=augmentation.voting,
         )
 
-    def _run(self, images: list[Image], score_threshold: float, letterbox: Letterbox) -> list[Detections]:
-        parts = [images[begin : begin + self.max_batch] for begin in range(0, len(images), self.max_batch)]
-        return [
-            faces
-            for part in parts
-            for faces in letterbox.to_images(self._session.run(letterbox.batch(part)), part, score_threshold)
-        ]
-
-    def _checked_threshold(self, value: float) -> float:
-        built_with = float(self.sidecar.thresholds["score"])
-        if not isinstance(value, (int, float)) or not built_with <= value <= 1.0:
-            raise InvalidArgumentError(
-                f"score_threshold is {value!r}, expected {built_with} to 1: the engine was built to leave out faces "
-                f"below {built_with}; rebuild it with --score-threshold for lower ones"
-            )
-        return float(value)
-
-
-def _sizes(spec: dict[str, list[int]]) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-    """Smallest, best and largest (height, width) of an engine's input."""
-    low, best, high = ((int(s[2]), int(s[3])) for s in (spec["minimum"], spec["optimum"], spec["maximum"]))
-    return low, best, high
-
-
-def _input_size(given: tuple[int, int] | None, spec: dict[str, list[int]]) -> tuple[int, int]:
-    low, best, high = _sizes(spec)
-    if given is None:
-        return best
-    if len(given) != 2:
-        raise InvalidArgumentError(f"input_size is {given}, expected (height, width)")
-    height, width = given
-    if not (low[0] <= height <= high[0] and low[1] <= width <= high[1]):
-        raise InvalidArgumentError(f"input_size is {given}, the engine was built for {low} to {high} (height, width)")
-    return int(height), int(width)
+    def _run(
+        self, images: list[Image], score_threshold: float, letterbox: Letterbox, watch: Stopwatch
+    ) -> list[Detections]:
+        self._check_open()
+        found: list[Detections] = []
+        for begin in range(0, len(images), self.max_batch):
+            part = images[begin : begin + self.max_batch]
+            found += letterbox.to_images(self._session.detect(part, letterbox, watch), part, score_threshold)
+            watch.lap("undo letterbox")
+        return found

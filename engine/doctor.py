@@ -41,7 +41,8 @@ class Finding:
 
 _PACKAGES = (
     ("cv2", "reads and marks pictures", "pip install opencv-python-headless", True),
-    ("onnxruntime", "runs engines on the CPU", "pip install onnxruntime", True),
+    ("onnxruntime", "runs engines on the CPU, without OpenVINO", "pip install onnxruntime", True),
+    ("openvino", "runs engines on the CPU, the faster way", "pip install openvino", False),
     ("torch", "reads checkpoints for building", "pip install torch", False),
     ("onnx", "writes networks for building", "pip install onnx", False),
     ("onnxscript", "exports networks for building", "pip install onnxscript", False),
@@ -58,6 +59,7 @@ def examine() -> list[Finding]:
         *_builders(),
         _plugins(),
         _gpu(),
+        _cpu(),
         _weights(),
     ]
 
@@ -65,10 +67,12 @@ def examine() -> list[Finding]:
 def examine_engine(path: Path) -> list[Finding]:
     """Say what an engine is, and whether its files fit together."""
     try:
-        from engine.runtime.cpu import network_metadata
+        from engine.runtime.cpu import CpuSession
+        from engine.runtime.ort import network_metadata
         from engine.sidecar import read_engine
 
-        sidecar = read_engine(path, network_metadata).sidecar
+        files = read_engine(path, network_metadata)
+        sidecar, on_cpu = files.sidecar, CpuSession(files).runtime
     except (RetinaFaceError, ImportError) as error:
         return [Finding("engine", False, str(path), str(error), required=True)]
     config = sidecar.model_config()
@@ -76,6 +80,7 @@ def examine_engine(path: Path) -> list[Finding]:
         "engine": str(path),
         "precision": str(sidecar.precision["mode"]),
         "built with": f"{sidecar.runtime['name']} {sidecar.runtime['version']} for {', '.join(sidecar.targets)}",
+        "on the CPU": on_cpu,
         "weights": f"{sidecar.weights['source']}: {sidecar.weights['note']}",
         "input": f"{sidecar.io['input']['minimum']} to {sidecar.io['input']['maximum']}",
         "thresholds": ", ".join(f"{key} {value}" for key, value in sidecar.thresholds.items()),
@@ -142,6 +147,13 @@ def _gpu() -> Finding:
     if names:
         return Finding("GPU", True, ", ".join(names))
     return Finding("GPU", False, "no NVIDIA driver with a GPU", "none is needed: engines build, and run on the CPU")
+
+
+def _cpu() -> Finding:
+    from engine.runtime.cpu_runtime import available_threads, openvino_is_installed
+
+    library = "OpenVINO" if openvino_is_installed() else "ONNX Runtime"
+    return Finding("CPU", True, f"{available_threads()} cores, engines run with {library}")
 
 
 def _weights() -> Finding:

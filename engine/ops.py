@@ -56,7 +56,7 @@ class Letterboxed(NamedTuple):
     """What letterbox gives.
 
     Attributes:
-        batch: float32 or float16 [N, 3, H, W].
+        batch: float32 or float16 [N, 3, H, W], or [N, H, W, 3] where channels come last.
         transforms: float32 [N, 3]: scale, pad_x, pad_y in pixels of the batch. A point (x, y) of the image lies at
             (x * scale + pad_x, y * scale + pad_y), up to the rounding of the resized sides to whole pixels; unletterbox
             is the exact way back.
@@ -111,6 +111,8 @@ def letterbox(
     enlarge: bool = True,
     dtype: str = "float32",
     out: tuple[Array, Array] | None = None,
+    channels_last: bool = False,
+    threads: int = 0,
     stream: object = None,
 ) -> Letterboxed:
     """Resize images to fit one size, keep their shape, pad evenly and normalise: (level - mean) / std.
@@ -129,6 +131,8 @@ def letterbox(
         enlarge: magnify images that are smaller than `size`; else they are padded only.
         dtype: "float32" or "float16" of the batch.
         out: arrays (batch, transforms) to write to, on the images' side, instead of new ones; on the host float32 only.
+        channels_last: give the batch as [N, H, W, 3], which the host alone can.
+        threads: of the host at most; 0 is one per core.
         stream: see the module's text.
     """
     height, width = size
@@ -143,6 +147,8 @@ def letterbox(
             enlarge=enlarge,
             dtype=dtype,
             out=out,
+            channels_last=channels_last,
+            threads=threads,
             stream=stream,
         )
     )

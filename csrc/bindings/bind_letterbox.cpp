@@ -41,7 +41,8 @@ Place place_of_images(const std::vector<py::object> &images, const py::object &o
 
 py::tuple letterbox(const std::vector<py::object> &images, std::pair<int, int> size, std::array<float, 3> mean,
                     std::array<float, 3> std, bool swap_rb, std::array<uint8_t, 3> pad_value, bool enlarge,
-                    const std::string &dtype, const py::object &out, const py::object &stream) {
+                    const std::string &dtype, const py::object &out, bool channels_last, int threads,
+                    const py::object &stream) {
     Place place = place_of_images(images, out, stream);
     ElementType type = output_type(dtype);
     LetterboxParams params;
@@ -62,6 +63,8 @@ py::tuple letterbox(const std::vector<py::object> &images, std::pair<int, int> s
         views.push_back(image_view(arrays.back()));
     }
     validate_letterbox(params, views.data());
+    require(threads >= 0, "threads is ", threads, ", expected at least 0");
+    require(place.on_host() || !channels_last, "channels_last is for host arrays, images[0] is on a device");
 
     // On the host float16 is a matter of rounding the result: the operator writes float32.
     bool round = place.on_host() && type == ElementType::kFloat16;
@@ -69,6 +72,9 @@ py::tuple letterbox(const std::vector<py::object> &images, std::pair<int, int> s
     type = round ? ElementType::kFloat32 : type;
 
     Shape batch_shape{params.batch, 3, params.out_height, params.out_width}, transforms_shape{params.batch, 3};
+    if (channels_last) {
+        batch_shape = {params.batch, params.out_height, params.out_width, 3};
+    }
     Results results(place);
     void *batch, *transforms;
     if (out.is_none()) {
@@ -81,7 +87,8 @@ py::tuple letterbox(const std::vector<py::object> &images, std::pair<int, int> s
     }
     if (place.on_host()) {
         py::gil_scoped_release unlocked;
-        letterbox_cpu(params, views.data(), static_cast<float *>(batch), static_cast<float *>(transforms));
+        letterbox_cpu(params, views.data(), static_cast<float *>(batch), static_cast<float *>(transforms),
+                      channels_last ? HostLayout::kChannelsLast : HostLayout::kChannelsFirst, threads);
     }
 #ifdef RETINAFACE_HAS_CUDA
     if (!place.on_host()) {
@@ -155,7 +162,8 @@ py::tuple unletterbox(const py::object &boxes, const py::object &landmarks, cons
 void bind_letterbox(py::module_ &module) {
     module.def("letterbox", &letterbox, py::arg("images"), py::arg("size"), py::kw_only(), py::arg("mean"),
                py::arg("std"), py::arg("swap_rb"), py::arg("pad_value"), py::arg("enlarge"), py::arg("dtype"),
-               py::arg("out") = py::none(), py::arg("stream") = py::none());
+               py::arg("out") = py::none(), py::arg("channels_last") = false, py::arg("threads") = 0,
+               py::arg("stream") = py::none());
     module.def("unletterbox", &unletterbox, py::arg("boxes"), py::arg("landmarks"), py::arg("count"),
                py::arg("image_sizes"), py::arg("size"), py::kw_only(), py::arg("enlarge"),
                py::arg("stream") = py::none());

@@ -50,11 +50,14 @@ LetterboxPlacement letterbox_placement(int height, int width, int out_height, in
 /// Throws InvalidArgument naming the parameter or image that is out of range.
 void validate_letterbox(const LetterboxParams &params, const ImageView *images);
 
+/// The order of a batch on the host: [N, 3, H, W], or [N, H, W, 3] for networks that want pixels together.
+enum class HostLayout { kChannelsFirst, kChannelsLast };
+
 /// Bilinear with the pixel centres of OpenCV's INTER_LINEAR, in fixed point with 11 bits of weight and
-/// one rounding to a grey level; then (value - mean) / std. output [N, 3, H, W] float32; transforms
+/// one rounding to a grey level; then (value - mean) / std. output float32 in `layout`; transforms
 /// [N, 3]: scale, pad_x, pad_y in pixels. Runs on up to `num_threads` threads (0: one per core).
 void letterbox_cpu(const LetterboxParams &params, const ImageView *images, float *output, float *transforms,
-                   int num_threads = 0);
+                   HostLayout layout = HostLayout::kChannelsFirst, int num_threads = 0);
 
 /// What leads results in pixels of the network's input back to pixels of the images.
 struct UnletterboxParams {

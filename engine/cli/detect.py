@@ -18,7 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of a detection."""
     add = parser.add_argument
     add("--engine", type=Path, required=True, metavar="FILE", help="built engine")
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default %(default)s)")
+    add(
+        "--device",
+        default="auto",
+        help="auto, cpu, cuda or cuda:N; cpu:openvino or cpu:onnxruntime (default %(default)s)",
+    )
+    add("--threads", type=int, metavar="N", help="of the CPU, at most (default all cores)")
     add("--score-threshold", type=float, metavar="S",
         help=f"show faces with a score above it (default {DEFAULT_SCORE_THRESHOLD})")  # fmt: skip
     add("--trust-embedded-plugins", action="store_true",
@@ -40,6 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.engine,
         arguments.device,
         score_threshold=arguments.score_threshold,
+        threads=arguments.threads,
         trust_embedded_plugins=arguments.trust_embedded_plugins,
     )
     failed = 0

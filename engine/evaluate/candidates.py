@@ -16,8 +16,9 @@ from engine.export.attach import MAX_CANDIDATES
 from engine.files import sha256_of_file, write_together
 from engine.images import read_image
 from engine.preprocess import Letterbox, check_image
-from engine.runtime.cpu import network_metadata
 from engine.runtime.device import open_session
+from engine.runtime.ort import network_metadata
+from engine.runtime.timing import Stopwatch
 from engine.sidecar import EngineFiles, read_engine
 from engine.types import Detections, FloatArray
 
@@ -148,7 +149,7 @@ def collect(
             image = [check_image(read_image(path), "it")]
         except InvalidArgumentError as error:
             raise EvaluationError(f"{path} {error}") from error
-        found[name] = letterbox.to_images(session.run(letterbox.batch(image)), image, threshold)[0]
+        found[name] = letterbox.to_images(session.detect(image, letterbox, Stopwatch()), image, threshold)[0]
         digests[name] = sha256_of_file(path)
         on_image()
     return Candidates(

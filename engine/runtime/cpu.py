@@ -1,71 +1,160 @@
-"""Running an engine's network with ONNX Runtime, and its plugins' operators on the CPU."""
+"""The CPU session: a network with the GPU's operators around it, on any number of threads."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import count
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
-import onnxruntime
+import numpy as np
 
 from engine import ops
 from engine.config import RetinaFaceConfig
-from engine.errors import EngineLoadError, InferenceError
+from engine.errors import InferenceError
+from engine.runtime.cpu_runtime import CpuSettings, Runner, check_threads, load_network
 from engine.runtime.session import RawDetections
+from engine.runtime.timing import Stages, Stopwatch
 from engine.sidecar import EngineFiles
-from engine.types import FloatArray
+from engine.types import FloatArray, Image
 
-
-def network_metadata(network: bytes) -> dict[str, str]:
-    """Return the metadata of an ONNX file without the onnx package, through ONNX Runtime.
-
-    Raises:
-        EngineLoadError: the network cannot be loaded.
-    """
-    return dict(_load(network, optimise=False).get_modelmeta().custom_metadata_map)
-
-
-def _load(network: bytes, *, optimise: bool) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    # Its fused 8-bit operators take float32 scales only; the networks have float16 ones.
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
-    if not optimise:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    try:
-        return onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's exceptions share no base of their own
-        raise EngineLoadError(f"ONNX Runtime cannot load the network: {error}") from error
+if TYPE_CHECKING:
+    from engine.preprocess import Letterbox
 
 
 class CpuNetwork:
-    """A typed network with decoding and suppression behind it: the operators of the GPU, on the CPU."""
+    """A typed network with decoding and suppression behind it: the operators of the GPU, on the CPU.
+
+    One image has all threads; of several, each has a thread of its own, from its pixels to its faces. So the faces of
+    an image do not depend on those that share its batch.
+    """
 
     device = "cpu"
 
-    def __init__(self, network: bytes, config: RetinaFaceConfig, thresholds: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        network: bytes,
+        config: RetinaFaceConfig,
+        thresholds: Mapping[str, Any],
+        *,
+        precision: str = "fp32",
+        size: tuple[int, int] | None = None,
+        threads: int | None = None,
+        library: str | None = None,
+    ) -> None:
         """Load a network.
 
         Args:
             network: an ONNX file whose outputs are the raw heads, named by config.head_names().
             config: settings of its model.
             thresholds: the fields of engine.export.attach.Thresholds.
+            precision: what the network's types say.
+            size: (height, width) of the input to be fastest at.
+            threads: at most; None is all cores.
+            library: "openvino" or "onnxruntime"; None is OpenVINO where it is installed and can run the network.
 
         Raises:
-            EngineLoadError: ONNX Runtime cannot load it.
+            InvalidArgumentError: threads or library is out of range.
+            EngineLoadError: the network cannot be loaded.
         """
-        self._config = config
-        self._thresholds = thresholds
-        self._session = _load(network, optimise=True)
-        self._input = self._session.get_inputs()[0].name
+        self.threads = check_threads(threads)
+        self._config, self._thresholds = config, thresholds
+        settings = CpuSettings(tuple(config.head_names()), precision, self.threads, size)
+        self._network = load_network(network, settings, library)
+        self.runtime = self._network.name
+        self._idle: dict[bool, list[Runner]] = {True: [], False: []}
+        self._lock = Lock()
+        self._workers: ThreadPoolExecutor | None = None
 
     def run(self, batch: FloatArray) -> RawDetections:
         """See Session.run."""
-        config, thresholds = self._config, self._thresholds
+        found = []
+        with self._runner(alone=True) as runner:
+            for image in batch:
+                buffer = runner.input(*image.shape[1:])
+                buffer[0] = image.transpose(1, 2, 0) if self._network.channels_last else image
+                found.append(self._faces(self._heads(runner, buffer)))
+        return _together(found)
+
+    def detect(self, images: Sequence[Image], letterbox: Letterbox, watch: Stopwatch) -> RawDetections:
+        """See Session.detect."""
+        # Fewer images than threads would leave some without work: then each image has all of them in turn.
+        if self.threads > 1 and len(images) >= self.threads:
+            return self._detect_beside(images, letterbox, watch)
+        with self._runner(alone=True) as runner:
+            return _together([self._detect_one(image, letterbox, runner, self.threads, watch) for image in images])
+
+    def clone(self) -> CpuNetwork:
+        """See Session.clone; the network is shared, for any number of threads may run it."""
+        other = copy.copy(self)
+        other._idle, other._lock, other._workers = {True: [], False: []}, Lock(), None
+        return other
+
+    def close(self) -> None:
+        """See Session.close; the rest of the memory goes with the last reference."""
+        with self._lock:
+            workers, self._workers = self._workers, None
+            self._idle = {True: [], False: []}
+        if workers is not None:
+            workers.shutdown()
+
+    def _detect_beside(self, images: Sequence[Image], letterbox: Letterbox, watch: Stopwatch) -> RawDetections:
+        """Give each thread the next image until there are none."""
+        found: list[RawDetections | None] = [None] * len(images)
+        turns = count()
+
+        def work(_: int) -> Stages:
+            own = Stopwatch()
+            with self._runner(alone=False) as runner:
+                while (turn := next(turns)) < len(images):
+                    found[turn] = self._detect_one(images[turn], letterbox, runner, 1, own)
+            return own.stages
+
+        stages = list(self._thread_pool().map(work, range(self.threads)))
+        watch.lap_beside(stages)
+        return _together([raw for raw in found if raw is not None])
+
+    def _detect_one(
+        self, image: Image, letterbox: Letterbox, runner: Runner, threads: int, watch: Stopwatch
+    ) -> RawDetections:
+        buffer = runner.input(*letterbox.size)
+        letterbox.fill(buffer, [image], channels_last=self._network.channels_last, threads=threads)
+        watch.lap("letterbox")
+        heads = self._heads(runner, buffer)
+        watch.lap("network")
+        raw = self._faces(heads)
+        watch.lap("post-processing")
+        return raw
+
+    def _heads(self, runner: Runner, buffer: FloatArray) -> list[FloatArray]:
         try:
-            heads = self._session.run(config.head_names(), {self._input: batch})
-        except Exception as error:
-            raise InferenceError(f"ONNX Runtime failed on a batch of shape {batch.shape}: {error}") from error
-        return detect(heads, config, thresholds)
+            return runner.run()
+        except Exception as error:  # the libraries' exceptions share no base
+            raise InferenceError(f"{self.runtime} failed on an input of shape {buffer.shape}: {error}") from error
+
+    def _faces(self, heads: Sequence[FloatArray]) -> RawDetections:
+        return detect(heads, self._config, self._thresholds)
+
+    @contextmanager
+    def _runner(self, *, alone: bool) -> Iterator[Runner]:
+        """Lend a runner that nobody else uses."""
+        with self._lock:
+            runner = self._idle[alone].pop() if self._idle[alone] else None
+        runner = runner or self._network.runner(alone=alone)
+        try:
+            yield runner
+        finally:
+            with self._lock:
+                self._idle[alone].append(runner)
+
+    def _thread_pool(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._workers is None:
+                self._workers = ThreadPoolExecutor(self.threads, thread_name_prefix="retinaface-cpu")
+            return self._workers
 
 
 def detect(heads: Sequence[FloatArray], config: RetinaFaceConfig, thresholds: Mapping[str, Any]) -> RawDetections:
@@ -87,9 +176,38 @@ def detect(heads: Sequence[FloatArray], config: RetinaFaceConfig, thresholds: Ma
     return RawDetections(num, boxes, scores, landmarks)
 
 
+def _together(found: list[RawDetections]) -> RawDetections:
+    """Make one batch of single images."""
+    if len(found) == 1:
+        return found[0]
+    return RawDetections(
+        np.concatenate([raw.num_detections for raw in found]),
+        np.concatenate([raw.boxes for raw in found]),
+        np.concatenate([raw.scores for raw in found]),
+        None if found[0].landmarks is None else np.concatenate([raw.landmarks for raw in found]),
+    )
+
+
 class CpuSession(CpuNetwork):
     """The network that lies beside an engine."""
 
-    def __init__(self, files: EngineFiles) -> None:
-        """Load it."""
-        super().__init__(files.network, files.sidecar.model_config(), files.sidecar.thresholds)
+    def __init__(
+        self,
+        files: EngineFiles,
+        *,
+        size: tuple[int, int] | None = None,
+        threads: int | None = None,
+        library: str | None = None,
+    ) -> None:
+        """Load it, to be fastest at an input size, the engine's best one where none is given; see CpuNetwork."""
+        sidecar = files.sidecar
+        best = sidecar.io["input"]["optimum"]
+        super().__init__(
+            files.network,
+            sidecar.model_config(),
+            sidecar.thresholds,
+            precision=sidecar.precision["mode"],
+            size=size or (int(best[2]), int(best[3])),
+            threads=threads,
+            library=library,
+        )

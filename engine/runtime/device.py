@@ -12,32 +12,49 @@ from engine.runtime.tensorrt import open_tensorrt_session
 from engine.sidecar import EngineFiles
 
 
-def open_session(files: EngineFiles, device: str, trust_embedded_plugins: bool) -> tuple[Session, str | None]:
-    """Open a session on `device`: "auto", "cpu", "cuda" or "cuda:N".
+def open_session(
+    files: EngineFiles,
+    device: str,
+    trust_embedded_plugins: bool,
+    *,
+    size: tuple[int, int] | None = None,
+    threads: int | None = None,
+    cuda_graphs: bool = True,
+) -> tuple[Session, str | None]:
+    """Open a session on `device`: "auto", "cpu", "cpu:openvino", "cpu:onnxruntime", "cuda" or "cuda:N".
+
+    Args:
+        files: of the engine.
+        device: a plain "cpu" takes OpenVINO where it is installed and can run the network, else ONNX Runtime.
+        trust_embedded_plugins: see TRTRetinaFace.
+        size: (height, width) that the CPU shall be fastest at; None is the engine's best.
+        threads: of the CPU, at most; None is all cores.
+        cuda_graphs: see TRTRetinaFace.
 
     Returns:
         The session, and, where "auto" could not take a GPU, the reason.
 
     Raises:
-        InvalidArgumentError: another name of a device.
+        InvalidArgumentError: another name of a device, or an impossible number of threads.
         DeviceError: the GPU that was asked for is not usable.
         EngineLoadError: the engine does not fit the runtime or the GPU.
     """
-    if device == "cpu":
-        return CpuSession(files), None
+    if match := re.fullmatch(r"cpu(?::(\w+))?", str(device)):
+        return CpuSession(files, size=size, threads=threads, library=match[1]), None
     if device == "auto":
-        if not sees_gpu():
-            return CpuSession(files), "no NVIDIA driver with a GPU was found"
-        try:
-            return open_tensorrt_session(files, 0, trust_embedded_plugins), None
-        except RetinaFaceError as error:
-            return CpuSession(files), str(error)
+        reason = "no NVIDIA driver with a GPU was found"
+        if sees_gpu():
+            try:
+                return open_tensorrt_session(files, 0, trust_embedded_plugins, cuda_graphs), None
+            except RetinaFaceError as error:
+                reason = str(error)
+        return CpuSession(files, size=size, threads=threads), reason
     match = re.fullmatch(r"cuda(?::(\d+))?", str(device))
     if match is None:
         raise InvalidArgumentError(f"device is {device!r}, expected auto, cpu, cuda or cuda:N")
     if not sees_gpu():
         raise DeviceError(
             f"device {device} is not usable: no NVIDIA driver with a GPU was found. Use device='cpu', which runs the "
-            "same network with ONNX Runtime, or device='auto'"
+            "same network on the CPU, or device='auto'"
         )
-    return open_tensorrt_session(files, int(match[1] or 0), trust_embedded_plugins), None
+    return open_tensorrt_session(files, int(match[1] or 0), trust_embedded_plugins, cuda_graphs), None

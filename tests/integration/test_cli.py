@@ -153,7 +153,7 @@ def test_importing_the_package_brings_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("blocked", ["onnxruntime", "cv2", "torch", "engine._native"])
+@pytest.mark.parametrize("blocked", ["onnxruntime", "openvino", "cv2", "torch", "engine._native"])
 def test_doctor_works_where_something_is_missing(blocked: str) -> None:
     script = (
         "import importlib.abc, importlib.util, sys\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,18 @@ def test_the_upstream_checkpoint_finds_every_labelled_face(tmp_path: Path) -> No
     assert extra <= 1
 
 
+def test_a_profile_finds_the_same_faces_and_its_stages_add_up(detector: TRTRetinaFace) -> None:
+    images = [astronaut()] * (detector.max_batch + 1)
+    detector.detect(images)
+    begin = perf_counter()
+    found, stages = detector.profile(images, score_threshold=0.6)
+    whole = perf_counter() - begin
+    for faces, plain in zip(found, detector.detect(images, score_threshold=0.6), strict=True):
+        assert np.array_equal(faces.boxes, plain.boxes)
+    assert list(stages) == ["letterbox", "network", "post-processing", "undo letterbox"]
+    assert sum(stages.values()) == pytest.approx(whole, rel=0.03)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 900), (700, 2), (31, 33)])
 def test_any_size_of_image_is_taken(detector: TRTRetinaFace, shape: tuple[int, int]) -> None:
     faces = detector.detect(np.full((*shape, 3), 127, np.uint8))
@@ -159,7 +172,7 @@ def test_auto_falls_back_to_the_cpu_and_says_so_once(fp16_engine: Path, caplog: 
             detector.detect(np.zeros((8, 8, 3), np.uint8))
     assert detector.device == "cpu"
     assert [record.getMessage() for record in caplog.records] == [
-        "No GPU is used (no NVIDIA driver with a GPU was found): running on the CPU with ONNX Runtime."
+        f"No GPU is used (no NVIDIA driver with a GPU was found): running on the CPU with {detector.runtime}."
     ]
 
 

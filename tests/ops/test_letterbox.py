@@ -101,6 +101,27 @@ def test_letterbox_normalises_per_output_channel(backend: Backend) -> None:
     assert transforms.tolist() == [[1, 0, 1]]
 
 
+@pytest.mark.parametrize("swap_rb", [False, True], ids=["as given", "swapped"])
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_letterbox_with_channels_last_and_on_any_threads_gives_the_same_bits(
+    rng: np.random.Generator, threads: int, swap_rb: bool
+) -> None:
+    for _, sizes, size in CASES:
+        images = random_images(rng, sizes)
+        expected, _ = run(Backend("cpu"), images, size, swap_rb=swap_rb)
+        batch, _ = run(Backend("cpu"), images, size, swap_rb=swap_rb, threads=threads, channels_last=True)
+        assert batch.shape == (len(images), *size, 3)
+        np.testing.assert_array_equal(batch.transpose(0, 3, 1, 2), expected)
+
+
+def test_letterbox_refuses_impossible_threads_and_channels_last_on_a_device(cuda: Backend) -> None:
+    image = np.zeros((4, 4, 3), np.uint8)
+    with pytest.raises(InvalidArgumentError, match="threads is -1, expected at least 0"):
+        ops.letterbox(image, (4, 4), mean=0, threads=-1)
+    with pytest.raises(InvalidArgumentError, match="channels_last is for host arrays"):
+        ops.letterbox(cuda.put(image), (4, 4), mean=0, channels_last=True)
+
+
 def test_letterbox_puts_the_odd_pixel_right_and_below(backend: Backend) -> None:
     """Three columns of padding: one left, two right."""
     batch, transforms = run(backend, [np.full((6, 3, 3), 200, np.uint8)], (6, 6))

@@ -1,7 +1,8 @@
 #include "ops/letterbox.h"
 
 #include <algorithm>
-#include <array>
+#include <cstring>
+#include <utility>
 #include <vector>
 
 #include "common/parallel.h"
@@ -12,6 +13,9 @@ namespace retinaface {
 namespace {
 
 constexpr int64_t kRowsPerPiece = 32;
+// A pixel is handled as four lanes, which a vector register holds; the fourth is the next pixel's first, and means
+// nothing.
+constexpr int kLanes = 4;
 
 /// Where one output column reads in a row of pixels, and the weight of the second pixel.
 struct ColumnTap {
@@ -26,7 +30,17 @@ struct ImagePlan {
     std::vector<ColumnTap> columns;
 };
 
-using LevelTable = std::array<std::array<float, 256>, 3>;  // per output channel: normalised grey levels
+/// Mean and std in the order of the image's channels.
+struct Normalisation {
+    float mean[kLanes], std[kLanes];
+    bool divides;
+};
+
+/// One row on its way: mixed from two of the image's, then resized and normalised.
+struct RowBuffers {
+    std::vector<int> blended;
+    std::vector<float> pixels;
+};
 
 ImagePlan plan_of(const ImageView &image, const LetterboxParams &params) {
     ImagePlan plan{
@@ -39,18 +53,18 @@ ImagePlan plan_of(const ImageView &image, const LetterboxParams &params) {
     return plan;
 }
 
-LevelTable level_table(const LetterboxParams &params) {
-    LevelTable table;
+Normalisation normalisation_of(const LetterboxParams &params) {
+    Normalisation result{{}, {1.0f, 1.0f, 1.0f, 1.0f}, false};
     for (int c = 0; c < 3; ++c) {
-        for (int level = 0; level < 256; ++level) {
-            table[c][level] = normalise(level, params.mean[c], params.std[c]);
-        }
+        int channel = params.swap_rb ? 2 - c : c;
+        result.mean[channel] = params.mean[c];
+        result.std[channel] = params.std[c];
+        result.divides = result.divides || params.std[c] != 1.0f;
     }
-    return table;
+    return result;
 }
 
-/// Mixes two rows. First, since here neighbours in memory are neighbours in the result: the loop over
-/// columns, which cannot be vectorised, then runs once per output pixel.
+/// Mixes two rows. First, since here neighbours in memory are neighbours in the result.
 RF_SIMD_CLONES
 void blend_rows(const uint8_t *top, const uint8_t *bottom, int weight, int64_t count, int *blended) {
     for (int64_t i = 0; i < count; ++i) {
@@ -58,26 +72,164 @@ void blend_rows(const uint8_t *top, const uint8_t *bottom, int weight, int64_t c
     }
 }
 
-void blend_columns(const std::vector<ColumnTap> &columns, const int *row, const int (&channel)[3],
-                   const LevelTable &table, float *const (&out)[3]) {
-    for (size_t x = 0; x < columns.size(); ++x) {
-        ColumnTap tap = columns[x];
-        for (int c = 0; c < 3; ++c) {
-            int level =
-                bilinear_round(bilinear_blend(row[tap.low + channel[c]], row[tap.high + channel[c]], tap.weight));
-            out[c][x] = table[c][level];
+/// Mixes neighbours of a row, whose pixels stay pixels. Both rows end in a lane that belongs to no pixel.
+RF_SIMD_CLONES
+void blend_columns(const ColumnTap *columns, int64_t count, const int *row, const Normalisation &normalisation,
+                   float *out) {
+    float mean[kLanes], std[kLanes];
+    std::memcpy(mean, normalisation.mean, sizeof(mean));
+    std::memcpy(std, normalisation.std, sizeof(std));
+    const bool divides = normalisation.divides;
+    for (int64_t x = 0; x < count; ++x) {
+        const int *low = row + columns[x].low, *high = row + columns[x].high;
+        const int weight = columns[x].weight;
+        float pixel[kLanes];
+        for (int lane = 0; lane < kLanes; ++lane) {
+            int level = bilinear_round(bilinear_blend(low[lane], high[lane], weight));
+            pixel[lane] = static_cast<float>(level) - mean[lane];
         }
+        if (divides) {  // dividing by 1 changes no bit
+            for (int lane = 0; lane < kLanes; ++lane) {
+                pixel[lane] /= std[lane];
+            }
+        }
+        std::memcpy(out + 3 * x, pixel, sizeof(pixel));
     }
 }
+
+/// What is left of mixing where the image keeps its size.
+RF_SIMD_CLONES
+void normalise_row(const uint8_t *row, int64_t width, const Normalisation &normalisation, float *out) {
+    constexpr int kBlock = 12;  // whole pixels, and whole vector registers
+    float mean[kBlock], std[kBlock];
+    for (int i = 0; i < kBlock; ++i) {
+        mean[i] = normalisation.mean[i % 3];
+        std[i] = normalisation.std[i % 3];
+    }
+    const bool divides = normalisation.divides;
+    const int64_t count = 3 * width;
+    int64_t begin = 0;
+    for (; begin + kBlock <= count; begin += kBlock) {
+        for (int i = 0; i < kBlock; ++i) {
+            float value = static_cast<float>(row[begin + i]) - mean[i];
+            out[begin + i] = divides ? value / std[i] : value;
+        }
+    }
+    for (int i = 0; begin + i < count; ++i) {
+        out[begin + i] = normalise(row[begin + i], mean[i], std[i]);
+    }
+}
+
+/// Writes a row of pixels to rows of channels.
+RF_SIMD_CLONES
+void split_channels(const float *pixels, int64_t count, float *first, float *second, float *third) {
+    for (int64_t x = 0; x < count; ++x) {
+        first[x] = pixels[3 * x];
+        second[x] = pixels[3 * x + 1];
+        third[x] = pixels[3 * x + 2];
+    }
+}
+
+/// Copies a row of pixels, the first and the last channel exchanged.
+void swap_channels(const float *pixels, int64_t count, float *out) {
+    for (int64_t x = 0; x < count; ++x) {
+        out[3 * x] = pixels[3 * x + 2];
+        out[3 * x + 1] = pixels[3 * x + 1];
+        out[3 * x + 2] = pixels[3 * x];
+    }
+}
+
+class BatchWriter {
+  public:
+    BatchWriter(const LetterboxParams &params, HostLayout layout, float *output)
+        : params_(params), layout_(layout), output_(output), normalisation_(normalisation_of(params)) {
+        for (int c = 0; c < 3; ++c) {
+            pad_[c] = normalise(params.pad_value[c], params.mean[c], params.std[c]);
+        }
+    }
+
+    /// Writes row `y` of image `index` of the batch.
+    void write_row(const ImagePlan &plan, int index, int y, RowBuffers &buffers) const {
+        const LetterboxPlacement &placement = plan.placement;
+        bool inside = placement.pad_y <= y && y < placement.pad_y + placement.height;
+        if (!inside) {
+            pad(index, y, 0, params_.out_width);
+            return;
+        }
+        int right = placement.pad_x + placement.width;
+        pad(index, y, 0, placement.pad_x);
+        pad(index, y, right, params_.out_width);
+
+        int source = y - placement.pad_y;
+        buffers.pixels.resize(3 * static_cast<int64_t>(placement.width) + 1);
+        if (placement.width == plan.image.width && placement.height == plan.image.height) {
+            normalise_row(plan.image.data + source * plan.image.pitch_bytes, placement.width, normalisation_,
+                          buffers.pixels.data());
+        } else {
+            resize_row(plan, bilinear_tap(source, plan.image.height, placement.height), buffers);
+        }
+        store(index, y, placement.pad_x, buffers.pixels.data(), placement.width);
+    }
+
+  private:
+    int64_t pixel_index(int y, int x) const { return static_cast<int64_t>(y) * params_.out_width + x; }
+    int64_t plane() const { return static_cast<int64_t>(params_.out_height) * params_.out_width; }
+    float *image(int index) const { return output_ + 3 * plane() * index; }
+
+    void resize_row(const ImagePlan &plan, const BilinearTap &tap, RowBuffers &buffers) const {
+        int64_t count = 3 * static_cast<int64_t>(plan.image.width);
+        buffers.blended.resize(count + 1);
+        blend_rows(plan.image.data + tap.low * plan.image.pitch_bytes,
+                   plan.image.data + tap.high * plan.image.pitch_bytes, tap.weight, count, buffers.blended.data());
+        blend_columns(plan.columns.data(), plan.placement.width, buffers.blended.data(), normalisation_,
+                      buffers.pixels.data());
+    }
+
+    void pad(int index, int y, int begin, int end) const {
+        if (layout_ == HostLayout::kChannelsFirst) {
+            for (int c = 0; c < 3; ++c) {
+                float *row = image(index) + c * plane() + pixel_index(y, 0);
+                std::fill(row + begin, row + end, pad_[c]);
+            }
+            return;
+        }
+        float *row = image(index) + 3 * pixel_index(y, 0);
+        for (int x = begin; x < end; ++x) {
+            row[3 * x] = pad_[0];
+            row[3 * x + 1] = pad_[1];
+            row[3 * x + 2] = pad_[2];
+        }
+    }
+
+    void store(int index, int y, int x, const float *pixels, int count) const {
+        if (layout_ == HostLayout::kChannelsFirst) {
+            float *row = image(index) + pixel_index(y, x);
+            float *first = row, *last = row + 2 * plane();
+            if (params_.swap_rb) {
+                std::swap(first, last);
+            }
+            split_channels(pixels, count, first, row + plane(), last);
+            return;
+        }
+        float *row = image(index) + 3 * pixel_index(y, x);
+        if (params_.swap_rb) {
+            swap_channels(pixels, count, row);
+        } else {
+            std::copy_n(pixels, 3 * static_cast<int64_t>(count), row);
+        }
+    }
+
+    const LetterboxParams &params_;
+    HostLayout layout_;
+    float *output_;
+    Normalisation normalisation_;
+    float pad_[3];
+};
 
 }  // namespace
 
 void letterbox_cpu(const LetterboxParams &params, const ImageView *images, float *output, float *transforms,
-                   int num_threads) {
-    const LevelTable table = level_table(params);
-    const int channel[3] = {params.swap_rb ? 2 : 0, 1, params.swap_rb ? 0 : 2};
-    const int64_t plane = static_cast<int64_t>(params.out_height) * params.out_width;
-
+                   HostLayout layout, int num_threads) {
     std::vector<ImagePlan> plans;
     for (int i = 0; i < params.batch; ++i) {
         plans.push_back(plan_of(images[i], params));
@@ -86,37 +238,13 @@ void letterbox_cpu(const LetterboxParams &params, const ImageView *images, float
         transforms[3 * i + 1] = static_cast<float>(placement.pad_x);
         transforms[3 * i + 2] = static_cast<float>(placement.pad_y);
     }
-
-    auto write_row = [&](const ImagePlan &plan, int y, float *first, std::vector<int> &blended) {
-        const LetterboxPlacement &placement = plan.placement;
-        bool inside = placement.pad_y <= y && y < placement.pad_y + placement.height;
-        int left = inside ? placement.pad_x : params.out_width;
-        int right = inside ? params.out_width - placement.pad_x - placement.width : 0;
-        float *pixels[3];
-        for (int c = 0; c < 3; ++c) {
-            float *row = first + c * plane;
-            float pad = table[c][params.pad_value[c]];
-            std::fill_n(row, left, pad);
-            std::fill_n(row + params.out_width - right, right, pad);
-            pixels[c] = row + left;
-        }
-        if (inside) {
-            BilinearTap tap = bilinear_tap(y - placement.pad_y, plan.image.height, placement.height);
-            int64_t count = 3 * static_cast<int64_t>(plan.image.width);
-            blended.resize(count);
-            blend_rows(plan.image.data + tap.low * plan.image.pitch_bytes,
-                       plan.image.data + tap.high * plan.image.pitch_bytes, tap.weight, count, blended.data());
-            blend_columns(plan.columns, blended.data(), channel, table, pixels);
-        }
-    };
+    const BatchWriter writer(params, layout, output);
     parallel_for(static_cast<int64_t>(params.batch) * params.out_height, kRowsPerPiece, num_threads,
                  [&](int64_t begin, int64_t end) {
-                     std::vector<int> blended;
+                     RowBuffers buffers;
                      for (int64_t row = begin; row < end; ++row) {
-                         int64_t image = row / params.out_height;
-                         int y = static_cast<int>(row % params.out_height);
-                         float *first = output + image * 3 * plane + static_cast<int64_t>(y) * params.out_width;
-                         write_row(plans[image], y, first, blended);
+                         int image = static_cast<int>(row / params.out_height);
+                         writer.write_row(plans[image], image, static_cast<int>(row % params.out_height), buffers);
                      }
                  });
 }

@@ -1,0 +1,217 @@
+"""The CPU session on OpenVINO and on ONNX Runtime: one result, any threads, sizes and callers, steady memory."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import psutil
+import pytest
+
+from engine import EngineLoadError, InvalidArgumentError, TRTRetinaFace
+from engine.augment import Scale
+from engine.config import preset
+from engine.export.attach import Thresholds
+from engine.precision import quantise
+from engine.precision.options import QuantisationOptions, Techniques
+from engine.precision.typed import to_precision
+from engine.preprocess import Letterbox
+from engine.runtime import cpu_runtime
+from engine.runtime.cpu import CpuNetwork
+from engine.runtime.cpu_runtime import available_threads
+from engine.runtime.timing import Stopwatch
+from engine.types import Detections, Image
+from tests.data import astronaut
+from tests.engines import network
+
+SIZE = (320, 320)
+LIBRARIES = ["openvino", "onnxruntime"]
+
+# How far OpenVINO's faces may lie from ONNX Runtime's: boxes in pixels of the image, and scores.
+TOLERANCES = {
+    # The order of the sums. bfloat16, which OpenVINO would take of itself, is off by tenths of a pixel.
+    "fp32": (1e-3, 1e-5),
+    # ONNX Runtime rounds some activations to float16, OpenVINO keeps them in float32.
+    "fp16": (0.05, 1e-3),
+    # One rounds after each operator, the other where the processor's instructions do; 8 bits of mantissa.
+    "bf16": (2.5, 0.03),
+    # Sums that lie between two steps of the 8 bits go either way. Not accuracy: the steps are a pixel or two.
+    "int8": (2.5, 0.05),
+    "fp8": (2.5, 0.05),
+}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four looks at a face to calibrate with."""
+    folder = tmp_path_factory.mktemp("photos")
+    for i, image in enumerate(_looks()[:4]):
+        cv2.imwrite(str(folder / f"{i}.png"), image)
+    return folder
+
+
+def _looks() -> list[Image]:
+    image = astronaut()
+    crops = [image, image[:, ::-1], image[20:420, 100:500], image[:300, 60:400], image[40:, 30:]]
+    return [np.ascontiguousarray(crop) for crop in crops]
+
+
+@pytest.fixture(scope="module")
+def exported() -> onnx.ModelProto:
+    """The float32 network."""
+    return network("fp32")
+
+
+def _network(precision: str, exported: onnx.ModelProto, photos: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    monkeypatch.setattr(quantise, "_SENSITIVITY_CROPS", 1)
+    techniques = Techniques(learning_steps=0, round_weights=False, correct_biases=False)
+    options = QuantisationOptions(photos, techniques=techniques, max_loss=float("inf"))
+    typed = to_precision(
+        exported,
+        preset("mobilenet0.25"),
+        precision,
+        SIZE,
+        options if precision in ("int8", "fp8") else QuantisationOptions(),
+        weights_sha256="0" * 64,
+        fp8_allowed=True,
+        on_stage=lambda stage: None,
+    )
+    return bytes(typed.on_cpu.SerializeToString())
+
+
+def _detect(model: CpuNetwork, images: list[Image], size: tuple[int, int] = SIZE) -> list[Detections]:
+    letterbox = Letterbox(size, preset("mobilenet0.25"), enlarge=False)
+    return letterbox.to_images(model.detect(images, letterbox, Stopwatch()), images, 0.5)
+
+
+def _load(content: bytes, library: str, precision: str = "fp32", threads: int | None = None) -> CpuNetwork:
+    thresholds = Thresholds().to_dict()
+    return CpuNetwork(
+        content, preset("mobilenet0.25"), thresholds, precision=precision, size=SIZE, threads=threads, library=library
+    )
+
+
+def _assert_close(ours: list[Detections], theirs: list[Detections], pixels: float, score: float) -> None:
+    for one, other in zip(ours, theirs, strict=True):
+        assert len(one) == len(other) == 1
+        assert one.landmarks is not None
+        assert other.landmarks is not None
+        np.testing.assert_allclose(one.boxes, other.boxes, atol=pixels, rtol=0)
+        np.testing.assert_allclose(one.landmarks, other.landmarks, atol=pixels, rtol=0)
+        np.testing.assert_allclose(one.scores, other.scores, atol=score, rtol=0)
+
+
+@pytest.mark.parametrize("precision", TOLERANCES)
+def test_both_libraries_find_the_same_faces(
+    precision: str, exported: onnx.ModelProto, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = _network(precision, exported, photos, monkeypatch)
+    ours, theirs = (_detect(_load(content, library, precision), _looks()) for library in LIBRARIES)
+    _assert_close(ours, theirs, *TOLERANCES[precision])
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_batch_on_any_threads_gives_each_image_its_own_faces(fp32_engine: Path, library: str) -> None:
+    images = _looks()
+    expected = [TRTRetinaFace(fp32_engine, f"cpu:{library}", threads=1).detect(image) for image in images]
+    for threads in (2, 3):
+        detector = TRTRetinaFace(fp32_engine, f"cpu:{library}", threads=threads)
+        for count in (1, 2, len(images)):
+            found, stages = detector.profile(images[:count])
+            _assert_close(found, expected[:count], *TOLERANCES["fp32"])
+            assert list(stages) == ["letterbox", "network", "post-processing", "undo letterbox"]
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_other_sizes_than_the_fastest(fp16_engine: Path, library: str) -> None:
+    detector = TRTRetinaFace(fp16_engine, f"cpu:{library}", input_size=(320, 416), threads=2)
+    reference = TRTRetinaFace(fp16_engine, "cpu:onnxruntime", input_size=(320, 416))
+    different: list[list[Scale] | None] = [None, [384], [320, "original"]]
+    for scales in different:
+        ours, theirs = detector.detect(astronaut(), scales=scales), reference.detect(astronaut(), scales=scales)
+        _assert_close([ours], [theirs], *TOLERANCES["fp16"])
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_many_callers_at_once_get_their_own_faces(fp32_engine: Path, library: str) -> None:
+    detector = TRTRetinaFace(fp32_engine, f"cpu:{library}", threads=2)
+    images = _looks()
+    expected = [detector.detect(image) for image in images]
+    turns = [turn % len(images) for turn in range(40)]
+    with detector.clone() as other, ThreadPoolExecutor(8) as callers:
+        single = callers.map(lambda turn: detector.detect(images[turn]), turns)
+        pairs = callers.map(lambda turn: other.detect([images[turn], images[0]]), turns)
+        for turn, faces, pair in zip(turns, single, pairs, strict=True):
+            assert np.array_equal(faces.boxes, expected[turn].boxes)
+            _assert_close(pair, [expected[turn], expected[0]], *TOLERANCES["fp32"])
+    assert len(detector.detect(images[0])) == 1
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_memory_stays_flat(fp32_engine: Path, library: str) -> None:
+    """Images of all sizes, single and in batches. `python -m benchmarks.cpu.memory` takes 10,000."""
+    detector = TRTRetinaFace(fp32_engine, f"cpu:{library}", threads=2)
+    rng = np.random.default_rng(3)
+    images = [rng.integers(0, 256, (*rng.integers(50, 700, 2), 3), dtype=np.uint8) for _ in range(12)]
+
+    def go_on(rounds: int) -> int:
+        for _ in range(rounds):
+            detector.detect(images)
+            detector.detect(images[0])
+        gc.collect()
+        return int(psutil.Process().memory_info().rss)
+
+    before = go_on(10)
+    grown = go_on(20) - before
+    # One leaked input in ten images would be 30 MB.
+    assert grown < 8e6
+
+
+def test_openvino_is_taken_where_it_is_installed(fp32_engine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openvino")
+    detector = TRTRetinaFace(fp32_engine, "cpu")
+    assert detector.runtime.startswith("OpenVINO 20")
+    assert detector.device == "cpu"
+    monkeypatch.setattr(cpu_runtime, "openvino_is_installed", lambda: False)
+    assert TRTRetinaFace(fp32_engine, "cpu").runtime.startswith("ONNX Runtime 1")
+
+
+def test_without_openvino_the_message_says_what_to_install(fp32_engine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(EngineLoadError, match=r"OpenVINO cannot be imported.*pip install openvino"):
+        TRTRetinaFace(fp32_engine, "cpu:openvino")
+
+
+def test_what_openvino_breaks_on_falls_back(
+    fp32_engine: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An installation that does not load, too, is no reason to find no faces."""
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.setattr(cpu_runtime, "openvino_is_installed", lambda: True)
+    with caplog.at_level(logging.WARNING, logger="engine"):
+        detector = TRTRetinaFace(fp32_engine, "cpu")
+    assert detector.runtime.startswith("ONNX Runtime")
+    assert "running it with ONNX Runtime" in caplog.text
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, True, "2", 100_000])
+def test_impossible_threads_are_refused(fp32_engine: Path, threads: object) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"threads is .*expected 1 to 1024"):
+        TRTRetinaFace(fp32_engine, "cpu", threads=threads)  # type: ignore[arg-type]
+
+
+def test_threads_are_all_cores_by_default(fp32_engine: Path) -> None:
+    session = TRTRetinaFace(fp32_engine, "cpu")._session
+    assert isinstance(session, CpuNetwork)
+    assert session.threads == available_threads() >= 1
+
+
+def test_unknown_libraries_are_refused(fp32_engine: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match="the CPU runtime is 'torch', expected one of: openvino, onnxr"):
+        TRTRetinaFace(fp32_engine, "cpu:torch")

@@ -1,0 +1,1 @@
+"""Sessions, their timing, and their queue."""
