@@ -43,7 +43,8 @@ def main() -> None:
     seconds = time_in_turn(ways, rounds)
     print(
         f"\nDecoding and suppression, 102,300 anchors, {CANDIDATES} candidates: "
-        f"ours {milliseconds(seconds, 'ours')} ms, NumPy {milliseconds(seconds, 'numpy')} ms, ratio {ratio(seconds, 'numpy', 'ours')}; "
+        f"ours {milliseconds(seconds, 'ours')} ms, NumPy {milliseconds(seconds, 'numpy')} ms, "
+        f"ratio {ratio(seconds, 'numpy', 'ours')}; "
         f"{agree:.1%} of the faces are the same"
     )
 

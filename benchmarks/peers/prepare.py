@@ -67,9 +67,8 @@ def _write_weights(folder: Path) -> None:
             flat = []
             for kind, width in (("box_deltas", 4), ("logits", 2), ("landmark_deltas", 10)):
                 of_kind = heads[kinds.index(kind) :: len(kinds)]
-                flat.append(
-                    torch.cat([h.permute(0, 2, 3, 1).reshape(images.shape[0], -1, width) for h in of_kind], dim=1)
-                )
+                rows = [head.permute(0, 2, 3, 1).reshape(images.shape[0], -1, width) for head in of_kind]
+                flat.append(torch.cat(rows, dim=1))
             return tuple(flat)
 
     with torch.no_grad():
