@@ -71,7 +71,7 @@ $(VENV)/.demo: $(SOURCES)
 	@touch $@
 
 $(VENV)/.test: $(SOURCES)
-	scripts/bootstrap $(VENV) build,tensorrt-rtx,openvino,demo,evaluate,compare,test
+	scripts/bootstrap $(VENV) build,tensorrt-rtx,openvino,demo,evaluate,bench,compare,test
 	@touch $@ $(VENV)/.demo
 
 # TensorRT's types, apart from site-packages: there they would pass for an installed TensorRT.

@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import overload
 
 from engine.augment import Augmentation, Scale, looks, make_augmentation, merge, to_image
+from engine.errors import InvalidArgumentError
 from engine.limits import EngineLimits
 from engine.preprocess import Letterbox, check_images
 from engine.runtime.device import open_session
+from engine.runtime.gpu.arrays import is_device_array
+from engine.runtime.gpu.session import TensorRTSession
 from engine.runtime.ort import network_metadata
 from engine.runtime.timing import Stages, Stopwatch, in_order
 from engine.serving import ServedDetector
 from engine.sidecar import read_engine
-from engine.types import DEFAULT_SCORE_THRESHOLD, Detections, Image
+from engine.types import DEFAULT_SCORE_THRESHOLD, AnyImage, Detections, DeviceDetections, DeviceImage, Image
 
 _log = logging.getLogger("engine")
 
@@ -45,6 +48,7 @@ class TRTRetinaFace(ServedDetector):
         enlarge: bool = False,
         threads: int | None = None,
         trust_embedded_plugins: bool = False,
+        cuda_graphs: bool = True,
     ) -> None:
         """Load an engine with the files beside it.
 
@@ -62,6 +66,7 @@ class TRTRetinaFace(ServedDetector):
             threads: of the CPU, at most; None is all cores. A GPU does not need it.
             trust_embedded_plugins: let the GPU runtime load the plugin library that an engine built with
                 --embed-plugins carries. It is native code: say so for engines that you trust.
+            cuda_graphs: on a GPU, replay the launches that the first run with a batch of each size recorded.
 
         Raises:
             EngineLoadError: a file is missing, damaged or of another build, or the engine does not fit the runtime.
@@ -79,7 +84,7 @@ class TRTRetinaFace(ServedDetector):
         self.score_threshold = max(DEFAULT_SCORE_THRESHOLD, float(self.sidecar.thresholds["score"]))
         self.score_threshold = self.check_threshold(score_threshold)
         self._session, reason = open_session(
-            files, device, trust_embedded_plugins, size=self.input_size, threads=threads
+            files, device, trust_embedded_plugins, size=self.input_size, threads=threads, cuda_graphs=cuda_graphs
         )
         self.device, self.runtime = self._session.device, self._session.runtime
         if reason is not None:
@@ -88,7 +93,7 @@ class TRTRetinaFace(ServedDetector):
     @overload
     def detect(
         self,
-        images: Image,
+        images: AnyImage,
         *,
         score_threshold: float | None = None,
         scales: Sequence[Scale] | None = None,
@@ -99,7 +104,7 @@ class TRTRetinaFace(ServedDetector):
     @overload
     def detect(
         self,
-        images: Sequence[Image],
+        images: Sequence[AnyImage],
         *,
         score_threshold: float | None = None,
         scales: Sequence[Scale] | None = None,
@@ -109,7 +114,7 @@ class TRTRetinaFace(ServedDetector):
 
     def detect(
         self,
-        images: Image | Sequence[Image],
+        images: AnyImage | Sequence[AnyImage],
         *,
         score_threshold: float | None = None,
         scales: Sequence[Scale] | None = None,
@@ -119,7 +124,9 @@ class TRTRetinaFace(ServedDetector):
         """Find the faces in one image or in several.
 
         Args:
-            images: uint8 [H, W, 3] in BGR order, as cv2.imread returns, or a list of such, of any sizes.
+            images: uint8 [H, W, 3] in BGR order, as cv2.imread returns, or a list of such, of any sizes. On a GPU they
+                may lie there: arrays of torch, CuPy, PyCUDA and others, which are read in place, once the work that
+                their library has queued on them is done.
             score_threshold: faces need a score above it; at least the threshold that the engine was built with.
             scales: look at each image at each of these instead of letterboxed to input_size, and merge the faces. A
                 scale is the short side in pixels, or a pair of it and a limit of the long side, or "original". It
@@ -137,11 +144,11 @@ class TRTRetinaFace(ServedDetector):
         """
         threshold = self.check_threshold(score_threshold)
         augmentation = make_augmentation(scales, flip, voting)
-        found = self._detect(check_images(images), threshold, augmentation)
+        found = self._detect(check_images(images, self.device != "cpu"), threshold, augmentation)
         return found if isinstance(images, (list, tuple)) else found[0]
 
     def profile(
-        self, images: Image | Sequence[Image], *, score_threshold: float | None = None
+        self, images: AnyImage | Sequence[AnyImage], *, score_threshold: float | None = None
     ) -> tuple[list[Detections], Stages]:
         """Detect as detect() does, and say how long each stage of the call took.
 
@@ -154,8 +161,33 @@ class TRTRetinaFace(ServedDetector):
         """
         watch = Stopwatch()
         threshold = self.check_threshold(score_threshold)
-        faces = self._run(check_images(images), threshold, self._letterbox, watch)
+        faces = self._run(check_images(images, self.device != "cpu"), threshold, self._letterbox, watch)
         return faces, in_order(watch.stages)
+
+    def detect_device(self, images: DeviceImage | Sequence[DeviceImage], *, stream: object = None) -> DeviceDetections:
+        """Queue a detection on a CUDA stream, from and to the GPU's memory, without a copy and without waiting.
+
+        Args:
+            images: as detect() takes them, on the GPU, at most max_batch; they must not change before the stream is
+                past this call.
+            stream: a stream of torch, CuPy, PyCUDA or CUDA Python, or its handle; None is the one that the first array
+                names, else the default stream.
+
+        Returns:
+            All faces above the threshold that the engine was built with, in arrays that are ready in the stream's
+            order.
+
+        Raises:
+            InvalidArgumentError: other arrays, too many of them, or a detector on the CPU.
+            InferenceError: the run could not be queued.
+        """
+        self._check_open()
+        if not isinstance(self._session, TensorRTSession):
+            raise InvalidArgumentError("detect_device is for detectors on a GPU; this one runs on the CPU: use detect")
+        checked = check_images(images, on_gpu=True)
+        if not all(is_device_array(image) for image in checked) or len(checked) > self.max_batch:
+            raise InvalidArgumentError(f"images has {len(checked)} arrays, expected 1 to {self.max_batch} on the GPU")
+        return self._session.detect_device(checked, self._letterbox, stream)
 
     def check_threshold(self, value: float | None) -> float:
         """Return the score threshold that a value means; None is the detector's own.
@@ -176,6 +208,8 @@ class TRTRetinaFace(ServedDetector):
     def _detect(self, images: list[Image], score_threshold: float, augmentation: Augmentation) -> list[Detections]:
         if augmentation.is_plain:
             return self._run(images, score_threshold, self._letterbox, Stopwatch())
+        if any(is_device_array(image) for image in images):
+            raise InvalidArgumentError("scales and flip work on NumPy arrays, images lie on a GPU: copy them first")
         return [self._detect_augmented(image, score_threshold, augmentation) for image in images]
 
     def _detect_augmented(self, image: Image, score_threshold: float, augmentation: Augmentation) -> Detections:

@@ -7,7 +7,9 @@ RetinaFaceError
 ├── EngineLoadError                            an engine, or what lies beside it, does not fit
 ├── DeviceError                                the device asked for is not usable
 ├── InferenceError                             a loaded engine failed while running
-│   └── ClosedError                            what should run has been closed
+│   ├── ClosedError                            what should run has been closed
+│   ├── DeviceMemoryError  (also MemoryError)  the device is full; the detector stays usable
+│   └── DeviceLostError                        the device failed for good, as far as this process goes
 ├── EvaluationError                            labels, predictions or ground truth cannot be evaluated
 ├── CudaError                                  a CUDA call failed; has `name` and `code`
 └── NativeModuleError      (also ImportError)  the compiled module is missing or damaged
@@ -50,6 +52,14 @@ class InferenceError(RetinaFaceError):
 
 class ClosedError(InferenceError):
     """A detector or a queue was used after close()."""
+
+
+class DeviceMemoryError(InferenceError, MemoryError):
+    """A device has no room for a run. The detector stays usable."""
+
+
+class DeviceLostError(InferenceError):
+    """A device failed in a way that no later call of this process gets over: the detector is not usable any more."""
 
 
 class EvaluationError(RetinaFaceError):

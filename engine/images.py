@@ -34,11 +34,20 @@ def read_image(path: Path) -> Image:
         InvalidArgumentError: the file cannot be read, or is not a picture; the message does not repeat the path.
     """
     try:
-        content = np.frombuffer(path.read_bytes(), np.uint8)
+        content = path.read_bytes()
     except OSError as error:
         raise InvalidArgumentError(f"cannot be read: {error.strerror}") from error
+    return decode_image(content)
+
+
+def decode_image(content: bytes) -> Image:
+    """Return the content of a picture file as uint8 [H, W, 3] in BGR order.
+
+    Raises:
+        InvalidArgumentError: it is not a picture.
+    """
     try:
-        image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
     except cv2.error:  # more pixels than OpenCV allows
         image = None
     if image is None:

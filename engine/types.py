@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,17 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int32]
 Image = NDArray[np.uint8]
+
+
+class DeviceImage(Protocol):
+    """An image in CUDA memory, of torch, CuPy, PyCUDA or another library with __cuda_array_interface__ or DLPack."""
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        """Where it lies, and what it is."""
+
+
+AnyImage = Image | DeviceImage
 
 DEFAULT_SCORE_THRESHOLD = 0.5
 
@@ -53,3 +64,23 @@ class Detections:
                 face["landmarks"] = [[round(float(x), 2), round(float(y), 2)] for x, y in self.landmarks[i]]
             faces.append(face)
         return faces
+
+
+@dataclass(frozen=True)
+class DeviceDetections:
+    """The faces of a batch in CUDA memory, in arrays of fixed sizes; what lies behind an image's count is zero.
+
+    They are CuPy arrays, which others take through DLPack or __cuda_array_interface__. Boxes and landmarks are in
+    pixels of the letterboxed input: engine.ops.unletterbox brings them, on the device, to those of the images.
+
+    Attributes:
+        num_detections: int32 [N].
+        boxes: float32 [N, M, 4].
+        scores: float32 [N, M], descending.
+        landmarks: float32 [N, M, 10], or None where the model has no landmark heads.
+    """
+
+    num_detections: Any
+    boxes: Any
+    scores: Any
+    landmarks: Any

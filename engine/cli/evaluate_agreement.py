@@ -14,6 +14,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from engine.cli.engines import describe, name_engines
 from engine.cli.outputs import check_outputs, require_packages
 from engine.errors import InvalidArgumentError
 from engine.files import write_together
@@ -63,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     labels = None if arguments.labels is None else read_labels(arguments.labels)
     detectors = {
         name: TRTRetinaFace(path, arguments.device, trust_embedded_plugins=arguments.trust_embedded_plugins)
-        for name, path in _names([arguments.reference, *arguments.engine]).items()
+        for name, path in name_engines([arguments.reference, *arguments.engine]).items()
     }
     _warn_of_other_settings(detectors)
     with Progress(console=Console(stderr=True), transient=True) as progress:
@@ -82,18 +83,10 @@ def run(arguments: argparse.Namespace) -> int:
             num_worst=arguments.worst,
             on_image=advance,
         )
-    details = {name: _describe(detector) for name, detector in detectors.items()}
+    details = {name: describe(detector) for name, detector in detectors.items()}
     _print(comparison, details)
     _write(comparison, details, arguments.json, arguments.html)
     return 0
-
-
-def _names(paths: list[Path]) -> dict[str, Path]:
-    """Name each engine by its file, or by its whole path where files have the same name."""
-    if len({path.resolve() for path in paths}) < len(paths):
-        raise InvalidArgumentError("an engine is named twice: give each of --reference and --engine another file")
-    stems = [path.stem for path in paths]
-    return {path.stem if stems.count(path.stem) == 1 else str(path): path for path in paths}
 
 
 def _warn_of_other_settings(detectors: dict[str, TRTRetinaFace]) -> None:
@@ -112,15 +105,6 @@ def _warn_of_other_settings(detectors: dict[str, TRTRetinaFace]) -> None:
         ]
         if differing:
             _log.warning("%s differs from %s not only in precision: %s.", name, reference, ", ".join(differing))
-
-
-def _describe(detector: TRTRetinaFace) -> str:
-    sidecar, (height, width) = detector.sidecar, detector.input_size
-    settings = ", ".join(f"{key} {value}" for key, value in sidecar.thresholds.items())
-    return (
-        f"{sidecar.config['name']}, weights {sidecar.weights['source']}, {sidecar.precision['mode']}, input {height} x "
-        f"{width}, on {detector.device}; {settings}"
-    )
 
 
 def _print(comparison: Comparison, details: dict[str, str]) -> None:

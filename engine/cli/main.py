@@ -11,11 +11,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType, ModuleType
 
-from engine.cli import build, detect, doctor, evaluate
+from engine.cli import bench, build, detect, doctor, evaluate
 from engine.errors import InvalidArgumentError, RetinaFaceError
 from engine.version import project_version
 
 _USAGE_ERROR = 2
+_COMMANDS = (("build", build), ("detect", detect), ("bench", bench), ("evaluate", evaluate), ("doctor", doctor))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=prog, description="RetinaFace checkpoints as TensorRT engines.")
     parser.add_argument("--version", action="version", version=project_version())
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, module in (("build", build), ("detect", detect), ("evaluate", evaluate), ("doctor", doctor)):
+    for name, module in _COMMANDS:
         summary = str(module.SUMMARY)
         command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         _add_arguments(command, module)
@@ -36,6 +37,14 @@ def build_main(argv: Sequence[str] | None = None) -> int:
     prog = "build_engine.py"
     parser = argparse.ArgumentParser(prog=prog, description="Build a TensorRT engine from a RetinaFace checkpoint.")
     _add_arguments(parser, build)
+    return run_command(parser.parse_args(argv), prog)
+
+
+def bench_main(argv: Sequence[str] | None = None) -> int:
+    """Run serve_bench.py."""
+    prog = "serve_bench.py"
+    parser = argparse.ArgumentParser(prog=prog, description="Measure how fast engines find faces under load.")
+    _add_arguments(parser, bench)
     return run_command(parser.parse_args(argv), prog)
 
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.evaluate.comparison import Comparison
+from engine.evaluate.figures import new_figure, png
 from engine.evaluate.matching import MatchedFaces, match_faces
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-_DPI = 100
-_WIDTH, _HEIGHT = 7.2, 3.6  # inches of one plot
 
 
 def plots(comparison: Comparison) -> dict[str, bytes]:
@@ -36,11 +33,11 @@ def plots(comparison: Comparison) -> dict[str, bytes]:
         figures["Landmark error"] = _landmarks(matched)
     if any(engine.agreement.labels for engine in comparison.engines):
         figures["Average precision by size of face"] = _sizes(comparison)
-    return {title: _png(figure) for title, figure in figures.items()}
+    return {title: png(figure) for title, figure in figures.items()}
 
 
 def _overlap(matched: dict[str, MatchedFaces]) -> Figure:
-    figure, (left, right) = _figure(2)
+    figure, (left, right) = new_figure(2)
     values = {name: faces.iou for name, faces in matched.items()}
     lowest = min((float(v.min()) for v in values.values() if len(v)), default=0.0)
     bins = np.linspace(min(lowest, 0.99), 1.0, 41).tolist()
@@ -52,14 +49,14 @@ def _overlap(matched: dict[str, MatchedFaces]) -> Figure:
 
 
 def _landmarks(matched: dict[str, MatchedFaces]) -> Figure:
-    figure, (axes,) = _figure(1)
+    figure, (axes,) = new_figure(1)
     values = {name: faces.landmark_error[~np.isnan(faces.landmark_error)] for name, faces in matched.items()}
     _cumulative(axes, values, "mean distance of the landmarks / size of the box")
     return figure
 
 
 def _scores(matched: dict[str, MatchedFaces]) -> Figure:
-    figure, (axes,) = _figure(1)
+    figure, (axes,) = new_figure(1)
     for name, faces in matched.items():
         axes.scatter(faces.reference_score, faces.score_change, s=10, alpha=0.6, label=name)
     axes.axhline(0, color="0.6", linewidth=0.8)
@@ -71,7 +68,7 @@ def _scores(matched: dict[str, MatchedFaces]) -> Figure:
 def _presence(comparison: Comparison) -> Figure:
     from matplotlib.ticker import MaxNLocator
 
-    figure, (axes,) = _figure(1)
+    figure, (axes,) = new_figure(1)
     entries = comparison.engines
     width = 0.8 / len(entries)
     for index, engine in enumerate(entries):
@@ -89,7 +86,7 @@ def _presence(comparison: Comparison) -> Figure:
 
 
 def _sizes(comparison: Comparison) -> Figure:
-    figure, (axes,) = _figure(1)
+    figure, (axes,) = new_figure(1)
     labelled = [(engine.name, engine.agreement.labels) for engine in comparison.engines if engine.agreement.labels]
     series = [(comparison.reference, labelled[0][1].reference_by_size)]
     series += [(name, entry.candidate_by_size) for name, entry in labelled]
@@ -112,17 +109,3 @@ def _cumulative(axes: Axes, values: dict[str, NDArray[np.float64]], label: str) 
     axes.grid(alpha=0.3)
     if some:
         axes.legend(fontsize=8)
-
-
-def _figure(columns: int) -> tuple[Figure, list[Axes]]:
-    # Without pyplot: no display and no state of its own.
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(_WIDTH * (1.5 if columns > 1 else 1), _HEIGHT), layout="constrained")
-    return figure, [figure.add_subplot(1, columns, i + 1) for i in range(columns)]
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
-    return buffer.getvalue()

@@ -19,6 +19,7 @@ def open_session(
     *,
     size: tuple[int, int] | None = None,
     threads: int | None = None,
+    cuda_graphs: bool = True,
 ) -> tuple[Session, str | None]:
     """Open a session on `device`: "auto", "cpu", "cpu:openvino", "cpu:onnxruntime", "cuda" or "cuda:N".
 
@@ -28,6 +29,7 @@ def open_session(
         trust_embedded_plugins: see TRTRetinaFace.
         size: (height, width) that the CPU shall be fastest at; None is the engine's best.
         threads: of the CPU, at most; None is all cores.
+        cuda_graphs: see TRTRetinaFace.
 
     Returns:
         The session, and, where "auto" could not take a GPU, the reason.
@@ -43,7 +45,7 @@ def open_session(
         reason = "no NVIDIA driver with a GPU was found"
         if sees_gpu():
             try:
-                return open_tensorrt_session(files, 0, trust_embedded_plugins), None
+                return open_tensorrt_session(files, 0, trust_embedded_plugins, cuda_graphs), None
             except RetinaFaceError as error:
                 reason = str(error)
         return CpuSession(files, size=size, threads=threads), reason
@@ -55,4 +57,4 @@ def open_session(
             f"device {device} is not usable: no NVIDIA driver with a GPU was found. Use device='cpu', which runs the "
             "same network on the CPU, or device='auto'"
         )
-    return open_tensorrt_session(files, int(match[1] or 0), trust_embedded_plugins), None
+    return open_tensorrt_session(files, int(match[1] or 0), trust_embedded_plugins, cuda_graphs), None

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
+from engine import ops
+from engine.build.flavour import Flavour
 from engine.export.network import InputSize
+from engine.runtime import device, tensorrt
+from engine.runtime.ort import network_metadata
+from engine.sidecar import EngineFiles, read_engine
+from tests.doubles.cupy import FakeCuda
+from tests.doubles.tensorrt import FakeTensorRT, fake_letterbox
 from tests.engines import build
 
 
@@ -24,3 +32,30 @@ def fp16_engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("fp16") / "faces.engine"
     build(path, precision="fp16", size=InputSize((320, 320), (640, 640), (960, 960)))
     return path
+
+
+@pytest.fixture
+def files(fp32_engine: Path) -> EngineFiles:
+    """The files of that engine."""
+    return read_engine(fp32_engine, network_metadata)
+
+
+@pytest.fixture
+def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
+    """A recording double as cupy, and the letterbox of its memory."""
+    double = FakeCuda([])
+    monkeypatch.setitem(sys.modules, "cupy", double)
+    monkeypatch.setattr(ops, "letterbox", fake_letterbox(double))
+    return double
+
+
+@pytest.fixture(params=["tensorrt"])
+def trt(
+    files: EngineFiles, fake_cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> FakeTensorRT:
+    """A recording double of TensorRT, or, with that parameter, of TensorRT-RTX."""
+    double = FakeTensorRT(files, fake_cuda)
+    built = files.sidecar.runtime["version"]
+    monkeypatch.setattr(tensorrt, "load_flavour", lambda runtime: Flavour(request.param, double, built))
+    monkeypatch.setattr(device, "sees_gpu", lambda: True)
+    return double

@@ -27,8 +27,8 @@ from engine.export.attach import DECODE_PLUGIN, NMS_PLUGIN, Thresholds, attach_d
 from engine.export.network import InputSize
 from engine.files import sha256_of_file, write_together
 from engine.sidecar import network_path, sidecar_path
+from tests.doubles.tensorrt import FakeTensorRT
 from tests.engines import build, network, rtx
-from tests.fakes import FakeTensorRT
 
 SIZE = InputSize.fixed(320, 320)
 

@@ -1,173 +1,270 @@
-"""The GPU session's calls, order, shapes and errors, against recording doubles; the `gpu` test is the real thing."""
+"""The GPU session's calls, order, shapes and streams, against recording doubles; test_gpu.py is the real thing."""
 
 from __future__ import annotations
 
-import sys
-from dataclasses import replace
+import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from engine import DeviceError, EngineLoadError, InferenceError, TRTRetinaFace
-from engine.build.flavour import Flavour
-from engine.runtime import tensorrt as gpu
+from engine import InvalidArgumentError, TRTRetinaFace
 from engine.runtime.cpu import CpuSession
-from engine.runtime.ort import network_metadata
-from engine.runtime.tensorrt import TensorRTSession, open_tensorrt_session
-from engine.sidecar import EngineFiles, read_engine
+from engine.runtime.gpu.graphs import LIMIT, GraphCache
+from engine.runtime.gpu.memory import Layout
+from engine.runtime.gpu.session import TensorRTSession
+from engine.runtime.tensorrt import open_tensorrt_session
+from engine.sidecar import EngineFiles
+from engine.types import Detections, Image
 from tests.data import astronaut
-from tests.engines import build
-from tests.fakes import FakeTensorRT, Log, fake_cupy, fake_cupyx
+from tests.doubles.cupy import FakeCuda
+from tests.doubles.tensorrt import FakeTensorRT
 
 
 @pytest.fixture
-def files(fp32_engine: Path) -> EngineFiles:
-    return read_engine(fp32_engine, network_metadata)
+def session(files: EngineFiles, trt: FakeTensorRT) -> TensorRTSession:
+    session = open_tensorrt_session(files, 0)
+    trt.call_log.clear()
+    return session
 
 
 @pytest.fixture
-def log() -> Log:
-    return []
+def detector(fp32_engine: Path, trt: FakeTensorRT) -> TRTRetinaFace:
+    detector = TRTRetinaFace(fp32_engine, "cuda:0", score_threshold=0.3)
+    trt.call_log.clear()
+    return detector
 
 
-@pytest.fixture
-def trt(files: EngineFiles, log: Log, monkeypatch: pytest.MonkeyPatch) -> FakeTensorRT:
-    cupy = fake_cupy(log)
-    monkeypatch.setitem(sys.modules, "cupyx", fake_cupyx())
-    monkeypatch.setitem(sys.modules, "cupy", cupy)
-    double = FakeTensorRT(files, log, cupy)
-    built = files.sidecar.runtime
-    monkeypatch.setattr(gpu, "load_flavour", lambda runtime: Flavour(runtime, double, built["version"]))
-    return double
+@pytest.fixture(scope="module")
+def on_cpu(fp32_engine: Path) -> TRTRetinaFace:
+    return TRTRetinaFace(fp32_engine, "cpu", score_threshold=0.3)
+
+
+class OnDevice:
+    """An image in the double's device memory."""
+
+    def __init__(self, image: Image) -> None:
+        self.image = np.ascontiguousarray(image)
+        self.shape = image.shape
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return {"shape": self.shape, "typestr": "|u1", "data": (self.image.ctypes.data, False), "version": 3}
 
 
 def _batch(n: int, seed: int = 0) -> Any:
     return np.random.default_rng(seed).uniform(-100, 130, (n, 3, 320, 320)).astype(np.float32)
 
 
-def test_results_equal_the_cpu_s_and_calls_come_in_order(files: EngineFiles, trt: FakeTensorRT, log: Log) -> None:
-    session = open_tensorrt_session(files, 0)
-    assert log == ["device 0", "load plugins", "deserialize, host code False"]
-    log.clear()
-    expected, raw = CpuSession(files).run(_batch(3)), session.run(_batch(3))
+def _photos() -> list[Image]:
+    photo = astronaut()
+    return [photo, photo[:300, 50:], photo[::2, ::2], photo[:, ::-1], photo[30:, 100:400]]
+
+
+def _assert_same(a: Detections, b: Detections) -> None:
+    assert np.array_equal(a.boxes, b.boxes)
+    assert np.array_equal(a.scores, b.scores)
+    assert a.landmarks is not None
+    assert b.landmarks is not None
+    assert np.array_equal(a.landmarks, b.landmarks)
+
+
+def _output_bytes(files: EngineFiles, n: int) -> int:
+    """Four outputs, each beginning at a multiple of 256."""
     m = files.sidecar.thresholds["max_detections"]
-    assert log == [
-        f"copy in {3 * 3 * 320 * 320}",
-        "shape images (3, 3, 320, 320)",
-        "execute on 4711",
-        "copy out (3,)",
-        f"copy out (3, {m}, 4)",
-        f"copy out (3, {m})",
-        f"copy out (3, {m}, 10)",
-        "synchronize",
+    return sum(-(-n * count * 4 // 256) * 256 for count in (1, 4 * m, m, 10 * m))
+
+
+def test_one_copy_in_one_copy_out_and_the_graph_from_the_second_run_on(
+    detector: TRTRetinaFace, files: EngineFiles, on_cpu: TRTRetinaFace, trt: FakeTensorRT
+) -> None:
+    images = [astronaut()[:300, :290], astronaut()[:40, :100]]
+    pixels = -(-300 * 290 * 3 // 256) * 256 + 40 * 100 * 3
+    copies_in = [f"copy in {pixels} on 4711", "letterbox 2 on 4711"]
+    copies_out = [f"copy out {_output_bytes(files, 2)} on 4711", "synchronize"]
+    first = detector.detect(images)
+    run = ["shape images (2, 3, 320, 320)", "execute on 4711"]
+    capture = ["begin capture", "execute on 4711", "end capture"]
+    assert trt.call_log == copies_in + run + copies_out + capture
+    trt.call_log.clear()
+    second = detector.detect(images)
+    assert trt.call_log == [*copies_in, "replay on 4711", *copies_out]
+    for a, b, expected in zip(first, second, on_cpu.detect(images), strict=True):
+        _assert_same(a, expected)
+        _assert_same(b, expected)
+
+
+def test_photos_of_different_sizes_in_batches_of_different_sizes(
+    detector: TRTRetinaFace, on_cpu: TRTRetinaFace
+) -> None:
+    """Runs of 4, 1, 2 and 4 images, each size of batch captured once, each with other photos than before."""
+    photos = _photos()
+    for order in ([0, 1, 2, 3, 4], [4, 0], [1, 2, 3, 4, 0], [3], [2, 1]):
+        images = [photos[i] for i in order]
+        for ours, theirs in zip(detector.detect(images), on_cpu.detect(images), strict=True):
+            assert len(ours) == 1
+            _assert_same(ours, theirs)
+
+
+def test_without_graphs_nothing_is_captured(fp32_engine: Path, on_cpu: TRTRetinaFace, trt: FakeTensorRT) -> None:
+    detector = TRTRetinaFace(fp32_engine, "cuda:0", score_threshold=0.3, cuda_graphs=False)
+    for _ in range(2):
+        _assert_same(detector.detect(astronaut()), on_cpu.detect(astronaut()))
+    assert [call for call in trt.call_log if "capture" in call or "replay" in call] == []
+    assert sum(call.startswith("shape") for call in trt.call_log) == 1, "a shape that is set is not set again"
+
+
+def test_an_engine_that_cannot_be_captured_runs_without_graphs(
+    detector: TRTRetinaFace, on_cpu: TRTRetinaFace, trt: FakeTensorRT, caplog: pytest.LogCaptureFixture
+) -> None:
+    trt.cupy.capture_fails = True
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            _assert_same(detector.detect(astronaut()), on_cpu.detect(astronaut()))
+    assert [record.getMessage() for record in caplog.records] == [
+        "CUDA graphs are off for this detector, its engine cannot be captured: cudaErrorStreamCaptureInvalidated"
     ]
-    assert np.array_equal(raw.num_detections, expected.num_detections)
-    assert np.array_equal(raw.boxes, expected.boxes)
-    assert raw.landmarks is not None
-    assert expected.landmarks is not None
-    assert np.array_equal(raw.landmarks, expected.landmarks)
+    assert trt.call_log.count("begin capture") == 1
 
 
-def test_results_outlive_the_next_run(files: EngineFiles, trt: FakeTensorRT) -> None:
-    session = open_tensorrt_session(files, 0)
-    first = session.run(_batch(2, seed=1))
-    kept = first.scores.copy()
-    session.run(_batch(2, seed=2))
-    assert np.array_equal(first.scores, kept)
+@pytest.mark.parametrize("trt", ["tensorrt-rtx"], indirect=True)
+def test_rtx_captures_itself(detector: TRTRetinaFace, on_cpu: TRTRetinaFace, trt: FakeTensorRT) -> None:
+    for _ in range(2):
+        _assert_same(detector.detect(astronaut()), on_cpu.detect(astronaut()))
+    assert "begin capture" not in trt.call_log
 
 
-def test_a_smaller_batch_after_a_larger_one(files: EngineFiles, trt: FakeTensorRT) -> None:
-    session = open_tensorrt_session(files, 0)
-    session.run(_batch(4))
-    assert np.array_equal(session.run(_batch(1, 5)).scores, CpuSession(files).run(_batch(1, 5)).scores)
+def test_graphs_are_bounded_and_the_oldest_goes_first(fake_cuda: FakeCuda) -> None:
+    stream = fake_cuda.Stream(non_blocking=True)
+    cache = GraphCache(fake_cuda, stream, enabled=True)
+    for key in range(LIMIT):
+        cache.capture(key, lambda: None)
+    assert cache.replay(0)
+    cache.capture("one more", lambda: None)
+    assert cache.replay(0)
+    assert not cache.replay(1)
+    assert cache.replay("one more")
 
 
-def test_embedded_plugins_are_allowed_and_not_loaded_twice(files: EngineFiles, trt: FakeTensorRT, log: Log) -> None:
-    embedded = replace(files.sidecar, plugins={**files.sidecar.plugins, "embedded": True, "library_sha256": "other"})
-    with pytest.raises(EngineLoadError, match=r"native code.*--trust-embedded-plugins"):
-        open_tensorrt_session(replace(files, sidecar=embedded), 0)
-    log.clear()
-    open_tensorrt_session(replace(files, sidecar=embedded), 0, trust_embedded_plugins=True)
-    assert log == ["device 0", "deserialize, host code True"]
+def test_normalised_batches_run_too_and_results_outlive_the_next_run(
+    session: TensorRTSession, files: EngineFiles, trt: FakeTensorRT
+) -> None:
+    expected, raw = CpuSession(files).run(_batch(3)), session.run(_batch(3))
+    assert trt.call_log[0] == f"copy in {3 * 3 * 320 * 320 * 4} on 4711"
+    kept = raw.boxes.copy()
+    other = session.run(_batch(1, seed=5))
+    assert np.array_equal(other.scores, CpuSession(files).run(_batch(1, seed=5)).scores)
+    assert np.array_equal(raw.boxes, kept)
+    for name in ("num_detections", "boxes", "scores", "landmarks"):
+        assert np.array_equal(getattr(raw, name), getattr(expected, name)), name
 
 
-def test_another_plugin_library_is_refused(files: EngineFiles, trt: FakeTensorRT) -> None:
-    other = replace(files.sidecar, plugins={**files.sidecar.plugins, "library_sha256": "0" * 64})
-    with pytest.raises(EngineLoadError, match=r"another plugin library.*Rebuild: python build_engine.py"):
-        open_tensorrt_session(replace(files, sidecar=other), 0)
+def test_the_stages_are_those_of_the_device_and_add_up(detector: TRTRetinaFace) -> None:
+    _, stages = detector.profile([astronaut()])
+    assert list(stages) == ["letterbox", "h2d", "network", "d2h", "undo letterbox"]
+    # The double's clock: a millisecond from mark to mark.
+    assert stages["letterbox"] == stages["network"] == pytest.approx(0.001)
 
 
-def test_another_version_of_tensorrt_is_refused(files: EngineFiles, trt: FakeTensorRT) -> None:
-    other = replace(files.sidecar, runtime={"name": "tensorrt-rtx", "version": "0.9"})
-    with pytest.raises(EngineLoadError, match=r"built with tensorrt-rtx 0.9, but \d.* is installed"):
-        open_tensorrt_session(replace(files, sidecar=other), 0)
+def test_images_on_the_device_are_read_where_they_are(
+    detector: TRTRetinaFace, on_cpu: TRTRetinaFace, trt: FakeTensorRT
+) -> None:
+    photos = _photos()[:3]
+    for ours, theirs in zip(detector.detect([OnDevice(p) for p in photos]), on_cpu.detect(photos), strict=True):
+        _assert_same(ours, theirs)
+    assert not any(call.startswith("copy in") for call in trt.call_log)
+    mixed = detector.detect([OnDevice(photos[0]), photos[1], OnDevice(photos[2])])
+    for ours, theirs in zip(mixed, on_cpu.detect(photos), strict=True):
+        _assert_same(ours, theirs)
+    assert f"copy in {photos[1].size} on 4711" in trt.call_log
 
 
-def test_an_engine_for_another_gpu_is_refused_with_its_targets(files: EngineFiles, trt: FakeTensorRT) -> None:
-    trt.deserialises = False
-    with pytest.raises(EngineLoadError, match=r"cannot load .*plan is for another device.*built for portable"):
-        open_tensorrt_session(files, 0)
+def test_on_a_caller_s_stream_nothing_is_copied_or_waited_for(
+    detector: TRTRetinaFace, on_cpu: TRTRetinaFace, trt: FakeTensorRT
+) -> None:
+    stream = trt.cupy.callers_stream(99)
+    photos = _photos()[:2]
+    images = [OnDevice(photo) for photo in photos]
+    found = detector.detect_device(images, stream=stream)
+    assert trt.call_log == [
+        "letterbox 2 on 99",
+        "allocate on 99",
+        "shape images (2, 3, 320, 320)",
+        "execute on 99",
+    ]
+    # The next run, of the session's own stream, uses the same memory: it waits for the caller's.
+    trt.call_log.clear()
+    _assert_same(detector.detect(photos[1]), on_cpu.detect(photos[1]))
+    assert trt.call_log[0] == "4711 waits for 99"
+    stream.synchronize()
+    raw = on_cpu._session.run(on_cpu._letterbox.batch(photos))
+    for name in ("num_detections", "boxes", "scores", "landmarks"):
+        assert np.array_equal(getattr(found, name).read(), getattr(raw, name)), name
+    trt.call_log.clear()
+    del found
+    assert trt.call_log == ["free on 99"]
 
 
-def test_other_tensors_than_the_sidecar_s_are_refused(files: EngineFiles, trt: FakeTensorRT) -> None:
-    trt.tensor_names = ["input", "loc"]
-    with pytest.raises(EngineLoadError, match=r"has tensors \['input', 'loc'\], its sidecar names"):
-        open_tensorrt_session(files, 0)
+def test_memory_of_a_stream_that_has_gone_is_freed_all_the_same(detector: TRTRetinaFace, trt: FakeTensorRT) -> None:
+    trt.cupy.callers_stream(99)
+    found = detector.detect_device(OnDevice(astronaut()), stream=99)
+    del trt.cupy.streams[99]
+    before = trt.cupy.allocated
+    del found
+    assert trt.cupy.allocated < before
 
 
-def test_failures_name_the_shape_and_leave_the_session_usable(files: EngineFiles, trt: FakeTensorRT) -> None:
-    session = open_tensorrt_session(files, 0)
-    trt.executes = False
-    with pytest.raises(InferenceError, match=r"shape \(2, 3, 320, 320\): an illegal memory access"):
-        session.run(_batch(2))
-    trt.executes, trt.accepts_shape = True, False
-    with pytest.raises(InferenceError, match="refused an input of shape"):
-        session.run(_batch(2))
-    trt.accepts_shape = True
-    assert np.array_equal(session.run(_batch(2)).scores, CpuSession(files).run(_batch(2)).scores)
+def test_one_stream_after_the_other(detector: TRTRetinaFace, on_cpu: TRTRetinaFace, trt: FakeTensorRT) -> None:
+    streams = [trt.cupy.callers_stream(ptr) for ptr in (98, 99)]
+    photos = [OnDevice(photo) for photo in _photos()[:2]]
+    found = [detector.detect_device(photo, stream=stream) for photo, stream in zip(photos, streams, strict=True)]
+    assert "99 waits for 98" in trt.call_log
+    streams[1].synchronize()
+    for one, photo in zip(found, _photos(), strict=False):
+        raw = on_cpu._session.run(on_cpu._letterbox.batch([photo]))
+        assert np.array_equal(one.boxes.read(), raw.boxes)
 
 
-def test_a_device_that_does_not_exist(files: EngineFiles, trt: FakeTensorRT) -> None:
-    with pytest.raises(DeviceError, match=r"cuda:1 does not exist: this machine has 1 GPU"):
-        open_tensorrt_session(files, 1)
+def test_what_detect_device_refuses(detector: TRTRetinaFace, on_cpu: TRTRetinaFace) -> None:
+    image = OnDevice(astronaut())
+    with pytest.raises(InvalidArgumentError, match="runs on the CPU: use detect"):
+        on_cpu.detect_device(image)
+    with pytest.raises(InvalidArgumentError, match=r"image is an array on a GPU \(OnDevice\)"):
+        on_cpu.detect(image)
+    with pytest.raises(InvalidArgumentError, match="5 arrays, expected 1 to 4 on the GPU"):
+        detector.detect_device([image] * 5)
+    with pytest.raises(InvalidArgumentError, match="1 arrays, expected 1 to 4 on the GPU"):
+        detector.detect_device(astronaut())  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgumentError, match="stream is a str"):
+        detector.detect_device(image, stream="main")
+    with pytest.raises(InvalidArgumentError, match="scales and flip work on NumPy arrays"):
+        detector.detect(image, flip=True)
+    image.shape = (4, 4)
+    with pytest.raises(InvalidArgumentError, match=r"image has shape \(4, 4\)"):
+        detector.detect(image)
 
 
-def test_a_driver_that_cupy_cannot_use(files: EngineFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cupy", fake_cupy([], devices=-1))
-    with pytest.raises(DeviceError, match="cannot use the NVIDIA driver: cudaErrorInsufficientDriver"):
-        open_tensorrt_session(files, 0)
+def test_clones_share_the_engine_and_own_their_stream_and_memory(
+    detector: TRTRetinaFace, on_cpu: TRTRetinaFace, trt: FakeTensorRT
+) -> None:
+    before = trt.cupy.allocated
+    clone = detector.clone()
+    assert "deserialize, host code False" not in trt.call_log
+    assert trt.cupy.allocated == 2 * before
+    _assert_same(clone.detect(astronaut()), on_cpu.detect(astronaut()))
+    assert "execute on 4712" in trt.call_log
+    assert "execute on 4711" not in trt.call_log
+    clone.close()
+    assert trt.cupy.allocated == before
+    _assert_same(detector.detect(astronaut()), on_cpu.detect(astronaut()))
 
 
-def test_a_gpu_that_is_too_small(files: EngineFiles, trt: FakeTensorRT, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(shape: object, dtype: object) -> None:
-        raise MemoryError("out of memory allocating 1 bytes")
-
-    monkeypatch.setattr(trt.cupy, "empty", full)
-    with pytest.raises(DeviceError, match=r"cannot hold .*out of memory"):
-        open_tensorrt_session(files, 0)
-
-
-def test_without_cupy_the_message_says_what_to_install(files: EngineFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cupy", None)
-    with pytest.raises(DeviceError, match=r"needs cupy.*pip install cupy"):
-        open_tensorrt_session(files, 0)
-
-
-@pytest.mark.parametrize(
-    "runtime",
-    [
-        pytest.param("tensorrt-rtx", marks=pytest.mark.needs_gpu),
-        pytest.param("tensorrt", marks=pytest.mark.tensorrt),
-    ],
-)
-def test_the_engine_finds_the_same_faces_on_the_gpu(runtime: str, tmp_path: Path) -> None:
-    engine = tmp_path / "faces.engine"
-    build(engine, precision="fp32", runtime=runtime)
-    on_gpu, on_cpu = TRTRetinaFace(engine, "cuda:0"), TRTRetinaFace(engine, "cpu")
-    assert isinstance(on_gpu._session, TensorRTSession)
-    ours, theirs = on_gpu.detect(astronaut()), on_cpu.detect(astronaut())
-    assert len(ours) == len(theirs) == 1
-    # TF32 is off by default in strongly typed networks; sums differ in order only.
-    assert np.abs(ours.boxes - theirs.boxes).max() < 0.1
+def test_the_outputs_lie_one_after_the_other(session: TensorRTSession) -> None:
+    tensors = session._engine.outputs
+    for batch in (1, 3, 4):
+        layout = Layout.of(tensors, batch)
+        ends = [layout.offsets[t.name] + batch * int(np.prod(t.shape)) * t.dtype.itemsize for t in tensors]
+        begins = [*layout.offsets.values(), layout.nbytes]
+        assert begins[0] == 0
+        assert all(0 <= begin - end < 256 for end, begin in zip(ends, begins[1:], strict=True))

@@ -1,0 +1,1 @@
+"""Serving measured: load, latency from the intended start, stages, what bounds them, and how two runs compare."""

@@ -1,0 +1,87 @@
+"""Whether a measurement stands still: consecutive windows of it that differ by no more than chance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+WINDOWS = 5
+"""Consecutive windows that are measured; those before them are the warm-up, at least one."""
+MOST_WINDOWS = 4 * WINDOWS
+TOLERANCE = 0.10
+_LEAST_ANSWERS = 5
+_CHANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of a run.
+
+    Attributes:
+        begin: when.
+        end: when.
+        service: of the requests answered in it, the seconds that were spent working on each.
+        sent: requests sent up to its end.
+        answered: likewise.
+    """
+
+    begin: float
+    end: float
+    service: NDArray[np.float64]
+    sent: int
+    answered: int
+
+    @property
+    def throughput(self) -> float:
+        """Requests answered a second."""
+        return len(self.service) / (self.end - self.begin)
+
+    @property
+    def waiting(self) -> int:
+        """Requests that were not answered at its end."""
+        return self.sent - self.answered
+
+    def to_dict(self, begin: float) -> dict[str, Any]:
+        """Return plain values for JSON; times count from `begin`."""
+        return {
+            "begin_s": round(self.begin - begin, 6),
+            "end_s": round(self.end - begin, 6),
+            "answered": len(self.service),
+            "service_p50_ms": float(np.median(self.service)) * 1e3 if len(self.service) else None,
+            "unanswered": self.waiting,
+        }
+
+
+def unsteadiness(windows: Sequence[Window], *, is_open: bool) -> str | None:
+    """Return why consecutive windows are not one steady state; None where they are.
+
+    Waiting is no sign: the queue of an open loop is long now and short then, however steady the server is. The time
+    spent working on a request is one, and so is a queue that only grows.
+    """
+    counts = np.array([len(window.service) for window in windows])
+    if counts.min() < _LEAST_ANSWERS:
+        return f"a window of {windows[0].end - windows[0].begin:.3g} s has {counts.min()} answers: measure for longer"
+    if is_open:
+        sent = windows[-1].sent - windows[0].sent
+        growth = sent - (windows[-1].answered - windows[0].answered)
+        # A queue that does not grow in the mean still wanders, by about the square root of what passes through it.
+        if growth > 3 * sent**0.5:
+            return f"{growth} of {sent} requests more were waiting at the end: they come faster than they are answered"
+    elif np.ptp(counts) > max(TOLERANCE * counts.mean(), 3 * counts.mean() ** 0.5):
+        rates = [window.throughput for window in windows]
+        return f"windows answered from {min(rates):.4g} to {max(rates):.4g} requests/s"
+    medians = np.array([np.median(window.service) for window in windows]) * 1e3
+    if np.ptp(medians) > TOLERANCE * medians.mean() and _differ(windows):
+        return f"the median time of working on a request went from {medians.min():.4g} to {medians.max():.4g} ms"
+    return None
+
+
+def _differ(windows: Sequence[Window]) -> bool:
+    """Whether chance does not explain that medians differ: few requests of mixed sizes differ a lot by chance."""
+    from scipy.stats import kruskal
+
+    return float(kruskal(*(window.service for window in windows)).pvalue) < _CHANCE

@@ -1,0 +1,277 @@
+"""`retinaface-trt bench` and serve_bench.py: how fast engines find faces under load."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from engine.cli.bench_results import print_results, write_results
+from engine.cli.engines import describe, name_engines
+from engine.cli.outputs import check_outputs, require_packages
+from engine.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from engine.bench.compare import Comparison
+    from engine.bench.results import Engine, Point, Results
+    from engine.bench.run import Contestant, Plan
+    from engine.bench.workload import Workload
+    from engine.detector import TRTRetinaFace
+
+T = TypeVar("T")
+
+SUMMARY = "measure how fast engines find faces under load"
+_CONCURRENCY = "1,4,16"
+_NAME = "serve_bench"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    add = parser.add_argument
+    add("--engine", type=Path, required=True, action="append", metavar="FILE", help="engine to measure, repeatable")
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default %(default)s)")
+    add("--trust-embedded-plugins", action="store_true",
+        help="let a GPU run the native code that engines built with --embed-plugins carry")  # fmt: skip
+    add("--threads", type=int, metavar="N", help="of the CPU, for an engine on it (default: all cores)")
+    load = parser.add_argument_group("load")
+    add = load.add_argument
+    add("--concurrency", metavar="N,...",
+        help=f"closed loop: so many requests under way at once (default {_CONCURRENCY} without --rate)")  # fmt: skip
+    add("--rate", metavar="R,...", help="open loop: so many requests a second, at random (Poisson arrivals)")
+    add("--batch", metavar="N,...", help="run up to so many images at once (default: what the engine was built for)")
+    add("--max-delay-ms", type=float, default=2.0, metavar="MS",
+        help="an image waits so long for others to share its batch (default %(default)s)")  # fmt: skip
+    add("--contexts", type=int, default=1, metavar="N", help="run so many batches at the same time (default 1)")
+    add("--decode-threads", type=int, metavar="N", help="that decode picture files (default: one a core)")
+    add("--duration", type=float, default=10.0, metavar="S",
+        help="seconds of steady running that each load is measured for (default %(default)s)")  # fmt: skip
+    add("--images", type=Path, metavar="DIR", help="folder of pictures to send (default: generated, of mixed sizes)")
+    add("--seed", type=int, default=0, metavar="S", help="of arrivals and generated pictures (default %(default)s)")
+    accuracy = parser.add_argument_group("accuracy")
+    add = accuracy.add_argument
+    add("--labels", type=Path, metavar="FILE",
+        help="known faces of --images, in JSON lines as `retinaface-trt detect` prints them")  # fmt: skip
+    add("--reference", type=Path, metavar="FILE", help="engine whose faces the others should find, such as fp32")
+    result = parser.add_argument_group("result")
+    add = result.add_argument
+    add("--output", type=Path, metavar="PATH",
+        help=f"folder for {_NAME}.json and {_NAME}.html, or the name of one file of either kind")  # fmt: skip
+    add("--compare", type=Path, metavar="FILE", help="JSON file of an earlier run: print ratios to it")
+    add("--fail-below", type=float, metavar="RATIO",
+        help="with --compare: fail if anything is surely slower than RATIO times its old speed")  # fmt: skip
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure, print tables, write the files; 1 where requests failed or something became slower than allowed."""
+    require_packages("scipy", "psutil", "matplotlib", extra="bench")
+    outputs = _outputs(arguments.output)
+    check_outputs(list(outputs.values()))
+    plan = _plan(arguments)
+    old = _earlier(arguments)
+
+    from engine.bench.results import Results
+    from engine.bench.verdicts import verdicts
+
+    with ExitStack() as stack:
+        paths = name_engines(arguments.engine)
+        opened = partial(_open, arguments, stack)
+        detectors = {name: opened(path) for name, path in paths.items()}
+        reference = None if arguments.reference is None else opened(arguments.reference)
+        contestants = _contestants(arguments, detectors, paths)
+        _check_comparable(contestants, plan, old)
+        workload = _workload(arguments)
+        progress = stack.enter_context(_progress())
+        engines = _with_accuracy(arguments, contestants, detectors, reference, workload, progress)
+        points = _measure(contestants, plan, workload, progress)
+    results = Results(_environment(), _settings(arguments), workload.to_dict(), engines, points, verdicts(points))
+    comparison = None if old is None else _compare(results, old)
+    print_results(results, comparison, arguments.fail_below)
+    write_results(results, comparison, arguments.fail_below, outputs)
+    slower = [] if comparison is None or arguments.fail_below is None else comparison.regressions(arguments.fail_below)
+    failed = any(point.measured.failed or not point.measured.good for point in points)
+    return 1 if slower or failed else 0
+
+
+def _plan(arguments: argparse.Namespace) -> Plan:
+    from engine.bench.run import make_plan
+
+    concurrency = arguments.concurrency
+    if concurrency is None and arguments.rate is None:
+        concurrency = _CONCURRENCY
+    if not 0 <= arguments.max_delay_ms < float("inf"):
+        raise InvalidArgumentError(f"--max-delay-ms is {arguments.max_delay_ms}, expected milliseconds from 0")
+    if arguments.contexts < 1:
+        raise InvalidArgumentError(f"--contexts is {arguments.contexts}, expected 1 or more")
+    return make_plan(
+        _numbers("--concurrency", concurrency, int),
+        _numbers("--rate", arguments.rate, float),
+        _numbers("--batch", arguments.batch, int),
+        arguments.duration,
+        arguments.decode_threads,
+        arguments.seed,
+    )
+
+
+def _numbers(option: str, text: str | None, kind: Callable[[str], T]) -> list[T]:
+    try:
+        return [] if text is None else [kind(part) for part in text.split(",")]
+    except ValueError:
+        raise InvalidArgumentError(f"{option} is {text!r}, expected numbers with commas between them") from None
+
+
+def _earlier(arguments: argparse.Namespace) -> dict[str, Any] | None:
+    from engine.bench.compare import read_results
+
+    if arguments.fail_below is not None:
+        if arguments.compare is None:
+            raise InvalidArgumentError("--fail-below needs --compare")
+        if not 0 < arguments.fail_below < float("inf"):
+            raise InvalidArgumentError(
+                f"--fail-below is {arguments.fail_below}, expected a number above 0, such as 0.95"
+            )
+    return None if arguments.compare is None else read_results(arguments.compare)
+
+
+def _outputs(path: Path | None) -> dict[str, Path]:
+    """Return the file of each kind that is to be written."""
+    if path is None:
+        return {}
+    if path.suffix in (".json", ".html") and not path.is_dir():
+        return {path.suffix[1:]: path}
+    return {kind: path / f"{_NAME}.{kind}" for kind in ("json", "html")}
+
+
+def _open(arguments: argparse.Namespace, stack: ExitStack, path: Path) -> TRTRetinaFace:
+    from engine.detector import TRTRetinaFace
+
+    detector = TRTRetinaFace(
+        path,
+        arguments.device,
+        threads=arguments.threads,
+        trust_embedded_plugins=arguments.trust_embedded_plugins,
+    )
+    return stack.enter_context(detector)
+
+
+def _contestants(
+    arguments: argparse.Namespace, detectors: dict[str, TRTRetinaFace], paths: dict[str, Path]
+) -> list[Contestant]:
+    from engine.bench.results import Engine
+    from engine.bench.run import Contestant
+    from engine.bench.serve import serve
+
+    options = {"max_delay": arguments.max_delay_ms / 1e3, "contexts": arguments.contexts}
+    return [
+        Contestant(
+            Engine(name, str(paths[name]), detector.device, describe(detector)),
+            detector.max_batch,
+            partial(serve, detector, **options),
+        )
+        for name, detector in detectors.items()
+    ]
+
+
+def _check_comparable(contestants: Sequence[Contestant], plan: Plan, old: dict[str, Any] | None) -> None:
+    from engine.bench.compare import pairs
+    from engine.bench.run import points_of
+
+    planned = [
+        {"engine": entry.engine.name, "load": {"kind": load.kind, "value": load.value}, "batch_limit": limit}
+        for entry, load, limit in points_of(contestants, plan)
+    ]
+    if old is not None:
+        pairs(planned, old)
+
+
+def _workload(arguments: argparse.Namespace) -> Workload:
+    from engine.bench.workload import GENERATED, from_folder, generated
+    from engine.evaluate.labels import read_labels
+
+    if arguments.images is not None:
+        labels = None if arguments.labels is None else read_labels(arguments.labels)
+        return from_folder(arguments.images, labels, arguments.seed)
+    if arguments.labels is not None:
+        raise InvalidArgumentError("--labels needs --images, whose faces they are")
+    with _progress() as progress:
+        task = progress.add_task("Making pictures", total=GENERATED)
+        return generated(arguments.seed, lambda: progress.advance(task))
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+def _with_accuracy(
+    arguments: argparse.Namespace,
+    contestants: Sequence[Contestant],
+    detectors: dict[str, TRTRetinaFace],
+    reference: TRTRetinaFace | None,
+    workload: Workload,
+    progress: Progress,
+) -> tuple[Engine, ...]:
+    from dataclasses import replace
+
+    from engine.bench.accuracy import accuracy
+
+    engines = tuple(contestant.engine for contestant in contestants)
+    if reference is None and arguments.labels is None:
+        return engines
+    everybody = [*detectors.values(), *([] if reference is None else [reference])]
+    floor = max(float(detector.sidecar.thresholds["score"]) for detector in everybody)
+    task = progress.add_task("Comparing faces", total=len(workload.pictures))
+    measured = accuracy(detectors, reference, workload.pictures, floor=floor, on_picture=lambda: progress.advance(task))
+    return tuple(replace(engine, accuracy=measured[engine.name]) for engine in engines)
+
+
+def _measure(
+    contestants: Sequence[Contestant], plan: Plan, workload: Workload, progress: Progress
+) -> tuple[Point, ...]:
+    from engine.bench.load import Load
+    from engine.bench.run import points_of, run
+    from engine.bench.windows import Window
+
+    task = progress.add_task("Measuring", total=len(points_of(contestants, plan)))
+    now = ""
+
+    def on_point(engine: Engine, load: Load, batch: int) -> None:
+        nonlocal now
+        now = f"{escape(engine.name)}, {load.label()}, batch up to {batch}"
+        progress.update(task, description=f"{now}: warming up")
+
+    def on_window(window: Window) -> None:
+        progress.update(task, description=f"{now}: {window.throughput:.1f} images/s, {window.waiting} waiting")
+
+    points = []
+    for point in run(contestants, workload.pictures, plan, on_point=on_point, on_window=on_window):
+        points.append(point)
+        progress.advance(task)
+    return tuple(points)
+
+
+def _environment() -> dict[str, Any]:
+    from engine.bench.environment import environment
+
+    return environment()
+
+
+def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    hidden = {"run", "verbose"}
+    return {
+        name: str(value) if isinstance(value, Path) else [str(path) for path in value] if name == "engine" else value
+        for name, value in vars(arguments).items()
+        if name not in hidden
+    }
+
+
+def _compare(results: Results, old: dict[str, Any]) -> Comparison:
+    from engine.bench.compare import compare
+
+    return compare(results.to_dict(), old)

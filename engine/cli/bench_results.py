@@ -1,0 +1,75 @@
+"""What the benchmark prints and writes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import rich.table
+from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
+
+from engine.files import write_together
+
+if TYPE_CHECKING:
+    from engine.bench.compare import Comparison
+    from engine.bench.results import Results
+    from engine.bench.table import Table
+
+
+def print_results(results: Results, comparison: Comparison | None, fail_below: float | None) -> None:
+    """Print tables and verdicts."""
+    from engine.bench.table import UNRESOLVED, accuracies, latencies, ratios, stage_means, usages
+
+    console = Console(soft_wrap=True, highlight=False)
+    for engine in results.engines:
+        console.print(Text(f"{engine.name}: {engine.details}"))
+    console.print(Text(f"{results.workload['pictures']} pictures: {results.workload['source']}"))
+    for entry in results.workload["skipped"]:
+        console.print(Text(f"skipped {entry['picture']}: {entry['reason']}", "yellow"))
+    tables = [
+        latencies(results.points),
+        stage_means(results.points),
+        usages(results.points),
+        accuracies(results.engines),
+    ]
+    if comparison is not None:
+        tables.append(ratios(comparison, fail_below))
+    for table in tables:
+        if table is not None:
+            _print_table(console, table)
+    console.print(Text(UNRESOLVED, "dim"))
+    for verdict in results.verdicts:
+        console.print(Text(f"-> {verdict}"))
+    if comparison is not None:
+        for text in comparison.unmatched:
+            console.print(Text(f"not in the earlier run: {text}", "yellow"))
+        for text in comparison.differences:
+            console.print(Text(f"differs from the earlier run: {text}", "yellow"))
+
+
+def _print_table(console: Console, content: Table) -> None:
+    table = rich.table.Table(*map(escape, content.header), box=None, title=content.title, title_justify="left")
+    for row in content.rows:
+        table.add_row(*map(Text, row))
+    Console(width=max(console.width, 140), highlight=False).print(table)
+
+
+def write_results(
+    results: Results, comparison: Comparison | None, fail_below: float | None, outputs: dict[str, Path]
+) -> None:
+    """Write the files that were asked for, together."""
+    contents: dict[Path, bytes] = {}
+    if "json" in outputs:
+        values = results.to_dict()
+        if comparison is not None:
+            values["comparison"] = comparison.to_dict()
+        contents[outputs["json"]] = (json.dumps(values, allow_nan=False) + "\n").encode()
+    if "html" in outputs:
+        from engine.bench.report import html_report
+
+        contents[outputs["html"]] = html_report(results, comparison, fail_below).encode()
+    if contents:
+        write_together(contents)

@@ -1,0 +1,1 @@
+"""What the GPU session is made of: memory, graphs, callers' arrays, failures, and TensorRT-RTX's own settings."""

@@ -1,0 +1,57 @@
+"""Callers' arrays and streams on a GPU: torch, CuPy, PyCUDA, whatever speaks DLPack or __cuda_array_interface__."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from engine.errors import InvalidArgumentError
+
+_CUDA, _CUDA_MANAGED = 2, 13  # DLPack's device types
+
+
+def is_device_array(value: object) -> bool:
+    """Whether a value is an array in CUDA memory."""
+    if isinstance(value, np.ndarray):
+        return False
+    if hasattr(value, "__dlpack_device__"):
+        return value.__dlpack_device__()[0] in (_CUDA, _CUDA_MANAGED)
+    return hasattr(value, "__cuda_array_interface__")
+
+
+def shape_of(array: Any) -> tuple[int, ...]:
+    """Return the shape of an array, wherever it lies."""
+    shape = array.shape if hasattr(array, "shape") else array.__cuda_array_interface__["shape"]
+    return tuple(int(extent) for extent in shape)
+
+
+def stream_handle(stream: object, first: Any) -> int:
+    """Return the handle of a stream, as engine.ops understands it.
+
+    Args:
+        stream: an integer, an object of torch, CuPy, PyCUDA or CUDA Python, or None: the stream that the array `first`
+            names, else the default one.
+
+    Raises:
+        InvalidArgumentError: something else.
+    """
+    handle = stream
+    if stream is None:
+        handle = getattr(first, "__cuda_array_interface__", {}).get("stream") or 0
+    elif hasattr(stream, "__cuda_stream__"):
+        found = stream.__cuda_stream__
+        handle = (found() if callable(found) else found)[1]
+    else:
+        for attribute in ("cuda_stream", "ptr", "handle"):
+            if hasattr(stream, attribute):
+                handle = getattr(stream, attribute)
+                break
+    try:
+        return operator.index(handle)  # type: ignore[arg-type]
+    except TypeError:
+        raise InvalidArgumentError(
+            f"stream is a {type(stream).__name__}, expected None, an integer handle, or an object with "
+            "__cuda_stream__, cuda_stream, ptr or handle"
+        ) from None

@@ -1,0 +1,82 @@
+"""What a failure on a GPU means: for the call, for the session, for the device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from engine.errors import CudaError, DeviceLostError, DeviceMemoryError, InferenceError
+
+_OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
+
+
+class Health:
+    """Whether CUDA still works in this process, for all sessions of one engine.
+
+    CUDA knows two kinds of errors. After most the next call can succeed. After a sticky one, such as an illegal memory
+    access, every call of the process fails until it ends; no destroying and creating anew helps.
+    """
+
+    def __init__(self, cupy: Any, device: str) -> None:
+        """Begin in good health."""
+        self._device = device
+        self._cuda_error = cupy.cuda.runtime.CUDARuntimeError
+        self._memory_error = cupy.cuda.memory.OutOfMemoryError
+        self._lost: str | None = None
+
+    @contextmanager
+    def watch(self, doing: str, stream: Any) -> Iterator[None]:
+        """Make InferenceErrors of what fails in the block; tell apart what leaves the session usable and what does not.
+
+        Args:
+            doing: what the block does, for messages.
+            stream: where it does it.
+
+        Raises:
+            DeviceLostError: a sticky error, now or before.
+            DeviceMemoryError: the device is full.
+            InferenceError: another failure.
+        """
+        self.check()
+        try:
+            yield
+        except (self._cuda_error, self._memory_error, CudaError, InferenceError) as error:
+            self._ask(error, stream)
+            if self._is_out_of_memory(error):
+                raise DeviceMemoryError(
+                    f"{self._device} ran out of memory while {doing}: {error}. The detector stays usable: give it "
+                    "fewer or smaller images at a time, or close other detectors"
+                ) from error
+            if isinstance(error, InferenceError):
+                raise
+            raise InferenceError(f"CUDA failed while {doing}: {error}. The detector stays usable") from error
+        except BaseException:
+            with suppress(self._cuda_error):  # what was queued reads memory that the next run writes
+                stream.synchronize()
+            raise
+
+    def check(self) -> None:
+        """Raise DeviceLostError if a sticky error was met before."""
+        if self._lost is not None:
+            raise DeviceLostError(
+                f"{self._device} is lost to this process ({self._lost}): no detector on it works any more. "
+                "Start a new process"
+            )
+
+    def _ask(self, error: Exception, stream: Any) -> None:
+        """Wait for the stream, whose work may still use memory, and see whether the error is sticky."""
+        try:
+            stream.synchronize()
+        except self._cuda_error as after:
+            self._lost = str(after) if str(after) in str(error) else f"{error}; {after}"
+            try:
+                self.check()
+            except DeviceLostError as lost:
+                raise lost from error
+
+    def _is_out_of_memory(self, error: Exception) -> bool:
+        number = getattr(error, "status", getattr(error, "code", None))
+        return (
+            isinstance(error, self._memory_error) or number == _OUT_OF_MEMORY or "out of memory" in str(error).lower()
+        )

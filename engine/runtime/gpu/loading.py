@@ -1,0 +1,118 @@
+"""A deserialised engine: its weights on the device, shared by the sessions that run it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from engine.build.flavour import Flavour, make_logger
+from engine.build.plan import load_plugins
+from engine.build.plugin_library import plugin_library
+from engine.errors import EngineLoadError
+from engine.runtime.gpu.failures import Health
+from engine.runtime.gpu.memory import Tensor
+from engine.runtime.gpu.rtx import RtxRuntime
+from engine.sidecar import EngineFiles
+
+if TYPE_CHECKING:
+    import tensorrt
+
+
+class LoadedEngine:
+    """An engine on one GPU.
+
+    Attributes:
+        cupy: the module.
+        device: "cuda:N".
+        runtime: name and version of what runs it.
+        health: of CUDA in this process.
+        input_name: of the input tensor.
+        largest: shape of the largest input.
+        outputs: the output tensors.
+        cuda_graphs: whether sessions shall capture their launches; TensorRT-RTX does so itself.
+    """
+
+    def __init__(self, files: EngineFiles, flavour: Flavour, cupy: Any, index: int, *, cuda_graphs: bool) -> None:
+        """Deserialise.
+
+        Raises:
+            EngineLoadError: the runtime or the plugin library refuses the engine.
+            BuildError: the plugin library cannot be loaded.
+        """
+        self.cupy, self.device = cupy, f"cuda:{index}"
+        self.runtime = f"{flavour.runtime} {flavour.version}"
+        self.health = Health(cupy, self.device)
+        self._files, self._flavour = files, flavour
+        self._errors: list[str] = []
+        self._index = index
+        io = files.sidecar.io
+        self.input_name: str = io["input"]["name"]
+        self.largest = tuple(int(extent) for extent in io["input"]["maximum"])
+        self.outputs = tuple(
+            Tensor(output["name"], np.dtype(output["dtype"]), tuple(output["shape"][1:])) for output in io["outputs"]
+        )
+        with self.current():
+            self._engine = self._deserialise()
+            self._check_tensors()
+            self._rtx: RtxRuntime | None = None
+            if flavour.runtime == "tensorrt-rtx":
+                self._rtx = RtxRuntime(flavour.module, self._engine, files.path, cuda_graphs=cuda_graphs)
+        self.cuda_graphs = cuda_graphs and self._rtx is None
+
+    def current(self) -> Any:
+        """Return a context manager that makes the GPU the thread's current one."""
+        return self.cupy.cuda.Device(self._index)  # one for each use: CuPy's keeps a stack that threads would share
+
+    def create_context(self) -> tensorrt.IExecutionContext:
+        """Create an execution context; the GPU must be current."""
+        create: Any = self._engine.create_execution_context
+        context: tensorrt.IExecutionContext | None = create() if self._rtx is None else create(self._rtx.config)
+        if context is None:
+            raise EngineLoadError(self.because(f"no execution context for {self._files.path}"))
+        return context
+
+    def save_compiled(self) -> None:
+        """Keep what the runtime compiled for later processes, where it compiles."""
+        if self._rtx is not None:
+            self._rtx.save()
+
+    def because(self, what: str) -> str:
+        """Return `what` with the errors that TensorRT logged since the last call."""
+        reasons = "; ".join(dict.fromkeys(self._errors[-4:]))
+        self._errors.clear()
+        return f"{what}: {reasons}" if reasons else what
+
+    def _deserialise(self) -> tensorrt.ICudaEngine:
+        files, flavour = self._files, self._flavour
+        runtime: tensorrt.Runtime = flavour.module.Runtime(make_logger(flavour, self._errors))
+        plugins = files.sidecar.plugins
+        if plugins["embedded"]:
+            # The plan carries our plugin library, which the runtime would else refuse to load.
+            runtime.engine_host_code_allowed = True
+        else:
+            library = plugin_library()
+            if library.sha256 != plugins["library_sha256"]:
+                raise EngineLoadError(
+                    f"{files.path} was built with another plugin library (SHA-256 {plugins['library_sha256'][:12]}..., "
+                    f"installed {library.sha256[:12]}...). Rebuild: {files.sidecar.rebuild_command(files.path)}, or "
+                    "build with --embed-plugins"
+                )
+            load_plugins(flavour, runtime.get_plugin_registry(), library, self._errors)
+        engine: tensorrt.ICudaEngine | None = runtime.deserialize_cuda_engine(files.plan)
+        if engine is None:
+            raise EngineLoadError(
+                self.because(f"{flavour.runtime} {flavour.version} cannot load {files.path} on {self.device}")
+                + f". It was built for {', '.join(files.sidecar.targets)}. Rebuild: "
+                + files.sidecar.rebuild_command(files.path)
+            )
+        self._runtime = runtime  # the engine needs it alive
+        return engine
+
+    def _check_tensors(self) -> None:
+        names = {self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)}
+        expected = {self.input_name, *(output.name for output in self.outputs)}
+        if names != expected:
+            raise EngineLoadError(
+                f"{self._files.path} has tensors {sorted(names)}, its sidecar names {sorted(expected)}"
+            )

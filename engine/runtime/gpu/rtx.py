@@ -1,0 +1,69 @@
+"""What TensorRT-RTX does itself: compiling kernels on the user's GPU, remembering them, and CUDA graphs."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from engine.files import write_together
+
+_log = logging.getLogger("engine")
+
+
+def cache_path(engine: Path) -> Path:
+    """Where the compiled kernels of an engine are kept: beside it."""
+    return engine.with_name(f"{engine.name}.runtime-cache")
+
+
+class RtxRuntime:
+    """The runtime configuration of an engine, for all of its contexts.
+
+    TensorRT-RTX compiles an engine's kernels when it is first used on a GPU, which takes seconds. The cache spares
+    later processes that; one for another GPU, driver or version is refused by the runtime, and made anew.
+
+    Attributes:
+        config: an IRuntimeConfig, for create_execution_context.
+    """
+
+    def __init__(self, trt: Any, engine: Any, path: Path, *, cuda_graphs: bool) -> None:
+        """Make the configuration, with what the cache file holds.
+
+        Args:
+            trt: the module tensorrt_rtx.
+            engine: an ICudaEngine of it.
+            path: the engine's file.
+            cuda_graphs: whether the runtime captures and replays its launches; it does so itself, as it swaps kernels
+                when better ones are compiled.
+        """
+        self._path = cache_path(path)
+        self.config = engine.create_runtime_config()
+        strategies = trt.CudaGraphStrategy
+        self.config.cuda_graph_strategy = strategies.WHOLE_GRAPH_CAPTURE if cuda_graphs else strategies.DISABLED
+        self._cache = self.config.create_runtime_cache()
+        self._saved = self._read()
+        if self._saved and not self._cache.deserialize(self._saved):
+            _log.info("%s is of another GPU, driver or TensorRT-RTX: kernels are compiled anew", self._path)
+            self._saved = b""
+        self.config.set_runtime_cache(self._cache)
+
+    def save(self) -> None:
+        """Write the cache if it has changed. Where that fails later processes are slower to start, and nothing else."""
+        memory = self._cache.serialize()
+        content = b"" if memory is None else bytes(memory)
+        if not content or content == self._saved:
+            return
+        try:
+            write_together({self._path: content})
+            self._saved = content
+        except OSError as error:
+            _log.info("%s cannot be written (%s): kernels will be compiled anew next time", self._path, error.strerror)
+
+    def _read(self) -> bytes:
+        try:
+            return self._path.read_bytes()
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            _log.info("%s cannot be read: %s", self._path, error.strerror)
+            return b""

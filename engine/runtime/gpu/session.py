@@ -1,0 +1,187 @@
+"""Running an engine on a GPU: one execution context, its stream, its memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from engine.errors import ClosedError, DeviceError, InferenceError
+from engine.runtime.gpu.arrays import is_device_array, stream_handle
+from engine.runtime.gpu.graphs import GraphCache
+from engine.runtime.gpu.loading import LoadedEngine
+from engine.runtime.gpu.memory import Block, DeviceView, Layout, Staging, StreamMemory, aligned
+from engine.runtime.gpu.timeline import Timeline
+from engine.runtime.session import RawDetections
+from engine.runtime.timing import Stopwatch
+from engine.types import DeviceDetections, FloatArray, Image
+
+if TYPE_CHECKING:
+    from engine.preprocess import Letterbox
+
+Shape = tuple[int, int, int, int]
+
+
+class TensorRTSession:
+    """See Session. Threads take turns; clones run side by side.
+
+    A run is queued as a whole on the session's stream: the images' pixels from pinned memory, the letterbox kernel,
+    which writes the input tensor, the network (a CUDA graph from its second run with one shape on), and one copy of all
+    outputs, which have fixed sizes. Only then it waits.
+    """
+
+    def __init__(self, engine: LoadedEngine) -> None:
+        """Create a context and allocate for the largest batch: addresses never change."""
+        self.device, self.runtime = engine.device, engine.runtime
+        self._engine, self._cupy = engine, engine.cupy
+        self._one_run = threading.Lock()
+        self._closed = False
+        cuda = self._cupy.cuda
+        with engine.current():
+            self._stream = cuda.Stream(non_blocking=True)
+            self._context = engine.create_context()
+            transforms = 3 * np.dtype(np.float32).itemsize * engine.largest[0]
+            self._input_bytes = aligned(int(np.prod(engine.largest)) * np.dtype(np.float32).itemsize)
+            self._input = cuda.Memory(self._input_bytes + transforms)
+            self._outputs = Block(self._cupy, Layout.of(engine.outputs, engine.largest[0]).nbytes)
+            self._staging = Staging(self._cupy)
+            self._graphs = GraphCache(self._cupy, self._stream, enabled=engine.cuda_graphs)
+            self._timeline = Timeline(self._cupy, self._stream)
+            # The last work that a caller's stream was given; it must be done before the next run begins.
+            self._lent = cuda.Event(disable_timing=True)
+        self._context.set_tensor_address(engine.input_name, int(self._input.ptr))
+        # What the context is set to: the input's shape and where the outputs go.
+        self._set: tuple[Shape, int] | None = None
+        self._has_compiled = False
+
+    def detect(self, images: Sequence[Image], letterbox: Letterbox, watch: Stopwatch) -> RawDetections:
+        """See Session.detect. Images may lie on the device: they are read where they are."""
+        height, width = letterbox.size
+        shape = (len(images), 3, height, width)
+        with self._running(f"detecting in {len(images)} images at {height} x {width}"):
+            on_host = [image for image in images if not is_device_array(image)]
+            offsets = self._staging.pack(on_host)
+            watch.lap("h2d")
+            self._timeline.begin()
+            sent = iter(self._staging.send(on_host, offsets, self._stream.ptr))
+            self._timeline.mark("h2d")
+            on_device = [image if is_device_array(image) else next(sent) for image in images]
+            letterbox.write(on_device, self._input_views(shape), self._stream.ptr)
+            self._timeline.mark("letterbox")
+            return self._finish(shape, watch)
+
+    def run(self, batch: FloatArray) -> RawDetections:
+        """See Session.run."""
+        shape = batch.shape
+        with self._running(f"running a batch of shape {shape}"):
+            self._staging.pack([batch])
+            self._timeline.begin()
+            self._staging.send_to(int(self._input.ptr), batch.nbytes, self._stream.ptr)
+            return self._finish(shape, Stopwatch())
+
+    def detect_device(self, images: Sequence[Any], letterbox: Letterbox, stream: object) -> DeviceDetections:
+        """Queue a run on a caller's stream, from and to device memory, and do not wait for it.
+
+        Args:
+            images: device arrays.
+            letterbox: to the network's input.
+            stream: as engine.ops takes it.
+
+        Returns:
+            Arrays in memory of their own, ready in the order of the stream.
+
+        Raises:
+            InferenceError: it could not be queued.
+        """
+        height, width = letterbox.size
+        shape = (len(images), 3, height, width)
+        handle = stream_handle(stream, images[0])
+        runtime = self._cupy.cuda.runtime
+        with self._running(f"detecting in {len(images)} device arrays at {height} x {width}", handle):
+            layout = Layout.of(self._engine.outputs, len(images))
+            try:
+                letterbox.write(images, self._input_views(shape), handle)
+                memory = StreamMemory(self._cupy, layout.nbytes, handle)
+                self._set_to(shape, layout, memory.pointer)
+                self._launch(shape, handle)
+            finally:
+                runtime.eventRecord(self._lent.ptr, handle)
+            outputs = memory.arrays(layout)
+            return DeviceDetections(
+                outputs["num_detections"], outputs["boxes"], outputs["scores"], outputs.get("landmarks")
+            )
+
+    def clone(self) -> TensorRTSession:
+        """See Session.clone."""
+        self._engine.health.check()
+        cuda = self._cupy.cuda
+        try:
+            return TensorRTSession(self._engine)
+        except (cuda.runtime.CUDARuntimeError, cuda.memory.OutOfMemoryError) as error:
+            raise DeviceError(f"{self.device} has no room for another execution context: {error}") from error
+
+    def close(self) -> None:
+        """See Session.close."""
+        with self._one_run, self._engine.current():
+            if self._closed:
+                return
+            self._closed = True
+            self._engine.save_compiled()
+            self._graphs.clear()
+            del self._context, self._input, self._outputs, self._staging
+
+    @contextmanager
+    def _running(self, doing: str, stream: int | None = None) -> Iterator[None]:
+        """One run at a time, in the order of what was queued before on another stream."""
+        with self._one_run:
+            if self._closed:
+                raise ClosedError("the session is closed")
+            waits_on = self._stream.ptr if stream is None else stream
+            with self._engine.current(), self._engine.health.watch(doing, self._stream):
+                self._cupy.cuda.runtime.streamWaitEvent(waits_on, self._lent.ptr)
+                yield
+
+    def _finish(self, shape: Shape, watch: Stopwatch) -> RawDetections:
+        """Run the network on what the input tensor will hold, and wait for the outputs."""
+        stream = self._stream.ptr
+        layout = Layout.of(self._engine.outputs, shape[0])
+        if not self._graphs.replay(shape):
+            self._set_to(shape, layout, self._outputs.pointer)
+            self._launch(shape, stream)
+        self._timeline.mark("network")
+        self._outputs.fetch(layout.nbytes, stream)
+        self._timeline.mark("d2h")
+        self._stream.synchronize()
+        outputs = layout.copies(self._outputs.host)
+        watch.lap_apart(self._timeline.seconds(), rest="d2h")
+        if self._set == (shape, self._outputs.pointer):
+            self._graphs.capture(shape, lambda: self._launch(shape, stream))
+        if not self._has_compiled:
+            self._has_compiled = True
+            self._engine.save_compiled()
+        return RawDetections(outputs["num_detections"], outputs["boxes"], outputs["scores"], outputs.get("landmarks"))
+
+    def _set_to(self, shape: Shape, layout: Layout, outputs: int) -> None:
+        if self._set == (shape, outputs):
+            return
+        self._set = None
+        if not self._context.set_input_shape(self._engine.input_name, shape):
+            raise InferenceError(self._engine.because(f"the engine refused an input of shape {shape}"))
+        for name, offset in layout.offsets.items():
+            self._context.set_tensor_address(name, outputs + offset)
+        self._set = (shape, outputs)
+
+    def _launch(self, shape: Shape, stream: int) -> None:
+        if not self._context.execute_async_v3(stream):
+            raise InferenceError(self._engine.because(f"the engine failed on an input of shape {shape}"))
+
+    def _input_views(self, shape: Shape) -> tuple[DeviceView, DeviceView]:
+        """Where the letterbox writes: the input tensor, and its transforms, which nobody reads."""
+        pointer = int(self._input.ptr)
+        return (
+            DeviceView(pointer, shape, np.float32),
+            DeviceView(pointer + self._input_bytes, (shape[0], 3), np.float32),
+        )

@@ -1,0 +1,8 @@
+"""Measure how fast engines find faces under load: `python serve_bench.py --engine retinaface_fp16.engine`."""
+
+import sys
+
+from engine.cli import bench_main
+
+if __name__ == "__main__":
+    sys.exit(bench_main())

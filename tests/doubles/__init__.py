@@ -1,0 +1,1 @@
+"""Stand-ins for cupy and TensorRT: two that record calls, and two that run kernels on a CUDA emulator."""

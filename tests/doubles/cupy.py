@@ -1,0 +1,278 @@
+"""A recording double of cupy: what the GPU session asks CUDA for, in order, without a GPU.
+
+Memory is the host's. A stream keeps what is queued on it and runs that only when something waits for it, so that a
+result read too early is wrong here as it would be on a device; a stream that captures records instead, and a graph
+queues its record again.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Log = list[str]
+Work = Callable[[], None]
+
+
+class FakeCudaError(RuntimeError):
+    """cupy.cuda.runtime.CUDARuntimeError."""
+
+    def __init__(self, name: str, status: int = 1) -> None:
+        super().__init__(name)
+        self.status = status
+
+
+class FakeMemoryError(MemoryError):
+    """cupy.cuda.memory.OutOfMemoryError."""
+
+
+def host_array(pointer: int, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Return the array that lies at an address."""
+    nbytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    return np.frombuffer((ctypes.c_char * nbytes).from_address(pointer), dtype).reshape(shape)
+
+
+class FakeStream:
+    """Queues work until something waits for it."""
+
+    def __init__(self, cuda: FakeCuda, ptr: int) -> None:
+        self.cuda, self.ptr = cuda, ptr
+        self.queue: list[Work] = []
+        self.captured: list[Work] | None = None
+
+    def add(self, work: Work) -> None:
+        """Queue, or record, some work."""
+        (self.queue if self.captured is None else self.captured).append(work)
+
+    def synchronize(self) -> None:
+        """Run what is queued."""
+        self.cuda.log.append("synchronize")
+        assert self.captured is None, "a capturing stream cannot be waited for"
+        if self.cuda.sticky is not None:
+            raise self.cuda.sticky
+        while self.queue:
+            self.queue.pop(0)()
+
+    def begin_capture(self, mode: int) -> None:
+        """Record from here on."""
+        assert mode == 1, "threads would spoil each other's captures"
+        self.cuda.log.append("begin capture")
+        self.captured = []
+
+    def end_capture(self) -> FakeGraph:
+        """Return the record."""
+        self.cuda.log.append("end capture")
+        captured, self.captured = self.captured, None
+        assert captured is not None
+        if self.cuda.capture_fails:
+            raise FakeCudaError("cudaErrorStreamCaptureInvalidated", 901)
+        return FakeGraph(self.cuda, captured)
+
+
+@dataclass
+class FakeGraph:
+    """A record of work."""
+
+    cuda: FakeCuda
+    works: list[Work]
+
+    def launch(self, stream: FakeStream) -> None:
+        """Queue it."""
+        self.cuda.log.append(f"replay on {stream.ptr}")
+        for work in self.works:
+            stream.add(work)
+
+
+class FakeEvent:
+    """A mark in a stream, which others can wait for."""
+
+    numbers = itertools.count(1)
+
+    def __init__(self, cuda: FakeCuda, disable_timing: bool = False) -> None:
+        self.cuda, self.ptr, self.timing = cuda, next(self.numbers), not disable_timing
+        self.stream: FakeStream | None = None
+        self.time: float | None = None
+        cuda.events[self.ptr] = self
+
+    def record(self, stream: FakeStream) -> None:
+        """Mark where the stream is; each mark is a millisecond after the former."""
+        self.stream, self.time = stream, None
+        assert stream.captured is None
+
+        def reached() -> None:
+            self.cuda.clock += 1
+            self.time = self.cuda.clock
+
+        stream.add(reached)
+
+
+class FakeMemory:
+    """A block of device memory, full of sevens."""
+
+    def __init__(self, cuda: FakeCuda, nbytes: int) -> None:
+        cuda.check_room(nbytes)
+        self.bytes, self.cuda, self.size = np.full(nbytes + 256, 7, np.uint8), cuda, nbytes
+        self.ptr = -(-self.bytes.ctypes.data // 256) * 256
+        cuda.allocated += nbytes
+
+    def __del__(self) -> None:
+        if hasattr(self, "ptr"):
+            self.cuda.allocated -= self.size
+
+
+class FakePinned:
+    """Pinned memory, full of nines."""
+
+    def __init__(self, cuda: FakeCuda, nbytes: int) -> None:
+        cuda.check_room(nbytes)
+        self.bytes = np.full(nbytes, 9, np.uint8)
+
+
+@dataclass
+class FakeNdarray:
+    """cupy.ndarray: a view of memory that it keeps."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+    memptr: Any
+
+    def read(self) -> NDArray[Any]:
+        """Return the values."""
+        return host_array(self.memptr.ptr, self.shape, self.dtype).copy()
+
+
+@dataclass
+class FakeCuda:
+    """The module cupy, and the state behind it.
+
+    Attributes:
+        log: what was asked for.
+        devices: how many there are; -1 without a usable driver.
+        room: bytes that one allocation may have.
+        sticky: what every wait raises.
+        capture_fails: whether graphs cannot be made.
+        allocated: bytes of device memory.
+    """
+
+    log: Log
+    devices: int = 1
+    room: int = 1 << 40
+    sticky: FakeCudaError | None = None
+    capture_fails: bool = False
+    allocated: int = 0
+    clock: float = 0
+    streams: dict[int, FakeStream] = field(default_factory=dict)
+    events: dict[int, FakeEvent] = field(default_factory=dict)
+    lent: dict[int, FakeMemory] = field(default_factory=dict)
+
+    @property
+    def cuda(self) -> FakeCuda:
+        """cupy.cuda and what lies in it: here all the same."""
+        return self
+
+    runtime = memory = cuda
+    CUDARuntimeError, OutOfMemoryError = FakeCudaError, FakeMemoryError
+    streamCaptureModeThreadLocal, memcpyHostToDevice, memcpyDeviceToHost = 1, 1, 2  # noqa: N815
+    ndarray = FakeNdarray
+
+    def getDeviceCount(self) -> int:  # noqa: N802
+        if self.devices < 0:
+            raise FakeCudaError("cudaErrorInsufficientDriver", 35)
+        return self.devices
+
+    def Device(self, index: int) -> _Current:  # noqa: N802
+        assert index < self.devices
+        return _Current()
+
+    def Stream(self, *, non_blocking: bool) -> FakeStream:  # noqa: N802
+        assert non_blocking
+        return self.callers_stream(4711 + len(self.streams))
+
+    def callers_stream(self, ptr: int) -> FakeStream:
+        """A stream that somebody else made."""
+        self.streams[ptr] = FakeStream(self, ptr)
+        return self.streams[ptr]
+
+    def Event(self, disable_timing: bool = False) -> FakeEvent:  # noqa: N802
+        return FakeEvent(self, disable_timing)
+
+    def get_elapsed_time(self, begin: FakeEvent, end: FakeEvent) -> float:
+        assert begin.timing
+        assert begin.time is not None
+        assert end.time is not None
+        return end.time - begin.time
+
+    def Memory(self, nbytes: int) -> FakeMemory:  # noqa: N802
+        return FakeMemory(self, nbytes)
+
+    def PinnedMemory(self, nbytes: int) -> FakePinned:  # noqa: N802
+        return FakePinned(self, nbytes)
+
+    def PinnedMemoryPointer(self, memory: FakePinned, offset: int) -> Any:  # noqa: N802
+        return memory.bytes[offset:]
+
+    def UnownedMemory(self, pointer: int, nbytes: int, owner: object) -> Any:  # noqa: N802
+        return _Unowned(pointer, owner)
+
+    def MemoryPointer(self, memory: _Unowned, offset: int) -> Any:  # noqa: N802
+        return _Unowned(memory.ptr + offset, memory)
+
+    def mallocAsync(self, nbytes: int, stream: int) -> int:  # noqa: N802
+        memory = FakeMemory(self, nbytes)
+        self.lent[memory.ptr] = memory
+        self.log.append(f"allocate on {stream}")
+        return memory.ptr
+
+    def freeAsync(self, pointer: int, stream: int) -> None:  # noqa: N802
+        if stream not in self.streams:
+            raise FakeCudaError("cudaErrorInvalidResourceHandle", 400)
+        self.log.append(f"free on {stream}")
+        del self.lent[pointer]
+
+    def free(self, pointer: int) -> None:
+        self.log.append("free")
+        del self.lent[pointer]
+
+    def memcpyAsync(self, to: int, source: int, nbytes: int, kind: int, stream: int) -> None:  # noqa: N802
+        self.log.append(f"copy {'in' if kind == 1 else 'out'} {nbytes} on {stream}")
+
+        def copy() -> None:
+            ctypes.memmove(to, source, nbytes)
+
+        self.streams[stream].add(copy)
+
+    def streamWaitEvent(self, stream: int, event: int) -> None:  # noqa: N802
+        recorded = self.events[event].stream
+        if recorded is not None and recorded.ptr != stream:
+            self.log.append(f"{stream} waits for {recorded.ptr}")
+            self.streams[stream].add(recorded.synchronize)
+
+    def eventRecord(self, event: int, stream: int) -> None:  # noqa: N802
+        self.events[event].record(self.streams[stream])
+
+    def check_room(self, nbytes: int) -> None:
+        """Raise what CUDA raises when it is full."""
+        if nbytes > self.room:
+            raise FakeCudaError("cudaErrorMemoryAllocation: out of memory", 2)
+
+
+class _Current:
+    """cupy.cuda.Device as a context manager."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+
+@dataclass
+class _Unowned:
+    ptr: int
+    owner: object

@@ -1,0 +1,155 @@
+"""A recording double of TensorRT's runtime, for the GPU session's calls without a GPU; cupy.py beside it is cupy's."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from engine import ops
+from engine.runtime.cpu import CpuSession
+from engine.sidecar import EngineFiles
+from tests.doubles.cupy import FakeCuda, host_array
+
+
+def fake_letterbox(cuda: FakeCuda) -> Any:
+    """engine.ops.letterbox for arrays in the double's memory: the CPU's, run in the order of the stream."""
+    on_cpu = ops.letterbox
+
+    def letterbox(images: Any, size: tuple[int, int], **arguments: Any) -> Any:
+        if "stream" not in arguments:
+            return on_cpu(images, size, **arguments)
+        stream, out = arguments.pop("stream"), [_array_of(view) for view in arguments.pop("out")]
+        cuda.log.append(f"letterbox {len(images)} on {stream}")
+        arrays = [_array_of(view) for view in images]
+
+        def write() -> None:
+            on_cpu(arrays, size, **arguments, out=(out[0], out[1]))
+
+        cuda.streams[stream].add(write)
+
+    return letterbox
+
+
+def _array_of(view: Any) -> Any:
+    interface = view.__cuda_array_interface__
+    return host_array(interface["data"][0], interface["shape"], interface["typestr"])
+
+
+class FakeTensorRT:
+    """A module like tensorrt whose engine computes with the CPU session."""
+
+    __version__ = "10.0"
+    Builder = object
+
+    class ILogger:
+        """The base of Python loggers."""
+
+        INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = range(5)
+
+    def __init__(self, files: EngineFiles, cupy: FakeCuda) -> None:
+        self.files, self.call_log, self.cupy = files, cupy.log, cupy
+        self.CudaGraphStrategy = SimpleNamespace(WHOLE_GRAPH_CAPTURE="whole graph", DISABLED="disabled")
+        self.compiled, self.refuses_cache = b"kernels", False
+        self.because = "an illegal memory access was encountered"
+        self.deserialises = self.accepts_shape = self.executes = True
+        self.tensor_names = [files.sidecar.io["input"]["name"], *(o["name"] for o in files.sidecar.io["outputs"])]
+
+    def Runtime(self, logger: Any) -> Any:  # noqa: N802
+        self.logger = logger
+        return _Runtime(self)
+
+
+class _Runtime:
+    def __init__(self, trt: FakeTensorRT) -> None:
+        self.trt = trt
+        self.engine_host_code_allowed = False
+
+    def get_plugin_registry(self) -> Any:
+        def load(path: str) -> str:
+            self.trt.call_log.append("load plugins")
+            return path
+
+        return SimpleNamespace(load_library=load)
+
+    def deserialize_cuda_engine(self, plan: bytes) -> Any:
+        self.trt.call_log.append(f"deserialize, host code {self.engine_host_code_allowed}")
+        if not self.trt.deserialises:
+            self.trt.logger.log(FakeTensorRT.ILogger.ERROR, "The engine plan is for another device")
+            return None
+        assert plan == self.trt.files.plan
+        names = self.trt.tensor_names
+        return SimpleNamespace(
+            create_execution_context=lambda config=None: self._create_context(config),
+            create_runtime_config=lambda: _RuntimeConfig(self.trt),
+            num_io_tensors=len(names),
+            get_tensor_name=lambda i: names[i],
+        )
+
+    def _create_context(self, config: Any) -> _Context:
+        if config is not None:
+            self.trt.call_log.append(f"context with {config.cuda_graph_strategy}, {config.cache}")
+        return _Context(self.trt)
+
+
+class _RuntimeConfig:
+    """TensorRT-RTX's IRuntimeConfig, and its own cache."""
+
+    def __init__(self, trt: FakeTensorRT) -> None:
+        self.trt, self.cache, self.cuda_graph_strategy = trt, "no cache", ""
+
+    def create_runtime_cache(self) -> Any:
+        return self
+
+    def deserialize(self, content: bytes) -> bool:
+        self.trt.call_log.append(f"cached {content!r}")
+        return not self.trt.refuses_cache
+
+    def serialize(self) -> bytes:
+        return self.trt.compiled
+
+    def set_runtime_cache(self, cache: Any) -> bool:
+        assert cache is self
+        self.cache = "a cache"
+        return True
+
+
+class _Context:
+    def __init__(self, trt: FakeTensorRT) -> None:
+        self.trt, self.addresses = trt, dict[str, int]()
+        self.shape: tuple[int, ...] = ()
+        self.cpu = CpuSession(trt.files)
+
+    def set_tensor_address(self, name: str, pointer: int) -> bool:
+        self.addresses[name] = pointer
+        return True
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        self.trt.call_log.append(f"shape {name} {tuple(shape)}")
+        if not self.trt.accepts_shape:
+            return False
+        self.shape = tuple(shape)
+        return True
+
+    def execute_async_v3(self, stream: int) -> bool:
+        self.trt.call_log.append(f"execute on {stream}")
+        if not self.trt.executes:
+            self.trt.logger.log(FakeTensorRT.ILogger.ERROR, self.trt.because)
+            return False
+        # As on a device, what is queued, or captured, keeps the shape and the addresses of this moment.
+        shape, addresses = self.shape, dict(self.addresses)
+        self.trt.cupy.streams[stream].add(lambda: self._compute(shape, addresses))
+        return True
+
+    def _compute(self, shape: tuple[int, ...], addresses: dict[str, int]) -> None:
+        raw = self.cpu.run(host_array(addresses["images"], shape, np.float32).copy())
+        for name, values in (
+            ("num_detections", raw.num_detections),
+            ("boxes", raw.boxes),
+            ("scores", raw.scores),
+            ("landmarks", raw.landmarks),
+        ):
+            assert values is not None
+            assert addresses[name] % 256 == 0
+            host_array(addresses[name], values.shape, values.dtype)[...] = values

@@ -1,0 +1,180 @@
+"""What fails on a GPU: the exceptions say whether the detector is usable, and it is as they say."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine import (
+    BatchQueue,
+    ClosedError,
+    CudaError,
+    DeviceError,
+    DeviceLostError,
+    DeviceMemoryError,
+    InferenceError,
+    InvalidArgumentError,
+    RetinaFaceError,
+    TRTRetinaFace,
+    ops,
+)
+from engine.types import Detections, Image
+from tests.data import astronaut
+from tests.doubles.cupy import FakeCudaError
+from tests.doubles.tensorrt import FakeTensorRT
+
+
+@pytest.fixture
+def detector(fp32_engine: Path, trt: FakeTensorRT) -> TRTRetinaFace:
+    return TRTRetinaFace(fp32_engine, "cuda:0", score_threshold=0.3)
+
+
+@pytest.fixture(scope="module")
+def expected(fp32_engine: Path) -> Detections:
+    return TRTRetinaFace(fp32_engine, "cpu", score_threshold=0.3).detect(astronaut())
+
+
+def _assert_usable(detector: TRTRetinaFace, expected: Detections) -> None:
+    for _ in range(2):
+        assert np.array_equal(detector.detect(astronaut()).boxes, expected.boxes)
+
+
+def test_a_run_that_the_engine_refuses(detector: TRTRetinaFace, expected: Detections, trt: FakeTensorRT) -> None:
+    trt.executes, trt.because = False, "bad weather"
+    with pytest.raises(InferenceError, match=r"the engine failed on an input of shape \(2, 3, 320, 320\): bad weather"):
+        detector.detect([astronaut()] * 2)
+    trt.executes, trt.accepts_shape = True, False
+    with pytest.raises(InferenceError, match="refused an input of shape"):
+        detector.detect(astronaut())
+    trt.accepts_shape = True
+    _assert_usable(detector, expected)
+
+
+def test_no_memory_for_the_images(detector: TRTRetinaFace, expected: Detections, trt: FakeTensorRT) -> None:
+    _assert_usable(detector, expected)
+    trt.cupy.room = 2_000_000
+    with pytest.raises(DeviceMemoryError, match=r"cuda:0 ran out of memory while detecting in 1 images.*stays usable"):
+        detector.detect(np.zeros((1500, 1500, 3), np.uint8))
+    _assert_usable(detector, expected)
+    trt.cupy.room = 1 << 40
+    assert len(detector.detect(np.zeros((1500, 1500, 3), np.uint8))) == 0
+
+
+def test_no_memory_inside_tensorrt(detector: TRTRetinaFace, expected: Detections, trt: FakeTensorRT) -> None:
+    trt.executes, trt.because = False, "Requested amount of GPU memory (9 bytes) could not be allocated. Out of memory."
+    with pytest.raises(DeviceMemoryError, match="Requested amount"):
+        detector.detect(astronaut())
+    trt.executes = True
+    _assert_usable(detector, expected)
+
+
+def test_a_batch_that_does_not_fit_is_run_image_by_image_by_the_queue(
+    detector: TRTRetinaFace, expected: Detections, trt: FakeTensorRT
+) -> None:
+    trt.cupy.room = 2_000_000
+    with BatchQueue([detector], max_delay=5) as queue:
+        requests = [queue.submit(astronaut()) for _ in range(4)]
+        assert all(np.array_equal(request.result(60).boxes, expected.boxes) for request in requests)
+        assert [request.batch_size for request in requests] == [1] * 4
+
+
+def test_no_memory_for_a_clone(detector: TRTRetinaFace, expected: Detections, trt: FakeTensorRT) -> None:
+    trt.cupy.room = 1000
+    with pytest.raises(DeviceError, match="cuda:0 has no room for another execution context"):
+        detector.clone()
+    trt.cupy.room = 1 << 40
+    _assert_usable(detector, expected)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (CudaError("letterbox failed: too odd", "cudaErrorInvalidConfiguration", 9), r"CUDA failed.*odd.*stays usable"),
+        (InvalidArgumentError("images[0] has dtype float32"), r"^images\[0\] has dtype float32$"),
+    ],
+)
+def test_a_kernel_that_is_not_launched(
+    detector: TRTRetinaFace,
+    expected: Detections,
+    trt: FakeTensorRT,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    message: str,
+) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ops, "letterbox", fail)
+        with pytest.raises(RetinaFaceError, match=message):
+            detector.detect(astronaut())
+    assert trt.call_log[-1] == "synchronize", "the pixels are still on their way: the next run must not write to them"
+    _assert_usable(detector, expected)
+
+
+def test_a_sticky_error_ends_all_detectors_of_the_engine(
+    detector: TRTRetinaFace, expected: Detections, trt: FakeTensorRT
+) -> None:
+    clone = detector.clone()
+    _assert_usable(detector, expected)
+    trt.cupy.sticky = FakeCudaError("cudaErrorIllegalAddress: an illegal memory access was encountered", 700)
+    with pytest.raises(DeviceLostError, match=r"cuda:0 is lost to this process \(cudaErrorIllegalAddress.*new process"):
+        detector.detect(astronaut())
+    # From here on nothing is asked of CUDA, even where it would answer.
+    trt.cupy.sticky = None
+    trt.call_log.clear()
+    for use in (detector.detect, clone.detect, lambda _: detector.clone()):
+        with pytest.raises(DeviceLostError, match="lost to this process"):
+            use(astronaut())
+    with pytest.raises(DeviceLostError, match="lost"):
+        detector.submit(astronaut()).result(60)
+    assert trt.call_log == []
+    detector.close()
+    clone.close()
+    assert trt.cupy.allocated == 0
+
+
+def test_a_sticky_error_behind_another_one_is_noticed(detector: TRTRetinaFace, trt: FakeTensorRT) -> None:
+    trt.executes, trt.because = False, "Cask convolution execution"
+    trt.cupy.sticky = FakeCudaError("cudaErrorLaunchFailure", 719)
+    with pytest.raises(DeviceLostError, match=r"lost to this process \(.*Cask convolution.*; cudaErrorLaunchFailure\)"):
+        detector.detect(astronaut())
+
+
+def test_a_closed_session_gives_everything_back(detector: TRTRetinaFace, trt: FakeTensorRT) -> None:
+    detector.detect(astronaut())
+    session = detector._session
+    detector.close()
+    session.close()
+    assert trt.cupy.allocated == 0
+    with pytest.raises(ClosedError):
+        detector.detect(astronaut())
+    with pytest.raises(ClosedError):
+        session.run(np.zeros((1, 3, 320, 320), np.float32))
+
+
+def test_16_callers_and_two_contexts(fp32_engine: Path, trt: FakeTensorRT) -> None:
+    """Pinned memory and tensors are written again by every run: a result that is taken too late would show."""
+    photo = astronaut()
+    images: list[Image] = [photo, photo[:300, 50:], photo[::2, ::2], photo[:, ::-1], photo[30:, 100:400]]
+    with TRTRetinaFace(fp32_engine, "cpu", score_threshold=0.3) as cpu:
+        answers = [cpu.detect(image) for image in images]
+
+    def call(caller: int) -> int:
+        right = 0
+        for i in range(5):
+            index = (caller + i) % len(images)
+            right += np.array_equal(queue.submit(images[index]).result(120).boxes, answers[index].boxes)
+        return right
+
+    with (
+        TRTRetinaFace(fp32_engine, "cuda:0", score_threshold=0.3) as detector,
+        detector.clone() as clone,
+        BatchQueue([detector, clone]) as queue,
+        ThreadPoolExecutor(16) as callers,
+    ):
+        assert sum(callers.map(call, range(16))) == 80
+    assert {call for call in trt.call_log if call.startswith("replay")} == {"replay on 4711", "replay on 4712"}

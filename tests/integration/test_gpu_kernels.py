@@ -1,0 +1,192 @@
+"""The GPU session with real kernels: letterbox and the plugins, copies, streams and graph capture, on a device or else
+on a CUDA emulator. What stands in for TensorRT runs this project's plugins on what the input tensor holds.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine import DeviceLostError, InvalidArgumentError, ops
+from engine.build.flavour import Flavour, sees_gpu
+from engine.preprocess import Letterbox
+from engine.runtime import tensorrt
+from engine.runtime.gpu.session import TensorRTSession
+from engine.runtime.session import RawDetections
+from engine.runtime.timing import Stopwatch
+from engine.sidecar import EngineFiles
+from engine.types import Image
+from tests.backends import EMULATOR_VARIABLE, Backend
+from tests.doubles.cudart import Cupy
+from tests.doubles.plugin_engine import PluginTensorRT, expected
+from tests.plugins.conftest import library
+from tests.plugins.driver import Library
+
+__all__ = ["library"]  # a fixture
+
+SIZES = [(64, 96), (96, 64)]
+
+
+@pytest.fixture
+def cupy(cuda: Backend, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The real module on a device, else a double over the emulator's runtime library."""
+    if sees_gpu():
+        return pytest.importorskip("cupy")
+    double = Cupy(Path(os.environ[EMULATOR_VARIABLE]))
+    monkeypatch.setitem(sys.modules, "cupy", double)
+    return double
+
+
+@pytest.fixture
+def trt(files: EngineFiles, library: Library, cupy: Any, monkeypatch: pytest.MonkeyPatch) -> PluginTensorRT:
+    double = PluginTensorRT(files, library)
+    built = files.sidecar.runtime["version"]
+    monkeypatch.setattr(tensorrt, "load_flavour", lambda runtime: Flavour("tensorrt", double, built))
+    return double
+
+
+@pytest.fixture
+def session(files: EngineFiles, trt: PluginTensorRT) -> TensorRTSession:
+    return tensorrt.open_tensorrt_session(files, 0)
+
+
+def _letterbox(files: EngineFiles, size: tuple[int, int]) -> Letterbox:
+    # Levels of about -2 to 2, so that few logits are as far apart as to make the score 1.
+    config = replace(files.sidecar.model_config(), mean=(120.0, 110.0, 100.0), std=(60.0, 50.0, 40.0))
+    return Letterbox(size, config, enlarge=True)
+
+
+def _images(rng: np.random.Generator, count: int) -> list[Image]:
+    return [rng.integers(0, 256, (*rng.integers(40, 90, 2), 3), np.uint8) for _ in range(count)]
+
+
+def _check(found: RawDetections, files: EngineFiles, letterbox: Letterbox, images: list[Image]) -> None:
+    """The CPU's operators promise the same bits."""
+    wanted = expected(letterbox.batch(images), files.sidecar.thresholds["max_detections"])
+    assert wanted.num_detections.sum() > 3, "too few faces to compare"
+    for name in ("num_detections", "boxes", "scores", "landmarks"):
+        assert np.array_equal(getattr(found, name), getattr(wanted, name)), name
+
+
+def test_graphs_and_first_runs_give_the_cpu_s_bits(
+    session: TensorRTSession, files: EngineFiles, cupy: Any, rng: np.random.Generator
+) -> None:
+    """Each (batch, size) twice and in turn, with other images every time."""
+    for batch, size in [(1, 0), (3, 0), (1, 0), (3, 1), (3, 0), (3, 1), (2, 1), (1, 0)]:
+        letterbox, images = _letterbox(files, SIZES[size]), _images(rng, batch)
+        _check(session.detect(images, letterbox, Stopwatch()), files, letterbox, images)
+    if isinstance(cupy, Cupy):
+        first, later = ["in", "out"], ["in", "graph", "out"]
+        assert cupy.copies == first * 2 + later + first + later * 2 + first + later
+
+
+def test_without_graphs(files: EngineFiles, trt: PluginTensorRT, cupy: Any, rng: np.random.Generator) -> None:
+    session, letterbox = tensorrt.open_tensorrt_session(files, 0, cuda_graphs=False), _letterbox(files, SIZES[0])
+    for _ in range(2):
+        images = _images(rng, 2)
+        _check(session.detect(images, letterbox, Stopwatch()), files, letterbox, images)
+    if isinstance(cupy, Cupy):
+        assert "graph" not in cupy.copies
+
+
+def test_what_cannot_be_captured_runs_on(
+    session: TensorRTSession, files: EngineFiles, trt: PluginTensorRT, cupy: Any, rng: np.random.Generator
+) -> None:
+    trt.disturbs = True
+    letterbox = _letterbox(files, SIZES[0])
+    for _ in range(3):
+        images = _images(rng, 1)
+        _check(session.detect(images, letterbox, Stopwatch()), files, letterbox, images)
+    if isinstance(cupy, Cupy):
+        assert "graph" not in cupy.copies
+
+
+def test_clones_do_not_share_memory(session: TensorRTSession, files: EngineFiles, rng: np.random.Generator) -> None:
+    clone, letterbox = session.clone(), _letterbox(files, SIZES[0])
+    for one in (session, clone, session, clone):
+        images = _images(rng, 2)
+        _check(one.detect(images, letterbox, Stopwatch()), files, letterbox, images)
+    clone.close()
+    images = _images(rng, 2)
+    _check(session.detect(images, letterbox, Stopwatch()), files, letterbox, images)
+
+
+def test_device_arrays_are_read_in_place_beside_host_arrays(
+    session: TensorRTSession, files: EngineFiles, cupy: Any, rng: np.random.Generator
+) -> None:
+    letterbox, images = _letterbox(files, SIZES[0]), _images(rng, 3)
+    there: list[Any] = [ops.to_device(image) for image in images]
+    _check(session.detect(there, letterbox, Stopwatch()), files, letterbox, images)
+    _check(session.detect([there[0], images[1], there[2]], letterbox, Stopwatch()), files, letterbox, images)
+    if isinstance(cupy, Cupy):
+        assert cupy.copies == ["out", "in", "graph", "out"]
+
+
+def test_results_on_the_device_go_into_other_operators(
+    session: TensorRTSession, files: EngineFiles, cupy: Any, rng: np.random.Generator
+) -> None:
+    letterbox, images = _letterbox(files, SIZES[0]), _images(rng, 2)
+    stream = cupy.cuda.Stream(non_blocking=True)
+    first, second = (
+        session.detect_device([ops.to_device(i) for i in part], letterbox, stream) for part in (images, images[::-1])
+    )
+    if isinstance(cupy, Cupy):
+        assert cupy.copies == []
+    for found, part in ((first, images), (second, images[::-1])):
+        sizes = [(image.shape[0], image.shape[1]) for image in part]
+        boxes, landmarks = ops.unletterbox(
+            found.boxes, found.landmarks, found.num_detections, sizes, letterbox.size, stream=stream
+        )
+        wanted = expected(letterbox.batch(part), files.sidecar.thresholds["max_detections"])
+        wanted_boxes, wanted_landmarks = ops.unletterbox(
+            wanted.boxes, wanted.landmarks, wanted.num_detections, sizes, letterbox.size
+        )
+        assert np.array_equal(boxes.numpy(), wanted_boxes)
+        assert landmarks is not None
+        assert wanted_landmarks is not None
+        assert np.array_equal(landmarks.numpy(), wanted_landmarks)
+    _check(session.detect(images, letterbox, Stopwatch()), files, letterbox, images)
+
+
+def test_an_array_of_another_dtype_is_refused_and_the_session_runs_on(
+    session: TensorRTSession, files: EngineFiles, rng: np.random.Generator
+) -> None:
+    letterbox, images = _letterbox(files, SIZES[0]), _images(rng, 2)
+    wrong: Any = ops.to_device(np.zeros((8, 8, 3), np.float32))
+    for _ in range(2):
+        with pytest.raises(InvalidArgumentError, match=r"images\[1\] has dtype float32, expected uint8"):
+            session.detect([images[0], wrong], letterbox, Stopwatch())
+        with pytest.raises(InvalidArgumentError, match=r"images\[0\] has dtype float32, expected uint8"):
+            session.detect_device([wrong], letterbox, None)
+        _check(session.detect(images, letterbox, Stopwatch()), files, letterbox, images)
+
+
+def test_a_kernel_that_reads_outside_its_memory_loses_the_device(
+    session: TensorRTSession, files: EngineFiles, cupy: Any
+) -> None:
+    """On a GPU this would end every later test; the emulator forgets it."""
+    if not isinstance(cupy, Cupy):
+        pytest.skip("only on an emulator")
+
+    class Liar:
+        def __init__(self) -> None:
+            self.array = ops.to_device(np.zeros((8, 8, 3), np.uint8))
+            self.shape = (4000, 8, 3)
+
+        @property
+        def __cuda_array_interface__(self) -> dict[str, Any]:
+            return {"shape": self.shape, "typestr": "|u1", "data": (self.array.ptr, False), "version": 3}
+
+    images: list[Any] = [Liar()]
+    with pytest.raises(DeviceLostError, match=r"cuda:0 is lost to this process \(.*Start a new process"):
+        session.detect(images, _letterbox(files, SIZES[0]), Stopwatch())
+    cupy.copies.clear()
+    with pytest.raises(DeviceLostError, match="lost"):
+        session.detect([np.zeros((8, 8, 3), np.uint8)], _letterbox(files, SIZES[0]), Stopwatch())
+    assert cupy.copies == []

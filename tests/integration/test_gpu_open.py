@@ -1,0 +1,131 @@
+"""Opening an engine on a GPU, against recording doubles of cupy and TensorRT."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from engine import DeviceError, EngineLoadError
+from engine.runtime.tensorrt import open_tensorrt_session
+from engine.sidecar import EngineFiles
+from tests.doubles.cupy import FakeCuda
+from tests.doubles.tensorrt import FakeTensorRT
+
+
+def test_plugins_come_before_the_engine(files: EngineFiles, trt: FakeTensorRT) -> None:
+    open_tensorrt_session(files, 0)
+    assert trt.call_log == ["load plugins", "deserialize, host code False"]
+
+
+def test_embedded_plugins_are_allowed_and_not_loaded_twice(files: EngineFiles, trt: FakeTensorRT) -> None:
+    embedded = replace(files.sidecar, plugins={**files.sidecar.plugins, "embedded": True, "library_sha256": "other"})
+    with pytest.raises(EngineLoadError, match=r"native code.*--trust-embedded-plugins"):
+        open_tensorrt_session(replace(files, sidecar=embedded), 0)
+    trt.call_log.clear()
+    open_tensorrt_session(replace(files, sidecar=embedded), 0, trust_embedded_plugins=True)
+    assert trt.call_log == ["deserialize, host code True"]
+
+
+def test_another_plugin_library_is_refused(files: EngineFiles, trt: FakeTensorRT) -> None:
+    other = replace(files.sidecar, plugins={**files.sidecar.plugins, "library_sha256": "0" * 64})
+    with pytest.raises(EngineLoadError, match=r"another plugin library.*Rebuild: python build_engine.py"):
+        open_tensorrt_session(replace(files, sidecar=other), 0)
+
+
+def test_another_version_of_tensorrt_is_refused(files: EngineFiles, trt: FakeTensorRT) -> None:
+    other = replace(files.sidecar, runtime={"name": "tensorrt-rtx", "version": "0.9"})
+    with pytest.raises(EngineLoadError, match=r"built with tensorrt-rtx 0.9, but \d.* is installed"):
+        open_tensorrt_session(replace(files, sidecar=other), 0)
+
+
+def test_an_engine_for_another_gpu_is_refused_with_its_targets(files: EngineFiles, trt: FakeTensorRT) -> None:
+    trt.deserialises = False
+    with pytest.raises(EngineLoadError, match=r"cannot load .*plan is for another device.*built for portable"):
+        open_tensorrt_session(files, 0)
+
+
+def test_other_tensors_than_the_sidecar_s_are_refused(files: EngineFiles, trt: FakeTensorRT) -> None:
+    trt.tensor_names = ["input", "loc"]
+    with pytest.raises(EngineLoadError, match=r"has tensors \['input', 'loc'\], its sidecar names"):
+        open_tensorrt_session(files, 0)
+
+
+def test_a_device_that_does_not_exist(files: EngineFiles, trt: FakeTensorRT) -> None:
+    with pytest.raises(DeviceError, match=r"cuda:1 does not exist: this machine has 1 GPU"):
+        open_tensorrt_session(files, 1)
+
+
+def test_a_driver_that_cupy_cannot_use(files: EngineFiles, fake_cuda: FakeCuda) -> None:
+    fake_cuda.devices = -1
+    with pytest.raises(DeviceError, match="cannot use the NVIDIA driver: cudaErrorInsufficientDriver"):
+        open_tensorrt_session(files, 0)
+
+
+def test_a_gpu_that_is_too_small(files: EngineFiles, trt: FakeTensorRT) -> None:
+    trt.cupy.room = 1000
+    with pytest.raises(DeviceError, match=r"cannot hold .*out of memory"):
+        open_tensorrt_session(files, 0)
+    assert trt.cupy.allocated == 0
+
+
+def test_without_cupy_the_message_says_what_to_install(files: EngineFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(DeviceError, match=r"needs cupy.*pip install cupy"):
+        open_tensorrt_session(files, 0)
+
+
+RTX = pytest.mark.parametrize("trt", ["tensorrt-rtx"], indirect=True)
+
+
+@pytest.fixture
+def cache(files: EngineFiles) -> Path:
+    """Where the kernels that the runtime compiled are kept; not there yet."""
+    path = files.path.with_name("faces.engine.runtime-cache")
+    path.unlink(missing_ok=True)
+    return path
+
+
+@RTX
+def test_rtx_compiles_once_and_remembers_it_beside_the_engine(
+    files: EngineFiles, trt: FakeTensorRT, cache: Path
+) -> None:
+    session = open_tensorrt_session(files, 0)
+    assert trt.call_log[-1] == "context with whole graph, a cache"
+    session.close()
+    assert cache.read_bytes() == b"kernels"
+    trt.compiled = b"more kernels"
+    open_tensorrt_session(files, 0).close()
+    assert "cached b'kernels'" in trt.call_log
+    assert cache.read_bytes() == b"more kernels"
+    unchanged = cache.stat().st_mtime_ns
+    open_tensorrt_session(files, 0).close()
+    assert cache.stat().st_mtime_ns == unchanged
+    assert [path.name for path in cache.parent.iterdir() if path.name.startswith(".")] == []
+
+
+@RTX
+def test_a_cache_of_another_gpu_is_made_anew(files: EngineFiles, trt: FakeTensorRT, cache: Path) -> None:
+    cache.write_bytes(b"other kernels")
+    trt.refuses_cache = True
+    open_tensorrt_session(files, 0).close()
+    assert cache.read_bytes() == b"kernels"
+
+
+@RTX
+def test_a_cache_that_cannot_be_read_or_written_is_no_failure(
+    files: EngineFiles, trt: FakeTensorRT, cache: Path
+) -> None:
+    cache.mkdir()
+    try:
+        open_tensorrt_session(files, 0).close()
+    finally:
+        cache.rmdir()
+
+
+@RTX
+def test_rtx_s_graphs_can_be_switched_off(files: EngineFiles, trt: FakeTensorRT, cache: Path) -> None:
+    open_tensorrt_session(files, 0, cuda_graphs=False)
+    assert trt.call_log[-1] == "context with disabled, a cache"
