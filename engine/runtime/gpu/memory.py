@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -67,15 +68,6 @@ class Layout:
     offsets: dict[str, int]
     nbytes: int
 
-    @classmethod
-    def of(cls, tensors: Sequence[Tensor], batch: int) -> Layout:
-        """Lay out the outputs for `batch` images."""
-        offsets, end = {}, 0
-        for tensor in tensors:
-            offsets[tensor.name] = end
-            end += aligned(batch * int(np.prod(tensor.shape)) * tensor.dtype.itemsize)
-        return cls(tuple(tensors), batch, offsets, end)
-
     def copies(self, block: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """Return the outputs in the bytes of a block, as arrays of their own."""
         whole = block[: self.nbytes].copy()
@@ -86,6 +78,16 @@ class Layout:
             count = int(np.prod(shape))
             arrays[tensor.name] = np.frombuffer(whole, tensor.dtype, count, begin).reshape(shape)
         return arrays
+
+
+@lru_cache(maxsize=256)
+def layout_of(tensors: tuple[Tensor, ...], batch: int) -> Layout:
+    """Lay out the outputs for `batch` images."""
+    offsets, end = {}, 0
+    for tensor in tensors:
+        offsets[tensor.name] = end
+        end += aligned(batch * int(np.prod(tensor.shape)) * tensor.dtype.itemsize)
+    return Layout(tensors, batch, offsets, end)
 
 
 class Block:
