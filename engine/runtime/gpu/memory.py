@@ -125,15 +125,15 @@ class StreamMemory:
         pointer: its address.
     """
 
-    def __init__(self, cupy: Any, nbytes: int, stream: int) -> None:
-        """Allocate once the stream has come so far."""
-        self._cupy, self._nbytes, self._stream = cupy, nbytes, stream
+    def __init__(self, cupy: Any, nbytes: int, stream: int, device: int) -> None:
+        """Allocate on a device, which is the current one, once the stream has come so far."""
+        self._cupy, self._nbytes, self._stream, self._device = cupy, nbytes, stream, device
         self.pointer: int = cupy.cuda.runtime.mallocAsync(nbytes, stream)
 
     def arrays(self, layout: Layout) -> dict[str, Any]:
         """Return the outputs as CuPy arrays, which keep this memory."""
         cuda = self._cupy.cuda
-        memory = cuda.UnownedMemory(self.pointer, self._nbytes, self)
+        memory = cuda.UnownedMemory(self.pointer, self._nbytes, self, self._device)
         return {
             tensor.name: self._cupy.ndarray(
                 (layout.batch, *tensor.shape), tensor.dtype, cuda.MemoryPointer(memory, layout.offsets[tensor.name])

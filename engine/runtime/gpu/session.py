@@ -104,7 +104,7 @@ class TensorRTSession:
             layout = layout_of(self._engine.outputs, len(images))
             try:
                 letterbox.write(images, self._input_views(shape), handle)
-                memory = StreamMemory(self._cupy, layout.nbytes, handle)
+                memory = StreamMemory(self._cupy, layout.nbytes, handle, self._engine.index)
                 self._set_to(shape, layout, memory.pointer)
                 self._launch(shape, handle)
             finally:
