@@ -1,8 +1,8 @@
 """Runs what needs a GPU, and keeps the GPU's part of docs/performance.md: `make gpu-report`.
 
 The tests come first: numbers of engines that find other faces are worth nothing, so that nothing is written where one
-fails. Then serve_bench measures the default model in FP32 and FP16, with one and with two execution contexts. Its JSON
-files and pages stay in build/gpu-report.
+fails. Then serve_bench measures the default model in FP32 and FP16, with one and with two execution contexts, and once
+without CUDA graphs. Its JSON files and pages stay in build/gpu-report.
 """
 
 from __future__ import annotations
@@ -23,10 +23,15 @@ DOCUMENT = document.ROOT / "docs" / "performance.md"
 SECTION = "GPU report"
 FOLDER = document.ROOT / "build" / "gpu-report"
 PRECISIONS = ("fp32", "fp16")
-CONTEXTS = (1, 2)
+# What the table calls a run, and the options that make it.
+RUNS = {
+    "1 context": ["--contexts", "1"],
+    "2 contexts": ["--contexts", "2"],
+    "1 context, no graphs": ["--contexts", "1", "--no-cuda-graphs"],
+}
 CONCURRENCY = "1,4,16,64"
 STAGES = ("queueing", "h2d", "letterbox", "network", "d2h", "undo letterbox")
-HEADER = ("engine", "contexts", "load", "images/s", "p50, ms", "p99, ms", "mean batch", *(f"{s}, ms" for s in STAGES))
+HEADER = ("engine", "run", "load", "images/s", "p50, ms", "p99, ms", "mean batch", *(f"{s}, ms" for s in STAGES))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,7 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
     FOLDER.mkdir(parents=True, exist_ok=True)
     try:
         tests = run_tests(FOLDER / "tests.xml")
-        results = {contexts: measure(contexts, options.runtime, options.duration) for contexts in CONTEXTS}
+        build(options.runtime)
+        results = {run: measure(run, options.duration) for run in RUNS}
     except subprocess.CalledProcessError as error:
         print(f"Nothing was written to {DOCUMENT.name}: {' '.join(error.cmd)} failed.", file=sys.stderr)
         return 1
@@ -64,21 +70,23 @@ def tests_in_words(junit: Path) -> str:
     return f"{total - skipped} tests passed, {skipped} were skipped"
 
 
-def measure(contexts: int, runtime: str, duration: float) -> dict[str, Any]:
-    """Build the engines where they are not there, measure them, and return the JSON of serve_bench."""
-    engines = []
+def build(runtime: str) -> None:
+    """Build the engines anew: those of an earlier report may be another version's."""
     for precision in PRECISIONS:
-        engines += ["--engine", str(FOLDER / f"{precision}.engine")]
-        if not (FOLDER / f"{precision}.engine").exists():
-            _run("build_engine.py", "--precision", precision, "--runtime", runtime, "--output", engines[-1])
-    folder = FOLDER / f"contexts-{contexts}"
-    load = ["--concurrency", CONCURRENCY, "--contexts", str(contexts), "--duration", str(duration)]
-    _run("serve_bench.py", *engines, "--device", "cuda:0", *load, "--output", str(folder))
+        _run("build_engine.py", "--precision", precision, "--runtime", runtime, "--output", str(_engine(precision)))
+
+
+def measure(run: str, duration: float) -> dict[str, Any]:
+    """Measure the engines, and return the JSON of serve_bench."""
+    engines = [option for precision in PRECISIONS for option in ("--engine", str(_engine(precision)))]
+    folder = FOLDER / run.replace(",", "").replace(" ", "-")
+    load = ["--device", "cuda:0", "--concurrency", CONCURRENCY, *RUNS[run], "--duration", str(duration)]
+    _run("serve_bench.py", *engines, *load, "--output", str(folder))
     content: dict[str, Any] = json.loads((folder / "serve_bench.json").read_text())
     return content
 
 
-def report(tests: str, results: Mapping[int, Mapping[str, Any]]) -> str:
+def report(tests: str, results: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the section: the machine, the tests, a row for each load, and the verdicts."""
     environment = next(iter(results.values()))["environment"]
     packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
@@ -87,22 +95,22 @@ def report(tests: str, results: Mapping[int, Mapping[str, Any]]) -> str:
         f"{environment['gpu_driver']}, {environment['cores_usable']} cores of {environment['cpu']}; Python "
         f"{environment['python']}, {packages}. {tests}.",
         "",
-        document.table(HEADER, [row for contexts, result in results.items() for row in rows(contexts, result)]),
+        document.table(HEADER, [row for run, result in results.items() for row in rows(run, result)]),
         "",
         "Stages are means over requests; a batch's stages count whole for each image of it.",
     ]
-    for contexts, result in results.items():
-        lines += ["", f"With {contexts} context(s):", ""]
+    for run, result in results.items():
+        lines += ["", f"With {run}:", ""]
         lines += [f"- {v['engine']}, {v['load']}: {v['kind']}: {v['evidence']}" for v in result["verdicts"]]
     return "\n".join(lines)
 
 
-def rows(contexts: int, result: Mapping[str, Any]) -> list[Sequence[object]]:
+def rows(run: str, result: Mapping[str, Any]) -> list[Sequence[object]]:
     """Return a row of the table for each point of a run."""
     return [
         [
             point["engine"],
-            contexts,
+            run,
             f"{point['load']['kind']} {point['load']['value']}" + ("" if point["steady"] else ", unsteady"),
             f"{point['throughput_per_s']:.0f}",
             *(f"{point['latency_ms'][name]:.2f}" for name in ("p50", "p99")),
@@ -112,6 +120,10 @@ def rows(contexts: int, result: Mapping[str, Any]) -> list[Sequence[object]]:
         for point in result["points"]
         if point["latency_ms"] is not None
     ]
+
+
+def _engine(precision: str) -> Path:
+    return FOLDER / f"{precision}.engine"
 
 
 def _mean_batch(batches: Mapping[str, float]) -> float:

@@ -64,16 +64,17 @@ def test_tests_come_first_and_the_section_says_what_was_found(
     assert commands[0][:4] == ["-m", "pytest", "-m", "gpu"]
     names = [command[0] for command in commands[1:]]
     assert names[:3] == ["build_engine.py", "build_engine.py", "serve_bench.py"]
-    assert [command[command.index("--contexts") + 1] for command in commands if "--contexts" in command] == ["1", "2"]
+    assert [command[command.index("--contexts") + 1] for command in commands[3:]] == ["1", "2", "1"]
+    assert [command for command in commands if "--no-cuda-graphs" in command] == commands[-1:]
     text = document.read(gpu_report.SECTION, performance)
     assert PLACEHOLDER not in text
     assert "28 tests passed, 2 were skipped" in text
     rows = [line for line in text.splitlines() if line.startswith("| fp")]
-    assert len(rows) == 8
+    assert len(rows) == 12
     assert {line.count("|") for line in rows} == {len(gpu_report.HEADER) + 1}
     assert rows[0].split("|")[8].strip() == "1.000", "the mean of queueing"
     assert "- fp16, 16 at once: network-bound: it takes 60 %" in text
-    assert text.count("With 2 context(s):") == 1
+    assert text.count("With 2 contexts:") == 1
     assert performance.read_text().startswith("# Performance")
 
 

@@ -217,7 +217,7 @@ class FakeCuda:
     def PinnedMemoryPointer(self, memory: FakePinned, offset: int) -> Any:  # noqa: N802
         return memory.bytes[offset:]
 
-    def UnownedMemory(self, pointer: int, nbytes: int, owner: object) -> Any:  # noqa: N802
+    def UnownedMemory(self, pointer: int, nbytes: int, owner: object, device: int) -> Any:  # noqa: N802
         return _Unowned(pointer, owner)
 
     def MemoryPointer(self, memory: _Unowned, offset: int) -> Any:  # noqa: N802

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import pytest
 from engine import InvalidArgumentError, TRTRetinaFace
 from engine.runtime.cpu import CpuSession
 from engine.runtime.gpu.graphs import LIMIT, GraphCache
-from engine.runtime.gpu.memory import Layout
+from engine.runtime.gpu.memory import layout_of
 from engine.runtime.gpu.session import TensorRTSession
 from engine.runtime.tensorrt import open_tensorrt_session
+from engine.runtime.timing import Stopwatch
 from engine.sidecar import EngineFiles
 from engine.types import Detections, Image
 from tests.data import astronaut
@@ -245,6 +247,14 @@ def test_what_detect_device_refuses(detector: TRTRetinaFace, on_cpu: TRTRetinaFa
         detector.detect(image)
 
 
+def test_an_input_that_is_larger_than_the_memory_for_it_is_refused(
+    detector: TRTRetinaFace, session: TensorRTSession
+) -> None:
+    for size, count in (((352, 320), 1), ((320, 320), 5)):
+        with pytest.raises(InvalidArgumentError, match=r"larger than the engine's: \(4, 3, 320, 320\)"):
+            session.detect([astronaut()] * count, replace(detector._letterbox, size=size), Stopwatch())
+
+
 def test_clones_share_the_engine_and_own_their_stream_and_memory(
     detector: TRTRetinaFace, on_cpu: TRTRetinaFace, trt: FakeTensorRT
 ) -> None:
@@ -263,7 +273,7 @@ def test_clones_share_the_engine_and_own_their_stream_and_memory(
 def test_the_outputs_lie_one_after_the_other(session: TensorRTSession) -> None:
     tensors = session._engine.outputs
     for batch in (1, 3, 4):
-        layout = Layout.of(tensors, batch)
+        layout = layout_of(tensors, batch)
         ends = [layout.offsets[t.name] + batch * int(np.prod(t.shape)) * t.dtype.itemsize for t in tensors]
         begins = [*layout.offsets.values(), layout.nbytes]
         assert begins[0] == 0

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.errors import ClosedError, DeviceError, InferenceError
+from engine.errors import ClosedError, DeviceError, InferenceError, InvalidArgumentError
 from engine.runtime.gpu.arrays import is_device_array, stream_handle
 from engine.runtime.gpu.graphs import GraphCache
 from engine.runtime.gpu.loading import LoadedEngine
-from engine.runtime.gpu.memory import Block, DeviceView, Layout, Staging, StreamMemory, aligned
+from engine.runtime.gpu.memory import Block, DeviceView, Layout, Staging, StreamMemory, aligned, layout_of
 from engine.runtime.gpu.timeline import Timeline
 from engine.runtime.session import RawDetections
 from engine.runtime.timing import Stopwatch
@@ -46,7 +46,7 @@ class TensorRTSession:
             transforms = 3 * np.dtype(np.float32).itemsize * engine.largest[0]
             self._input_bytes = aligned(int(np.prod(engine.largest)) * np.dtype(np.float32).itemsize)
             self._input = cuda.Memory(self._input_bytes + transforms)
-            self._outputs = Block(self._cupy, Layout.of(engine.outputs, engine.largest[0]).nbytes)
+            self._outputs = Block(self._cupy, layout_of(engine.outputs, engine.largest[0]).nbytes)
             self._staging = Staging(self._cupy)
             self._graphs = GraphCache(self._cupy, self._stream, enabled=engine.cuda_graphs)
             self._timeline = Timeline(self._cupy, self._stream)
@@ -101,10 +101,10 @@ class TensorRTSession:
         handle = stream_handle(stream, images[0])
         runtime = self._cupy.cuda.runtime
         with self._running(f"detecting in {len(images)} device arrays at {height} x {width}", handle):
-            layout = Layout.of(self._engine.outputs, len(images))
+            layout = layout_of(self._engine.outputs, len(images))
             try:
                 letterbox.write(images, self._input_views(shape), handle)
-                memory = StreamMemory(self._cupy, layout.nbytes, handle)
+                memory = StreamMemory(self._cupy, layout.nbytes, handle, self._engine.index)
                 self._set_to(shape, layout, memory.pointer)
                 self._launch(shape, handle)
             finally:
@@ -147,7 +147,7 @@ class TensorRTSession:
     def _finish(self, shape: Shape, watch: Stopwatch) -> RawDetections:
         """Run the network on what the input tensor will hold, and wait for the outputs."""
         stream = self._stream.ptr
-        layout = Layout.of(self._engine.outputs, shape[0])
+        layout = layout_of(self._engine.outputs, shape[0])
         if not self._graphs.replay(shape):
             self._set_to(shape, layout, self._outputs.pointer)
             self._launch(shape, stream)
@@ -180,6 +180,8 @@ class TensorRTSession:
 
     def _input_views(self, shape: Shape) -> tuple[DeviceView, DeviceView]:
         """Where the letterbox writes: the input tensor, and its transforms, which nobody reads."""
+        if any(extent > limit for extent, limit in zip(shape, self._engine.largest, strict=True)):
+            raise InvalidArgumentError(f"an input of shape {shape} is larger than the engine's: {self._engine.largest}")
         pointer = int(self._input.ptr)
         return (
             DeviceView(pointer, shape, np.float32),
