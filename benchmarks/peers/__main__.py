@@ -17,12 +17,14 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.kernels import document
 from benchmarks.peers.environments import PEERS, python_of
 from benchmarks.peers.prepare import Prepared, prepare
 from benchmarks.peers.run import Measured, Worker, agreement, measure
 from engine.images import list_images
 from engine.runtime.cpu_runtime import check_threads
 
+DOCUMENT = document.ROOT / "docs" / "performance.md"
 OURS = ("ours fp32", "ours fp16", "ours bf16", "ours int8", "ours fp32, ONNX Runtime")
 
 
@@ -52,6 +54,8 @@ def main() -> int:
     }
     arguments.output.write_text(json.dumps(report, indent=2) + "\n")
     print(table(report))
+    if arguments.document:
+        document.write("peers", table(report), DOCUMENT)
     return 0
 
 
@@ -80,6 +84,7 @@ def _parse() -> argparse.Namespace:
     add("--rounds", type=int, default=15, help="times that each sees all pictures (default %(default)s)")
     add("--threads", type=int, default=1, help="cores for each (default %(default)s)")
     add("--only", nargs="*", choices=PEERS, help="some of the peers")
+    add("--document", action="store_true", help="write the table into docs/performance.md")
     add("--output", type=Path, default=Path("build/peers.json"), help="(default %(default)s)")
     return parser.parse_args()
 
