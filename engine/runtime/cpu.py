@@ -67,7 +67,6 @@ class CpuNetwork:
         self.runtime = self._network.name
         self._idle: dict[bool, list[Runner]] = {True: [], False: []}
         self._lock = Lock()
-        self._workers: ThreadPoolExecutor | None = None
 
     def run(self, batch: FloatArray) -> RawDetections:
         """See Session.run."""
@@ -90,16 +89,13 @@ class CpuNetwork:
     def clone(self) -> CpuNetwork:
         """See Session.clone; the network is shared, for any number of threads may run it."""
         other = copy.copy(self)
-        other._idle, other._lock, other._workers = {True: [], False: []}, Lock(), None
+        other._idle, other._lock = {True: [], False: []}, Lock()
         return other
 
     def close(self) -> None:
         """See Session.close; the rest of the memory goes with the last reference."""
         with self._lock:
-            workers, self._workers = self._workers, None
             self._idle = {True: [], False: []}
-        if workers is not None:
-            workers.shutdown()
 
     def _detect_beside(self, images: Sequence[Image], letterbox: Letterbox, watch: Stopwatch) -> RawDetections:
         """Give each thread the next image until there are none."""
@@ -113,7 +109,10 @@ class CpuNetwork:
                     found[turn] = self._detect_one(images[turn], letterbox, runner, 1, own)
             return own.stages
 
-        stages = list(self._thread_pool().map(work, range(self.threads)))
+        # New threads for each batch: they start on the cores with least to do, where threads that wake up would stay on
+        # the core that woke them, all on one if others keep the rest busy.
+        with ThreadPoolExecutor(self.threads, thread_name_prefix="retinaface-cpu") as workers:
+            stages = list(workers.map(work, range(self.threads)))
         watch.lap_beside(stages)
         return _together([raw for raw in found if raw is not None])
 
@@ -149,12 +148,6 @@ class CpuNetwork:
         finally:
             with self._lock:
                 self._idle[alone].append(runner)
-
-    def _thread_pool(self) -> ThreadPoolExecutor:
-        with self._lock:
-            if self._workers is None:
-                self._workers = ThreadPoolExecutor(self.threads, thread_name_prefix="retinaface-cpu")
-            return self._workers
 
 
 def detect(heads: Sequence[FloatArray], config: RetinaFaceConfig, thresholds: Mapping[str, Any]) -> RawDetections:

@@ -1,0 +1,143 @@
+"""Measure ours and the peers: `make peers PHOTOS=DIR`, or `python -m benchmarks.peers --photos DIR`.
+
+Ratios are taken within a round, in which all see each picture one after the other; the table gives their median and
+quartiles. Times are wall-clock, of one picture at a time, with the picture already read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.kernels import document
+from benchmarks.peers.environments import PEERS, python_of
+from benchmarks.peers.prepare import Prepared, prepare
+from benchmarks.peers.run import Measured, Worker, agreement, measure
+from engine.images import list_images
+from engine.runtime.cpu_runtime import check_threads
+
+DOCUMENT = document.ROOT / "docs" / "performance.md"
+OURS = ("ours fp32", "ours fp16", "ours bf16", "ours int8", "ours fp32, ONNX Runtime")
+
+
+def main() -> int:
+    """Measure, print the table, write the JSON."""
+    arguments = _parse()
+    pictures = [str(path) for path in list_images(arguments.photos)][: arguments.limit]
+    cores = sorted(os.sched_getaffinity(0))[: check_threads(arguments.threads)]
+    folder: Path = arguments.output.parent / "peers"
+    prepared = prepare(folder, arguments.photos)
+    workers, missing = _start(prepared, pictures, cores, folder, arguments.only)
+    try:
+        measured = measure(workers, len(pictures), arguments.rounds)
+    finally:
+        for worker in workers.values():
+            worker.close()
+    rows = {name: _row(one, measured[OURS[0]], len(pictures)) for name, one in measured.items()}
+    report = {
+        "schema": 1,
+        "machine": {"processor": _processor(), "python": platform.python_version(), "cores": len(cores)},
+        "threads": len(cores),
+        "input": [640, 640],
+        "pictures": len(pictures),
+        "rounds": arguments.rounds,
+        "peers": rows,
+        "missing": missing,
+    }
+    arguments.output.write_text(json.dumps(report, indent=2) + "\n")
+    print(table(report))
+    if arguments.document:
+        document.write("peers", table(report), DOCUMENT)
+    return 0
+
+
+def table(report: dict[str, Any]) -> str:
+    """Return the report as a table in Markdown."""
+    lines = [
+        "| | letterbox ms | network ms | rest ms | images/s | ours fp32 is faster by (quartiles) | faces, mean IoU |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for name, row in report["peers"].items():
+        stages = row["stages_ms"]
+        cells = [f"{stages[key]:.2f}" if key in stages else "" for key in ("letterbox", "network", "post-processing")]
+        ratio, (low, high) = row["ratio"], row["ratio_quartiles"]
+        spread = f"{ratio:.2f} ({low:.2f} to {high:.2f})"
+        faces = f"{row['faces_found']} of {row['faces_of_ours']}, {row['mean_iou']:.3f}"
+        lines.append(f"| {name} | {' | '.join(cells)} | {row['images_per_second']:.1f} | {spread} | {faces} |")
+    lines += [f"\n{name} did not run: {reason}" for name, reason in report["missing"].items()]
+    return "\n".join(lines)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
+    add = parser.add_argument
+    add("--photos", type=Path, required=True, metavar="DIR", help="pictures with faces")
+    add("--limit", type=int, default=12, help="pictures at most (default %(default)s)")
+    add("--rounds", type=int, default=15, help="times that each sees all pictures (default %(default)s)")
+    add("--threads", type=int, default=1, help="cores for each (default %(default)s)")
+    add("--only", nargs="*", choices=PEERS, help="some of the peers")
+    add("--document", action="store_true", help="write the table into docs/performance.md")
+    add("--output", type=Path, default=Path("build/peers.json"), help="(default %(default)s)")
+    return parser.parse_args()
+
+
+def _start(
+    prepared: Prepared, pictures: list[str], cores: list[int], folder: Path, only: list[str] | None
+) -> tuple[dict[str, Worker], dict[str, str]]:
+    """Start ours and the peers; those that cannot are named with the reason."""
+    workers: dict[str, Worker] = {}
+    missing: dict[str, str] = {}
+    for name in (*OURS, *(only or PEERS)):
+        is_ours = name in OURS
+        setup = asdict(prepared.setup(engine=_engine(name) if is_ours else None, threads=len(cores)))
+        job = {"peer": "ours" if is_ours else name, "images": pictures, "setup": setup}
+        print(f"starting {name} ...", file=sys.stderr)
+        try:
+            python = Path(sys.executable) if is_ours else python_of(name, folder, Path("constraints.txt"))
+            workers[name] = Worker(python, job, cores, folder / f"{name.replace(' ', '-')}.log")
+        except RuntimeError as error:
+            if is_ours:
+                raise
+            missing[name] = str(error)
+    return workers, missing
+
+
+def _engine(name: str) -> tuple[str, str]:
+    """Precision and device of one of OURS."""
+    precision, _, library = name.removeprefix("ours ").partition(", ")
+    return precision, "cpu:onnxruntime" if library else "cpu:openvino"
+
+
+def _row(one: Measured, ours: Measured, pictures: int) -> dict[str, Any]:
+    ratios = np.array(one.rounds) / np.array(ours.rounds)
+    found, iou = agreement(ours.faces, one.faces)
+    return {
+        "stages_ms": {stage: 1e3 * float(np.median(seconds)) for stage, seconds in one.stages.items()},
+        "images_per_second": pictures / float(np.median(one.rounds)),
+        "best_images_per_second": pictures / min(one.rounds),
+        "ratio": float(np.median(ratios)),
+        "ratio_quartiles": [float(value) for value in np.percentile(ratios, [25, 75])],
+        "faces_of_ours": sum(len(faces) for faces in ours.faces),
+        "faces_found": found,
+        "mean_iou": iou,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

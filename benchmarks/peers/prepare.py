@@ -1,0 +1,76 @@
+"""The same weights in the forms that the peers read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.peers.adapters import Setup
+from engine.build.pipeline import BuildOptions, build_engine
+from engine.config import preset
+from engine.model.fetch import read_known
+from engine.model.known_weights import KNOWN_WEIGHTS
+from engine.model.weights import load_model
+from engine.precision.options import QuantisationOptions, Techniques
+
+_MODEL = "mobilenet0.25"
+_SIZE = 640
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Where the files are."""
+
+    folder: Path
+
+    def setup(self, engine: tuple[str, str] | None, threads: int) -> Setup:
+        """Return what a worker is given; `engine` is a precision and a device of ours."""
+        ours = "" if engine is None else f"{self.folder / engine[0]}.engine@{engine[1]}"
+        weights, state_dict, traced = (str(self.folder / name) for name in ("weights.onnx", "weights.pth", "traced.pt"))
+        return Setup(weights, state_dict, traced, ours, threads)
+
+
+def prepare(folder: Path, photos: Path) -> Prepared:
+    """Write what is missing in `folder`; the engine in 8 bits is calibrated on the photos."""
+    folder.mkdir(parents=True, exist_ok=True)
+    prepared = Prepared(folder.absolute())
+    if not (folder / "traced.pt").is_file():
+        _write_weights(folder)
+    for precision in ("fp32", "fp16", "bf16", "int8"):
+        path = folder / f"{precision}.engine"
+        if not path.is_file():
+            # The time that a network takes does not depend on how well its 8 bits are rounded.
+            calibration = QuantisationOptions(photos, techniques=Techniques(learning_steps=0))
+            options = calibration if precision == "int8" else QuantisationOptions()
+            build_engine(BuildOptions(precision=precision, quantisation=options, output=path))
+    return prepared
+
+
+def _write_weights(folder: Path) -> None:
+    import torch
+
+    (folder / "weights.onnx").write_bytes(read_known(KNOWN_WEIGHTS[_MODEL]))
+    model, _ = load_model(preset(_MODEL))
+    torch.save(model.state_dict(), folder / "weights.pth")
+
+    class Flat(torch.nn.Module):
+        """All anchors of all levels in one row, as the usual pipeline wants them."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            """Return box deltas, logits and landmark deltas, [N, A, ...]."""
+            heads = self.model(images)
+            kinds = model.config.head_kinds()
+            flat = []
+            for kind, width in (("box_deltas", 4), ("logits", 2), ("landmark_deltas", 10)):
+                of_kind = heads[kinds.index(kind) :: len(kinds)]
+                rows = [head.permute(0, 2, 3, 1).reshape(images.shape[0], -1, width) for head in of_kind]
+                flat.append(torch.cat(rows, dim=1))
+            return tuple(flat)
+
+    with torch.no_grad():
+        traced = torch.jit.trace(Flat().eval(), torch.zeros(1, 3, _SIZE, _SIZE))  # type: ignore[no-untyped-call]
+    traced.save(str(folder / "traced.pt"))

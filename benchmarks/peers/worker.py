@@ -1,0 +1,37 @@
+"""One peer in its own environment: reads the numbers of pictures, answers with stages and, once, with faces."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+
+def main() -> None:
+    """Serve until the end of the input; whatever the packages print goes to stderr."""
+    answers = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr):
+        job = json.loads(sys.stdin.readline())
+        import cv2
+
+        from benchmarks.peers.adapters import ADAPTERS, Clock, Setup
+
+        cv2.setNumThreads(job["setup"]["threads"])
+        images = [cv2.imread(path) for path in job["images"]]
+        detect = ADAPTERS[job["peer"]](Setup(**job["setup"]))
+        print(json.dumps({"ready": True}), file=answers, flush=True)
+        for line in sys.stdin:
+            image = images[json.loads(line)]
+            clock = Clock()
+            boxes, scores = detect(image, clock)
+            answer = {"stages": clock.stages, "boxes": boxes.tolist(), "scores": scores.tolist()}
+            print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""What the CPU's benchmarks rest on: the pipeline that stands for others finds our faces, workers answer or say why."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.cpu.operators import suppressions
+from benchmarks.cpu.side_by_side import ratio, time_in_turn
+from benchmarks.peers.__main__ import table
+from benchmarks.peers.pipeline import letterbox
+from benchmarks.peers.run import Worker, agreement, measure
+from engine import ops
+
+MEAN = (104.0, 117.0, 123.0)
+
+
+def test_the_usual_pipeline_finds_what_our_operators_find(rng: np.random.Generator) -> None:
+    """All of 102,300 anchors, or a race between two different things would be measured."""
+    _, agree = suppressions(rng)
+    assert agree == 1.0
+
+
+@pytest.mark.parametrize("shape", [(300, 500), (64, 64), (70, 41)])
+def test_the_usual_letterbox_gives_our_pixels(rng: np.random.Generator, shape: tuple[int, int]) -> None:
+    image = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    theirs, _ = letterbox(image, 64, MEAN)
+    ours = ops.letterbox(image, (64, 64), mean=MEAN, pad_value=(104, 117, 123)).batch
+    assert np.abs(ours - theirs).max() <= 1  # OpenCV rounds its own weights
+
+
+def test_ways_take_turns_and_the_first_round_does_not_count() -> None:
+    calls: list[str] = []
+    seconds = time_in_turn({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=3)
+    assert calls == ["a", "b"] * 4
+    assert [len(values) for values in seconds.values()] == [3, 3]
+    fixed = {"slow": np.array([2.0, 4.0, 6.0]), "fast": np.array([1.0, 1.0, 2.0])}
+    assert ratio(fixed, "slow", "fast") == "3.00 (2.50 to 3.50)"
+
+
+class _Fake:
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.asked = seconds, list[int]()
+
+    def detect(self, index: int) -> dict[str, object]:
+        self.asked.append(index)
+        stages = {"letterbox": self.seconds, "network": 2 * self.seconds}
+        return {"stages": stages, "boxes": [[0, 0, 10, 10 + index]]}
+
+
+def test_measuring_adds_up_stages_and_leaves_out_the_first_round() -> None:
+    fakes = {"ours": _Fake(0.25), "other": _Fake(0.5)}
+    measured = measure(fakes, pictures=2, rounds=3)  # type: ignore[arg-type]
+    assert fakes["ours"].asked == [0, 1] * 4
+    assert measured["ours"].rounds == [1.5] * 3
+    assert measured["other"].stages == {"letterbox": [0.5] * 3, "network": [1.0] * 3}
+    assert agreement(measured["ours"].faces, measured["other"].faces) == (2, 1.0)
+
+
+def test_agreement_counts_faces_that_are_found() -> None:
+    ours = [np.array([[0.0, 0, 10, 10], [50, 50, 60, 60]])]
+    found, overlap = agreement(ours, [np.array([[0.0, 0, 10, 8]])])
+    assert found == 1
+    assert overlap == pytest.approx(0.8)
+    assert agreement(ours, [np.empty((0, 4))]) == (0, 0.0)
+
+
+def test_a_worker_that_cannot_start_says_why(tmp_path: Path) -> None:
+    setup = {"onnx": "", "state_dict": "", "traced": str(tmp_path / "no.pt"), "engine": "", "threads": 1}
+    job = {"peer": "torch-numpy", "images": [], "setup": setup}
+    with pytest.raises(RuntimeError, match=r"no\.pt"):
+        Worker(Path(sys.executable), job, [0], tmp_path / "log")
+
+
+def test_the_table_names_what_did_not_run() -> None:
+    row = {
+        "stages_ms": {"letterbox": 1.0, "network": 2.0},
+        "images_per_second": 300.0,
+        "ratio": 1.5,
+        "ratio_quartiles": [1.4, 1.6],
+        "faces_found": 3,
+        "faces_of_ours": 4,
+        "mean_iou": 0.9,
+    }
+    text = table({"peers": {"x": row}, "missing": {"y": "no such package"}})
+    assert "| x | 1.00 | 2.00 |  | 300.0 | 1.50 (1.40 to 1.60) | 3 of 4, 0.900 |" in text
+    assert "y did not run: no such package" in text
