@@ -9,6 +9,8 @@
 # make precision-table FACES=DIR PHOTOS=DIR WEIGHTS=FILE   measures every precision; rewrites docs/precision.md's table
 # make peers PHOTOS=DIR   measures what others take on the CPU with the same weights, each in an environment of its own;
 #     writes build/peers.json, and with DOCUMENT=1 the table of docs/performance.md. THREADS=2 for more cores
+# make test-gpu   runs, on a machine with an NVIDIA GPU, everything that needs one
+# make gpu-report   runs that and serve_bench there; rewrites the GPU's part of docs/performance.md
 # All set up .venv themselves. make lint checks the sources, make clean removes what was built.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -22,7 +24,7 @@ SEED ?= 1
 # Options of python -m tests.mutants, such as MUTANTS=--quick.
 MUTANTS ?=
 
-.PHONY: demo test test-kernels mutants lint format clean family model-table precision-table peers kernel-table kernel-table-check kernel-counts
+.PHONY: demo test test-kernels test-gpu gpu-report mutants lint format clean family model-table precision-table peers kernel-table kernel-table-check kernel-counts
 
 demo: $(VENV)/.demo
 	@mkdir -p $(DEMO)
@@ -38,6 +40,12 @@ test: $(VENV)/.test build/emulator/.built
 
 test-kernels: $(VENV)/.test build/emulator/.built
 	$(PY) -m pytest tests/ops tests/launchers tests/plugins --seed $(SEED)
+
+test-gpu: $(VENV)/.gpu build/device/.built
+	$(PY) -m pytest -m gpu
+
+gpu-report: $(VENV)/.gpu build/device/.built
+	$(PY) -m benchmarks.gpu_report
 
 mutants: $(VENV)/.test build/emulator/.built
 	PATH=$(abspath $(VENV))/bin:$$PATH $(PY) -m tests.mutants $(MUTANTS)
@@ -78,6 +86,18 @@ $(VENV)/.demo: $(SOURCES)
 $(VENV)/.test: $(SOURCES)
 	scripts/bootstrap $(VENV) build,tensorrt-rtx,openvino,demo,evaluate,bench,compare,test
 	@touch $@ $(VENV)/.demo
+
+# With CuPy, where there is a GPU; it says so before anything takes minutes.
+$(VENV)/.gpu: $(SOURCES)
+	@command -v nvidia-smi >/dev/null && nvidia-smi -L | grep -q GPU || \
+		{ echo "This needs an NVIDIA GPU and its driver: nvidia-smi finds none here." >&2; exit 1; }
+	scripts/bootstrap $(VENV) build,tensorrt-rtx,openvino,gpu,demo,evaluate,bench,compare,test
+	@touch $@ $(VENV)/.test $(VENV)/.demo
+
+build/device/.built: $(VENV)/.gpu $(SOURCES) $(wildcard tests/*/*.cpp)
+	@mkdir -p $(@D)
+	scripts/build-for-emulator $(VENV) device
+	@touch $@
 
 # TensorRT's types, apart from site-packages: there they would pass for an installed TensorRT.
 build/stubs: $(VENV)/.test

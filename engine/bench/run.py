@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import product
 
@@ -107,7 +107,7 @@ def run(
         on_point(contestant.engine, load, limit)
         with (
             contestant.serve(limit) as server,
-            ThreadPoolExecutor(plan.decode_threads, "bench-decode") as executor,
+            _decoders(plan.decode_threads) as executor,
             Sampler(clock, contestant.engine.device) as sampler,
         ):
             measured = measure(
@@ -123,6 +123,15 @@ def run(
             )
         usage = sampler.usage(measured.begin, measured.end)
         yield make_point(contestant.engine, limit, load, measured, usage, plan.decode_threads)
+
+
+@contextmanager
+def _decoders(threads: int) -> Iterator[Executor]:
+    executor = ThreadPoolExecutor(threads, "bench-decode")
+    try:
+        yield executor
+    finally:
+        executor.shutdown(cancel_futures=True)  # what was given up need not be decoded
 
 
 def points_of(contestants: Sequence[Contestant], plan: Plan) -> list[tuple[Contestant, Load, int]]:

@@ -50,12 +50,13 @@ def latencies(points: Sequence[Point]) -> Table:
 
 def usages(points: Sequence[Point]) -> Table:
     """Return how many requests and batches were run at each point, and what the machine did meanwhile."""
-    header = [*_PLACE, "requests", "failed", "mean batch", *_USAGE.values()]
+    header = [*_PLACE, "requests", "failed", "unanswered", "mean batch", *_USAGE.values()]
     rows = [
         [
             *_place(point),
             str(len(point.measured.answers)),
-            str(len(point.measured.failed) + len(point.measured.unanswered)),
+            str(len(point.measured.failed)),
+            str(len(point.measured.unanswered) or _NONE),
             _number(point.mean_batch, ".3g"),
             *(_usage(point, name) for name in _USAGE),
         ]

@@ -40,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--trust-embedded-plugins", action="store_true",
         help="let a GPU run the native code that engines built with --embed-plugins carry")  # fmt: skip
     add("--threads", type=int, metavar="N", help="of the CPU, for an engine on it (default: all cores)")
+    add("--no-cuda-graphs", action="store_true",
+        help="on a GPU, launch kernel by kernel: the difference is what enqueueing costs")  # fmt: skip
     load = parser.add_argument_group("load")
     add = load.add_argument
     add("--concurrency", metavar="N,...",
@@ -156,6 +158,7 @@ def _open(arguments: argparse.Namespace, stack: ExitStack, path: Path) -> TRTRet
         arguments.device,
         threads=arguments.threads,
         trust_embedded_plugins=arguments.trust_embedded_plugins,
+        cuda_graphs=not arguments.no_cuda_graphs,
     )
     return stack.enter_context(detector)
 

@@ -15,10 +15,13 @@ import numpy as np
 import pytest
 
 from engine.bench.accuracy import Accuracy
-from engine.bench.compare import compare
+from engine.bench.compare import Ratio, compare
+from engine.bench.environment import environment
 from engine.bench.load import ClosedLoop, OpenLoop
 from engine.bench.report import html_report
+from engine.bench.resources import Reading
 from engine.bench.results import Results
+from engine.bench.statistics import MEASURES
 from engine.bench.table import latencies, stage_means, usages
 from engine.types import Image
 from tests.bench.points import STAGES, point, results
@@ -138,6 +141,16 @@ def test_tables_say_what_was_measured(run: Results) -> None:
     row = dict(zip(table.header, table.rows[0], strict=True))
     assert (row["network"], row["sum / latency"]) == ("6.00", "100.0%")
     assert not any("GPU" in name for name in usages(run.points).header)
+
+
+def test_the_json_file_is_described(run: Results) -> None:
+    described = (Path(__file__).parents[2] / "docs" / "serve_bench.md").read_text()
+    values = {**run.to_dict(), "environment": environment()}
+    (point, *_), (engine, *_), (verdict, *_) = values["points"], values["engines"], values["verdicts"]
+    (window, *_) = point["windows"]
+    parts = [values, values["environment"], values["workload"], engine, engine["accuracy"], point, window, verdict]
+    keys = {key for part in (*parts, Ratio.__dataclass_fields__, Reading.__dataclass_fields__) for key in part}
+    assert [key for key in sorted(keys | set(MEASURES)) if f"`{key}`" not in described] == []
 
 
 def test_a_browser_shows_the_plots(html: str, tmp_path: Path) -> None:

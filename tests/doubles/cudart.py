@@ -76,7 +76,7 @@ class Cupy:
         buffer.memory = memory  # which it keeps
         return buffer
 
-    def UnownedMemory(self, pointer: int, nbytes: int, owner: object) -> Pointer:  # noqa: N802
+    def UnownedMemory(self, pointer: int, nbytes: int, owner: object, device: int) -> Pointer:  # noqa: N802
         return Pointer(pointer, owner)
 
     def MemoryPointer(self, memory: Pointer, offset: int) -> Pointer:  # noqa: N802

@@ -116,7 +116,7 @@ class FakeMemory:
     """A block of device memory, full of sevens."""
 
     def __init__(self, cuda: FakeCuda, nbytes: int) -> None:
-        cuda.check_room(nbytes)
+        cuda.check_room(cuda.allocated + nbytes)
         self.bytes, self.cuda, self.size = np.full(nbytes + 256, 7, np.uint8), cuda, nbytes
         self.ptr = -(-self.bytes.ctypes.data // 256) * 256
         cuda.allocated += nbytes
@@ -130,7 +130,6 @@ class FakePinned:
     """Pinned memory, full of nines."""
 
     def __init__(self, cuda: FakeCuda, nbytes: int) -> None:
-        cuda.check_room(nbytes)
         self.bytes = np.full(nbytes, 9, np.uint8)
 
 
@@ -154,7 +153,7 @@ class FakeCuda:
     Attributes:
         log: what was asked for.
         devices: how many there are; -1 without a usable driver.
-        room: bytes that one allocation may have.
+        room: bytes of device memory that all allocations together may have.
         sticky: what every wait raises.
         capture_fails: whether graphs cannot be made.
         allocated: bytes of device memory.
@@ -217,7 +216,7 @@ class FakeCuda:
     def PinnedMemoryPointer(self, memory: FakePinned, offset: int) -> Any:  # noqa: N802
         return memory.bytes[offset:]
 
-    def UnownedMemory(self, pointer: int, nbytes: int, owner: object) -> Any:  # noqa: N802
+    def UnownedMemory(self, pointer: int, nbytes: int, owner: object, device: int) -> Any:  # noqa: N802
         return _Unowned(pointer, owner)
 
     def MemoryPointer(self, memory: _Unowned, offset: int) -> Any:  # noqa: N802

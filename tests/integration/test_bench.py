@@ -73,7 +73,7 @@ def test_a_run_is_printed_written_and_compared(
 ) -> None:
     out = tmp_path / "new" / "out"
     arguments = ["--engine", str(fp32_engine), "--device", "cpu", "--images", str(photos), "--duration", "0.3"]
-    arguments += ["--concurrency", "2", "--rate", "30", "--batch", "2", "--decode-threads", "1"]
+    arguments += ["--concurrency", "2", "--rate", "30", "--batch", "2", "--decode-threads", "1", "--contexts", "2"]
     first = [*arguments, "--labels", str(labels), "--reference", str(fp16_engine), "--output", str(out)]
     assert bench_main(first) == 0
     printed = capsys.readouterr().out

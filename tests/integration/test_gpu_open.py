@@ -129,3 +129,22 @@ def test_a_cache_that_cannot_be_read_or_written_is_no_failure(
 def test_rtx_s_graphs_can_be_switched_off(files: EngineFiles, trt: FakeTensorRT, cache: Path) -> None:
     open_tensorrt_session(files, 0, cuda_graphs=False)
     assert trt.call_log[-1] == "context with disabled, a cache"
+
+
+def test_cupy_has_what_the_session_and_its_doubles_use() -> None:
+    """Of the real module, which imports without a GPU."""
+    cupy = pytest.importorskip("cupy")
+    cuda = {"Device", "Stream", "Event", "Memory", "PinnedMemory", "PinnedMemoryPointer", "UnownedMemory"}
+    for name in cuda | {"MemoryPointer", "get_elapsed_time"}:
+        assert callable(getattr(cupy.cuda, name)), name
+    for name in ("memcpyAsync", "mallocAsync", "freeAsync", "free", "streamWaitEvent", "eventRecord"):
+        assert callable(getattr(cupy.cuda.runtime, name)), name
+    runtime = cupy.cuda.runtime
+    constants = (runtime.streamCaptureModeThreadLocal, runtime.memcpyHostToDevice, runtime.memcpyDeviceToHost)
+    assert constants == (1, 1, 2)
+    for name in ("synchronize", "begin_capture", "end_capture"):
+        assert callable(getattr(cupy.cuda.Stream, name)), name
+    assert callable(cupy.cuda.Graph.launch)
+    assert runtime.CUDARuntimeError(2).status == 2
+    assert issubclass(cupy.cuda.memory.OutOfMemoryError, MemoryError)
+    assert str(runtime.CUDARuntimeError(700)).startswith("cudaErrorIllegalAddress")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import pytest
 from engine import InvalidArgumentError, TRTRetinaFace
 from engine.runtime.cpu import CpuSession
 from engine.runtime.gpu.graphs import LIMIT, GraphCache
-from engine.runtime.gpu.memory import Layout
+from engine.runtime.gpu.memory import layout_of
 from engine.runtime.gpu.session import TensorRTSession
 from engine.runtime.tensorrt import open_tensorrt_session
+from engine.runtime.timing import Stopwatch
 from engine.sidecar import EngineFiles
 from engine.types import Detections, Image
 from tests.data import astronaut
@@ -105,6 +107,17 @@ def test_photos_of_different_sizes_in_batches_of_different_sizes(
         for ours, theirs in zip(detector.detect(images), on_cpu.detect(images), strict=True):
             assert len(ours) == 1
             _assert_same(ours, theirs)
+
+
+def test_each_size_of_a_range_has_a_graph(fp16_engine: Path, ranged_trt: FakeTensorRT) -> None:
+    detector, on_cpu = (TRTRetinaFace(fp16_engine, device, score_threshold=0.3) for device in ("cuda:0", "cpu"))
+    photo = astronaut()
+    for _ in range(2):
+        _assert_same(detector.detect(photo, scales=[320, 480]), on_cpu.detect(photo, scales=[320, 480]))
+        _assert_same(detector.detect(photo), on_cpu.detect(photo))
+    shapes = [call for call in ranged_trt.call_log if call.startswith("shape")]
+    assert shapes == [f"shape images (1, 3, {side}, {side})" for side in (320, 480, 640)]
+    assert sum(call.startswith("replay") for call in ranged_trt.call_log) == 3
 
 
 def test_without_graphs_nothing_is_captured(fp32_engine: Path, on_cpu: TRTRetinaFace, trt: FakeTensorRT) -> None:
@@ -245,6 +258,14 @@ def test_what_detect_device_refuses(detector: TRTRetinaFace, on_cpu: TRTRetinaFa
         detector.detect(image)
 
 
+def test_an_input_that_is_larger_than_the_memory_for_it_is_refused(
+    detector: TRTRetinaFace, session: TensorRTSession
+) -> None:
+    for size, count in (((352, 320), 1), ((320, 320), 5)):
+        with pytest.raises(InvalidArgumentError, match=r"larger than the engine's: \(4, 3, 320, 320\)"):
+            session.detect([astronaut()] * count, replace(detector._letterbox, size=size), Stopwatch())
+
+
 def test_clones_share_the_engine_and_own_their_stream_and_memory(
     detector: TRTRetinaFace, on_cpu: TRTRetinaFace, trt: FakeTensorRT
 ) -> None:
@@ -263,7 +284,7 @@ def test_clones_share_the_engine_and_own_their_stream_and_memory(
 def test_the_outputs_lie_one_after_the_other(session: TensorRTSession) -> None:
     tensors = session._engine.outputs
     for batch in (1, 3, 4):
-        layout = Layout.of(tensors, batch)
+        layout = layout_of(tensors, batch)
         ends = [layout.offsets[t.name] + batch * int(np.prod(t.shape)) * t.dtype.itemsize for t in tensors]
         begins = [*layout.offsets.values(), layout.nbytes]
         assert begins[0] == 0

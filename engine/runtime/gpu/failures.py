@@ -56,6 +56,11 @@ class Health:
                 stream.synchronize()
             raise
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether a sticky error was met."""
+        return self._lost is not None
+
     def check(self) -> None:
         """Raise DeviceLostError if a sticky error was met before."""
         if self._lost is not None:

@@ -24,6 +24,7 @@ class LoadedEngine:
 
     Attributes:
         cupy: the module.
+        index: of the GPU.
         device: "cuda:N".
         runtime: name and version of what runs it.
         health: of CUDA in this process.
@@ -45,7 +46,7 @@ class LoadedEngine:
         self.health = Health(cupy, self.device)
         self._files, self._flavour = files, flavour
         self._errors: list[str] = []
-        self._index = index
+        self.index = index
         io = files.sidecar.io
         self.input_name: str = io["input"]["name"]
         self.largest = tuple(int(extent) for extent in io["input"]["maximum"])
@@ -62,7 +63,7 @@ class LoadedEngine:
 
     def current(self) -> Any:
         """Return a context manager that makes the GPU the thread's current one."""
-        return self.cupy.cuda.Device(self._index)  # one for each use: CuPy's keeps a stack that threads would share
+        return self.cupy.cuda.Device(self.index)  # one for each use: CuPy's keeps a stack that threads would share
 
     def create_context(self) -> tensorrt.IExecutionContext:
         """Create an execution context; the GPU must be current."""
@@ -74,7 +75,7 @@ class LoadedEngine:
 
     def save_compiled(self) -> None:
         """Keep what the runtime compiled for later processes, where it compiles."""
-        if self._rtx is not None:
+        if self._rtx is not None and not self.health.is_lost:
             self._rtx.save()
 
     def because(self, what: str) -> str:

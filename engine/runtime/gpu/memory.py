@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -67,15 +68,6 @@ class Layout:
     offsets: dict[str, int]
     nbytes: int
 
-    @classmethod
-    def of(cls, tensors: Sequence[Tensor], batch: int) -> Layout:
-        """Lay out the outputs for `batch` images."""
-        offsets, end = {}, 0
-        for tensor in tensors:
-            offsets[tensor.name] = end
-            end += aligned(batch * int(np.prod(tensor.shape)) * tensor.dtype.itemsize)
-        return cls(tuple(tensors), batch, offsets, end)
-
     def copies(self, block: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """Return the outputs in the bytes of a block, as arrays of their own."""
         whole = block[: self.nbytes].copy()
@@ -86,6 +78,16 @@ class Layout:
             count = int(np.prod(shape))
             arrays[tensor.name] = np.frombuffer(whole, tensor.dtype, count, begin).reshape(shape)
         return arrays
+
+
+@lru_cache(maxsize=256)
+def layout_of(tensors: tuple[Tensor, ...], batch: int) -> Layout:
+    """Lay out the outputs for `batch` images."""
+    offsets, end = {}, 0
+    for tensor in tensors:
+        offsets[tensor.name] = end
+        end += aligned(batch * int(np.prod(tensor.shape)) * tensor.dtype.itemsize)
+    return Layout(tensors, batch, offsets, end)
 
 
 class Block:
@@ -123,15 +125,15 @@ class StreamMemory:
         pointer: its address.
     """
 
-    def __init__(self, cupy: Any, nbytes: int, stream: int) -> None:
-        """Allocate once the stream has come so far."""
-        self._cupy, self._nbytes, self._stream = cupy, nbytes, stream
+    def __init__(self, cupy: Any, nbytes: int, stream: int, device: int) -> None:
+        """Allocate on a device, which is the current one, once the stream has come so far."""
+        self._cupy, self._nbytes, self._stream, self._device = cupy, nbytes, stream, device
         self.pointer: int = cupy.cuda.runtime.mallocAsync(nbytes, stream)
 
     def arrays(self, layout: Layout) -> dict[str, Any]:
         """Return the outputs as CuPy arrays, which keep this memory."""
         cuda = self._cupy.cuda
-        memory = cuda.UnownedMemory(self.pointer, self._nbytes, self)
+        memory = cuda.UnownedMemory(self.pointer, self._nbytes, self, self._device)
         return {
             tensor.name: self._cupy.ndarray(
                 (layout.batch, *tensor.shape), tensor.dtype, cuda.MemoryPointer(memory, layout.offsets[tensor.name])

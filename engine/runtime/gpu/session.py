@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.errors import ClosedError, DeviceError, InferenceError
+from engine.errors import ClosedError, DeviceError, InferenceError, InvalidArgumentError
 from engine.runtime.gpu.arrays import is_device_array, stream_handle
 from engine.runtime.gpu.graphs import GraphCache
 from engine.runtime.gpu.loading import LoadedEngine
-from engine.runtime.gpu.memory import Block, DeviceView, Layout, Staging, StreamMemory, aligned
+from engine.runtime.gpu.memory import Block, DeviceView, Layout, Staging, StreamMemory, aligned, layout_of
 from engine.runtime.gpu.timeline import Timeline
 from engine.runtime.session import RawDetections
 from engine.runtime.timing import Stopwatch
@@ -46,7 +46,7 @@ class TensorRTSession:
             transforms = 3 * np.dtype(np.float32).itemsize * engine.largest[0]
             self._input_bytes = aligned(int(np.prod(engine.largest)) * np.dtype(np.float32).itemsize)
             self._input = cuda.Memory(self._input_bytes + transforms)
-            self._outputs = Block(self._cupy, Layout.of(engine.outputs, engine.largest[0]).nbytes)
+            self._outputs = Block(self._cupy, layout_of(engine.outputs, engine.largest[0]).nbytes)
             self._staging = Staging(self._cupy)
             self._graphs = GraphCache(self._cupy, self._stream, enabled=engine.cuda_graphs)
             self._timeline = Timeline(self._cupy, self._stream)
@@ -77,9 +77,10 @@ class TensorRTSession:
         """See Session.run."""
         shape = batch.shape
         with self._running(f"running a batch of shape {shape}"):
+            tensor, _ = self._input_views(shape)
             self._staging.pack([batch])
             self._timeline.begin()
-            self._staging.send_to(int(self._input.ptr), batch.nbytes, self._stream.ptr)
+            self._staging.send_to(tensor.pointer, batch.nbytes, self._stream.ptr)
             return self._finish(shape, Stopwatch())
 
     def detect_device(self, images: Sequence[Any], letterbox: Letterbox, stream: object) -> DeviceDetections:
@@ -101,10 +102,10 @@ class TensorRTSession:
         handle = stream_handle(stream, images[0])
         runtime = self._cupy.cuda.runtime
         with self._running(f"detecting in {len(images)} device arrays at {height} x {width}", handle):
-            layout = Layout.of(self._engine.outputs, len(images))
+            layout = layout_of(self._engine.outputs, len(images))
             try:
                 letterbox.write(images, self._input_views(shape), handle)
-                memory = StreamMemory(self._cupy, layout.nbytes, handle)
+                memory = StreamMemory(self._cupy, layout.nbytes, handle, self._engine.index)
                 self._set_to(shape, layout, memory.pointer)
                 self._launch(shape, handle)
             finally:
@@ -125,10 +126,16 @@ class TensorRTSession:
 
     def close(self) -> None:
         """See Session.close."""
-        with self._one_run, self._engine.current():
+        with self._one_run:
             if self._closed:
                 return
             self._closed = True
+            if self._engine.health.is_lost:
+                return  # every call fails there, and what it held goes with the process
+            self._release()
+
+    def _release(self) -> None:
+        with self._engine.current():
             self._engine.save_compiled()
             self._graphs.clear()
             del self._context, self._input, self._outputs, self._staging
@@ -140,14 +147,14 @@ class TensorRTSession:
             if self._closed:
                 raise ClosedError("the session is closed")
             waits_on = self._stream.ptr if stream is None else stream
-            with self._engine.current(), self._engine.health.watch(doing, self._stream):
+            with self._engine.health.watch(doing, self._stream), self._engine.current():
                 self._cupy.cuda.runtime.streamWaitEvent(waits_on, self._lent.ptr)
                 yield
 
     def _finish(self, shape: Shape, watch: Stopwatch) -> RawDetections:
         """Run the network on what the input tensor will hold, and wait for the outputs."""
         stream = self._stream.ptr
-        layout = Layout.of(self._engine.outputs, shape[0])
+        layout = layout_of(self._engine.outputs, shape[0])
         if not self._graphs.replay(shape):
             self._set_to(shape, layout, self._outputs.pointer)
             self._launch(shape, stream)
@@ -180,6 +187,8 @@ class TensorRTSession:
 
     def _input_views(self, shape: Shape) -> tuple[DeviceView, DeviceView]:
         """Where the letterbox writes: the input tensor, and its transforms, which nobody reads."""
+        if any(extent > limit for extent, limit in zip(shape, self._engine.largest, strict=True)):
+            raise InvalidArgumentError(f"an input of shape {shape} is larger than the engine's: {self._engine.largest}")
         pointer = int(self._input.ptr)
         return (
             DeviceView(pointer, shape, np.float32),

@@ -1,0 +1,139 @@
+"""Runs what needs a GPU, and keeps the GPU's part of docs/performance.md: `make gpu-report`.
+
+The tests come first: numbers of engines that find other faces are worth nothing, so that nothing is written where one
+fails. Then serve_bench measures the default model in FP32 and FP16, with one and with two execution contexts, and once
+without CUDA graphs. Its JSON files and pages stay in build/gpu-report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.kernels import document
+from engine.build.flavour import gpu_names
+
+DOCUMENT = document.ROOT / "docs" / "performance.md"
+SECTION = "GPU report"
+FOLDER = document.ROOT / "build" / "gpu-report"
+PRECISIONS = ("fp32", "fp16")
+# What the table calls a run, and the options that make it.
+RUNS = {
+    "1 context": ["--contexts", "1"],
+    "2 contexts": ["--contexts", "2"],
+    "1 context, no graphs": ["--contexts", "1", "--no-cuda-graphs"],
+}
+CONCURRENCY = "1,4,16,64"
+STAGES = ("queueing", "h2d", "letterbox", "network", "d2h", "undo letterbox")
+HEADER = ("engine", "run", "load", "images/s", "p50, ms", "p99, ms", "mean batch", *(f"{s}, ms" for s in STAGES))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run everything; 1 where there is no GPU, a test fails or a measurement does."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--duration", type=float, default=20.0, metavar="S", help="seconds of each load")
+    parser.add_argument("--runtime", default="auto", help="auto, tensorrt or tensorrt-rtx")
+    options = parser.parse_args(arguments)
+    gpus = gpu_names()
+    if not gpus:
+        print("The GPU report needs an NVIDIA GPU and its driver: none was found here.", file=sys.stderr)
+        return 1
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    try:
+        tests = run_tests(FOLDER / "tests.xml")
+        build(options.runtime)
+        results = {run: measure(run, options.duration) for run in RUNS}
+    except subprocess.CalledProcessError as error:
+        print(f"Nothing was written to {DOCUMENT.name}: {' '.join(error.cmd)} failed.", file=sys.stderr)
+        return 1
+    document.write(SECTION, report(tests, results), DOCUMENT)
+    print(f"Wrote the section on the GPU of {DOCUMENT}.")
+    return 0
+
+
+def run_tests(junit: Path) -> str:
+    """Run the tests that need a GPU, and return in words how many there were."""
+    _run("-m", "pytest", "-m", "gpu", f"--junitxml={junit}")
+    return tests_in_words(junit)
+
+
+def tests_in_words(junit: Path) -> str:
+    """Return what a JUnit file of a run without failures says."""
+    suites = list(ElementTree.parse(junit).iter("testsuite"))
+    total, skipped = (sum(int(suite.get(name, 0)) for suite in suites) for name in ("tests", "skipped"))
+    return f"{total - skipped} tests passed, {skipped} were skipped"
+
+
+def build(runtime: str) -> None:
+    """Build the engines anew: those of an earlier report may be another version's."""
+    for precision in PRECISIONS:
+        _run("build_engine.py", "--precision", precision, "--runtime", runtime, "--output", str(_engine(precision)))
+
+
+def measure(run: str, duration: float) -> dict[str, Any]:
+    """Measure the engines, and return the JSON of serve_bench."""
+    engines = [option for precision in PRECISIONS for option in ("--engine", str(_engine(precision)))]
+    folder = FOLDER / run.replace(",", "").replace(" ", "-")
+    load = ["--device", "cuda:0", "--concurrency", CONCURRENCY, *RUNS[run], "--duration", str(duration)]
+    _run("serve_bench.py", *engines, *load, "--output", str(folder))
+    content: dict[str, Any] = json.loads((folder / "serve_bench.json").read_text())
+    return content
+
+
+def report(tests: str, results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the section: the machine, the tests, a row for each load, and the verdicts."""
+    environment = next(iter(results.values()))["environment"]
+    packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
+    lines = [
+        f"{environment['time'][:10]}, commit {environment['commit']}: {', '.join(environment['gpus'])}, driver "
+        f"{environment['gpu_driver']}, {environment['cores_usable']} cores of {environment['cpu']}; Python "
+        f"{environment['python']}, {packages}. {tests}.",
+        "",
+        document.table(HEADER, [row for run, result in results.items() for row in rows(run, result)]),
+        "",
+        "Stages are means over requests; a batch's stages count whole for each image of it.",
+    ]
+    for run, result in results.items():
+        lines += ["", f"With {run}:", ""]
+        lines += [f"- {v['engine']}, {v['load']}: {v['kind']}: {v['evidence']}" for v in result["verdicts"]]
+    return "\n".join(lines)
+
+
+def rows(run: str, result: Mapping[str, Any]) -> list[Sequence[object]]:
+    """Return a row of the table for each point of a run."""
+    return [
+        [
+            point["engine"],
+            run,
+            f"{point['load']['kind']} {point['load']['value']}" + ("" if point["steady"] else ", unsteady"),
+            f"{point['throughput_per_s']:.0f}",
+            *(f"{point['latency_ms'][name]:.2f}" for name in ("p50", "p99")),
+            f"{_mean_batch(point['batches']):.1f}",
+            *(f"{point['stages_ms'][stage]['mean']:.3f}" if stage in point["stages_ms"] else "-" for stage in STAGES),
+        ]
+        for point in result["points"]
+        if point["latency_ms"] is not None
+    ]
+
+
+def _engine(precision: str) -> Path:
+    return FOLDER / f"{precision}.engine"
+
+
+def _mean_batch(batches: Mapping[str, float]) -> float:
+    return sum(int(size) * count for size, count in batches.items()) / sum(batches.values())
+
+
+def _run(*arguments: str) -> None:
+    print("$ python", *arguments, flush=True)
+    subprocess.run([sys.executable, *arguments], check=True, cwd=document.ROOT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
