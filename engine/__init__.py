@@ -22,6 +22,7 @@ from engine.errors import (
     InferenceError,
     InvalidArgumentError,
     NativeModuleError,
+    QueueFullError,
     RetinaFaceError,
     WeightsError,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "InferenceError",
     "InvalidArgumentError",
     "NativeModuleError",
+    "QueueFullError",
     "Request",
     "RetinaFaceConfig",
     "RetinaFaceError",

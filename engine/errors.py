@@ -8,6 +8,7 @@ RetinaFaceError
 ├── DeviceError                                the device asked for is not usable
 ├── InferenceError                             a loaded engine failed while running
 │   ├── ClosedError                            what should run has been closed
+│   ├── QueueFullError                         too many images wait already
 │   ├── DeviceMemoryError  (also MemoryError)  the device is full; the detector stays usable
 │   └── DeviceLostError                        the device failed for good, as far as this process goes
 ├── EvaluationError                            labels, predictions or ground truth cannot be evaluated
@@ -52,6 +53,10 @@ class InferenceError(RetinaFaceError):
 
 class ClosedError(InferenceError):
     """A detector or a queue was used after close()."""
+
+
+class QueueFullError(InferenceError):
+    """A queue has as many images waiting as it may have. It takes more when some have left."""
 
 
 class DeviceMemoryError(InferenceError, MemoryError):

@@ -44,6 +44,7 @@ class ServedDetector:
 
         Raises:
             InvalidArgumentError: not such an image as detect takes, or a threshold out of range.
+            QueueFullError: too many images wait already.
             ClosedError: the detector is closed.
         """
         with _creating_queue:
@@ -65,12 +66,15 @@ class ServedDetector:
         return other
 
     def close(self) -> None:
-        """Finish what was submitted and give the device's memory back. Closing twice is fine."""
+        """Finish what was submitted and give the device's memory back. Closing twice is fine.
+
+        A callback of a request may close too: then the last of the requests gives the memory back.
+        """
         with _creating_queue:
             queue, closed, self._closed, self._queue = self._queue, self._closed, True, None
         if queue is not None:
-            queue.close()
-        if not closed:
+            queue.close(then=self._session.close)
+        elif not closed:
             self._session.close()
 
     def __enter__(self: Self) -> Self:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Protocol
 
-from engine.errors import ClosedError, InvalidArgumentError
+from engine.errors import ClosedError, InvalidArgumentError, QueueFullError
 from engine.preprocess import check_image
 from engine.runtime.timing import Stages
 from engine.types import Detections, Image
 
 DEFAULT_MAX_DELAY = 0.002
+# Seconds of work for most detectors: who comes behind so many is better told at once than answered too late, and images
+# that wait need memory.
+DEFAULT_MAX_WAITING = 1024
+
+_log = logging.getLogger("engine")
 
 
 class BatchDetector(Protocol):
@@ -74,6 +81,7 @@ class BatchQueue:
         *,
         max_batch: int | None = None,
         max_delay: float = DEFAULT_MAX_DELAY,
+        max_waiting: int | None = DEFAULT_MAX_WAITING,
     ) -> None:
         """Start the threads.
 
@@ -82,9 +90,12 @@ class BatchQueue:
             max_batch: images in one run; None is the detectors' own.
             max_delay: seconds that the first image of a batch waits for others at most. While all detectors are busy
                 images gather without it.
+            max_waiting: images that wait at most, those in a run not among them; None is any number. One more is
+                refused.
 
         Raises:
-            InvalidArgumentError: no detector, a max_batch below 1 or above theirs, a negative max_delay.
+            InvalidArgumentError: no detector, a max_batch below 1 or above theirs, a negative max_delay, a max_waiting
+                below 1.
         """
         if not detectors:
             raise InvalidArgumentError("detectors is empty, expected at least one")
@@ -93,8 +104,10 @@ class BatchQueue:
             raise InvalidArgumentError(f"max_batch is {max_batch}, expected 1 to {limit}, the engine's largest batch")
         if not 0 <= max_delay <= threading.TIMEOUT_MAX:
             raise InvalidArgumentError(f"max_delay is {max_delay}, expected seconds from 0")
+        if max_waiting is not None and max_waiting < 1:
+            raise InvalidArgumentError(f"max_waiting is {max_waiting}, expected a number from 1, or None")
         self._detectors = tuple(detectors)
-        self._line = _Line(limit if max_batch is None else max_batch, max_delay)
+        self._line = _Line(limit if max_batch is None else max_batch, max_delay, max_waiting, len(self._detectors))
         # The threads know the line only: a queue that nobody remembers can go, and they end with it.
         self._threads = [
             threading.Thread(target=_work, args=(self._line, index), name=f"retinaface-batches-{index}", daemon=True)
@@ -112,6 +125,7 @@ class BatchQueue:
 
         Raises:
             InvalidArgumentError: not such an image, or a threshold out of range.
+            QueueFullError: max_waiting images wait already.
             ClosedError: the queue is closed.
         """
         threshold = self._detectors[0].check_threshold(score_threshold)
@@ -119,12 +133,23 @@ class BatchQueue:
         self._line.add(request)
         return request
 
-    def close(self, *, cancel: bool = False) -> None:
-        """Finish what was submitted, or cancel what has not begun, and end the threads. Closing twice is fine."""
+    def close(self, *, cancel: bool = False, then: Callable[[], object] | None = None) -> None:
+        """Finish what was submitted, or cancel what has not begun, and end the threads. Closing twice is fine.
+
+        A callback of a request may close the queue. It does not wait, as it would for its own thread.
+
+        Args:
+            cancel: what has not begun.
+            then: called when the queue has finished, by the last of its threads if a callback closes it.
+        """
+        if threading.current_thread() in self._threads:
+            self._line.close(cancel=cancel, then=then)
+            return
         self._line.close(cancel=cancel)
         for thread in self._threads:
-            if thread is not threading.current_thread():  # a callback of a request may close the queue
-                thread.join()
+            thread.join()
+        if then is not None:
+            then()
 
     def __enter__(self) -> BatchQueue:
         """Return the queue itself."""
@@ -136,36 +161,31 @@ class BatchQueue:
 
     def _run(self, index: int, batch: list[Request]) -> None:
         """Answer every request of a batch, whatever happens."""
+        begin = time.perf_counter()
         try:
-            self._detect(self._detectors[index], batch)
+            found, stages = _detect(self._detectors[index], batch)
         except BaseException as error:  # whatever it is, it belongs to who waits for the result
             if len(batch) == 1:
-                _forget(batch[0])
-                batch[0].set_exception(error)
+                _end(batch[0], partial(batch[0].set_exception, error))
                 return
         else:
+            for request, faces in zip(batch, found, strict=True):
+                waited = begin - request._submitted + stages.get("queueing", 0.0)
+                request.stages = {"queueing": waited, **{k: v for k, v in stages.items() if k != "queueing"}}
+                request.batch_size = len(batch)
+                _end(request, partial(request.set_result, faces))
             return
         for request in batch:
             self._run(index, [request])
-
-    def _detect(self, detector: BatchDetector, batch: list[Request]) -> None:
-        begin = time.perf_counter()
-        images = [request._image for request in batch if request._image is not None]
-        threshold = min(request._score_threshold for request in batch)
-        found, stages = detector.profile(images, score_threshold=threshold)
-        answers = [faces.above(request._score_threshold) for request, faces in zip(batch, found, strict=True)]
-        for request, faces in zip(batch, answers, strict=True):
-            request.stages = {"queueing": begin - request._submitted, **stages}
-            request.batch_size = len(batch)
-            _forget(request)
-            request.set_result(faces)
 
 
 class _Line:
     """Requests that wait, and the rule by which they leave as batches."""
 
-    def __init__(self, max_batch: int, max_delay: float) -> None:
-        self._max_batch, self._max_delay = max_batch, max_delay
+    def __init__(self, max_batch: int, max_delay: float, max_waiting: int | None, threads: int) -> None:
+        self._max_batch, self._max_delay, self._max_waiting = max_batch, max_delay, max_waiting
+        self._threads = threads
+        self._at_end: list[Callable[[], object]] = []
         self._waiting: deque[Request] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -174,22 +194,27 @@ class _Line:
         with self._changed:
             if self._closed:
                 raise ClosedError("the queue is closed: it takes no more images")
+            if self._max_waiting is not None and len(self._waiting) >= self._max_waiting:
+                raise QueueFullError(
+                    f"{len(self._waiting)} images wait already, as many as max_waiting allows: send fewer, or later"
+                )
             self._waiting.append(request)
             # Between the first one, whose delay some thread must time, and the last one nobody need wake.
             if len(self._waiting) == 1 or len(self._waiting) >= self._max_batch:
                 self._changed.notify()
 
-    def close(self, *, cancel: bool = False) -> None:
+    def close(self, *, cancel: bool = False, then: Callable[[], object] | None = None) -> None:
         with self._changed:
             self._closed = True
+            if then is not None:
+                self._at_end.append(then)
             cancelled = list(self._waiting) if cancel else []
             if cancel:
                 self._waiting.clear()
             self._changed.notify_all()
         for request in cancelled:  # outside the lock, as it calls callbacks
-            request.cancel()
+            _end(request, request.cancel)
             request.set_running_or_notify_cancel()
-            _forget(request)
 
     def next_batch(self) -> list[Request] | None:
         """Wait for a batch; None when there will be none any more. It is empty where all of it was cancelled."""
@@ -206,6 +231,14 @@ class _Line:
             if request.cancelled():
                 _forget(request)
         return batch
+
+    def leave(self) -> None:
+        """Take a thread's leave; the last one does what is left to do."""
+        with self._changed:
+            self._threads -= 1
+            actions = [] if self._threads else self._at_end
+        for action in actions:
+            action()
 
     def _is_due(self) -> bool:
         if not self._waiting:
@@ -227,6 +260,23 @@ def _work(line: _Line, index: int) -> None:
             queue._run(index, batch)
             del queue
         del batch  # waiting for the next one must not keep this one alive
+    line.leave()
+
+
+def _detect(detector: BatchDetector, batch: list[Request]) -> tuple[list[Detections], Stages]:
+    images = [request._image for request in batch if request._image is not None]
+    threshold = min(request._score_threshold for request in batch)
+    found, stages = detector.profile(images, score_threshold=threshold)
+    return [faces.above(request._score_threshold) for request, faces in zip(batch, found, strict=True)], stages
+
+
+def _end(request: Request, end: Callable[[], object]) -> None:
+    """Answer or cancel a request. What its callbacks raise ends neither its neighbours nor the thread."""
+    _forget(request)
+    try:
+        end()
+    except BaseException:  # a Future itself stops at Exception: SystemExit and the like come through
+        _log.exception("a callback of a request failed")
 
 
 def _forget(request: Request) -> None:

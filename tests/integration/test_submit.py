@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine import BatchQueue, ClosedError, InvalidArgumentError, TRTRetinaFace
+from engine import BatchQueue, ClosedError, InvalidArgumentError, Request, TRTRetinaFace
 from engine.types import Detections, Image
 from tests.data import astronaut
 
@@ -69,6 +69,28 @@ def test_a_closed_detector_has_finished_its_requests_and_says_that_it_is_closed(
             use(astronaut())
     assert len(clone.detect(astronaut())) == 1, "a clone is closed by itself"
     clone.close()
+
+
+def test_a_callback_that_closes_the_detector_leaves_the_others_their_answers(detector: TRTRetinaFace) -> None:
+    submitted, released = threading.Event(), threading.Event()
+    requests, unanswered = list[Request](), list[Request]()
+
+    def close_session() -> None:
+        unanswered.extend(request for request in requests if not request.done())
+        released.set()
+
+    def close_detector(_: object) -> None:
+        submitted.wait(10)
+        detector.close()
+
+    detector._session.close = close_session  # type: ignore[method-assign]
+    first = detector.submit(astronaut())
+    first.add_done_callback(close_detector)
+    requests += [detector.submit(astronaut()) for _ in range(2 * detector.max_batch)]
+    submitted.set()
+    assert all(len(request.result(60)) == 1 for request in [first, *requests])
+    assert released.wait(10)
+    assert not unanswered
 
 
 def test_closing_ends_the_threads(fp32_engine: Path) -> None:

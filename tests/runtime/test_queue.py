@@ -15,7 +15,7 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 import numpy as np
 import pytest
 
-from engine.errors import ClosedError, InferenceError, InvalidArgumentError
+from engine.errors import ClosedError, InferenceError, InvalidArgumentError, QueueFullError
 from engine.runtime.queue import BatchQueue, Request
 from engine.runtime.timing import Stages
 from engine.types import Detections, Image
@@ -255,6 +255,83 @@ def test_callbacks_may_submit_and_close() -> None:
     queue.submit(image_of(1)).add_done_callback(submit)
     assert done.wait(10)
     assert same(second[0].result(0), answer(image_of(2)).above(0.5))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_callback_that_ends_its_thread_ends_nothing_else(fails: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """SystemExit and the like pass through Future.set_result: neither the batch nor the queue may stop there."""
+    images = [np.full((3, 3, 3), POISON, np.uint8) if fails else image_of(0), image_of(1), image_of(2)]
+    with BatchQueue([Double(3)], max_delay=5) as queue:
+        requests = [queue.submit(image) for image in images[:2]]
+        requests[0].add_done_callback(lambda _: sys.exit(1))
+        requests.append(queue.submit(images[2]))
+        assert [request.exception(10) is None for request in requests] == [not fails, True, True]
+        assert same(requests[2].result(10), answer(images[2]).above(0.5))
+        later = [queue.submit(image_of(seed)) for seed in range(3)]
+        assert wait(later, timeout=10).not_done == set()
+    assert [record.getMessage() for record in caplog.records] == ["a callback of a request failed"]
+
+
+def test_cancelling_survives_callbacks_too() -> None:
+    detector = Double(1)
+    detector.may_run.clear()
+    queue = BatchQueue([detector], max_delay=0)
+    running = queue.submit(image_of(0))
+    until(running.running)
+    waiting = [queue.submit(image_of(seed)) for seed in range(3)]
+    waiting[0].add_done_callback(lambda _: sys.exit(1))
+    running.add_done_callback(lambda _: queue.close(cancel=True))
+    detector.may_run.set()
+    assert wait([running, *waiting], timeout=10).not_done == set()
+    assert all(request.cancelled() for request in waiting)
+
+
+def test_two_callbacks_that_close_at_the_same_time_do_not_wait_for_each_other() -> None:
+    meet, done = threading.Barrier(2), threading.Semaphore(0)
+    queue = BatchQueue([Double(1), Double(1)], max_delay=0)
+    ended = threading.Event()
+
+    def close(_: object) -> None:
+        meet.wait(10)
+        queue.close(then=ended.set)
+        done.release()
+
+    for seed in range(2):
+        queue.submit(image_of(seed)).add_done_callback(close)
+    assert done.acquire(timeout=10)
+    assert done.acquire(timeout=10)
+    assert ended.wait(10), "the last thread does what comes after the queue"
+
+
+def test_one_image_more_than_may_wait_is_refused() -> None:
+    detector = Double(2)
+    detector.may_run.clear()
+    with BatchQueue([detector], max_delay=0, max_waiting=3) as queue:
+        running = queue.submit(image_of(0))
+        until(running.running)
+        waiting = [queue.submit(image_of(seed)) for seed in range(3)]
+        with pytest.raises(QueueFullError, match="3 images wait already"):
+            queue.submit(image_of(9))
+        detector.may_run.set()
+        assert wait([running, *waiting], timeout=10).not_done == set()
+        assert queue.submit(image_of(9)).result(10) is not None
+    with pytest.raises(InvalidArgumentError, match="max_waiting is 0"):
+        BatchQueue([detector], max_waiting=0)
+    with BatchQueue([Double()], max_waiting=None) as queue:
+        assert len(queue.submit(image_of(1)).result(10)) > 0
+
+
+def test_a_detector_s_own_waiting_counts_as_queueing() -> None:
+    class Shared(Double):
+        def profile(self, images: Sequence[Image], *, score_threshold: float) -> tuple[list[Detections], Stages]:
+            found, _ = super().profile(images, score_threshold=score_threshold)
+            return found, {"queueing": 100.0, "network": 1.0}
+
+    with BatchQueue([Shared()], max_delay=0) as queue:
+        request = queue.submit(image_of(1))
+        request.result(10)
+    assert list(request.stages) == ["queueing", "network"]
+    assert 100 < request.stages["queueing"] < 110
 
 
 def test_a_queue_that_nobody_remembers_finishes_its_requests_and_ends_its_threads() -> None:
