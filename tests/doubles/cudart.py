@@ -66,13 +66,13 @@ class Cupy:
         return result.value
 
     def Memory(self, nbytes: int) -> EmulatedMemory:  # noqa: N802
-        return EmulatedMemory(self, self.handle("Malloc", nbytes), "Free")
+        return EmulatedMemory(self, self.handle("Malloc", nbytes), "Free", nbytes)
 
     def PinnedMemory(self, nbytes: int) -> EmulatedMemory:  # noqa: N802
         return EmulatedMemory(self, self.handle("HostAlloc", nbytes, 0), "FreeHost", nbytes)
 
     def PinnedMemoryPointer(self, memory: EmulatedMemory, offset: int) -> Any:  # noqa: N802
-        buffer: Any = (ctypes.c_char * memory.nbytes).from_address(memory.ptr + offset)
+        buffer: Any = (ctypes.c_char * memory.size).from_address(memory.ptr + offset)
         buffer.memory = memory  # which it keeps
         return buffer
 
@@ -152,6 +152,9 @@ class EmulatedEvent:
     def record(self, stream: EmulatedStream) -> None:
         self.cupy.call("EventRecord", self.ptr, stream.ptr)
 
+    def synchronize(self) -> None:
+        self.cupy.call("EventSynchronize", self.ptr)
+
     def __del__(self) -> None:
         self.cupy.call("EventDestroy", self.ptr)
 
@@ -163,7 +166,7 @@ class EmulatedMemory:
     cupy: Cupy
     ptr: int
     free: str
-    nbytes: int = 0
+    size: int
 
     def __del__(self) -> None:
         self.cupy.call(self.free, self.ptr)

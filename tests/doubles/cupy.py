@@ -84,6 +84,8 @@ class FakeGraph:
 
     def launch(self, stream: FakeStream) -> None:
         """Queue it."""
+        if self.cuda.launch_fails:
+            raise FakeCudaError("cudaErrorInvalidResourceHandle", 400)
         self.cuda.log.append(f"replay on {stream.ptr}")
         for work in self.works:
             stream.add(work)
@@ -110,6 +112,12 @@ class FakeEvent:
             self.time = self.cuda.clock
 
         stream.add(reached)
+
+    def synchronize(self) -> None:
+        """Wait until its stream has come to the mark."""
+        if self.stream is not None:
+            self.cuda.log.append(f"wait for {self.stream.ptr}")
+            self.stream.synchronize()
 
 
 class FakeMemory:
@@ -156,7 +164,10 @@ class FakeCuda:
         room: bytes of device memory that all allocations together may have.
         sticky: what every wait raises.
         capture_fails: whether graphs cannot be made.
+        launch_fails: whether they cannot be launched.
+        device_error: what making a device the current one raises.
         allocated: bytes of device memory.
+        current: blocks in which a device is the current one.
     """
 
     log: Log
@@ -164,7 +175,10 @@ class FakeCuda:
     room: int = 1 << 40
     sticky: FakeCudaError | None = None
     capture_fails: bool = False
+    launch_fails: bool = False
+    device_error: FakeCudaError | None = None
     allocated: int = 0
+    current: int = 0
     clock: float = 0
     streams: dict[int, FakeStream] = field(default_factory=dict)
     events: dict[int, FakeEvent] = field(default_factory=dict)
@@ -185,13 +199,16 @@ class FakeCuda:
             raise FakeCudaError("cudaErrorInsufficientDriver", 35)
         return self.devices
 
+    def __post_init__(self) -> None:
+        self.callers_stream(0)  # the default one
+
     def Device(self, index: int) -> _Current:  # noqa: N802
         assert index < self.devices
-        return _Current()
+        return _Current(self)
 
     def Stream(self, *, non_blocking: bool) -> FakeStream:  # noqa: N802
         assert non_blocking
-        return self.callers_stream(4711 + len(self.streams))
+        return self.callers_stream(4710 + len(self.streams))
 
     def callers_stream(self, ptr: int) -> FakeStream:
         """A stream that somebody else made."""
@@ -229,6 +246,7 @@ class FakeCuda:
         return memory.ptr
 
     def freeAsync(self, pointer: int, stream: int) -> None:  # noqa: N802
+        assert self.current > 0
         if stream not in self.streams:
             raise FakeCudaError("cudaErrorInvalidResourceHandle", 400)
         self.log.append(f"free on {stream}")
@@ -261,14 +279,19 @@ class FakeCuda:
             raise FakeCudaError("cudaErrorMemoryAllocation: out of memory", 2)
 
 
+@dataclass
 class _Current:
     """cupy.cuda.Device as a context manager."""
 
+    cuda: FakeCuda
+
     def __enter__(self) -> None:
-        pass
+        if self.cuda.device_error is not None:
+            raise self.cuda.device_error
+        self.cuda.current += 1
 
     def __exit__(self, *exception: object) -> None:
-        pass
+        self.cuda.current -= 1
 
 
 @dataclass

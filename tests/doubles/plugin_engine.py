@@ -54,6 +54,7 @@ class PluginTensorRT:
 
     def __init__(self, files: EngineFiles, library: Library) -> None:
         self.files, self.library = files, library
+        self.ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED="user managed")
         self.disturbs = False
 
     def Runtime(self, logger: Any) -> Any:  # noqa: N802
@@ -61,7 +62,8 @@ class PluginTensorRT:
         spec = self.files.sidecar.io
         names = [spec["input"]["name"], *(output["name"] for output in spec["outputs"])]
         engine = SimpleNamespace(
-            create_execution_context=lambda: _Context(self),
+            create_execution_context=lambda strategy: _Context(self),
+            device_memory_size_v2=256,
             num_io_tensors=len(names),
             get_tensor_name=lambda i: names[i],
         )
@@ -73,6 +75,9 @@ class _Context:
     def __init__(self, trt: PluginTensorRT) -> None:
         self.trt, self.addresses = trt, dict[str, int]()
         self.memory: list[int] = []
+
+    def set_device_memory(self, memory: int, size: int) -> None:
+        """What it needs it allocates itself."""
 
     def set_tensor_address(self, name: str, pointer: int) -> bool:
         self.addresses[name] = pointer

@@ -50,10 +50,13 @@ class FakeTensorRT:
 
     def __init__(self, files: EngineFiles, cupy: FakeCuda) -> None:
         self.files, self.call_log, self.cupy = files, cupy.log, cupy
+        self.cpu = CpuSession(files)
+        self.ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED="user managed")
         self.CudaGraphStrategy = SimpleNamespace(WHOLE_GRAPH_CAPTURE="whole graph", DISABLED="disabled")
         self.compiled, self.refuses_cache = b"kernels", False
         self.because = "an illegal memory access was encountered"
-        self.deserialises = self.accepts_shape = self.executes = True
+        self.deserialises = self.creates = self.accepts_shape = self.accepts_address = self.executes = True
+        self.activations = 1000
         self.tensor_names = [files.sidecar.io["input"]["name"], *(o["name"] for o in files.sidecar.io["outputs"])]
 
     def Runtime(self, logger: Any) -> Any:  # noqa: N802
@@ -81,16 +84,20 @@ class _Runtime:
         assert plan == self.trt.files.plan
         names = self.trt.tensor_names
         return SimpleNamespace(
-            create_execution_context=lambda config=None: self._create_context(config),
+            create_execution_context=self._create_context,
+            device_memory_size_v2=self.trt.activations,
             create_runtime_config=lambda: _RuntimeConfig(self.trt),
             num_io_tensors=len(names),
             get_tensor_name=lambda i: names[i],
         )
 
-    def _create_context(self, config: Any) -> _Context:
-        if config is not None:
-            self.trt.call_log.append(f"context with {config.cuda_graph_strategy}, {config.cache}")
-        return _Context(self.trt)
+    def _create_context(self, how: Any) -> _Context | None:
+        if isinstance(how, _RuntimeConfig):
+            self.trt.call_log.append(f"context with {how.cuda_graph_strategy}, {how.cache}")
+        if not self.trt.creates:
+            self.trt.logger.log(FakeTensorRT.ILogger.ERROR, "no memory for a context")
+            return None
+        return _Context(self.trt, how)
 
 
 class _RuntimeConfig:
@@ -110,23 +117,37 @@ class _RuntimeConfig:
         return self.trt.compiled
 
     def set_runtime_cache(self, cache: Any) -> bool:
-        assert cache is self
+        assert isinstance(cache, _RuntimeConfig)
         self.cache = "a cache"
         return True
 
 
 class _Context:
-    def __init__(self, trt: FakeTensorRT) -> None:
-        self.trt, self.addresses = trt, dict[str, int]()
+    """An IExecutionContext; its graphs work until it is set to something else."""
+
+    def __init__(self, trt: FakeTensorRT, how: Any) -> None:
+        self.trt, self.how, self.addresses = trt, how, dict[str, int]()
         self.shape: tuple[int, ...] = ()
-        self.cpu = CpuSession(trt.files)
+        self.cpu = trt.cpu
+        self.changes = 0
+        self.memory: int | None = None
+
+    def set_device_memory(self, memory: int, size: int) -> None:
+        assert self.how == "user managed"
+        assert size >= self.trt.activations
+        self.memory = memory
+        self.changes += 1
 
     def set_tensor_address(self, name: str, pointer: int) -> bool:
+        self.changes += 1
+        if not self.trt.accepts_address:
+            return False
         self.addresses[name] = pointer
         return True
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         self.trt.call_log.append(f"shape {name} {tuple(shape)}")
+        self.changes += 1
         if not self.trt.accepts_shape:
             return False
         self.shape = tuple(shape)
@@ -137,9 +158,16 @@ class _Context:
         if not self.trt.executes:
             self.trt.logger.log(FakeTensorRT.ILogger.ERROR, self.trt.because)
             return False
+        assert self.how != "user managed" or self.memory is not None
         # As on a device, what is queued, or captured, keeps the shape and the addresses of this moment.
-        shape, addresses = self.shape, dict(self.addresses)
-        self.trt.cupy.streams[stream].add(lambda: self._compute(shape, addresses))
+        shape, addresses, changes = self.shape, dict(self.addresses), self.changes
+        captures = self.trt.cupy.streams[stream].captured is not None
+
+        def compute() -> None:
+            assert not captures or self.changes == changes, "a graph's context was set to something else"
+            self._compute(shape, addresses)
+
+        self.trt.cupy.streams[stream].add(compute)
         return True
 
     def _compute(self, shape: tuple[int, ...], addresses: dict[str, int]) -> None:

@@ -25,6 +25,7 @@ from engine.types import Detections, Image
 from tests.data import astronaut
 from tests.doubles.cupy import FakeCudaError
 from tests.doubles.tensorrt import FakeTensorRT
+from tests.integration.test_gpu_session import OnDevice
 
 
 @pytest.fixture
@@ -49,7 +50,10 @@ def test_a_run_that_the_engine_refuses(detector: TRTRetinaFace, expected: Detect
     trt.executes, trt.accepts_shape = True, False
     with pytest.raises(InferenceError, match="refused an input of shape"):
         detector.detect(astronaut())
-    trt.accepts_shape = True
+    trt.accepts_shape, trt.accepts_address = True, False
+    with pytest.raises(InferenceError, match="refused the address of 'images'"):
+        detector.detect(astronaut())
+    trt.accepts_address = True
     _assert_usable(detector, expected)
 
 
@@ -93,6 +97,9 @@ def test_no_memory_for_a_clone(detector: TRTRetinaFace, expected: Detections, tr
     with pytest.raises(DeviceError, match="cuda:0 has no room for another execution context"):
         detector.clone()
     trt.cupy.room = 1 << 40
+    trt.creates = False
+    with pytest.raises(DeviceError, match=r"no room for another execution context.*no memory for a context"):
+        detector.clone()
     _assert_usable(detector, expected)
 
 
@@ -142,6 +149,22 @@ def test_a_sticky_error_ends_all_detectors_of_the_engine(
     detector.close()
     clone.close()
     assert trt.call_log == []
+
+
+@pytest.mark.parametrize("use", ["detect", "detect_device", "clone", "close"])
+def test_a_device_that_cannot_be_made_current_is_lost(detector: TRTRetinaFace, trt: FakeTensorRT, use: str) -> None:
+    lost = FakeCudaError("cudaErrorDeviceUnavailable", 46)
+    trt.cupy.device_error = trt.cupy.sticky = lost
+    uses = {
+        "detect": lambda: detector.detect(astronaut()),
+        "detect_device": lambda: detector.detect_device(OnDevice(astronaut()), stream=0),
+        "clone": detector.clone,
+    }
+    if use in uses:
+        with pytest.raises(DeviceLostError, match="cudaErrorDeviceUnavailable"):
+            uses[use]()
+    detector.close()
+    detector.close()
 
 
 def test_a_sticky_error_behind_another_one_is_noticed(detector: TRTRetinaFace, trt: FakeTensorRT) -> None:

@@ -77,13 +77,13 @@ def _check(found: RawDetections, files: EngineFiles, letterbox: Letterbox, image
 def test_graphs_and_first_runs_give_the_cpu_s_bits(
     session: TensorRTSession, files: EngineFiles, cupy: Any, rng: np.random.Generator
 ) -> None:
-    """Each (batch, size) twice and in turn, with other images every time."""
-    for batch, size in [(1, 0), (3, 0), (1, 0), (3, 1), (3, 0), (3, 1), (2, 1), (1, 0)]:
+    """Each (batch, size) once or several times and in turn, with other images every time."""
+    for batch, size in [(1, 0), (3, 0), (1, 0), (3, 1), (3, 0), (3, 1), (3, 0), (2, 1), (1, 0), (3, 1)]:
         letterbox, images = _letterbox(files, SIZES[size]), _images(rng, batch)
         _check(session.detect(images, letterbox, Stopwatch()), files, letterbox, images)
     if isinstance(cupy, Cupy):
         first, later = ["in", "out"], ["in", "graph", "out"]
-        assert cupy.copies == first * 2 + later + first + later * 2 + first + later
+        assert cupy.copies == first * 6 + later + first + later * 2
 
 
 def test_without_graphs(files: EngineFiles, trt: PluginTensorRT, cupy: Any, rng: np.random.Generator) -> None:
@@ -125,7 +125,7 @@ def test_device_arrays_are_read_in_place_beside_host_arrays(
     _check(session.detect(there, letterbox, Stopwatch()), files, letterbox, images)
     _check(session.detect([there[0], images[1], there[2]], letterbox, Stopwatch()), files, letterbox, images)
     if isinstance(cupy, Cupy):
-        assert cupy.copies == ["out", "in", "graph", "out"]
+        assert cupy.copies == ["out", "in", "out"]
 
 
 def test_results_on_the_device_go_into_other_operators(

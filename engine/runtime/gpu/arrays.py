@@ -21,6 +21,14 @@ def is_device_array(value: object) -> bool:
     return hasattr(value, "__cuda_array_interface__")
 
 
+def names_no_stream(array: Any) -> bool:
+    """Whether a device array does not say which stream its values come from.
+
+    PyCUDA's never do, numba's not on the default stream; DLPack's producers are told which stream shall wait.
+    """
+    return not hasattr(array, "__dlpack__") and array.__cuda_array_interface__.get("stream") is None
+
+
 def shape_of(array: Any) -> tuple[int, ...]:
     """Return the shape of an array, wherever it lies."""
     shape = array.shape if hasattr(array, "shape") else array.__cuda_array_interface__["shape"]

@@ -42,7 +42,7 @@ class Health:
         try:
             yield
         except (self._cuda_error, self._memory_error, CudaError, InferenceError) as error:
-            self._ask(error, stream)
+            self.ask(error, stream)
             if self._is_out_of_memory(error):
                 raise DeviceMemoryError(
                     f"{self._device} ran out of memory while {doing}: {error}. The detector stays usable: give it "
@@ -69,8 +69,12 @@ class Health:
                 "Start a new process"
             )
 
-    def _ask(self, error: Exception, stream: Any) -> None:
-        """Wait for the stream, whose work may still use memory, and see whether the error is sticky."""
+    def ask(self, error: Exception, stream: Any) -> None:
+        """Wait for the stream, whose work may still use memory, and see whether the error is sticky.
+
+        Raises:
+            DeviceLostError: it is.
+        """
         try:
             stream.synchronize()
         except self._cuda_error as after:

@@ -31,7 +31,8 @@ class LoadedEngine:
         input_name: of the input tensor.
         largest: shape of the largest input.
         outputs: the output tensors.
-        cuda_graphs: whether sessions shall capture their launches; TensorRT-RTX does so itself.
+        cuda_graphs: whether sessions shall capture their launches.
+        captures_itself: whether the runtime does, as TensorRT-RTX can.
     """
 
     def __init__(self, files: EngineFiles, flavour: Flavour, cupy: Any, index: int, *, cuda_graphs: bool) -> None:
@@ -60,17 +61,38 @@ class LoadedEngine:
             if flavour.runtime == "tensorrt-rtx":
                 self._rtx = RtxRuntime(flavour.module, self._engine, files.path, cuda_graphs=cuda_graphs)
         self.cuda_graphs = cuda_graphs and self._rtx is None
+        self.captures_itself = cuda_graphs and self._rtx is not None
 
     def current(self) -> Any:
         """Return a context manager that makes the GPU the thread's current one."""
         return self.cupy.cuda.Device(self.index)  # one for each use: CuPy's keeps a stack that threads would share
 
-    def create_context(self) -> tensorrt.IExecutionContext:
-        """Create an execution context; the GPU must be current."""
+    def allocate_activations(self) -> Any:
+        """Allocate what contexts that run one after the other can share; None where each one allocates its own."""
+        if self._rtx is not None:
+            return None
+        return self.cupy.cuda.Memory(int(self._engine.device_memory_size_v2))
+
+    def create_context(self, activations: Any, *, captures: bool = True) -> tensorrt.IExecutionContext:
+        """Create an execution context; the GPU must be current.
+
+        Args:
+            activations: from allocate_activations(); who uses the context keeps them.
+            captures: whether the runtime may capture graphs where it does so itself.
+
+        Raises:
+            EngineLoadError: the runtime refuses.
+        """
         create: Any = self._engine.create_execution_context
-        context: tensorrt.IExecutionContext | None = create() if self._rtx is None else create(self._rtx.config)
+        if self._rtx is not None:
+            how = self._rtx.config if captures else self._rtx.uncaptured
+        else:
+            how = self._flavour.module.ExecutionContextAllocationStrategy.USER_MANAGED
+        context: tensorrt.IExecutionContext | None = create(how)
         if context is None:
             raise EngineLoadError(self.because(f"no execution context for {self._files.path}"))
+        if activations is not None:
+            context.set_device_memory(int(activations.ptr), int(activations.size))
         return context
 
     def save_compiled(self) -> None:

@@ -128,7 +128,8 @@ class StreamMemory:
     def __init__(self, cupy: Any, nbytes: int, stream: int, device: int) -> None:
         """Allocate on a device, which is the current one, once the stream has come so far."""
         self._cupy, self._nbytes, self._stream, self._device = cupy, nbytes, stream, device
-        self.pointer: int = cupy.cuda.runtime.mallocAsync(nbytes, stream)
+        self.pointer = 0
+        self.pointer = cupy.cuda.runtime.mallocAsync(nbytes, stream)
 
     def arrays(self, layout: Layout) -> dict[str, Any]:
         """Return the outputs as CuPy arrays, which keep this memory."""
@@ -143,12 +144,16 @@ class StreamMemory:
 
     def __del__(self) -> None:
         """Free it once the stream has come so far; at once where the caller has destroyed the stream."""
-        runtime = self._cupy.cuda.runtime
-        try:
-            runtime.freeAsync(self.pointer, self._stream)
-        except runtime.CUDARuntimeError:
-            with suppress(runtime.CUDARuntimeError):
-                runtime.free(self.pointer)
+        if self.pointer == 0:
+            return
+        cuda = self._cupy.cuda
+        error = cuda.runtime.CUDARuntimeError
+        # Stream 0 means another one on each device: this may run in a thread, or at a time, where another is current.
+        with suppress(error), cuda.Device(self._device):
+            try:
+                cuda.runtime.freeAsync(self.pointer, self._stream)
+            except error:
+                cuda.runtime.free(self.pointer)
 
 
 class Staging:

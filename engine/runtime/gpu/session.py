@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.errors import ClosedError, DeviceError, InferenceError, InvalidArgumentError
-from engine.runtime.gpu.arrays import is_device_array, stream_handle
+from engine.errors import ClosedError, DeviceError, DeviceLostError, EngineLoadError, InvalidArgumentError
+from engine.runtime.gpu.arrays import is_device_array, names_no_stream, stream_handle
+from engine.runtime.gpu.contexts import Contexts, Shape
 from engine.runtime.gpu.graphs import GraphCache
 from engine.runtime.gpu.loading import LoadedEngine
-from engine.runtime.gpu.memory import Block, DeviceView, Layout, Staging, StreamMemory, aligned, layout_of
+from engine.runtime.gpu.memory import Block, DeviceView, Staging, StreamMemory, aligned, layout_of
 from engine.runtime.gpu.timeline import Timeline
 from engine.runtime.session import RawDetections
 from engine.runtime.timing import Stopwatch
@@ -22,14 +23,14 @@ from engine.types import DeviceDetections, FloatArray, Image
 if TYPE_CHECKING:
     from engine.preprocess import Letterbox
 
-Shape = tuple[int, int, int, int]
+_LEGACY_STREAM = 0
 
 
 class TensorRTSession:
     """See Session. Threads take turns; clones run side by side.
 
     A run is queued as a whole on the session's stream: the images' pixels from pinned memory, the letterbox kernel,
-    which writes the input tensor, the network (a CUDA graph from its second run with one shape on), and one copy of all
+    which writes the input tensor, the network (a CUDA graph from its third run with one shape on), and one copy of all
     outputs, which have fixed sizes. Only then it waits.
     """
 
@@ -42,26 +43,25 @@ class TensorRTSession:
         cuda = self._cupy.cuda
         with engine.current():
             self._stream = cuda.Stream(non_blocking=True)
-            self._context = engine.create_context()
             transforms = 3 * np.dtype(np.float32).itemsize * engine.largest[0]
             self._input_bytes = aligned(int(np.prod(engine.largest)) * np.dtype(np.float32).itemsize)
             self._input = cuda.Memory(self._input_bytes + transforms)
+            self._contexts = Contexts(engine, int(self._input.ptr))
             self._outputs = Block(self._cupy, layout_of(engine.outputs, engine.largest[0]).nbytes)
             self._staging = Staging(self._cupy)
             self._graphs = GraphCache(self._cupy, self._stream, enabled=engine.cuda_graphs)
             self._timeline = Timeline(self._cupy, self._stream)
             # The last work that a caller's stream was given; it must be done before the next run begins.
             self._lent = cuda.Event(disable_timing=True)
-        self._context.set_tensor_address(engine.input_name, int(self._input.ptr))
-        # What the context is set to: the input's shape and where the outputs go.
-        self._set: tuple[Shape, int] | None = None
+            self._unnamed = cuda.Event(disable_timing=True)
         self._has_compiled = False
 
     def detect(self, images: Sequence[Image], letterbox: Letterbox, watch: Stopwatch) -> RawDetections:
         """See Session.detect. Images may lie on the device: they are read where they are."""
         height, width = letterbox.size
         shape = (len(images), 3, height, width)
-        with self._running(f"detecting in {len(images)} images at {height} x {width}"):
+        with self._running(f"detecting in {len(images)} images at {height} x {width}", watch=watch):
+            self._wait_for_unnamed(images)
             on_host = [image for image in images if not is_device_array(image)]
             offsets = self._staging.pack(on_host)
             watch.lap("h2d")
@@ -101,13 +101,14 @@ class TensorRTSession:
         shape = (len(images), 3, height, width)
         handle = stream_handle(stream, images[0])
         runtime = self._cupy.cuda.runtime
-        with self._running(f"detecting in {len(images)} device arrays at {height} x {width}", handle):
+        with self._running(f"detecting in {len(images)} device arrays at {height} x {width}", stream=handle):
             layout = layout_of(self._engine.outputs, len(images))
             try:
                 letterbox.write(images, self._input_views(shape), handle)
                 memory = StreamMemory(self._cupy, layout.nbytes, handle, self._engine.index)
-                self._set_to(shape, layout, memory.pointer)
-                self._launch(shape, handle)
+                context = self._contexts.for_callers()
+                context.set_to(shape, layout, memory.pointer)
+                context.launch(handle)
             finally:
                 runtime.eventRecord(self._lent.ptr, handle)
             outputs = memory.arrays(layout)
@@ -121,7 +122,8 @@ class TensorRTSession:
         cuda = self._cupy.cuda
         try:
             return TensorRTSession(self._engine)
-        except (cuda.runtime.CUDARuntimeError, cuda.memory.OutOfMemoryError) as error:
+        except (cuda.runtime.CUDARuntimeError, cuda.memory.OutOfMemoryError, EngineLoadError) as error:
+            self._engine.health.ask(error, self._stream)
             raise DeviceError(f"{self.device} has no room for another execution context: {error}") from error
 
     def close(self) -> None:
@@ -130,60 +132,67 @@ class TensorRTSession:
             if self._closed:
                 return
             self._closed = True
-            if self._engine.health.is_lost:
-                return  # every call fails there, and what it held goes with the process
-            self._release()
+            # Where the device is lost every call fails, and what the session held goes with the process.
+            with suppress(DeviceLostError), self._engine.health.watch("closing", self._stream), self._engine.current():
+                self._lent.synchronize()  # a caller's stream may still use all of it
+                self._engine.save_compiled()
+                self._graphs.clear()
+                del self._contexts, self._input, self._outputs, self._staging
 
-    def _release(self) -> None:
-        with self._engine.current():
-            self._engine.save_compiled()
-            self._graphs.clear()
-            del self._context, self._input, self._outputs, self._staging
+    def __del__(self) -> None:
+        """Wait for what a caller's stream still does with the memory that goes now."""
+        with suppress(Exception):  # the interpreter may be ending, or __init__ have failed
+            if not self._closed and not self._engine.health.is_lost:
+                with self._engine.current():
+                    self._lent.synchronize()
 
     @contextmanager
-    def _running(self, doing: str, stream: int | None = None) -> Iterator[None]:
+    def _running(self, doing: str, *, stream: int | None = None, watch: Stopwatch | None = None) -> Iterator[None]:
         """One run at a time, in the order of what was queued before on another stream."""
-        with self._one_run:
+        if not self._one_run.acquire(blocking=False):
+            self._one_run.acquire()
+            if watch is not None:
+                watch.lap("queueing")
+        try:
             if self._closed:
                 raise ClosedError("the session is closed")
             waits_on = self._stream.ptr if stream is None else stream
             with self._engine.health.watch(doing, self._stream), self._engine.current():
                 self._cupy.cuda.runtime.streamWaitEvent(waits_on, self._lent.ptr)
                 yield
+        finally:
+            self._one_run.release()
+
+    def _wait_for_unnamed(self, images: Sequence[Any]) -> None:
+        """Run after the legacy default stream if an array names none: that one is the most likely to fill it.
+
+        The session's own stream is not ordered with it otherwise.
+        """
+        if any(is_device_array(image) and names_no_stream(image) for image in images):
+            runtime = self._cupy.cuda.runtime
+            runtime.eventRecord(self._unnamed.ptr, _LEGACY_STREAM)
+            runtime.streamWaitEvent(self._stream.ptr, self._unnamed.ptr)
 
     def _finish(self, shape: Shape, watch: Stopwatch) -> RawDetections:
         """Run the network on what the input tensor will hold, and wait for the outputs."""
         stream = self._stream.ptr
         layout = layout_of(self._engine.outputs, shape[0])
         if not self._graphs.replay(shape):
-            self._set_to(shape, layout, self._outputs.pointer)
-            self._launch(shape, stream)
+            context = self._graphs.context(shape, self._contexts.create) or self._contexts.plain
+            context.set_to(shape, layout, self._outputs.pointer)
+            context.launch(stream)
         self._timeline.mark("network")
         self._outputs.fetch(layout.nbytes, stream)
         self._timeline.mark("d2h")
         self._stream.synchronize()
         outputs = layout.copies(self._outputs.host)
         watch.lap_apart(self._timeline.seconds(), rest="d2h")
-        if self._set == (shape, self._outputs.pointer):
-            self._graphs.capture(shape, lambda: self._launch(shape, stream))
+        self._graphs.capture(shape)
         if not self._has_compiled:
             self._has_compiled = True
             self._engine.save_compiled()
+        watch.lap("network")
         return RawDetections(outputs["num_detections"], outputs["boxes"], outputs["scores"], outputs.get("landmarks"))
-
-    def _set_to(self, shape: Shape, layout: Layout, outputs: int) -> None:
-        if self._set == (shape, outputs):
-            return
-        self._set = None
-        if not self._context.set_input_shape(self._engine.input_name, shape):
-            raise InferenceError(self._engine.because(f"the engine refused an input of shape {shape}"))
-        for name, offset in layout.offsets.items():
-            self._context.set_tensor_address(name, outputs + offset)
-        self._set = (shape, outputs)
-
-    def _launch(self, shape: Shape, stream: int) -> None:
-        if not self._context.execute_async_v3(stream):
-            raise InferenceError(self._engine.because(f"the engine failed on an input of shape {shape}"))
 
     def _input_views(self, shape: Shape) -> tuple[DeviceView, DeviceView]:
         """Where the letterbox writes: the input tensor, and its transforms, which nobody reads."""

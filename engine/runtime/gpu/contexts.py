@@ -1,0 +1,82 @@
+"""Execution contexts: what each one is set to, and the activation memory that a session's contexts share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.errors import EngineLoadError, InferenceError
+from engine.runtime.gpu.loading import LoadedEngine
+from engine.runtime.gpu.memory import Layout
+
+Shape = tuple[int, int, int, int]
+
+
+class Context:
+    """An execution context, set to one shape of the input and one place of the outputs at a time."""
+
+    def __init__(self, engine: LoadedEngine, context: Any, input_pointer: int) -> None:
+        """Take a context, and where its input lies."""
+        self._engine, self._context, self._input = engine, context, input_pointer
+        self._set: tuple[Shape, int] | None = None
+
+    def set_to(self, shape: Shape, layout: Layout, outputs: int) -> None:
+        """Set the input's shape, and lay out the outputs from an address on.
+
+        Raises:
+            InferenceError: the engine refuses it.
+        """
+        if self._set == (shape, outputs):
+            return
+        self._set = None
+        if not self._context.set_input_shape(self._engine.input_name, shape):
+            raise InferenceError(self._engine.because(f"the engine refused an input of shape {shape}"))
+        places = {name: outputs + offset for name, offset in layout.offsets.items()}
+        for name, pointer in {self._engine.input_name: self._input, **places}.items():
+            if not self._context.set_tensor_address(name, pointer):
+                raise InferenceError(self._engine.because(f"the engine refused the address of {name!r}"))
+        self._set = (shape, outputs)
+
+    def launch(self, stream: int) -> None:
+        """Queue a run on a stream.
+
+        Raises:
+            InferenceError: the engine failed.
+        """
+        if not self._context.execute_async_v3(stream):
+            shape = self._set[0] if self._set else None
+            raise InferenceError(self._engine.because(f"the engine failed on an input of shape {shape}"))
+
+
+class Contexts:
+    """The contexts of a session. They share their activations: its runs follow each other, on whatever stream."""
+
+    def __init__(self, engine: LoadedEngine, input_pointer: int) -> None:
+        """Allocate the activations, and create the context for runs without a graph."""
+        self._engine, self._input = engine, input_pointer
+        self._activations = engine.allocate_activations()
+        self.plain = self.create()
+        self._for_callers: Context | None = None
+
+    def create(self) -> Context:
+        """Create one more.
+
+        Raises:
+            EngineLoadError: the runtime refuses, most often for lack of memory.
+        """
+        return Context(self._engine, self._engine.create_context(self._activations), self._input)
+
+    def for_callers(self) -> Context:
+        """Return the one for callers' streams. Their outputs lie elsewhere each time, so graphs would not serve.
+
+        Raises:
+            InferenceError: the runtime refuses to create it, most often for lack of memory.
+        """
+        if not self._engine.captures_itself:
+            return self.plain
+        if self._for_callers is None:
+            try:
+                uncaptured = self._engine.create_context(self._activations, captures=False)
+            except EngineLoadError as error:
+                raise InferenceError(str(error)) from error
+            self._for_callers = Context(self._engine, uncaptured, self._input)
+        return self._for_callers
