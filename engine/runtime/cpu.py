@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from itertools import count
-from threading import Lock
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -102,7 +102,7 @@ class CpuNetwork:
         found: list[RawDetections | None] = [None] * len(images)
         turns = count()
 
-        def work(_: int) -> Stages:
+        def work() -> Stages:
             own = Stopwatch()
             with self._runner(alone=False) as runner:
                 while (turn := next(turns)) < len(images):
@@ -111,9 +111,7 @@ class CpuNetwork:
 
         # New threads for each batch: they start on the cores with least to do, where threads that wake up would stay on
         # the core that woke them, all on one if others keep the rest busy.
-        with ThreadPoolExecutor(self.threads, thread_name_prefix="retinaface-cpu") as workers:
-            stages = list(workers.map(work, range(self.threads)))
-        watch.lap_beside(stages)
+        watch.lap_beside(_beside(work, self.threads))
         return _together([raw for raw in found if raw is not None])
 
     def _detect_one(
@@ -167,6 +165,27 @@ def detect(heads: Sequence[FloatArray], config: RetinaFaceConfig, thresholds: Ma
         voting=thresholds["voting"],
     )
     return RawDetections(num, boxes, scores, landmarks)
+
+
+def _beside(work: Callable[[], Stages], count: int) -> list[Stages]:
+    """Return what `work` gives in each of `count` threads, or raise what one of them raises.
+
+    An executor would refuse once the main thread has ended, when other threads may still detect.
+    """
+    answers: list[Future[Stages]] = [Future() for _ in range(count)]
+
+    def run(answer: Future[Stages]) -> None:
+        try:
+            answer.set_result(work())
+        except BaseException as error:  # the caller's, whatever it is
+            answer.set_exception(error)
+
+    threads = [Thread(target=run, args=(answer,), name="retinaface-cpu", daemon=True) for answer in answers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [answer.result() for answer in answers]
 
 
 def _together(found: list[RawDetections]) -> RawDetections:

@@ -38,7 +38,11 @@ class Runner(Protocol):
     """A network with buffers of its own, which takes one image at a time."""
 
     def input(self, height: int, width: int) -> FloatArray:
-        """Return the array to fill with a normalised image: [1, 3, H, W], or [1, H, W, 3] where channels come last."""
+        """Return the array to fill with a normalised image: [1, 3, H, W], or [1, H, W, 3] where channels come last.
+
+        Raises:
+            InferenceError: the network cannot run at this size.
+        """
 
     def run(self) -> list[FloatArray]:
         """Run on what was filled in and return the heads, [1, C, h, w]: arrays that the next run writes again."""

@@ -114,11 +114,18 @@ class OpenVinoRunner:
     def input(self, height: int, width: int) -> FloatArray:
         """See Runner.input."""
         if self._input.shape[1:3] != (height, width):
-            self._input = np.empty((1, height, width, 3), np.float32)
+            buffer = np.empty((1, height, width, 3), np.float32)
             compiled = self._runtime.compiled((height, width), alone=self._alone)
-            self._request = compiled.create_infer_request()
-            self._request.set_input_tensor(self._runtime.tensor(self._input))
-            self._ports = self._runtime.head_ports(compiled)
+            try:
+                request = compiled.create_infer_request()
+                request.set_input_tensor(self._runtime.tensor(buffer))
+                ports = self._runtime.head_ports(compiled)
+            except Exception as error:  # RuntimeError and others
+                raise InferenceError(
+                    f"{self._runtime.name} cannot take an input of {height} x {width}: {_reason(error)}"
+                ) from error
+            # Together and last: where the size cannot change, the runner stays as it was.
+            self._input, self._request, self._ports = buffer, request, ports
         return self._input
 
     def run(self) -> list[FloatArray]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import logging
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -232,3 +234,27 @@ def test_threads_are_all_cores_by_default(fp32_engine: Path) -> None:
 def test_unknown_libraries_are_refused(fp32_engine: Path) -> None:
     with pytest.raises(InvalidArgumentError, match="the CPU runtime is 'torch', expected one of: openvino, onnxr"):
         TRTRetinaFace(fp32_engine, "cpu:torch")
+
+
+def test_threads_that_outlive_the_main_one_still_detect_in_batches(fp32_engine: Path) -> None:
+    program = f"""
+import threading
+from engine import TRTRetinaFace
+from tests.data import astronaut
+detector = TRTRetinaFace({str(fp32_engine)!r}, "cpu:onnxruntime", threads=2)
+
+def detect():
+    threading.main_thread().join()
+    print(*[len(faces) for faces in detector.detect([astronaut()] * 3)])
+
+threading.Thread(target=detect).start()
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert result.stdout.split() == ["1"] * 3, result.stderr
+
+
+def test_what_fails_beside_others_is_raised(fp32_engine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    detector = TRTRetinaFace(fp32_engine, "cpu:onnxruntime", threads=2)
+    monkeypatch.setattr("engine.runtime.cpu.detect", Mock(side_effect=ZeroDivisionError))
+    with pytest.raises(ZeroDivisionError):
+        detector.detect([astronaut()] * 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import onnx
@@ -11,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from engine.errors import EngineLoadError
+from engine.errors import EngineLoadError, InferenceError
 from engine.runtime.cpu_runtime import CpuRuntime, CpuSettings, load_network
 
 SIZE = (13, 17)
@@ -117,3 +118,22 @@ def test_what_openvino_cannot_read_runs_on_onnx_runtime(
 def test_what_is_no_network_is_refused(library: str) -> None:
     with pytest.raises(EngineLoadError, match="cannot"):
         load_network(b"no network", _settings(), library)
+
+
+@pytest.mark.parametrize("step", ["_compile", "tensor"])
+def test_a_size_that_cannot_be_run_leaves_no_former_results(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    relu = _graph([helper.make_node("Relu", ["images"], ["head"])], {})
+    network: Any = load_network(relu, _settings(), "openvino")
+    runner = network.runner(alone=True)
+    image = rng.uniform(-1, 1, (1, *SIZE, 3)).astype(np.float32)
+    runner.input(*SIZE)[...] = image
+    with monkeypatch.context() as patch:
+        patch.setattr(network, step, Mock(side_effect=RuntimeError("at line 7\nno memory")))
+        for _ in range(2):
+            with pytest.raises(InferenceError, match=r"^OpenVINO [\d.]+ cannot .*: no memory$"):
+                runner.input(9, 8)
+    assert runner.input(*SIZE).shape == image.shape
+    assert np.array_equal(runner.run()[0], np.maximum(image, 0).transpose(0, 3, 1, 2))
+    assert runner.input(9, 8).shape == (1, 9, 8, 3)
