@@ -66,7 +66,7 @@ class TRTRetinaFace(ServedDetector):
             threads: of the CPU, at most; None is all cores. A GPU does not need it.
             trust_embedded_plugins: let the GPU runtime load the plugin library that an engine built with
                 --embed-plugins carries. It is native code: say so for engines that you trust.
-            cuda_graphs: on a GPU, replay the launches that the first run with a batch of each size recorded.
+            cuda_graphs: on a GPU, replay the launches that the second run with a batch of each size recorded.
 
         Raises:
             EngineLoadError: a file is missing, damaged or of another build, or the engine does not fit the runtime.
@@ -129,7 +129,7 @@ class TRTRetinaFace(ServedDetector):
         Args:
             images: uint8 [H, W, 3] in BGR order, as cv2.imread returns, or a list of such, of any sizes. On a GPU they
                 may lie there: arrays of torch, CuPy, PyCUDA and others, which are read in place, once the work that
-                their library has queued on them is done.
+                their library has queued on them is done: on the stream that the array names, else on the default one.
             score_threshold: faces need a score above it; at least the threshold that the engine was built with.
             scales: look at each image at each of these instead of letterboxed to input_size, and merge the faces. A
                 scale is the short side in pixels, or a pair of it and a limit of the long side, or "original". It
@@ -157,7 +157,8 @@ class TRTRetinaFace(ServedDetector):
         """Detect as detect() does, and say how long each stage of the call took.
 
         Returns:
-            The faces of each image, and seconds by stage; their sum is the time that the call took.
+            The faces of each image, and seconds by stage, with "queueing" where other threads' calls came first; their
+            sum is the time that the call took.
 
         Raises:
             InvalidArgumentError: as detect().

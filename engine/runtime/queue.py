@@ -46,8 +46,8 @@ class Request(Future[Detections]):
     """The coming faces of one image.
 
     Attributes:
-        stages: how long each stage took in seconds, once done: "queueing" from submit() to the start of the batch, then
-            the stages of the batch that the image was in, undivided. Empty before.
+        stages: how long each stage took in seconds, once done: "queueing" from submit() to the start of the batch, and
+            while others had the detector, then the stages of the batch that the image was in, undivided. Empty before.
         batch_size: images of that batch; 0 before.
     """
 

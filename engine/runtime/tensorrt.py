@@ -16,7 +16,7 @@ def open_tensorrt_session(
 ) -> TensorRTSession:
     """Open a session on GPU `index` with the runtime that built the engine.
 
-    With `cuda_graphs` the launches for each input shape are captured on its first run, and replayed from then on.
+    With `cuda_graphs` the launches for each input shape are captured on its second run, and replayed from then on.
 
     Raises:
         DeviceError: cupy is missing or there is no such GPU.
