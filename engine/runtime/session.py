@@ -54,8 +54,8 @@ class Session(Protocol):
         Args:
             images: uint8 [H, W, 3] in BGR order.
             letterbox: to the network's input.
-            watch: told when each stage from "letterbox" to "d2h" has ended, and "queueing" where another thread's run came
-                first.
+            watch: told when each stage from "letterbox" to "d2h" has ended, and "queueing" where another thread's run
+                came first.
 
         Raises:
             InferenceError: the run failed.

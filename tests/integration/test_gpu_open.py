@@ -144,6 +144,7 @@ def test_cupy_has_what_the_session_and_its_doubles_use() -> None:
     assert constants == (1, 1, 2)
     for name in ("synchronize", "begin_capture", "end_capture"):
         assert callable(getattr(cupy.cuda.Stream, name)), name
+    assert callable(cupy.cuda.Event.synchronize)
     assert callable(cupy.cuda.Graph.launch)
     assert runtime.CUDARuntimeError(2).status == 2
     assert issubclass(cupy.cuda.memory.OutOfMemoryError, MemoryError)
