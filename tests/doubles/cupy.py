@@ -181,6 +181,7 @@ class FakeCuda:
     current: int = 0
     clock: float = 0
     streams: dict[int, FakeStream] = field(default_factory=dict)
+    every_stream: list[FakeStream] = field(default_factory=list)
     events: dict[int, FakeEvent] = field(default_factory=dict)
     lent: dict[int, FakeMemory] = field(default_factory=dict)
 
@@ -213,6 +214,7 @@ class FakeCuda:
     def callers_stream(self, ptr: int) -> FakeStream:
         """A stream that somebody else made."""
         self.streams[ptr] = FakeStream(self, ptr)
+        self.every_stream.append(self.streams[ptr])
         return self.streams[ptr]
 
     def Event(self, disable_timing: bool = False) -> FakeEvent:  # noqa: N802
@@ -250,10 +252,13 @@ class FakeCuda:
         if stream not in self.streams:
             raise FakeCudaError("cudaErrorInvalidResourceHandle", 400)
         self.log.append(f"free on {stream}")
-        del self.lent[pointer]
+        memory = self.lent.pop(pointer)
+        self.streams[stream].add(lambda memory=memory: None)  # type: ignore[misc]  # kept until the stream is there
 
     def free(self, pointer: int) -> None:
         self.log.append("free")
+        for stream in self.every_stream:
+            stream.synchronize()
         del self.lent[pointer]
 
     def memcpyAsync(self, to: int, source: int, nbytes: int, kind: int, stream: int) -> None:  # noqa: N802

@@ -24,7 +24,8 @@ def fake_letterbox(cuda: FakeCuda) -> Any:
         cuda.log.append(f"letterbox {len(images)} on {stream}")
         arrays = [_array_of(view) for view in images]
 
-        def write() -> None:
+        def write(kept: Any = images) -> None:
+            """What is queued keeps the images, which tests may forget."""
             on_cpu(arrays, size, **arguments, out=(out[0], out[1]))
 
         cuda.streams[stream].add(write)
