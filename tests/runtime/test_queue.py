@@ -189,7 +189,7 @@ def test_cancelled_requests_are_not_run_and_the_others_are() -> None:
 
 def test_closing_under_load_finishes_what_was_submitted_and_takes_no_more() -> None:
     detectors = [Double(4, 0.001), Double(4, 0.001)]
-    queue = BatchQueue(detectors, max_delay=0.001)
+    queue = BatchQueue(detectors, max_delay=0.001, max_waiting=None)
     accepted: list[tuple[Image, Request]] = []
 
     def call(caller: int) -> None:
