@@ -7,10 +7,10 @@
 # make family   builds every model of docs/models.md as it was published and compares with its table (minutes);
 #     make model-table rewrites that
 # make precision-table FACES=DIR PHOTOS=DIR WEIGHTS=FILE   measures every precision; rewrites docs/precision.md's table
-# make peers PHOTOS=DIR   measures what others take on the CPU with the same weights, each in an environment of its own;
-#     writes build/peers.json, and with DOCUMENT=1 the table of docs/performance.md. THREADS=2 for more cores
 # make test-gpu   runs, on a machine with an NVIDIA GPU, everything that needs one
 # make gpu-report   runs that and serve_bench there; rewrites the GPU's part of docs/performance.md
+# make peers PHOTOS=DIR   measures what others take on the CPU with the same weights, each in an environment of its own;
+#     writes build/peers.json, and with DOCUMENT=1 the table of docs/performance.md. THREADS=2 for more cores
 # All set up .venv themselves. make lint checks the sources, make clean removes what was built.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -24,7 +24,8 @@ SEED ?= 1
 # Options of python -m tests.mutants, such as MUTANTS=--quick.
 MUTANTS ?=
 
-.PHONY: demo test test-kernels test-gpu gpu-report mutants lint format clean family model-table precision-table peers kernel-table kernel-table-check kernel-counts
+.PHONY: demo test test-kernels test-gpu gpu-report mutants lint format clean family model-table precision-table peers \
+	kernel-table kernel-table-check kernel-counts
 
 demo: $(VENV)/.demo
 	@mkdir -p $(DEMO)

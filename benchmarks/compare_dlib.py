@@ -15,7 +15,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,12 @@ from rich.console import Console
 from rich.table import Table
 
 from engine import InvalidArgumentError, RetinaFaceError, TRTRetinaFace
-from engine.evaluate.labels import read_labels
+from engine.cli.outputs import check_outputs
+from engine.evaluate.labels import boxes_of, read_labels
 from engine.evaluate.thresholds import meets
 from engine.files import write_together
 from engine.images import read_image
+from engine.preprocess import check_image
 from engine.types import FloatArray, Image
 
 # Whose boxes end where differs between detectors and labels more than between a face and its neighbour.
@@ -60,15 +62,22 @@ class Result:
 
 
 def compare(
-    detectors: dict[str, Detector], images: dict[str, Image], labels: Mapping[str, FloatArray] | None, rounds: int
+    detectors: dict[str, Detector], images: Sequence[Image], labels: Sequence[FloatArray] | None, rounds: int
 ) -> list[Result]:
-    """Run each detector over the images once to warm up and to count, then in turns for time."""
-    found = {name: {key: detect(image) for key, image in images.items()} for name, detect in detectors.items()}
+    """Run each detector over the images once to warm up and to count, then in turns for time.
+
+    Args:
+        detectors: by name.
+        images: photos.
+        labels: faces of each, or None.
+        rounds: passes over all images.
+    """
+    found = {name: [detect(image) for image in images] for name, detect in detectors.items()}
     rates: dict[str, list[float]] = {name: [] for name in detectors}
     for _ in range(rounds):
         for name, detect in detectors.items():
             started = time.perf_counter()
-            for image in images.values():
+            for image in images:
                 detect(image)
             rates[name].append(len(images) / (time.perf_counter() - started))
     return [
@@ -77,8 +86,10 @@ def compare(
             statistics.median(rates[name]),
             min(rates[name]),
             max(rates[name]),
-            sum(map(len, boxes.values())),
-            None if labels is None else sum(int(meets(boxes[k], labels[k], MATCH_IOU).sum()) for k in images),
+            sum(map(len, boxes)),
+            None
+            if labels is None
+            else sum(int(meets(*pair, MATCH_IOU).sum()) for pair in zip(boxes, labels, strict=True)),
         )
         for name, boxes in found.items()
     ]
@@ -108,20 +119,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--engine", type=Path, required=True, metavar="FILE")
     parser.add_argument("--device", default="auto", help="of the engine (default %(default)s)")
-    parser.add_argument("--labels", type=Path, metavar="FILE", help="labelled faces by the photos' names, JSON lines")
+    parser.add_argument(
+        "--labels", type=Path, metavar="FILE", help="labelled faces by the photos' names or file names, JSON lines"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="passes over all photos (default %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("photos", type=Path, nargs="+", metavar="PHOTO")
     arguments = parser.parse_args(argv)
+    arguments.photos = list(dict.fromkeys(arguments.photos))
     try:
         results = _run(arguments)
-    except RetinaFaceError as error:
+        _print(results, len(arguments.photos))
+        if arguments.json:
+            content = {"cores": _cores(), "photos": len(arguments.photos), "results": [asdict(r) for r in results]}
+            write_together({arguments.json: (json.dumps(content, indent=2) + "\n").encode()})
+    except (RetinaFaceError, OSError) as error:
         print(f"compare_dlib: error: {error}", file=sys.stderr)
         return 1
-    _print(results, len(arguments.photos))
-    if arguments.json:
-        content = {"cores": _cores(), "photos": len(arguments.photos), "results": [asdict(r) for r in results]}
-        write_together({arguments.json: (json.dumps(content, indent=2) + "\n").encode()})
     return 0
 
 
@@ -129,18 +143,26 @@ def _run(arguments: argparse.Namespace) -> list[Result]:
     if arguments.rounds < 1:
         raise InvalidArgumentError(f"--rounds is {arguments.rounds}, expected at least 1")
     detectors = {f"dlib HOG, upsample {n}": dlib_detector(n) for n in (0, 1)}
-    labels = read_labels(arguments.labels) if arguments.labels else None
-    images = {}
+    check_outputs([arguments.json] if arguments.json else [])
+    images = []
     for path in arguments.photos:
         try:
-            images[path.name] = read_image(path)
+            images.append(check_image(read_image(path), "it"))
         except InvalidArgumentError as error:
             raise InvalidArgumentError(f"{path} {error}") from error
-        if labels is not None and path.name not in labels:
-            raise InvalidArgumentError(f"{arguments.labels} has no line for {path.name}")
+    labels = _labels(arguments.labels, arguments.photos) if arguments.labels else None
     ours = TRTRetinaFace(arguments.engine, arguments.device)
     detectors[f"{arguments.engine.name} on {ours.device}"] = lambda image: ours.detect(image).boxes
     return compare(detectors, images, labels, arguments.rounds)
+
+
+def _labels(file: Path, photos: Sequence[Path]) -> list[FloatArray]:
+    labels = []
+    for path, boxes in zip(photos, boxes_of(read_labels(file), [path.as_posix() for path in photos]), strict=True):
+        if boxes is None:
+            raise InvalidArgumentError(f"{file} has no line for {path}")
+        labels.append(boxes)
+    return labels
 
 
 def _print(results: list[Result], photos: int) -> None:

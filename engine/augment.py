@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine import ops
 from engine.errors import InvalidArgumentError
@@ -15,8 +17,11 @@ from engine.types import Detections, Image
 
 # The short side in pixels; or that and a limit of the long side, which then wins; or the image as it is.
 Scale = float | tuple[float, float] | Literal["original"]
+# As they may be given: lists and arrays do for tuples.
+Scales = Sequence[Scale | Sequence[float]] | NDArray[Any]
 
 MAX_MERGED = 5000  # candidates that ops.nms takes
+_LONGEST = 1_000_000  # pixels: far beyond what any engine holds
 _MIRRORED_POINTS = [1, 0, 2, 4, 3]
 
 
@@ -28,23 +33,14 @@ class Augmentation:
         scales: see Scale; None is the detector's usual letterbox.
         flip: also look at each mirrored.
         voting: make the box of a face the mean, weighted by score, of the boxes that it suppresses and its own.
+        merge_iou: of the boxes of all looks, a better one suppresses those that it overlaps by more; None is the IoU
+            threshold of the engine.
     """
 
     scales: tuple[Scale, ...] | None
     flip: bool
     voting: bool
-
-    def __post_init__(self) -> None:
-        """Refuse impossible scales."""
-        if self.scales is not None and not self.scales:
-            raise InvalidArgumentError("scales is empty, expected at least one scale, or None")
-        for scale in self.scales or ():
-            sides = scale if isinstance(scale, tuple) else (scale, scale)
-            if scale != "original" and not (len(sides) == 2 and all(_is_length(s) for s in sides)):
-                raise InvalidArgumentError(
-                    f"scales has {scale!r}, expected the short side in pixels (above 0), or a pair of it and a limit "
-                    "of the long side, or 'original'"
-                )
+    merge_iou: float | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -52,11 +48,51 @@ class Augmentation:
         return self.scales is None and not self.flip
 
 
-def make_augmentation(scales: Sequence[Scale] | None, flip: bool, voting: bool) -> Augmentation:
+def make_augmentation(scales: Scales | None, flip: bool, voting: bool, merge_iou: float | None = None) -> Augmentation:
     """Return a checked Augmentation; InvalidArgumentError says what is wrong."""
-    if scales is not None and (isinstance(scales, str) or not isinstance(scales, Sequence | np.ndarray)):
-        raise InvalidArgumentError(f"scales is {scales!r}, expected a list of scales, or None")
-    return Augmentation(None if scales is None else tuple(scales), flip, voting)
+    if merge_iou is not None and not (_is_number(merge_iou) and 0 <= merge_iou <= 1):
+        raise InvalidArgumentError(f"merge_iou is {_shown(merge_iou)}, expected 0 to 1, or None")
+    return Augmentation(None if scales is None else _checked_scales(scales), flip, voting, merge_iou)
+
+
+def _checked_scales(scales: Any) -> tuple[Scale, ...]:
+    if not _is_list(scales):
+        raise InvalidArgumentError(f"scales is {_shown(scales)}, expected a list of scales, or None")
+    if not len(scales):
+        raise InvalidArgumentError("scales is empty, expected at least one scale, or None")
+    return tuple(map(_checked_scale, scales))
+
+
+def _checked_scale(scale: Any) -> Scale:
+    if isinstance(scale, str) and scale == "original":
+        return "original"
+    if _is_length(scale):
+        return float(scale)
+    if _is_list(scale) and len(scale) == 2 and all(map(_is_length, scale)):
+        return float(scale[0]), float(scale[1])
+    raise InvalidArgumentError(
+        f"scales has {_shown(scale)}, expected the short side in pixels (above 0, up to {_LONGEST}), or a pair of it "
+        "and a limit of the long side, or 'original'"
+    )
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
+def _is_length(value: Any) -> bool:
+    return _is_number(value) and bool(0 < value <= _LONGEST)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+def _shown(value: Any) -> str:
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python prints no integers of thousands of digits
+        return f"a {type(value).__name__} that is too long to print"
 
 
 def scaled_size(height: int, width: int, scale: Scale) -> tuple[int, int]:
@@ -135,7 +171,3 @@ def _mirrored(faces: Detections, width: int) -> Detections:
         landmarks = landmarks[:, _MIRRORED_POINTS]
         landmarks[..., 0] = width - landmarks[..., 0]
     return Detections(boxes, faces.scores, landmarks)
-
-
-def _is_length(value: object) -> bool:
-    return isinstance(value, int | float | np.integer | np.floating) and bool(0 < value < math.inf)

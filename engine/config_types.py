@@ -16,7 +16,7 @@ HEADS = ("class", "box", "landmark")
 CONTEXTS = ("none", "plain", "shared", "deformable")
 PYRAMIDS = ("top-down", "neighbours")
 BODY_STRIDE = 32  # of the deepest features, which the pyramid doubles level by level
-MAX_ANCHORS = 200_000  # of one image: what the decoder takes
+MAX_ANCHORS = 1 << 22  # of one image: what the decoder takes
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import overload
 
-from engine.augment import Augmentation, Scale, looks, make_augmentation, merge, to_image
+from engine.augment import Augmentation, Scales, looks, make_augmentation, merge, to_image
 from engine.errors import InvalidArgumentError
 from engine.limits import EngineLimits
 from engine.preprocess import Letterbox, check_images
@@ -96,9 +96,10 @@ class TRTRetinaFace(ServedDetector):
         images: AnyImage,
         *,
         score_threshold: float | None = None,
-        scales: Sequence[Scale] | None = None,
+        scales: Scales | None = None,
         flip: bool = False,
         voting: bool = False,
+        merge_iou: float | None = None,
     ) -> Detections: ...
 
     @overload
@@ -107,9 +108,10 @@ class TRTRetinaFace(ServedDetector):
         images: Sequence[AnyImage],
         *,
         score_threshold: float | None = None,
-        scales: Sequence[Scale] | None = None,
+        scales: Scales | None = None,
         flip: bool = False,
         voting: bool = False,
+        merge_iou: float | None = None,
     ) -> list[Detections]: ...
 
     def detect(
@@ -117,9 +119,10 @@ class TRTRetinaFace(ServedDetector):
         images: AnyImage | Sequence[AnyImage],
         *,
         score_threshold: float | None = None,
-        scales: Sequence[Scale] | None = None,
+        scales: Scales | None = None,
         flip: bool = False,
         voting: bool = False,
+        merge_iou: float | None = None,
     ) -> Detections | list[Detections]:
         """Find the faces in one image or in several.
 
@@ -133,6 +136,7 @@ class TRTRetinaFace(ServedDetector):
                 needs an engine that was built for a range of sizes; what is smaller than the range is padded.
             flip: look at the mirror image too.
             voting: average the boxes that scales and flip give for one face; else the best one stands.
+            merge_iou: boxes of scales and flip are one face from this overlap on; None is the engine's IoU threshold.
 
         Returns:
             Detections in pixels of the given image; a list of them for a list.
@@ -143,7 +147,7 @@ class TRTRetinaFace(ServedDetector):
             InferenceError: the engine failed.
         """
         threshold = self.check_threshold(score_threshold)
-        augmentation = make_augmentation(scales, flip, voting)
+        augmentation = make_augmentation(scales, flip, voting, merge_iou)
         found = self._detect(check_images(images, self.device != "cpu"), threshold, augmentation)
         return found if isinstance(images, (list, tuple)) else found[0]
 
@@ -222,7 +226,7 @@ class TRTRetinaFace(ServedDetector):
         thresholds = self.sidecar.thresholds
         return merge(
             found,
-            iou_threshold=thresholds["iou"],
+            iou_threshold=thresholds["iou"] if augmentation.merge_iou is None else augmentation.merge_iou,
             max_detections=thresholds["max_detections"],
             voting=augmentation.voting,
         )

@@ -208,7 +208,7 @@ def decode(
             anchors that box_deltas and landmark_deltas refer to.
         strides: per level, pixels from one cell to the next.
         anchor_sizes: per level, the anchors of a cell, 1 to 8 of them: the side of a square one, or (width, height), in
-            pixels.
+            pixels. Lists do for tuples.
         variances: of centres (and landmarks) and of sizes.
         score_threshold: 0 to 1. Scores must lie above it.
         top_k: candidates kept per image, 1 to 5000.
@@ -220,7 +220,7 @@ def decode(
         *_native.decode(
             levels,
             strides=list(strides),
-            anchor_sizes=[[size if isinstance(size, tuple) else (size, size) for size in v] for v in anchor_sizes],
+            anchor_sizes=[_anchor_sides(f"anchor_sizes[{i}]", sizes) for i, sizes in enumerate(anchor_sizes)],
             variances=(centre_variance, size_variance),
             score_threshold=score_threshold,
             top_k=top_k,
@@ -368,6 +368,28 @@ def _levels(name: str, value: int | Sequence[int]) -> list[int]:
     if not all(level.is_integer() and 0 <= level <= 255 for level in levels):
         raise InvalidArgumentError(f"{name} is {value}, expected whole grey levels from 0 to 255")
     return [int(level) for level in levels]
+
+
+def _anchor_sides(name: str, sizes: Any) -> list[tuple[float, float]]:
+    """Widths and heights of a level's anchors."""
+    if not _is_sequence(sizes):
+        raise InvalidArgumentError(f"{name} is {sizes!r}, expected the anchors of a cell: a list of sizes")
+    sides = []
+    for size in sizes:
+        pair = list(size) if _is_sequence(size) else [size] * 2
+        if len(pair) != 2 or not all(isinstance(side, int | float | np.number) for side in pair):
+            raise InvalidArgumentError(
+                f"{name} has {size!r}, expected the side of a square anchor in pixels, or (width, height)"
+            )
+        try:
+            sides.append((float(pair[0]), float(pair[1])))
+        except OverflowError as error:
+            raise InvalidArgumentError(f"{name} has a size that is no float: {error}") from error
+    return sides
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
 
 
 def _widened(head: Array | None) -> Array | None:

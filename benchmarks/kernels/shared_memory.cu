@@ -1,12 +1,14 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "ops/cuda/anchor_decode_plan.cuh"
 #include "ops/cuda/deform_conv_fma.cuh"
 #include "ops/cuda/deform_conv_mma.cuh"
 
 // Prints, for each instance of the deformable convolution that the launcher chooses from, the most dynamic
-// shared memory it asks for in RetinaFace's context modules; runs no kernel. Argument: what a block may
-// have at most, in bytes. The maps are those of a 640 x 640 image, from stride 4 to stride 64.
+// shared memory it asks for in RetinaFace's context modules, and the most that decoding asks for; runs no
+// kernel. Argument: what a block may have at most, in bytes. The convolution's maps are those of a 640 x 640
+// image, from stride 4 to stride 64.
 
 namespace {
 
@@ -48,4 +50,5 @@ int main(int, char **argv) {
     PRINT(DeformFma<float, 9, 2>);
     PRINT(DeformFma<float, 0, 4>);
     PRINT(DeformFma<__nv_bfloat16, 0, 4>);
+    std::printf("select_candidates_kernel\t%zu\n", kMaxTiles * sizeof(TileCount));
 }

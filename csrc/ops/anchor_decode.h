@@ -13,7 +13,7 @@ namespace retinaface {
 
 constexpr int kMaxLevels = 8;
 constexpr int kMaxAnchorsPerCell = 8;
-constexpr int kMaxAnchorsPerImage = 200000;
+constexpr int kMaxAnchorsPerImage = 1 << 22;  // three anchors a cell from stride 4 on: 4096 x 4096 pixels
 constexpr int kMaxTopK = 5000;
 constexpr int kLandmarkValues = 10;  // five points, x and y
 

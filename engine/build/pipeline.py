@@ -38,7 +38,7 @@ class BuildOptions:
         precision: one of precision.typed.PRECISIONS.
         config: name of the preset that the weights belong to.
         weights: a name, a path, or None for the preset's default.
-        size: of the network's input.
+        size: of the network's input; None is the preset's.
         max_batch: the engine takes 1 to max_batch images at once.
         runtime: "auto", "tensorrt" or "tensorrt-rtx".
         targets: GPU architectures; empty for the runtime's default.
@@ -51,7 +51,7 @@ class BuildOptions:
     precision: str = "fp16"
     config: str = "mobilenet0.25"
     weights: str | None = None
-    size: InputSize = field(default_factory=lambda: InputSize.fixed(640, 640))
+    size: InputSize | None = None
     max_batch: int = 16
     runtime: str = "auto"
     targets: tuple[str, ...] = ()
@@ -59,6 +59,10 @@ class BuildOptions:
     embed_plugins: bool = False
     quantisation: QuantisationOptions = field(default_factory=QuantisationOptions)
     output: str | os.PathLike[str] | None = None
+
+    def input_size(self) -> InputSize:
+        """What the engine takes; InvalidArgumentError for an unknown config."""
+        return self.size or InputSize.fixed(*preset(self.config).input_size)
 
     def engine_path(self) -> Path:
         """Where the engine goes."""
@@ -95,7 +99,7 @@ def build_engine(options: BuildOptions, on_stage: Callable[[str], None] = lambda
         BuildError: a package is missing, TensorRT refused the network, or the files cannot be written.
     """
     started = time.perf_counter()
-    config = preset(options.config)
+    config, size = preset(options.config), options.input_size()
     _check(options, config)
     flavour = load_flavour(options.runtime)
     targets = check_targets(options.targets, flavour.runtime, needs_fp8=options.precision == "fp8")
@@ -108,12 +112,12 @@ def build_engine(options: BuildOptions, on_stage: Callable[[str], None] = lambda
     if origin.known_as is None:
         on_stage(f"Note: {origin.note}")
     on_stage(f"Exporting {config.name} to ONNX")
-    network = export_network(model, options.size)
+    network = export_network(model, size)
     typed = to_precision(
         network,
         config,
         options.precision,
-        options.size.optimum,
+        size.optimum,
         options.quantisation,
         weights_sha256=origin.sha256 or "random",
         fp8_allowed=has_fp8(targets),
@@ -125,7 +129,7 @@ def build_engine(options: BuildOptions, on_stage: Callable[[str], None] = lambda
         detector,
         flavour,
         library,
-        size=options.size,
+        size=size,
         max_batch=options.max_batch,
         targets=targets,
         embed_plugins=options.embed_plugins,
@@ -141,7 +145,7 @@ def _check(options: BuildOptions, config: RetinaFaceConfig) -> None:
     check_precision(options.precision, options.quantisation)
     if not 1 <= options.max_batch <= MAX_BATCH_LIMIT:
         raise InvalidArgumentError(f"max_batch is {options.max_batch}, expected 1 to {MAX_BATCH_LIMIT}")
-    options.size.check(config)
+    options.input_size().check(config)
     if options.engine_path().suffix != ENGINE_SUFFIX:
         raise InvalidArgumentError(f"output is {options.output}, expected a name that ends in {ENGINE_SUFFIX}")
 
@@ -168,7 +172,7 @@ def _identity(
     typed: TypedNetwork,
     detector_sha256: str,
 ) -> dict[str, Any]:
-    m = options.thresholds.max_detections
+    m, size = options.thresholds.max_detections, options.input_size()
     shapes = {"num_detections": [], "boxes": [m, 4], "scores": [m], "landmarks": [m, 10]}
     return {
         "schema": SCHEMA,
@@ -188,9 +192,9 @@ def _identity(
             "input": {
                 "name": INPUT_NAME,
                 "dtype": "float32",
-                "minimum": [1, 3, *options.size.minimum],
-                "optimum": [max(1, options.max_batch // 2), 3, *options.size.optimum],
-                "maximum": [options.max_batch, 3, *options.size.maximum],
+                "minimum": [1, 3, *size.minimum],
+                "optimum": [max(1, options.max_batch // 2), 3, *size.optimum],
+                "maximum": [options.max_batch, 3, *size.maximum],
             },
             "outputs": [
                 {"name": name, "dtype": "int32" if name == "num_detections" else "float32", "shape": ["N", *tail]}

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from engine.build.flavour import Flavour
+from engine.build.flavour import Flavour, compute_capability
 from engine.errors import InvalidArgumentError
 
 PORTABLE = "portable"
 TARGETS = ("sm75", "sm80", "sm86", "sm89", "sm120", "sm121")
 TARGET_CHOICES = (*TARGETS, PORTABLE)
 NATIVE = "this GPU"
+_FP8_CAPABILITY = (8, 9)
 FP8_TARGETS = ("sm89", "sm120", "sm121")
 
 
@@ -22,7 +23,8 @@ def check_targets(targets: Sequence[str], runtime: str, *, needs_fp8: bool = Fal
     of this machine, the only one that it can build for. FP8 engines are built for all of FP8_TARGETS instead.
 
     Raises:
-        InvalidArgumentError: an unknown target, "portable" beside others, targets for TensorRT, or one without FP8.
+        InvalidArgumentError: an unknown target, "portable" beside others, targets for TensorRT, or one without FP8
+            that is needed.
     """
     unknown = [target for target in targets if target not in TARGET_CHOICES]
     if unknown:
@@ -34,6 +36,13 @@ def check_targets(targets: Sequence[str], runtime: str, *, needs_fp8: bool = Fal
             raise InvalidArgumentError(
                 f"--target {targets[0]} needs TensorRT-RTX; TensorRT builds for this machine's GPU only: leave "
                 "--target out, or add --runtime tensorrt-rtx"
+            )
+        capability = compute_capability()
+        if needs_fp8 and not _native_has_fp8(capability):
+            found = "none was found" if capability is None else "compute capability {}.{}".format(*capability)
+            raise InvalidArgumentError(
+                f"this machine's GPU, which TensorRT builds for, has no FP8 arithmetic ({found}, FP8 needs 8.9 or "
+                "later): build int8, or add --runtime tensorrt-rtx"
             )
         return (NATIVE,)
     without = [target for target in targets if target not in FP8_TARGETS]
@@ -47,8 +56,14 @@ def check_targets(targets: Sequence[str], runtime: str, *, needs_fp8: bool = Fal
 
 
 def has_fp8(targets: Sequence[str]) -> bool:
-    """Whether all of the targets, as check_targets returned them, are known to have FP8 arithmetic."""
+    """Whether all of the targets, as check_targets returned them, have FP8 arithmetic."""
+    if tuple(targets) == (NATIVE,):
+        return _native_has_fp8(compute_capability())
     return all(target in FP8_TARGETS for target in targets)
+
+
+def _native_has_fp8(capability: tuple[int, int] | None) -> bool:
+    return capability is not None and capability >= _FP8_CAPABILITY
 
 
 def set_targets(builder_config: Any, flavour: Flavour, targets: Sequence[str]) -> None:

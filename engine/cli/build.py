@@ -66,9 +66,7 @@ def _add_quantisation(group: argparse._ArgumentGroup) -> None:
     add("--max-loss", metavar="X|off", help="largest loss of mean box IoU against float32: keeps as few layers as "
         "possible in higher precision; off keeps none (default 0.01, as far as 90 %% of the multiplications stay in 8 "
         "bits)")  # fmt: skip
-    add(
-        "--learning-steps", type=int, metavar="N", help="of learned rounding; 0 is off (default 500 for small networks)"
-    )
+    add("--learning-steps", type=int, default=0, metavar="N", help="of learned rounding (default: %(default)s, off)")
     for name, what in (
         ("equalise", "give every channel of an activation one range"),
         ("round-weights", "round weights so that their errors cancel"),
@@ -134,7 +132,7 @@ def run(arguments: argparse.Namespace) -> int:
             if name not in shown:
                 progress.print(Text(f"{name} ..."), soft_wrap=True)
                 shown.add(name)
-            status.update(stage)
+            status.update(Text(stage))
 
         report = build_engine(options, show)
     _print(report)
@@ -185,13 +183,15 @@ def _evidence(precision: dict[str, Any]) -> list[tuple[str, str]]:
             for i, k in enumerate(kept)
         ),
     ]
-    if iou is None:
+    if precision["loss"] is None:
         return [*rows, ("agreement", "not measured: no faces in the held-out images")]
     budget = "" if precision["max_loss"] is None else f", budget {precision['max_loss']:g}"
     missed = " (NOT met)" if budget and precision["loss"] > precision["max_loss"] else ""
+    rows.append(("loss", f"{precision['loss']:.4f}{budget}{missed}"))
+    if iou is None:
+        return [*rows, ("agreement", f"none of {agreement['faces']} faces of the held-out images is found again")]
     return [
         *rows,
-        ("loss", f"{precision['loss']:.4f}{budget}{missed}"),
         (
             "agreement",
             f"box IoU {iou['mean']:.4f} (min {iou['minimum']:.4f}), score change {change['mean']:.4f} "

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from engine.cli.outputs import check_outputs, require_packages
-from engine.errors import EvaluationError, InvalidArgumentError
+from engine.errors import EngineLoadError, EvaluationError, InvalidArgumentError
 from engine.files import write_together
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--candidates", type=Path, required=True, metavar="FILE",
         help="what the network finds before suppression (.npz): read where it exists, else written")  # fmt: skip
     add("--engine", type=Path, metavar="FILE", help="built engine, to find candidates with")
-    add("--images", type=Path, default=Path(), metavar="DIR", help="folder of the pictures (default: the working one)")
+    add("--images", type=Path, metavar="DIR", help="folder of the pictures (default: the working one)")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default %(default)s)")
     add("--enlarge", action="store_true", help="magnify pictures that are smaller than the network's input")
     add("--trust-embedded-plugins", action="store_true",
@@ -77,19 +77,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _candidates(arguments: argparse.Namespace, names: Iterable[str]) -> Candidates:
     from engine.evaluate.candidates import Candidates, collect
-    from engine.files import sha256_of_file
 
     path = arguments.candidates
+    images = {name: _locate(arguments.images or Path(), name) for name in names}
     if path.is_file():
         stored = Candidates.load(path)
-        if arguments.engine and sha256_of_file(arguments.engine) != stored.engine_sha256:
-            raise EvaluationError(
-                f"{path} holds candidates of another engine than {arguments.engine}: name another file"
-            )
+        _check_stored(arguments, stored, images)
         return stored
     if not arguments.engine:
         raise InvalidArgumentError(f"{path} does not exist: give --engine to find candidates with")
-    images = {name: _locate(arguments.images, name) for name in names}
     missing = [str(image) for image in images.values() if not image.is_file()]
     if missing:
         raise EvaluationError(f"{len(missing)} of {len(images)} pictures are missing, the first is {missing[0]}")
@@ -105,6 +101,28 @@ def _candidates(arguments: argparse.Namespace, names: Iterable[str]) -> Candidat
         )
     found.save(path)
     return found
+
+
+def _check_stored(arguments: argparse.Namespace, stored: Candidates, images: Mapping[str, Path]) -> None:
+    """Refuse candidates that another engine, setting or picture gave than those that are named."""
+    from engine.files import sha256_of_file
+
+    def refuse(what: str) -> NoReturn:
+        raise EvaluationError(f"{arguments.candidates} holds candidates {what}: name another file")
+
+    if arguments.engine:
+        try:
+            digest = sha256_of_file(arguments.engine)
+        except OSError as error:
+            raise EngineLoadError(f"the engine {arguments.engine} cannot be read: {error.strerror}") from error
+        if digest != stored.engine_sha256:
+            refuse(f"of another engine than {arguments.engine}")
+    if (arguments.engine or arguments.enlarge) and arguments.enlarge != stored.enlarge:
+        refuse(f"that were found with{'' if stored.enlarge else 'out'} --enlarge")
+    if arguments.engine or arguments.images:
+        for name, path in images.items():
+            if name in stored.image_sha256 and path.is_file() and sha256_of_file(path) != stored.image_sha256[name]:
+                refuse(f"of another picture than {path}")
 
 
 def _locate(folder: Path, name: str) -> Path:

@@ -18,6 +18,7 @@ from engine.files import write_together
 if TYPE_CHECKING:
     from engine.evaluate.widerface import Curve
 
+_DEVICE, _SCALE_RULE = "auto", "original"
 SUMMARY = "print WIDER FACE's average precision (easy, medium, hard)"
 
 
@@ -30,10 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="EVENT/IMAGE.txt in the official format; with --root they are written here, to resume")  # fmt: skip
     add("--root", type=Path, metavar="DIR", help="images to run an engine on: EVENT/IMAGE.jpg, or WIDER_val above them")
     add("--engine", type=Path, metavar="FILE", help="built engine, with --root")
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default %(default)s)")
-    add("--scale-rule", default="original", metavar="RULE",
+    add("--device", help=f"auto, cpu, cuda or cuda:N (default {_DEVICE})")
+    add("--scale-rule", metavar="RULE",
         help="how large images are shown: original, mxnet (short side 1200), mxnet-1600, vga (long side 640) or "
-        "multiscale (mirrored and voting too) (default %(default)s)")  # fmt: skip
+        f"multiscale (mirrored and voting too) (default {_SCALE_RULE})")  # fmt: skip
     add("--score-threshold", type=float, metavar="S", help="write faces with a score above it (default 0.02)")
     add("--trust-embedded-plugins", action="store_true",
         help="let a GPU run the native code that an engine built with --embed-plugins carries")  # fmt: skip
@@ -49,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if (arguments.root is None) != (arguments.engine is None):
         raise InvalidArgumentError("--root and --engine belong together: without both, predictions are only evaluated")
+    _refuse_without_root(arguments)
     require_packages("scipy")
     if arguments.plot:
         require_packages("matplotlib")
@@ -66,6 +68,22 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _refuse_without_root(arguments: argparse.Namespace) -> None:
+    """Refuse what only says how to run an engine where none is run: it would pass for what was evaluated."""
+    given = {
+        "--device": arguments.device is not None,
+        "--scale-rule": arguments.scale_rule is not None,
+        "--score-threshold": arguments.score_threshold is not None,
+        "--trust-embedded-plugins": arguments.trust_embedded_plugins,
+    }
+    first = next((option for option, is_given in given.items() if is_given), None)
+    if first and arguments.root is None:
+        raise InvalidArgumentError(
+            f"{first} says how to run an engine, but none is run: give --root and --engine too, or leave it out to "
+            "evaluate predictions that are there"
+        )
+
+
 def _predict(arguments: argparse.Namespace, names: tuple[str, ...]) -> None:
     from engine.detector import TRTRetinaFace
     from engine.evaluate.widerface_run import (
@@ -76,11 +94,12 @@ def _predict(arguments: argparse.Namespace, names: tuple[str, ...]) -> None:
         scale_rule,
     )
 
-    rule = scale_rule(arguments.scale_rule)
+    rule_name = arguments.scale_rule or _SCALE_RULE
+    rule = scale_rule(rule_name)
     images = find_images(arguments.root, names)
     detector = TRTRetinaFace(
         arguments.engine,
-        arguments.device,
+        arguments.device or _DEVICE,
         score_threshold=SCORE_THRESHOLD if arguments.score_threshold is None else arguments.score_threshold,
         trust_embedded_plugins=arguments.trust_embedded_plugins,
     )
@@ -93,11 +112,11 @@ def _predict(arguments: argparse.Namespace, names: tuple[str, ...]) -> None:
             images,
             names,
             arguments.predictions,
-            rule_name=arguments.scale_rule,
+            rule_name=rule_name,
             on_image=lambda: progress.advance(task),
         )
     console.print(
-        f"Scale rule {arguments.scale_rule} ({rule.summary}): {count} images run, {len(images) - count} taken "
+        f"Scale rule {rule_name} ({rule.summary}): {count} images run, {len(images) - count} taken "
         f"from {arguments.predictions}.",
         soft_wrap=True,
     )

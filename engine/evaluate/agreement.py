@@ -69,6 +69,8 @@ class Agreement:
         match_iou: two boxes are the same face from this overlap on.
         faces: of the reference.
         matched: of these, found by the candidate, with any score.
+        loss: one less the mean overlap over all faces, where one that is not found with at least score_threshold counts
+            zero; 0 where there is no face.
         iou: overlap of the two boxes of each matched face; None where there is none.
         score_change: absolute difference of its two scores.
         score_shift: mean of candidate score minus reference score; 0 where no face is matched.
@@ -83,6 +85,7 @@ class Agreement:
     match_iou: float
     faces: int
     matched: int
+    loss: float
     iou: Spread | None
     score_change: Spread | None
     score_shift: float
@@ -136,13 +139,15 @@ def agreement(
         raise InvalidArgumentError(f"match_iou is {match_iou!r}, expected above 0 and at most 1")
     matched = match_faces(reference, candidate, score_threshold=score_threshold, match_iou=match_iou)
     truth = [faces.boxes[faces.scores >= score_threshold] for faces in reference]
+    faces = sum(len(boxes) for boxes in truth)
     with_landmarks = bool(len(matched.iou)) and not np.isnan(matched.landmark_error).any()
     return Agreement(
         images=len(reference),
         score_threshold=score_threshold,
         match_iou=match_iou,
-        faces=sum(len(boxes) for boxes in truth),
+        faces=faces,
         matched=len(matched.iou),
+        loss=1.0 - float(matched.iou[matched.candidate_score >= score_threshold].sum()) / faces if faces else 0.0,
         iou=spread(matched.iou, matched.image),
         score_change=spread(np.abs(matched.score_change), matched.image),
         score_shift=_mean(matched),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import InvalidArgumentError
-from engine.evaluate.matching import MATCH_IOU, box_iou, box_size
+from engine.evaluate.matching import MATCH_IOU, box_iou, box_size, take_greedily
 from engine.types import Detections
 
 Boxes = NDArray[np.floating]
@@ -66,17 +66,18 @@ def average_precision(
     for boxes, faces in zip(truth, detections, strict=True):
         counts = _within(boxes, sizes)
         wanted += int(counts.sum())
-        result = _judge(box_iou(faces.boxes, boxes), counts, _within(faces.boxes, sizes), faces.scores, match_iou)
-        scores.append(faces.scores[result >= 0])
-        found.append(result[result >= 0])
+        order = np.argsort(-faces.scores, kind="stable")
+        taken = take_greedily(box_iou(faces.boxes[order], boxes), match_iou, preferred=counts)
+        hits = np.append(counts, False)[taken]  # the last for -1
+        judged = hits | ((taken < 0) & _within(faces.boxes[order], sizes))
+        scores.append(faces.scores[order][judged])
+        found.append(hits[judged])
     if not wanted:
         return None
-    order = np.argsort(-np.concatenate(scores), kind="stable")
-    hits = np.concatenate(found)[order]
-    positives = np.cumsum(hits)
-    precision = positives / np.arange(1, len(hits) + 1)
+    ranked = np.concatenate(found)[np.argsort(-np.concatenate(scores), kind="stable")]
+    precision = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    return float(envelope[hits == 1].sum() / wanted)
+    return float(envelope[ranked].sum() / wanted)
 
 
 def average_precision_by_size(
@@ -95,27 +96,6 @@ def average_precision_by_size(
 def _within(boxes: Boxes, sizes: tuple[float, float] | None) -> NDArray[np.bool_]:
     size = box_size(boxes)
     return np.ones(len(size), np.bool_) if sizes is None else (size >= sizes[0]) & (size < sizes[1])
-
-
-def _judge(
-    iou: NDArray[np.float64],
-    counts: NDArray[np.bool_],
-    detection_counts: NDArray[np.bool_],
-    scores: NDArray[np.floating],
-    match_iou: float,
-) -> NDArray[np.int64]:
-    """Return for each detection of an image 1 (found a face), 0 (false) or -1 (does not count)."""
-    result = np.where(detection_counts, 0, -1)
-    free = np.ones(len(counts), np.bool_)
-    for i in np.argsort(-scores, kind="stable"):
-        # A face that counts goes before one that does not, however much more the latter overlaps.
-        for kind in (counts, ~counts):
-            overlap = np.where(free & kind, iou[i], -1.0)
-            if overlap.size and overlap.max() >= match_iou:
-                free[overlap.argmax()] = False
-                result[i] = 1 if kind is counts else -1
-                break
-    return result
 
 
 def _check(truth: Sequence[Boxes], detections: Sequence[Detections]) -> None:

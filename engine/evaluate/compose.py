@@ -114,7 +114,7 @@ def _at_size(
     large = [face for face in faces if face.size * MAX_ENLARGEMENT >= target]
     chosen = large[int(rng.integers(len(large)))] if large else max(faces, key=lambda face: face.size)
     sides = chosen.box[2:] - chosen.box[:2]
-    scale = min(target / chosen.size, (size[1] - 1) / sides[0], (size[0] - 1) / sides[1])
+    scale = min(target / chosen.size, (size[1] - 2) / sides[0], (size[0] - 2) / sides[1])
     height, width = chosen.image.shape[:2]
     mirrored = bool(rng.random() < 0.5)
     # Sides are whole pixels, and rounding must not push the face out of the range of sizes.
@@ -132,6 +132,8 @@ def _free_place(
     """Return where (x, y) the cut goes so that the face is in the picture and its surroundings hide no other face."""
     low, high = np.ceil(-face.box[:2]), np.floor((size[1], size[0]) - face.box[2:])
     height, width = face.image.shape[:2]
+    if (low > high).any():
+        return None
     for _ in range(_TRIES):
         x, y = (int(rng.integers(a, b + 1)) for a, b in zip(low, high, strict=True))
         region = np.array([x, y, x + width, y + height])

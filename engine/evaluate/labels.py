@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -11,6 +11,8 @@ import numpy as np
 
 from engine.errors import InvalidArgumentError
 from engine.types import FloatArray
+
+_LARGEST = 1e9
 
 
 def read_labels(path: Path) -> dict[str, FloatArray]:
@@ -23,7 +25,7 @@ def read_labels(path: Path) -> dict[str, FloatArray]:
         InvalidArgumentError: the file cannot be read, a line is something else, or an image is there twice.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()  # some tools begin with a mark
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidArgumentError(f"labels {path} cannot be read: {error}") from error
     labels: dict[str, FloatArray] = {}
@@ -46,13 +48,21 @@ def read_labels(path: Path) -> dict[str, FloatArray]:
 
 
 def _parse(entry: Any) -> tuple[str, FloatArray]:
-    name = entry["image"]
-    boxes = np.array([face["box"] for face in entry["faces"]], np.float32).reshape(-1, 4)
-    if not isinstance(name, str) or len(boxes) != len(entry["faces"]):
-        raise ValueError("a name or a box is of another kind")
-    if not np.isfinite(boxes).all() or not (boxes[:, :2] < boxes[:, 2:]).all():
+    name, faces = entry["image"], entry["faces"]
+    if not isinstance(name, str) or not isinstance(faces, list):
+        raise ValueError("image is no string, or faces is no list")
+    given = [face["box"] for face in faces]
+    if not all(isinstance(box, list) and len(box) == 4 and all(map(_is_coordinate, box)) for box in given):
+        raise ValueError("a box is not four numbers")
+    boxes = np.array(given, np.float32).reshape(-1, 4)
+    if not (boxes[:, :2] < boxes[:, 2:]).all():
         raise ValueError("a box is empty")
     return name, boxes
+
+
+def _is_coordinate(value: object) -> bool:
+    """Whether it is a number of pixels; false for NaN, infinities and what float32 cannot hold."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST
 
 
 def label_line(name: str, boxes: Sequence[Sequence[float]] | FloatArray) -> str:
@@ -63,19 +73,29 @@ def label_line(name: str, boxes: Sequence[Sequence[float]] | FloatArray) -> str:
 def boxes_of(labels: Mapping[str, FloatArray], names: Sequence[str]) -> list[FloatArray | None]:
     """Return the boxes of each image, None where it has no line.
 
-    A label belongs to the image of its name, or else of its file name where only one label has that: labels may have
-    been made in another folder.
+    A label belongs to the image of its name. Those that have none of their name belong to the image of their file name:
+    labels may have been made in another folder.
 
     Raises:
-        InvalidArgumentError: two labels have the file name of an image, and none its name.
+        InvalidArgumentError: two labels, or two images, without a counterpart of their name have one file name.
     """
-    by_file: dict[str, list[str]] = {}
-    for name in labels:
-        by_file.setdefault(PurePosixPath(name).name, []).append(name)
+    known = set(names)
+    labels_by_file = _by_file(name for name in labels if name not in known)
+    images_by_file = _by_file(name for name in names if name not in labels)
     found: list[FloatArray | None] = []
     for name in names:
-        alike = [name] if name in labels else by_file.get(PurePosixPath(name).name, [])
+        file = PurePosixPath(name).name
+        alike = [name] if name in labels else labels_by_file.get(file, [])
         if len(alike) > 1:
             raise InvalidArgumentError(f"labels: {' and '.join(alike[:2])} could both be {name}")
+        if alike and name not in labels and len(images_by_file[file]) > 1:
+            raise InvalidArgumentError(f"labels: {alike[0]} could be {' and '.join(images_by_file[file][:2])}")
         found.append(labels[alike[0]] if alike else None)
     return found
+
+
+def _by_file(names: Iterable[str]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(PurePosixPath(name).name, []).append(name)
+    return groups

@@ -46,6 +46,32 @@ def assign(iou: NDArray[np.float64], match_iou: float) -> tuple[NDArray[np.intp]
     return rows[keep], columns[keep]
 
 
+def take_greedily(
+    iou: NDArray[np.float64], match_iou: float, preferred: NDArray[np.bool_] | None = None
+) -> NDArray[np.intp]:
+    """Let each detection, in turn, take the face that it overlaps most of those that are left.
+
+    Args:
+        iou: [N, M], of the detections, best first, with the faces.
+        match_iou: the least overlap.
+        preferred: [M]; a face of these goes before one that is not, however much more the latter overlaps.
+
+    Returns:
+        For each detection the index of its face, or -1, [N].
+    """
+    taken = np.full(len(iou), -1, np.intp)
+    left = np.where(iou >= match_iou, iou, -1.0)
+    kinds = [left] if preferred is None else [np.where(preferred, left, -1.0), np.where(preferred, -1.0, left)]
+    for i in np.flatnonzero((left >= 0).any(1)):
+        for kind in kinds:
+            face = kind[i].argmax()
+            if kind[i, face] >= 0:
+                taken[i] = face
+                kind[:, face] = -1.0
+                break
+    return taken
+
+
 @dataclass(frozen=True)
 class MatchedFaces:
     """Faces that both engines found, over all images.

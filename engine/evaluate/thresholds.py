@@ -18,11 +18,9 @@ from numpy.typing import NDArray
 from engine import ops
 from engine.errors import EvaluationError, InvalidArgumentError
 from engine.evaluate.candidates import Candidates
-from engine.evaluate.matching import box_iou
+from engine.evaluate.matching import MATCH_IOU, box_iou, take_greedily
 from engine.export.attach import MAX_CANDIDATES
 from engine.types import FloatArray
-
-MATCH_IOU = 0.5
 
 Labels = Mapping[str, NDArray[np.floating]]
 
@@ -169,20 +167,11 @@ def _suppress(boxes: FloatArray, scores: FloatArray, iou: float) -> tuple[FloatA
 
 
 def meets(boxes: FloatArray, faces: NDArray[np.floating], min_iou: float) -> NDArray[np.bool_]:
-    """Tell which boxes, best first, meet a face: each takes the one it overlaps most of those that are left.
+    """Tell which boxes, best first, meet a face; see take_greedily.
 
     Args:
         boxes: [N, 4], x1 y1 x2 y2.
         faces: [M, 4], likewise.
         min_iou: IoU from which on they meet.
     """
-    met = np.zeros(len(boxes), np.bool_)
-    if not len(boxes) or not len(faces):
-        return met
-    overlaps = box_iou(boxes, faces)
-    for i in np.flatnonzero((overlaps >= min_iou).any(1)):
-        face = overlaps[i].argmax()
-        if overlaps[i, face] >= min_iou:
-            met[i] = True
-            overlaps[:, face] = -1
-    return met
+    return take_greedily(box_iou(boxes, faces), min_iou) >= 0

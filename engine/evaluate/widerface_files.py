@@ -6,6 +6,7 @@ left, top, width, height and score.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,6 +21,8 @@ from engine.types import Detections
 
 SUBSETS = ("easy", "medium", "hard")
 _COLUMNS = 5
+_LARGEST = 1e9  # of any number: the area of a box is far from overflowing, and errors of the text are found
+_SHOWN = 80
 
 
 @dataclass(frozen=True)
@@ -47,16 +50,38 @@ def read_ground_truth(folder: Path) -> GroundTruth:
     events, files, faces = _load(path, "event_list", "file_list", "face_bbx_list")
     try:
         names = tuple(
-            f"{event[0][0]}/{file[0][0]}"
+            f"{_folder_name(event[0][0])}/{_folder_name(file[0][0])}"
             for event, images in zip(events, files, strict=True)
             for file in images[0]
         )  # fmt: skip
-        boxes = tuple(np.asarray(image[0], np.float64).reshape(-1, 4) for event in faces for image in event[0])
+        found = [image[0] for event in faces for image in event[0]]
     except (IndexError, TypeError, ValueError) as error:
         raise EvaluationError(f"{path} is not laid out as WIDER FACE's: {error}") from error
-    if not names or len(names) != len(boxes):
-        raise EvaluationError(f"{path} names {len(names)} images and has boxes of {len(boxes)}, expected as many")
+    if not names or len(names) != len(found):
+        raise EvaluationError(f"{path} names {len(names)} images and has boxes of {len(found)}, expected as many")
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise EvaluationError(f"{path} names {twice[0]} twice")
+    boxes = tuple(_checked_boxes(path, name, values) for name, values in zip(names, found, strict=True))
     return GroundTruth(names, boxes, {subset: _read_subset(folder, subset, names, boxes) for subset in SUBSETS})
+
+
+def _folder_name(text: object) -> str:
+    """A name of an event or an image, which becomes part of a path."""
+    if not isinstance(text, str) or text in ("", ".", "..") or any(character in text for character in "/\\\0"):
+        raise ValueError(f"{text!r} is no name of an event or of an image")
+    return text
+
+
+def _checked_boxes(path: Path, name: str, values: object) -> NDArray[np.float64]:
+    boxes = np.asarray(values)
+    if boxes.dtype.kind not in "iuf" or not (boxes.size == 0 or (boxes.ndim == 2 and boxes.shape[1] == 4)):
+        raise EvaluationError(
+            f"{path} has boxes of {name} of type {boxes.dtype} and shape {list(boxes.shape)}, expected numbers [N, 4]"
+        )
+    if not (np.abs(boxes) <= _LARGEST).all():
+        raise EvaluationError(f"{path} has a box of {name} that is not finite or beyond {_LARGEST:g} pixels")
+    return boxes.astype(np.float64).reshape(-1, 4)
 
 
 def _read_subset(
@@ -65,16 +90,21 @@ def _read_subset(
     path = folder / f"wider_{subset}_val.mat"
     (events,) = _load(path, "gt_list")
     try:
-        kept = [np.asarray(image[0]).astype(np.int64).reshape(-1) - 1 for event in events for image in event[0]]
+        kept = [np.asarray(image[0]).reshape(-1) for event in events for image in event[0]]
     except (IndexError, TypeError, ValueError) as error:
         raise EvaluationError(f"{path} is not laid out as WIDER FACE's: {error}") from error
     if len(kept) != len(names):
         raise EvaluationError(f"{path} is about {len(kept)} images, but wider_face_val.mat has {len(names)}")
     masks = []
-    for name, faces, indices in zip(names, boxes, kept, strict=True):
-        if indices.size and not 0 <= indices.min() <= indices.max() < len(faces):
-            raise EvaluationError(f"{path} counts a face {indices.max() + 1} of {name}, which has {len(faces)}")
-        masks.append(np.isin(np.arange(len(faces)), indices))
+    for name, faces, numbers in zip(names, boxes, kept, strict=True):
+        if numbers.size and numbers.dtype.kind not in "iuf":
+            raise EvaluationError(f"{path} counts faces of {name} by {numbers.dtype}, expected numbers")
+        fits = (numbers >= 1) & (numbers <= len(faces)) & (numbers == np.floor(numbers))
+        if not fits.all():
+            raise EvaluationError(f"{path} counts a face {numbers[~fits][0]} of {name}, which has {len(faces)}")
+        mask = np.zeros(len(faces), np.bool_)
+        mask[numbers.astype(np.intp) - 1] = True
+        masks.append(mask)
     return tuple(masks)
 
 
@@ -132,33 +162,39 @@ def read_predictions(folder: Path, names: Sequence[str]) -> list[NDArray[np.floa
 
 def _read_file(path: Path, name: str) -> NDArray[np.float64]:
     try:
-        lines = path.read_text(encoding="utf-8").rstrip().split("\n")
+        lines = path.read_text(encoding="utf-8-sig").rstrip().split("\n")  # some tools begin with a mark
     except (OSError, UnicodeDecodeError) as error:
         raise EvaluationError(f"{path} cannot be read: {error}") from error
     title = PurePosixPath(lines[0].strip()).name
     image = PurePosixPath(name).name
     if title not in (image, f"{image}.jpg"):
-        raise EvaluationError(f"{path}, line 1: expected the image's name, {image}.jpg, got {lines[0]!r}")
-    if len(lines) < 2 or not lines[1].strip().isdecimal():
-        raise EvaluationError(f"{path}, line 2: expected the number of faces, got {lines[1] if lines[1:] else ''!r}")
+        raise EvaluationError(f"{path}, line 1: expected the image's name, {image}.jpg, got {_shown(lines[0])}")
+    announced = lines[1].strip() if lines[1:] else ""
+    if not (announced.isascii() and announced.isdecimal()):
+        raise EvaluationError(f"{path}, line 2: expected the number of faces, got {_shown(announced)}")
     rows = [line.split() for line in lines[2:]]
-    if int(lines[1]) != len(rows):
-        raise EvaluationError(f"{path}, line 2: {lines[1].strip()} faces are announced, {len(rows)} lines follow")
+    # As text: Python reads no integers of thousands of digits.
+    if (announced.lstrip("0") or "0") != str(len(rows)):
+        raise EvaluationError(f"{path}, line 2: {announced[:_SHOWN]} faces are announced, {len(rows)} lines follow")
     try:
         if set(map(len, rows)) <= {_COLUMNS}:
             table = np.array([float(word) for row in rows for word in row]).reshape(-1, _COLUMNS)
-            if np.isfinite(table).all():
+            if (np.abs(table) <= _LARGEST).all():
                 return table
     except ValueError:
         pass
     number = next(i for i, row in enumerate(rows) if not _is_face(row))
     raise EvaluationError(
-        f"{path}, line {number + 3}: expected left, top, width, height and score, got {lines[number + 2]!r}"
+        f"{path}, line {number + 3}: expected left, top, width, height and score, got {_shown(lines[number + 2])}"
     )
 
 
 def _is_face(row: Sequence[str]) -> bool:
     try:
-        return len(row) == _COLUMNS and bool(np.isfinite([float(word) for word in row]).all())
+        return len(row) == _COLUMNS and all(abs(float(word)) <= _LARGEST for word in row)
     except ValueError:
         return False
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from engine.config import RetinaFaceConfig
 from engine.errors import InvalidArgumentError
-from engine.export.deform_conv import give_every_mask_a_bias
 
 if TYPE_CHECKING:
     import onnx
@@ -111,7 +110,6 @@ def attach_detection(network: onnx.ModelProto, config: RetinaFaceConfig, thresho
         **plugin,
     )
     _remove_unused_casts(graph, inputs)
-    give_every_mask_a_bias(graph)
     graph.node.extend([decode, nms])
     m = thresholds.max_detections
     del graph.output[:]

@@ -1,15 +1,18 @@
-"""What exporters and TensorRT's ONNX parser leave to be done about standard DeformConv nodes."""
+"""What the exporter leaves to be done about convolutions."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from engine.errors import BuildError
+
 if TYPE_CHECKING:
     import onnx
 
-_WEIGHT, _BIAS = 1, 3
+_WEIGHT = 1
 _CONVOLUTIONS = ("Conv", "DeformConv")
 
 
@@ -20,13 +23,19 @@ def fold_batch_normalisations(graph: onnx.GraphProto) -> None:
 
     Args:
         graph: changed in place; weights are initializers, and no convolution before a normalisation has a bias yet.
+
+    Raises:
+        BuildError: something else reads what is to be normalised, and would read it normalised.
     """
     from onnx import numpy_helper
 
     values = {tensor.name: tensor for tensor in graph.initializer}
+    readers = Counter(name for node in graph.node for name in node.input) + Counter(o.name for o in graph.output)
     producers = {node.output[0]: node for node in graph.node if node.op_type in _CONVOLUTIONS}
     for norm in [node for node in graph.node if node.op_type == "BatchNormalization" and node.input[0] in producers]:
         conv = producers[norm.input[0]]
+        if readers[conv.output[0]] != 1:
+            raise BuildError(f"the convolution {conv.name!r} has readers beside its batch normalisation {norm.name!r}")
         weight, gamma, beta, mean, variance = (
             numpy_helper.to_array(values[name]) for name in (conv.input[_WEIGHT], *norm.input[1:])
         )
@@ -43,22 +52,3 @@ def fold_batch_normalisations(graph: onnx.GraphProto) -> None:
     used = {name for node in graph.node for name in node.input}
     for tensor in [tensor for tensor in graph.initializer if tensor.name not in used]:
         graph.initializer.remove(tensor)
-
-
-def give_every_mask_a_bias(graph: onnx.GraphProto) -> None:
-    """Add a bias of zeros to each DeformConv node that has a mask but no bias.
-
-    The standard leaves the bias's place empty then, and the parser cannot hand an empty input to a plugin.
-
-    Args:
-        graph: changed in place; the weights of such nodes are initializers.
-    """
-    from onnx import numpy_helper
-
-    initializers = {tensor.name: tensor for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "DeformConv" and len(node.input) > _BIAS and not node.input[_BIAS]:
-            weight = numpy_helper.to_array(initializers[node.input[_WEIGHT]])
-            bias = numpy_helper.from_array(np.zeros(weight.shape[0], weight.dtype), f"{node.input[_WEIGHT]}_zero_bias")
-            graph.initializer.append(bias)
-            node.input[_BIAS] = bias.name

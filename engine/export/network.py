@@ -42,11 +42,6 @@ class InputSize:
         """One size only."""
         return cls((height, width), (height, width), (height, width))
 
-    @property
-    def is_fixed(self) -> bool:
-        """Whether there is one size only."""
-        return self.minimum == self.maximum
-
     def check(self, config: RetinaFaceConfig) -> None:
         """Raise InvalidArgumentError unless the sizes are ordered and multiples of the body's stride."""
         for size in (self.minimum, self.optimum, self.maximum):

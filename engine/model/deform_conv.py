@@ -31,7 +31,7 @@ class DeformableConv(nn.Conv2d):
         nn.init.zeros_(self.offset.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Sample and convolve; for inference, no gradients come back."""
+        """Sample and convolve."""
         moved: torch.Tensor = _deform_conv(x, self.weight, self.offset(x))
         return moved
 
@@ -48,8 +48,8 @@ def deform_conv(x: torch.Tensor, weight: torch.Tensor, offset: torch.Tensor) -> 
         [N, Co, h, w].
     """
     height, width = x.shape[2:]
-    rows = torch.arange(height, dtype=offset.dtype)[:, None]
-    columns = torch.arange(width, dtype=offset.dtype)
+    rows = torch.arange(height, dtype=offset.dtype, device=offset.device)[:, None]
+    columns = torch.arange(width, dtype=offset.dtype, device=offset.device)
     out = x.new_zeros(x.shape[0], weight.shape[0], height, width)
     for tap in range(_KERNEL**2):
         row, column = divmod(tap, _KERNEL)
@@ -66,6 +66,26 @@ _deform_conv = torch.library.custom_op("retinaface::deform_conv", deform_conv, m
 @_deform_conv.register_fake
 def _(x: torch.Tensor, weight: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
     return x.new_empty(x.shape[0], weight.shape[0], *x.shape[2:])
+
+
+def _keep_inputs(ctx: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    """Compute once more, and let PyTorch follow: nothing but the inputs is kept in between."""
+    inputs = [
+        tensor.detach().requires_grad_(needed)
+        for tensor, needed in zip(ctx.saved_tensors, ctx.needs_input_grad, strict=True)
+    ]
+    with torch.enable_grad():
+        output = deform_conv(*inputs)
+    wanted = [tensor for tensor in inputs if tensor.requires_grad]
+    gradients = iter(torch.autograd.grad(output, wanted, gradient))
+    return tuple(next(gradients) if tensor.requires_grad else None for tensor in inputs)
+
+
+_deform_conv.register_autograd(_backward, setup_context=_keep_inputs)
 
 
 def _sample(x: torch.Tensor, y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:

@@ -38,10 +38,22 @@ _FACE_DETECTOR_UNUSED = "fpn.lateral_outs.3."
 
 _HDF5_START = b"\x89HDF\r\n\x1a\n"
 _JULIA_START = b"HDF5-based Julia Data Format"
+_MXNET_START = (0x112).to_bytes(8, "little")  # kMXAPINDArrayListMagic, then a reserved word
+# A cascade's first stage has these heads in training alone: its boxes are all that the second stage takes.
+_TRAINING_HEADS = ("AnchorClassHead.", "AnchorLandmarkHead.")
 
 
-def refuse_julia(content: bytes, source: str) -> None:
-    """Raise WeightsError for a file of Julia's JLD2, as the Knet reproduction saves its models."""
+def refuse_foreign(content: bytes, source: str) -> None:
+    """Raise WeightsError for files of other frameworks, which say nothing that could be read here.
+
+    Those are Julia's JLD2, as the Knet reproduction saves its models, and MXNet's .params, as insightface does.
+    """
+    if content.startswith(_MXNET_START):
+        raise WeightsError(
+            f"{source} is a file of MXNet's arrays (.params), as insightface publishes its RetinaFaces. What its "
+            "network does lies in NAME-symbol.json beside it, and its layers have other names: give a checkpoint of a "
+            "PyTorch port, or save the arrays as a PyTorch state_dict with the names of docs/models.md, and give that"
+        )
     if content.startswith(_JULIA_START) or content.startswith(_HDF5_START):
         raise WeightsError(
             f"{source} is an HDF5 file, probably JLD2, in which Knet models are saved as Julia objects. Only Julia can "
@@ -57,6 +69,8 @@ def to_native(state: State, config: RetinaFaceConfig) -> State:
     """
     if any(key.startswith("context_module.ssh_list.") for key in state):
         state = {_from_face_detector(k): v for k, v in state.items() if not k.startswith(_FACE_DETECTOR_UNUSED)}
+    if config.cascade:
+        state = {key: value for key, value in state.items() if not key.startswith(_TRAINING_HEADS)}
     # The ResNet-18 model's heads say "conv" for "conv1x1".
     state = {re.sub(r"^(\w+Head\.\d\.)conv\.", r"\1conv1x1.", key): value for key, value in state.items()}
     if config.context == "deformable" and not any(".offset." in key for key in state):

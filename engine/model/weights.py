@@ -21,7 +21,7 @@ from engine.model.known_weights import (
     known_by_file,
     known_by_tensors,
 )
-from engine.model.layouts import refuse_julia, to_native
+from engine.model.layouts import refuse_foreign, to_native
 
 if TYPE_CHECKING:
     import torch
@@ -157,7 +157,7 @@ def _state_dict(content: bytes, source: str) -> dict[str, torch.Tensor]:
 def _state_dict_from_checkpoint(content: bytes, source: str) -> dict[str, torch.Tensor]:
     import torch
 
-    refuse_julia(content, source)
+    refuse_foreign(content, source)
     try:
         loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can fail anywhere in the reader

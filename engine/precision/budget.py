@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.evaluate.agreement import Agreement
 from engine.precision.graph import Graph
@@ -40,26 +40,19 @@ class Choice:
         assignment: of the convolutions that are quantised.
         kept: the others, most worthwhile first.
         agreement: with the float32 network, measured on images that nothing was fitted to.
-        loss: see loss_of.
         met: whether the loss is within the budget; True where there is none.
     """
 
     assignment: Assignment
     kept: tuple[Kept, ...]
     agreement: Agreement
-    loss: float
     met: bool
-
-
-def loss_of(agreement: Agreement) -> float:
-    """What a budget limits: one less the mean box IoU with the reference's faces, where a lost face counts zero."""
-    if agreement.faces == 0 or agreement.iou is None:
-        return 1.0 if agreement.faces else 0.0
-    return 1.0 - agreement.iou.mean * agreement.iou.count / agreement.faces
 
 
 def ranking(graph: Graph, base: Assignment, gains: Mapping[str, Mapping[str, float]]) -> list[Kept]:
     """Order the quantised convolutions by error taken away per multiplication given up.
+
+    Those for which FP8 is enough come once more in float16 at the end, for budgets that it is not enough for.
 
     Args:
         graph: for the multiplications.
@@ -69,11 +62,18 @@ def ranking(graph: Graph, base: Assignment, gains: Mapping[str, Mapping[str, flo
     macs = sum(c.macs for c in graph.convolutions.values())
 
     def kept(name: str) -> Kept:
-        gain = gains["fp16"][name]
-        kind = FP8 if gains.get(FP8, {}).get(name, 0.0) > _FP8_GAIN * max(gain, 0.0) else "fp16"
+        gain, kind = gains["fp16"][name], "fp16"
+        if gains.get(FP8, {}).get(name, 0.0) > _FP8_GAIN * max(gain, 0.0):
+            gain, kind = gains[FP8][name], FP8
         return Kept(name, kind, gain, graph.convolutions[name].macs / macs)
 
-    return sorted(map(kept, base), key=lambda k: (-k.sensitivity / (k.macs_share + _FIXED_COST), k.name))
+    ranked = sorted(map(kept, base), key=lambda k: (-k.sensitivity / (_cost(k) + _FIXED_COST), k.name))
+    return ranked + [replace(k, kind="fp16", sensitivity=gains["fp16"][k.name]) for k in ranked if k.kind == FP8]
+
+
+def _cost(kept: Kept) -> float:
+    """Share of the multiplications that are no longer in 8 bits."""
+    return kept.macs_share if kept.kind == "fp16" else 0.0
 
 
 def search(
@@ -89,7 +89,7 @@ def search(
 
     Args:
         base: assignment with nothing kept.
-        ranked: from ranking.
+        ranked: from ranking; of two entries of a convolution the later one stands.
         measure: agreement of an assignment with the reference, on held-out images.
         max_loss: the budget; None keeps nothing.
         max_share: of the multiplications that may leave the base type for floating point; convolutions that no longer
@@ -102,25 +102,23 @@ def search(
     candidates: list[Kept] = []
     room = max_share
     for kept in ranked:
-        cost = kept.macs_share if kept.kind == "fp16" else 0.0
-        if cost <= room:
-            room -= cost
+        if _cost(kept) <= room:
+            room -= _cost(kept)
             candidates.append(kept)
     tried: dict[int, Choice] = {}
 
     def attempt(count: int) -> Choice:
         if count not in tried:
-            kept = tuple(candidates[:count])
+            kept = tuple({k.name: k for k in candidates[:count]}.values())
             assignment = _without(base, kept)
             agreement = measure(assignment)
-            loss = loss_of(agreement)
-            met = max_loss is None or loss <= max_loss
-            tried[count] = Choice(assignment, kept, agreement, loss, met)
-            on_measured(count, loss)
+            met = max_loss is None or agreement.loss <= max_loss
+            tried[count] = Choice(assignment, kept, agreement, met)
+            on_measured(count, agreement.loss)
         return tried[count]
 
     if attempt(0).met or not attempt(len(candidates)).met:
-        return min(tried.values(), key=lambda choice: (not choice.met, choice.loss if not choice.met else 0))
+        return min(tried.values(), key=lambda choice: (not choice.met, choice.agreement.loss if not choice.met else 0))
     low, high = 0, len(candidates)
     while high - low > 1:
         middle = (low + high) // 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from engine.errors import CalibrationError
 from engine.files import write_together
 from engine.precision.graph import Graph
+from engine.precision.placement import Assignment, points, scale_groups
 from engine.precision.simulate import Simulation
 
 _KEY = "key"
@@ -44,13 +45,16 @@ def save_fit(path: str | os.PathLike[str], key: Mapping[str, Any], graph: Graph,
         raise CalibrationError(f"the calibration cache {path} cannot be written: {error.strerror}") from error
 
 
-def load_fit(path: str | os.PathLike[str], key: Mapping[str, Any], graph: Graph) -> tuple[Simulation, Simulation]:
+def load_fit(
+    path: str | os.PathLike[str], key: Mapping[str, Any], graph: Graph, assignments: Sequence[Assignment]
+) -> tuple[Simulation, Simulation]:
     """Read a cache back: the network in floating point, as rescaled, and quantised.
 
     Args:
         path: of an existing cache.
         key: of what is being built.
         graph: of the network; its weights become the rescaled ones.
+        assignments: that it was fitted for.
 
     Raises:
         CalibrationError: it is no such cache, or was made from something else; the message says what differs.
@@ -79,13 +83,15 @@ def load_fit(path: str | os.PathLike[str], key: Mapping[str, Any], graph: Graph)
         for name in graph.convolutions:
             network.weights[name] = torch.from_numpy(arrays[f"weight/{name}"])
             network.biases[name] = torch.from_numpy(arrays[f"bias/{name}"])
+        groups = scale_groups(graph)
+        for assignment in assignments:
+            for name, kind in assignment.items():
+                network.steps[name, kind] = torch.from_numpy(arrays[f"step/{kind}/{name}"])
+            for name, kind in points(graph, assignment):
+                leader = groups.get(name, name)
+                network.scales[leader, kind] = torch.from_numpy(arrays[f"scale/{kind}/{leader}"])
     except KeyError as error:
         raise CalibrationError(f"calibration cache {path} is incomplete: it lacks {error}. Remove it") from error
-    for name, array in arrays.items():
-        what, _, rest = name.partition("/")
-        if what in ("step", "scale"):
-            kind, _, owner = rest.partition("/")
-            (network.steps if what == "step" else network.scales)[owner, kind] = torch.from_numpy(array)
     return reference, network
 
 

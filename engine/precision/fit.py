@@ -1,4 +1,4 @@
-"""Fitting a quantised network to its calibration images: equalisation, ranges, biases, rounding."""
+"""Fitting a quantised network to its calibration images: equalisation, ranges, rounding, biases."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engine.precision.graph import Graph
 from engine.precision.images import CalibrationImages
 from engine.precision.importance import important_ranges
 from engine.precision.observe import channel_maxima, histograms
-from engine.precision.options import LARGE_NETWORK, Techniques
+from engine.precision.options import Techniques
 from engine.precision.placement import FP8, INT8, Assignment, points, scale_groups
 from engine.precision.ranges import RANGES
 from engine.precision.rounding import round_weights
@@ -22,6 +22,7 @@ from engine.precision.simulate import LARGEST, Simulation, to_half
 from engine.types import FloatArray
 
 _BIAS_IMAGES = 8
+_LARGE_NETWORK = 5_000_000  # weights
 _LARGE_IMAGES = 16
 
 
@@ -51,14 +52,15 @@ def fit(
     on_stage(f"Calibrating with {len(images.fitting)} images")
     fitting = images.fitting
     # A large network's gradients take long and have many more values to average over.
-    large = graph.num_weights > LARGE_NETWORK
+    large = graph.num_weights > _LARGE_NETWORK
     with_gradients = fitting[:: max(1, len(fitting) // _LARGE_IMAGES)] if large else fitting
     maxima = channel_maxima(Simulation(graph), images.batches(fitting), names)
     ranges = maxima
     if techniques.method == "importance":
         on_stage("Weighing activations by importance")
-        tops = maxima if techniques.equalise else {n: np.full_like(c, c.max()) for n, c in maxima.items()}
-        ranges = important_ranges(config, Simulation(graph), images.batches(with_gradients), tops)
+        ranges = important_ranges(
+            config, Simulation(graph), images.batches(with_gradients), maxima, per_channel=techniques.equalise
+        )
     if techniques.equalise:
         equalised = equalise(graph, ranges)
         maxima = {n: c * _ratio(equalised[n], ranges[n]) for n, c in maxima.items()}
@@ -78,13 +80,13 @@ def fit(
             largest = network.weights[name].abs().amax(dim=(1, 2, 3), keepdim=True)
             network.steps[name, kind] = to_half(largest / LARGEST[kind])
     network.assignment = network.fitted = assignments[0]
+    if techniques.round_weights:
+        on_stage("Rounding weights")
+        round_weights(config, graph, reference, network, images.batches(with_gradients))
     if techniques.correct_biases:
         on_stage("Correcting biases")
         sample = fitting[:: max(1, len(fitting) // _BIAS_IMAGES)][:_BIAS_IMAGES]
         correct_biases(graph, reference, network, torch.from_numpy(np.concatenate(list(images.batches(sample)))))
-    if techniques.round_weights:
-        on_stage("Rounding weights")
-        round_weights(config, graph, reference, network, images.batches(with_gradients))
     return reference, network
 
 

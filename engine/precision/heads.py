@@ -8,8 +8,8 @@ from torch import Tensor
 from engine.config import RetinaFaceConfig
 from engine.precision.simulate import Simulation
 
-# What a component of a landmark, and the margin of the class logits, counts beside one of a box.
-_LANDMARK_SHARE, _MARGIN_SHARE = 0.3, 0.1
+# What the landmarks' mean square, and that of the margin of the class logits, counts beside that of a box.
+_LANDMARK_SHARE, _MARGIN_SHARE = 0.15, 0.25
 
 
 def deltas_of(config: RetinaFaceConfig, stride: int) -> list[tuple[str, float]]:
@@ -40,8 +40,7 @@ def _by_anchor(head: Tensor, anchors: int) -> Tensor:
 def squared_head_error(config: RetinaFaceConfig, wanted: dict[str, Tensor], given: dict[str, Tensor]) -> Tensor:
     """Squared difference of the heads, weighted by the reference's face probability and summed; a scalar.
 
-    The margin of the class logits counts as one more component of an anchor: it decides which of several anchors on a
-    face gives the box.
+    The margin of the class logits counts too: it decides which of several anchors on a face gives the box.
     """
     total = torch.zeros(())
     for level in config.levels:
@@ -60,8 +59,8 @@ def run_with_gradients(
 ) -> dict[str, Tensor]:
     """Run a batch and propagate a random combination of the heads back.
 
-    Every output counts as the square root of the probability of a face, with a random sign: the expected square of a
-    gradient is a value's squared effect on all of them.
+    Every output counts as the square root of its weight in squared_head_error, with a random sign: the expected square
+    of a gradient is a value's squared effect on that error.
 
     Returns:
         Every tensor by name, with its gradient.
@@ -81,6 +80,7 @@ def run_with_gradients(
         parts.append((_MARGIN_SHARE, _margins(heads[f"logits_{level.stride}"])[:, :, None]))
         for share, part in parts:
             signs = torch.randint(0, 2, part.shape, generator=generator) * 2 - 1
-            combination = combination + (share * face[:, :, None]).sqrt().mul(signs).mul(part).sum()
+            weight = share / part.shape[2] * face[:, :, None]
+            combination = combination + weight.sqrt().mul(signs).mul(part).sum()
     combination.backward()  # type: ignore[no-untyped-call]
     return values

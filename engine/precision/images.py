@@ -59,6 +59,18 @@ class CalibrationImages:
         return (self.batch(index) for index in indices)
 
 
+def calibration_files(folder: str | os.PathLike[str]) -> list[Path]:
+    """Return the pictures of a folder and its subfolders by their names, sorted.
+
+    Raises:
+        CalibrationError: there is no such folder, or no picture in it.
+    """
+    try:
+        return list_images(Path(folder))
+    except InvalidArgumentError as error:
+        raise CalibrationError(f"calibration images: {error}. Give a folder of photos with --calib-dir") from error
+
+
 def find_images(
     folder: str | os.PathLike[str],
     count: int,
@@ -79,11 +91,7 @@ def find_images(
     Raises:
         CalibrationError: the folder is missing, or holds fewer than MINIMUM_IMAGES readable pictures.
     """
-    root = Path(folder)
-    try:
-        named = list_images(root)
-    except InvalidArgumentError as error:
-        raise CalibrationError(f"calibration images: {error}. Give a folder of photos with --calib-dir") from error
+    root, named = Path(folder), calibration_files(folder)
     chosen = [named[i * len(named) // count] for i in range(count)] if len(named) > count else named
     paths, digests, skipped = [], [], []
     for i, path in enumerate(chosen):
@@ -97,7 +105,7 @@ def find_images(
     if len(paths) < MINIMUM_IMAGES:
         unreadable = f" ({len(skipped)} more cannot be read: {skipped[0].name} ...)" if skipped else ""
         raise CalibrationError(
-            f"calibration folder {root} has {len(paths)} readable images{unreadable}, expected at least "
-            f"{MINIMUM_IMAGES}; 100 photos like those of production are a good number"
+            f"of the {len(named)} pictures in {root} {len(chosen)} were taken for calibration and {len(paths)} are "
+            f"readable{unreadable}, expected at least {MINIMUM_IMAGES}; 100 photos like production's are a good number"
         )
     return CalibrationImages(tuple(paths), tuple(digests), tuple(skipped), letterbox, hold_out)

@@ -19,10 +19,16 @@ from engine.types import FloatArray
 _BINS = 256
 _CANDIDATES = 64
 _LEVELS = 127
+_TINY = torch.finfo(torch.float32).tiny
 
 
 def important_ranges(
-    config: RetinaFaceConfig, network: Simulation, batches: Iterable[FloatArray], maxima: dict[str, FloatArray]
+    config: RetinaFaceConfig,
+    network: Simulation,
+    batches: Iterable[FloatArray],
+    maxima: dict[str, FloatArray],
+    *,
+    per_channel: bool,
 ) -> dict[str, FloatArray]:
     """Return the range of each channel, [C], that minimises the importance-weighted error of 8-bit integers.
 
@@ -31,9 +37,14 @@ def important_ranges(
         network: in floating point.
         batches: float32 [1, 3, H, W].
         maxima: largest magnitude of each channel, [C], of the tensors that are wanted.
+        per_channel: whether channels will be scaled one by one; else the error of all is minimised by one range.
+
+    Returns:
+        Ranges by name, 0 for a channel that is always zero.
     """
     generator = torch.Generator().manual_seed(0)
-    tops = {name: torch.from_numpy(values).clamp_min(1e-6) for name, values in maxima.items()}
+    largest = {name: torch.from_numpy(values) for name, values in maxima.items()}
+    tops = {name: top if per_channel else top.max().expand_as(top) for name, top in largest.items()}
     weights = {name: torch.zeros(len(top), _BINS) for name, top in tops.items()}
     for batch in batches:
         values = run_with_gradients(config, network, torch.from_numpy(batch), generator)
@@ -41,10 +52,13 @@ def important_ranges(
             gradient = values[name].grad
             if gradient is None:
                 continue
-            bins = (values[name].detach()[0].abs() / top[:, None, None] * _BINS).long().clamp_max(_BINS - 1)
+            bins = (values[name].detach()[0].abs() / top.clamp_min(_TINY)[:, None, None] * _BINS).long()
+            bins = bins.clamp_max(_BINS - 1)
             bins += torch.arange(len(top))[:, None, None] * _BINS
             counts = torch.bincount(bins.flatten(), (gradient[0] ** 2).flatten(), weights[name].numel())
             weights[name] += counts.view_as(weights[name])
+    if not per_channel:
+        weights = {name: seen.sum(0, keepdim=True) for name, seen in weights.items()}
     return {name: (top * _best_share(weights[name])).numpy() for name, top in tops.items()}
 
 

@@ -17,19 +17,19 @@ def channel_maxima(network: Simulation, batches: Iterable[FloatArray], names: It
     """Return the largest magnitude of each channel, [C], of the named tensors over all pictures.
 
     Raises:
-        CalibrationError: a tensor is not finite.
+        CalibrationError: a tensor, named or not, is not finite.
     """
     wanted = set(names)
     maxima: dict[str, Tensor] = {}
 
     def observe(name: str, value: Tensor) -> None:
+        largest = value.abs().amax(dim=(0, 2, 3))
+        if not torch.isfinite(largest).all():
+            raise CalibrationError(
+                f"tensor {name} of the network is not finite (NaN or infinity) on a calibration image: the weights "
+                "are damaged or do not belong to this --config"
+            )
         if name in wanted:
-            largest = value.abs().amax(dim=(0, 2, 3))
-            if not torch.isfinite(largest).all():
-                raise CalibrationError(
-                    f"tensor {name} of the network is not finite (NaN or infinity) on a calibration image: the weights "
-                    "are damaged or do not belong to this --config"
-                )
             maxima[name] = torch.maximum(maxima[name], largest) if name in maxima else largest
 
     _run(network, batches, observe)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from engine.errors import BuildError, CalibrationError
 from engine.evaluate.agreement import Agreement, agreement
 from engine.evaluate.network_detector import NetworkDetector
 from engine.files import sha256_of
-from engine.precision.budget import Choice, loss_of, ranking, search
+from engine.precision.budget import Choice, ranking, search
 from engine.precision.cache import load_fit, save_fit
 from engine.precision.crops import crop, face_centres
 from engine.precision.fit import fit
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 DEFAULT_LOSS = 0.01
 DEFAULT_SHARE = 0.095
 _SENSITIVITY_CROPS = 24
+# Raised with every change of what fitting finds: caches of before are refused.
+_FITTING = 2
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Quantised:
         coverage: what its convolutions compute in.
         images: that were used.
         techniques: that were used.
-        max_loss: the budget; None where there was none.
+        max_loss: the budget; None where there was none, or where no face was found to measure it by.
     """
 
     network: onnx.ModelProto
@@ -64,7 +67,7 @@ class Quantised:
             "kept_higher": [asdict(kept) for kept in self.choice.kept],
             "convolutions": asdict(self.coverage),
             "max_loss": self.max_loss,
-            "loss": self.choice.loss,
+            "loss": self.choice.agreement.loss if self.choice.agreement.faces else None,
             "agreement": self.choice.agreement.to_dict(),
         }
 
@@ -125,22 +128,38 @@ def quantise(
     key = _key(config, precision, size, graph, options.techniques, images, weights_sha256, sorted(_kinds(assignments)))
     reference, fitted = _fitted(config, graph, assignments, images, options, key, on_stage)
     measure = _Measure(network, config, graph, fitted, images)
-    choice = _choose(config, precision, graph, assignments, images, reference, fitted, measure, options, on_stage)
-    steps = options.techniques.steps_for(graph.num_weights)
-    if steps and choice.assignment:
-        choice = _learned(config, reference, fitted, images, steps, measure, choice, options.max_loss, on_stage)
-    if options.max_loss is not None and not choice.met:
-        raise BuildError(
-            f"max_loss {options.max_loss} cannot be met: the smallest loss that was measured is {choice.loss:.4f}, "
-            f"{choice.loss - options.max_loss:.4f} too much, with {len(choice.kept)} convolutions in higher precision. "
-            f"Allow {choice.loss:.4f}, or build fp16"
+    measurable = measure.faces > 0
+    if not measurable:
+        _without_faces(images, options.max_loss, on_stage)
+    steps = options.techniques.learning_steps if measurable and assignments[0] else 0
+    if steps:
+        _learn(config, reference, fitted, images, steps, measure, on_stage)
+    budget = DEFAULT_LOSS if options.max_loss is None else options.max_loss
+    if measurable and budget < float("inf"):
+        gains = _gains(config, assignments, images, reference, fitted, on_stage)
+        choice = search(
+            assignments[0],
+            ranking(graph, assignments[0], gains),
+            measure,
+            max_loss=budget,
+            max_share=DEFAULT_SHARE if options.max_loss is None and precision == "int8" else 1.0,
+            on_measured=lambda count, loss: on_stage(f"Kept {count} convolutions in higher precision: loss {loss:.4f}"),
         )
+    else:
+        on_stage("Measuring the loss")
+        choice = search(assignments[0], [], measure, max_loss=None, max_share=0.0)
+    if options.max_loss is not None and not choice.met:
+        raise BuildError(_not_met(options.max_loss, choice))
     fitted.assignment = choice.assignment
     written = write_quantised(graph, fitted)
     recorded = {**asdict(options.techniques), "learning_steps": steps}
-    budget = DEFAULT_LOSS if options.max_loss is None else options.max_loss
     return Quantised(
-        written, choice, coverage(graph, written), images, recorded, None if budget == float("inf") else budget
+        written,
+        choice,
+        coverage(graph, written),
+        images,
+        recorded,
+        budget if measurable and budget < float("inf") else None,
     )
 
 
@@ -164,7 +183,7 @@ def _fitted(
 ) -> tuple[Simulation, Simulation]:
     if options.cache is not None and Path(options.cache).exists():
         on_stage(f"Reusing the calibration in {options.cache}")
-        reference, network = load_fit(options.cache, key, graph)
+        reference, network = load_fit(options.cache, key, graph, assignments)
         network.assignment = network.fitted = assignments[0]
         return reference, network
     reference, network = fit(config, graph, assignments, images, options.techniques, on_stage)
@@ -202,74 +221,68 @@ class _Measure:
         return detector.detect(images.image(index) for index in images.held_out)
 
 
-def _choose(
-    config: RetinaFaceConfig,
-    precision: str,
-    graph: Graph,
-    assignments: list[Assignment],
-    images: CalibrationImages,
-    reference: Simulation,
-    fitted: Simulation,
-    measure: _Measure,
-    options: QuantisationOptions,
-    on_stage: Callable[[str], None],
-) -> Choice:
-    base = assignments[0]
-    on_stage("Measuring the loss")
-    if options.max_loss == float("inf"):
-        return search(base, [], measure, max_loss=None, max_share=0.0)
-    if measure.faces == 0:
-        if options.max_loss is not None:
-            raise CalibrationError(
-                f"the float32 network finds no face in {len(images.held_out)} of the calibration images, so no loss "
-                "can be measured: give photos with faces, or --max-loss off"
-            )
-        on_stage("Note: no face in the held-out images: the loss is not known, and nothing is kept in higher precision")
-        return search(base, [], measure, max_loss=None, max_share=0.0)
-    fitted.assignment = base
-    centres = {index: face_centres(config, reference, images.batch(index)) for index in images.fitting}
-    rng = np.random.default_rng(0)
-    sample = [crop(images, centres, rng) for _ in range(_SENSITIVITY_CROPS)]
-    alternatives: dict[str, Assignment] = {"fp16": {}, **({FP8: assignments[1]} if len(assignments) > 1 else {})}
-    gains = sensitivities(
-        config, fitted, reference, sample, alternatives,
-        lambda done, total: on_stage(f"Measuring sensitivities {done}/{total}"),
-    )  # fmt: skip
-    explicit = options.max_loss is not None
-    return search(
-        base,
-        ranking(graph, base, gains),
-        measure,
-        max_loss=options.max_loss if explicit else DEFAULT_LOSS,
-        max_share=DEFAULT_SHARE if not explicit and precision == "int8" else 1.0,
-        on_measured=lambda count, loss: on_stage(f"Kept {count} convolutions in higher precision: loss {loss:.4f}"),
+def _without_faces(images: CalibrationImages, max_loss: float | None, on_stage: Callable[[str], None]) -> None:
+    """Say what it means that no loss can be measured; raise CalibrationError where the user named one."""
+    if max_loss is not None and max_loss < float("inf"):
+        raise CalibrationError(
+            f"the float32 network finds no face in {len(images.held_out)} of the calibration images, so no loss can be "
+            "measured: give photos with faces, or --max-loss off"
+        )
+    on_stage(
+        "Note: no face in the held-out images: the loss is not known, nothing is learned and nothing kept in higher "
+        "precision"
     )
 
 
-def _learned(
+def _learn(
     config: RetinaFaceConfig,
     reference: Simulation,
     fitted: Simulation,
     images: CalibrationImages,
     steps: int,
     measure: _Measure,
-    choice: Choice,
-    max_loss: float | None,
     on_stage: Callable[[str], None],
-) -> Choice:
-    """Teach the chosen network; what was learned is kept only if the held-out faces agree."""
-    fitted.assignment = choice.assignment
-    before = dict(fitted.weights), dict(fitted.biases), dict(fitted.scales)
+) -> None:
+    """Teach the network with nothing kept; what was learned is undone where the held-out faces agree less."""
+    base = fitted.fitted
+    before = measure(base).loss
+    state = dict(fitted.weights), dict(fitted.biases), dict(fitted.scales)
     learn(config, reference, fitted, images, steps, lambda done, total: on_stage(f"Learning {done}/{total}"))
-    after = measure(choice.assignment)
-    loss = loss_of(after)
-    if loss > choice.loss:
-        on_stage(f"Learning raised the loss from {choice.loss:.4f} to {loss:.4f} and is undone")
-        fitted.weights, fitted.biases, fitted.scales = before
-        return choice
-    on_stage(f"Learning lowered the loss from {choice.loss:.4f} to {loss:.4f}")
-    budget = DEFAULT_LOSS if max_loss is None else max_loss
-    return replace(choice, agreement=after, loss=loss, met=loss <= budget)
+    after = measure(base).loss
+    if after > before:
+        on_stage(f"Learning raised the loss from {before:.4f} to {after:.4f} and is undone")
+        fitted.weights, fitted.biases, fitted.scales = state
+    else:
+        on_stage(f"Learning lowered the loss from {before:.4f} to {after:.4f}")
+
+
+def _gains(
+    config: RetinaFaceConfig,
+    assignments: list[Assignment],
+    images: CalibrationImages,
+    reference: Simulation,
+    fitted: Simulation,
+    on_stage: Callable[[str], None],
+) -> dict[str, dict[str, float]]:
+    fitted.assignment = assignments[0]
+    centres = {index: face_centres(config, reference, images.batch(index)) for index in images.fitting}
+    rng = np.random.default_rng(0)
+    sample = [crop(images, centres, rng) for _ in range(_SENSITIVITY_CROPS)]
+    alternatives: dict[str, Assignment] = {"fp16": {}, **({FP8: assignments[1]} if len(assignments) > 1 else {})}
+    return sensitivities(
+        config, fitted, reference, sample, alternatives,
+        lambda done, total: on_stage(f"Measuring sensitivities {done}/{total}"),
+    )  # fmt: skip
+
+
+def _not_met(max_loss: float, choice: Choice) -> str:
+    loss = choice.agreement.loss
+    # Rounded up: the loss that is advised can be met.
+    allowed = math.ceil(loss * 1e4) / 1e4
+    return (
+        f"max_loss {max_loss} cannot be met: the smallest loss that was measured is {loss:.4f}, {loss - max_loss:.4f} "
+        f"too much, with {len(choice.kept)} convolutions in higher precision. Allow {allowed:.4f}, or build fp16"
+    )
 
 
 def _key(
@@ -295,4 +308,5 @@ def _key(
         "equalise": techniques.equalise,
         "correct_biases": techniques.correct_biases,
         "round_weights": techniques.round_weights,
+        "fitting": _FITTING,
     }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from engine.config import RetinaFaceConfig
 from engine.errors import InvalidArgumentError
 from engine.precision.cast import bf16_on_float32, to_bf16, to_fp16
+from engine.precision.images import calibration_files
 from engine.precision.options import QUANTISED_PRECISIONS, QuantisationOptions
 
 if TYPE_CHECKING:
@@ -35,11 +36,16 @@ class TypedNetwork:
 
 
 def check_precision(precision: str, options: QuantisationOptions) -> None:
-    """Raise InvalidArgumentError unless there is such a precision and the calibration options belong to it."""
+    """Raise InvalidArgumentError unless there is such a precision and the calibration options belong to it.
+
+    Raise CalibrationError where calibration could not even begin.
+    """
     if precision not in PRECISIONS:
         raise InvalidArgumentError(f"precision is {precision!r}, expected one of: {', '.join(PRECISIONS)}")
     if precision in QUANTISED_PRECISIONS:
         options.check(precision)
+        assert options.calib_dir is not None
+        calibration_files(options.calib_dir)
     elif options != QuantisationOptions():
         raise InvalidArgumentError(
             f"calibration options are given, but precision {precision} needs none; they are for "

@@ -159,3 +159,19 @@ def test_a_threshold_that_was_not_compared_is_named() -> None:
     one = [detections([A], [0.9])]
     with pytest.raises(InvalidArgumentError, match=r"0\.3, 0\.5, 0\.7, 0\.9"):
         agreement(one, one).at(0.4)
+
+
+def test_a_lost_face_counts_as_no_overlap() -> None:
+    two = detections([face(0, 0, 10), face(50, 50, 10)], [0.9, 0.8])
+    one = detections([face(0, 0, 10)], [0.9])
+    nothing = detections([], [])
+    # Half of one face's box overlaps: IoU 5 / 10.
+    half = detections([[0, 0, 10, 5], face(50, 50, 10)], [0.9, 0.8])
+    dipped = detections([face(0, 0, 10), face(50, 50, 10)], [0.49, 0.5])
+    assert agreement([two], [two]).loss == 0.0
+    assert agreement([two], [one]).loss == pytest.approx(0.5)
+    assert agreement([two], [nothing]).loss == 1.0
+    assert agreement([two], [half]).loss == pytest.approx(0.25)
+    assert agreement([two], [dipped]).loss == pytest.approx(0.5)
+    assert agreement([one], [two]).loss == 0.0
+    assert agreement([nothing], [one]).loss == 0.0

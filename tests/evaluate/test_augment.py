@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from engine import InvalidArgumentError, TRTRetinaFace
-from engine.augment import merge, scaled_size, to_image
+from engine.augment import make_augmentation, merge, scaled_size, to_image
 from engine.cli import build_main
 from engine.export.network import InputSize
 from engine.types import Detections
@@ -164,6 +164,22 @@ def test_more_candidates_than_suppression_takes_are_cut_to_the_best() -> None:
         ([500, -1.0], r"scales has -1.0"),
         ([float("nan")], "scales has nan"),
         ([float("inf")], "scales has inf"),
+        ([1e308], r"scales has 1e\+308, .* up to 1000000"),
+        ([10**400], "scales has 1000"),
+        ([10**5000], "scales has a int that is too long to print"),
+        ([True], "scales has True"),
+        ([None], "scales has None"),
+        ([[]], r"scales has \[\]"),
+        ([[500]], r"scales has \[500\]"),
+        ([(500, True)], r"scales has \(500, True\)"),
+        ([(500, "original")], r"scales has \(500, 'original'\)"),
+        ([(500, 10**400)], r"scales has \(500, 1000"),
+        (np.zeros((2, 2)), r"scales has array\(\[0., 0.\]\)"),
+        (np.full((1, 3), 500), r"scales has array\(\[500, 500, 500\]\)"),
+        (np.zeros(0), "scales is empty"),
+        (np.array(500), r"scales is array\(500\), expected a list"),
+        (b"ab", "scales is b'ab', expected a list"),
+        ({500}, r"scales is \{500\}, expected a list"),
         ([(500, 0)], r"scales has \(500, 0\)"),
         ([(500, 600, 700)], r"scales has \(500, 600, 700\)"),
         (["large"], "scales has 'large'"),
@@ -176,6 +192,40 @@ def test_impossible_scales_are_refused(ranged_detector: TRTRetinaFace, scales: A
         ranged_detector.detect(np.zeros((40, 40, 3), np.uint8), scales=scales)
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ([[400, 500]], ((400, 500),)),
+        (np.array([400, 600]), (400, 600)),
+        (np.array([[400, 500], [600, 700.5]]), ((400, 500), (600, 700.5))),
+        ([np.float32(400), np.array([400, 500], np.int16)], (400, (400, 500))),
+        (("original", 400), ("original", 400)),
+        (np.array(["original"]), ("original",)),
+    ],
+)
+def test_lists_and_arrays_of_scales_are_taken(given: Any, meant: tuple[Any, ...]) -> None:
+    """As numbers of Python, so that nothing behind here depends on what was given."""
+    scales = make_augmentation(given, flip=False, voting=False).scales
+    assert scales == meant
+    assert all(type(side) in (float, str) for scale in scales for side in (scale if type(scale) is tuple else (scale,)))
+
+
+@pytest.mark.parametrize("merge_iou", [-0.1, 1.1, float("nan"), True, "0.4"])
+def test_impossible_overlaps_are_refused(ranged_detector: TRTRetinaFace, merge_iou: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"merge_iou is .*, expected 0 to 1, or None"):
+        ranged_detector.detect(np.zeros((40, 40, 3), np.uint8), scales=[40], merge_iou=merge_iou)
+
+
+def test_looks_are_merged_at_the_overlap_that_is_asked_for(ranged_detector: TRTRetinaFace) -> None:
+    """At 1 nothing is suppressed: both looks' faces stand, and those of the mirror image again. At 0.4 one does."""
+    assert ranged_detector.sidecar.thresholds["iou"] == 0.4
+    counts = [
+        len(ranged_detector.detect(astronaut(), scales=[400, 500], flip=True, merge_iou=merge_iou))
+        for merge_iou in (1, 0.4, None)
+    ]
+    assert counts == [4, 1, 1]
+
+
 def test_scales_beyond_the_engine_name_the_command_that_rebuilds(ranged_detector: TRTRetinaFace) -> None:
     image = np.zeros((400, 600, 3), np.uint8)
     with pytest.raises(
@@ -184,7 +234,7 @@ def test_scales_beyond_the_engine_name_the_command_that_rebuilds(ranged_detector
         r"\(960, 960\).*python build_engine.py .*--max-input-size 960 1056",
     ):
         ranged_detector.detect(image, scales=[500, 700])
-    with pytest.raises(InvalidArgumentError, match="anchors, expected at most 200000"):
+    with pytest.raises(InvalidArgumentError, match="anchors, expected at most 4194304"):
         ranged_detector.detect(image, scales=[1e6])
 
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 
 from benchmarks.compare_dlib import dlib_detector, main
@@ -77,7 +78,38 @@ def test_wrong_arguments_are_one_line(
     labels = tmp_path / "labels.jsonl"
     labels.write_text('{"image": "other.png", "faces": []}\n')
     assert main([*engine, "--labels", str(labels), str(photo)]) == 1
-    assert "has no line for astronaut.png" in capsys.readouterr().err
+    assert f"has no line for {photo}" in capsys.readouterr().err
+    calls: list[tuple[Any, int]] = []
+    monkeypatch.setitem(sys.modules, "dlib", _fake_dlib(calls))
+    for path, message in ((tmp_path, "is a folder"), (photo / "d.json", "cannot write to the folder")):
+        assert main([*engine, "--json", str(path), str(photo)]) == 1
+        assert message in capsys.readouterr().err
+    assert not calls
+
+
+def test_photos_of_one_name_are_two(
+    ranged_engine: Path,
+    photo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, "dlib", _fake_dlib([]))
+    other = tmp_path / "empty" / photo.name
+    other.parent.mkdir()
+    cv2.imwrite(str(other), np.full((64, 64, 3), 127, np.uint8))
+    labels = tmp_path / "labels.jsonl"
+    lines = [{"image": str(photo), "faces": [{"box": ASTRONAUT_FACE.tolist()}]}, {"image": str(other), "faces": []}]
+    labels.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    arguments = ["--engine", ranged_engine, "--device", "cpu", "--labels", labels, "--rounds", 1]
+    command = [*map(str, arguments), "--json", str(tmp_path / "d.json"), str(photo), str(other), str(photo)]
+    assert main(command) == 0
+    written = json.loads((tmp_path / "d.json").read_text())
+    assert written["photos"] == 2
+    assert [(r["faces"], r["labelled"]) for r in written["results"]] == [(0, 0), (2, 1), (1, 1)]
+    labels.write_text(json.dumps({"image": photo.name, "faces": []}) + "\n")
+    assert main(command) == 1
+    assert f"astronaut.png could be {photo} and {other}" in capsys.readouterr().err
 
 
 def test_the_real_detector_finds_the_astronaut() -> None:

@@ -36,6 +36,15 @@ def test_lines_are_read_and_written(tmp_path: Path) -> None:
         '{"image": "a"}',
         '{"image": 3, "faces": []}',
         '{"image": "a", "faces": 3}',
+        '{"image": "a", "faces": {}}',
+        '{"image": "a", "faces": ""}',
+        '{"image": "a", "faces": [{"box": {}}]}',
+        '{"image": "a", "faces": [{"box": [[1, 2], [3, 4]]}]}',
+        '{"image": "a", "faces": [{"box": ["1", "2", "3", "4"]}]}',
+        '{"image": "a", "faces": [{"box": [0, false, 3, true]}]}',
+        '{"image": "a", "faces": [{"box": [1, 2, 3, 1e39]}]}',
+        f'{{"image": "a", "faces": [{{"box": [1, 2, 3, 1{"0" * 400}]}}]}}',
+        f'{{"image": "a", "faces": [{{"box": [1, 2, 3, 1{"0" * 5000}]}}]}}',
         '{"image": "a", "faces": [{}]}',
         '{"image": "a", "faces": [{"box": [1, 2, 3]}]}',
         '{"image": "a", "faces": [{"box": [1, 2, 3, 4, 5, 6, 7, 8]}]}',
@@ -77,6 +86,19 @@ def test_labels_find_their_pictures() -> None:
     assert found[2] is None
     with pytest.raises(InvalidArgumentError, match=r"x/b\.jpg and y/b\.jpg could both be z/b\.jpg"):
         boxes_of(labels, ["z/b.jpg"])
+    # A label that has its own picture is no other's.
+    found = boxes_of(labels, ["y/b.jpg", "z/b.jpg"])
+    assert found[0] is two
+    assert found[1] is one
+    assert boxes_of({"x/b.jpg": one}, ["x/b.jpg", "z/b.jpg"])[1] is None
+    with pytest.raises(InvalidArgumentError, match=r"b\.jpg could be x/b\.jpg and z/b\.jpg"):
+        boxes_of({"b.jpg": one}, ["x/b.jpg", "z/b.jpg"])
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    path.write_text(GOOD, encoding="utf-8-sig")
+    assert list(read_labels(path)) == ["a.jpg"]
 
 
 def test_folders_of_pictures(tmp_path: Path) -> None:

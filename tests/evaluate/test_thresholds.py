@@ -39,7 +39,8 @@ def random_set(rng: np.random.Generator) -> tuple[Candidates, Labels]:
         moved[:, 2:] = np.maximum(moved[:, 2:], moved[:, :2] + 1)
         boxes[f"{i}.jpg"] = moved.astype(np.float32)
         scores[f"{i}.jpg"] = np.sort(rng.uniform(0.1, 1, count).astype(np.float32))[::-1].copy()
-    return Candidates(boxes, scores, "digest", 0.1), labels
+    digests = {name: f"digest of {name}" for name in boxes}
+    return Candidates(boxes, scores, digests, "digest", 0.1, enlarge=True), labels
 
 
 def test_every_row_equals_the_plain_implementation(random_set: tuple[Candidates, Labels]) -> None:
@@ -76,7 +77,8 @@ def test_scores_lie_above_the_threshold_not_at_it() -> None:
     boxes = np.array([[0, 0, 9, 9], [20, 0, 29, 9], [40, 0, 49, 9]], np.float32)
     labels = {"a": boxes.astype(np.float64)}
     for threshold, hits in ((0.75, 0), (0.7, 1), (0.5, 2), (0.49, 3)):
-        (row,) = sweep(Candidates({"a": boxes}, {"a": scores}, "", 0.02), labels, Grid(iou=(0.4,), score=(threshold,)))
+        candidates = Candidates({"a": boxes}, {"a": scores}, {"a": ""}, "", 0.02, enlarge=False)
+        (row,) = sweep(candidates, labels, Grid(iou=(0.4,), score=(threshold,)))
         assert row.hits == hits == len(Detections(boxes, scores, None).above(threshold))
 
 
@@ -130,12 +132,48 @@ def test_candidates_are_stored_whole(random_set: tuple[Candidates, Labels], tmp_
     for name in candidates.boxes:
         assert np.array_equal(read.boxes[name], candidates.boxes[name])
         assert np.array_equal(read.scores[name], candidates.scores[name])
-    assert (read.engine_sha256, read.score_threshold) == ("digest", 0.1)
+    assert (read.engine_sha256, read.score_threshold, read.enlarge) == ("digest", 0.1, True)
+    assert read.image_sha256 == candidates.image_sha256
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(EvaluationError, match=r"c\.npz does not hold stored candidates .*: remove it to run anew"):
         Candidates.load(path)
     np.savez(path, names=np.zeros(3))
     with pytest.raises(EvaluationError, match="does not hold stored candidates"):
+        Candidates.load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "message"),
+    [
+        ("boxes", lambda a: a.astype(np.float64), "boxes has dtype float64"),
+        ("boxes", lambda a: a.astype("U9"), "boxes has dtype <U9"),
+        ("boxes", lambda a: a[:, :3], r"boxes has shape \(171, 3\), expected \(171, 4\)"),
+        ("boxes", lambda a: a * np.nan, "a value is not finite"),
+        ("scores", lambda a: a.astype(np.complex64), "scores has dtype complex64"),
+        ("scores", lambda a: a[:-1], r"scores has shape \(170,\)"),
+        ("scores", lambda a: a * np.inf, "a value is not finite"),
+        ("scores", lambda a: a[::-1], "its scores do not descend"),
+        ("counts", lambda a: a.astype(np.float64), "counts has dtype float64"),
+        ("counts", lambda a: a[None], "names has shape"),
+        ("counts", lambda a: a + np.array([1, 0, 0, -1, 0]) * 100, "not counted rightly"),
+        ("names", lambda a: np.arange(5), "names has dtype int64"),
+        ("names", lambda a: a[[0, 1, 2, 3, 0]], "not counted rightly"),
+        ("image_sha256", lambda a: a[:2], "image_sha256 has shape"),
+        ("engine_sha256", lambda a: np.array([a, a]), r"engine_sha256 has shape \(2,\)"),
+        ("score_threshold", lambda a: a * np.nan, "a value is not finite"),
+        ("enlarge", lambda a: np.array(2), "enlarge has dtype int64"),
+    ],
+)
+def test_stored_arrays_of_other_kinds_are_refused(
+    random_set: tuple[Candidates, Labels], tmp_path: Path, name: str, spoil: Any, message: str
+) -> None:
+    path = tmp_path / "c.npz"
+    random_set[0].save(path)
+    with np.load(path) as file:
+        arrays = dict(file)
+    arrays[name] = spoil(arrays[name])
+    np.savez(path, **arrays)
+    with pytest.raises(EvaluationError, match=rf"c\.npz does not hold stored candidates \(.*{message}"):
         Candidates.load(path)
 
 
@@ -204,9 +242,27 @@ def test_the_command_runs_the_network_once(
     monkeypatch.setattr(CpuSession, "run", None)  # from here on there is nothing to run
     assert main([*arguments, "--iou-threshold", "0.5", "--top-k", "10", "--keep-top-k", "2"]) == 0
     assert len(json.loads(files["json"].read_text())["rows"]) == 49
+    assert main([*arguments, "--enlarge"]) == 1
+    assert "c.npz holds candidates that were found without --enlarge: name another file" in capsys.readouterr().err
+    content = picture.read_bytes()
+    picture.write_bytes(content + b"0")
+    assert main(arguments) == 1
+    assert f"c.npz holds candidates of another picture than {picture}" in capsys.readouterr().err
+    without_engine = arguments[: arguments.index("--engine")]
+    assert main([*without_engine, "--images", str(tmp_path)]) == 1
+    assert "of another picture" in capsys.readouterr().err
+    assert main([*without_engine, "--enlarge"]) == 1
+    assert "without --enlarge" in capsys.readouterr().err
+    # The stored candidates alone, and pictures that are gone, say nothing else.
+    assert main(without_engine) == 0
+    picture.unlink()
+    assert main(arguments) == 0
     other = tmp_path / "other.engine"
-    other.write_bytes(b"another")
     arguments[arguments.index(str(ranged_engine))] = str(other)
+    capsys.readouterr()
+    assert main(arguments) == 1
+    assert f"error: the engine {other} cannot be read: No such file or directory" in capsys.readouterr().err
+    other.write_bytes(b"another")
     assert main(arguments) == 1
     assert "holds candidates of another engine" in capsys.readouterr().err
 

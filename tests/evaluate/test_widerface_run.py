@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -13,9 +14,10 @@ import pytest
 
 from engine import InvalidArgumentError, TRTRetinaFace
 from engine.cli import main
+from engine.config import PRESETS, preset
 from engine.evaluate.widerface_files import SUBSETS, GroundTruth
 from engine.evaluate.widerface_run import SCALE_RULES, predict, run_path
-from engine.types import Image
+from engine.types import Detections, Image
 from tests.data import ASTRONAUT_FACE, astronaut
 from tests.evaluate.widerface_cases import write_mat, write_truth
 
@@ -130,6 +132,55 @@ def test_predictions_of_another_run_are_not_reused(
     assert "holds predictions without" in capsys.readouterr().err
 
 
+def test_the_rules_are_those_of_the_documents() -> None:
+    """docs/evaluation.md has this table: scales, longest side, mirror images and votes, and from which IoU."""
+    table = {name: (r.scales, r.longest, r.augmented, r.merge_iou) for name, r in SCALE_RULES.items()}
+    assert table == {
+        "original": (("original",), None, False, None),
+        "mxnet": (((1200, 1600),), 1600, False, None),
+        "mxnet-1600": (((1600, 2150),), 2150, False, None),
+        "vga": (((640, 640),), 640, False, None),
+        "multiscale": (((500, 750), (800, 1200), (1100, 1650), (1400, 2100), (1700, 2550)), 2550, True, 0.4),
+    }
+    for scales, longest, *_ in table.values():
+        assert longest == max((s[1] for s in scales if isinstance(s, tuple)), default=None)
+
+
+@pytest.mark.parametrize("rule", [name for name, rule in SCALE_RULES.items() if rule.longest])
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_model_takes_every_rule(name: str, rule: str) -> None:
+    """The decoder takes the anchors of a square of the longest side, which holds upright and lying pictures."""
+    side = -(-SCALE_RULES[rule].longest // 32) * 32  # type: ignore[operator]
+    preset(name).check_input_size(side, side)
+
+
+@pytest.mark.parametrize("rule", SCALE_RULES)
+def test_the_detector_is_asked_for_what_the_rule_says(data: Path, rule: str) -> None:
+    calls = []
+
+    class Recorder:
+        score_threshold = 0.02
+        sidecar = SimpleNamespace(files={"engine": {"sha256": "0"}})
+
+        def detect(self, image: Image, **options: Any) -> Detections:
+            calls.append((image.shape, options))
+            return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), None)
+
+    names = ["0--Space/a", "1--Small/c"]
+    images = [data / "root" / "images" / f"{name}.jpg" for name in names]
+    assert predict(Recorder(), images, names, data / "found", rule_name=rule) == 2  # type: ignore[arg-type]
+    scales = {
+        "original": ("original",),
+        "mxnet": ((1200, 1600),),
+        "mxnet-1600": ((1600, 2150),),
+        "vga": ((640, 640),),
+        "multiscale": ((500, 750), (800, 1200), (1100, 1650), (1400, 2100), (1700, 2550)),
+    }[rule]
+    every = rule == "multiscale"
+    options = {"scales": scales, "flip": every, "voting": every, "merge_iou": 0.4 if every else None}
+    assert calls == [((512, 512, 3), options), ((256, 256, 3), options)]
+
+
 def test_rules_show_the_images_in_their_sizes(ranged_detector: TRTRetinaFace, monkeypatch: pytest.MonkeyPatch) -> None:
     assert SCALE_RULES["multiscale"].augmented
     session, shapes = ranged_detector._session, []
@@ -152,7 +203,7 @@ def test_rules_show_the_images_in_their_sizes(ranged_detector: TRTRetinaFace, mo
 
 @pytest.mark.parametrize(
     ("rule", "sides"),
-    [("mxnet", "1600 x 1600"), ("mxnet-1600", "2176 x 2176"), ("multiscale", "2208 x 2208"), ("original", "992 x 640")],
+    [("mxnet", "1600 x 1600"), ("mxnet-1600", "2176 x 2176"), ("multiscale", "2560 x 2560"), ("original", "992 x 640")],
 )
 def test_engines_that_are_too_small_are_refused_at_once(
     data: Path, evaluate: Command, rule: str, sides: str, capsys: pytest.CaptureFixture[str]
@@ -186,6 +237,17 @@ def test_wrong_arguments_and_missing_files_are_one_line(
     only_root = ["--ground-truth", data / "truth", "--predictions", data / "found", "--root", data / "root"]
     assert main(["evaluate", "widerface", *map(str, only_root)]) == 2
     assert "--root and --engine belong together" in message()
+    for option in (
+        ["--device", "cpu"],
+        ["--scale-rule", "vga"],
+        ["--score-threshold", "0"],
+        ["--trust-embedded-plugins"],
+    ):
+        assert main(["evaluate", "widerface", *map(str, only_root[:4]), *option]) == 2
+        assert f"{option[0]} says how to run an engine, but none is run" in message()
+    assert evaluate(engine=data / "no.engine") == 1
+    assert "the engine" in (line := message())
+    assert "no.engine cannot be read: No such file" in line
     assert main(["evaluate", "widerface", *map(str, only_root[:4])]) == 1
     assert "found is not a folder" in message()
     image = data / "root" / "images" / "0--Space" / "b.jpg"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from engine.evaluate.widerface_files import SUBSETS, GroundTruth
 from tests.data import widerface_ground_truth
 
-__all__ = ["predicted", "random_truth", "widerface_ground_truth", "write_mat", "write_truth"]
+__all__ = ["cells", "predicted", "random_truth", "widerface_ground_truth", "write_mat", "write_truth"]
 
 Floats = NDArray[np.float64]
 
@@ -59,14 +59,14 @@ def write_truth(folder: Path, truth: GroundTruth) -> None:
     write_mat(
         folder / "wider_face_val.mat",
         {
-            "event_list": _cells(events),
-            "file_list": _cells([_cells([truth.names[i].split("/")[1] for i in group]) for group in members]),
-            "face_bbx_list": _cells([_cells([truth.boxes[i] for i in group]) for group in members]),
+            "event_list": cells(events),
+            "file_list": cells([cells([truth.names[i].split("/")[1] for i in group]) for group in members]),
+            "face_bbx_list": cells([cells([truth.boxes[i] for i in group]) for group in members]),
         },
     )
     for name, kept in truth.subsets.items():
-        indices = [_cells([np.flatnonzero(kept[i])[:, None] + 1 for i in group]) for group in members]
-        write_mat(folder / f"wider_{name}_val.mat", {"gt_list": _cells(indices)})
+        indices = [cells([np.flatnonzero(kept[i])[:, None] + 1 for i in group]) for group in members]
+        write_mat(folder / f"wider_{name}_val.mat", {"gt_list": cells(indices)})
 
 
 def write_mat(path: Path, variables: Mapping[str, Any]) -> None:
@@ -74,7 +74,7 @@ def write_mat(path: Path, variables: Mapping[str, Any]) -> None:
     pytest.importorskip("scipy.io").savemat(path, dict(variables))
 
 
-def _cells(values: Sequence[Any]) -> NDArray[np.object_]:
+def cells(values: Sequence[Any]) -> NDArray[np.object_]:
     """A column of MATLAB cells."""
     cells = np.empty((len(values), 1), object)
     for i, value in enumerate(values):

@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from engine.build import pipeline
-from engine.build.flavour import Flavour, load_flavour
+from engine.build import pipeline, targets
+from engine.build.flavour import Flavour, compute_capability, load_flavour, sees_gpu
 from engine.build.pipeline import BuildOptions, build_engine
 from engine.build.plan import build_plan
 from engine.build.plugin_library import PluginLibrary, plugin_library
-from engine.build.targets import check_targets
+from engine.build.targets import check_targets, has_fp8
 from engine.config import preset
 from engine.errors import BuildError, InvalidArgumentError
 from engine.export.attach import DECODE_PLUGIN, NMS_PLUGIN, Thresholds, attach_detection
@@ -132,6 +132,33 @@ def test_targets_of_tensorrt_are_explained() -> None:
     assert check_targets((), "tensorrt") == ("this GPU",)
     with pytest.raises(InvalidArgumentError, match=r"--target sm89 needs TensorRT-RTX"):
         check_targets(("sm89",), "tensorrt")
+
+
+@pytest.mark.parametrize(
+    ("capability", "refusal"),
+    [
+        (None, r"no FP8 arithmetic \(none was found, FP8 needs 8\.9"),
+        ((8, 6), r"compute capability 8\.6, FP8 needs 8\.9"),
+        ((8, 9), None),
+        ((9, 0), None),
+        ((12, 0), None),
+    ],
+)
+def test_fp8_with_tensorrt_needs_a_gpu_that_has_it(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int] | None, refusal: str | None
+) -> None:
+    monkeypatch.setattr(targets, "compute_capability", lambda: capability)
+    if refusal is None:
+        assert check_targets((), "tensorrt", needs_fp8=True) == ("this GPU",)
+    else:
+        with pytest.raises(InvalidArgumentError, match=refusal):
+            check_targets((), "tensorrt", needs_fp8=True)
+    assert has_fp8(check_targets((), "tensorrt")) == (refusal is None)
+
+
+@pytest.mark.skipif(sees_gpu(), reason="there is a GPU")
+def test_without_a_driver_there_is_no_compute_capability() -> None:
+    assert compute_capability() is None
 
 
 @pytest.mark.parametrize("folder", ["/proc", "/sys/kernel"])
@@ -248,8 +275,17 @@ def test_folders_in_the_way_are_found_first(tmp_path: Path, name: str) -> None:
 
 
 def test_too_many_anchors_are_refused_first(tmp_path: Path) -> None:
-    with pytest.raises(InvalidArgumentError, match=r"2560 x 2560, which has 268800 anchors, expected at most 200000"):
-        build(tmp_path / "a.engine", size=InputSize.fixed(2560, 2560))
+    with pytest.raises(
+        InvalidArgumentError, match=r"10240 x 10240, which has 4300800 anchors, expected at most 4194304"
+    ):
+        build(tmp_path / "a.engine", size=InputSize.fixed(10240, 10240))
+
+
+@pytest.mark.parametrize(("config", "side"), [("mobilenet0.25", 640), ("resnet18-lite", 480)])
+def test_the_input_is_the_preset_s_unless_another_is_given(config: str, side: int) -> None:
+    assert BuildOptions(config=config).input_size() == InputSize.fixed(side, side)
+    other = InputSize.fixed(64, 96)
+    assert BuildOptions(config=config, size=other).input_size() == other
 
 
 def test_a_broken_network_is_refused_with_the_parser_s_reason() -> None:

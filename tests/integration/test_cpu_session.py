@@ -71,7 +71,7 @@ def exported() -> onnx.ModelProto:
 
 def _network(precision: str, exported: onnx.ModelProto, photos: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     monkeypatch.setattr(quantise, "_SENSITIVITY_CROPS", 1)
-    techniques = Techniques(learning_steps=0, round_weights=False, correct_biases=False)
+    techniques = Techniques(round_weights=False, correct_biases=False)
     options = QuantisationOptions(photos, techniques=techniques, max_loss=float("inf"))
     typed = to_precision(
         exported,

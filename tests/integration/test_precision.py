@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -81,54 +82,66 @@ def test_engines_of_every_precision_find_the_face(
     if precision in ("int8", "fp8"):
         assert stored & {"INT8", "FLOAT8E4M3FN"} == types
     if precision != "bf16":
-        _check_evidence(json.loads((tmp_path / "faces.engine.json").read_text()), model)
+        counted = _check_evidence(json.loads((tmp_path / "faces.engine.json").read_text()), model)
+        # FP8 has no kernels for the depthwise half of the network, nor for its first layers of 8 channels.
+        assert counted["macs_share"] > {"int8": 0.999999, "fp8": 0.7, "mixed": 0.5}[precision]
 
 
-def _check_evidence(sidecar: dict[str, dict[str, object]], model: onnx.ModelProto) -> None:
-    """The sidecar's counts are those of the graph, and it names the broken picture."""
+def _quantised_convolutions(model: onnx.ModelProto) -> list[str]:
+    """Names of the convolutions both of whose operands come from DequantizeLinear; none may have only one."""
     producers = {name: node.op_type for node in model.graph.node for name in node.output}
-    quantised = [
-        node
-        for node in model.graph.node
-        if node.op_type == "Conv" and {producers.get(name) for name in node.input[:2]} == {"DequantizeLinear"}
-    ]
-    half = [
-        node
-        for node in model.graph.node
-        if node.op_type == "Conv" and "DequantizeLinear" in {producers.get(name) for name in node.input[:2]}
-    ]
-    assert len(half) == len(quantised), "a convolution with one quantised input is neither fast nor exact"
-    counted = sidecar["precision"]["convolutions"]
-    assert isinstance(counted, dict)
-    assert counted["quantised"] == len(quantised)
+    quantised = []
+    for node in model.graph.node:
+        if node.op_type == "Conv":
+            dequantised = [producers.get(name) == "DequantizeLinear" for name in node.input[:2]]
+            assert len(set(dequantised)) == 1, f"{node.name} has one quantised operand: neither fast nor exact"
+            quantised += [node.name] * dequantised[0]
+    return quantised
+
+
+def _check_evidence(sidecar: dict[str, Any], model: onnx.ModelProto) -> dict[str, Any]:
+    """The sidecar's counts are those of the graph, and it names the broken picture; return the counts."""
+    counted: dict[str, Any] = sidecar["precision"]["convolutions"]
+    assert counted["quantised"] == len(_quantised_convolutions(model))
     assert counted["convolutions"] == sum(node.op_type == "Conv" for node in model.graph.node) == 56
-    assert 0.1 < counted["macs_share"] <= 1.0
     assert sidecar["calibration"]["skipped"] == ["broken.jpg"]
     assert sidecar["calibration"]["images"] == 16
-    assert sidecar["precision"]["agreement"]["images"] >= 4  # type: ignore[index]
+    assert sidecar["precision"]["agreement"]["images"] >= 4
+    return counted
 
 
 @pytest.mark.parametrize(
     ("name", "precision"),
     [
-        *((name, precision) for name in ("resnet50", "retinaface-resnet50") for precision in ("bf16", "int8", "fp8")),
-        *((name, "int8") for name in ("full", "resnet18-lite", "mobilenet0.25-relu")),
+        *(("resnet50", precision) for precision in ("bf16", "int8", "fp8", "mixed")),
+        *((name, "int8") for name in ("retinaface-resnet50", "resnet18-lite", "mobilenet0.25-relu")),
     ],
 )
 def test_other_models_build(name: str, precision: str, photos: Path, tmp_path: Path) -> None:
     # Rounding thousands of columns takes its time; the one small model of the five does.
-    techniques = Techniques(round_weights=name == "mobilenet0.25-relu", learning_steps=0)
-    quantised = QuantisationOptions(photos, 4, techniques=techniques, max_loss=OFF)
-    options = quantised if precision != "bf16" else QuantisationOptions()
+    techniques = Techniques(round_weights=name == "mobilenet0.25-relu")
+    calibrated = QuantisationOptions(photos, 4, techniques=techniques, max_loss=OFF)
+    options = calibrated if precision != "bf16" else QuantisationOptions()
     size = InputSize.fixed(64, 96)
     path = tmp_path / "faces.engine"
-    build(path, config=name, weights="random", precision=precision, quantisation=options, size=size)
+    targets = ("sm89",) if precision == "mixed" else ()
+    build(path, config=name, weights="random", precision=precision, quantisation=options, size=size, targets=targets)
     TRTRetinaFace(path, "cpu").detect(astronaut())
+    model = onnx.load(network_path(path))
+    convolutions = sum(node.op_type == "Conv" for node in model.graph.node)
+    quantised = len(_quantised_convolutions(model))
+    if precision in ("int8", "mixed"):
+        # Deformable convolutions are other nodes: they stay in float16.
+        assert quantised == convolutions
+    elif precision == "fp8":
+        assert convolutions / 2 < quantised < convolutions
+    else:
+        assert quantised == 0
 
 
 def test_an_engine_for_a_range_of_sizes(photos: Path, tmp_path: Path) -> None:
     size = InputSize((256, 256), SIZE, (640, 640))
-    options = QuantisationOptions(photos, techniques=Techniques(learning_steps=0), max_loss=OFF)
+    options = QuantisationOptions(photos, max_loss=OFF)
     build(tmp_path / "faces.engine", precision="int8", size=size, quantisation=options)
     for side in (256, 640):
         detector = TRTRetinaFace(tmp_path / "faces.engine", "cpu", input_size=(side, side))
@@ -168,7 +181,7 @@ def test_the_photos_keep_their_faces(photos: Path) -> None:
     judged = [photo.image for photo in labelled_photos()]
     typed = to_precision(
         exported, config, "int8", (640, 640),
-        QuantisationOptions(photos, techniques=Techniques(method="max", learning_steps=0), max_loss=OFF),
+        QuantisationOptions(photos, techniques=Techniques(method="max"), max_loss=OFF),
         weights_sha256="", fp8_allowed=False, on_stage=lambda stage: None,
     )  # fmt: skip
     found = agreement(
@@ -180,7 +193,7 @@ def test_the_photos_keep_their_faces(photos: Path) -> None:
 
 
 def test_a_budget_that_cannot_be_met_says_by_how_much(photos: Path, tmp_path: Path) -> None:
-    options = QuantisationOptions(photos, techniques=Techniques(learning_steps=0), max_loss=1e-9)
+    options = QuantisationOptions(photos, max_loss=1e-9)
     with pytest.raises(
         BuildError, match=r"max_loss 1e-09 cannot be met: the smallest .* is 0\.000\d, 0\.000\d too much"
     ):
@@ -189,7 +202,7 @@ def test_a_budget_that_cannot_be_met_says_by_how_much(photos: Path, tmp_path: Pa
 
 
 def test_a_budget_is_honoured_on_the_held_out_half(photos: Path, tmp_path: Path) -> None:
-    options = QuantisationOptions(photos, techniques=Techniques(learning_steps=0), max_loss=0.012)
+    options = QuantisationOptions(photos, max_loss=0.012)
     build(tmp_path / "faces.engine", precision="int8", quantisation=options)
     precision = json.loads((tmp_path / "faces.engine.json").read_text())["precision"]
     assert precision["loss"] <= 0.012
@@ -199,7 +212,7 @@ def test_a_budget_is_honoured_on_the_held_out_half(photos: Path, tmp_path: Path)
 
 def test_the_cache_is_reused_and_refused(photos: Path, tmp_path: Path) -> None:
     cache = tmp_path / "calibration.npz"
-    options = QuantisationOptions(photos, cache=cache, techniques=Techniques(learning_steps=0), max_loss=OFF)
+    options = QuantisationOptions(photos, cache=cache, max_loss=OFF)
     first = build(tmp_path / "first.engine", precision="int8", quantisation=options)
     again = build(tmp_path / "again.engine", precision="int8", quantisation=options)
     assert first.sidecar.detector_sha256 == again.sidecar.detector_sha256
@@ -245,7 +258,7 @@ def test_bad_input_is_refused(
 
 
 def test_mixed_without_fp8_targets_is_int8_and_fp16(photos: Path, tmp_path: Path) -> None:
-    options = QuantisationOptions(photos, techniques=Techniques(learning_steps=0))
+    options = QuantisationOptions(photos)
     build(tmp_path / "faces.engine", precision="mixed", targets=("sm86",), quantisation=options)
     model = onnx.load(network_path(tmp_path / "faces.engine"))
     assert onnx.TensorProto.FLOAT8E4M3FN not in {t.data_type for t in model.graph.initializer}

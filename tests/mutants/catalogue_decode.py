@@ -67,6 +67,12 @@ DECODE = [
     _select("one too few", "min(gathered, plan.top_k)", "min(gathered, plan.top_k - 1)"),
     _select("scores behind the last not cleared", "i < plan.top_k; i +=", "i < selected; i +="),
     _select("progress not cleared", "workspace.progress[image] = 0;", ""),
+    _select("upper bits of large indices left out", "((1u << kIndexBits) - 1)", "((1u << (kIndexBits - 4)) - 1)"),
+    _select(
+        "tiles counted by one thread each",
+        "tile += kSelectThreads) {\n        int in_tile",
+        "tile += plan.num_tiles) {\n        int in_tile",
+    ),
     _select("indices not read for the last digits", "shift < kIndexBits;", "false;"),
     _select("indices not read for the K-th's score", ">= lowest >> kIndexBits", "> lowest >> kIndexBits"),
     _select(

@@ -257,6 +257,47 @@ def test_decode_of_200_000_ties(backend: Backend, threshold: float, top_k: int) 
     np.testing.assert_array_equal(landmarks[0], np.tile(centre, 5))
 
 
+# Eight maps of eight anchors a cell whose last tiles hold one cell, but for the last map: nearly as many tiles as there
+# can be, and exactly as many anchors.
+MOST_CELLS = (65537,) * 7 + (65529,)
+MOST_ANCHORS = 1 << 22
+
+
+def heads_of_the_most_anchors(face_logits: NDArray[np.float32]) -> Heads:
+    """One image; logits by anchor, in the order of the anchors' indices, and no deltas."""
+    heads: Heads = []
+    ends = np.cumsum(np.multiply(MOST_CELLS, 8))
+    for cells, face in zip(MOST_CELLS, np.split(face_logits, ends[:-1]), strict=True):
+        logits = np.zeros((1, 16, cells, 1), np.float32)
+        logits[0, 1::2, :, 0] = face.reshape(cells, 8).T
+        heads.append((logits, np.zeros((1, 32, cells, 1), np.float32), None))
+    return heads
+
+
+def test_decode_of_the_most_anchors_there_can_be(backend: Backend, rng: np.random.Generator) -> None:
+    """A few good ones, and more equal ones than can be sorted at once: those with the lowest indices come out."""
+    assert np.dot(MOST_CELLS, 8).sum() == MOST_ANCHORS
+    ties = rng.choice(np.arange(1, MOST_ANCHORS - 1), 6000, replace=False)
+    good = rng.permutation(np.concatenate([[0, MOST_ANCHORS - 1], rng.choice(np.arange(1, MOST_ANCHORS - 1), 5)]))
+    logits = np.full(MOST_ANCHORS, -5, np.float32)
+    logits[ties] = 1
+    logits[good] = 3 - 0.1 * np.arange(len(good))
+    strides, sides = [2 << i for i in range(8)], np.arange(1, 65).reshape(8, 8)
+    boxes, scores, _, count = run(
+        backend,
+        heads_of_the_most_anchors(logits),
+        {"strides": strides, "anchor_sizes": sides.tolist(), "score_threshold": 0.5, "top_k": 5000},
+    )
+    assert count.tolist() == [5000]
+    indices = np.concatenate([good, np.sort(np.setdiff1d(ties, good))])[:5000]
+    np.testing.assert_allclose(scores[0], 1 / (1 + np.exp(-logits[indices].astype(np.float64))), rtol=RELATIVE)
+    level, within = np.divmod(indices, 65537 * 8)  # the last map is the only one that is smaller
+    cell, anchor = np.divmod(within, 8)
+    centre = np.stack([np.full(5000, 0.5), cell + 0.5], axis=1) * np.array(strides)[level, None]
+    half = sides[level, anchor][:, None] / 2
+    np.testing.assert_array_equal(boxes[0], np.hstack([centre - half, centre + half]).astype(np.float32))
+
+
 @pytest.mark.parametrize("cascade", [False, True])
 def test_decode_leaves_out_what_is_not_finite(backend: Backend, rng: np.random.Generator, cascade: bool) -> None:
     """NaN and infinities anywhere in the heads never come out."""
@@ -378,6 +419,13 @@ BAD = [
         r"anchor_deltas of level 0 has shape \[1, 10, 3, 5\], expected \[1, 4, 3, 5\]",
     ),
     (_set(anchor_sizes=[[(8, 0)], [1, 2]]), r"an anchor size of level 0 is 0, expected a finite number above 0"),
+    (_set(anchor_sizes=[16, [1, 2]]), r"anchor_sizes\[0\] is 16, expected the anchors of a cell: a list of sizes"),
+    (_set(anchor_sizes=[[[8]], [1, 2]]), r"anchor_sizes\[0\] has \[8\], expected the side of a square anchor"),
+    (_set(anchor_sizes=[[8], [(1, 2, 3), 2]]), r"anchor_sizes\[1\] has \(1, 2, 3\), expected the side of a square"),
+    (_set(anchor_sizes=[["16"], [1, 2]]), r"anchor_sizes\[0\] has '16', expected the side of a square anchor"),
+    (_set(anchor_sizes=[[None], [1, 2]]), r"anchor_sizes\[0\] has None, expected the side of a square anchor"),
+    (_set(anchor_sizes=[[8], [1, 10**400]]), r"anchor_sizes\[1\] has a size that is no float: int too large"),
+    (_set(anchor_sizes=[[8], [1, 1e300]]), r"an anchor size of level 1 is inf, expected a finite number above 0"),
     (_replace(1, 2, lambda _: None), r"landmark_deltas of level 1 is None, unlike that of level 0"),
     (_replace(0, 2, lambda _: None), r"landmark_deltas of level 1 is given, unlike that of level 0"),
     (_replace(0, 1, lambda a: a.astype(np.int32)), r"box_deltas of level 0 has dtype int32, expected float32"),
@@ -386,6 +434,24 @@ BAD = [
     (_replace(0, 0, lambda a: a[..., ::-1]), r"logits of level 0 is not C-contiguous: it has strides"),
     (_replace(1, 0, lambda a: a.tolist()), r"logits of level 1 is a list, expected a NumPy array or a device array"),
 ]
+
+
+def test_decode_takes_sizes_as_lists_and_arrays(rng: np.random.Generator) -> None:
+    """The same anchors, written in several ways."""
+    heads = random_heads(rng, CASES[0])
+    options = CASES[0].options()
+    results = [
+        run(Backend("cpu"), heads, {**options, "anchor_sizes": sizes})
+        for sizes in (
+            [[(12.5, 12.5)], [(30.0, 20.0), 64.0]],
+            [[12.5], [[30.0, 20.0], [64, 64.0]]],
+            (np.array([12.5]), np.array([[30, 20], [64, 64]])),
+            [[np.float32(12.5)], [np.array([30, 20]), np.int64(64)]],
+        )
+    ]
+    for other in results[1:]:
+        for mine, theirs in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
 
 
 @pytest.mark.parametrize(("spoil", "message"), BAD, ids=[message[:40] for _, message in BAD])
@@ -398,11 +464,14 @@ def test_decode_refuses(rng: np.random.Generator, spoil: Callable[[Heads, dict[s
 
 
 def test_decode_refuses_more_levels_or_anchors_than_it_can_hold(rng: np.random.Generator) -> None:
-    """The limits of the contract: 8 levels, 200,000 anchors per image."""
+    """The limits of the contract: 8 levels, 2^22 anchors per image."""
     head = random_heads(rng, CASES[0])[0]
-    options = {"score_threshold": 0.5, "top_k": 1}
+    options: dict[str, Any] = {"score_threshold": 0.5, "top_k": 1}
     with pytest.raises(InvalidArgumentError, match="heads has 9 levels, expected 1 to 8"):
-        ops.decode([head] * 9, strides=[8] * 9, anchor_sizes=[[16]] * 9, **options)  # type: ignore[arg-type]
-    wide = (np.zeros((1, 2, 500, 401), np.float32), np.zeros((1, 4, 500, 401), np.float32), None)
-    with pytest.raises(InvalidArgumentError, match="number of anchors per image is 200500, expected 1 to 200000"):
-        ops.decode([wide], strides=[8], anchor_sizes=[[16]], **options)  # type: ignore[arg-type]
+        ops.decode([head] * 9, strides=[8] * 9, anchor_sizes=[[16]] * 9, **options)
+    left = MOST_ANCHORS - 7 * 8 * 65537 + 1
+    last = (np.zeros((1, 2, left, 1), np.float32), np.zeros((1, 4, left, 1), np.float32), None)
+    one_more = [*heads_of_the_most_anchors(np.zeros(MOST_ANCHORS, np.float32))[:7], last]
+    options |= {"strides": [8] * 8, "anchor_sizes": [[16] * 8] * 7 + [[16]]}
+    with pytest.raises(InvalidArgumentError, match="number of anchors per image is 4194305, expected 1 to 4194304"):
+        ops.decode(one_more, **options)

@@ -276,7 +276,7 @@ def wrong_shapes() -> list[tuple[str, list[tuple[int, ...]], str]]:
         (DECODE, with_input(heads, 3, (2, 6, 4, 4)), "logits of level 1: expected the shape [2, 4, 4, 4], got [2, 6"),
         (DECODE, with_input(heads, 4, (2, 8, 4, 5)), "box_deltas of level 1: expected the shape [2, 8, 4, 4], got"),
         (DECODE, with_input(heads, 8, (3, 20, 2, 2)), "landmark_deltas of level 2: expected the shape [2, 20, 2, 2]"),
-        (DECODE, list(Heads(1, 2560, 2560).shapes()), "number of anchors per image is 268800"),
+        (DECODE, list(Heads(1, 10240, 10240).shapes()), "number of anchors per image is 4300800"),
         (NMS, candidates[:-1], "expected 4 inputs (boxes, scores, landmarks, count), got 3"),
         (NMS, with_input(candidates, 0, (2, 30, 5)), "boxes: expected the shape [2, 30, 4], got [2, 30, 5]"),
         (NMS, with_input(candidates, 1, (2, 29)), "scores: expected the shape [2, 30], got [2, 29]"),

@@ -14,21 +14,24 @@ import torch
 from engine.errors import CalibrationError
 from engine.precision.cache import load_fit, save_fit
 from engine.precision.graph import Graph
-from engine.precision.placement import FP8, INT8, quantisable
+from engine.precision.placement import FP8, INT8, points, quantisable, scale_groups
 from engine.precision.simulate import Simulation
 from tests.precision import graphs
 
+ASSIGNMENTS = (dict.fromkeys(quantisable(Graph(graphs.tiny_detector(), graphs.SIZE), INT8), INT8), {"left": FP8})
 KEY = {"weights": "abc", "config": {"levels": (1, 2)}, "method": "importance", "images": ["a" * 64] * 3}
 
 
 @pytest.fixture
 def network(graph: Graph) -> Simulation:
     """A network with numbers of its own everywhere."""
-    fitted = graphs.quantised(graph, dict.fromkeys(quantisable(graph, INT8), INT8), graphs.images(1))
+    fitted = graphs.quantised(graph, ASSIGNMENTS[0], graphs.images(1))
     fitted.weights = {n: (w * 1.01).requires_grad_() for n, w in fitted.weights.items()}
     fitted.biases = {n: b + 0.1 for n, b in fitted.biases.items()}
     fitted.steps["left", FP8] = torch.full((16, 1, 1, 1), 0.25)
-    fitted.scales["pooled", FP8] = torch.tensor(0.5)
+    groups = scale_groups(graph)
+    for name, kind in points(graph, ASSIGNMENTS[1]):
+        fitted.scales[groups.get(name, name), kind] = torch.tensor(0.5)
     return fitted
 
 
@@ -48,7 +51,7 @@ def _fresh() -> Graph:
 
 def test_a_round_trip(cache: Path, graph: Graph, network: Simulation) -> None:
     fresh = _fresh()
-    reference, given = load_fit(cache, dict(reversed(KEY.items())), fresh)
+    reference, given = load_fit(cache, dict(reversed(KEY.items())), fresh, ASSIGNMENTS)
     for convolution in graph.convolutions.values():
         for name in (convolution.weight, convolution.bias):
             np.testing.assert_array_equal(fresh.weights[name], graph.weights[name])
@@ -77,7 +80,7 @@ def test_a_round_trip(cache: Path, graph: Graph, network: Simulation) -> None:
 )
 def test_another_key_is_refused(cache: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(CalibrationError, match=message) as caught:
-        load_fit(cache, {**KEY, **changes}, _fresh())
+        load_fit(cache, {**KEY, **changes}, _fresh(), ASSIGNMENTS)
     assert str(cache) in str(caught.value)
     assert "remove the file to calibrate anew" in str(caught.value)
 
@@ -111,7 +114,7 @@ def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "fit.npz"
     path.write_bytes(content)
     with pytest.raises(CalibrationError, match=r"fit\.npz is not a calibration cache of this program"):
-        load_fit(path, KEY, _fresh())
+        load_fit(path, KEY, _fresh(), ASSIGNMENTS)
 
 
 def test_truncated_files_are_refused(cache: Path) -> None:
@@ -119,7 +122,7 @@ def test_truncated_files_are_refused(cache: Path) -> None:
     for length in (1, 10, 100, len(content) // 2, len(content) - 1):
         cache.write_bytes(content[:length])
         with pytest.raises(CalibrationError, match="is not a calibration cache"):
-            load_fit(cache, KEY, _fresh())
+            load_fit(cache, KEY, _fresh(), ASSIGNMENTS)
 
 
 def test_damaged_files_are_refused(cache: Path, rng: np.random.Generator) -> None:
@@ -132,7 +135,7 @@ def test_damaged_files_are_refused(cache: Path, rng: np.random.Generator) -> Non
         damaged[begin : begin + 8] = rng.integers(0, 256, 8, np.uint8).tobytes()
         cache.write_bytes(damaged)
         try:
-            load_fit(cache, KEY, _fresh())
+            load_fit(cache, KEY, _fresh(), ASSIGNMENTS)
         except CalibrationError:
             refused += 1
     assert refused >= 30
@@ -160,20 +163,21 @@ def test_nothing_is_unpickled(tmp_path: Path, cache: Path) -> None:
     for changed in ({"key": trap}, {**arrays, "weight/stem": trap}, {**arrays, "another": trap}):
         cache.write_bytes(_npz(**changed))
         with pytest.raises(CalibrationError, match="is not a calibration cache"):
-            load_fit(cache, KEY, _fresh())
+            load_fit(cache, KEY, _fresh(), ASSIGNMENTS)
     cache.write_bytes(pickle.dumps(trap))
     with pytest.raises(CalibrationError, match="is not a calibration cache"):
-        load_fit(cache, KEY, _fresh())
+        load_fit(cache, KEY, _fresh(), ASSIGNMENTS)
     assert not sprung.exists()
 
 
-def test_incomplete_files_are_refused(cache: Path) -> None:
+@pytest.mark.parametrize("name", ["weight/down", "step/fp8/left", "scale/int8/images"])
+def test_incomplete_files_are_refused(cache: Path, name: str) -> None:
     with np.load(cache) as stored:
         arrays = dict(stored)
-    del arrays["weight/down"]
+    del arrays[name]
     cache.write_bytes(_npz(**arrays))
-    with pytest.raises(CalibrationError, match="is incomplete: it lacks 'weight/down'"):
-        load_fit(cache, KEY, _fresh())
+    with pytest.raises(CalibrationError, match=f"is incomplete: it lacks '{name}'"):
+        load_fit(cache, KEY, _fresh(), ASSIGNMENTS)
 
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path, graph: Graph, network: Simulation) -> None:

@@ -81,10 +81,16 @@ def test_unreadable_pictures_are_listed_and_skipped(photos: Path, tmp_path: Path
 def test_too_few_readable_pictures(photos: Path, tmp_path: Path) -> None:
     for i in range(3):
         shutil.copy(photos / f"photo{i}.png", tmp_path)
-    with pytest.raises(CalibrationError, match=r"has 3 readable images, expected at least 4; 100 photos"):
+    with pytest.raises(
+        CalibrationError,
+        match=r"of the 3 pictures in .* 3 were taken for calibration and 3 are readable, expected at least 4; 100",
+    ):
         find_images(tmp_path, 100, BOX)
     (tmp_path / "bad.jpg").write_bytes(b"no picture")
-    with pytest.raises(CalibrationError, match=r"has 3 readable images \(1 more cannot be read: bad\.jpg \.\.\.\)"):
+    with pytest.raises(
+        CalibrationError,
+        match=r"4 were taken for calibration and 3 are readable \(1 more cannot be read: bad\.jpg \.\.\.\)",
+    ):
         find_images(tmp_path, 100, BOX)
 
 

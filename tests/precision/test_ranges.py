@@ -77,7 +77,7 @@ def test_entropy(rng: np.random.Generator, shape: str) -> None:
     given = RANGES["entropy"](counts, maximum)
     both = np.concatenate([counts[:0:-1] // 2, counts[:1], counts[1:] // 2]).astype(np.float64)
     middle = len(both) // 2
-    halves = np.arange(127, middle + 1, 8)
+    halves = np.arange(64, middle + 1, 8)
     divergences = [_divergence(both, middle, int(half)) for half in halves]
     assert given == pytest.approx(halves[np.argmin(divergences)] / BINS * maximum, rel=0.15)
     assert given <= maximum
@@ -89,9 +89,9 @@ def _divergence(both: NDArray[np.float64], middle: int, half: int) -> float:
     clipped[0] += both[: middle - half].sum()
     clipped[-1] += both[middle + half + 1 :].sum()
     spread = np.zeros_like(inside)
-    width = len(inside) // 255
-    for level in range(255):
-        part = slice(level * width, (level + 1) * width if level < 254 else len(inside))
+    width = len(inside) // 128
+    for level in range(128):
+        part = slice(level * width, (level + 1) * width if level < 127 else len(inside))
         filled = clipped[part] > 0
         if filled.any():
             spread[part][filled] = inside[part].sum() / filled.sum()
@@ -168,12 +168,34 @@ def test_important_ranges_of_uniform_gradients_minimise_the_mean_square(rng: np.
     batches = [graphs.images(seed, scale=1 / 40) for seed in range(4)]
     network = Simulation(graph)
     tops = channel_maxima(network, batches, ["act"])
-    given = important_ranges(graphs.CONFIG, network, batches, {"act": tops["act"]})["act"]
+    given = important_ranges(graphs.CONFIG, network, batches, {"act": tops["act"]}, per_channel=True)["act"]
     values = np.abs(np.concatenate([graphs.everything(network, batch)["act"] for batch in batches])).swapaxes(0, 1)
     for channel, top, chosen in zip(values.reshape(6, -1).astype(np.float64), tops["act"], given, strict=True):
         losses = [_loss(channel, s * top) for s in np.arange(1, 65) / 64]
         assert _loss(channel, float(chosen)) <= 1.2 * min(losses)
     assert (given < 0.99 * tops["act"]).any()
+
+
+def test_a_channel_that_never_fires_has_no_range(graph: Graph) -> None:
+    """And no importance either: a magnified nothing would overflow."""
+    graph.weights["left_weight"][3], graph.weights["left_bias"][3] = 0, -100
+    network, batches, name = Simulation(graph), [graphs.images(1)], "left_act"
+    tops = channel_maxima(network, batches, [name])
+    assert tops[name][3] == 0
+    given = important_ranges(graphs.CONFIG, network, batches, tops, per_channel=True)[name]
+    assert given[3] == 0
+    assert (np.delete(given, 3) > 0).all()
+
+
+def test_one_range_for_all_channels_minimises_their_common_error(graph: Graph) -> None:
+    """A channel that nothing depends on does not set the range of the others."""
+    network, batches = Simulation(graph), [graphs.images(seed) for seed in range(2)]
+    tops = channel_maxima(network, batches, ["both"])
+    alone = important_ranges(graphs.CONFIG, network, batches, tops, per_channel=True)["both"]
+    common = important_ranges(graphs.CONFIG, network, batches, tops, per_channel=False)["both"]
+    assert len(set(common.tolist())) == 1
+    assert common[0] <= tops["both"].max()
+    assert len(set(alone.tolist())) > 1
 
 
 def test_what_no_face_depends_on_may_be_clipped(rng: np.random.Generator) -> None:
@@ -192,6 +214,6 @@ def test_what_no_face_depends_on_may_be_clipped(rng: np.random.Generator) -> Non
     batch[:, :, :16] *= 100
     batch[:, 0, :16] += 10
     tops = channel_maxima(Simulation(graph), [batch], ["act"])["act"]
-    given = important_ranges(graphs.CONFIG, Simulation(graph), [batch], {"act": tops})["act"]
+    given = important_ranges(graphs.CONFIG, Simulation(graph), [batch], {"act": tops}, per_channel=True)["act"]
     assert (tops > 90).all()
     assert (given < 5).all()

@@ -10,7 +10,7 @@ import torch
 from engine.config import preset
 from engine.export.attach import Thresholds, attach_detection
 from engine.export.network import InputSize, export_network
-from engine.model.deform_conv import DeformableConv
+from engine.model.deform_conv import DeformableConv, deform_conv
 from engine.model.retinaface import RetinaFace
 from engine.precision.cast import to_fp16
 from tests.family import random_images, settled_model
@@ -85,3 +85,42 @@ def test_fp16_runs_on_the_cpu_too() -> None:
     for wide, narrow in zip(full, half, strict=True):
         # Some 70 layers, each of which rounds by up to 2^-11 of its values and passes on what came before.
         assert np.square(wide - narrow).mean() < 0.05**2 * np.square(wide).mean()
+
+
+def test_gradients_are_those_of_finite_differences() -> None:
+    """With respect to everything, and to the weight alone; positions lie off the grid, where sampling has kinks."""
+    generator = torch.Generator().manual_seed(2)
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.rand(*shape, generator=generator, dtype=torch.float64)
+
+    x, weight, offset = random(1, 2, 3, 4), random(2, 2, 3, 3), random(1, 18, 3, 4) * 0.8 + 0.1
+    offset += torch.randint(-2, 3, offset.shape, generator=generator)
+    every = [tensor.requires_grad_() for tensor in (x, weight, offset)]
+    assert torch.autograd.gradcheck(torch.ops.retinaface.deform_conv, every)
+    frozen = [x.detach(), weight, offset.detach()]
+    assert torch.autograd.gradcheck(torch.ops.retinaface.deform_conv, frozen)
+
+
+def test_a_deformable_network_learns() -> None:
+    """A step along the gradient of each of its parameters, offsets included, brings the loss down."""
+    torch.manual_seed(3)
+    module, x = DeformableConv(4, 3), torch.randn(2, 4, 6, 7)
+    torch.nn.init.normal_(module.offset.weight, std=0.1)
+    target = torch.randn(2, 3, 6, 7)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.01)
+    losses = []
+    for _ in range(3):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.mse_loss(module(x), target)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        losses.append(loss.item())
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in module.parameters())
+    assert losses == sorted(losses, reverse=True)
+
+
+def test_nothing_is_made_on_another_device() -> None:
+    """The device without memory stands in for a GPU: it mixes with the CPU as little."""
+    tensors = [torch.empty(shape, device="meta") for shape in ((1, 3, 4, 5), (2, 3, 3, 3), (1, 18, 4, 5))]
+    assert deform_conv(*tensors).shape == (1, 2, 4, 5)

@@ -65,8 +65,22 @@ def test_480_is_a_size_although_64_does_not_divide_it() -> None:
     preset("resnet18-lite").check_input_size(480, 480)
     with pytest.raises(InvalidArgumentError, match="multiple of 32, the stride of the deepest features"):
         preset("resnet18-lite").check_input_size(496, 480)
-    with pytest.raises(InvalidArgumentError, match="has 204600 anchors, expected at most 200000"):
-        preset("resnet18-lite").check_input_size(640, 640)
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "anchors"),
+    [  # the largest squares
+        ("mobilenet0.25", 10112, 4_193_952),
+        ("retinaface-resnet50", 4096, 4_190_208),
+        ("resnet18-lite", 2880, 4_143_150),
+    ],
+)
+def test_as_many_anchors_as_the_decoder_takes(name: str, side: int, anchors: int) -> None:
+    config = preset(name)
+    config.check_input_size(side, side)
+    assert config.num_anchors(side, side) == anchors
+    with pytest.raises(InvalidArgumentError, match=r"has \d+ anchors, expected at most 4194304: choose a smaller size"):
+        config.check_input_size(side + 32, side + 32)
 
 
 def test_the_ablations_differ_in_what_they_leave_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,25 @@ def test_julia_s_files_are_explained(start: bytes, tmp_path: Path) -> None:
     path.write_bytes(start + bytes(600))
     with pytest.raises(WeightsError, match=r"probably JLD2.*Only Julia can read it: save its arrays as a PyTorch"):
         load_model(preset("full"), str(path))
+
+
+def test_mxnet_s_files_are_explained(tmp_path: Path) -> None:
+    """As mxnet.nd.save begins them: the list's magic number, a reserved word, the number of arrays."""
+    path = tmp_path / "R50-0000.params"
+    path.write_bytes(struct.pack("<QQQ", 0x112, 0, 300) + bytes(600))
+    with pytest.raises(
+        WeightsError, match=r"MXNet's arrays \(\.params\).*give a checkpoint of a PyTorch port, or save"
+    ):
+        load_model(preset("retinaface-resnet50"), str(path))
+
+
+def test_heads_that_only_training_needs_are_left_out(tmp_path: Path) -> None:
+    """The first stage of a cascade may have classes and landmarks, which no second stage takes."""
+    ours = RetinaFace(preset("full")).state_dict()
+    first = {f"Anchor{key}": value for key, value in ours.items() if key.startswith(("ClassHead", "LandmarkHead"))}
+    assert len(first) == 2 * 2 * 5
+    path = save({**ours, **first}, tmp_path / "full.pth")
+    model, _ = load_model(preset("full"), path)
+    assert all(torch.equal(value, ours[key]) for key, value in model.state_dict().items())
+    with pytest.raises(WeightsError, match="unexpected: all of AnchorClassHead, AnchorHead, AnchorLandmarkHead"):
+        load_model(preset("context-landmark"), path)

@@ -90,6 +90,22 @@ DecodeWorkspace carve(const AnchorDecodeParams &params, Workspace &workspace) {
     return arrays;
 }
 
+cudaError_t select(const DecodePlan &plan, const DecodeWorkspace &workspace, const AnchorDecodeOutputs &outputs,
+                   int batch, cudaStream_t stream) {
+    constexpr size_t kWithoutAsking = 48 * 1024;
+    const size_t shared_bytes = plan.num_tiles * sizeof(TileCount);
+    if (sizeof(SelectStorage) + shared_bytes > kWithoutAsking) {
+        // The most there can be, whatever this call needs: another thread may launch between these two calls.
+        cudaError_t status = cudaFuncSetAttribute(select_candidates_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                                  kMaxTiles * sizeof(TileCount));
+        if (status != cudaSuccess) {
+            return status;
+        }
+    }
+    return launch(select_candidates_kernel, batch, kSelectThreads, shared_bytes, stream, plan, workspace,
+                  outputs.scores, outputs.count);
+}
+
 template <typename T>
 cudaError_t decode(const DecodePlan &plan, const DecodeWorkspace &workspace, const AnchorDecodeOutputs &outputs,
                    int batch, cudaStream_t stream) {
@@ -98,8 +114,7 @@ cudaError_t decode(const DecodePlan &plan, const DecodeWorkspace &workspace, con
     if (status != cudaSuccess) {
         return status;
     }
-    status = launch(select_candidates_kernel, batch, kSelectThreads, 0, stream, plan, workspace, outputs.scores,
-                    outputs.count);
+    status = select(plan, workspace, outputs, batch, stream);
     if (status != cudaSuccess) {
         return status;
     }

@@ -11,7 +11,14 @@ namespace retinaface {
 /// number of each is written, not added to.
 constexpr int kTileCells = 512;
 
-constexpr int kIndexBits = 18;
+/// Tiles of one image.
+constexpr int kMaxTiles = kMaxAnchorsPerImage / kTileCells + kMaxLevels * kMaxAnchorsPerCell;
+
+/// A tile's number of candidates in shared memory: half an int, so that those of all tiles fit there.
+using TileCount = uint16_t;
+static_assert(kTileCells <= UINT16_MAX, "a tile's count must fit");
+
+constexpr int kIndexBits = 22;
 static_assert(kMaxAnchorsPerImage <= 1 << kIndexBits, "an anchor's index must fit");
 
 /// One level as the kernels see it.

@@ -9,8 +9,6 @@ namespace retinaface {
 
 constexpr int kSelectThreads = 1024;
 constexpr int kSelectWarps = kSelectThreads / 32;
-constexpr int kMaxTiles = kMaxAnchorsPerImage / kTileCells + kMaxLevels * kMaxAnchorsPerCell;
-static_assert(kMaxTiles <= kSelectThreads, "one thread loads one tile's count");
 
 using SelectSort = BlockSort<kSelectThreads, 5>;
 static_assert(SelectSort::kCapacity >= kMaxTopK, "what is selected must fit");
@@ -26,12 +24,12 @@ struct SelectStorage {
         int bins[kBins];
         SelectSort::Storage sort;
     };
-    int tile_counts[kMaxTiles];
     int places[kPlaceBins];
     int warp_sums[kSelectWarps];
     int boundary_bin, above_boundary, in_boundary;
     int gathered;
 };
+static_assert(sizeof(SelectStorage) + kMaxTiles * sizeof(TileCount) <= 64 * 1024, "what sm_75 has, the least of all");
 
 /// Orders candidates as their keys do, without the bits that all keys share: those above the range of
 /// scores and those above the range of indices. Digits of these numbers tell candidates apart.
@@ -40,21 +38,22 @@ __device__ __forceinline__ uint64_t rank_of(uint64_t key, const DecodePlan &plan
     return score << kIndexBits | (key & ((1u << kIndexBits) - 1));
 }
 
-/// An image's part of the workspace.
+/// An image's part of the workspace, and the number of candidates in each tile, in shared memory.
 struct ImageKeys {
     const uint32_t *scores, *indices;
+    const TileCount *tile_counts;
 };
 
 /// Calls visit(key) for all candidates of an image: whole warps together, 0 where a lane has none. The lower
 /// half is read only where needs_index(upper half). A warp takes a tile at a time and has several loads in
 /// flight.
 template <typename NeedsIndex, typename Visit>
-__device__ __forceinline__ void for_each_key(const ImageKeys &keys, const int *tile_counts, int num_tiles,
-                                             NeedsIndex needs_index, Visit visit) {
+__device__ __forceinline__ void for_each_key(const ImageKeys &keys, int num_tiles, NeedsIndex needs_index,
+                                             Visit visit) {
     constexpr int kInFlight = 2;  // of either half; with more of them, registers are spilled
     const int lane = static_cast<int>(threadIdx.x) % 32;
     for (int tile = static_cast<int>(threadIdx.x) / 32; tile < num_tiles; tile += kSelectWarps) {
-        int count = tile_counts[tile];
+        int count = keys.tile_counts[tile];
         const uint32_t *scores = keys.scores + static_cast<int64_t>(tile) * kTileCells;
         const uint32_t *indices = keys.indices + static_cast<int64_t>(tile) * kTileCells;
         for (int begin = 0; begin < count; begin += 32 * kInFlight) {
@@ -135,7 +134,7 @@ __device__ __forceinline__ uint64_t lowest_rank_to_sort(SelectStorage &s, const 
         }
         __syncthreads();
         auto needs_index = [&](uint32_t) { return shift < kIndexBits; };
-        for_each_key(keys, s.tile_counts, plan.num_tiles, needs_index, [&](uint64_t key) {
+        for_each_key(keys, plan.num_tiles, needs_index, [&](uint64_t key) {
             uint64_t rank = rank_of(key, plan);
             bool counted = key != 0 && rank >> digit_end == prefix;
             count_in_bin(s.bins, counted, static_cast<int>(rank >> shift) & ((1 << (digit_end - shift)) - 1));
@@ -157,7 +156,7 @@ __device__ __forceinline__ void gather_keys(SelectStorage &s, const DecodePlan &
                                             uint64_t lowest) {
     const int lane = static_cast<int>(threadIdx.x) % 32;
     auto needs_index = [&](uint32_t score) { return score - plan.lowest_score >= lowest >> kIndexBits; };
-    for_each_key(keys, s.tile_counts, plan.num_tiles, needs_index, [&](uint64_t key) {
+    for_each_key(keys, plan.num_tiles, needs_index, [&](uint64_t key) {
         bool taken = key != 0 && rank_of(key, plan) >= lowest;
         unsigned lanes = __ballot_sync(~0u, taken);
         int first = 0;
@@ -209,21 +208,23 @@ static __global__ void __launch_bounds__(kSelectThreads, 1)
     select_candidates_kernel(const __grid_constant__ DecodePlan plan, DecodeWorkspace workspace, float *scores,
                              int32_t *count) {
     __shared__ SelectStorage s;
+    extern __shared__ TileCount tile_counts[];
     const int64_t image = blockIdx.x;
     const int thread = static_cast<int>(threadIdx.x);
     const int64_t first_key = image * plan.num_tiles * kTileCells;
-    const ImageKeys keys = {workspace.scores + first_key, workspace.indices + first_key};
+    const ImageKeys keys = {workspace.scores + first_key, workspace.indices + first_key, tile_counts};
 
-    int in_tile = 0;
-    if (thread < plan.num_tiles) {
-        in_tile = workspace.tile_counts[image * plan.num_tiles + thread];
-        s.tile_counts[thread] = in_tile;
+    int mine = 0;
+    for (int tile = thread; tile < plan.num_tiles; tile += kSelectThreads) {
+        int in_tile = workspace.tile_counts[image * plan.num_tiles + tile];
+        tile_counts[tile] = static_cast<TileCount>(in_tile);
+        mine += in_tile;
     }
     if (thread == 0) {
         s.gathered = 0;
     }
     int total;
-    block_inclusive_sum<kSelectThreads>(in_tile, s.warp_sums, &total);
+    block_inclusive_sum<kSelectThreads>(mine, s.warp_sums, &total);
 
     uint64_t lowest = 0;
     if (total > SelectSort::kCapacity) {

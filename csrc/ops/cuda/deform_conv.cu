@@ -57,8 +57,9 @@ cudaError_t convolve(const Call &call) {
     if (tiles > INT32_MAX || co_tiles > 65535) {
         return cudaErrorInvalidConfiguration;
     }
+    // The most there can be, whatever this call needs: another thread may launch between these two calls.
     cudaError_t status = cudaFuncSetAttribute(deform_conv_kernel<Multiplier>,
-                                              cudaFuncAttributeMaxDynamicSharedMemorySize, args.plan.shared_bytes);
+                                              cudaFuncAttributeMaxDynamicSharedMemorySize, call.device.shared_limit);
     if (status != cudaSuccess) {
         return status;
     }
