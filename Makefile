@@ -24,7 +24,8 @@ SEED ?= 1
 # Options of python -m tests.mutants, such as MUTANTS=--quick.
 MUTANTS ?=
 
-.PHONY: demo test test-kernels test-gpu gpu-report mutants lint format clean family model-table precision-table peers kernel-table kernel-table-check kernel-counts
+.PHONY: demo test test-kernels test-gpu gpu-report mutants lint format clean family model-table precision-table peers \
+	kernel-table kernel-table-check kernel-counts
 
 demo: $(VENV)/.demo
 	@mkdir -p $(DEMO)

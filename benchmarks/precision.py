@@ -61,19 +61,19 @@ class Row:
     draw: int = 1
 
 
-_PLAIN = {"equalise": False, "round_weights": False, "learning_steps": 0}
+_PLAIN = {"equalise": False, "round_weights": False}
 ROWS = (
     Row("FP16", "fp16"),
     Row("BF16", "bf16"),
-    Row("INT8, max ranges alone", "int8", Techniques(method="max", **_PLAIN)),  # type: ignore[arg-type]
-    Row("INT8, percentile alone", "int8", Techniques(method="percentile", **_PLAIN)),  # type: ignore[arg-type]
-    Row("INT8, MSE alone", "int8", Techniques(method="mse", **_PLAIN)),  # type: ignore[arg-type]
-    Row("INT8, entropy alone", "int8", Techniques(method="entropy", **_PLAIN)),  # type: ignore[arg-type]
-    Row("INT8 with everything, `--max-loss off`", "int8"),
+    Row("INT8, max ranges alone", "int8", Techniques(method="max", **_PLAIN)),
+    Row("INT8, percentile alone", "int8", Techniques(method="percentile", **_PLAIN)),
+    Row("INT8, MSE alone", "int8", Techniques(method="mse", **_PLAIN)),
+    Row("INT8, entropy alone", "int8", Techniques(method="entropy", **_PLAIN)),
+    Row("INT8, `--max-loss off`", "int8"),
     Row("... without equalisation", "int8", Techniques(equalise=False)),
     Row("... with max ranges instead of importance", "int8", Techniques(method="max")),
     Row("... without rounding of weights", "int8", Techniques(round_weights=False)),
-    Row("... without learning", "int8", Techniques(learning_steps=0)),
+    Row("... with 500 steps of learning", "int8", Techniques(learning_steps=500)),
     Row("... with bias correction", "int8", Techniques(correct_biases=True)),
     Row("INT8, default", "int8", max_loss=None),
     Row("... from other calibration pictures", "int8", max_loss=None, draw=2),

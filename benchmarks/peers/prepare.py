@@ -11,7 +11,7 @@ from engine.config import preset
 from engine.model.fetch import read_known
 from engine.model.known_weights import KNOWN_WEIGHTS
 from engine.model.weights import load_model
-from engine.precision.options import QuantisationOptions, Techniques
+from engine.precision.options import QuantisationOptions
 
 _MODEL = "mobilenet0.25"
 _SIZE = 640
@@ -40,7 +40,7 @@ def prepare(folder: Path, photos: Path) -> Prepared:
         path = folder / f"{precision}.engine"
         if not path.is_file():
             # The time that a network takes does not depend on how well its 8 bits are rounded.
-            calibration = QuantisationOptions(photos, techniques=Techniques(learning_steps=0))
+            calibration = QuantisationOptions(photos)
             options = calibration if precision == "int8" else QuantisationOptions()
             build_engine(BuildOptions(precision=precision, quantisation=options, output=path))
     return prepared

@@ -66,9 +66,7 @@ def _add_quantisation(group: argparse._ArgumentGroup) -> None:
     add("--max-loss", metavar="X|off", help="largest loss of mean box IoU against float32: keeps as few layers as "
         "possible in higher precision; off keeps none (default 0.01, as far as 90 %% of the multiplications stay in 8 "
         "bits)")  # fmt: skip
-    add(
-        "--learning-steps", type=int, metavar="N", help="of learned rounding; 0 is off (default 500 for small networks)"
-    )
+    add("--learning-steps", type=int, default=0, metavar="N", help="of learned rounding (default: %(default)s, off)")
     for name, what in (
         ("equalise", "give every channel of an activation one range"),
         ("round-weights", "round weights so that their errors cancel"),

@@ -14,7 +14,7 @@ from engine.precision.graph import Graph
 from engine.precision.images import CalibrationImages
 from engine.precision.importance import important_ranges
 from engine.precision.observe import channel_maxima, histograms
-from engine.precision.options import LARGE_NETWORK, Techniques
+from engine.precision.options import Techniques
 from engine.precision.placement import FP8, INT8, Assignment, points, scale_groups
 from engine.precision.ranges import RANGES
 from engine.precision.rounding import round_weights
@@ -22,6 +22,7 @@ from engine.precision.simulate import LARGEST, Simulation, to_half
 from engine.types import FloatArray
 
 _BIAS_IMAGES = 8
+_LARGE_NETWORK = 5_000_000  # weights
 _LARGE_IMAGES = 16
 
 
@@ -51,7 +52,7 @@ def fit(
     on_stage(f"Calibrating with {len(images.fitting)} images")
     fitting = images.fitting
     # A large network's gradients take long and have many more values to average over.
-    large = graph.num_weights > LARGE_NETWORK
+    large = graph.num_weights > _LARGE_NETWORK
     with_gradients = fitting[:: max(1, len(fitting) // _LARGE_IMAGES)] if large else fitting
     maxima = channel_maxima(Simulation(graph), images.batches(fitting), names)
     ranges = maxima

@@ -12,9 +12,6 @@ from engine.files import check_writable
 QUANTISED_PRECISIONS = ("int8", "fp8", "mixed")
 MINIMUM_IMAGES = 4
 METHODS = ("importance", "max", "percentile", "mse", "entropy")
-# Learning repeats the network hundreds of times: minutes for a small one, hours for a large one.
-_LEARNING_STEPS = 500
-LARGE_NETWORK = 5_000_000  # weights
 
 
 @dataclass(frozen=True)
@@ -26,28 +23,21 @@ class Techniques:
         equalise: give every channel of a tensor one range.
         correct_biases: let biases take back the shift of the channels' means.
         round_weights: round weights so that their errors cancel.
-        learning_steps: of learned rounding; None is 500 where the network is small enough to learn within minutes on a
-            CPU, else 0.
+        learning_steps: of learned rounding; 0 is off.
     """
 
     method: str = "importance"
     equalise: bool = True
     correct_biases: bool = False
     round_weights: bool = True
-    learning_steps: int | None = None
+    learning_steps: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what there is not."""
         if self.method not in METHODS:
             raise InvalidArgumentError(f"calibration method is {self.method!r}, expected one of: {', '.join(METHODS)}")
-        if self.learning_steps is not None and self.learning_steps < 0:
+        if self.learning_steps < 0:
             raise InvalidArgumentError(f"learning_steps is {self.learning_steps}, expected 0 or more")
-
-    def steps_for(self, num_weights: int) -> int:
-        """How many steps of learning a network of so many weights gets."""
-        if self.learning_steps is not None:
-            return self.learning_steps
-        return _LEARNING_STEPS if num_weights <= LARGE_NETWORK else 0
 
 
 @dataclass(frozen=True)

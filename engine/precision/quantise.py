@@ -131,7 +131,7 @@ def quantise(
     measurable = measure.faces > 0
     if not measurable:
         _without_faces(images, options.max_loss, on_stage)
-    steps = options.techniques.steps_for(graph.num_weights) if measurable and assignments[0] else 0
+    steps = options.techniques.learning_steps if measurable and assignments[0] else 0
     if steps:
         _learn(config, reference, fitted, images, steps, measure, on_stage)
     budget = DEFAULT_LOSS if options.max_loss is None else options.max_loss

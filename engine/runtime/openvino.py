@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.errors import EngineLoadError
+from engine.errors import EngineLoadError, InferenceError
 from engine.runtime.cpu_runtime import CpuSettings
 from engine.types import FloatArray
 
@@ -45,19 +45,25 @@ class OpenVinoRuntime:
                 _remove_rounding(self._model)
             self.compiled(settings.size, alone=True)
         except Exception as error:  # RuntimeError and others
-            reason = str(error).strip().splitlines()[-1]
-            raise EngineLoadError(f"{self.name} cannot run the network ({reason})") from error
+            raise EngineLoadError(f"{self.name} cannot run the network ({_reason(error)})") from error
 
     def runner(self, *, alone: bool) -> OpenVinoRunner:
         """See CpuRuntime.runner."""
         return OpenVinoRunner(self, alone)
 
     def compiled(self, size: tuple[int, int] | None, *, alone: bool) -> Any:
-        """Return the network compiled for an input size, or for any, and for one run at a time, or for several."""
+        """Return the network compiled for an input size, or for any, and for one run at a time, or for several.
+
+        Raises:
+            InferenceError: OpenVINO cannot compile it.
+        """
         key = (size if size == self._settings.size else None, alone or self._settings.threads == 1)
         with self._compiling:
             if key not in self._compiled:
-                self._compiled[key] = self._compile(*key)
+                try:
+                    self._compiled[key] = self._compile(*key)
+                except Exception as error:  # RuntimeError and others
+                    raise InferenceError(f"{self.name} cannot compile the network: {_reason(error)}") from error
             return self._compiled[key]
 
     def tensor(self, array: FloatArray) -> Any:
@@ -119,6 +125,11 @@ class OpenVinoRunner:
         """See Runner.run."""
         self._request.infer()
         return [self._request.get_tensor(port).data for port in self._ports]
+
+
+def _reason(error: Exception) -> str:
+    """The last line of OpenVINO's report, whose others tell where in its sources."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 def _remove_rounding(model: Any) -> None:

@@ -116,7 +116,7 @@ class FakeMemory:
     """A block of device memory, full of sevens."""
 
     def __init__(self, cuda: FakeCuda, nbytes: int) -> None:
-        cuda.check_room(nbytes)
+        cuda.check_room(cuda.allocated + nbytes)
         self.bytes, self.cuda, self.size = np.full(nbytes + 256, 7, np.uint8), cuda, nbytes
         self.ptr = -(-self.bytes.ctypes.data // 256) * 256
         cuda.allocated += nbytes
@@ -130,7 +130,6 @@ class FakePinned:
     """Pinned memory, full of nines."""
 
     def __init__(self, cuda: FakeCuda, nbytes: int) -> None:
-        cuda.check_room(nbytes)
         self.bytes = np.full(nbytes, 9, np.uint8)
 
 
@@ -154,7 +153,7 @@ class FakeCuda:
     Attributes:
         log: what was asked for.
         devices: how many there are; -1 without a usable driver.
-        room: bytes that one allocation may have.
+        room: bytes of device memory that all allocations together may have.
         sticky: what every wait raises.
         capture_fails: whether graphs cannot be made.
         allocated: bytes of device memory.

@@ -54,8 +54,17 @@ def trt(
     files: EngineFiles, fake_cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> FakeTensorRT:
     """A recording double of TensorRT, or, with that parameter, of TensorRT-RTX."""
-    double = FakeTensorRT(files, fake_cuda)
-    built = files.sidecar.runtime["version"]
-    monkeypatch.setattr(tensorrt, "load_flavour", lambda runtime: Flavour(request.param, double, built))
+    return _installed(FakeTensorRT(files, fake_cuda), request.param, monkeypatch)
+
+
+@pytest.fixture
+def ranged_trt(fp16_engine: Path, fake_cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> FakeTensorRT:
+    """One for the engine that takes a range of sizes."""
+    return _installed(FakeTensorRT(read_engine(fp16_engine, network_metadata), fake_cuda), "tensorrt", monkeypatch)
+
+
+def _installed(double: FakeTensorRT, flavour: str, monkeypatch: pytest.MonkeyPatch) -> FakeTensorRT:
+    version = double.files.sidecar.runtime["version"]
+    monkeypatch.setattr(tensorrt, "load_flavour", lambda runtime: Flavour(flavour, double, version))
     monkeypatch.setattr(device, "sees_gpu", lambda: True)
     return double

@@ -25,6 +25,7 @@ from engine.preprocess import Letterbox
 from engine.runtime import cpu_runtime
 from engine.runtime.cpu import CpuNetwork
 from engine.runtime.cpu_runtime import available_threads
+from engine.runtime.openvino import OpenVinoRuntime
 from engine.runtime.timing import Stopwatch
 from engine.types import Detections, Image
 from tests.data import astronaut
@@ -70,7 +71,7 @@ def exported() -> onnx.ModelProto:
 
 def _network(precision: str, exported: onnx.ModelProto, photos: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     monkeypatch.setattr(quantise, "_SENSITIVITY_CROPS", 1)
-    techniques = Techniques(learning_steps=0, round_weights=False, correct_biases=False)
+    techniques = Techniques(round_weights=False, correct_biases=False)
     options = QuantisationOptions(photos, techniques=techniques, max_loss=float("inf"))
     typed = to_precision(
         exported,
@@ -114,6 +115,22 @@ def test_both_libraries_find_the_same_faces(
     content = _network(precision, exported, photos, monkeypatch)
     ours, theirs = (_detect(_load(content, library, precision), _looks()) for library in LIBRARIES)
     _assert_close(ours, theirs, *TOLERANCES[precision])
+
+
+def test_quantised_convolutions_run_in_8_bits(
+    exported: onnx.ModelProto, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenVINO fuses the float16 scales and activations around them."""
+    content = _network("int8", exported, photos, monkeypatch)
+    runtime = _load(content, "openvino", "int8")._network
+    assert isinstance(runtime, OpenVinoRuntime)
+    layers = [node.get_rt_info() for node in runtime.compiled(SIZE, alone=True).get_runtime_model().get_ops()]
+    convolutions = [
+        str(layer["runtimePrecision"].value) for layer in layers if layer["layerType"].value == "Convolution"
+    ]
+    nodes = onnx.load_from_string(content).graph.node
+    quantised = sum(node.op_type == "Conv" and node.input[1].endswith("_dq") for node in nodes)
+    assert 20 < quantised <= sum(precision in ("i8", "u8") for precision in convolutions)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

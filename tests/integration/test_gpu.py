@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 
 from engine import BatchQueue, Detections, DeviceMemoryError, TRTRetinaFace, ops
+from engine.build.flavour import load_flavour
+from engine.errors import BuildError
 from engine.export.network import InputSize
 from engine.runtime.gpu.session import TensorRTSession
 from engine.types import Image
@@ -27,10 +29,21 @@ pytestmark = pytest.mark.needs_gpu
 @pytest.fixture(scope="module", params=["tensorrt-rtx", pytest.param("tensorrt", marks=pytest.mark.tensorrt)])
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An FP32 engine for a range of sizes, up to 4 images."""
+    _skip_unless_usable(request.param)
     path = tmp_path_factory.mktemp("gpu") / "faces.engine"
     size = InputSize((320, 320), (320, 320), (640, 640))
     build(path, precision="fp32", runtime=request.param, size=size)
     return path
+
+
+def _skip_unless_usable(runtime: str) -> None:
+    try:
+        load_flavour(runtime)
+    except BuildError as error:
+        pytest.skip(str(error))
+    capability = pytest.importorskip("cupy").cuda.Device(0).compute_capability
+    if runtime == "tensorrt-rtx" and capability.startswith(("9", "10")):
+        pytest.skip(f"TensorRT-RTX has no kernels for compute capability {capability}: data centres have TensorRT")
 
 
 @pytest.fixture(scope="module")

@@ -55,12 +55,19 @@ def test_a_run_that_the_engine_refuses(detector: TRTRetinaFace, expected: Detect
 
 def test_no_memory_for_the_images(detector: TRTRetinaFace, expected: Detections, trt: FakeTensorRT) -> None:
     _assert_usable(detector, expected)
-    trt.cupy.room = 2_000_000
+    trt.cupy.room = trt.cupy.allocated + 2_000_000
     with pytest.raises(DeviceMemoryError, match=r"cuda:0 ran out of memory while detecting in 1 images.*stays usable"):
         detector.detect(np.zeros((1500, 1500, 3), np.uint8))
     _assert_usable(detector, expected)
     trt.cupy.room = 1 << 40
     assert len(detector.detect(np.zeros((1500, 1500, 3), np.uint8))) == 0
+
+
+def test_more_memory_for_images_takes_the_place_of_the_old(detector: TRTRetinaFace, trt: FakeTensorRT) -> None:
+    without = trt.cupy.allocated
+    detector.detect(np.zeros((1000, 1000, 3), np.uint8))
+    trt.cupy.room = without + 2 * (trt.cupy.allocated - without)
+    detector.detect(np.zeros((1500, 1000, 3), np.uint8))
 
 
 def test_no_memory_inside_tensorrt(detector: TRTRetinaFace, expected: Detections, trt: FakeTensorRT) -> None:
@@ -74,7 +81,7 @@ def test_no_memory_inside_tensorrt(detector: TRTRetinaFace, expected: Detections
 def test_a_batch_that_does_not_fit_is_run_image_by_image_by_the_queue(
     detector: TRTRetinaFace, expected: Detections, trt: FakeTensorRT
 ) -> None:
-    trt.cupy.room = 2_000_000
+    trt.cupy.room = trt.cupy.allocated + 2_000_000
     with BatchQueue([detector], max_delay=5) as queue:
         requests = [queue.submit(astronaut()) for _ in range(4)]
         assert all(np.array_equal(request.result(60).boxes, expected.boxes) for request in requests)
@@ -82,7 +89,7 @@ def test_a_batch_that_does_not_fit_is_run_image_by_image_by_the_queue(
 
 
 def test_no_memory_for_a_clone(detector: TRTRetinaFace, expected: Detections, trt: FakeTensorRT) -> None:
-    trt.cupy.room = 1000
+    trt.cupy.room = trt.cupy.allocated + 1000
     with pytest.raises(DeviceError, match="cuda:0 has no room for another execution context"):
         detector.clone()
     trt.cupy.room = 1 << 40
@@ -134,7 +141,7 @@ def test_a_sticky_error_ends_all_detectors_of_the_engine(
     assert trt.call_log == []
     detector.close()
     clone.close()
-    assert trt.cupy.allocated == 0
+    assert trt.call_log == []
 
 
 def test_a_sticky_error_behind_another_one_is_noticed(detector: TRTRetinaFace, trt: FakeTensorRT) -> None:
@@ -154,6 +161,22 @@ def test_a_closed_session_gives_everything_back(detector: TRTRetinaFace, trt: Fa
         detector.detect(astronaut())
     with pytest.raises(ClosedError):
         session.run(np.zeros((1, 3, 320, 320), np.float32))
+
+
+def test_a_batch_that_is_too_large_is_refused(detector: TRTRetinaFace, expected: Detections) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"\(5, 3, 320, 320\) is larger than the engine's"):
+        detector._session.run(np.zeros((5, 3, 320, 320), np.float32))
+    _assert_usable(detector, expected)
+
+
+def test_threads_take_turns_on_one_detector(detector: TRTRetinaFace, expected: Detections) -> None:
+    def call(caller: int) -> int:
+        photo = astronaut() if caller % 2 else np.zeros((500, 300, 3), np.uint8)
+        wanted = expected.boxes if caller % 2 else np.zeros((0, 4), np.float32)
+        return sum(np.array_equal(detector.detect(photo).boxes, wanted) for _ in range(6))
+
+    with ThreadPoolExecutor(8) as callers:
+        assert sum(callers.map(call, range(8))) == 48
 
 
 def test_16_callers_and_two_contexts(fp32_engine: Path, trt: FakeTensorRT) -> None:

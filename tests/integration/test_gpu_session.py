@@ -109,6 +109,17 @@ def test_photos_of_different_sizes_in_batches_of_different_sizes(
             _assert_same(ours, theirs)
 
 
+def test_each_size_of_a_range_has_a_graph(fp16_engine: Path, ranged_trt: FakeTensorRT) -> None:
+    detector, on_cpu = (TRTRetinaFace(fp16_engine, device, score_threshold=0.3) for device in ("cuda:0", "cpu"))
+    photo = astronaut()
+    for _ in range(2):
+        _assert_same(detector.detect(photo, scales=[320, 480]), on_cpu.detect(photo, scales=[320, 480]))
+        _assert_same(detector.detect(photo), on_cpu.detect(photo))
+    shapes = [call for call in ranged_trt.call_log if call.startswith("shape")]
+    assert shapes == [f"shape images (1, 3, {side}, {side})" for side in (320, 480, 640)]
+    assert sum(call.startswith("replay") for call in ranged_trt.call_log) == 3
+
+
 def test_without_graphs_nothing_is_captured(fp32_engine: Path, on_cpu: TRTRetinaFace, trt: FakeTensorRT) -> None:
     detector = TRTRetinaFace(fp32_engine, "cuda:0", score_threshold=0.3, cuda_graphs=False)
     for _ in range(2):

@@ -119,7 +119,7 @@ def _check_evidence(sidecar: dict[str, Any], model: onnx.ModelProto) -> dict[str
 )
 def test_other_models_build(name: str, precision: str, photos: Path, tmp_path: Path) -> None:
     # Rounding thousands of columns takes its time; the one small model of the five does.
-    techniques = Techniques(round_weights=name == "mobilenet0.25-relu", learning_steps=0)
+    techniques = Techniques(round_weights=name == "mobilenet0.25-relu")
     calibrated = QuantisationOptions(photos, 4, techniques=techniques, max_loss=OFF)
     options = calibrated if precision != "bf16" else QuantisationOptions()
     size = InputSize.fixed(64, 96)
@@ -141,7 +141,7 @@ def test_other_models_build(name: str, precision: str, photos: Path, tmp_path: P
 
 def test_an_engine_for_a_range_of_sizes(photos: Path, tmp_path: Path) -> None:
     size = InputSize((256, 256), SIZE, (640, 640))
-    options = QuantisationOptions(photos, techniques=Techniques(learning_steps=0), max_loss=OFF)
+    options = QuantisationOptions(photos, max_loss=OFF)
     build(tmp_path / "faces.engine", precision="int8", size=size, quantisation=options)
     for side in (256, 640):
         detector = TRTRetinaFace(tmp_path / "faces.engine", "cpu", input_size=(side, side))
@@ -181,7 +181,7 @@ def test_the_photos_keep_their_faces(photos: Path) -> None:
     judged = [photo.image for photo in labelled_photos()]
     typed = to_precision(
         exported, config, "int8", (640, 640),
-        QuantisationOptions(photos, techniques=Techniques(method="max", learning_steps=0), max_loss=OFF),
+        QuantisationOptions(photos, techniques=Techniques(method="max"), max_loss=OFF),
         weights_sha256="", fp8_allowed=False, on_stage=lambda stage: None,
     )  # fmt: skip
     found = agreement(
@@ -193,7 +193,7 @@ def test_the_photos_keep_their_faces(photos: Path) -> None:
 
 
 def test_a_budget_that_cannot_be_met_says_by_how_much(photos: Path, tmp_path: Path) -> None:
-    options = QuantisationOptions(photos, techniques=Techniques(learning_steps=0), max_loss=1e-9)
+    options = QuantisationOptions(photos, max_loss=1e-9)
     with pytest.raises(
         BuildError, match=r"max_loss 1e-09 cannot be met: the smallest .* is 0\.000\d, 0\.000\d too much"
     ):
@@ -202,7 +202,7 @@ def test_a_budget_that_cannot_be_met_says_by_how_much(photos: Path, tmp_path: Pa
 
 
 def test_a_budget_is_honoured_on_the_held_out_half(photos: Path, tmp_path: Path) -> None:
-    options = QuantisationOptions(photos, techniques=Techniques(learning_steps=0), max_loss=0.012)
+    options = QuantisationOptions(photos, max_loss=0.012)
     build(tmp_path / "faces.engine", precision="int8", quantisation=options)
     precision = json.loads((tmp_path / "faces.engine.json").read_text())["precision"]
     assert precision["loss"] <= 0.012
@@ -212,7 +212,7 @@ def test_a_budget_is_honoured_on_the_held_out_half(photos: Path, tmp_path: Path)
 
 def test_the_cache_is_reused_and_refused(photos: Path, tmp_path: Path) -> None:
     cache = tmp_path / "calibration.npz"
-    options = QuantisationOptions(photos, cache=cache, techniques=Techniques(learning_steps=0), max_loss=OFF)
+    options = QuantisationOptions(photos, cache=cache, max_loss=OFF)
     first = build(tmp_path / "first.engine", precision="int8", quantisation=options)
     again = build(tmp_path / "again.engine", precision="int8", quantisation=options)
     assert first.sidecar.detector_sha256 == again.sidecar.detector_sha256
@@ -258,7 +258,7 @@ def test_bad_input_is_refused(
 
 
 def test_mixed_without_fp8_targets_is_int8_and_fp16(photos: Path, tmp_path: Path) -> None:
-    options = QuantisationOptions(photos, techniques=Techniques(learning_steps=0))
+    options = QuantisationOptions(photos)
     build(tmp_path / "faces.engine", precision="mixed", targets=("sm86",), quantisation=options)
     model = onnx.load(network_path(tmp_path / "faces.engine"))
     assert onnx.TensorProto.FLOAT8E4M3FN not in {t.data_type for t in model.graph.initializer}

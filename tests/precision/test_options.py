@@ -33,10 +33,6 @@ def test_methods() -> None:
 def test_learning_steps() -> None:
     with pytest.raises(InvalidArgumentError, match="learning_steps is -1, expected 0 or more"):
         Techniques(learning_steps=-1)
-    assert Techniques(learning_steps=7).steps_for(10**12) == 7
-    assert Techniques(learning_steps=0).steps_for(1) == 0
-    assert Techniques().steps_for(10**6) > 0  # minutes
-    assert Techniques().steps_for(10**8) == 0  # hours
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp8", "mixed"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -72,7 +73,7 @@ def test_a_worker_that_cannot_start_says_why(tmp_path: Path) -> None:
     setup = {"onnx": "", "state_dict": "", "traced": str(tmp_path / "no.pt"), "engine": "", "threads": 1}
     job = {"peer": "torch-numpy", "images": [], "setup": setup}
     with pytest.raises(RuntimeError, match=r"no\.pt"):
-        Worker(Path(sys.executable), job, [0], tmp_path / "log")
+        Worker(Path(sys.executable), job, sorted(os.sched_getaffinity(0))[:1], tmp_path / "log")
 
 
 def test_the_table_names_what_did_not_run() -> None:

@@ -44,7 +44,6 @@ class RtxRuntime:
         self._saved = self._read()
         if self._saved and not self._cache.deserialize(self._saved):
             _log.info("%s is of another GPU, driver or TensorRT-RTX: kernels are compiled anew", self._path)
-            self._saved = b""
         self.config.set_runtime_cache(self._cache)
 
     def save(self) -> None:

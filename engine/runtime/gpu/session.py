@@ -77,9 +77,10 @@ class TensorRTSession:
         """See Session.run."""
         shape = batch.shape
         with self._running(f"running a batch of shape {shape}"):
+            tensor, _ = self._input_views(shape)
             self._staging.pack([batch])
             self._timeline.begin()
-            self._staging.send_to(int(self._input.ptr), batch.nbytes, self._stream.ptr)
+            self._staging.send_to(tensor.pointer, batch.nbytes, self._stream.ptr)
             return self._finish(shape, Stopwatch())
 
     def detect_device(self, images: Sequence[Any], letterbox: Letterbox, stream: object) -> DeviceDetections:
@@ -125,10 +126,16 @@ class TensorRTSession:
 
     def close(self) -> None:
         """See Session.close."""
-        with self._one_run, self._engine.current():
+        with self._one_run:
             if self._closed:
                 return
             self._closed = True
+            if self._engine.health.is_lost:
+                return  # every call fails there, and what it held goes with the process
+            self._release()
+
+    def _release(self) -> None:
+        with self._engine.current():
             self._engine.save_compiled()
             self._graphs.clear()
             del self._context, self._input, self._outputs, self._staging
@@ -140,7 +147,7 @@ class TensorRTSession:
             if self._closed:
                 raise ClosedError("the session is closed")
             waits_on = self._stream.ptr if stream is None else stream
-            with self._engine.current(), self._engine.health.watch(doing, self._stream):
+            with self._engine.health.watch(doing, self._stream), self._engine.current():
                 self._cupy.cuda.runtime.streamWaitEvent(waits_on, self._lent.ptr)
                 yield
 
