@@ -21,6 +21,7 @@ from benchmarks.kernels import document
 from benchmarks.peers.environments import PEERS, python_of
 from benchmarks.peers.prepare import Prepared, prepare
 from benchmarks.peers.run import Measured, Worker, agreement, measure
+from engine.errors import RetinaFaceError
 from engine.images import list_images
 from engine.runtime.cpu_runtime import check_threads
 
@@ -140,4 +141,7 @@ def _processor() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except RetinaFaceError as error:
+        sys.exit(f"error: {error}")

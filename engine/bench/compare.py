@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from engine.bench.environment import differences
-from engine.bench.results import SCHEMA
 from engine.bench.statistics import QUANTILES, Values, ratio_interval
 from engine.errors import InvalidArgumentError
 
 _COMPARED = ("mean", "p50", "p99")
-_FIELDS = {"points", "environment", "workload"}
-_POINT_FIELDS = {
-    *("engine", "load", "batch_limit", "seconds", "throughput_per_s"),
-    *("latency_ms", "latencies_ms", "answers_per_slice"),
+_IGNORED = {
+    *("time", "load_average", "memory_available_mib"),
+    *("engine", "output", "compare", "fail_below", "labels", "reference", "trust_embedded_plugins", "images"),
+    *("concurrency", "rate", "batch"),
 }
+"""What differs between any two runs, what has no part in the speed or is seen elsewhere, what points are matched by."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class Ratio:
     high: float
 
     def is_below(self, limit: float) -> bool:
-        """Whether it is slower than `limit` times the old speed, and not just by chance."""
+        """Whether the whole interval lies below `limit`: more slowness than the noise within the runs explains."""
         return self.high < limit
 
 
@@ -61,7 +59,7 @@ class Comparison:
     Attributes:
         ratios: of the points that both runs have.
         unmatched: points of the new run that the old one lacks, in words.
-        differences: of the two environments and pictures, in words: such a ratio is not of the engines alone.
+        differences: of the two environments, pictures and settings, in words: such a ratio is not of the engines alone.
     """
 
     ratios: tuple[Ratio, ...]
@@ -75,26 +73,6 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return asdict(self)
-
-
-def read_results(path: Path) -> dict[str, Any]:
-    """Read the JSON file of a run.
-
-    Raises:
-        InvalidArgumentError: it cannot be read, or is something else.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InvalidArgumentError(f"results {path} cannot be read: {error}") from error
-    schema = content.get("schema") if isinstance(content, dict) else None
-    if schema != SCHEMA:
-        raise InvalidArgumentError(
-            f"results {path} have schema {schema!r}, expected {SCHEMA}: the JSON file of a run of this version"
-        )
-    if not content.keys() >= _FIELDS or not all(point.keys() >= _POINT_FIELDS for point in content["points"]):
-        raise InvalidArgumentError(f"results {path} are incomplete")
-    return dict(content)
 
 
 def pairs(points: Sequence[dict[str, Any]], old: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any] | None]]:
@@ -115,12 +93,16 @@ def pairs(points: Sequence[dict[str, Any]], old: dict[str, Any]) -> list[tuple[d
 
 
 def compare(new: dict[str, Any], old: dict[str, Any]) -> Comparison:
-    """Compare two runs, as read_results gives them; see pairs."""
+    """Compare two runs, as engine.bench.earlier.read_results gives them; see pairs."""
     found = pairs(new["points"], old)
     return Comparison(
         tuple(ratio for point, match in found if match is not None for ratio in _ratios(point, match)),
         tuple(_name(point) for point, match in found if match is None),
-        tuple(differences(new["environment"], old["environment"]) + differences(new["workload"], old["workload"])),
+        tuple(
+            difference
+            for part in ("environment", "workload", "settings")
+            for difference in differences(new[part], old[part], ignored=_IGNORED)
+        ),
     )
 
 
@@ -141,7 +123,7 @@ def _ratios(new: dict[str, Any], old: dict[str, Any]) -> list[Ratio]:
     ratios = []
     if new["load"]["kind"] == "concurrency":  # an open loop's throughput is its rate
         ours, theirs = (np.asarray(run["answers_per_slice"], np.float64) / run["seconds"] for run in (new, old))
-        if theirs.any():
+        if theirs.any() and old["throughput_per_s"]:
             rates = [(old["throughput_per_s"], new["throughput_per_s"])]
             speeds = [now / before for before, now in rates]
             ratios += _make(new, ("throughput",), rates, speeds, ratio_interval(ours, theirs, _mean))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Collection
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,9 +24,6 @@ _PACKAGES = (
     "cupy-cuda13x",
 )
 _VARIABLES = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_MAX_CONNECTIONS")
-
-PASSING = ("time", "load_average", "memory_available_mib")
-"""What differs between any two runs, and is not compared."""
 
 
 def environment() -> dict[str, Any]:
@@ -52,9 +50,9 @@ def environment() -> dict[str, Any]:
     }
 
 
-def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+def differences(ours: dict[str, Any], theirs: dict[str, Any], ignored: Collection[str]) -> list[str]:
     """Return in words where two environments differ."""
-    names = [name for name in {**theirs, **ours} if name not in PASSING]
+    names = [name for name in {**theirs, **ours} if name not in ignored]
     return [
         f"{name}: {theirs.get(name)} before, {ours.get(name)} now"
         for name in names

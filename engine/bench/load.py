@@ -18,7 +18,7 @@ from engine.bench.client import Answer, Client
 from engine.bench.clock import Clock
 
 MAX_BACKLOG_BYTES = 1 << 30
-"""Pixels that may wait in all: what comes faster than it is answered would fill the memory otherwise."""
+"""Pixels of an open loop that may wait: what comes faster than it is answered would fill the memory otherwise."""
 
 
 class Pace(Protocol):
@@ -129,6 +129,8 @@ class Traffic:
         self.overload: str | None = None
         self._client, self._clock, self._max_delay = client, clock, max_delay
         self._pace = load.pace(clock.now(), rng)
+        # A closed loop is never behind: what waits is what was asked for, however much that is.
+        self._max_bytes = MAX_BACKLOG_BYTES if isinstance(load, OpenLoop) else math.inf
         self._in_flight: dict[int, float] = {}
         self._bytes = 0
         self._sent = 0
@@ -167,8 +169,11 @@ class Traffic:
             self.answers.append(Answer(number, intended, now, {}, 0, UNANSWERED))
 
     def _send(self, due: float, now: float) -> None:
-        if now - due > self._max_delay or self._bytes > MAX_BACKLOG_BYTES:
-            self.overload = f"{self.in_flight} requests were unanswered, and sending was {now - due:.3g} s late"
+        if now - due > self._max_delay or self._bytes > self._max_bytes:
+            self.overload = (
+                f"{self.in_flight} requests were unanswered, their pixels took {self._bytes >> 20} MiB, and sending "
+                f"was {now - due:.3g} s late"
+            )
             return
         number = self._sent
         self._sent += 1

@@ -22,8 +22,10 @@ class Reading:
     Attributes:
         cpu_cores: processor cores that this process kept busy since the last look.
         other_cores: that all others did.
-        memory_mib: resident memory of this process.
-        gpu_percent: share of the time in which the GPU ran a kernel, as NVML reports it; None without NVML.
+        memory_mib: resident memory of this process, which holds all engines of the run.
+        gpu_percent: share of the time in which the GPU ran a kernel, as NVML reports it (copies do not count); None
+            without NVML, and where it does not have this reading: not every reading exists on a part of a GPU (MIG,
+            vGPU) or on a Jetson.
         gpu_memory_mib: in use on the GPU, by whomever.
         gpu_clock_mhz: of its processors.
         cpu_clock_mhz: as the operating system reports it; None where it does not.
@@ -51,7 +53,7 @@ class Usage:
         return asdict(self)
 
 
-Gpu = Callable[[], tuple[float, float, float]]
+Gpu = Callable[[], tuple[float | None, float | None, float | None]]
 
 
 class Sampler:
@@ -128,14 +130,17 @@ def _gpu(device: str) -> Gpu | None:
     except (OSError, AttributeError, pynvml.NVMLError):  # no driver, or one that lacks a function
         return None
 
-    def read() -> tuple[float, float, float]:
-        return (
-            float(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu),
-            pynvml.nvmlDeviceGetMemoryInfo(handle).used / 2**20,
-            float(pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM)),
-        )
+    def reading(read: Callable[[], float]) -> float | None:
+        try:
+            return float(read())
+        except pynvml.NVMLError:
+            return None
 
-    return read
+    return lambda: (
+        reading(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu),
+        reading(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle).used / 2**20),
+        reading(lambda: pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM)),
+    )
 
 
 def _bus_address(device: str) -> str:

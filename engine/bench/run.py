@@ -125,6 +125,26 @@ def run(
         yield make_point(contestant.engine, limit, load, measured, usage, plan.decode_threads)
 
 
+def check_memory(plan: Plan, pictures: Sequence[Picture], available: int) -> None:
+    """Refuse a closed loop whose pixels would not fit into memory.
+
+    Args:
+        plan: the loads.
+        pictures: to be sent.
+        available: bytes.
+
+    Raises:
+        InvalidArgumentError: one would not.
+    """
+    each = sum(picture.decoded_bytes for picture in pictures) / len(pictures)
+    for load in plan.loads:
+        if isinstance(load, ClosedLoop) and load.concurrency * each > available:
+            raise InvalidArgumentError(
+                f"concurrency is {load.concurrency}: so many decoded pictures take "
+                f"{load.concurrency * each / 2**20:.0f} MiB, and {available / 2**20:.0f} MiB of memory are available"
+            )
+
+
 @contextmanager
 def _decoders(threads: int) -> Iterator[Executor]:
     executor = ThreadPoolExecutor(threads, "bench-decode")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ Values = NDArray[np.float64]
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 MEASURES = ("mean", *QUANTILES, "max")
 _RESAMPLES = 1000
+_BLOCKS = 8
+_STUDENT = 2.365  # the 97.5 % quantile of Student's t with _BLOCKS - 1 degrees of freedom
+_WIDEST = math.log(1e6)  # an interval that says nothing, yet JSON can hold
 
 
 @dataclass(frozen=True)
@@ -55,8 +59,10 @@ def ratio_interval(
 ) -> tuple[Values, Values]:
     """Return the 95 % intervals of statistic(above) / statistic(below), lower ends and upper ends.
 
-    Neighbouring requests share a queue and the machine's moods, so blocks of them, about as many as they are long, are
-    drawn anew with replacement, not single requests: those would promise more than was measured.
+    Neighbouring requests share a queue and the machine's moods: at a high load a busy spell lasts for hundreds of them.
+    So long blocks are drawn anew with replacement, not single requests, which would promise more than was measured.
+    So few blocks know the spread of their statistic badly, hence Student's t; and of two series the one that happened
+    to have fewer spells knows nothing of those it was spared, hence the larger spread of the two for both.
 
     Args:
         above: series in the order of time.
@@ -65,15 +71,23 @@ def ratio_interval(
         seed: of the draws.
     """
     rng = np.random.default_rng(seed)
-    # A draw of slices in which nothing was answered has no ratio: it counts as a very large one.
-    ratios = _resampled(above, statistic, rng) / np.maximum(_resampled(below, statistic, rng), 1e-12)
-    low, high = np.quantile(ratios, (0.025, 0.975), axis=0)
-    return low, high
+    spreads = [_log(_resampled(series, statistic, rng)).std(axis=0) for series in (above, below)]
+    half = _STUDENT * (_BLOCKS / (_BLOCKS - 1)) ** 0.5 * 2**0.5 * np.maximum(*spreads)
+    if min(len(above), len(below)) < _BLOCKS:
+        half = np.full_like(half, np.inf)
+    half = np.minimum(half, _WIDEST)
+    middle = _log(statistic(above)) - _log(statistic(below))
+    return np.exp(middle - half), np.exp(middle + half)
+
+
+def _log(values: Values) -> Values:
+    """Return logarithms; slices in which nothing was answered have none: theirs is that of a very small number."""
+    return np.log(np.maximum(values, 1e-12))
 
 
 def _resampled(series: Values, statistic: Callable[[Values], Values], rng: np.random.Generator) -> Values:
     count = len(series)
-    length = max(round(count**0.5), 1)
+    length = max(count // _BLOCKS, 1)
     blocks = -(-count // length)
     results = []
     for _ in range(_RESAMPLES):

@@ -50,6 +50,8 @@ def latencies(points: Sequence[Point]) -> Table:
 
 def usages(points: Sequence[Point]) -> Table:
     """Return how many requests and batches were run at each point, and what the machine did meanwhile."""
+    engines = len({point.engine for point in points})
+    whose = f" (the memory is of the process, which holds all {engines} engines)" if engines > 1 else ""
     header = [*_PLACE, "requests", "failed", "unanswered", "mean batch", *_USAGE.values()]
     rows = [
         [
@@ -62,7 +64,7 @@ def usages(points: Sequence[Point]) -> Table:
         ]
         for point in points
     ]
-    return Table("Requests and resources", header, rows).without_empty()
+    return Table(f"Requests and resources{whose}", header, rows).without_empty()
 
 
 def stage_means(points: Sequence[Point]) -> Table:
@@ -125,7 +127,7 @@ _PLACE = ("engine", "load", "batch")
 _USAGE = {
     "cpu_cores": "CPU cores",
     "other_cores": "others' cores",
-    "memory_mib": "memory MiB",
+    "memory_mib": "process MiB",
     "gpu_percent": "GPU %",
     "gpu_memory_mib": "GPU MiB",
     "gpu_clock_mhz": "GPU MHz",

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from engine.bench.client import DECODE, QUEUEING, WAITING
+from engine.bench.load import ClosedLoop, OpenLoop
+from engine.bench.windows import backlog
 
 if TYPE_CHECKING:
     from engine.bench.results import Point
@@ -16,6 +18,7 @@ BUSY = 0.85
 _NOISE = 0.1
 _SAME = 0.05  # throughputs that differ by less are the same
 _GAPS = 0.03
+_HEAVIER = 1.5  # a load that is so many times another one brings more throughput, unless the engine is at its limit
 _GROUPS = {
     "preprocessing-bound": (DECODE, "letterbox"),
     "transfer-bound": ("h2d", "d2h"),
@@ -30,7 +33,7 @@ class Verdict:
 
     Attributes:
         kind: "preprocessing-bound", "transfer-bound", "network-bound", "post-processing-bound", "enqueue-bound",
-            "overloaded", "unsteady", "unstable clock", "noise", "late generator" or "gaps".
+            "largest stage", "overloaded", "unsteady", "unstable clock", "noise", "late generator" or "gaps".
         engine: that it is said of.
         load: under which it was seen.
         evidence: the numbers that say so.
@@ -51,14 +54,12 @@ class Verdict:
 
 
 def verdicts(points: Sequence[Point]) -> tuple[Verdict, ...]:
-    """Judge a run: for each engine what bounds it where it is at its limit, and for each point what disturbs it."""
+    """Judge a run: for each engine what bounds it if a load found its limit, for each point what disturbs it."""
     found: list[Verdict] = []
     for engine in dict.fromkeys(point.engine for point in points):
         own = [point for point in points if point.engine == engine and point.stages]
         if own:
-            most = max(point.measured.throughput for point in own)
-            saturated = [point for point in own if point.measured.throughput >= (1 - _SAME) * most]
-            found.append(_bound(max(saturated, key=lambda point: point.load.value), own))
+            found.append(_bound(own))
     for point in points:
         found += (Verdict(kind, point.engine, label(point), text) for kind, text in _disturbances(point))
     return tuple(found)
@@ -69,22 +70,62 @@ def label(point: Point) -> str:
     return f"{point.load.label()}, batch up to {point.batch}"
 
 
-def _bound(point: Point, others: Sequence[Point]) -> Verdict:
-    for kind, evidence in (("preprocessing-bound", _decoders(point)), ("enqueue-bound", _enqueue(point, others))):
-        if evidence is not None:
-            return Verdict(kind, point.engine, label(point), evidence)
-    working = {name: summary["mean"] for name, summary in point.stages.items() if name not in (WAITING, QUEUEING)}
-    groups = {kind: {name: working[name] for name in names if name in working} for kind, names in _GROUPS.items()}
+def _bound(points: Sequence[Point]) -> Verdict:
+    """Say what bounds an engine at its limit, or where its time goes if no load found that."""
+    at_limit = _at_limit(points)
+    point = at_limit or max(points, key=lambda point: point.measured.throughput)
+    name, place = point.engine, label(point)
+    if (evidence := _decoders(point)) is not None:
+        return Verdict("preprocessing-bound", name, place, evidence)
+    groups = _groups(point)
     kind, stages = max(groups.items(), key=lambda entry: sum(entry[1].values()))
-    whole = sum(working.values())
-    parts = " and ".join(f"{name} {milliseconds:.3g} ms" for name, milliseconds in stages.items())
-    share = sum(stages.values()) / whole
-    return Verdict(kind, point.engine, label(point), f"{parts} of {whole:.3g} ms of work on a request ({share:.0%})")
+    whole = sum(sum(group.values()) for group in groups.values())
+    parts = " and ".join(f"{stage} {milliseconds:.3g} ms" for stage, milliseconds in stages.items())
+    evidence = f"{parts} of {whole:.3g} ms of work on a request ({sum(stages.values()) / whole:.0%})"
+    if at_limit is None:
+        return Verdict("largest stage", name, place, f"{evidence}; no load found the engine's limit")
+    if kind == "network-bound" and (pauses := _pauses(point)) is not None:
+        return Verdict("enqueue-bound", name, place, pauses)
+    return Verdict(kind, name, place, evidence)
+
+
+def _at_limit(points: Sequence[Point]) -> Point | None:
+    """Return the heaviest load with an engine's highest throughput, if that is all the engine can do."""
+    most = max(point.measured.throughput for point in points)
+    limits = [p for p in points if p.measured.throughput >= (1 - _SAME) * most and _is_limit(p, points)]
+    # So many at once and so many a second are no numbers to compare; of the two a closed loop is the steady one.
+    closed = [point for point in limits if isinstance(point.load, ClosedLoop)]
+    return max(closed or limits, key=lambda point: point.load.value, default=None)
+
+
+def _is_limit(point: Point, others: Sequence[Point]) -> bool:
+    """Whether more load brings no more: the queue of an open loop grows, more at once are answered no faster."""
+    measured = point.measured
+    if isinstance(point.load, OpenLoop):
+        return measured.overload is not None or backlog(measured.windows) is not None
+    for other in others:
+        if isinstance(other.load, ClosedLoop) and other.batch == point.batch:
+            light, heavy = sorted((point, other), key=lambda each: each.load.value)
+            gain = heavy.measured.throughput - light.measured.throughput
+            if heavy.load.value >= _HEAVIER * light.load.value and gain <= _SAME * light.measured.throughput:
+                return True
+    return False
+
+
+def _groups(point: Point) -> dict[str, dict[str, float]]:
+    """Return the mean time of the stages of work by what they bound.
+
+    Decoding takes cores from a network that runs on them. Beside a GPU it bounds only where its threads are busy, which
+    _decoders sees; a long decoding that many threads share hides nothing there.
+    """
+    waiting = {WAITING, QUEUEING, *([] if point.device == "cpu" else [DECODE])}
+    working = {name: summary["mean"] for name, summary in point.stages.items() if name not in waiting}
+    return {kind: {name: working[name] for name in names if name in working} for kind, names in _GROUPS.items()}
 
 
 def _decoders(point: Point) -> str | None:
     """Say whether the threads that decode are busy all the time: then nothing behind them can be faster."""
-    busy = point.stages[DECODE]["mean"] / 1e3 * point.measured.throughput / point.decode_threads
+    busy = _decoding(point) / point.decode_threads
     if busy < BUSY:
         return None
     waited = point.stages[WAITING]["mean"]
@@ -92,17 +133,25 @@ def _decoders(point: Point) -> str | None:
     return f"{threads} decoding threads are busy {busy:.0%} of the time, and requests wait {waited:.3g} ms for one"
 
 
-def _enqueue(point: Point, others: Sequence[Point]) -> str | None:
-    """Say whether a GPU has pauses because one processor core cannot give it work any faster."""
+def _decoding(point: Point) -> float:
+    """Return how many threads decode at a time in the mean."""
+    return point.stages[DECODE]["mean"] / 1e3 * point.measured.throughput
+
+
+def _pauses(point: Point) -> str | None:
+    """Say whether a GPU has pauses because one processor core cannot give it work any faster.
+
+    NVML does not count copies as work: this may be asked only where the network takes the largest part.
+    """
     gpu, cpu = point.usage.get("gpu_percent"), point.usage.get("cpu_cores")
-    if gpu is None or cpu is None or gpu.mean / 100 >= BUSY or cpu.mean < BUSY:
+    if gpu is None or cpu is None or gpu.mean / 100 >= BUSY:
         return None
-    fewer = [other for other in others if other.load.kind == point.load.kind and other.load.value < point.load.value]
-    if not fewer or point.measured.throughput > (1 + _SAME) * max(other.measured.throughput for other in fewer):
-        return None  # a heavier load still brings more: the GPU pauses for want of requests
+    decoding = _decoding(point)
+    if cpu.mean - decoding < BUSY:
+        return None
     return (
-        f"the GPU is busy {gpu.mean:.0f} % of the time while the process uses {cpu.mean:.2f} cores, and a heavier load "
-        "brings no more throughput"
+        f"the GPU is busy {gpu.mean:.0f} % of the time while the process uses {cpu.mean - decoding:.2f} cores beside "
+        f"the {decoding:.2f} that decode, and a heavier load brings no more throughput"
     )
 
 

@@ -66,11 +66,8 @@ def unsteadiness(windows: Sequence[Window], *, is_open: bool) -> str | None:
     if counts.min() < _LEAST_ANSWERS:
         return f"a window of {windows[0].end - windows[0].begin:.3g} s has {counts.min()} answers: measure for longer"
     if is_open:
-        sent = windows[-1].sent - windows[0].sent
-        growth = sent - (windows[-1].answered - windows[0].answered)
-        # A queue that does not grow in the mean still wanders, by about the square root of what passes through it.
-        if growth > 3 * sent**0.5:
-            return f"{growth} of {sent} requests more were waiting at the end: they come faster than they are answered"
+        if (growth := backlog(windows)) is not None:
+            return growth
     elif np.ptp(counts) > max(TOLERANCE * counts.mean(), 3 * counts.mean() ** 0.5):
         rates = [window.throughput for window in windows]
         return f"windows answered from {min(rates):.4g} to {max(rates):.4g} requests/s"
@@ -78,6 +75,16 @@ def unsteadiness(windows: Sequence[Window], *, is_open: bool) -> str | None:
     if np.ptp(medians) > TOLERANCE * medians.mean() and _differ(windows):
         return f"the median time of working on a request went from {medians.min():.4g} to {medians.max():.4g} ms"
     return None
+
+
+def backlog(windows: Sequence[Window]) -> str | None:
+    """Say how the queue of an open loop grew; None where it only wandered."""
+    sent = windows[-1].sent - windows[0].sent
+    growth = sent - (windows[-1].answered - windows[0].answered)
+    # A queue that does not grow in the mean still wanders, by about the square root of what passes through it.
+    if growth <= 3 * sent**0.5:
+        return None
+    return f"{growth} of {sent} requests more were waiting at the end: they come faster than they are answered"
 
 
 def _differ(windows: Sequence[Window]) -> bool:

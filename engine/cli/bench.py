@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"folder for {_NAME}.json and {_NAME}.html, or the name of one file of either kind")  # fmt: skip
     add("--compare", type=Path, metavar="FILE", help="JSON file of an earlier run: print ratios to it")
     add("--fail-below", type=float, metavar="RATIO",
-        help="with --compare: fail if anything is surely slower than RATIO times its old speed")  # fmt: skip
+        help="with --compare: fail if a whole 95 %% interval lies below RATIO times the old speed")  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -89,13 +89,16 @@ def run(arguments: argparse.Namespace) -> int:
         contestants = _contestants(arguments, detectors, paths)
         _check_comparable(contestants, plan, old)
         workload = _workload(arguments)
+        _check_memory(plan, workload)
         progress = stack.enter_context(_progress())
         engines = _with_accuracy(arguments, contestants, detectors, reference, workload, progress)
         points = _measure(contestants, plan, workload, progress)
     results = Results(_environment(), _settings(arguments), workload.to_dict(), engines, points, verdicts(points))
+    write_results(results, None, None, outputs)  # whatever comes, what was measured is kept
     comparison = None if old is None else _compare(results, old)
     print_results(results, comparison, arguments.fail_below)
-    write_results(results, comparison, arguments.fail_below, outputs)
+    if comparison is not None:
+        write_results(results, comparison, arguments.fail_below, outputs)
     slower = [] if comparison is None or arguments.fail_below is None else comparison.regressions(arguments.fail_below)
     failed = any(point.measured.failed or not point.measured.good for point in points)
     return 1 if slower or failed else 0
@@ -129,7 +132,7 @@ def _numbers(option: str, text: str | None, kind: Callable[[str], T]) -> list[T]
 
 
 def _earlier(arguments: argparse.Namespace) -> dict[str, Any] | None:
-    from engine.bench.compare import read_results
+    from engine.bench.earlier import read_results
 
     if arguments.fail_below is not None:
         if arguments.compare is None:
@@ -205,6 +208,14 @@ def _workload(arguments: argparse.Namespace) -> Workload:
     with _progress() as progress:
         task = progress.add_task("Making pictures", total=GENERATED)
         return generated(arguments.seed, lambda: progress.advance(task))
+
+
+def _check_memory(plan: Plan, workload: Workload) -> None:
+    import psutil
+
+    from engine.bench.run import check_memory
+
+    check_memory(plan, workload.pictures, psutil.virtual_memory().available)
 
 
 def _progress() -> Progress:

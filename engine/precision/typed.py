@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from engine.config import RetinaFaceConfig
 from engine.errors import InvalidArgumentError
 from engine.precision.cast import bf16_on_float32, to_bf16, to_fp16
-from engine.precision.images import calibration_files
 from engine.precision.options import QUANTISED_PRECISIONS, QuantisationOptions
 
 if TYPE_CHECKING:
@@ -45,6 +44,8 @@ def check_precision(precision: str, options: QuantisationOptions) -> None:
     if precision in QUANTISED_PRECISIONS:
         options.check(precision)
         assert options.calib_dir is not None
+        from engine.precision.images import calibration_files  # brings OpenCV along
+
         calibration_files(options.calib_dir)
     elif options != QuantisationOptions():
         raise InvalidArgumentError(

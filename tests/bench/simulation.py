@@ -5,8 +5,8 @@ from __future__ import annotations
 import heapq
 import itertools
 import queue
-from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from time import perf_counter, sleep
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from engine.bench.workload import Picture
+from engine.runtime.timing import Stages
 from engine.types import Detections, Image
 
 T = TypeVar("T")
@@ -121,24 +122,23 @@ class StagedServer:
         return request
 
 
-class SlowedDetector:
-    """One thread of the real machine, slowed by sleep. Remembers how long each image took, the machine's delays too."""
+class SleepingDetector:
+    """A detector that takes the same time for each image, but for the machine's delays: it remembers how long it was.
+
+    It satisfies engine.runtime.queue.BatchDetector.
+    """
+
+    max_batch = 1
 
     def __init__(self, service: float) -> None:
         self._service = service
-        self._thread = ThreadPoolExecutor(1)
         self.took: list[float] = []
 
-    def submit(self, image: Image) -> Request:
-        request, submitted = Request(), perf_counter()
-        self._thread.submit(self._run, request, submitted)
-        return request
+    def check_threshold(self, score_threshold: float | None) -> float:
+        return 0.5
 
-    def _run(self, request: Request, submitted: float) -> None:
+    def profile(self, images: Sequence[Image], *, score_threshold: float) -> tuple[list[Detections], Stages]:
         begin = perf_counter()
         sleep(self._service)
         self.took.append(perf_counter() - begin)
-        request.answer(begin - submitted, self.took[-1])
-
-    def close(self) -> None:
-        self._thread.shutdown()
+        return [NO_FACES] * len(images), {"network": self.took[-1]}
