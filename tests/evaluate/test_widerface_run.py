@@ -17,6 +17,9 @@ from engine.cli import main
 from engine.config import PRESETS, preset
 from engine.evaluate.widerface_files import SUBSETS, GroundTruth
 from engine.evaluate.widerface_run import SCALE_RULES, predict, run_path
+from engine.preprocess import Letterbox
+from engine.runtime.session import RawDetections
+from engine.runtime.timing import Stopwatch
 from engine.types import Detections, Image
 from tests.data import ASTRONAUT_FACE, astronaut
 from tests.evaluate.widerface_cases import write_mat, write_truth
@@ -188,9 +191,9 @@ def test_rules_show_the_images_in_their_sizes(ranged_detector: TRTRetinaFace, mo
     class Recorder:
         device = "cpu"
 
-        def run(self, batch: Any) -> Any:
-            shapes.append(batch.shape)
-            return session.run(batch)
+        def detect(self, images: list[Image], letterbox: Letterbox, watch: Stopwatch) -> RawDetections:
+            shapes.append((len(images), *letterbox.size))
+            return session.detect(images, letterbox, watch)
 
     monkeypatch.setattr(ranged_detector, "_session", Recorder())
     image = np.zeros((300, 500, 3), np.uint8)
@@ -198,7 +201,7 @@ def test_rules_show_the_images_in_their_sizes(ranged_detector: TRTRetinaFace, mo
         ranged_detector.detect(image, scales=SCALE_RULES[name].scales)
     ranged_detector.detect(image, scales=SCALE_RULES["multiscale"].scales[:1], flip=True)
     # 500 x 300 in cells of 32; long side 640; short side 500 limited by a long one of 750, and its mirror image.
-    assert shapes == [(1, 3, 320, 512), (1, 3, 384, 640), (2, 3, 480, 768)]
+    assert shapes == [(1, 320, 512), (1, 384, 640), (2, 480, 768)]
 
 
 @pytest.mark.parametrize(
