@@ -93,7 +93,7 @@ def search(
         measure: agreement of an assignment with the reference, on held-out images.
         max_loss: the budget; None keeps nothing.
         max_share: of the multiplications that may leave the base type for floating point; convolutions that no longer
-            fit are passed over.
+            fit, or whose error is none, are passed over. With 1 all are candidates, whatever it takes.
         on_measured: called with the number of kept convolutions and the loss of each assignment that was tried.
 
     Returns:
@@ -102,7 +102,7 @@ def search(
     candidates: list[Kept] = []
     room = max_share
     for kept in ranked:
-        if _cost(kept) <= room:
+        if _cost(kept) <= room and (kept.sensitivity > 0 or max_share >= 1.0):
             room -= _cost(kept)
             candidates.append(kept)
     tried: dict[int, Choice] = {}

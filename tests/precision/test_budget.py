@@ -75,6 +75,15 @@ def test_what_does_not_fit_the_share_is_passed_over() -> None:
     assert choice.met
 
 
+def test_what_takes_no_error_away_is_passed_over_within_a_share() -> None:
+    ranked = [Kept("conv0", "fp16", 0.1, 0.01), Kept("conv1", "fp16", 0.0, 0.01), Kept("conv2", "fp16", -0.1, 0.01)]
+    within = search(BASE, ranked, Measure(1, 1, 1, 1), max_loss=0.01, max_share=0.1)
+    assert {k.name for k in within.kept} <= {"conv0"}
+    whatever = search(BASE, ranked, Measure(1, 1, 1, 0), max_loss=0.01, max_share=1.0)
+    assert whatever.met
+    assert len(whatever.kept) == 3
+
+
 def test_fp8_takes_no_room_and_stays_assigned() -> None:
     ranked = _kept(0.9, 0.9, kind=FP8)
     choice = search(BASE, ranked, Measure(1, 1, 0), max_loss=0.01, max_share=0.1)
