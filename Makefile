@@ -84,11 +84,12 @@ $(VENV)/.demo: $(SOURCES)
 	scripts/bootstrap $(VENV) build,tensorrt-rtx,openvino,demo
 	@touch $@
 
+# CuPy imports without a GPU: what the session and its doubles use of it is looked up in the real one.
 $(VENV)/.test: $(SOURCES)
-	scripts/bootstrap $(VENV) build,tensorrt-rtx,openvino,demo,evaluate,bench,compare,test
+	scripts/bootstrap $(VENV) build,tensorrt-rtx,openvino,gpu,demo,evaluate,bench,compare,test
 	@touch $@ $(VENV)/.demo
 
-# With CuPy, where there is a GPU; it says so before anything takes minutes.
+# Where there is a GPU; it says so before anything takes minutes.
 $(VENV)/.gpu: $(SOURCES)
 	@command -v nvidia-smi >/dev/null && nvidia-smi -L | grep -q GPU || \
 		{ echo "This needs an NVIDIA GPU and its driver: nvidia-smi finds none here." >&2; exit 1; }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -18,7 +19,7 @@ Self = TypeVar("Self", bound="ServedDetector")
 _creating_queue = threading.Lock()
 
 
-class ServedDetector:
+class ServedDetector(ABC):
     """The part of TRTRetinaFace that knows a session only as something to share and to close."""
 
     max_batch: int
@@ -27,15 +28,15 @@ class ServedDetector:
     _queue: BatchQueue | None = None
     _closed = False
 
+    @abstractmethod
     def check_threshold(self, value: float | None) -> float:
         """Return the score threshold that a value means."""
-        raise NotImplementedError
 
+    @abstractmethod
     def profile(
         self, images: Sequence[Image], *, score_threshold: float | None = None
     ) -> tuple[list[Detections], Stages]:
         """Detect, and say how long each stage took."""
-        raise NotImplementedError
 
     def submit(self, image: Image, *, score_threshold: float | None = None) -> Request:
         """Queue an image, and return a future of its faces. It shares a batch with others that come soon after it.

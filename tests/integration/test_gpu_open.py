@@ -131,8 +131,8 @@ def test_rtx_s_graphs_can_be_switched_off(files: EngineFiles, trt: FakeTensorRT,
     assert trt.call_log[-1] == "context with disabled, a cache"
 
 
-@pytest.mark.needs_gpu
 def test_cupy_has_what_the_session_and_its_doubles_use() -> None:
+    """Of the real module, which imports without a GPU."""
     cupy = pytest.importorskip("cupy")
     cuda = {"Device", "Stream", "Event", "Memory", "PinnedMemory", "PinnedMemoryPointer", "UnownedMemory"}
     for name in cuda | {"MemoryPointer", "get_elapsed_time"}:
