@@ -24,6 +24,7 @@ from engine.evaluate.agreement import Agreement, agreement
 from engine.evaluate.compose import compose
 from engine.evaluate.faces import LabelledImage
 from engine.evaluate.network_detector import NetworkDetector
+from engine.export.attach import Thresholds
 from engine.export.network import InputSize, export_network
 from engine.images import list_images, read_image
 from engine.model.weights import load_model
@@ -52,6 +53,7 @@ class Row:
         techniques: on and off.
         max_loss: the budget; infinity is off.
         draw: seed of the calibration pictures.
+        voting: whether the engine, and the float32 one, average the boxes that a face suppresses into its own.
     """
 
     name: str
@@ -59,12 +61,14 @@ class Row:
     techniques: Techniques = field(default_factory=Techniques)
     max_loss: float | None = _OFF
     draw: int = 1
+    voting: bool = False
 
 
 _PLAIN = {"equalise": False, "round_weights": False}
 ROWS = (
     Row("FP16", "fp16"),
     Row("BF16", "bf16"),
+    Row("... without rounding of weights", "bf16", Techniques(round_weights=False)),
     Row("INT8, max ranges alone", "int8", Techniques(method="max", **_PLAIN)),
     Row("INT8, percentile alone", "int8", Techniques(method="percentile", **_PLAIN)),
     Row("INT8, MSE alone", "int8", Techniques(method="mse", **_PLAIN)),
@@ -78,6 +82,10 @@ ROWS = (
     Row("INT8, default", "int8", max_loss=None),
     Row("... from other calibration pictures", "int8", max_loss=None, draw=2),
     Row("... and from others again", "int8", max_loss=None, draw=3),
+    Row("INT8, `--max-loss off`, `--voting`", "int8", voting=True),
+    Row("INT8, default, `--voting`", "int8", max_loss=None, voting=True),
+    Row("... from other calibration pictures", "int8", max_loss=None, draw=2, voting=True),
+    Row("... and from others again", "int8", max_loss=None, draw=3, voting=True),
     Row("FP8, `--max-loss off`", "fp8"),
     Row("FP8, default", "fp8", max_loss=None),
     Row("mixed (INT8, FP8, FP16), default", "mixed", max_loss=None),
@@ -99,7 +107,11 @@ def main(arguments: list[str] | None = None) -> int:
     detector = NetworkDetector(network, config, SIZE)
     photos = [read_image(path) for path in list_images(options.photos)]
     judged = [*photos, *_composed(_labelled(detector, photos), JUDGED_IMAGES, 7)]
-    reference = detector.detect(judged)
+    thresholds = {voting: Thresholds(voting=voting) for voting in (False, True)}
+    reference = {
+        voting: NetworkDetector(network, config, SIZE, thresholds=chosen).detect(judged)
+        for voting, chosen in thresholds.items()
+    }
     console = Console(stderr=True)
     rows = []
     with tempfile.TemporaryDirectory() as folder, console.status("Composing") as status:
@@ -119,13 +131,14 @@ def main(arguments: list[str] | None = None) -> int:
                     Path(folder) / str(row.draw), CALIBRATION_IMAGES, techniques=row.techniques, max_loss=row.max_loss
                 )
                 if quantised
-                else QuantisationOptions(),
+                else QuantisationOptions(techniques=row.techniques),
                 weights_sha256=origin.sha256 or "",
                 fp8_allowed=True,
                 on_stage=lambda stage, name=row.name: status.update(f"{name}: {stage}"),  # type: ignore[misc]
+                thresholds=thresholds[row.voting],
             )
-            found = NetworkDetector(typed.on_cpu, config, SIZE).detect(judged)
-            rows.append([row.name, _share(typed), *_columns(agreement(reference, found))])
+            found = NetworkDetector(typed.on_cpu, config, SIZE, thresholds=thresholds[row.voting]).detect(judged)
+            rows.append([row.name, _share(typed), *_columns(agreement(reference[row.voting], found))])
             print(*rows[-1], sep="  ", flush=True)
     document.write(TABLE, document.table(HEADER, rows), DOCUMENT)
     return 0

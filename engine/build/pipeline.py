@@ -122,6 +122,7 @@ def build_engine(options: BuildOptions, on_stage: Callable[[str], None] = lambda
         weights_sha256=origin.sha256 or "random",
         fp8_allowed=has_fp8(targets),
         on_stage=on_stage,
+        thresholds=options.thresholds,
     )
     detector = attach_detection(typed.network, config, options.thresholds).SerializeToString(deterministic=True)
     on_stage(f"Compiling with {flavour.runtime} {flavour.version} for {', '.join(targets)}")

@@ -69,7 +69,7 @@ def _add_quantisation(group: argparse._ArgumentGroup) -> None:
     add("--learning-steps", type=int, default=0, metavar="N", help="of learned rounding (default: %(default)s, off)")
     for name, what in (
         ("equalise", "give every channel of an activation one range"),
-        ("round-weights", "round weights so that their errors cancel"),
+        ("round-weights", "round weights so that their errors cancel (bf16 too)"),
         ("correct-biases", "let biases take back the shift of the channels' means"),
     ):
         default = getattr(techniques, name.replace("-", "_"))

@@ -33,6 +33,8 @@ from engine.preprocess import Letterbox
 if TYPE_CHECKING:
     import onnx
 
+    from engine.export.attach import Thresholds
+
 # Without a budget of the user's own: this loss, in INT8 if it can be had for this share of the multiplications.
 DEFAULT_LOSS = 0.01
 DEFAULT_SHARE = 0.095
@@ -93,6 +95,7 @@ def quantise(
     weights_sha256: str,
     fp8_allowed: bool,
     on_stage: Callable[[str], None] = lambda stage: None,
+    thresholds: Thresholds | None = None,
 ) -> Quantised:
     """Quantise an exported network.
 
@@ -105,6 +108,7 @@ def quantise(
         weights_sha256: digest of the weights, for the cache.
         fp8_allowed: whether "mixed" may use FP8.
         on_stage: called with a text as each stage begins and goes on.
+        thresholds: that faces are decoded and suppressed with where the loss is measured; None is the default.
 
     Raises:
         CalibrationError: the images, the network's values or the cache are unusable.
@@ -127,7 +131,7 @@ def quantise(
     assignments = _assignments(graph, precision, fp8_allowed)
     key = _key(config, precision, size, graph, options.techniques, images, weights_sha256, sorted(_kinds(assignments)))
     reference, fitted = _fitted(config, graph, assignments, images, options, key, on_stage)
-    measure = _Measure(network, config, graph, fitted, images)
+    measure = _Measure(network, config, graph, fitted, images, thresholds)
     measurable = measure.faces > 0
     if not measurable:
         _without_faces(images, options.max_loss, on_stage)
@@ -202,8 +206,10 @@ class _Measure:
         graph: Graph,
         fitted: Simulation,
         images: CalibrationImages,
+        thresholds: Thresholds | None,
     ) -> None:
         self._config, self._graph, self._fitted, self._images = config, graph, fitted, images
+        self._thresholds = thresholds
         self._reference = self._faces(network)
 
     def __call__(self, assignment: Assignment) -> Agreement:
@@ -217,7 +223,7 @@ class _Measure:
 
     def _faces(self, network: onnx.ModelProto) -> Any:
         images = self._images
-        detector = NetworkDetector(network, self._config, images.letterbox.size)
+        detector = NetworkDetector(network, self._config, images.letterbox.size, thresholds=self._thresholds)
         return detector.detect(images.image(index) for index in images.held_out)
 
 

@@ -17,6 +17,9 @@ from engine.precision.placement import INT8, Assignment, Point, fused_sum, point
 if TYPE_CHECKING:
     import onnx
 
+# A type of weights only; their steps are one.
+BF16 = "bf16"
+
 # The largest value of each kind.
 LARGEST = {INT8: 127.0, "fp8": 448.0}
 
@@ -44,6 +47,8 @@ def to_grid(y: Tensor, kind: str) -> Tensor:
     """Round values in units of the scale to what the kind holds."""
     if kind == INT8:
         return y.round().clamp(-128.0, 127.0)
+    if kind == BF16:
+        return y.bfloat16().float()
     return y.clamp(-LARGEST[kind], LARGEST[kind]).to(torch.float8_e4m3fn).float()
 
 

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 from engine.config import RetinaFaceConfig
 from engine.errors import InvalidArgumentError
 from engine.precision.cast import bf16_on_float32, to_bf16, to_fp16
-from engine.precision.options import QUANTISED_PRECISIONS, QuantisationOptions
+from engine.precision.options import QUANTISED_PRECISIONS, QuantisationOptions, Techniques
 
 if TYPE_CHECKING:
     import onnx
 
+    from engine.export.attach import Thresholds
+
+_ROUNDED_TO_NEAREST = QuantisationOptions(techniques=Techniques(round_weights=False))
 PRECISIONS = ("fp32", "fp16", "bf16", *QUANTISED_PRECISIONS)
 
 
@@ -47,10 +50,10 @@ def check_precision(precision: str, options: QuantisationOptions) -> None:
         from engine.precision.images import calibration_files  # brings OpenCV along
 
         calibration_files(options.calib_dir)
-    elif options != QuantisationOptions():
+    elif options != QuantisationOptions() and not (precision == "bf16" and options == _ROUNDED_TO_NEAREST):
         raise InvalidArgumentError(
             f"calibration options are given, but precision {precision} needs none; they are for "
-            f"{', '.join(QUANTISED_PRECISIONS)}"
+            f"{', '.join(QUANTISED_PRECISIONS)} (--no-round-weights for bf16 too)"
         )
 
 
@@ -64,8 +67,9 @@ def to_precision(
     weights_sha256: str,
     fp8_allowed: bool,
     on_stage: Callable[[str], None],
+    thresholds: Thresholds | None = None,
 ) -> TypedNetwork:
-    """Return an exported float32 network in one of PRECISIONS; see cast and quantise for the errors."""
+    """Return an exported float32 network in one of PRECISIONS; see cast, bf16 and quantise for arguments and errors."""
     plain = {"mode": precision, "kept_higher": []}
     if precision == "fp32":
         return TypedNetwork(network, network, plain)
@@ -74,13 +78,17 @@ def to_precision(
         half = to_fp16(network)
         return TypedNetwork(half, half, plain)
     if precision == "bf16":
+        if options.techniques.round_weights:
+            from engine.precision.bf16 import round_to_bf16
+
+            network = round_to_bf16(network, config, size, on_stage)
         on_stage("Casting to bfloat16")
         return TypedNetwork(to_bf16(network), bf16_on_float32(network), plain)
     from engine.precision.quantise import quantise
 
     quantised = quantise(
         network, config, precision, size, options,
-        weights_sha256=weights_sha256, fp8_allowed=fp8_allowed, on_stage=on_stage,
+        weights_sha256=weights_sha256, fp8_allowed=fp8_allowed, on_stage=on_stage, thresholds=thresholds,
     )  # fmt: skip
     record = {"mode": precision, **quantised.precision_record()}
     return TypedNetwork(quantised.network, quantised.network, record, quantised.calibration_record())

@@ -1,0 +1,76 @@
+"""Rounding weights to bfloat16 so that their errors cancel; it needs no photos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from engine.config import RetinaFaceConfig
+from engine.evaluate.backgrounds import texture
+from engine.precision.graph import Graph
+from engine.precision.observe import channel_maxima
+from engine.precision.placement import INT8, quantisable
+from engine.precision.rewrite import prepare
+from engine.precision.rounding import round_weights
+from engine.precision.simulate import BF16, Simulation
+from engine.preprocess import Letterbox
+from engine.types import FloatArray
+
+if TYPE_CHECKING:
+    import onnx
+
+_PICTURES = 16
+_LARGE_NETWORK = 5_000_000  # weights
+_LARGE_PICTURES = 4
+
+
+def round_to_bf16(
+    network: onnx.ModelProto,
+    config: RetinaFaceConfig,
+    size: tuple[int, int],
+    on_stage: Callable[[str], None] = lambda stage: None,
+) -> onnx.ModelProto:
+    """Return a float32 network whose plain convolutions have weights that bfloat16 holds.
+
+    How the inputs of a convolution go together depends little on what a picture shows, so drawn textures do: with them
+    the result is as good as with photos of faces (docs/precision.md).
+
+    Args:
+        network: float32.
+        config: of its model.
+        size: (height, width) of the pictures.
+        on_stage: called with a text as the work goes on.
+
+    Raises:
+        CalibrationError: a tensor of the network is not finite.
+        BuildError: the network has an operator that is not known here.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    graph = Graph(prepare(network), size)
+    reference, rounded = Simulation(graph), Simulation(graph)
+    rounded.assignment = rounded.fitted = dict.fromkeys(quantisable(graph, INT8), BF16)
+    rounded.steps = {(n, BF16): torch.ones(len(rounded.weights[n]), 1, 1, 1) for n in rounded.assignment}
+    letterbox = Letterbox(size, config, enlarge=False)
+    rng = np.random.default_rng(0)
+    count = _LARGE_PICTURES if graph.num_weights > _LARGE_NETWORK else _PICTURES
+    pictures = [letterbox.batch([texture(size, rng)]) for _ in range(count)]
+    channel_maxima(reference, pictures, [])
+    round_weights(config, graph, reference, rounded, _shown(pictures, on_stage))
+    result = onnx.ModelProto()
+    result.CopyFrom(network)
+    weights = {graph.convolutions[name].weight: rounded.weights[name].numpy() for name in rounded.assignment}
+    for tensor in result.graph.initializer:
+        if tensor.name in weights:
+            tensor.CopyFrom(numpy_helper.from_array(weights[tensor.name], tensor.name))
+    return result
+
+
+def _shown(pictures: list[FloatArray], on_stage: Callable[[str], None]) -> Iterator[FloatArray]:
+    for done, picture in enumerate(pictures):
+        on_stage(f"Rounding weights to bfloat16 {done}/{len(pictures)}")
+        yield picture
