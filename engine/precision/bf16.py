@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _PICTURES = 16
 _LARGE_NETWORK = 5_000_000  # weights
-_LARGE_PICTURES = 4
+_LARGE_PICTURES, _LARGE_SIDE = 4, 320
 
 
 def round_to_bf16(
@@ -41,7 +41,7 @@ def round_to_bf16(
     Args:
         network: float32.
         config: of its model.
-        size: (height, width) of the pictures.
+        size: (height, width) of the pictures; a large network, whose gradients take gigabytes, sees smaller ones.
         on_stage: called with a text as the work goes on.
 
     Raises:
@@ -55,9 +55,11 @@ def round_to_bf16(
     reference, rounded = Simulation(graph), Simulation(graph)
     rounded.assignment = rounded.fitted = dict.fromkeys(quantisable(graph, INT8), BF16)
     rounded.steps = {(n, BF16): torch.ones(len(rounded.weights[n]), 1, 1, 1) for n in rounded.assignment}
+    count = _PICTURES
+    if graph.num_weights > _LARGE_NETWORK:
+        count, size = _LARGE_PICTURES, (min(size[0], _LARGE_SIDE), min(size[1], _LARGE_SIDE))
     letterbox = Letterbox(size, config, enlarge=False)
     rng = np.random.default_rng(0)
-    count = _LARGE_PICTURES if graph.num_weights > _LARGE_NETWORK else _PICTURES
     pictures = [letterbox.batch([texture(size, rng)]) for _ in range(count)]
     channel_maxima(reference, pictures, [])
     round_weights(config, graph, reference, rounded, _shown(pictures, on_stage))

@@ -8,6 +8,7 @@ correlations are those of the calibration images, each pixel counting as much as
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import count
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 _PIXELS = 2048
 _DAMPING = 0.01
 _BLOCK = 64
+# Work grows with the cube of the columns that are rounded together; the published ResNets have up to 18,432.
+_MAX_COLUMNS = 2304
 
 
 def round_weights(
@@ -53,17 +56,25 @@ def round_weights(
                     seen = _correlation(nodes[name], convolution, values[convolution.data], gradient)
                     correlations[name] = correlations[name] + seen if name in correlations else seen
     for name, correlation in correlations.items():
-        kind = network.assignment[name]
-        steps, groups = network.steps[name, kind], graph.convolutions[name].groups
-        weight = network.weights[name]
-        # [groups, outputs of a group, columns]
-        columns = weight.reshape(groups, weight.shape[0] // groups, -1)
-        rounded = _round(columns, steps.reshape(groups, -1), correlation, kind)
-        network.weights[name] = rounded.reshape(weight.shape)
+        kind, groups = network.assignment[name], graph.convolutions[name].groups
+        weight, steps = network.weights[name], network.steps[name, kind]
+        columns = correlation.shape[1]
+        # [parts, outputs of a group, columns of a part], the parts of a group behind one another
+        parts = weight.reshape(groups, -1, weight[0].numel() // columns, columns).transpose(1, 2)
+        rounded = _round(
+            parts.flatten(0, 1),
+            steps.reshape(groups, 1, -1).expand(-1, parts.shape[1], -1).flatten(0, 1),
+            correlation,
+            kind,
+        )
+        network.weights[name] = rounded.reshape(parts.shape).transpose(1, 2).reshape(weight.shape)
 
 
 def _correlation(node: onnx.NodeProto, convolution: Convolution, x: Tensor, gradient: Tensor) -> Tensor:
-    """Second moments of the columns' inputs, [groups, K, K], over the pixels that matter most."""
+    """Second moments of the columns' inputs, [parts, K, K], over the pixels that matter most.
+
+    A part is a group's columns, or a share of them where there are too many to be rounded together.
+    """
     kernel = attribute(node, "kernel_shape")
     patches = functional.unfold(
         x.detach(),
@@ -74,7 +85,9 @@ def _correlation(node: onnx.NodeProto, convolution: Convolution, x: Tensor, grad
     )[0]
     importance = (gradient[0] ** 2).sum(0).flatten()
     best = importance.topk(min(_PIXELS, importance.numel()))
-    chosen = patches[:, best.indices].reshape(convolution.groups, -1, best.indices.numel())
+    columns = patches.shape[0] // convolution.groups
+    shares = next(n for n in count(-(-columns // _MAX_COLUMNS)) if columns % n == 0)
+    chosen = patches[:, best.indices].reshape(convolution.groups * shares, -1, best.indices.numel())
     return (chosen * best.values) @ chosen.transpose(1, 2)
 
 

@@ -19,11 +19,14 @@ from engine.evaluate.agreement import agreement
 from engine.evaluate.compose import compose
 from engine.evaluate.faces import LabelledImage
 from engine.evaluate.network_detector import NetworkDetector
+from engine.export.attach import Thresholds
 from engine.export.network import InputSize
 from engine.precision import quantise
 from engine.precision.cast import to_fp16
+from engine.precision.images import find_images
 from engine.precision.options import QuantisationOptions, Techniques
 from engine.precision.typed import to_precision
+from engine.preprocess import Letterbox
 from engine.sidecar import network_path
 from engine.types import Image
 from tests.data import astronaut, labelled_photos
@@ -121,7 +124,7 @@ def test_other_models_build(name: str, precision: str, photos: Path, tmp_path: P
     # Rounding thousands of columns takes its time; the one small model of the five does.
     techniques = Techniques(round_weights=name == "mobilenet0.25-relu")
     calibrated = QuantisationOptions(photos, 4, techniques=techniques, max_loss=OFF)
-    options = calibrated if precision != "bf16" else QuantisationOptions()
+    options = calibrated if precision != "bf16" else QuantisationOptions(techniques=techniques)
     size = InputSize.fixed(64, 96)
     path = tmp_path / "faces.engine"
     targets = ("sm89",) if precision == "mixed" else ()
@@ -208,6 +211,28 @@ def test_a_budget_is_honoured_on_the_held_out_half(photos: Path, tmp_path: Path)
     assert precision["loss"] <= 0.012
     assert precision["agreement"]["iou"]["mean"] >= 0.988
     assert {kept["kind"] for kept in precision["kept_higher"]} <= {"fp16"}
+
+
+def test_the_loss_is_measured_as_the_engine_decodes(photos: Path) -> None:
+    config, exported = preset("mobilenet0.25"), network("fp32")
+    options = QuantisationOptions(photos, techniques=Techniques(round_weights=False), max_loss=OFF)
+    images = find_images(photos, 100, Letterbox(SIZE, config, enlarge=False), lambda done, total: None, hold_out=4)
+    means = []
+    for voting in (False, True):
+        thresholds = Thresholds(voting=voting)
+        typed = to_precision(
+            exported, config, "int8", SIZE, options,
+            weights_sha256="", fp8_allowed=False, on_stage=lambda stage: None, thresholds=thresholds,
+        )  # fmt: skip
+        reference, given = (
+            NetworkDetector(model, config, SIZE, thresholds=thresholds).detect(map(images.image, images.held_out))
+            for model in (exported, typed.on_cpu)
+        )
+        wanted = agreement(reference, given)
+        assert wanted.iou is not None
+        means.append(wanted.iou.mean)
+        assert typed.precision["agreement"]["iou"]["mean"] == pytest.approx(means[-1], abs=1e-6)
+    assert abs(means[0] - means[1]) > 1e-4  # else any thresholds would do
 
 
 def test_the_cache_is_reused_and_refused(photos: Path, tmp_path: Path) -> None:

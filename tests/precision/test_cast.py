@@ -14,8 +14,9 @@ from onnx import TensorProto, numpy_helper
 from torch.nn import functional
 
 from engine.errors import BuildError
+from engine.precision.bf16 import round_to_bf16
 from engine.precision.cast import bf16_on_float32, inner_name, to_bf16, to_fp16
-from engine.precision.options import QuantisationOptions
+from engine.precision.options import QuantisationOptions, Techniques
 from engine.precision.typed import to_precision
 from tests.precision import graphs
 
@@ -118,17 +119,26 @@ def test_bfloat16_rounds_where_the_typed_network_does() -> None:
         np.testing.assert_array_equal(value.astype(ml_dtypes.bfloat16).astype(np.float32), value, err_msg=name)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
-def test_plain_precisions(precision: str) -> None:
-    model = graphs.tiny_detector()
+@pytest.mark.parametrize(
+    ("precision", "round_weights"), [("fp32", True), ("fp16", True), ("bf16", True), ("bf16", False)]
+)
+def test_plain_precisions(precision: str, round_weights: bool) -> None:
+    model = graphs.tiny_detector(stem_stride=8)
     stages: list[str] = []
     typed = to_precision(
-        model, graphs.CONFIG, precision, graphs.SIZE, QuantisationOptions(),
+        model, graphs.CONFIG, precision, graphs.SIZE,
+        QuantisationOptions(techniques=Techniques(round_weights=round_weights)),
         weights_sha256="", fp8_allowed=False, on_stage=stages.append,
     )  # fmt: skip
     assert typed.precision == {"mode": precision, "kept_higher": []}
     assert typed.calibration is None
     assert bool(stages) == (precision != "fp32")
-    wanted = {"fp32": model, "fp16": to_fp16(model), "bf16": to_bf16(model)}[precision]
+    if precision == "bf16":
+        assert any(stage.startswith("Rounding weights") for stage in stages) == round_weights
+        rounded = round_to_bf16(model, graphs.CONFIG, graphs.SIZE) if round_weights else model
+        wanted = to_bf16(rounded)
+        assert np.array_equal(_weights(rounded)["left_weight"], _weights(typed.on_cpu)["left_weight"]) == round_weights
+    else:
+        wanted = {"fp32": model, "fp16": to_fp16(model)}[precision]
     assert typed.network.SerializeToString(deterministic=True) == wanted.SerializeToString(deterministic=True)
     assert set(graphs.run(typed.on_cpu, graphs.images(1))) == {v.name for v in model.graph.output}

@@ -68,6 +68,13 @@ def test_others_take_no_calibration_options(precision: str, options: Quantisatio
     check_precision(precision, QuantisationOptions())
 
 
+def test_bf16_may_round_to_the_nearest() -> None:
+    nearest = QuantisationOptions(techniques=Techniques(round_weights=False))
+    check_precision("bf16", nearest)
+    with pytest.raises(InvalidArgumentError, match="--no-round-weights for bf16 too"):
+        check_precision("fp16", nearest)
+
+
 def test_precisions() -> None:
     assert PRECISIONS == ("fp32", "fp16", "bf16", "int8", "fp8", "mixed")
     with pytest.raises(InvalidArgumentError, match="precision is 'int4', expected one of: fp32, fp16, bf16, int8"):

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from engine.precision import rounding
 from engine.precision.graph import Graph
+from engine.precision.heads import run_with_gradients
 from engine.precision.placement import FP8, INT8, quantisable
 from engine.precision.rounding import _round, round_weights
-from engine.precision.simulate import to_grid
+from engine.precision.simulate import BF16, to_grid
 from tests.precision import graphs
 
 KINDS = [INT8, FP8]
@@ -18,11 +20,13 @@ KINDS = [INT8, FP8]
 def _case(rng: np.random.Generator, kind: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Weights [groups, outputs, columns] and steps of few levels, so that rounding is coarse."""
     weight = torch.from_numpy(rng.normal(0, 1, (2, 5, 18)).astype(np.float32))
+    if kind == BF16:
+        return weight, torch.ones(2, 5)
     steps = torch.from_numpy(rng.uniform(0.1, 0.4, (2, 5)).astype(np.float32)) * (1 if kind == INT8 else 0.5)
     return weight, steps
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, BF16])
 def test_without_correlation_it_is_nearest_rounding(rng: np.random.Generator, kind: str) -> None:
     weight, steps = _case(rng, kind)
     nearest = to_grid(weight / steps[:, :, None], kind) * steps[:, :, None]
@@ -30,7 +34,7 @@ def test_without_correlation_it_is_nearest_rounding(rng: np.random.Generator, ki
     torch.testing.assert_close(_round(weight, steps, correlation, kind), nearest, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, BF16])
 def test_errors_cancel_where_inputs_correlate(rng: np.random.Generator, kind: str) -> None:
     weight, steps = _case(rng, kind)
     common = rng.normal(size=(2, 3, 4000))
@@ -86,3 +90,30 @@ def test_a_network_ends_on_its_grid_and_computes_better(graph: Graph, kind: str)
         errors.append(total)
     assert errors[0] < 0.8 * errors[1]
     assert torch.equal(reference.weights["left"], exact["left"])
+
+
+def test_too_many_columns_are_rounded_in_shares(monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
+    """Each share as if the others were another group's: by its own inputs, with the steps of its outputs."""
+    monkeypatch.setattr(rounding, "_MAX_COLUMNS", 40)
+    graph = Graph(graphs.tiny_detector(), graphs.SIZE)
+    network, reference = (
+        graphs.quantised(graph, dict.fromkeys(quantisable(graph, INT8), INT8), graphs.images(0)) for _ in range(2)
+    )
+    reference.assignment = reference.fitted = {}
+    exact = network.weights["left"].clone()
+    round_weights(graphs.CONFIG, graph, reference, network, [graphs.images(0)])
+    shares = [network.weights["left"].reshape(16, 4, 36)[:, i] for i in range(4)]
+    node = next(node for node in graph.nodes if node.name == "left")
+    batch = torch.from_numpy(graphs.images(0))
+    values = run_with_gradients(graphs.CONFIG, reference, batch, torch.Generator().manual_seed(0))
+    monkeypatch.setattr(rounding, "_MAX_COLUMNS", 1000)
+    with torch.no_grad():
+        gradient = values["left"].grad
+        assert gradient is not None
+        whole = rounding._correlation(node, graph.convolutions["left"], values["pooled"], gradient)
+    assert whole.shape == (1, 144, 144)
+    steps = network.steps["left", INT8].reshape(1, -1)
+    for i, share in enumerate(shares):
+        part = slice(36 * i, 36 * i + 36)
+        alone = _round(exact.reshape(1, 16, 144)[:, :, part], steps, whole[:, part, part], INT8)
+        torch.testing.assert_close(share, alone[0], rtol=1e-5, atol=1e-6)

@@ -12,7 +12,7 @@ from engine.errors import BuildError
 from engine.precision.graph import Graph
 from engine.precision.placement import FP8, INT8
 from engine.precision.rewrite import prepare
-from engine.precision.simulate import Simulation, fake_quantise, to_grid, to_half
+from engine.precision.simulate import BF16, Simulation, fake_quantise, to_grid, to_half
 from engine.types import FloatArray
 from tests.precision import graphs
 
@@ -20,10 +20,12 @@ from tests.precision import graphs
 def _grid(y: FloatArray, kind: str) -> FloatArray:
     if kind == INT8:
         return np.clip(np.rint(y), -128, 127).astype(np.float32)
+    if kind == BF16:
+        return y.astype(ml_dtypes.bfloat16).astype(np.float32)
     return np.clip(y, -448, 448).astype(ml_dtypes.float8_e4m3fn).astype(np.float32)
 
 
-@pytest.mark.parametrize("kind", [INT8, FP8])
+@pytest.mark.parametrize("kind", [INT8, FP8, BF16])
 def test_the_grid(rng: np.random.Generator, kind: str) -> None:
     ties = np.arange(-300, 300, dtype=np.float32) / 2
     exponents = rng.uniform(-12, 10, 4000)
