@@ -40,7 +40,7 @@ DEFAULT_LOSS = 0.01
 DEFAULT_SHARE = 0.095
 _SENSITIVITY_CROPS = 24
 # Raised with every change of what fitting finds: caches of before are refused.
-_FITTING = 2
+_FITTING = 3
 
 
 @dataclass(frozen=True)
