@@ -96,6 +96,7 @@ def build_engine(options: BuildOptions, on_stage: Callable[[str], None] = lambda
     Raises:
         InvalidArgumentError: an option is out of range; found before any work.
         WeightsError: the weights cannot be loaded.
+        CalibrationError: the calibration images, the network's values on them, or the cache are unusable.
         BuildError: a package is missing, TensorRT refused the network, or the files cannot be written.
     """
     started = time.perf_counter()

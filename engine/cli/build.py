@@ -51,7 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="average the boxes that a face suppresses into its own")  # fmt: skip
     add("--embed-plugins", action=argparse.BooleanOptionalAction, default=defaults.embed_plugins,
         help="put the plugin library into the engine: one self-contained file")  # fmt: skip
-    _add_quantisation(parser.add_argument_group(f"quantisation ({', '.join(QUANTISED_PRECISIONS)})"))
+    _add_quantisation(
+        parser.add_argument_group(f"quantisation ({', '.join(QUANTISED_PRECISIONS)}; rounding: bf16 too)")
+    )
     add("--output", type=Path, metavar="FILE", help="path of the engine (default retinaface_PRECISION.engine)")
 
 
@@ -64,12 +66,12 @@ def _add_quantisation(group: argparse._ArgumentGroup) -> None:
     add("--calib-cache", metavar="FILE", help="keep the calibration here, and reuse it where nothing has changed")
     add("--calib-method", default=techniques.method, help=f"{', '.join(METHODS)} (default %(default)s)")
     add("--max-loss", metavar="X|off", help="largest loss of mean box IoU against float32: keeps as few layers as "
-        "possible in higher precision; off keeps none (default 0.01, as far as 90 %% of the multiplications stay in 8 "
-        "bits)")  # fmt: skip
+        "possible in higher precision; off keeps none (default 0.01; int8: 0.0075, as far as 90 %% of the "
+        "multiplications stay in 8 bits)")  # fmt: skip
     add("--learning-steps", type=int, default=0, metavar="N", help="of learned rounding (default: %(default)s, off)")
     for name, what in (
         ("equalise", "give every channel of an activation one range"),
-        ("round-weights", "round weights so that their errors cancel (bf16 too)"),
+        ("round-weights", "round weights so that their errors cancel"),
         ("correct-biases", "let biases take back the shift of the channels' means"),
     ):
         default = getattr(techniques, name.replace("-", "_"))

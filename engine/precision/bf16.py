@@ -11,7 +11,6 @@ import torch
 from engine.config import RetinaFaceConfig
 from engine.evaluate.backgrounds import texture
 from engine.precision.graph import Graph
-from engine.precision.observe import channel_maxima
 from engine.precision.placement import INT8, quantisable
 from engine.precision.rewrite import prepare
 from engine.precision.rounding import round_weights
@@ -22,7 +21,8 @@ from engine.types import FloatArray
 if TYPE_CHECKING:
     import onnx
 
-_PICTURES = 16
+# Gradients take memory by the pixel, and by the gigabyte in large networks.
+_PICTURES, _SIDE = 16, 640
 _LARGE_NETWORK = 5_000_000  # weights
 _LARGE_PICTURES, _LARGE_SIDE = 4, 320
 
@@ -33,7 +33,7 @@ def round_to_bf16(
     size: tuple[int, int],
     on_stage: Callable[[str], None] = lambda stage: None,
 ) -> onnx.ModelProto:
-    """Return a float32 network whose plain convolutions have weights that bfloat16 holds.
+    """Return a float32 network whose plain convolutions have weights that bfloat16 holds, errors cancelling.
 
     How the inputs of a convolution go together depends little on what a picture shows, so drawn textures do: with them
     the result is as good as with photos of faces (docs/precision.md).
@@ -41,11 +41,11 @@ def round_to_bf16(
     Args:
         network: float32.
         config: of its model.
-        size: (height, width) of the pictures; a large network, whose gradients take gigabytes, sees smaller ones.
+        size: (height, width) of the network's input; the pictures are no larger than they must be.
         on_stage: called with a text as the work goes on.
 
     Raises:
-        CalibrationError: a tensor of the network is not finite.
+        CalibrationError: what a convolution reads is not finite.
         BuildError: the network has an operator that is not known here.
     """
     import onnx
@@ -55,14 +55,19 @@ def round_to_bf16(
     reference, rounded = Simulation(graph), Simulation(graph)
     rounded.assignment = rounded.fitted = dict.fromkeys(quantisable(graph, INT8), BF16)
     rounded.steps = {(n, BF16): torch.ones(len(rounded.weights[n]), 1, 1, 1) for n in rounded.assignment}
-    count = _PICTURES
-    if graph.num_weights > _LARGE_NETWORK:
-        count, size = _LARGE_PICTURES, (min(size[0], _LARGE_SIDE), min(size[1], _LARGE_SIDE))
+    large = graph.num_weights > _LARGE_NETWORK
+    count, side = (_LARGE_PICTURES, _LARGE_SIDE) if large else (_PICTURES, _SIDE)
+    size = min(size[0], side), min(size[1], side)
     letterbox = Letterbox(size, config, enlarge=False)
     rng = np.random.default_rng(0)
-    pictures = [letterbox.batch([texture(size, rng)]) for _ in range(count)]
-    channel_maxima(reference, pictures, [])
-    round_weights(config, graph, reference, rounded, _shown(pictures, on_stage))
+
+    def pictures() -> Iterator[FloatArray]:
+        for done in range(count):
+            on_stage(f"Rounding weights to bfloat16, picture {done + 1}/{count}")
+            yield letterbox.batch([texture(size, rng)])
+        on_stage("Rounding weights to bfloat16, convolution by convolution")
+
+    round_weights(config, graph, reference, rounded, pictures())
     result = onnx.ModelProto()
     result.CopyFrom(network)
     weights = {graph.convolutions[name].weight: rounded.weights[name].numpy() for name in rounded.assignment}
@@ -70,9 +75,3 @@ def round_to_bf16(
         if tensor.name in weights:
             tensor.CopyFrom(numpy_helper.from_array(weights[tensor.name], tensor.name))
     return result
-
-
-def _shown(pictures: list[FloatArray], on_stage: Callable[[str], None]) -> Iterator[FloatArray]:
-    for done, picture in enumerate(pictures):
-        on_stage(f"Rounding weights to bfloat16 {done}/{len(pictures)}")
-        yield picture

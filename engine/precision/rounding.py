@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.config import RetinaFaceConfig
+from engine.errors import CalibrationError
 from engine.precision.graph import Convolution, Graph, attribute
 from engine.precision.heads import run_with_gradients
 from engine.precision.simulate import Simulation, to_grid
@@ -42,6 +43,9 @@ def round_weights(
         reference: the network in floating point, whose inputs and gradients count.
         network: with its assignment and weight steps.
         batches: float32 [1, 3, H, W].
+
+    Raises:
+        CalibrationError: the second moments of a convolution's inputs are not finite.
     """
     correlations: dict[str, Tensor] = {}
     generator = torch.Generator().manual_seed(0)
@@ -55,18 +59,23 @@ def round_weights(
                 if gradient is not None:
                     seen = _correlation(nodes[name], convolution, values[convolution.data], gradient)
                     correlations[name] = correlations[name] + seen if name in correlations else seen
-    for name, correlation in correlations.items():
+    for name in list(correlations):
+        correlation = correlations.pop(name)
         kind, groups = network.assignment[name], graph.convolutions[name].groups
         weight, steps = network.weights[name], network.steps[name, kind]
         columns = correlation.shape[1]
         # [parts, outputs of a group, columns of a part], the parts of a group behind one another
         parts = weight.reshape(groups, -1, weight[0].numel() // columns, columns).transpose(1, 2)
-        rounded = _round(
-            parts.flatten(0, 1),
-            steps.reshape(groups, 1, -1).expand(-1, parts.shape[1], -1).flatten(0, 1),
-            correlation,
-            kind,
-        )
+        if not torch.isfinite(correlation).all():
+            raise CalibrationError(
+                f"the inputs of convolution {name}, or their squares, are not finite (NaN or infinity) on a picture: "
+                "the weights are damaged or do not belong to this --config"
+            )
+        steps = steps.reshape(groups, 1, -1).expand(-1, parts.shape[1], -1).flatten(0, 1)
+        # Large ones one by one, which keeps the memory of their factorisation small.
+        together = groups if len(correlation) == groups else 1
+        split = (torch.split(x, together) for x in (parts.flatten(0, 1), steps, correlation))
+        rounded = torch.cat([_round(w, s, c, kind) for w, s, c in zip(*split, strict=True)])
         network.weights[name] = rounded.reshape(parts.shape).transpose(1, 2).reshape(weight.shape)
 
 

@@ -70,7 +70,7 @@ def to_precision(
     thresholds: Thresholds | None = None,
 ) -> TypedNetwork:
     """Return an exported float32 network in one of PRECISIONS; see cast, bf16 and quantise for arguments and errors."""
-    plain = {"mode": precision, "kept_higher": []}
+    plain: dict[str, Any] = {"mode": precision, "kept_higher": []}
     if precision == "fp32":
         return TypedNetwork(network, network, plain)
     if precision == "fp16":
@@ -78,6 +78,7 @@ def to_precision(
         half = to_fp16(network)
         return TypedNetwork(half, half, plain)
     if precision == "bf16":
+        plain["round_weights"] = options.techniques.round_weights
         if options.techniques.round_weights:
             from engine.precision.bf16 import round_to_bf16
 

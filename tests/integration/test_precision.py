@@ -12,6 +12,7 @@ import onnx
 import pytest
 
 from engine import TRTRetinaFace
+from engine.build import pipeline
 from engine.cli import main
 from engine.config import preset
 from engine.errors import BuildError, CalibrationError, InvalidArgumentError
@@ -117,12 +118,15 @@ def _check_evidence(sidecar: dict[str, Any], model: onnx.ModelProto) -> dict[str
     ("name", "precision"),
     [
         *(("resnet50", precision) for precision in ("bf16", "int8", "fp8", "mixed")),
+        ("resnet18-lite", "bf16"),
         *((name, "int8") for name in ("retinaface-resnet50", "resnet18-lite", "mobilenet0.25-relu")),
     ],
 )
 def test_other_models_build(name: str, precision: str, photos: Path, tmp_path: Path) -> None:
-    # Rounding thousands of columns takes its time; the one small model of the five does.
-    techniques = Techniques(round_weights=name == "mobilenet0.25-relu")
+    # Rounding thousands of columns takes its time; only small models do.
+    techniques = Techniques(
+        round_weights=name == "mobilenet0.25-relu" or (name, precision) == ("resnet18-lite", "bf16")
+    )
     calibrated = QuantisationOptions(photos, 4, techniques=techniques, max_loss=OFF)
     options = calibrated if precision != "bf16" else QuantisationOptions(techniques=techniques)
     size = InputSize.fixed(64, 96)
@@ -204,6 +208,21 @@ def test_a_budget_that_cannot_be_met_says_by_how_much(photos: Path, tmp_path: Pa
     assert not list(tmp_path.iterdir())
 
 
+def test_a_build_measures_with_the_thresholds_it_is_given(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+
+    def spy(*arguments: Any, **options: Any) -> Any:
+        given.append(options["thresholds"])
+        return to_precision(*arguments, **options)
+
+    monkeypatch.setattr(pipeline, "to_precision", spy)
+    thresholds = Thresholds(score=0.1, iou=0.3, voting=True)
+    build(tmp_path / "faces.engine", precision="fp16", thresholds=thresholds)
+    assert given == [thresholds]
+
+
 def test_a_budget_is_honoured_on_the_held_out_half(photos: Path, tmp_path: Path) -> None:
     options = QuantisationOptions(photos, max_loss=0.012)
     build(tmp_path / "faces.engine", precision="int8", quantisation=options)
@@ -218,8 +237,7 @@ def test_the_loss_is_measured_as_the_engine_decodes(photos: Path) -> None:
     options = QuantisationOptions(photos, techniques=Techniques(round_weights=False), max_loss=OFF)
     images = find_images(photos, 100, Letterbox(SIZE, config, enlarge=False), lambda done, total: None, hold_out=4)
     means = []
-    for voting in (False, True):
-        thresholds = Thresholds(voting=voting)
+    for thresholds in (Thresholds(), Thresholds(voting=True), Thresholds(score=0.9)):
         typed = to_precision(
             exported, config, "int8", SIZE, options,
             weights_sha256="", fp8_allowed=False, on_stage=lambda stage: None, thresholds=thresholds,
@@ -233,6 +251,7 @@ def test_the_loss_is_measured_as_the_engine_decodes(photos: Path) -> None:
         means.append(wanted.iou.mean)
         assert typed.precision["agreement"]["iou"]["mean"] == pytest.approx(means[-1], abs=1e-6)
     assert abs(means[0] - means[1]) > 1e-4  # else any thresholds would do
+    assert abs(means[0] - means[2]) > 1e-6
 
 
 def test_the_cache_is_reused_and_refused(photos: Path, tmp_path: Path) -> None:

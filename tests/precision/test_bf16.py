@@ -78,10 +78,14 @@ def test_it_is_the_same_every_time_and_says_how_far_it_is(mobilenet: onnx.ModelP
     stages: list[str] = []
     first, again = (round_to_bf16(mobilenet, CONFIG, SIZE, stages.append) for _ in range(2))
     assert first.SerializeToString(deterministic=True) == again.SerializeToString(deterministic=True)
-    assert stages == [f"Rounding weights to bfloat16 {done}/16" for done in range(16)] * 2
+    name = "Rounding weights to bfloat16"
+    shown = [*(f"{name}, picture {i}/16" for i in range(1, 17)), f"{name}, convolution by convolution"]
+    assert stages == shown * 2
 
 
-def test_large_networks_see_few_and_small_pictures(mobilenet: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_are_as_few_and_small_as_they_may_be(
+    mobilenet: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(bf16, "_LARGE_NETWORK", 1000)
     monkeypatch.setattr(bf16, "_LARGE_SIDE", 64)
     shapes: list[tuple[int, int]] = []
@@ -93,14 +97,17 @@ def test_large_networks_see_few_and_small_pictures(mobilenet: onnx.ModelProto, m
     monkeypatch.setattr(bf16, "texture", drawn)
     round_to_bf16(mobilenet, CONFIG, (32, 96))
     assert shapes == [(32, 64)] * 4
+    monkeypatch.setattr(bf16, "_LARGE_NETWORK", 10**9)
+    monkeypatch.setattr(bf16, "_SIDE", 32)
+    round_to_bf16(mobilenet, CONFIG, (32, 96))
+    assert shapes[4:] == [(32, 32)] * 16
 
 
-def test_broken_weights_are_named(mobilenet: onnx.ModelProto) -> None:
-    broken = onnx.ModelProto()
-    broken.CopyFrom(mobilenet)
-    tensor = next(t for t in broken.graph.initializer if len(t.dims) == 4)
-    values = numpy_helper.to_array(tensor).copy()
-    values[0, 0, 0, 0] = np.inf
-    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-    with pytest.raises(CalibrationError, match="is not finite"):
-        round_to_bf16(broken, CONFIG, SIZE)
+@pytest.mark.parametrize("factor", [np.inf, 1e16])
+def test_what_is_not_finite_is_named(factor: float) -> None:
+    """1e16: the activations are, their squares are not."""
+    model = graphs.tiny_detector(stem_stride=8)
+    tensor = next(t for t in model.graph.initializer if t.name == "stem_weight")
+    tensor.CopyFrom(numpy_helper.from_array((numpy_helper.to_array(tensor) * factor).astype(np.float32), tensor.name))
+    with pytest.raises(CalibrationError, match=r"inputs of convolution \w+, or their squares, are not finite"):
+        round_to_bf16(model, CONFIG, graphs.SIZE)

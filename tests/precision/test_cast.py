@@ -130,7 +130,8 @@ def test_plain_precisions(precision: str, round_weights: bool) -> None:
         QuantisationOptions(techniques=Techniques(round_weights=round_weights)),
         weights_sha256="", fp8_allowed=False, on_stage=stages.append,
     )  # fmt: skip
-    assert typed.precision == {"mode": precision, "kept_higher": []}
+    recorded = {"round_weights": round_weights} if precision == "bf16" else {}
+    assert typed.precision == {"mode": precision, "kept_higher": [], **recorded}
     assert typed.calibration is None
     assert bool(stages) == (precision != "fp32")
     if precision == "bf16":

@@ -94,7 +94,7 @@ def test_a_network_ends_on_its_grid_and_computes_better(graph: Graph, kind: str)
 
 def test_too_many_columns_are_rounded_in_shares(monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
     """Each share as if the others were another group's: by its own inputs, with the steps of its outputs."""
-    monkeypatch.setattr(rounding, "_MAX_COLUMNS", 40)
+    monkeypatch.setattr(rounding, "_MAX_COLUMNS", 33)  # 144 columns do not divide by 5: 6 shares
     graph = Graph(graphs.tiny_detector(), graphs.SIZE)
     network, reference = (
         graphs.quantised(graph, dict.fromkeys(quantisable(graph, INT8), INT8), graphs.images(0)) for _ in range(2)
@@ -102,7 +102,7 @@ def test_too_many_columns_are_rounded_in_shares(monkeypatch: pytest.MonkeyPatch,
     reference.assignment = reference.fitted = {}
     exact = network.weights["left"].clone()
     round_weights(graphs.CONFIG, graph, reference, network, [graphs.images(0)])
-    shares = [network.weights["left"].reshape(16, 4, 36)[:, i] for i in range(4)]
+    shares = [network.weights["left"].reshape(16, 6, 24)[:, i] for i in range(6)]
     node = next(node for node in graph.nodes if node.name == "left")
     batch = torch.from_numpy(graphs.images(0))
     values = run_with_gradients(graphs.CONFIG, reference, batch, torch.Generator().manual_seed(0))
@@ -114,6 +114,18 @@ def test_too_many_columns_are_rounded_in_shares(monkeypatch: pytest.MonkeyPatch,
     assert whole.shape == (1, 144, 144)
     steps = network.steps["left", INT8].reshape(1, -1)
     for i, share in enumerate(shares):
-        part = slice(36 * i, 36 * i + 36)
+        part = slice(24 * i, 24 * i + 24)
         alone = _round(exact.reshape(1, 16, 144)[:, :, part], steps, whole[:, part, part], INT8)
         torch.testing.assert_close(share, alone[0], rtol=1e-5, atol=1e-6)
+
+
+def test_shares_of_grouped_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups whose outputs have steps of their own: in shares of one column nothing is taken over."""
+    monkeypatch.setattr(rounding, "_MAX_COLUMNS", 1)
+    graph = Graph(graphs.tiny_detector(), graphs.SIZE)
+    network, reference = (graphs.quantised(graph, {"depthwise": INT8}, graphs.images(0)) for _ in range(2))
+    reference.assignment = reference.fitted = {}
+    exact, steps = network.weights["depthwise"].clone(), network.steps["depthwise", INT8]
+    assert steps.max() > 3 * steps.min()
+    round_weights(graphs.CONFIG, graph, reference, network, [graphs.images(0)])
+    torch.testing.assert_close(network.weights["depthwise"], to_grid(exact / steps, INT8) * steps, rtol=1e-6, atol=0)
