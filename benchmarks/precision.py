@@ -4,7 +4,7 @@
 
 Calibrates on generated pictures only: faces cut from the photos of --sources on drawn textures. Judges on the photos of
 --photos and on pictures generated from them, faces that calibration never saw. CPU only: Q/DQ graphs on ONNX Runtime
-against float32. Takes about half an hour on two cores.
+against float32. Takes about 40 minutes on two cores.
 """
 
 from __future__ import annotations

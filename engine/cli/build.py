@@ -66,8 +66,8 @@ def _add_quantisation(group: argparse._ArgumentGroup) -> None:
     add("--calib-cache", metavar="FILE", help="keep the calibration here, and reuse it where nothing has changed")
     add("--calib-method", default=techniques.method, help=f"{', '.join(METHODS)} (default %(default)s)")
     add("--max-loss", metavar="X|off", help="largest loss of mean box IoU against float32: keeps as few layers as "
-        "possible in higher precision; off keeps none (default 0.01; int8: 0.0075, as far as 90 %% of the "
-        "multiplications stay in 8 bits)")  # fmt: skip
+        "possible in higher precision; off keeps none (default 0.01; int8: the smallest with 90 %% of the "
+        "multiplications in 8 bits)")  # fmt: skip
     add("--learning-steps", type=int, default=0, metavar="N", help="of learned rounding (default: %(default)s, off)")
     for name, what in (
         ("equalise", "give every channel of an activation one range"),

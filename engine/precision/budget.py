@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from engine.evaluate.agreement import Agreement
@@ -76,50 +76,68 @@ def _cost(kept: Kept) -> float:
     return kept.macs_share if kept.kind == "fp16" else 0.0
 
 
+def within_share(ranked: Sequence[Kept], max_share: float) -> list[Kept]:
+    """Return those, in order, that take error away and together at most a share of the multiplications.
+
+    Those that no longer fit are passed over.
+    """
+    chosen: list[Kept] = []
+    room = max_share
+    for kept in ranked:
+        if _cost(kept) <= room and kept.sensitivity > 0:
+            room -= _cost(kept)
+            chosen.append(kept)
+    return chosen
+
+
+def keep(
+    base: Assignment, kept: Sequence[Kept], measure: Callable[[Assignment], Agreement], max_loss: float | None = None
+) -> Choice:
+    """Measure what it is to keep some convolutions; of two entries of a convolution the later one stands.
+
+    Args:
+        base: assignment with nothing kept.
+        kept: most worthwhile first.
+        measure: agreement of an assignment with the reference, on held-out images.
+        max_loss: the budget; None is none.
+    """
+    last = tuple({k.name: k for k in kept}.values())
+    assignment = _without(base, last)
+    agreement = measure(assignment)
+    return Choice(assignment, last, agreement, max_loss is None or agreement.loss <= max_loss)
+
+
 def search(
     base: Assignment,
-    ranked: list[Kept],
+    ranked: Sequence[Kept],
     measure: Callable[[Assignment], Agreement],
     *,
-    max_loss: float | None,
-    max_share: float,
+    max_loss: float,
     on_measured: Callable[[int, float], None] = lambda count, loss: None,
 ) -> Choice:
     """Find the shortest prefix of the ranking that brings the loss within the budget, by bisection.
 
     Args:
-        base: assignment with nothing kept.
-        ranked: from ranking; of two entries of a convolution the later one stands.
-        measure: agreement of an assignment with the reference, on held-out images.
-        max_loss: the budget; None keeps nothing.
-        max_share: of the multiplications that may leave the base type for floating point; convolutions that no longer
-            fit, or whose error is none, are passed over. With 1 all are candidates, whatever it takes.
+        base: see keep.
+        ranked: from ranking.
+        measure: see keep.
+        max_loss: the budget.
         on_measured: called with the number of kept convolutions and the loss of each assignment that was tried.
 
     Returns:
         The choice; where the budget cannot be met, the best that was measured, with `met` false.
     """
-    candidates: list[Kept] = []
-    room = max_share
-    for kept in ranked:
-        if _cost(kept) <= room and (kept.sensitivity > 0 or max_share >= 1.0):
-            room -= _cost(kept)
-            candidates.append(kept)
     tried: dict[int, Choice] = {}
 
     def attempt(count: int) -> Choice:
         if count not in tried:
-            kept = tuple({k.name: k for k in candidates[:count]}.values())
-            assignment = _without(base, kept)
-            agreement = measure(assignment)
-            met = max_loss is None or agreement.loss <= max_loss
-            tried[count] = Choice(assignment, kept, agreement, met)
-            on_measured(count, agreement.loss)
+            tried[count] = keep(base, ranked[:count], measure, max_loss)
+            on_measured(count, tried[count].agreement.loss)
         return tried[count]
 
-    if attempt(0).met or not attempt(len(candidates)).met:
+    if attempt(0).met or not attempt(len(ranked)).met:
         return min(tried.values(), key=lambda choice: (not choice.met, choice.agreement.loss if not choice.met else 0))
-    low, high = 0, len(candidates)
+    low, high = 0, len(ranked)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if attempt(middle).met else (middle, high)

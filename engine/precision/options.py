@@ -50,8 +50,8 @@ class QuantisationOptions:
         cache: file for what fitting found: reused where it was made from the same things, refused where not, written
             where it is missing. None keeps nothing.
         techniques: what is done to keep the faces.
-        max_loss: largest loss of mean box IoU; None is 0.01, in INT8 0.0075 as far as 90 % of the multiplications
-            stay in 8 bits; infinity keeps nothing in higher precision.
+        max_loss: largest loss of mean box IoU; None is 0.01, but in INT8 the smallest that can be had with 90 % of
+            the multiplications in 8 bits; infinity keeps nothing in higher precision.
     """
 
     calib_dir: str | os.PathLike[str] | None = None

@@ -174,7 +174,8 @@ def test_the_default_keeps_the_faces_on_pictures_it_has_not_seen(tmp_path: Path)
     found = agreement(reference, NetworkDetector(typed.on_cpu, config, size).detect(judged))
     half = agreement(reference, NetworkDetector(to_fp16(exported), config, size).detect(judged))
     assert found.faces > 30
-    assert typed.precision["convolutions"]["macs_share"] >= 0.9
+    assert 0.9 <= typed.precision["convolutions"]["macs_share"] < 0.95
+    assert typed.precision["max_loss"] is None
     assert found.iou is not None
     assert half.iou is not None
     assert found.iou.mean > 0.975

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine.evaluate.agreement import Agreement, agreement
-from engine.precision.budget import Kept, ranking, search
+from engine.precision.budget import Kept, keep, ranking, search, within_share
 from engine.precision.graph import Graph
 from engine.precision.placement import FP8, INT8, Assignment
 from tests.evaluate.faces import detections, face
@@ -41,9 +41,7 @@ class Measure:
 def test_the_smallest_prefix_is_found(budget: float, count: int) -> None:
     shown: list[tuple[int, float]] = []
     measure = Measure(0.1, 0.09, 0.05 - 1e-9, 0.02, 0.01, 0.005)
-    choice = search(
-        BASE, _kept(*[0.1] * 5), measure, max_loss=budget, max_share=1.0, on_measured=lambda n, x: shown.append((n, x))
-    )
+    choice = search(BASE, _kept(*[0.1] * 5), measure, max_loss=budget, on_measured=lambda n, x: shown.append((n, x)))
     assert choice.met
     assert [k.name for k in choice.kept] == NAMES[:count]
     assert set(choice.assignment) == set(NAMES[count:])
@@ -51,16 +49,18 @@ def test_the_smallest_prefix_is_found(budget: float, count: int) -> None:
     assert len(set(measure.asked)) == len(measure.asked) == len(shown) <= 5  # nothing is measured twice
 
 
-def test_without_a_budget_nothing_is_kept() -> None:
-    measure = Measure(0.9, 0.0)
-    choice = search(BASE, _kept(0.1), measure, max_loss=None, max_share=1.0)
-    assert (choice.kept, choice.met, measure.asked) == ((), True, [0])
-    assert choice.assignment == BASE
+def test_without_a_budget_what_is_given_is_kept() -> None:
+    measure = Measure(0.9, 0.8, 0.7)
+    choice = keep(BASE, _kept(0.1, 0.1), measure)
+    assert ([k.name for k in choice.kept], choice.met, measure.asked) == (NAMES[:2], True, [2])
+    assert set(choice.assignment) == set(NAMES[2:])
+    assert choice.agreement.loss == 0.7
+    assert keep(BASE, [], measure).assignment == BASE
 
 
 @pytest.mark.parametrize(("losses", "count"), [((0.3, 0.2, 0.1), 2), ((0.1, 0.2, 0.3), 0), ((0.1, 0.1, 0.1), 0)])
 def test_a_budget_that_cannot_be_met(losses: tuple[float, ...], count: int) -> None:
-    choice = search(BASE, _kept(0.1, 0.1), Measure(*losses), max_loss=0.01, max_share=1.0)
+    choice = search(BASE, _kept(0.1, 0.1), Measure(*losses), max_loss=0.01)
     assert not choice.met
     assert len(choice.kept) == count
     assert choice.agreement.loss == pytest.approx(min(losses))
@@ -68,25 +68,21 @@ def test_a_budget_that_cannot_be_met(losses: tuple[float, ...], count: int) -> N
 
 def test_what_does_not_fit_the_share_is_passed_over() -> None:
     """0.06 fits, 0.5 does not, 0.05 no longer does, 0.03 does."""
-    choice = search(BASE, _kept(0.06, 0.5, 0.05, 0.03), Measure(1, 1, 1, 1, 1), max_loss=0.01, max_share=0.1)
-    assert {k.name for k in choice.kept} <= {"conv0", "conv3"}
-    choice = search(BASE, _kept(0.06, 0.5, 0.05, 0.03), Measure(1, 1, 0), max_loss=0.01, max_share=0.1)
-    assert [k.name for k in choice.kept] == ["conv0", "conv3"]
-    assert choice.met
+    assert [k.name for k in within_share(_kept(0.06, 0.5, 0.05, 0.03), 0.1)] == ["conv0", "conv3"]
 
 
 def test_what_takes_no_error_away_is_passed_over_within_a_share() -> None:
     ranked = [Kept("conv0", "fp16", 0.1, 0.01), Kept("conv1", "fp16", 0.0, 0.01), Kept("conv2", "fp16", -0.1, 0.01)]
-    within = search(BASE, ranked, Measure(1, 1, 1, 1), max_loss=0.01, max_share=0.1)
-    assert {k.name for k in within.kept} <= {"conv0"}
-    whatever = search(BASE, ranked, Measure(1, 1, 1, 0), max_loss=0.01, max_share=1.0)
+    assert within_share(ranked, 0.1) == ranked[:1]
+    whatever = search(BASE, ranked, Measure(1, 1, 1, 0), max_loss=0.01)
     assert whatever.met
     assert len(whatever.kept) == 3
 
 
 def test_fp8_takes_no_room_and_stays_assigned() -> None:
     ranked = _kept(0.9, 0.9, kind=FP8)
-    choice = search(BASE, ranked, Measure(1, 1, 0), max_loss=0.01, max_share=0.1)
+    assert within_share(ranked, 0.1) == ranked
+    choice = search(BASE, ranked, Measure(1, 1, 0), max_loss=0.01)
     assert choice.met
     assert choice.assignment == {**BASE, "conv0": FP8, "conv1": FP8}
 
@@ -99,7 +95,7 @@ def test_what_fp8_is_not_enough_for_goes_on_to_float16() -> None:
         same = [detections([face(0, 0, 10)], [0.9])]
         return replace(agreement(same, same), loss=0.0 if "conv1" not in assignment else 0.02)
 
-    choice = search(BASE, ranked, measure, max_loss=0.01, max_share=1.0)
+    choice = search(BASE, ranked, measure, max_loss=0.01)
     assert choice.met
     assert [(k.name, k.kind) for k in choice.kept] == [("conv0", FP8), ("conv1", "fp16")]
     assert choice.assignment == {**{n: INT8 for n in NAMES if n != "conv1"}, "conv0": FP8}
