@@ -75,7 +75,7 @@ class AnchorDecodePlugin final : public PluginBase<AnchorDecodePlugin, AnchorDec
     template <typename DimsOf>
     AnchorDecodeParams params_for(DimsOf dims_of, nvinfer1::DataType type) const;
 
-    AnchorDecodeParams params_;  // the attributes; batch and map sizes hold placeholders
+    AnchorDecodeParams params_;  // the attributes; a copy with batch and map sizes is launched
     std::vector<Head> heads_;
 };
 

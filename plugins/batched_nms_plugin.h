@@ -54,7 +54,7 @@ class BatchedNmsPlugin final : public PluginBase<BatchedNmsPlugin, BatchedNmsAtt
     template <typename DimsOf>
     BatchedNmsParams params_for(DimsOf dims_of) const;
 
-    BatchedNmsParams params_;  // the attributes; batch and number of candidates hold placeholders
+    BatchedNmsParams params_;  // the attributes; a copy with batch and candidates is launched
 };
 
 }  // namespace retinaface

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,23 @@ def test_a_budget_is_honoured_on_the_held_out_half(photos: Path, tmp_path: Path)
     assert precision["loss"] <= 0.012
     assert precision["agreement"]["iou"]["mean"] >= 0.988
     assert {kept["kind"] for kept in precision["kept_higher"]} <= {"fp16"}
+
+
+def test_by_default_int8_uses_its_share_though_the_held_out_pictures_argue_against_it(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A face at a score of .5 can make the loss larger with more in FP16; without a budget that decides nothing."""
+    measured = quantise._Measure.__call__
+    monkeypatch.setattr(
+        quantise._Measure, "__call__", lambda self, kinds: replace(measured(self, kinds), loss=1 - len(kinds) / 56)
+    )
+    options = QuantisationOptions(photos, techniques=Techniques(round_weights=False))
+    typed = to_precision(
+        network("fp32"), preset("mobilenet0.25"), "int8", SIZE, options,
+        weights_sha256="", fp8_allowed=False, on_stage=lambda stage: None,
+    )  # fmt: skip
+    assert typed.precision["kept_higher"]
+    assert 0.9 <= typed.precision["convolutions"]["macs_share"] < 0.95
 
 
 def test_the_loss_is_measured_as_the_engine_decodes(photos: Path) -> None:
