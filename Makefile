@@ -17,7 +17,7 @@ SHELL := bash
 VENV ?= .venv
 PY := $(VENV)/bin/python
 DEMO := build/demo
-SOURCES := $(shell find csrc plugins cmake -type f) CMakeLists.txt pyproject.toml scripts/bootstrap constraints.txt
+SOURCES := $(shell find csrc plugins cmake -type f) CMakeLists.txt pyproject.toml $(wildcard scripts/*) constraints.txt
 CXX_FILES := $(shell find csrc plugins tests benchmarks -name '*.h' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.cu')
 
 SEED ?= 1
@@ -103,7 +103,7 @@ build/device/.built: $(VENV)/.gpu $(SOURCES) $(wildcard tests/*/*.cpp)
 
 # TensorRT's types, apart from site-packages: there they would pass for an installed TensorRT.
 build/stubs: $(VENV)/.test
-	$(PY) -m pip install --quiet --no-deps --upgrade --target $@ tensorrt-stubs==10.13.0.35.1
+	$(PY) -m pip install --quiet --no-deps --upgrade --constraint constraints.txt --target $@ tensorrt-stubs
 	@# Two of their slips are no Python: arguments called "in", a default before an argument without.
 	sed -i 's/\bin: list\[/in_: list[/; s/, channel_axis: int)/, channel_axis: int = 0)/' $@/tensorrt_bindings/tensorrt.pyi
 	@touch $@
