@@ -49,7 +49,11 @@ for call, error in (
 @pytest.fixture(scope="module")
 def cpu_only_module(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cpu-only")
-    configure = ["-DRETINAFACE_PLUGINS=OFF", "-DRETINAFACE_WARNINGS_AS_ERRORS=ON", f"-DPython_EXECUTABLE={sys.executable}"]
+    configure = [
+        "-DRETINAFACE_PLUGINS=OFF",
+        "-DRETINAFACE_WARNINGS_AS_ERRORS=ON",
+        f"-DPython_EXECUTABLE={sys.executable}",
+    ]
     for arguments in (
         ["-S", str(ROOT), "-B", str(folder), *configure],
         ["--build", str(folder), "--target", "_native", "-j2"],
