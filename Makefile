@@ -11,6 +11,9 @@
 # make gpu-report   runs that and serve_bench there; rewrites the GPU's part of docs/performance.md
 # make peers PHOTOS=DIR   measures what others take on the CPU with the same weights, each in an environment of its own;
 #     writes build/peers.json, and with DOCUMENT=1 the table of docs/performance.md. THREADS=2 for more cores
+# make wheel   puts wheels for every Python found, and a source distribution, into dist/; make test-wheel installs the one
+#     for this Python into a new environment, builds an engine there and finds a face
+# make lock   finds today's newest versions of what is installed, and writes constraints.txt
 # All set up .venv themselves. make lint checks the sources, make clean removes what was built.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -24,7 +27,7 @@ SEED ?= 1
 # Options of python -m tests.mutants, such as MUTANTS=--quick.
 MUTANTS ?=
 
-.PHONY: demo test test-kernels test-gpu gpu-report mutants lint format clean family model-table precision-table peers \
+.PHONY: demo test test-kernels test-gpu gpu-report mutants lint format clean wheel test-wheel lock family model-table precision-table peers \
 	kernel-table kernel-table-check kernel-counts
 
 demo: $(VENV)/.demo
@@ -76,6 +79,17 @@ precision-table: $(VENV)/.test
 
 peers: $(VENV)/.test
 	$(PY) -m benchmarks.peers --photos "$(PHOTOS)" $(if $(THREADS),--threads $(THREADS)) $(if $(DOCUMENT),--document)
+
+wheel:
+	scripts/make-wheels
+
+test-wheel: $(VENV)/.test
+	$(PY) -m pytest tests/packaging/test_wheel.py --wheel dist/*-cp$$($(PY) -c 'import sys; print("%d%d" % sys.version_info[:2])')-*.whl
+
+lock: $(VENV)/.test
+	$(PY) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet --constraint constraints.txt uv
+	scripts/lock build/lock/bin/uv
 
 clean:
 	rm -rf build dist $(VENV)

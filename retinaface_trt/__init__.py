@@ -1,4 +1,4 @@
-"""The commands' entry points, which say what is wrong where `engine` is another package or its requirements are missing.
+"""The commands' entry points, which say so where `engine` is another package or one that it needs is missing.
 
 Many projects have a package or a module called `engine`, and Python takes the first that it finds.
 """

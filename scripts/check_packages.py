@@ -1,4 +1,4 @@
-"""Exit with 1, and say which, if packages of this environment lack files, as a full disk or an interruption leaves them.
+"""Exit with 1, and say which, if packages of this environment lack files, as a full disk or an interrupt leaves them.
 
 pip takes a package for installed as soon as its metadata is there.
 """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -12,8 +14,9 @@ DEFAULT_SEED = 20240229
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --seed."""
+    """Add --seed and --wheel."""
     parser.addoption("--seed", type=int, default=DEFAULT_SEED, help="of every random test (default: %(default)s)")
+    parser.addoption("--wheel", type=Path, help="the wheel that the tests marked wheel install")
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -21,8 +24,12 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"random tests: --seed {config.getoption('--seed')}"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what runs CUDA code; skip what only a GPU can run where there is none."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what runs CUDA code; skip what only a GPU can run where there is none; leave out what lacks its --wheel."""
+    if config.getoption("--wheel") is None:
+        without = [item for item in items if item.get_closest_marker("wheel")]
+        config.hook.pytest_deselected(items=without)
+        items[:] = [item for item in items if item not in without]
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         parameters = getattr(getattr(item, "callspec", None), "params", {})
