@@ -27,6 +27,8 @@ SEED ?= 1
 # Options of python -m tests.mutants, such as MUTANTS=--quick.
 MUTANTS ?=
 
+BROWSER := $(firstword $(shell command -v chromium-headless-shell chromium chromium-browser google-chrome))
+
 .PHONY: demo test test-kernels test-gpu gpu-report mutants lint format clean wheel test-wheel lock family model-table precision-table peers \
 	kernel-table kernel-table-check kernel-counts
 
@@ -40,7 +42,7 @@ demo: $(VENV)/.demo
 	@echo "Look at $(DEMO)/astronaut.png."
 
 test: $(VENV)/.test build/emulator/.built
-	$(PY) -m pytest
+	$(PY) -m pytest $(if $(BROWSER),--browser $(BROWSER))
 
 test-kernels: $(VENV)/.test build/emulator/.built
 	$(PY) -m pytest tests/ops tests/launchers tests/plugins --seed $(SEED)

@@ -11,12 +11,15 @@ from engine.build.flavour import sees_gpu
 from tests.backends import Backend, use_cuda
 
 DEFAULT_SEED = 20240229
+# Markers of tests that run only with the option of the same name.
+OPTIONAL = ("wheel", "browser")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --seed and --wheel."""
+    """Add --seed, --wheel and --browser."""
     parser.addoption("--seed", type=int, default=DEFAULT_SEED, help="of every random test (default: %(default)s)")
     parser.addoption("--wheel", type=Path, help="the wheel that the tests marked wheel install")
+    parser.addoption("--browser", help="the Chromium in which the tests marked browser look at a page")
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -25,11 +28,12 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what runs CUDA code; skip what only a GPU can run where there is none; leave out what lacks its --wheel."""
-    if config.getoption("--wheel") is None:
-        without = [item for item in items if item.get_closest_marker("wheel")]
-        config.hook.pytest_deselected(items=without)
-        items[:] = [item for item in items if item not in without]
+    """Mark what runs CUDA code; skip what only a GPU can run where there is none; leave out what lacks its option."""
+    for name in OPTIONAL:
+        if config.getoption(f"--{name}") is None:
+            without = [item for item in items if item.get_closest_marker(name)]
+            config.hook.pytest_deselected(items=without)
+            items[:] = [item for item in items if item not in without]
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         parameters = getattr(getattr(item, "callspec", None), "params", {})

@@ -66,6 +66,14 @@ def test_an_old_python(programs: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "venv").exists()
 
 
+def test_a_python_without_headers(programs: Path, tmp_path: Path) -> None:
+    _program(programs, "c++", "")
+    _program(programs, "python", 'case "$2" in *Python.h*) exit 1;; esac')
+    message = _bootstrap(programs, tmp_path / "venv", PYTHON="python")
+    assert "The headers of python are not installed (Python.h)" in message
+    assert "apt-get install python3-dev" in message
+
+
 def test_no_venv_module_however_often(programs: Path, tmp_path: Path) -> None:
     """Debian's Python without python3-venv leaves a folder with a Python and no pip."""
     _program(programs, "c++", "")
