@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,10 @@ from engine.build.flavour import sees_gpu
 from tests.backends import Backend, use_cuda
 
 DEFAULT_SEED = 20240229
+
+# Two warps that touch the same shared memory without a barrier between them are an error of the launch, on the CUDA
+# emulator of these tests and of the processes that they start.
+os.environ.setdefault("CUDA_EMULATOR_RACE", "1")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
