@@ -2,8 +2,8 @@
 # make test   runs the tests
 # make test-kernels SEED=7   runs the operators' tests with other random cases
 # make mutants   breaks the CUDA kernels on purpose, about a hundred times, and sees whether the tests notice
-# make kernel-table   compiles the kernels for every architecture, kernel-counts counts what they do on a CUDA
-#     emulator (RETINAFACE_CUDA_EMULATOR); both rewrite tables of docs/kernels.md. kernel-table-check only compares.
+# make kernel-table   compiles the kernels for every architecture, kernel-counts counts what they do on the CUDA
+#     emulator (tools/cuda_emulator); both rewrite tables of docs/kernels.md. kernel-table-check only compares.
 # make family   builds every model of docs/models.md as it was published and compares with its table (minutes);
 #     make model-table rewrites that
 # make precision-table FACES=DIR PHOTOS=DIR WEIGHTS=FILE   measures every precision; rewrites docs/precision.md's table
@@ -21,7 +21,9 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 DEMO := build/demo
 SOURCES := $(shell find csrc plugins cmake -type f) CMakeLists.txt pyproject.toml $(wildcard scripts/*) constraints.txt
-CXX_FILES := $(shell find csrc plugins tests benchmarks -name '*.h' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.cu')
+CXX_FILES := $(shell find csrc plugins tests benchmarks tools -name '*.h' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.cu')
+EMULATOR_SOURCES := $(shell find tools -name '*.txt' -o -name '*.map' -o -name '*.h' -o -name '*.cpp' -o -name '*.cu') \
+	$(wildcard tests/*/*.cpp benchmarks/kernels/*.cpp benchmarks/kernels/*/*.cu)
 
 SEED ?= 1
 # Options of python -m tests.mutants, such as MUTANTS=--quick.
@@ -124,8 +126,8 @@ build/stubs: $(VENV)/.test
 	sed -i 's/\bin: list\[/in_: list[/; s/, channel_axis: int)/, channel_axis: int = 0)/' $@/tensorrt_bindings/tensorrt.pyi
 	@touch $@
 
-# The kernels once more, in the form that a CUDA emulator can run; only where one is named.
-build/emulator/.built: $(VENV)/.test $(SOURCES) $(wildcard tests/*/*.cpp benchmarks/kernels/*.cpp benchmarks/kernels/*/*.cu)
-	@mkdir -p build/emulator
-	@if [ -n "$(RETINAFACE_CUDA_EMULATOR)" ]; then scripts/build-for-emulator $(VENV); fi
-	@if [ -n "$(RETINAFACE_CUDA_EMULATOR)" ]; then touch $@; fi
+# The CUDA emulator, and the kernels once more in the form that it can run.
+build/emulator/.built: $(VENV)/.test $(SOURCES) $(EMULATOR_SOURCES)
+	@mkdir -p $(@D)
+	scripts/build-for-emulator $(VENV)
+	@touch $@

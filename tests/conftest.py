@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,10 @@ from tests.backends import Backend, use_cuda
 DEFAULT_SEED = 20240229
 # Markers of tests that run only with the option of the same name.
 OPTIONAL = ("wheel", "browser")
+
+# Two warps that touch the same shared memory without a barrier between them are an error of the launch, on the CUDA
+# emulator of these tests and of the processes that they start.
+os.environ.setdefault("CUDA_EMULATOR_RACE", "1")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
