@@ -1,5 +1,6 @@
 # make demo   builds an engine from published weights and finds a face in a photo
-# make test   runs the tests
+# make test   runs the tests, WORKERS=1 of them at a time (default: 2)
+# make check   lints and runs the tests that are quick: no engines, no emulator
 # make test-kernels SEED=7   runs the operators' tests with other random cases
 # make mutants   breaks the CUDA kernels on purpose, about a hundred times, and sees whether the tests notice
 # make kernel-table   compiles the kernels for every architecture, kernel-counts counts what they do on a CUDA
@@ -21,11 +22,14 @@ SOURCES := $(shell find csrc plugins cmake -type f) CMakeLists.txt pyproject.tom
 CXX_FILES := $(shell find csrc plugins tests benchmarks -name '*.h' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.cu')
 
 SEED ?= 1
+# Tests at a time. Each takes up to 3 GB; what one has done another takes over.
+WORKERS ?= 2
+PYTEST := $(PY) -m pytest -n $(WORKERS) --dist worksteal
 # Options of python -m tests.mutants, such as MUTANTS=--quick.
 MUTANTS ?=
 
-.PHONY: demo test test-kernels test-gpu gpu-report mutants lint format clean family model-table precision-table peers \
-	kernel-table kernel-table-check kernel-counts
+.PHONY: demo test check test-kernels test-gpu gpu-report mutants lint format clean family model-table precision-table \
+	peers kernel-table kernel-table-check kernel-counts
 
 demo: $(VENV)/.demo
 	@mkdir -p $(DEMO)
@@ -37,10 +41,13 @@ demo: $(VENV)/.demo
 	@echo "Look at $(DEMO)/astronaut.png."
 
 test: $(VENV)/.test build/emulator/.built
-	$(PY) -m pytest
+	$(PYTEST)
+
+check: lint
+	$(PYTEST) -m "not slow and not gpu" --core-seconds 10
 
 test-kernels: $(VENV)/.test build/emulator/.built
-	$(PY) -m pytest tests/ops tests/launchers tests/plugins --seed $(SEED)
+	$(PYTEST) tests/ops tests/launchers tests/plugins --seed $(SEED)
 
 test-gpu: $(VENV)/.gpu build/device/.built
 	$(PY) -m pytest -m gpu
