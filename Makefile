@@ -1,5 +1,6 @@
 # make demo   builds an engine from published weights and finds a face in a photo
-# make test   runs the tests
+# make test   runs the tests, WORKERS=1 of them at a time (default: 2)
+# make check   lints and runs the tests that are quick: no engines, no emulator
 # make test-kernels SEED=7   runs the operators' tests with other random cases
 # make mutants   breaks the CUDA kernels on purpose, about a hundred times, and sees whether the tests notice
 # make kernel-table   compiles the kernels for every architecture, kernel-counts counts what they do on the CUDA
@@ -26,13 +27,16 @@ EMULATOR_SOURCES := $(shell find tools -name '*.txt' -o -name '*.map' -o -name '
 	$(wildcard tests/*/*.cpp benchmarks/kernels/*.cpp benchmarks/kernels/*/*.cu)
 
 SEED ?= 1
+# Tests at a time. Each takes up to 3 GB; what one has done another takes over.
+WORKERS ?= 2
+PYTEST := $(PY) -m pytest -n $(WORKERS) --dist worksteal
 # Options of python -m tests.mutants, such as MUTANTS=--quick.
 MUTANTS ?=
 
 BROWSER := $(firstword $(shell command -v chromium-headless-shell chromium chromium-browser google-chrome))
 
-.PHONY: demo test test-kernels test-gpu gpu-report mutants lint format clean wheel test-wheel lock family model-table precision-table peers \
-	kernel-table kernel-table-check kernel-counts
+.PHONY: demo test check test-kernels test-gpu gpu-report mutants lint format clean wheel test-wheel lock family \
+	model-table precision-table peers kernel-table kernel-table-check kernel-counts
 
 demo: $(VENV)/.demo
 	@mkdir -p $(DEMO)
@@ -44,10 +48,13 @@ demo: $(VENV)/.demo
 	@echo "Look at $(DEMO)/astronaut.png."
 
 test: $(VENV)/.test build/emulator/.built
-	$(PY) -m pytest $(if $(BROWSER),--browser $(BROWSER))
+	$(PYTEST) $(if $(BROWSER),--browser $(BROWSER))
+
+check: lint
+	$(PYTEST) -m "not slow and not gpu" --core-seconds 10
 
 test-kernels: $(VENV)/.test build/emulator/.built
-	$(PY) -m pytest tests/ops tests/launchers tests/plugins --seed $(SEED)
+	$(PYTEST) tests/ops tests/launchers tests/plugins --seed $(SEED)
 
 test-gpu: $(VENV)/.gpu build/device/.built
 	$(PY) -m pytest -m gpu

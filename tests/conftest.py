@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from engine.build.flavour import sees_gpu
+from tests import shared
 from tests.backends import Backend, use_cuda
 
 DEFAULT_SEED = 20240229
+INTEGRATION = Path(__file__).parent / "integration"
 # Markers of tests that run only with the option of the same name.
 OPTIONAL = ("wheel", "browser")
 
@@ -21,10 +25,19 @@ os.environ.setdefault("CUDA_EMULATOR_RACE", "1")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --seed, --wheel and --browser."""
+    """Add --seed, --core-seconds, --wheel and --browser."""
     parser.addoption("--seed", type=int, default=DEFAULT_SEED, help="of every random test (default: %(default)s)")
+    parser.addoption("--core-seconds", type=float, default=math.inf, help="a test that takes more of a core fails")
     parser.addoption("--wheel", type=Path, help="the wheel that the tests marked wheel install")
     parser.addoption("--browser", help="the Chromium in which the tests marked browser look at a page")
+
+
+def pytest_configure() -> None:
+    """Before anything imports PyTorch: its idle threads shall sleep.
+
+    They would spin, and take the core from those they wait for wherever two processes share the machine's cores.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -33,7 +46,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what runs CUDA code; skip what only a GPU can run where there is none; leave out what lacks its option."""
+    """Mark what builds engines and what runs CUDA code; skip what only a GPU can run where there is none; leave out what lacks its option."""
     for name in OPTIONAL:
         if config.getoption(f"--{name}") is None:
             without = [item for item in items if item.get_closest_marker(name)]
@@ -41,6 +54,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             items[:] = [item for item in items if item not in without]
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
+        if INTEGRATION in item.path.parents or any(name.endswith("_engine") for name in fixtures):
+            item.add_marker(pytest.mark.slow)
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         if item.get_closest_marker("tensorrt"):
             item.add_marker(pytest.mark.needs_gpu)
@@ -49,6 +64,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skipif(not sees_gpu(), reason="needs an NVIDIA GPU"))
         if {"cuda", "library", "any_library"} & set(fixtures) or parameters.get("backend") == "cuda":
             item.add_marker(pytest.mark.gpu)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where tests.shared keeps what it makes."""
+    shared.open_folder(tmp_path_factory)
+
+
+@pytest.fixture(autouse=True)
+def _core_seconds(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail what is too slow for tests that claim to be quick; what other processes do meanwhile does not count."""
+    begin = sum(os.times()[:4])
+    yield
+    took, limit = sum(os.times()[:4]) - begin, request.config.getoption("--core-seconds")
+    if took > limit:
+        pytest.fail(f"took {took:.0f} s of a core, {limit:g} s are allowed: mark it slow, or make it smaller")
 
 
 @pytest.fixture

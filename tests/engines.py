@@ -7,14 +7,16 @@ from pathlib import Path
 import onnx
 import pytest
 
+from engine.build import pipeline
 from engine.build.flavour import Flavour, load_flavour
 from engine.build.pipeline import BuildOptions, BuildReport, build_engine
 from engine.config import preset
 from engine.errors import BuildError
 from engine.export.attach import Thresholds
-from engine.export.network import InputSize, export_network
+from engine.export.network import InputSize
 from engine.model.weights import load_model
 from engine.precision.cast import to_fp16
+from tests.shared import exported
 
 
 def rtx() -> Flavour:
@@ -25,19 +27,26 @@ def rtx() -> Flavour:
         pytest.skip(str(error))
 
 
-def build(output: Path, **options: object) -> BuildReport:
-    """Build a small engine with TensorRT-RTX, or skip where that is not installed."""
+def small(output: Path, **options: object) -> BuildOptions:
+    """Options of a small engine for TensorRT-RTX; skips where that is not installed."""
     if options.get("runtime") != "tensorrt":
         rtx()
     defaults = {"runtime": "tensorrt-rtx", "size": InputSize.fixed(320, 320), "max_batch": 4}
-    return build_engine(BuildOptions(output=output, **{**defaults, **options}))  # type: ignore[arg-type]
+    return BuildOptions(output=output, **{**defaults, **options})  # type: ignore[arg-type]
+
+
+def build(output: Path, **options: object) -> BuildReport:
+    """Build a small engine of a network that is exported once in a run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "export_network", exported)
+        return build_engine(small(output, **options))
 
 
 def network(precision: str, weights: str | None = None, size: InputSize | None = None) -> onnx.ModelProto:
     """Export mobilenet0.25."""
     model, _ = load_model(preset("mobilenet0.25"), weights)
-    exported = export_network(model, size or InputSize.fixed(320, 320))
-    return to_fp16(exported) if precision == "fp16" else exported
+    full = exported(model, size or InputSize.fixed(320, 320))
+    return to_fp16(full) if precision == "fp16" else full
 
 
-__all__ = ["Thresholds", "build", "network", "rtx"]
+__all__ = ["Thresholds", "build", "network", "rtx", "small"]

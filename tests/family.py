@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import torch
@@ -29,7 +31,11 @@ def settled_model(name: str, **changes: object) -> RetinaFace:
     PyTorch's own initialisation shrinks activations layer by layer; after 50 layers every anchor would have the same
     score. Batch normalisations take the statistics of one batch, heads and offsets are scaled to spreads as above.
     """
-    config = replace(preset(name), **changes)  # type: ignore[arg-type]
+    return copy.deepcopy(_settled(replace(preset(name), **changes)))  # type: ignore[arg-type]
+
+
+@cache
+def _settled(config: RetinaFaceConfig) -> RetinaFace:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(SEED)
         model = RetinaFace(config)

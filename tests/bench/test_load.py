@@ -144,14 +144,17 @@ def test_in_real_time_the_queue_delays_as_lindleys_recursion_says() -> None:
         # request shows what is measured, the mean would show that.
         excess = np.median([delay(answer) for answer in answers] - delays)
         assert excess >= -0.01 * predicted
-        if excess <= 0.1 * predicted:
+        # One at a time: the detector is as busy as can be, and no request waits for another.
+        closed, _ = serve_in_real_time(ClosedLoop(1), 0.75, seed)
+        assert len(closed) > 10
+        alone = np.median([delay(answer) for answer in closed])
+        if max(excess, alone) <= 0.1 * predicted:
             break
     else:  # others only ever add to it, so one quiet moment is enough
-        pytest.fail(f"four times requests were delayed by over 10 % more than predicted, at last by {excess:.2g} s")
-    # One at a time: the detector is as busy as can be, and no request waits for another.
-    closed, _ = serve_in_real_time(ClosedLoop(1), 0.5, seed)
-    assert len(closed) > 10
-    assert np.median([delay(answer) for answer in closed]) < 0.1 * predicted
+        pytest.fail(
+            f"four times requests were delayed by over 10 % more than predicted, at last by {excess:.2g} s, or "
+            f"{alone:.2g} s one at a time"
+        )
 
 
 def test_arrivals_are_a_poisson_process() -> None:

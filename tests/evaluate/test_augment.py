@@ -72,6 +72,7 @@ def test_photos_lose_no_face(ranged_detector: TRTRetinaFace) -> None:
 
 
 @pytest.mark.parametrize("scale", ["original", 512, 512.0, np.float64(512), (512, 512), (4096, 512)])
+@pytest.mark.slow
 def test_a_scale_that_changes_nothing_equals_the_plain_run(fixed_detector: TRTRetinaFace, scale: Any) -> None:
     """The astronaut's photo is 512 x 512, as is the engine's input."""
     image = astronaut()
@@ -238,6 +239,7 @@ def test_scales_beyond_the_engine_name_the_command_that_rebuilds(ranged_detector
         ranged_detector.detect(image, scales=[1e6])
 
 
+@pytest.mark.slow
 def test_the_command_that_rebuilds_holds_for_a_fixed_size(tmp_path: Path, fixed_detector: TRTRetinaFace) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         fixed_detector.detect(astronaut(), scales=[(600, 640)])

@@ -60,6 +60,7 @@ def test_faces_lie_exactly_in_their_boxes(photo: LabelledImage) -> None:
         assert not red[near & ~within].any()
 
 
+@pytest.mark.slow
 def test_boxes_are_inside_apart_and_of_all_sizes(photo: LabelledImage) -> None:
     sizes = []
     for picture in compose([photo], count=150, size=(640, 640), seed=2):
@@ -175,6 +176,7 @@ def precision(detector: NetworkDetector, pictures: list[ComposedImage], score: f
 
 
 @pytest.mark.parametrize(("smallest", "score"), [(24, 0.02), (32, 0.5)])
+@pytest.mark.slow
 def test_the_detector_finds_composed_faces_where_the_labels_say(
     detector: NetworkDetector, smallest: float, score: float
 ) -> None:
@@ -184,6 +186,7 @@ def test_the_detector_finds_composed_faces_where_the_labels_say(
     assert precision(detector, pictures, score) >= 0.98
 
 
+@pytest.mark.slow
 def test_the_detector_finds_faces_from_many_photos(detector: NetworkDetector) -> None:
     sources = [LabelledImage(photo.image, photo.boxes) for photo in labelled_photos()]
     pictures = list(compose(sources, count=20, seed=4, face_sizes=(32, 400)))

@@ -16,6 +16,7 @@ from engine.types import Image
 from tests.data import ASTRONAUT_FACE, astronaut, iou
 from tests.engines import network
 
+pytestmark = pytest.mark.slow
 CONFIG = preset("mobilenet0.25")
 
 

@@ -62,8 +62,9 @@ def test_stages_add_up_to_the_latency(fp32_engine: Path) -> None:
             rng=np.random.default_rng(0),
         )
     assert len(measured.good) == len(measured.answers) > 5
-    parts = sum(sum(answer.stages.values()) for answer in measured.good)
-    assert parts == pytest.approx(sum(measured.latencies), rel=0.03)
+    # Between two stages another process may take the core: it does from few requests, a forgotten stage is in all.
+    shares = [sum(answer.stages.values()) / answer.latency for answer in measured.good]
+    assert np.median(shares) == pytest.approx(1, abs=0.03)
     names = {"waiting", "decode", "queueing", "letterbox", "network", "post-processing"}
     assert names <= set(measured.good[0].stages)
     assert all(seconds >= 0 for answer in measured.good for seconds in answer.stages.values())

@@ -17,7 +17,7 @@ from engine.build.plan import build_plan
 from engine.build.plugin_library import plugin_library
 from engine.config import PRESETS, RetinaFaceConfig, preset
 from engine.export.attach import DECODE_PLUGIN, NMS_PLUGIN, Thresholds, attach_detection
-from engine.export.network import InputSize, export_network
+from engine.export.network import InputSize
 from engine.model import weights
 from engine.model.deform_conv import DeformableConv
 from engine.model.retinaface import RetinaFace
@@ -27,6 +27,7 @@ from tests.engines import build, rtx
 from tests.family import random_images, settled_model
 from tests.oracles.anchor_decode import anchor_decode
 from tests.oracles.batched_nms import nms as nms_oracle
+from tests.shared import exported
 
 SIZE = InputSize.fixed(64, 96)
 THRESHOLDS = Thresholds(score=0.5, top_k=300, max_detections=100)
@@ -39,7 +40,7 @@ def test_every_preset_builds(name: str) -> None:
     """In both precisions, for a small input."""
     flavour, config = rtx(), preset(name)
     model, _ = weights.load_model(config, "random")
-    network = export_network(model, SIZE)
+    network = exported(model, SIZE)
     for typed in (network, to_fp16(network)):
         detector = attach_detection(typed, config, Thresholds()).SerializeToString()
         plan = build_plan(
@@ -98,7 +99,7 @@ def paper() -> RetinaFace:
 @pytest.fixture(scope="module")
 def paper_network(paper: RetinaFace) -> onnx.ModelProto:
     """The same as an ONNX file."""
-    return export_network(paper, SIZE)
+    return exported(paper, SIZE)
 
 
 def with_operators(model: RetinaFace, backend: Backend) -> Callable[[torch.Tensor], tuple[torch.Tensor, ...]]:

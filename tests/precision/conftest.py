@@ -10,10 +10,11 @@ import onnx
 import pytest
 
 from engine.config import preset
-from engine.export.network import InputSize, export_network
+from engine.export.network import InputSize
 from engine.model.weights import load_model
 from engine.precision.graph import Graph
 from tests.precision import graphs
+from tests.shared import exported
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def graph() -> Graph:
 def mobilenet() -> onnx.ModelProto:
     """mobilenet0.25 with random weights, as exported, for 96 x 96 pixels."""
     model, _ = load_model(preset("mobilenet0.25"), "random")
-    return export_network(model, InputSize.fixed(96, 96))
+    return exported(model, InputSize.fixed(96, 96))
 
 
 @pytest.fixture(scope="session")

@@ -74,6 +74,7 @@ def test_nothing_but_the_weights_of_plain_convolutions_changes() -> None:
             np.testing.assert_array_equal(values, before[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_it_is_the_same_every_time_and_says_how_far_it_is(mobilenet: onnx.ModelProto) -> None:
     stages: list[str] = []
     first, again = (round_to_bf16(mobilenet, CONFIG, SIZE, stages.append) for _ in range(2))
@@ -83,6 +84,7 @@ def test_it_is_the_same_every_time_and_says_how_far_it_is(mobilenet: onnx.ModelP
     assert stages == shown * 2
 
 
+@pytest.mark.slow
 def test_pictures_are_as_few_and_small_as_they_may_be(
     mobilenet: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch
 ) -> None:

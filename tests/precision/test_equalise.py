@@ -131,6 +131,7 @@ def test_a_dead_channel_is_not_magnified(rng: np.random.Generator) -> None:
     assert np.isfinite(graph.weights["out_weight"]).all()
 
 
+@pytest.mark.slow
 def test_mobilenet(mobilenet: onnx.ModelProto, rng: np.random.Generator) -> None:
     model = prepare(mobilenet)
     graph = Graph(model, (96, 96))

@@ -49,6 +49,7 @@ def _difference(reference: Simulation, network: Simulation, images: CalibrationI
         return sum(float(squared_head_error(graphs.CONFIG, reference.run(x), network.run(x))) for x in batches)
 
 
+@pytest.mark.slow
 def test_it_learns(graph: Graph, images: CalibrationImages) -> None:
     reference, network = Simulation(graph), _network(graph, images)
     before, start, scales = _difference(reference, network, images), dict(network.weights), dict(network.scales)

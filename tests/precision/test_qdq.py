@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
-from engine.export.network import InputSize, export_network
+from engine.export.network import InputSize
 from engine.precision.graph import VALUE_KEEPING, Graph
 from engine.precision.placement import FP8, INT8, Assignment, points, quantisable, residual
 from engine.precision.qdq import Coverage, coverage, write_quantised
@@ -19,6 +19,7 @@ from engine.precision.rewrite import prepare
 from engine.precision.simulate import Simulation
 from tests.family import random_images, settled_model
 from tests.precision import graphs
+from tests.shared import exported
 
 _TYPES = {INT8: TensorProto.INT8, FP8: TensorProto.FLOAT8E4M3FN}
 _EPILOGUE = {"Conv", "Relu", "LeakyRelu", "Add"}
@@ -245,13 +246,14 @@ def test_nothing_assigned_is_float16() -> None:
     assert "Cast" in {node.op_type for node in written.graph.node}
 
 
+@pytest.mark.slow
 def test_shared_convolutions_get_weights_of_their_own() -> None:
     """One context module sees all levels of this model: each use is fitted and written by itself."""
     model = settled_model("resnet18-lite")
-    graph = Graph(prepare(export_network(model, InputSize.fixed(64, 64))), (64, 64))
+    graph = Graph(prepare(exported(model, InputSize.fixed(64, 96))), (64, 96))
     assert "BatchNormalization" not in {node.op_type for node in graph.nodes}
     assert len({c.weight for c in graph.convolutions.values()}) == len(graph.convolutions)
-    batch = random_images(model.config, 1, 3, 64, 64)
+    batch = random_images(model.config, 1, 3, 64, 96)
     network = graphs.quantised(graph, dict.fromkeys(quantisable(graph, INT8), INT8), batch)
     written = write_quantised(graph, network)
     assert coverage(graph, written).macs_share == 1.0
@@ -262,6 +264,7 @@ def test_shared_convolutions_get_weights_of_their_own() -> None:
         np.testing.assert_allclose(given[name], head.numpy(), rtol=0, atol=1e-4 * float(head.abs().max()))
 
 
+@pytest.mark.slow
 def test_mobilenet_in_int8(mobilenet: onnx.ModelProto, rng: np.random.Generator) -> None:
     graph = Graph(prepare(mobilenet), (96, 96))
     batch = rng.normal(0, 50, (1, 3, 96, 96)).astype(np.float32)

@@ -56,6 +56,7 @@ def test_an_activation_stays_where_the_concatenation_has_another_reader(rng: np.
     assert list(prepare(given).graph.node) == list(given.graph.node)
 
 
+@pytest.mark.slow
 def test_mobilenet(mobilenet: onnx.ModelProto) -> None:
     rewritten = prepare(mobilenet)
     producers = {node.output[0]: node for node in rewritten.graph.node}

@@ -2,42 +2,55 @@
 
 from __future__ import annotations
 
-from time import perf_counter, sleep
-
 import pytest
 
+from engine.runtime import timing
 from engine.runtime.timing import STAGE_NAMES, Stopwatch, in_order
 
 
-def test_laps_add_up_to_the_whole_and_repeat() -> None:
-    begin = perf_counter()
+class Clock:
+    """Time that passes when the test says so; fractions of a second that sum exactly."""
+
+    def __init__(self) -> None:
+        self.now = 512.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(timing, "perf_counter", clock)
+    return clock
+
+
+def test_laps_add_up_to_the_whole_and_repeat(clock: Clock) -> None:
     watch = Stopwatch()
-    for stage in ("network", "letterbox", "network"):
-        sleep(0.002)
+    for stage, seconds in (("network", 0.25), ("letterbox", 0.125), ("network", 2.0)):
+        clock.now += seconds
         watch.lap(stage)
-    whole = perf_counter() - begin
-    assert sum(watch.stages.values()) == pytest.approx(whole, rel=0.03)
-    assert watch.stages["network"] >= 0.004
+    assert watch.stages == {"network": 2.25, "letterbox": 0.125}
     assert list(in_order(watch.stages)) == ["letterbox", "network"]
 
 
-def test_threads_share_the_time_that_passed() -> None:
-    begin = perf_counter()
+def test_threads_share_the_time_that_passed(clock: Clock) -> None:
     watch = Stopwatch()
-    sleep(0.004)
+    clock.now += 0.25
+    watch.lap("decode")
+    clock.now += 4.0
     watch.lap_beside([{"letterbox": 1.0, "network": 4.0}, {"letterbox": 1.0, "network": 2.0}])
-    whole = perf_counter() - begin
-    assert sum(watch.stages.values()) == pytest.approx(whole, rel=0.03)
-    assert watch.stages["network"] == pytest.approx(3 * watch.stages["letterbox"])
+    assert watch.stages == {"decode": 0.25, "letterbox": 1.0, "network": 3.0}
 
 
-def test_what_a_device_measured_leaves_a_rest() -> None:
+def test_what_a_device_measured_leaves_a_rest(clock: Clock) -> None:
     watch = Stopwatch()
-    sleep(0.004)
-    watch.lap_apart({"h2d": 0.001, "network": 0.002}, rest="network")
-    assert watch.stages["h2d"] == 0.001
-    assert watch.stages["network"] >= 0.003
-    assert list(in_order(watch.stages)) == ["h2d", "network"]
+    clock.now += 0.5
+    watch.lap_apart({"h2d": 0.125, "network": 0.25}, rest="network")
+    assert watch.stages == {"h2d": 0.125, "network": 0.375}
+    clock.now += 1.0
+    watch.lap_apart({"d2h": 0.25}, rest="letterbox")
+    assert watch.stages == {"h2d": 0.125, "network": 0.375, "d2h": 0.25, "letterbox": 0.75}
 
 
 def test_an_order_for_every_stage() -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import onnxruntime
+import pytest
 import torch
 
 from engine.config import preset
 from engine.export.attach import Thresholds, attach_detection
-from engine.export.network import InputSize, export_network
+from engine.export.network import InputSize
 from engine.model.deform_conv import DeformableConv, deform_conv
 from engine.model.retinaface import RetinaFace
 from engine.precision.cast import to_fp16
 from tests.family import random_images, settled_model
 from tests.oracles.deform_conv import deform_conv as oracle
+from tests.shared import exported
 from tests.tolerances import DEFORM_CONV_ABSOLUTE
 
 
@@ -52,10 +54,11 @@ def test_a_plain_network_s_weights_give_its_output() -> None:
             torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_file_holds_the_standard_s_operator() -> None:
     """25 nodes of five context modules, normalisations folded, each with its offsets from a convolution."""
     config = preset("retinaface-resnet50")
-    network = export_network(settled_model(config.name), InputSize.fixed(64, 96))
+    network = exported(settled_model(config.name), InputSize.fixed(64, 96))
     nodes = [node for node in network.graph.node if node.op_type == "DeformConv"]
     assert len(nodes) == 25
     assert {node.domain for node in nodes} == {""}
@@ -75,8 +78,9 @@ def test_the_file_holds_the_standard_s_operator() -> None:
     assert (decode.op_type, len(decode.input)) == ("RetinaFaceDecode", 4 * 5)
 
 
+@pytest.mark.slow
 def test_fp16_runs_on_the_cpu_too() -> None:
-    network = export_network(settled_model("retinaface-resnet50"), InputSize.fixed(64, 96))
+    network = exported(settled_model("retinaface-resnet50"), InputSize.fixed(64, 96))
     images = {"images": random_images(preset("retinaface-resnet50"), 1, 3, 64, 96)}
     full, half = (
         onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, images)

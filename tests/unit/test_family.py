@@ -126,6 +126,7 @@ def test_a_shared_context_module_is_one() -> None:
     assert not any(key.startswith("ssh") for key in RetinaFace(preset("baseline")).state_dict())
 
 
+@pytest.mark.slow
 def test_a_range_of_sizes_with_a_last_map_that_is_rounded_up() -> None:
     """One export for 64 to 160 pixels, whose map at stride 64 has 1, 2 and 3 rows."""
     model = settled_model("resnet18-lite")
