@@ -327,7 +327,9 @@ def deform_conv(
 def to_device(array: NDArray[Any], device: int = 0) -> Array:
     """Copy a C-contiguous NumPy array to a CUDA device, as a ``DeviceArray``."""
     if not _native.has_cuda():
-        raise NativeModuleError("engine._native was built without CUDA (RETINAFACE_PLUGINS=OFF): install retinaface-trt again without that")
+        raise NativeModuleError(
+            "engine._native was built without CUDA (RETINAFACE_PLUGINS=OFF): install retinaface-trt again without that"
+        )
     return _native.DeviceArray.from_numpy(array, device)
 
 

@@ -46,7 +46,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what builds engines and what runs CUDA code; skip what only a GPU can run where there is none; leave out what lacks its option."""
+    """Mark, skip and leave out tests by what they need: engines, CUDA, a GPU, an option."""
     for name in OPTIONAL:
         if config.getoption(f"--{name}") is None:
             without = [item for item in items if item.get_closest_marker(name)]
