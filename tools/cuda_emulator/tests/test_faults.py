@@ -63,8 +63,11 @@ def test_divergent_barrier() -> None:
     assert message.startswith("deadlock (divergent barrier or incomplete warp mask)")
 
 
-def test_lane_that_has_exited() -> None:
-    assert _fault("absent_lane", np.zeros(32, np.int32)).startswith("warp operation names lanes that have exited")
+def test_lane_that_is_absent() -> None:
+    """Lanes that exit while others wait for them, and lanes that a block of 24 threads does not have."""
+    a = np.zeros(32, np.int32)
+    assert _fault("absent_lane", a).startswith("deadlock (divergent barrier or incomplete warp mask)")
+    assert _fault("absent_lane", a, block=24).startswith("warp operation names lanes that have exited or do not exist")
 
 
 def test_lane_outside_its_mask() -> None:

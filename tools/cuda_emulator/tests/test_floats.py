@@ -65,7 +65,9 @@ def test_rounding(name: str, architecture: int, rng: np.random.Generator) -> Non
 
 
 def _xorsign(x: Array, y: Array) -> Array:
-    return np.copysign(np.fmin(abs(x), abs(y)), np.where(np.signbit(x) ^ np.signbit(y), -1, 1)).astype(np.float32)
+    signs = np.where(np.signbit(x) ^ np.signbit(y), np.float32(-1), np.float32(1))
+    result: Array = np.copysign(np.fmin(abs(x), abs(y)), signs)
+    return result
 
 
 def _flushed(x: Array) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,7 +119,7 @@ def _sign_shift(value: int) -> int:
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_operation(name: str, architecture: int, rng: np.random.Generator) -> None:
-    dtype = {"s32": np.int32, "u64": np.uint64, "s64": np.int64}.get(name[-3:], np.uint32)
+    dtype: Any = {"s32": np.int32, "u64": np.uint64, "s64": np.int64}.get(name[-3:], np.uint32)
     a, b = random_bits(rng, COUNT, dtype), random_bits(rng, COUNT, dtype)
     if name.startswith(("extract", "insert")):  # positions and lengths that fit, most of the time
         b[::2] = b[::2] & ~dtype(0xC0C0)

@@ -39,6 +39,9 @@ def test_doubles(rng: np.random.Generator) -> None:
 )
 def test_wmma(kernel: str, m: int, n: int, k: int, rng: np.random.Generator) -> None:
     """Twice the product, as the kernel adds each fragment to itself."""
+    a: Array
+    b: Array
+    c: Array
     if kernel == "wmma_bytes":
         a, b = (rng.integers(-128, 128, shape).astype(np.int8) for shape in ((m, k), (k, n)))
         exact, c = 2 * (a.astype(int) @ b.astype(int)), np.zeros((m, n), np.int32)

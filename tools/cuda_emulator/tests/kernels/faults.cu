@@ -1,7 +1,7 @@
 // Each kernel makes one mistake that the emulator has to notice.
 
 extern "C" __global__ void out_of_bounds(int *a, int offset) {
-    a[threadIdx.x + offset] = 1;
+    a[static_cast<int>(threadIdx.x) + offset] = 1;
 }
 
 extern "C" __global__ void shared_out_of_bounds(int *a) {
