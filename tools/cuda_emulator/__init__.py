@@ -1,4 +1,4 @@
-"""Runs CUDA kernels on the CPU: PTX text in, NumPy arrays changed in place. Whole programs need no Python: see README.md."""
+"""Runs CUDA kernels on the CPU, on NumPy arrays; whole programs need no Python (README.md)."""
 
 from tools.cuda_emulator.module import (
     BUILD,

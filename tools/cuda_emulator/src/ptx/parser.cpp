@@ -43,13 +43,13 @@ void Parser::parse() {
         } else if (directive == ".section") {
             scanner_.skip_braces();
         } else {
-            const Scanner start = scanner_;
+            const Scanner::Place start = scanner_.place();
             const std::string head = scanner_.until("{;");
             if (head.find(".entry") != std::string::npos || head.find(".func") != std::string::npos) {
                 parse_function(head);
                 continue;
             }
-            scanner_ = start;  // braces may belong to the variable's value
+            scanner_.return_to(start);  // braces may belong to the variable's value
             const Variable variable = parse_declaration(trim(scanner_.until(";")), module_);
             scanner_.skip();
             if (!variable.space.empty()) {
@@ -141,10 +141,10 @@ void Parser::parse_body() {
             depth--;
         } else if (scanner_.label(name)) {
             parse_label(name);
-        } else if (scanner_.word() == ".loc") {
+        } else if (scanner_.starts_with(".loc ") || scanner_.starts_with(".loc\t")) {
             std::sscanf(scanner_.rest_of_line().c_str(), ".loc %d %d", &source_file_, &source_line_);
             scanner_.skip_line();
-        } else if (scanner_.word() == ".file") {
+        } else if (scanner_.starts_with(".file")) {
             parse_file_directive();
         } else {
             std::string statement = trim(scanner_.until(";"));

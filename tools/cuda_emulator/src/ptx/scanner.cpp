@@ -15,7 +15,11 @@ std::string without_comments(const std::string &text) {
     std::string result;
     size_t i = 0;
     while (i < text.size()) {
-        if (text.compare(i, 2, "//") == 0) {
+        if (text[i] != '/') {
+            const size_t end = std::min(text.find('/', i), text.size());
+            result.append(text, i, end - i);
+            i = end;
+        } else if (text.compare(i, 2, "//") == 0) {
             i = std::min(text.find('\n', i), text.size());
         } else if (text.compare(i, 2, "/*") == 0) {
             const size_t end = std::min(text.find("*/", i + 2), text.size());

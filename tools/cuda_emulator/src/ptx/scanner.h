@@ -25,6 +25,17 @@ class Scanner {
     std::string word() const;
     std::string rest_of_line() const;
 
+    /// A place to return to.
+    struct Place {
+        size_t position;
+        int line;
+    };
+    Place place() const { return {position_, line_}; }
+    void return_to(Place place) {
+        position_ = place.position;
+        line_ = place.line;
+    }
+
     void skip(size_t characters = 1);
     void skip_space();
     void skip_line();
