@@ -13,8 +13,8 @@ def fold_scales(model: Any) -> None:
     """Let what quantises a tensor give real values, in steps of the scale, instead of whole numbers to be scaled.
 
     From QuantizeLinear and DequantizeLinear OpenVINO's reader makes a FakeQuantize that gives -128 to 127, and a
-    multiplication by the scale. The values are the same, but what chooses common ranges for the tensors of a
-    concatenation reads the FakeQuantize alone, takes -128 to 127 for real values, and quantises them to steps of 2.
+    multiplication by the scale. The values are the same, but what gives the tensors of a concatenation a common range
+    reads the FakeQuantize alone, takes -128 to 127 for real values, and rounds these to whole numbers.
     """
     for result, rounding in _quantisations(model):
         if rounding.get_type_name() != "FakeQuantize":
