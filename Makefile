@@ -10,7 +10,8 @@
 # make test-gpu   runs, on a machine with an NVIDIA GPU, everything that needs one
 # make gpu-report   runs that and serve_bench there; rewrites the GPU's part of docs/performance.md
 # make peers PHOTOS=DIR   measures what others take on the CPU with the same weights, each in an environment of its own;
-#     writes build/peers.json, and with DOCUMENT=1 the table of docs/performance.md. THREADS=2 for more cores
+#     writes build/peers.json, and with DOCUMENT=1 the table of docs/performance.md. THREADS=2 for more cores,
+#     CALIBRATE=DIR for photos to calibrate the engine in 8 bits with
 # All set up .venv themselves. make lint checks the sources, make clean removes what was built.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -75,7 +76,7 @@ precision-table: $(VENV)/.test
 	$(PY) -m benchmarks.precision --sources "$(FACES)" --photos "$(PHOTOS)" $(if $(WEIGHTS),--weights "$(WEIGHTS)")
 
 peers: $(VENV)/.test
-	$(PY) -m benchmarks.peers --photos "$(PHOTOS)" $(if $(THREADS),--threads $(THREADS)) $(if $(DOCUMENT),--document)
+	$(PY) -m benchmarks.peers --photos "$(PHOTOS)" $(if $(CALIBRATE),--calibrate "$(CALIBRATE)") $(if $(THREADS),--threads $(THREADS)) $(if $(DOCUMENT),--document)
 
 clean:
 	rm -rf build dist $(VENV)
