@@ -11,7 +11,8 @@
 # make test-gpu   runs, on a machine with an NVIDIA GPU, everything that needs one
 # make gpu-report   runs that and serve_bench there; rewrites the GPU's part of docs/performance.md
 # make peers PHOTOS=DIR   measures what others take on the CPU with the same weights, each in an environment of its own;
-#     writes build/peers.json, and with DOCUMENT=1 the table of docs/performance.md. THREADS=2 for more cores
+#     writes build/peers.json, and with DOCUMENT=1 the table of docs/performance.md. THREADS=2 for more cores,
+#     CALIBRATE=DIR for photos to calibrate the engine in 8 bits with
 # make wheel   puts wheels for every Python found, and a source distribution, into dist/; make test-wheel installs the one
 #     for this Python into a new environment, builds an engine there and finds a face
 # make lock   finds today's newest versions of what is installed, and writes constraints.txt
@@ -89,7 +90,8 @@ precision-table: $(VENV)/.test
 	$(PY) -m benchmarks.precision --sources "$(FACES)" --photos "$(PHOTOS)" $(if $(WEIGHTS),--weights "$(WEIGHTS)")
 
 peers: $(VENV)/.test
-	$(PY) -m benchmarks.peers --photos "$(PHOTOS)" $(if $(THREADS),--threads $(THREADS)) $(if $(DOCUMENT),--document)
+	$(PY) -m benchmarks.peers --photos "$(PHOTOS)" $(if $(CALIBRATE),--calibrate "$(CALIBRATE)") \
+		$(if $(THREADS),--threads $(THREADS)) $(if $(DOCUMENT),--document)
 
 wheel:
 	scripts/make-wheels
