@@ -58,6 +58,11 @@ def emulator_folder() -> Path | None:
     return None
 
 
+def is_emulated() -> bool:
+    """Whether CUDA code of the tests runs on the emulator: it is built, and there is no device."""
+    return ops.cuda_device_count() == 0 and emulator_folder() is not None
+
+
 def load_emulator() -> Path:
     """Make libraries that are loaded from now on run CUDA on the emulator; skip where there is none.
 

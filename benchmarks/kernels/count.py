@@ -13,15 +13,15 @@ from benchmarks.kernels import document
 from benchmarks.kernels.limits import LIMITS, distinct_ratio, load_ratio, traffic_ratio
 from benchmarks.kernels.statistics import Counted, count_all
 from benchmarks.kernels.workloads import WORKLOADS
-from tests.backends import emulator_folder
+from tests.backends import is_emulated
 
 Results = dict[str, Counted]
 
 
 def main() -> int:
     """Count everything, print the limits, rewrite the tables."""
-    if emulator_folder() is None:
-        print("The CUDA emulator is not built: scripts/build-for-emulator VENV does it.")
+    if not is_emulated():
+        print("The CUDA emulator counts: scripts/build-for-emulator VENV builds it, CUDA_VISIBLE_DEVICES= hides GPUs.")
         return 2
     results = count_all(list(WORKLOADS))
     document.write("decode table", decode_table(results))

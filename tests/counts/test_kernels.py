@@ -9,11 +9,13 @@ import pytest
 from benchmarks.kernels.chain import barriers
 from benchmarks.kernels.limits import LIMITS, Limit
 from benchmarks.kernels.statistics import count
-from tests.backends import emulator_folder
+from tests.backends import is_emulated
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(emulator_folder() is None, reason="the CUDA emulator, which counts, is not built"),
+    pytest.mark.skipif(
+        not is_emulated(), reason="only the CUDA emulator counts: there is a device, or it is not built"
+    ),
 ]
 counted = cache(count)
 

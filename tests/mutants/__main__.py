@@ -8,7 +8,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.backends import ROOT, emulator_folder
+from tests.backends import ROOT, is_emulated
 
 from .catalogue import MUTANTS
 from .harness import Harness, HarnessError, Mutant, Verdict
@@ -43,9 +43,9 @@ def main() -> int:
     if given.list:
         print(*mutants, f"{len(mutants)} mutants", sep="\n")
         return 0
-    if emulator_folder() is None:
+    if not is_emulated():
         raise HarnessError(
-            "mutants run on the CUDA emulator, which is not built: scripts/build-for-emulator VENV does it"
+            "mutants run on the CUDA emulator: scripts/build-for-emulator VENV builds it, CUDA_VISIBLE_DEVICES= hides GPUs"
         )
     return judge(mutants, given.jobs)
 
