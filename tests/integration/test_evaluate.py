@@ -74,6 +74,10 @@ def test_compose_then_agreement(
     assert entry["agreement"]["images"] == 4
     assert entry["agreement"]["labels"]["faces"] == faces
     assert entry["agreement"]["iou"]["mean"] > 0.9
+    runtime = TRTRetinaFace(fp16_engine, "cpu").runtime
+    assert report["runtimes"] == dict.fromkeys((str(fp32_engine), str(fp16_engine)), f"{runtime}, on cpu")
+    assert f"on cpu with {runtime}" in printed
+    assert f"on cpu with {runtime}" in as_html.read_text()
     assert "data:image/png;base64" in as_html.read_text()
     assert sorted(path.name for path in as_html.parent.iterdir()) == ["report.html", "report.json"]
 

@@ -112,6 +112,7 @@ def _check_evidence(sidecar: dict[str, Any], model: onnx.ModelProto) -> dict[str
     assert sidecar["calibration"]["skipped"] == ["broken.jpg"]
     assert sidecar["calibration"]["images"] == 16
     assert sidecar["precision"]["agreement"]["images"] >= 4
+    assert sidecar["precision"]["measured_on"].startswith("ONNX Runtime 1.")
     return counted
 
 
