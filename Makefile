@@ -3,33 +3,41 @@
 # make check   lints and runs the tests that are quick: no engines, no emulator
 # make test-kernels SEED=7   runs the operators' tests with other random cases
 # make mutants   breaks the CUDA kernels on purpose, about a hundred times, and sees whether the tests notice
-# make kernel-table   compiles the kernels for every architecture, kernel-counts counts what they do on a CUDA
-#     emulator (RETINAFACE_CUDA_EMULATOR); both rewrite tables of docs/kernels.md. kernel-table-check only compares.
+# make kernel-table   compiles the kernels for every architecture, kernel-counts counts what they do on the CUDA
+#     emulator (tools/cuda_emulator); both rewrite tables of docs/kernels.md. kernel-table-check only compares.
 # make family   builds every model of docs/models.md as it was published and compares with its table (minutes);
 #     make model-table rewrites that
 # make precision-table FACES=DIR PHOTOS=DIR WEIGHTS=FILE   measures every precision; rewrites docs/precision.md's table
 # make test-gpu   runs, on a machine with an NVIDIA GPU, everything that needs one
 # make gpu-report   runs that and serve_bench there; rewrites the GPU's part of docs/performance.md
 # make peers PHOTOS=DIR   measures what others take on the CPU with the same weights, each in an environment of its own;
-#     writes build/peers.json, and with DOCUMENT=1 the table of docs/performance.md. THREADS=2 for more cores
+#     writes build/peers.json, and with DOCUMENT=1 the table of docs/performance.md. THREADS=2 for more cores,
+#     CALIBRATE=DIR for photos to calibrate the engine in 8 bits with
+# make wheel   puts wheels for every Python found, and a source distribution, into dist/; make test-wheel installs the one
+#     for this Python into a new environment, builds an engine there and finds a face
+# make lock   finds today's newest versions of what is installed, and writes constraints.txt
 # All set up .venv themselves. make lint checks the sources, make clean removes what was built.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 VENV ?= .venv
 PY := $(VENV)/bin/python
 DEMO := build/demo
-SOURCES := $(shell find csrc plugins cmake -type f) CMakeLists.txt pyproject.toml scripts/bootstrap constraints.txt
-CXX_FILES := $(shell find csrc plugins tests benchmarks -name '*.h' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.cu')
+SOURCES := $(shell find csrc plugins cmake -type f) CMakeLists.txt pyproject.toml $(wildcard scripts/*) constraints.txt
+CXX_FILES := $(shell find csrc plugins tests benchmarks tools -name '*.h' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.cu')
+EMULATOR_SOURCES := $(shell find tools -name '*.txt' -o -name '*.map' -o -name '*.h' -o -name '*.cpp' -o -name '*.cu') \
+	$(wildcard tests/*/*.cpp benchmarks/kernels/*.cpp benchmarks/kernels/*/*.cu)
 
 SEED ?= 1
-# Tests at a time. Each takes up to 3 GB; what one has done another takes over.
+# Tests at a time. Each takes up to 4 GB; what one has done another takes over.
 WORKERS ?= 2
 PYTEST := $(PY) -m pytest -n $(WORKERS) --dist worksteal
 # Options of python -m tests.mutants, such as MUTANTS=--quick.
 MUTANTS ?=
 
-.PHONY: demo test check test-kernels test-gpu gpu-report mutants lint format clean family model-table precision-table \
-	peers kernel-table kernel-table-check kernel-counts
+BROWSER := $(firstword $(shell command -v chromium-headless-shell chromium chromium-browser google-chrome))
+
+.PHONY: demo test check test-kernels test-gpu gpu-report mutants lint format clean wheel test-wheel lock family \
+	model-table precision-table peers kernel-table kernel-table-check kernel-counts
 
 demo: $(VENV)/.demo
 	@mkdir -p $(DEMO)
@@ -41,7 +49,7 @@ demo: $(VENV)/.demo
 	@echo "Look at $(DEMO)/astronaut.png."
 
 test: $(VENV)/.test build/emulator/.built
-	$(PYTEST)
+	$(PYTEST) $(if $(BROWSER),--browser $(BROWSER))
 
 check: lint
 	$(PYTEST) -m "not slow and not gpu" --core-seconds 10
@@ -82,7 +90,19 @@ precision-table: $(VENV)/.test
 	$(PY) -m benchmarks.precision --sources "$(FACES)" --photos "$(PHOTOS)" $(if $(WEIGHTS),--weights "$(WEIGHTS)")
 
 peers: $(VENV)/.test
-	$(PY) -m benchmarks.peers --photos "$(PHOTOS)" $(if $(THREADS),--threads $(THREADS)) $(if $(DOCUMENT),--document)
+	$(PY) -m benchmarks.peers --photos "$(PHOTOS)" $(if $(CALIBRATE),--calibrate "$(CALIBRATE)") \
+		$(if $(THREADS),--threads $(THREADS)) $(if $(DOCUMENT),--document)
+
+wheel:
+	scripts/make-wheels
+
+test-wheel: $(VENV)/.test
+	$(PY) -m pytest tests/packaging/test_wheel.py --wheel dist/*-cp$$($(PY) -c 'import sys; print("%d%d" % sys.version_info[:2])')-*.whl
+
+lock: $(VENV)/.test
+	$(PY) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet --constraint constraints.txt uv
+	scripts/lock build/lock/bin/uv
 
 clean:
 	rm -rf build dist $(VENV)
@@ -110,13 +130,13 @@ build/device/.built: $(VENV)/.gpu $(SOURCES) $(wildcard tests/*/*.cpp)
 
 # TensorRT's types, apart from site-packages: there they would pass for an installed TensorRT.
 build/stubs: $(VENV)/.test
-	$(PY) -m pip install --quiet --no-deps --upgrade --target $@ tensorrt-stubs==10.13.0.35.1
+	$(PY) -m pip install --quiet --no-deps --upgrade --constraint constraints.txt --target $@ tensorrt-stubs
 	@# Two of their slips are no Python: arguments called "in", a default before an argument without.
 	sed -i 's/\bin: list\[/in_: list[/; s/, channel_axis: int)/, channel_axis: int = 0)/' $@/tensorrt_bindings/tensorrt.pyi
 	@touch $@
 
-# The kernels once more, in the form that a CUDA emulator can run; only where one is named.
-build/emulator/.built: $(VENV)/.test $(SOURCES) $(wildcard tests/*/*.cpp benchmarks/kernels/*.cpp benchmarks/kernels/*/*.cu)
-	@mkdir -p build/emulator
-	@if [ -n "$(RETINAFACE_CUDA_EMULATOR)" ]; then scripts/build-for-emulator $(VENV); fi
-	@if [ -n "$(RETINAFACE_CUDA_EMULATOR)" ]; then touch $@; fi
+# The CUDA emulator, and the kernels once more in the form that it can run.
+build/emulator/.built: $(VENV)/.test $(SOURCES) $(EMULATOR_SOURCES)
+	@mkdir -p $(@D)
+	scripts/build-for-emulator $(VENV)
+	@touch $@

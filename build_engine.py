@@ -2,7 +2,7 @@
 
 import sys
 
-from engine.cli import build_main
+from retinaface_trt import build_main
 
 if __name__ == "__main__":
     sys.exit(build_main())

@@ -2,7 +2,7 @@
 
 import sys
 
-from engine.cli import bench_main
+from retinaface_trt import bench_main
 
 if __name__ == "__main__":
     sys.exit(bench_main())

@@ -27,7 +27,7 @@ try:
 except ImportError as error:
     raise NativeModuleError(
         f"engine._native, the compiled part of this package, does not load ({error}). "
-        'Build it with "pip install --no-build-isolation -e ." in the folder that holds pyproject.toml.'
+        'Build it with "pip install -e ." in the folder that holds pyproject.toml.'
     ) from error
 
 __all__ = [
@@ -327,7 +327,9 @@ def deform_conv(
 def to_device(array: NDArray[Any], device: int = 0) -> Array:
     """Copy a C-contiguous NumPy array to a CUDA device, as a ``DeviceArray``."""
     if not _native.has_cuda():
-        raise NativeModuleError("engine._native was built without CUDA: install nvcc and run pip install again")
+        raise NativeModuleError(
+            "engine._native was built without CUDA (RETINAFACE_PLUGINS=OFF): install retinaface-trt again without that"
+        )
     return _native.DeviceArray.from_numpy(array, device)
 
 

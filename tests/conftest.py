@@ -16,20 +16,23 @@ from tests.backends import Backend, use_cuda
 
 DEFAULT_SEED = 20240229
 INTEGRATION = Path(__file__).parent / "integration"
+# Markers of tests that run only with the option of the same name.
+OPTIONAL = ("wheel", "browser")
+
+# Two warps that touch the same shared memory without a barrier between them are an error of the launch, on the CUDA
+# emulator of these tests and of the processes that they start.
+os.environ.setdefault("CUDA_EMULATOR_RACE", "1")
+# Idle threads of PyTorch, which is not imported yet, sleep: they would spin, and take the core from the threads that
+# they wait for wherever several processes share the cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --seed and --core-seconds."""
+    """Add --seed, --core-seconds, --wheel and --browser."""
     parser.addoption("--seed", type=int, default=DEFAULT_SEED, help="of every random test (default: %(default)s)")
     parser.addoption("--core-seconds", type=float, default=math.inf, help="a test that takes more of a core fails")
-
-
-def pytest_configure() -> None:
-    """Before anything imports PyTorch: its idle threads shall sleep.
-
-    They would spin, and take the core from those they wait for wherever two processes share the machine's cores.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    parser.addoption("--wheel", type=Path, help="the wheel that the tests marked wheel install")
+    parser.addoption("--browser", help="the Chromium in which the tests marked browser look at a page")
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -37,8 +40,13 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"random tests: --seed {config.getoption('--seed')}"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what builds engines and what runs CUDA code; skip what only a GPU can run where there is none."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark, skip and leave out tests by what they need: engines, CUDA, a GPU, an option."""
+    for name in OPTIONAL:
+        if config.getoption(f"--{name}") is None:
+            without = [item for item in items if item.get_closest_marker(name)]
+            config.hook.pytest_deselected(items=without)
+            items[:] = [item for item in items if item not in without]
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         if INTEGRATION in item.path.parents or any(name.endswith("_engine") for name in fixtures):

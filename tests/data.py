@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,3 +77,9 @@ def _existing(path: Path) -> Path:
     if not path.is_file():
         pytest.skip(f"{path.name} does not lie beside the project")
     return path
+
+
+def mask_photos(split: str) -> list[Path]:
+    """Photographs of people, "train" or "val", in the order of their list."""
+    lines = _existing(_DATA / "masks" / f"{split}.jsonl").read_text().splitlines()
+    return [_DATA / "masks" / "images" / json.loads(line)["image"] for line in lines]

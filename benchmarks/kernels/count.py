@@ -1,28 +1,27 @@
 """Runs the kernels on the CUDA emulator, counts, and rewrites the tables of docs/kernels.md.
 
-    RETINAFACE_CUDA_EMULATOR=FOLDER python -m benchmarks.kernels.count
+    python -m benchmarks.kernels.count
 
-Needs the `emulator` build (scripts/build-for-emulator); takes a few minutes. Fails where a limit is exceeded.
+Needs what scripts/build-for-emulator builds; takes a few minutes. Fails where a limit is exceeded.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from benchmarks.kernels import document
 from benchmarks.kernels.limits import LIMITS, distinct_ratio, load_ratio, traffic_ratio
 from benchmarks.kernels.statistics import Counted, count_all
 from benchmarks.kernels.workloads import WORKLOADS
-from tests.backends import EMULATOR_VARIABLE
+from tests.backends import emulator_folder
 
 Results = dict[str, Counted]
 
 
 def main() -> int:
     """Count everything, print the limits, rewrite the tables."""
-    if not os.environ.get(EMULATOR_VARIABLE):
-        print(f"Set {EMULATOR_VARIABLE} to the folder of the CUDA emulator's libraries.")
+    if emulator_folder() is None:
+        print("The CUDA emulator is not built: scripts/build-for-emulator VENV does it.")
         return 2
     results = count_all(list(WORKLOADS))
     document.write("decode table", decode_table(results))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -56,9 +55,7 @@ def nvcc_version() -> str:
 @cache
 def _commands() -> dict[Path, list[str]]:
     """Return CMake's command for each .cu file of the library, without architecture and output."""
-    options = ["-DRETINAFACE_CUDA=ON", "-DRETINAFACE_WARNINGS_AS_ERRORS=ON", "-DCMAKE_CUDA_ARCHITECTURES=80-real"]
-    if not shutil.which("nvcc"):  # scripts/bootstrap has then taken it from PyPI
-        options += [f"-DCMAKE_CUDA_COMPILER={path}" for path in Path(sys.prefix).glob("lib/python3*/**/cu13/bin/nvcc")]
+    options = ["-DRETINAFACE_WARNINGS_AS_ERRORS=ON", "-DCMAKE_CUDA_ARCHITECTURES=80-real"]
     _run(["cmake", "-S", str(ROOT), "-B", str(BUILD), "-G", "Ninja", f"-DPython_EXECUTABLE={sys.executable}", *options])
     commands = {}
     for entry in json.loads((BUILD / "compile_commands.json").read_text()):

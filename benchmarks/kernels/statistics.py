@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.kernels.document import ROOT
 
 # With this set to a path, the emulator writes there, as JSON, what each kernel did.
-STATISTICS_VARIABLE = "PTXEMU_STATS"
+STATISTICS_VARIABLE = "CUDA_EMULATOR_STATS"
 _PARALLEL = 2
 _MMA_FLOPS = 2 * 16 * 8 * 16  # of one m16n8k16 instruction
 

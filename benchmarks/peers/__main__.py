@@ -20,10 +20,12 @@ import numpy as np
 from benchmarks.kernels import document
 from benchmarks.peers.environments import PEERS, python_of
 from benchmarks.peers.prepare import Prepared, prepare
-from benchmarks.peers.run import Measured, Worker, agreement, measure
+from benchmarks.peers.run import Measured, Worker, measure
 from engine.errors import RetinaFaceError
+from engine.evaluate.agreement import agreement
 from engine.images import list_images
 from engine.runtime.cpu_runtime import check_threads
+from engine.types import DEFAULT_SCORE_THRESHOLD
 
 DOCUMENT = document.ROOT / "docs" / "performance.md"
 OURS = ("ours fp32", "ours fp16", "ours bf16", "ours int8", "ours fp32, ONNX Runtime")
@@ -35,7 +37,7 @@ def main() -> int:
     pictures = [str(path) for path in list_images(arguments.photos)][: arguments.limit]
     cores = sorted(os.sched_getaffinity(0))[: check_threads(arguments.threads)]
     folder: Path = arguments.output.parent / "peers"
-    prepared = prepare(folder, arguments.photos)
+    prepared = prepare(folder, arguments.calibrate)
     workers, missing = _start(prepared, pictures, cores, folder, arguments.only)
     try:
         measured = measure(workers, len(pictures), arguments.rounds)
@@ -63,16 +65,21 @@ def main() -> int:
 def table(report: dict[str, Any]) -> str:
     """Return the report as a table in Markdown."""
     lines = [
-        "| | letterbox ms | network ms | rest ms | images/s | ours fp32 is faster by (quartiles) | faces, mean IoU |",
-        "|---|--:|--:|--:|--:|--:|--:|",
+        "| | letterbox ms | network ms | rest ms | images/s | ours fp32 is faster by (quartiles) | faces of ours fp32: "
+        "lost, new | box IoU mean, min | landmark error |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for name, row in report["peers"].items():
         stages = row["stages_ms"]
         cells = [f"{stages[key]:.2f}" if key in stages else "" for key in ("letterbox", "network", "post-processing")]
         ratio, (low, high) = row["ratio"], row["ratio_quartiles"]
         spread = f"{ratio:.2f} ({low:.2f} to {high:.2f})"
-        faces = f"{row['faces_found']} of {row['faces_of_ours']}, {row['mean_iou']:.3f}"
-        lines.append(f"| {name} | {' | '.join(cells)} | {row['images_per_second']:.1f} | {spread} | {faces} |")
+        cells += [f"{row['images_per_second']:.1f}", spread, f"{row['faces']}: {row['lost']}, {row['new']}"]
+        cells.append("" if row["iou"] is None else f"{row['iou'][0]:.3f}, {row['iou'][1]:.3f}")
+        cells.append("" if row["landmark_error"] is None else f"{row['landmark_error']:.4f}")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    runtimes = {name: row["runtime"] for name, row in report["peers"].items() if row["runtime"]}
+    lines += [f"\n{name} ran on {runtime}." for name, runtime in runtimes.items()]
     lines += [f"\n{name} did not run: {reason}" for name, reason in report["missing"].items()]
     return "\n".join(lines)
 
@@ -81,6 +88,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
     add = parser.add_argument
     add("--photos", type=Path, required=True, metavar="DIR", help="pictures with faces")
+    add("--calibrate", type=Path, metavar="DIR", help="other ones, for the engine in 8 bits (default: generated)")
     add("--limit", type=int, default=12, help="pictures at most (default %(default)s)")
     add("--rounds", type=int, default=15, help="times that each sees all pictures (default %(default)s)")
     add("--threads", type=int, default=1, help="cores for each (default %(default)s)")
@@ -119,16 +127,20 @@ def _engine(name: str) -> tuple[str, str]:
 
 def _row(one: Measured, ours: Measured, pictures: int) -> dict[str, Any]:
     ratios = np.array(one.rounds) / np.array(ours.rounds)
-    found, iou = agreement(ours.faces, one.faces)
+    compared = agreement(ours.faces, one.faces)
+    iou, landmarks, presence = compared.iou, compared.landmark_error, compared.at(DEFAULT_SCORE_THRESHOLD)
     return {
+        "runtime": one.runtime,
         "stages_ms": {stage: 1e3 * float(np.median(seconds)) for stage, seconds in one.stages.items()},
         "images_per_second": pictures / float(np.median(one.rounds)),
         "best_images_per_second": pictures / min(one.rounds),
         "ratio": float(np.median(ratios)),
         "ratio_quartiles": [float(value) for value in np.percentile(ratios, [25, 75])],
-        "faces_of_ours": sum(len(faces) for faces in ours.faces),
-        "faces_found": found,
-        "mean_iou": iou,
+        "faces": compared.faces,
+        "lost": presence.lost,
+        "new": presence.new,
+        "iou": None if iou is None else [iou.mean, iou.minimum],
+        "landmark_error": None if landmarks is None else landmarks.mean,
     }
 
 

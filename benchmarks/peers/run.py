@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from engine.types import Detections
 
 _WORKER = Path(__file__).with_name("worker.py")
 
@@ -23,12 +24,14 @@ class Measured:
     Attributes:
         rounds: seconds for all pictures, one entry a round.
         stages: seconds for one picture, by stage, one entry a round.
-        faces: boxes of each picture.
+        faces: of each picture.
+        runtime: that runs the network, where the peer is ours.
     """
 
     rounds: list[float] = field(default_factory=list)
     stages: dict[str, list[float]] = field(default_factory=dict)
-    faces: list[NDArray[np.float64]] = field(default_factory=list)
+    faces: list[Detections] = field(default_factory=list)
+    runtime: str | None = None
 
 
 class Worker:
@@ -54,7 +57,7 @@ class Worker:
                 # Some packages take all cores they see, and have no setting for it.
                 preexec_fn=lambda: os.sched_setaffinity(0, cores),
             )
-        self._ask(job)
+        self.runtime: str | None = self._ask(job)["runtime"]
 
     def detect(self, index: int) -> dict[str, Any]:
         """Return the stages and the faces of one picture."""
@@ -87,7 +90,7 @@ def measure(workers: dict[str, Worker], pictures: int, rounds: int) -> dict[str,
 
     The first round warms up and is not counted.
     """
-    measured = {name: Measured() for name in workers}
+    measured = {name: Measured(runtime=worker.runtime) for name, worker in workers.items()}
     order = list(workers)
     for turn in range(rounds + 1):
         totals: dict[str, dict[str, float]] = {name: {} for name in workers}
@@ -98,7 +101,7 @@ def measure(workers: dict[str, Worker], pictures: int, rounds: int) -> dict[str,
                 for stage, seconds in answer["stages"].items():
                     totals[name][stage] = totals[name].get(stage, 0.0) + seconds
                 if turn == 0:
-                    measured[name].faces.append(np.array(answer["boxes"], np.float64).reshape(-1, 4))
+                    measured[name].faces.append(_faces(answer))
         if turn == 0:
             continue
         for name, stages in totals.items():
@@ -108,16 +111,10 @@ def measure(workers: dict[str, Worker], pictures: int, rounds: int) -> dict[str,
     return measured
 
 
-def agreement(ours: Sequence[NDArray[np.float64]], theirs: Sequence[NDArray[np.float64]]) -> tuple[int, float]:
-    """Return how many of our faces they find (IoU at least 0.5), and the mean IoU of those."""
-    best: list[float] = []
-    for mine, other in zip(ours, theirs, strict=True):
-        best += [max((_iou(box, face) for face in other), default=0.0) for box in mine]
-    found = [value for value in best if value >= 0.5]
-    return len(found), float(np.mean(found)) if found else 0.0
-
-
-def _iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
-    common = float(np.prod(np.clip(high - low, 0, None)))
-    return common / (float(np.prod(a[2:] - a[:2])) + float(np.prod(b[2:] - b[:2])) - common)
+def _faces(answer: dict[str, Any]) -> Detections:
+    """What a worker found, best first."""
+    boxes = np.array(answer["boxes"], np.float32).reshape(-1, 4)
+    scores = np.array(answer["scores"], np.float32)
+    order = np.argsort(-scores, kind="stable")
+    landmarks = None if answer["landmarks"] is None else np.array(answer["landmarks"], np.float32).reshape(-1, 5, 2)
+    return Detections(boxes[order], scores[order], None if landmarks is None else landmarks[order])

@@ -24,12 +24,17 @@ def main() -> None:
         cv2.setNumThreads(job["setup"]["threads"])
         images = [cv2.imread(path) for path in job["images"]]
         detect = ADAPTERS[job["peer"]](Setup(**job["setup"]))
-        print(json.dumps({"ready": True}), file=answers, flush=True)
+        print(json.dumps({"runtime": getattr(detect, "runtime", None)}), file=answers, flush=True)
         for line in sys.stdin:
             image = images[json.loads(line)]
             clock = Clock()
-            boxes, scores = detect(image, clock)
-            answer = {"stages": clock.stages, "boxes": boxes.tolist(), "scores": scores.tolist()}
+            boxes, scores, landmarks = detect(image, clock)
+            answer = {
+                "stages": clock.stages,
+                "boxes": boxes.tolist(),
+                "scores": scores.tolist(),
+                "landmarks": None if landmarks is None else landmarks.tolist(),
+            }
             print(json.dumps(answer), file=answers, flush=True)
 
 

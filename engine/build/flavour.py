@@ -141,7 +141,7 @@ def _name_rtx_library() -> None:
         if alias is None:
             raise ImportError(
                 "its parser needs libtensorrt_rtx.so, which the wheel does not ship and this installation of "
-                "retinaface-trt lacks: pip install --no-build-isolation -e ."
+                "retinaface-trt lacks: install it again"
             ) from None
         ctypes.CDLL(str(alias))
 

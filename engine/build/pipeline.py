@@ -15,7 +15,7 @@ from engine.build.plugin_library import PluginLibrary, plugin_library
 from engine.build.targets import check_targets, has_fp8
 from engine.config import RetinaFaceConfig, preset
 from engine.errors import BuildError, InvalidArgumentError
-from engine.export.attach import Thresholds, attach_detection, detection_names, plugin_names
+from engine.export.attach import PLUGIN_VERSION, Thresholds, attach_detection, detection_names, plugin_names
 from engine.export.network import INPUT_NAME, InputSize, export_network
 from engine.files import check_writable, sha256_of, write_together
 from engine.model.weights import WeightsOrigin, load_model
@@ -186,7 +186,7 @@ def _identity(
         "runtime": {"name": flavour.runtime, "version": flavour.version},
         "targets": list(targets),
         "plugins": {
-            "versions": dict.fromkeys(plugin_names(config), "1"),
+            "versions": dict.fromkeys(plugin_names(config), PLUGIN_VERSION),
             "library_sha256": library.sha256,
             "embedded": options.embed_plugins,
         },

@@ -35,8 +35,8 @@ def plugin_library() -> PluginLibrary:
     path = _find(_LIBRARY)
     if path is None:
         raise BuildError(
-            f"{_LIBRARY} was not built with this installation: it needs nvcc and TensorRT's headers. Install both "
-            "(pip install --no-deps kernel-lens brings the headers), then pip install --no-build-isolation -e ."
+            f"{_LIBRARY} is no part of this installation, which was built with RETINAFACE_PLUGINS=OFF. Install "
+            "retinaface-trt again without that setting"
         )
     return PluginLibrary(path, sha256_of_file(path))
 

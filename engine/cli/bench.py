@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print tables, write the files; 1 where requests failed or something became slower than allowed."""
-    require_packages("scipy", "psutil", "matplotlib", extra="bench")
+    require_packages("scipy", "psutil", "matplotlib")
     outputs = _outputs(arguments.output)
     check_outputs(list(outputs.values()))
     plan = _plan(arguments)

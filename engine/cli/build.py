@@ -198,6 +198,6 @@ def _evidence(precision: dict[str, Any]) -> list[tuple[str, str]]:
             "agreement",
             f"box IoU {iou['mean']:.4f} (min {iou['minimum']:.4f}), score change {change['mean']:.4f} "
             f"(max {change['maximum']:.4f}), {presence['lost']} of {agreement['faces']} faces lost, "
-            f"{presence['new']} new, on held-out images",
+            f"{presence['new']} new, on held-out images with {precision['measured_on']}",
         ),
     ]

@@ -85,7 +85,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
     details = {name: describe(detector) for name, detector in detectors.items()}
     _print(comparison, details)
-    _write(comparison, details, arguments.json, arguments.html)
+    runtimes = {name: f"{detector.runtime}, on {detector.device}" for name, detector in detectors.items()}
+    _write(comparison, details, runtimes, arguments.json, arguments.html)
     return 0
 
 
@@ -122,9 +123,15 @@ def _print(comparison: Comparison, details: dict[str, str]) -> None:
     Console(width=max(console.width, 120)).print(table)
 
 
-def _write(comparison: Comparison, details: dict[str, str], as_json: Path | None, as_html: Path | None) -> None:
+def _write(
+    comparison: Comparison,
+    details: dict[str, str],
+    runtimes: dict[str, str],
+    as_json: Path | None,
+    as_html: Path | None,
+) -> None:
     if as_json is not None:
-        values: dict[str, Any] = {**comparison.to_dict(), "details": details}
+        values: dict[str, Any] = {**comparison.to_dict(), "details": details, "runtimes": runtimes}
         write_together({as_json: (json.dumps(values, indent=2, allow_nan=False) + "\n").encode()})
     if as_html is not None:
         from engine.evaluate.report import html_report

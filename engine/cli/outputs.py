@@ -10,11 +10,11 @@ from engine.errors import InvalidArgumentError, RetinaFaceError
 from engine.files import check_writable
 
 
-def require_packages(*names: str, extra: str = "evaluate") -> None:
-    """Raise RetinaFaceError unless packages of an extra are installed."""
+def require_packages(*names: str) -> None:
+    """Raise RetinaFaceError unless packages are installed."""
     missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
-        raise RetinaFaceError(f"not installed: {' and '.join(missing)}. Run pip install 'retinaface-trt[{extra}]'")
+        raise RetinaFaceError(f"not installed: {' and '.join(missing)}. Run pip install {' '.join(missing)}")
 
 
 def check_outputs(paths: Sequence[Path]) -> None:

@@ -22,6 +22,9 @@ class NetworkDetector:
 
     Letterbox, decoding and suppression are the detector's own; only the arithmetic of the network may differ from the
     engine's in the last bits.
+
+    Attributes:
+        runtime: name and version of what runs the network.
     """
 
     def __init__(
@@ -50,8 +53,9 @@ class NetworkDetector:
         thresholds = thresholds or Thresholds()
         content = network if isinstance(network, bytes) else bytes(network.SerializeToString())
         self._letterbox = Letterbox(input_size, config, enlarge)
-        # ONNX Runtime computes the network as its types say; OpenVINO fuses what lies between 8-bit convolutions.
+        # ONNX Runtime computes the network as its types say, float16 sums included, and needs no check of that.
         self._network = CpuNetwork(content, config, thresholds.to_dict(), library="onnxruntime")
+        self.runtime = self._network.runtime
         self._floor = thresholds.score
 
     def detect(self, images: Iterable[Image], *, score_threshold: float | None = None) -> list[Detections]:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 DECODE_PLUGIN = "RetinaFaceDecode"
 NMS_PLUGIN = "RetinaFaceNMS"
 PLUGIN_DOMAIN = "retinaface"
+# Of every plugin in the library: kPluginVersion of plugins/plugin_base.h. It changes with a plugin's tensors and
+# attributes; libraries of the same release and version, compiled anywhere, run each other's engines.
+PLUGIN_VERSION = "1"
 MAX_CANDIDATES = 5000
 
 
@@ -80,7 +83,7 @@ def attach_detection(network: onnx.ModelProto, config: RetinaFaceConfig, thresho
     if not config.has_landmarks:
         candidates.remove("candidate_landmarks")
     anchors = [anchor for level in config.levels for anchor in level.anchors]
-    plugin = {"domain": PLUGIN_DOMAIN, "plugin_version": "1", "plugin_namespace": ""}
+    plugin = {"domain": PLUGIN_DOMAIN, "plugin_version": PLUGIN_VERSION, "plugin_namespace": ""}
     decode = helper.make_node(
         DECODE_PLUGIN,
         inputs,

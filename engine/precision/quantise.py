@@ -55,6 +55,7 @@ class Quantised:
         images: that were used.
         techniques: that were used.
         max_loss: the budget; None where there was none, or where no face was found to measure it by.
+        runtime: name and version of what ran both networks where the agreement was measured.
     """
 
     network: onnx.ModelProto
@@ -63,6 +64,7 @@ class Quantised:
     images: CalibrationImages
     techniques: dict[str, Any]
     max_loss: float | None
+    runtime: str
 
     def precision_record(self) -> dict[str, Any]:
         """For the sidecar: what stayed in higher precision and why, and the agreement with float32."""
@@ -72,6 +74,7 @@ class Quantised:
             "max_loss": self.max_loss,
             "loss": self.choice.agreement.loss if self.choice.agreement.faces else None,
             "agreement": self.choice.agreement.to_dict(),
+            "measured_on": self.runtime,
         }
 
     def calibration_record(self) -> dict[str, Any]:
@@ -164,6 +167,7 @@ def quantise(
         images,
         recorded,
         budget if decides else None,
+        measure.runtime,
     )
 
 
@@ -210,6 +214,7 @@ class _Measure:
     ) -> None:
         self._config, self._graph, self._fitted, self._images = config, graph, fitted, images
         self._thresholds = thresholds
+        self.runtime = ""
         self._reference = self._faces(network)
 
     def __call__(self, assignment: Assignment) -> Agreement:
@@ -224,6 +229,7 @@ class _Measure:
     def _faces(self, network: onnx.ModelProto) -> Any:
         images = self._images
         detector = NetworkDetector(network, self._config, images.letterbox.size, thresholds=self._thresholds)
+        self.runtime = detector.runtime
         return detector.detect(images.image(index) for index in images.held_out)
 
 

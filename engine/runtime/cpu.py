@@ -62,7 +62,9 @@ class CpuNetwork:
         """
         self.threads = check_threads(threads)
         self._config, self._thresholds = config, thresholds
-        settings = CpuSettings(tuple(config.head_names()), precision, self.threads, size)
+        settings = CpuSettings(
+            tuple(config.head_names()), precision, self.threads, size, mean=config.mean, std=config.std
+        )
         self._network = load_network(network, settings, library)
         self.runtime = self._network.name
         self._idle: dict[bool, list[Runner]] = {True: [], False: []}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from engine.errors import EngineLoadError, InvalidArgumentError
+from engine.precision.options import QUANTISED_PRECISIONS
 from engine.types import FloatArray
 
 _log = logging.getLogger("engine")
@@ -26,12 +27,16 @@ class CpuSettings:
         precision: what its types say, one of engine.precision.typed.PRECISIONS.
         threads: at most, of all runs together.
         size: (height, width) of the input to be fastest at; None is no size in particular.
+        mean: of the normalisation of its input, from pixels of 0 to 255.
+        std: likewise.
     """
 
     heads: tuple[str, ...]
     precision: str
     threads: int
     size: tuple[int, int] | None
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
 
 
 class Runner(Protocol):
@@ -89,6 +94,8 @@ def openvino_is_installed() -> bool:
 def load_network(network: bytes, settings: CpuSettings, library: str | None = None) -> CpuRuntime:
     """Load a network with one of CPU_RUNTIMES; None is the first that is installed and can run it.
 
+    A quantised network runs on OpenVINO only as far as that gives what the network says: see runtime.faithful.
+
     Raises:
         InvalidArgumentError: no such library.
         EngineLoadError: the library is not installed, or cannot run the network.
@@ -96,10 +103,12 @@ def load_network(network: bytes, settings: CpuSettings, library: str | None = No
     if library is not None and library not in CPU_RUNTIMES:
         raise InvalidArgumentError(f"the CPU runtime is {library!r}, expected one of: {', '.join(CPU_RUNTIMES)}")
     if library == "openvino" or (library is None and openvino_is_installed()):
+        from engine.runtime.faithful import load_faithful
         from engine.runtime.openvino import OpenVinoRuntime
 
+        load = load_faithful if settings.precision in QUANTISED_PRECISIONS else OpenVinoRuntime
         try:
-            return OpenVinoRuntime(network, settings)
+            return load(network, settings)
         except EngineLoadError as error:
             if library is not None:
                 raise

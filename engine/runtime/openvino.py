@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import threading
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from engine.errors import EngineLoadError, InferenceError
 from engine.runtime.cpu_runtime import CpuSettings
+from engine.runtime.openvino_graph import deform_conv, fold_scales, remove_bf16_rounding, remove_quantisation
 from engine.types import FloatArray
 
 
@@ -21,8 +22,20 @@ class OpenVinoRuntime:
 
     channels_last = True
 
-    def __init__(self, network: bytes, settings: CpuSettings) -> None:
+    def __init__(
+        self,
+        network: bytes,
+        settings: CpuSettings,
+        *,
+        kernels: Literal["8-bit", "float32", "unquantised"] = "8-bit",
+    ) -> None:
         """Load a network and compile it for its size.
+
+        Args:
+            network: an ONNX file.
+            settings: how to run it.
+            kernels: of a quantised network: those for 8 bits; those for float32, on quantised values; or on values that
+                are not quantised at all, with the quantised weights.
 
         Raises:
             EngineLoadError: OpenVINO is not installed, or cannot run the network.
@@ -32,6 +45,9 @@ class OpenVinoRuntime:
         except (ImportError, OSError) as error:
             raise EngineLoadError(f"OpenVINO cannot be imported ({error}): pip install openvino") from error
         self.name = f"OpenVINO {self._openvino.__version__.partition('-')[0]}"
+        if kernels != "8-bit":
+            self.name += f" ({'quantised values' if kernels == 'float32' else 'unquantised'} in float32)"
+        self._kernels = kernels
         self._settings = settings
         self._compiling = threading.Lock()
         self._compiled: dict[tuple[tuple[int, int] | None, bool], Any] = {}
@@ -42,7 +58,11 @@ class OpenVinoRuntime:
         try:
             self._model = self._read(network)
             if in_bf16:
-                _remove_rounding(self._model)
+                remove_bf16_rounding(self._model)
+            if kernels == "unquantised":
+                remove_quantisation(self._model)
+            else:
+                fold_scales(self._model)
             self.compiled(settings.size, alone=True)
         except Exception as error:  # RuntimeError and others
             raise EngineLoadError(f"{self.name} cannot run the network ({_reason(error)})") from error
@@ -77,7 +97,7 @@ class OpenVinoRuntime:
     def _read(self, network: bytes) -> Any:
         onnx_frontend = importlib.import_module("openvino.frontend.onnx")
         # Its reader of ONNX files lacks DeformConv, which the processor's operators have.
-        self._core.add_extension(onnx_frontend.ConversionExtension("DeformConv", _deform_conv))
+        self._core.add_extension(onnx_frontend.ConversionExtension("DeformConv", deform_conv))
         return self._core.read_model(network)
 
     def _compile(self, size: tuple[int, int] | None, alone: bool) -> Any:
@@ -100,6 +120,8 @@ class OpenVinoRuntime:
             # Bound to cores, two detectors in one process or in two would all take the first ones.
             "ENABLE_CPU_PINNING": False,
         }
+        if self._kernels != "8-bit":
+            options["LP_TRANSFORMS_MODE"] = False
         return self._core.compile_model(steps.build(), "CPU", options)
 
 
@@ -137,47 +159,3 @@ class OpenVinoRunner:
 def _reason(error: Exception) -> str:
     """The last line of OpenVINO's report, whose others tell where in its sources."""
     return (str(error).strip().splitlines() or [type(error).__name__])[-1]
-
-
-def _remove_rounding(model: Any) -> None:
-    """Take out what rounds float32 to bfloat16 and back: the processor's own instructions do."""
-    for node in model.get_ordered_ops():
-        if node.get_type_name() != "Convert" or _element_type(node) != "f32":
-            continue
-        source = node.input_value(0).get_node()
-        if source.get_type_name() == "Convert" and _element_type(source) == "bf16":
-            node.output(0).replace(source.input_value(0))
-
-
-def _element_type(node: Any) -> str:
-    return str(node.get_output_element_type(0).get_type_name())
-
-
-def _deform_conv(node: Any) -> list[Any]:
-    """Translate ONNX's DeformConv; taps outside the map read zeros, also a part of a pixel outside."""
-    operators = importlib.import_module("openvino.opset8")
-    x, weight, offset, bias, mask = (_optional_input(node, i) for i in range(5))
-    pads = node.get_attribute("pads", [0, 0, 0, 0])
-    result = operators.deformable_convolution(
-        x,
-        offset,
-        weight,
-        mask=mask,
-        strides=node.get_attribute("strides", [1, 1]),
-        pads_begin=pads[:2],
-        pads_end=pads[2:],
-        dilations=node.get_attribute("dilations", [1, 1]),
-        group=node.get_attribute("group", 1),
-        deformable_group=node.get_attribute("offset_group", 1),
-        bilinear_interpolation_pad=True,
-    )
-    if bias is not None:
-        by_channel = np.array([1, -1, 1, 1], np.int64)
-        result = operators.add(result, operators.reshape(bias, by_channel, special_zero=False))
-    return list(result.outputs())
-
-
-def _optional_input(node: Any, index: int) -> Any:
-    """Return an input, or None where the list is shorter or has an empty name."""
-    given = node.get_input(index) if index < node.get_input_size() else None
-    return None if given is None or given.get_node().get_type_name() == "NullNode" else given

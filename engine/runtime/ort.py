@@ -40,15 +40,26 @@ class OnnxRuntime:
     name = f"ONNX Runtime {onnxruntime.__version__}"
     channels_last = False
 
-    def __init__(self, network: bytes, settings: CpuSettings) -> None:
+    def __init__(self, network: bytes, settings: CpuSettings, *, optimise: bool = True) -> None:
         """Load a network.
+
+        Args:
+            network: an ONNX file.
+            settings: how to run it.
+            optimise: let it change the network as long as that gives the same but for rounding.
 
         Raises:
             EngineLoadError: ONNX Runtime cannot load it.
         """
-        self._settings = settings
+        self._settings, self._optimise = settings, optimise
         self._session = cache(lambda threads: self._open(network, threads))
         self._session(settings.threads)
+
+    @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """The only (height, width) that the network takes, or None where it takes others too."""
+        height, width = self._session(self._settings.threads).get_inputs()[0].shape[2:]
+        return (height, width) if isinstance(height, int) and isinstance(width, int) else None
 
     def runner(self, *, alone: bool) -> OrtRunner:
         """See CpuRuntime.runner; a session serves any number of runners at once."""
@@ -57,6 +68,8 @@ class OnnxRuntime:
     def _open(self, network: bytes, threads: int) -> Any:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
+        if not self._optimise:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         # Threads that wait for work must not take the cores of what runs between two networks, or beside them.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         return _load(network, options)

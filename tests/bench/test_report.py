@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-import shutil
 import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -26,7 +25,6 @@ from engine.bench.table import latencies, stage_means, usages
 from engine.types import Image
 from tests.bench.points import STAGES, point, results
 
-BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 TITLES = (
     "Latency against load: median (line), 99 % (dashes)",
     "Mean time of each stage",
@@ -156,10 +154,9 @@ def test_the_json_file_is_described(run: Results) -> None:
     assert [key for key in sorted(keys | set(MEASURES)) if f"`{key}`" not in described] == []
 
 
-def test_a_browser_shows_the_plots(html: str, tmp_path: Path) -> None:
-    browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if browser is None:
-        pytest.skip(f"none of {', '.join(BROWSERS)} is installed")
+@pytest.mark.browser
+def test_a_browser_shows_the_plots(html: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    browser = request.config.getoption("--browser")
     page, shot = tmp_path / "page.html", tmp_path / "shot.png"
     page.write_text(html)
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1300,5000"]

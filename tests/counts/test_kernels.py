@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import cache
 
 import pytest
@@ -10,11 +9,11 @@ import pytest
 from benchmarks.kernels.chain import barriers
 from benchmarks.kernels.limits import LIMITS, Limit
 from benchmarks.kernels.statistics import count
-from tests.backends import EMULATOR_VARIABLE
+from tests.backends import emulator_folder
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not os.environ.get(EMULATOR_VARIABLE), reason=f"{EMULATOR_VARIABLE} is not set: nothing counts"),
+    pytest.mark.skipif(emulator_folder() is None, reason="the CUDA emulator, which counts, is not built"),
 ]
 counted = cache(count)
 

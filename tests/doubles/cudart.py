@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.backends import CUDA_RUNTIME
+
 _NON_BLOCKING, _DISABLE_TIMING = 1, 2
 
 
@@ -28,7 +30,7 @@ class Cupy:
 
     def __init__(self, folder: Path) -> None:
         """Load the library once more: by its path it is the one that the kernels use."""
-        self._library = ctypes.CDLL(str(folder.resolve() / "libcudart.so.13"), mode=ctypes.RTLD_GLOBAL)
+        self._library = ctypes.CDLL(str(folder / CUDA_RUNTIME), mode=ctypes.RTLD_GLOBAL)
         self._library.cudaGetErrorName.restype = ctypes.c_char_p
         self.cuda = self.runtime = self.memory = self
         self.copies: list[str] = []

@@ -4,10 +4,8 @@ on a CUDA emulator. What stands in for TensorRT runs this project's plugins on w
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +20,7 @@ from engine.runtime.session import RawDetections
 from engine.runtime.timing import Stopwatch
 from engine.sidecar import EngineFiles
 from engine.types import Image
-from tests.backends import EMULATOR_VARIABLE, Backend
+from tests.backends import Backend, load_emulator
 from tests.doubles.cudart import Cupy
 from tests.doubles.plugin_engine import PluginTensorRT, expected
 from tests.plugins.conftest import library
@@ -38,7 +36,7 @@ def cupy(cuda: Backend, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The real module on a device, else a double over the emulator's runtime library."""
     if sees_gpu():
         return pytest.importorskip("cupy")
-    double = Cupy(Path(os.environ[EMULATOR_VARIABLE]))
+    double = Cupy(load_emulator())
     monkeypatch.setitem(sys.modules, "cupy", double)
     return double
 

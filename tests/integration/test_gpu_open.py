@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -29,9 +30,21 @@ def test_embedded_plugins_are_allowed_and_not_loaded_twice(files: EngineFiles, t
     assert trt.call_log == ["deserialize, host code True"]
 
 
-def test_another_plugin_library_is_refused(files: EngineFiles, trt: FakeTensorRT) -> None:
+def test_plugins_of_the_same_version_compiled_elsewhere_run(
+    files: EngineFiles, trt: FakeTensorRT, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "engine")
     other = replace(files.sidecar, plugins={**files.sidecar.plugins, "library_sha256": "0" * 64})
-    with pytest.raises(EngineLoadError, match=r"another plugin library.*Rebuild: python build_engine.py"):
+    open_tensorrt_session(replace(files, sidecar=other), 0)
+    assert "another compilation of the same plugins (SHA-256 000000000000, installed" in caplog.text
+
+
+def test_plugins_of_another_version_are_refused(files: EngineFiles, trt: FakeTensorRT) -> None:
+    plugins = files.sidecar.plugins
+    other = replace(files.sidecar, plugins={**plugins, "versions": {**plugins["versions"], "RetinaFaceNMS": "2"}})
+    with pytest.raises(
+        EngineLoadError, match=r"plugins RetinaFaceNMS 2, .* version 1\. Rebuild: python build_engine.py"
+    ):
         open_tensorrt_session(replace(files, sidecar=other), 0)
 
 

@@ -8,7 +8,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.backends import EMULATOR_VARIABLE, ROOT
+from tests.backends import ROOT, emulator_folder
 
 from .catalogue import MUTANTS
 from .harness import Harness, HarnessError, Mutant, Verdict
@@ -43,9 +43,10 @@ def main() -> int:
     if given.list:
         print(*mutants, f"{len(mutants)} mutants", sep="\n")
         return 0
-    if not os.environ.get(EMULATOR_VARIABLE):
-        print(f"Mutants run on a CUDA emulator, and {EMULATOR_VARIABLE} names none: nothing was tested.")
-        return 0
+    if emulator_folder() is None:
+        raise HarnessError(
+            "mutants run on the CUDA emulator, which is not built: scripts/build-for-emulator VENV does it"
+        )
     return judge(mutants, given.jobs)
 
 
@@ -64,7 +65,6 @@ def judge(mutants: list[Mutant], jobs: int) -> int:
     print(f"{len(mutants) - len(survivors)} of {len(mutants)} mutants caught")
     if survivors:
         print("The tests miss:", *survivors, sep="\n  ")
-        print("Removed barriers show only where the emulator looks for races.")
     return 1 if survivors else 0
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,7 @@ import pytest
 from engine import ops
 from engine.build.plugin_library import plugin_library, rtx_alias_path
 from engine.errors import BuildError
-from tests.backends import EMULATOR_BUILD, EMULATOR_VARIABLE, ROOT
+from tests.backends import EMULATOR_BUILD, ROOT, emulator_folder, load_emulator
 
 from .driver import Library
 
@@ -37,19 +35,12 @@ def library() -> Library:
 def _library(tensorrt_major: int) -> Library:
     if ops.cuda_device_count() > 0:
         build, preset = DEVICE_BUILD, "device"
-    elif emulator := os.environ.get(EMULATOR_VARIABLE):
-        build, preset = EMULATOR_BUILD, "emulator"
-        _load_emulator(emulator)
     else:
-        pytest.skip(f"no CUDA device, and {EMULATOR_VARIABLE} does not name a CUDA emulator's library folder")
+        build, preset = EMULATOR_BUILD, "emulator"
+        load_emulator()
     if not (build / DRIVER).exists():
-        pytest.fail(f"{build} holds no {DRIVER}. Build it: cmake --preset {preset} && cmake --build --preset {preset}")
+        pytest.fail(f"{build} holds no {DRIVER}. Build it: scripts/build-for-emulator VENV {preset}")
     return Library(build / DRIVER, build / PLUGINS, tensorrt_major)
-
-
-def _load_emulator(folder: str) -> None:
-    # By absolute path and globally, so that libcudart.so.13 of what is loaded later is this one.
-    ctypes.CDLL(str(Path(folder).resolve() / "libcudart.so.13"), mode=ctypes.RTLD_GLOBAL)
 
 
 @dataclass(frozen=True)
@@ -73,8 +64,7 @@ def builder_files() -> BuilderFiles:
         with suppress(BuildError):
             return BuilderFiles(plugin_library().path, alias)
     files = BuilderFiles(EMULATOR_BUILD / PLUGINS, EMULATOR_BUILD / "rtx_alias" / "libtensorrt_rtx.so")
-    emulator = os.environ.get(EMULATOR_VARIABLE)
-    if not emulator or not files.plugins.exists():
+    if emulator_folder() is None or not files.plugins.exists():
         pytest.skip("the plugins were not built with this installation: that needs nvcc and TensorRT's headers")
-    _load_emulator(emulator)
+    load_emulator()
     return files

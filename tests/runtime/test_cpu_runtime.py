@@ -32,7 +32,7 @@ def _graph(nodes: list[onnx.NodeProto], weights: dict[str, NDArray[Any]]) -> byt
 
 
 def _settings(size: tuple[int, int] | None = SIZE) -> CpuSettings:
-    return CpuSettings(heads=("head",), precision="fp32", threads=1, size=size)
+    return CpuSettings(("head",), "fp32", threads=1, size=size, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 
 
 def _run(network: CpuRuntime, image: NDArray[np.float32]) -> NDArray[np.float32]:

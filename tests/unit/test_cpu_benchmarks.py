@@ -13,7 +13,7 @@ from benchmarks.cpu.operators import suppressions
 from benchmarks.cpu.side_by_side import ratio, time_in_turn
 from benchmarks.peers.__main__ import table
 from benchmarks.peers.pipeline import letterbox
-from benchmarks.peers.run import Worker, agreement, measure
+from benchmarks.peers.run import Worker, measure
 from engine import ops
 
 MEAN = (104.0, 117.0, 123.0)
@@ -44,12 +44,13 @@ def test_ways_take_turns_and_the_first_round_does_not_count() -> None:
 
 class _Fake:
     def __init__(self, seconds: float) -> None:
-        self.seconds, self.asked = seconds, list[int]()
+        self.seconds, self.asked, self.runtime = seconds, list[int](), "a library"
 
     def detect(self, index: int) -> dict[str, object]:
         self.asked.append(index)
         stages = {"letterbox": self.seconds, "network": 2 * self.seconds}
-        return {"stages": stages, "boxes": [[0, 0, 10, 10 + index]]}
+        boxes, scores = [[0, 0, 9, 9], [20, 20, 30, 30 + index]], [0.7, 0.9]
+        return {"stages": stages, "boxes": boxes, "scores": scores, "landmarks": None}
 
 
 def test_measuring_adds_up_stages_and_leaves_out_the_first_round() -> None:
@@ -58,15 +59,8 @@ def test_measuring_adds_up_stages_and_leaves_out_the_first_round() -> None:
     assert fakes["ours"].asked == [0, 1] * 4
     assert measured["ours"].rounds == [1.5] * 3
     assert measured["other"].stages == {"letterbox": [0.5] * 3, "network": [1.0] * 3}
-    assert agreement(measured["ours"].faces, measured["other"].faces) == (2, 1.0)
-
-
-def test_agreement_counts_faces_that_are_found() -> None:
-    ours = [np.array([[0.0, 0, 10, 10], [50, 50, 60, 60]])]
-    found, overlap = agreement(ours, [np.array([[0.0, 0, 10, 8]])])
-    assert found == 1
-    assert overlap == pytest.approx(0.8)
-    assert agreement(ours, [np.empty((0, 4))]) == (0, 0.0)
+    assert measured["ours"].runtime == "a library"
+    assert [faces.boxes[0, 3] for faces in measured["ours"].faces] == [30.0, 31.0]  # the best first, of each picture
 
 
 def test_a_worker_that_cannot_start_says_why(tmp_path: Path) -> None:
@@ -76,16 +70,22 @@ def test_a_worker_that_cannot_start_says_why(tmp_path: Path) -> None:
         Worker(Path(sys.executable), job, sorted(os.sched_getaffinity(0))[:1], tmp_path / "log")
 
 
-def test_the_table_names_what_did_not_run() -> None:
+def test_the_table_says_how_exact_what_was_timed_is_and_what_did_not_run() -> None:
     row = {
+        "runtime": "a library 1.2",
         "stages_ms": {"letterbox": 1.0, "network": 2.0},
         "images_per_second": 300.0,
         "ratio": 1.5,
         "ratio_quartiles": [1.4, 1.6],
-        "faces_found": 3,
-        "faces_of_ours": 4,
-        "mean_iou": 0.9,
+        "faces": 19,
+        "lost": 1,
+        "new": 2,
+        "iou": [0.9123, 0.8],
+        "landmark_error": 0.012,
     }
-    text = table({"peers": {"x": row}, "missing": {"y": "no such package"}})
-    assert "| x | 1.00 | 2.00 |  | 300.0 | 1.50 (1.40 to 1.60) | 3 of 4, 0.900 |" in text
+    blind = {**row, "runtime": None, "iou": None, "landmark_error": None}
+    text = table({"peers": {"x": row, "z": blind}, "missing": {"y": "no such package"}})
+    assert "| x | 1.00 | 2.00 |  | 300.0 | 1.50 (1.40 to 1.60) | 19: 1, 2 | 0.912, 0.800 | 0.0120 |" in text
+    assert "| z | 1.00 | 2.00 |  | 300.0 | 1.50 (1.40 to 1.60) | 19: 1, 2 |  |  |" in text
+    assert "x ran on a library 1.2." in text
     assert "y did not run: no such package" in text

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from engine.build.flavour import Flavour, make_logger
 from engine.build.plan import load_plugins
-from engine.build.plugin_library import plugin_library
+from engine.build.plugin_library import PluginLibrary, plugin_library
 from engine.errors import EngineLoadError
+from engine.export.attach import PLUGIN_VERSION
 from engine.runtime.gpu.failures import Health
 from engine.runtime.gpu.memory import Tensor
 from engine.runtime.gpu.rtx import RtxRuntime
@@ -17,6 +19,8 @@ from engine.sidecar import EngineFiles
 
 if TYPE_CHECKING:
     import tensorrt
+
+_log = logging.getLogger("engine")
 
 
 class LoadedEngine:
@@ -115,12 +119,7 @@ class LoadedEngine:
             runtime.engine_host_code_allowed = True
         else:
             library = plugin_library()
-            if library.sha256 != plugins["library_sha256"]:
-                raise EngineLoadError(
-                    f"{files.path} was built with another plugin library (SHA-256 {plugins['library_sha256'][:12]}..., "
-                    f"installed {library.sha256[:12]}...). Rebuild: {files.sidecar.rebuild_command(files.path)}, or "
-                    "build with --embed-plugins"
-                )
+            self._check_plugins(library)
             load_plugins(flavour, runtime.get_plugin_registry(), library, self._errors)
         engine: tensorrt.ICudaEngine | None = runtime.deserialize_cuda_engine(files.plan)
         if engine is None:
@@ -131,6 +130,23 @@ class LoadedEngine:
             )
         self._runtime = runtime  # the engine needs it alive
         return engine
+
+    def _check_plugins(self, library: PluginLibrary) -> None:
+        plugins, path = self._files.sidecar.plugins, self._files.path
+        others = {name: version for name, version in plugins["versions"].items() if version != PLUGIN_VERSION}
+        if others:
+            listed = ", ".join(f"{name} {version}" for name, version in others.items())
+            raise EngineLoadError(
+                f"{path} needs the plugins {listed}, but those installed are of version {PLUGIN_VERSION}. Rebuild: "
+                f"{self._files.sidecar.rebuild_command(path)}, or build with --embed-plugins"
+            )
+        if library.sha256 != plugins["library_sha256"]:
+            _log.info(
+                "%s was built with another compilation of the same plugins (SHA-256 %.12s, installed %.12s)",
+                path,
+                plugins["library_sha256"],
+                library.sha256,
+            )
 
     def _check_tensors(self) -> None:
         names = {self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)}

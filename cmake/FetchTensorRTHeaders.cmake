@@ -1,0 +1,35 @@
+# TensorRT's headers, for machines without TensorRT: the Python package kernel-lens carries a copy of those of 10.14
+# (Apache-2.0). pip fetches that one file, which is checked, and nothing of it is executed. The package itself cannot be
+# a build requirement, as it requires PyTorch.
+set(_version 2.0.1)
+set(_file kernel_lens-${_version}-py3-none-any.whl)
+set(_sha256 07cc714e8b5e7f34b672f7c7fad93febe7c747be5837ba276b1527370134ffe0)
+set(_without "Set TENSORRT_ROOT to the folder of an unpacked TensorRT (10 or 11), which holds include/NvInferRuntime.h; \
+or build without CUDA kernels and plugins: -DRETINAFACE_PLUGINS=OFF for CMake, \
+-Ccmake.define.RETINAFACE_PLUGINS=OFF for pip.")
+
+# Puts the headers into a folder, unless it is there; the folder appears whole or not at all.
+function(rf_fetch_tensorrt_headers destination)
+  if(EXISTS ${destination})
+    return()
+  endif()
+  set(_part ${destination}.part)
+  file(REMOVE_RECURSE ${_part})
+  message(STATUS "Fetching TensorRT's headers (kernel-lens ${_version})")
+  execute_process(
+    COMMAND ${Python_EXECUTABLE} -m pip --disable-pip-version-check download --quiet --no-deps --only-binary :all:
+      --dest ${_part} kernel-lens==${_version}
+    RESULT_VARIABLE _failed OUTPUT_VARIABLE _output ERROR_VARIABLE _output)
+  if(_failed OR NOT EXISTS ${_part}/${_file})
+    message(FATAL_ERROR "pip did not bring TensorRT's headers (the package kernel-lens ${_version}):\n${_output}\n${_without}")
+  endif()
+  file(SHA256 ${_part}/${_file} _digest)
+  if(NOT _digest STREQUAL _sha256)
+    file(REMOVE_RECURSE ${_part})
+    message(FATAL_ERROR "${_file} with TensorRT's headers is not the published file: its SHA-256 is ${_digest}, "
+      "expected ${_sha256}. It was deleted. Check the package index that pip uses. ${_without}")
+  endif()
+  file(ARCHIVE_EXTRACT INPUT ${_part}/${_file} DESTINATION ${_part} PATTERNS kernel_lens/include/tensorrt/*)
+  file(RENAME ${_part}/kernel_lens/include/tensorrt ${destination})
+  file(REMOVE_RECURSE ${_part})
+endfunction()

@@ -1,0 +1,39 @@
+# CUDA's compiler as pip installs it (nvidia-cuda-nvcc, -crt, -runtime, -cccl and nvidia-nvvm), for machines where none
+# is on PATH. Sets CUDACXX for enable_language(CUDA) if it finds one.
+#
+# The packages lack what nvcc and FindCUDAToolkit look for, a folder lib64 and a libcudart.so without version. So a
+# toolkit of links is laid out in the build folder; nothing is written into site-packages. nvcc finds its parts relative
+# to the path it was called by, hence links to the files of bin, and not one to bin.
+function(rf_use_cuda_from_pip)
+  if(DEFINED ENV{CUDACXX} OR CMAKE_CUDA_COMPILER)
+    return()
+  endif()
+  find_program(_nvcc nvcc NO_CACHE NO_DEFAULT_PATH PATHS ENV PATH)
+  if(_nvcc)
+    return()
+  endif()
+  execute_process(
+    COMMAND ${Python_EXECUTABLE} -c
+      "import importlib.util as u, pathlib as p; s = u.find_spec('nvidia'); print(next((f for f in map(str, (p.Path(d, 'cu13') for d in s.submodule_search_locations)) if p.Path(f, 'bin/nvcc').is_file()), '') if s else '')"
+    OUTPUT_VARIABLE _packages OUTPUT_STRIP_TRAILING_WHITESPACE)
+  if(NOT _packages)
+    return()
+  endif()
+  set(_toolkit ${CMAKE_BINARY_DIR}/cuda-toolkit)
+  # Anew each time: an isolated build has its packages elsewhere every time.
+  file(REMOVE_RECURSE ${_toolkit})
+  file(MAKE_DIRECTORY ${_toolkit}/bin ${_toolkit}/lib64)
+  foreach(_folder bin lib)
+    file(GLOB _files ${_packages}/${_folder}/*)
+    string(REPLACE lib lib64 _target ${_folder})
+    foreach(_file ${_files})
+      get_filename_component(_name ${_file} NAME)
+      file(CREATE_LINK ${_file} ${_toolkit}/${_target}/${_name} SYMBOLIC)
+    endforeach()
+  endforeach()
+  file(CREATE_LINK ${_packages}/lib/libcudart.so.13 ${_toolkit}/lib64/libcudart.so SYMBOLIC)
+  foreach(_folder include nvvm)
+    file(CREATE_LINK ${_packages}/${_folder} ${_toolkit}/${_folder} SYMBOLIC)
+  endforeach()
+  set(ENV{CUDACXX} ${_toolkit}/bin/nvcc)
+endfunction()

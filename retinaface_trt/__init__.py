@@ -1,0 +1,74 @@
+"""The commands' entry points, which say so where `engine` is another package or one that it needs is missing.
+
+Many projects have a package or a module called `engine`, and Python takes the first that it finds.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from importlib.metadata import packages_distributions
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+
+_ENGINE = Path(__file__).resolve().parents[1] / "engine"
+
+
+def main() -> int:
+    """Run `retinaface-trt`."""
+    return int(_command_line().main())
+
+
+def build_main() -> int:
+    """Run `build_engine.py`."""
+    return int(_command_line().build_main())
+
+
+def bench_main() -> int:
+    """Run `serve_bench.py`."""
+    return int(_command_line().bench_main())
+
+
+def import_command_line() -> ModuleType:
+    """Import engine.cli.
+
+    Raises:
+        ImportError: it does not import; the message says why and what to do.
+    """
+    try:
+        return importlib.import_module("engine.cli")
+    except ImportError as error:
+        raise ImportError(_reason(error)) from error
+
+
+def _command_line() -> ModuleType:
+    try:
+        return import_command_line()
+    except ImportError as error:
+        sys.exit(f"{Path(sys.argv[0]).name}: {error}")
+
+
+def _reason(error: ImportError) -> str:
+    found = find_spec("engine")
+    origin = None if found is None else found.origin or next(iter(found.submodule_search_locations or []), None)
+    if origin is None:
+        return f"the package 'engine' of retinaface-trt is missing from {_ENGINE.parent}: install retinaface-trt again"
+    if Path(origin).resolve() != _ENGINE / "__init__.py":
+        return (
+            f"Python finds another 'engine', {origin}, in place of retinaface-trt's, {_ENGINE}. Rename it or take its "
+            "folder off Python's path (PYTHONPATH, or the folder that the program was started in)"
+        )
+    others = sorted(set(packages_distributions().get("engine", ())) - {"retinaface-trt"})
+    if others:
+        names = " ".join(others)
+        return (
+            f"{names} installed a package 'engine' over retinaface-trt's, {_ENGINE} ({error}): pip uninstall {names}, "
+            "then install retinaface-trt again, or keep them in separate environments"
+        )
+    if isinstance(error, ModuleNotFoundError):
+        return (
+            f"{error.name} is not installed for {sys.executable}. Activate the environment that retinaface-trt was "
+            "installed in (. .venv/bin/activate), or install it here: pip install -c constraints.txt -e ."
+        )
+    return str(error)

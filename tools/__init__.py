@@ -1,0 +1,1 @@
+"""What is only needed to develop this project."""

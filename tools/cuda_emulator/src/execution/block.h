@@ -1,0 +1,81 @@
+#pragma once
+#include <map>
+#include <vector>
+
+#include "ptx/module.h"
+#include "statistics/statistics.h"
+
+namespace cuda_emulator {
+
+constexpr int kWarp = 32;
+constexpr u32 kFullMask = 0xffffffff;
+
+inline u32 lane_bit(int lane) {
+    return u32(1) << lane;
+}
+inline int lowest_lane(u32 mask) {
+    return __builtin_ctz(mask);
+}
+inline int count_lanes(u32 mask) {
+    return __builtin_popcount(mask);
+}
+
+template <class Function>
+inline void for_lanes(u32 mask, Function function) {
+    if (mask == kFullMask) {  // a loop that the compiler can vectorise
+        for (int lane = 0; lane < kWarp; lane++) {
+            function(lane);
+        }
+    } else {
+        for (; mask; mask &= mask - 1) {
+            function(lowest_lane(mask));
+        }
+    }
+}
+
+/// How barrier.red combines the lanes' predicates.
+enum class Reduction { kNone, kCount, kAnd, kOr };
+
+struct Warp {
+    int index = 0;
+    std::vector<u64> registers;  ///< by row, then lane
+    std::vector<u8> local;       ///< local memory, lane after lane
+    u32 live = 0, runnable = 0;  ///< lanes, as are the following
+    u32 at_barrier = 0, at_warp_sync = 0;
+    u32 carry = 0;             ///< each lane's condition code
+    int pc[kWarp];             ///< index of the next instruction
+    int sync_pc[kWarp];        ///< at which a lane waits for others of its warp
+    u32 sync_mask[kWarp];      ///< which it waits for
+    int barrier[kWarp];        ///< at which it waits for others of its block
+    int reduction_row[kWarp];  ///< register for the barrier's result, or -1
+    Reduction reduction[kWarp];
+    u64 thread_index[3][kWarp];
+
+    u64 *row(int reg) { return &registers[static_cast<size_t>(reg) * kWarp]; }
+};
+
+struct Barrier {
+    u32 expected = 0;  ///< threads, 0 where all are meant
+    u32 arrived = 0;
+    u32 reduced = 0, reduced_true = 0;  ///< threads that gave a predicate
+};
+
+/// The last accesses to each word of shared memory: (epoch << 6 | warp + 1), 63 for several warps.
+struct RaceTags {
+    std::vector<u32> written, read;
+};
+
+struct Block {
+    Module *module;
+    Function *function;
+    u32 index[3], size[3], grid[3];
+    u32 threads, shared_bytes, dynamic_shared, live;
+    std::vector<Warp> warps;
+    std::map<int, Barrier> barriers;
+    u64 uniform[9][kWarp];  ///< size, index and grid, for each lane
+    u32 epoch = 1;          ///< one more whenever a barrier is passed
+    RaceTags race_tags;     ///< empty where races are not looked for
+    KernelStatistics *statistics = nullptr;
+};
+
+}  // namespace cuda_emulator

@@ -1,0 +1,155 @@
+#include <algorithm>
+#include <cstdlib>
+
+#include "execution/execution.h"
+#include "execution/scheduler.h"
+
+namespace cuda_emulator {
+namespace {
+
+// What memory and registers hold before anything is written: use of it is likely to show.
+constexpr int kUnsetByte = 0xcd;
+constexpr u64 kUnsetRegister = 0xbadbadbadbadbad;
+
+constexpr u32 kLargestBlock = 1024;
+
+u64 instruction_limit() {
+    const char *limit = std::getenv("CUDA_EMULATOR_MAX_INST");
+    return limit ? std::strtoull(limit, nullptr, 10) : 200000000;
+}
+
+bool looks_for_races() {
+    const char *variable = std::getenv("CUDA_EMULATOR_RACE");
+    return variable && *variable && std::string(variable) != "0";
+}
+
+void start_warp(const Block &block, Warp &warp, u32 index) {
+    warp.index = index;
+    warp.registers.assign(static_cast<size_t>(std::max(1, block.function->registers)) * kWarp, kUnsetRegister);
+    warp.local.assign(static_cast<size_t>(block.function->local_bytes) * kWarp + 16, kUnsetByte);
+    const u32 lanes = std::min<u32>(kWarp, block.threads - index * kWarp);
+    warp.live = warp.runnable = lanes == kWarp ? kFullMask : lane_bit(lanes) - 1;
+    warp.at_barrier = warp.at_warp_sync = warp.carry = 0;
+    for (int lane = 0; lane < kWarp; lane++) {
+        const u32 thread = index * kWarp + lane;
+        warp.pc[lane] = 0;
+        warp.thread_index[0][lane] = thread % block.size[0];
+        warp.thread_index[1][lane] = thread / block.size[0] % block.size[1];
+        warp.thread_index[2][lane] = thread / block.size[0] / block.size[1];
+    }
+}
+
+void start_block(Block &block, bool races) {
+    std::memset(reinterpret_cast<void *>(memory::shared_base()), kUnsetByte, block.shared_bytes);
+    block.barriers.clear();
+    block.epoch = 1;
+    block.live = block.threads;
+    if (races) {
+        const size_t words = block.shared_bytes / 4 + 2;
+        block.race_tags.written.assign(words, 0);
+        block.race_tags.read.assign(words, 0);
+    }
+    for (int axis = 0; axis < 3; axis++) {
+        std::fill_n(block.uniform[axis], kWarp, block.size[axis]);
+        std::fill_n(block.uniform[3 + axis], kWarp, block.index[axis]);
+        std::fill_n(block.uniform[6 + axis], kWarp, block.grid[axis]);
+    }
+    for (size_t i = 0; i < block.warps.size(); i++) {
+        start_warp(block, block.warps[i], static_cast<u32>(i));
+    }
+}
+
+[[noreturn]] void report_deadlock(const Block &block) {
+    const std::string text = "deadlock (divergent barrier or incomplete warp mask): ";
+    for (const Warp &warp : block.warps) {
+        const u32 waiting = warp.live & (warp.at_barrier | warp.at_warp_sync);
+        if (waiting) {
+            const int lane = lowest_lane(waiting);
+            const Instruction &instruction = block.function->code[std::max(0, warp.pc[lane] - 1)];
+            throw Error(text + lane_position(block, warp, lane) + " waits, " +
+                        position(*block.module, *block.function, instruction));
+        }
+    }
+    throw Error(text + "kernel '" + block.function->name + "'");
+}
+
+void run_block(Block &block, u64 limit) {
+    constexpr int kSlice = 20000;  // instructions of a warp before the next one has its turn
+    const u64 start = issued_instructions;
+    while (block.live) {
+        if (issued_instructions - start > limit) {
+            throw Error("kernel '" + block.function->name +
+                        "': a block ran over CUDA_EMULATOR_MAX_INST warp instructions (infinite loop, or a wait for "
+                        "another block: blocks run one after another)");
+        }
+        bool any = false;
+        for (Warp &warp : block.warps) {
+            any |= run_warp(block, warp, kSlice);
+        }
+        if (!any && block.live) {
+            report_deadlock(block);
+        }
+    }
+}
+
+void count_launch(Block &block, const std::string &name, u64 blocks) {
+    KernelStatistics &statistics = statistics::of_kernel(name);
+    block.statistics = &statistics;
+    statistics.launches++;
+    statistics.blocks += blocks;
+    statistics.threads += blocks * block.threads;
+    statistics.shared_bytes = std::max(statistics.shared_bytes, block.shared_bytes);
+    statistics.local_bytes = block.function->local_bytes;
+    if (statistics::tracing()) {
+        statistics::trace(name, block.grid, block.size, block.dynamic_shared);
+    }
+}
+
+}  // namespace
+
+void launch(Module &module, const std::string &name, const u32 grid[3], const u32 size[3], const u8 *parameters,
+            u32 dynamic_shared) {
+    const auto found = module.functions.find(name);
+    if (found == module.functions.end()) {
+        throw Error("no kernel " + name);
+    }
+    Function &function = found->second;
+    link(module, function);
+    const u32 shared_bytes = function.shared_bytes + dynamic_shared;
+    if (shared_bytes > memory::kLargestShared) {
+        throw Error("shared memory over 227 KiB: " + std::to_string(shared_bytes));
+    }
+    const u64 threads = static_cast<u64>(size[0]) * size[1] * size[2];
+    if (threads > kLargestBlock || threads == 0) {
+        throw Error("block of " + std::to_string(threads) + " threads");
+    }
+    if (function.parameter_bytes > memory::kLargestParameters) {
+        throw Error("kernel parameters too large");
+    }
+    std::memcpy(reinterpret_cast<void *>(memory::parameter_base()), parameters, function.parameter_bytes);
+
+    Block block;
+    block.module = &module;
+    block.function = &function;
+    block.threads = static_cast<u32>(threads);
+    block.shared_bytes = shared_bytes;
+    block.dynamic_shared = dynamic_shared;
+    std::copy_n(size, 3, block.size);
+    std::copy_n(grid, 3, block.grid);
+    block.warps.resize((threads + kWarp - 1) / kWarp);
+    const u64 blocks = static_cast<u64>(grid[0]) * grid[1] * grid[2];
+    if (statistics::enabled()) {
+        count_launch(block, name, blocks);
+    }
+    const u64 limit = instruction_limit();
+    const bool races = looks_for_races();
+    for (u64 i = 0; i < blocks; i++) {
+        block.index[0] = static_cast<u32>(i % grid[0]);
+        block.index[1] = static_cast<u32>(i / grid[0] % grid[1]);
+        block.index[2] = static_cast<u32>(i / grid[0] / grid[1]);
+        start_block(block, races);
+        run_block(block, limit);
+    }
+}
+
+}  // namespace cuda_emulator

@@ -1,0 +1,30 @@
+#pragma once
+#include "ptx/module.h"
+
+// The parts of parse_module(), each for one form of statement. They raise Error for what they cannot read.
+
+namespace cuda_emulator {
+
+/// ".global .align 4 .b8 name[16] = {1, 2}" and the like; addresses in the value become relocations of the module.
+Variable parse_declaration(const std::string &statement, Module &module);
+
+/// What operands refer to: registers, by name, in nested { } blocks.
+class RegisterScopes {
+  public:
+    void clear() { scopes_.assign(1, {}); }
+    void open() { scopes_.emplace_back(); }
+    void close() { scopes_.pop_back(); }
+    int find(const std::string &name) const;  ///< row, or -1
+    /// ".reg .b32 %r<10>" or ".reg .pred p, q"
+    void declare(const std::string &statement, Function &function);
+
+  private:
+    std::vector<std::map<std::string, int>> scopes_;
+};
+
+Operand parse_operand(const std::string &text, const RegisterScopes &registers);
+
+/// "@p add.s32 a, b, c". Operands that cannot be read make an instruction that is refused when it is executed.
+Instruction parse_instruction(const std::string &statement, const RegisterScopes &registers);
+
+}  // namespace cuda_emulator

@@ -1,0 +1,224 @@
+#include <algorithm>
+#include <map>
+
+#include "memory/address_space.h"
+#include "runtime/errors.h"
+#include "runtime/settings.h"
+#include "runtime/streams.h"
+
+using namespace cuda_emulator;
+using namespace cuda_emulator::runtime;
+
+namespace {
+
+/// What new memory holds: use of it is likely to show.
+constexpr int kUnsetByte = 0xcd;
+
+struct Allocation {
+    cudaMemoryType type;
+    unsigned flags;
+};
+
+std::map<u64, Allocation> allocations;  // by start
+std::map<u64, u64> registered;          // sizes of the host's memory, by start
+
+u64 address_of(const void *pointer) {
+    return reinterpret_cast<u64>(pointer);
+}
+
+cudaError_t allocate(void **pointer, size_t bytes, cudaMemoryType type, unsigned flags = 0) {
+    if (!pointer) {
+        return fail(cudaErrorInvalidValue);
+    }
+    *pointer = nullptr;
+    if (const cudaError_t error = sticky_error()) {
+        return error;
+    }
+    if (bytes == 0) {
+        return cudaSuccess;
+    }
+    if (memory::allocated_bytes() + bytes > device_memory_bytes()) {
+        return fail(cudaErrorMemoryAllocation);
+    }
+    const u64 address = memory::allocate(bytes, kUnsetByte);
+    if (!address) {
+        return fail(cudaErrorMemoryAllocation);
+    }
+    memory::enable_checks();
+    allocations[address] = {type, flags};
+    *pointer = reinterpret_cast<void *>(address);
+    return cudaSuccess;
+}
+
+cudaError_t release(void *pointer, bool of_host) {
+    if (const cudaError_t error = sticky_error()) {
+        return error;
+    }
+    if (!pointer) {
+        return cudaSuccess;
+    }
+    const auto found = allocations.find(address_of(pointer));
+    if (found == allocations.end() || (found->second.type == cudaMemoryTypeHost) != of_host) {
+        return fail(cudaErrorInvalidValue);
+    }
+    allocations.erase(found);
+    memory::free(address_of(pointer));
+    return cudaSuccess;
+}
+
+}  // namespace
+
+cudaError_t cudaMalloc(void **pointer, size_t bytes) {
+    Lock lock(runtime::mutex);
+    const cudaError_t error = forbid_during_capture();
+    return error ? error : allocate(pointer, bytes, cudaMemoryTypeDevice);
+}
+
+cudaError_t cudaFree(void *pointer) {
+    Lock lock(runtime::mutex);
+    const cudaError_t error = forbid_during_capture();
+    return error ? error : release(pointer, false);
+}
+
+cudaError_t cudaMallocAsync(void **pointer, size_t bytes, cudaStream_t stream) {
+    Lock lock(runtime::mutex);
+    return find_stream(stream) ? allocate(pointer, bytes, cudaMemoryTypeDevice) : fail(cudaErrorInvalidResourceHandle);
+}
+
+cudaError_t cudaFreeAsync(void *pointer, cudaStream_t handle) {
+    Lock lock(runtime::mutex);
+    const Stream *stream = find_stream(handle);
+    if (!stream) {
+        return fail(cudaErrorInvalidResourceHandle);
+    }
+    // Memory that is freed in a capture stays, for the graph's launches.
+    return stream->capture ? cudaSuccess : release(pointer, false);
+}
+
+cudaError_t cudaMallocManaged(void **pointer, size_t bytes, unsigned) {
+    Lock lock(runtime::mutex);
+    return allocate(pointer, bytes, cudaMemoryTypeManaged);
+}
+
+cudaError_t cudaMallocHost(void **pointer, size_t bytes) {
+    return cudaHostAlloc(pointer, bytes, 0);
+}
+
+cudaError_t cudaHostAlloc(void **pointer, size_t bytes, unsigned flags) {
+    Lock lock(runtime::mutex);
+    return allocate(pointer, bytes, cudaMemoryTypeHost, flags);
+}
+
+cudaError_t cudaFreeHost(void *pointer) {
+    Lock lock(runtime::mutex);
+    return release(pointer, true);
+}
+
+cudaError_t cudaMallocPitch(void **pointer, size_t *pitch, size_t width, size_t height) {
+    *pitch = (width + kTextureAlignment - 1) / kTextureAlignment * kTextureAlignment;
+    return cudaMalloc(pointer, *pitch * height);
+}
+
+cudaError_t cudaHostRegister(void *pointer, size_t bytes, unsigned) {
+    Lock lock(runtime::mutex);
+    if (!pointer || bytes == 0) {
+        return fail(cudaErrorInvalidValue);
+    }
+    if (registered.count(address_of(pointer))) {
+        return fail(cudaErrorHostMemoryAlreadyRegistered);
+    }
+    registered[address_of(pointer)] = bytes;
+    memory::add_range(address_of(pointer), bytes);
+    return cudaSuccess;
+}
+
+cudaError_t cudaHostUnregister(void *pointer) {
+    Lock lock(runtime::mutex);
+    if (!registered.erase(address_of(pointer))) {
+        return fail(cudaErrorHostMemoryNotRegistered);
+    }
+    memory::remove_range(address_of(pointer));
+    return cudaSuccess;
+}
+
+cudaError_t cudaHostGetDevicePointer(void **device_pointer, void *pointer, unsigned) {
+    *device_pointer = pointer;
+    return cudaSuccess;
+}
+
+cudaError_t cudaHostGetFlags(unsigned *flags, void *pointer) {
+    Lock lock(runtime::mutex);
+    const auto found = allocations.find(address_of(pointer));
+    if (found == allocations.end()) {
+        return fail(cudaErrorInvalidValue);
+    }
+    *flags = found->second.flags;
+    return cudaSuccess;
+}
+
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes *attributes, const void *pointer) {
+    Lock lock(runtime::mutex);
+    const u64 address = address_of(pointer);
+    void *const same = const_cast<void *>(pointer);
+    *attributes = {};
+    attributes->type = cudaMemoryTypeUnregistered;
+    attributes->device = -1;
+    attributes->hostPointer = same;
+    memory::Range range;
+    if (memory::find_allocation(address, range)) {
+        const auto found = allocations.find(range.start);  // a variable of a module is none of these
+        attributes->type = found == allocations.end() ? cudaMemoryTypeDevice : found->second.type;
+        attributes->device = 0;
+        attributes->devicePointer = same;
+        attributes->hostPointer = attributes->type == cudaMemoryTypeDevice ? nullptr : same;
+        return cudaSuccess;
+    }
+    for (const auto &[start, bytes] : registered) {
+        if (address >= start && address < start + bytes) {
+            attributes->type = cudaMemoryTypeHost;
+            attributes->device = 0;
+            attributes->devicePointer = same;
+        }
+    }
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes) {
+    Lock lock(runtime::mutex);
+    const u64 total = device_memory_bytes();
+    *total_bytes = total;
+    *free_bytes = total - std::min(total, memory::allocated_bytes());
+    return cudaSuccess;
+}
+
+// There is one pool, of all memory, and none of its attributes matters.
+cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t *pool, int) {
+    static int only;
+    *pool = reinterpret_cast<cudaMemPool_t>(&only);
+    return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetMemPool(cudaMemPool_t *pool, int device) {
+    return cudaDeviceGetDefaultMemPool(pool, device);
+}
+
+cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void *) {
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t, cudaMemPoolAttr, void *value) {
+    *static_cast<u64 *>(value) = 0;
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, size_t) {
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemPrefetchAsync(const void *, size_t, cudaMemLocation, unsigned, cudaStream_t) {
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemAdvise(const void *, size_t, cudaMemoryAdvise, cudaMemLocation) {
+    return cudaSuccess;
+}

@@ -1,0 +1,1 @@
+"""What the CUDA emulator computes, counts and detects, against oracles of NumPy and plain Python."""

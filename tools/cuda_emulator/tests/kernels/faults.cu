@@ -1,0 +1,123 @@
+// Each kernel makes one mistake that the emulator has to notice.
+
+extern "C" __global__ void out_of_bounds(int *a, int offset) {
+    a[static_cast<int>(threadIdx.x) + offset] = 1;
+}
+
+extern "C" __global__ void shared_out_of_bounds(int *a) {
+    __shared__ int values[32];
+    values[threadIdx.x * 2] = 1;
+    __syncthreads();
+    a[threadIdx.x] = values[threadIdx.x];
+}
+
+extern "C" __global__ void local_out_of_bounds(int *a, int index) {
+    int values[4] = {1, 2, 3, 4};
+    for (int i = 0; i < 4; i++) {
+        values[i] += a[i];
+    }
+    a[threadIdx.x] = values[index + a[0]];
+}
+
+extern "C" __global__ void misaligned(char *a) {
+    *reinterpret_cast<int *>(a + 2) = 1;
+}
+
+extern "C" __global__ void misaligned_vector(char *a) {
+    *reinterpret_cast<int4 *>(a + 8) = make_int4(1, 2, 3, 4);
+}
+
+// Half of a block waits at a barrier, the other half for the first one.
+extern "C" __global__ void divergent_barrier(int *a) {
+    if (threadIdx.x < 16) {
+        __syncthreads();
+        a[0] = 1;
+    } else {
+        while (true) {
+            __syncwarp(0xffff0000u);
+            if (__shfl_sync(0xffffffffu, 1, 0)) {
+                break;
+            }
+        }
+    }
+}
+
+extern "C" __global__ void absent_lane(int *a) {
+    if (threadIdx.x < 16) {
+        return;
+    }
+    a[threadIdx.x] = __shfl_sync(0xffffffffu, threadIdx.x, 20);
+}
+
+extern "C" __global__ void not_in_own_mask(int *a) {
+    a[threadIdx.x] = __ballot_sync(0x0000ffffu, 1);
+}
+
+// Two warps and no barrier between them; the first warp runs first.
+extern "C" __global__ void write_then_read(int *a) {
+    __shared__ int values[32];
+    if (threadIdx.x < 32) {
+        values[threadIdx.x] = a[threadIdx.x];
+    } else {
+        a[threadIdx.x] = values[threadIdx.x - 32];
+    }
+}
+
+extern "C" __global__ void read_then_write(int *a) {
+    __shared__ int values[32];
+    if (threadIdx.x < 32) {
+        a[threadIdx.x] = values[threadIdx.x];
+    } else {
+        values[threadIdx.x - 32] = a[threadIdx.x];
+    }
+}
+
+extern "C" __global__ void write_twice(int *a) {
+    __shared__ volatile int value;
+    value = a[threadIdx.x];
+    __syncthreads();
+    a[threadIdx.x] = value;
+}
+
+// The same with barriers, and warps that keep to words of their own.
+extern "C" __global__ void no_race(int *a) {
+    __shared__ int values[64];
+    values[threadIdx.x] = threadIdx.x;
+    values[threadIdx.x ^ 1] += 1;
+    __syncthreads();
+    const int value = values[63 - threadIdx.x];
+    __syncthreads();
+    values[threadIdx.x] = value;
+    a[threadIdx.x] = values[threadIdx.x];
+}
+
+extern "C" __global__ void endless(volatile int *a) {
+    while (a[0] == 0) {
+    }
+}
+
+// Waits for another block, which here never runs.
+extern "C" __global__ void waits_for_next_block(volatile int *a) {
+    if (blockIdx.x == 0) {
+        while (a[0] == 0) {
+        }
+    } else {
+        a[0] = 1;
+    }
+}
+
+extern "C" __global__ void trapped(int *a) {
+    if (a[threadIdx.x]) {
+        __trap();
+    }
+}
+
+extern "C" __global__ void uninitialised(unsigned *a) {
+    __shared__ unsigned values[32];
+    a[threadIdx.x] = values[threadIdx.x];
+}
+
+extern "C" __global__ void unsupported(int *a) {
+    a[threadIdx.x] = 1;
+    asm volatile("mbarrier.init.shared.b64 [%0], 1;" ::"r"(0));
+}
