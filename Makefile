@@ -28,7 +28,7 @@ EMULATOR_SOURCES := $(shell find tools -name '*.txt' -o -name '*.map' -o -name '
 	$(wildcard tests/*/*.cpp benchmarks/kernels/*.cpp benchmarks/kernels/*/*.cu)
 
 SEED ?= 1
-# Tests at a time. Each takes up to 3 GB; what one has done another takes over.
+# Tests at a time. Each takes up to 4 GB; what one has done another takes over.
 WORKERS ?= 2
 PYTEST := $(PY) -m pytest -n $(WORKERS) --dist worksteal
 # Options of python -m tests.mutants, such as MUTANTS=--quick.

@@ -22,6 +22,9 @@ OPTIONAL = ("wheel", "browser")
 # Two warps that touch the same shared memory without a barrier between them are an error of the launch, on the CUDA
 # emulator of these tests and of the processes that they start.
 os.environ.setdefault("CUDA_EMULATOR_RACE", "1")
+# Idle threads of PyTorch, which is not imported yet, sleep: they would spin, and take the core from the threads that
+# they wait for wherever several processes share the cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,14 +33,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--core-seconds", type=float, default=math.inf, help="a test that takes more of a core fails")
     parser.addoption("--wheel", type=Path, help="the wheel that the tests marked wheel install")
     parser.addoption("--browser", help="the Chromium in which the tests marked browser look at a page")
-
-
-def pytest_configure() -> None:
-    """Before anything imports PyTorch: its idle threads shall sleep.
-
-    They would spin, and take the core from those they wait for wherever two processes share the machine's cores.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -52,6 +52,7 @@ def cpu_only_module(tmp_path_factory: pytest.TempPathFactory) -> Path:
     configure = [
         "-DRETINAFACE_PLUGINS=OFF",
         "-DRETINAFACE_WARNINGS_AS_ERRORS=ON",
+        "-DCMAKE_INTERPROCEDURAL_OPTIMIZATION=OFF",  # what takes longest
         f"-DPython_EXECUTABLE={sys.executable}",
     ]
     for arguments in (
