@@ -44,7 +44,7 @@ def _program(folder: Path, name: str, script: str) -> None:
 
 def _bootstrap(programs: Path, environment: Path, **variables: str) -> str:
     """Run the bootstrap, which must fail, and return what it says."""
-    command = [ROOT / "scripts" / "bootstrap", environment, "openvino"]
+    command = [str(ROOT / "scripts" / "bootstrap"), str(environment), "openvino"]
     variables = {"PATH": str(programs), "HOME": str(programs), **NO_INDEX, **variables}
     done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stdout + done.stderr
