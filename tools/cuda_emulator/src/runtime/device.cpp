@@ -1,5 +1,3 @@
-#include <cuda_profiler_api.h>
-
 #include <cstdio>
 
 #include "runtime/errors.h"
