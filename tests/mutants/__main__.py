@@ -45,7 +45,7 @@ def main() -> int:
         return 0
     if not is_emulated():
         raise HarnessError(
-            "mutants run on the CUDA emulator: scripts/build-for-emulator VENV builds it, and "
+            "mutants run on the CUDA emulator: scripts/build-for-emulator VENV builds it, "
             "CUDA_VISIBLE_DEVICES= hides GPUs"
         )
     return judge(mutants, given.jobs)

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from tools.cuda_emulator import Module
+
 from .conftest import kernels
 from .oracles import signed
 
@@ -57,6 +59,29 @@ def test_calls_under_a_condition(architecture: int) -> None:
     for i, found in enumerate(result):
         total, seen = _weighted_sum(i, 3 if i & 1 else 50)
         assert found == (total + seen if i & 1 else 2 * total - seen)
+
+
+def test_call_that_not_all_lanes_make() -> None:
+    """The compiler branches around calls; PTX may guard them with a predicate."""
+    module = Module(
+        """.version 8.0 .target sm_80 .address_size 64
+        .func (.param .b32 result) add_five(.param .b32 x) {
+            .reg .b32 %r<3>;
+            ld.param.u32 %r1, [x]; add.u32 %r2, %r1, 5; st.param.b32 [result], %r2; ret;
+        }
+        .visible .entry k(.param .u64 p) {
+            .reg .b64 %rd<4>; .reg .b32 %r<4>; .reg .pred %p<2>;
+            .param .b32 argument; .param .b32 found;
+            ld.param.u64 %rd1, [p]; mov.u32 %r1, %tid.x; mul.wide.u32 %rd2, %r1, 4; add.u64 %rd3, %rd1, %rd2;
+            st.param.b32 [argument], %r1; st.param.b32 [found], 1000;
+            setp.lt.u32 %p1, %r1, 7;
+            @%p1 call (found), add_five, (argument);
+            ld.param.b32 %r2, [found]; st.global.u32 [%rd3], %r2; ret;
+        }"""
+    )
+    result = np.zeros(32, np.int32)
+    module.launch("k", 1, 32, result)
+    assert result.tolist() == [i + 5 if i < 7 else 1000 for i in range(32)]
 
 
 def test_dynamic_shared_memory(architecture: int, rng: np.random.Generator) -> None:

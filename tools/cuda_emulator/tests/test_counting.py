@@ -26,6 +26,8 @@ LAUNCHES: dict[str, list[Any]] = {
     "banks 2": ["banks", 1, 32, [128], 2],
     "banks 32": ["banks", 1, 32, [128], 32],
     "banks 33": ["banks", 1, 32, [128], 33],
+    "wide banks 1": ["wide_banks", 1, 32, [512], 1],
+    "wide banks 8": ["wide_banks", 1, 32, [512], 8],
     "local": ["local_array", 1, 32, [64, 128], 3],
     "atomics": ["atomics", 2, 64, [4]],
     "matrix": ["matrix_product", 1, 32, [256, 256, 512]],
@@ -68,6 +70,9 @@ EXPECTED: dict[str, dict[str, int]] = {
     "banks 2": {"shared_load_wavefronts": 2, "shared_store_conflict_extra": 1},
     "banks 32": {"shared_load_wavefronts": 32, "shared_store_conflict_extra": 31},
     "banks 33": {"shared_load_wavefronts": 1, "shared_store_conflict_extra": 0},
+    # A quarter of the warp at a time: eight lanes of four words fill the banks once, or all hit the same four.
+    "wide banks 1": {"shared_load_requests": 1, "shared_load_wavefronts": 4, "shared_load_conflict_extra": 0},
+    "wide banks 8": {"shared_load_requests": 1, "shared_load_wavefronts": 32, "shared_load_conflict_extra": 28},
     "local": {"local_store_bytes": 32 * 64, "local_load_bytes": 128, "local_bytes_per_thread": 64},
     # Two addresses in shared memory for 32 lanes, then two lanes for one in global memory, in each of two blocks.
     "atomics": {

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tools.cuda_emulator import Module
+
 from .conftest import kernels
 from .oracles import random_bits, signed, truncated_quotient
 
@@ -132,8 +134,6 @@ def test_operation(name: str, architecture: int, rng: np.random.Generator) -> No
 
 def test_division_by_zero_gives_all_ones(architecture: int) -> None:
     """The kernel divides by y | 1; zero and the least integer by -1 come from PTX of our own."""
-    from tools.cuda_emulator import Module
-
     module = Module(
         """.version 8.0 .target sm_80 .address_size 64
         .visible .entry divide(.param .u64 p, .param .s32 x, .param .s32 y) {

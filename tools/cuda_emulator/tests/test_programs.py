@@ -74,6 +74,12 @@ def test_misalignment_and_hang(run: Runner) -> None:
     _passes(run, "device_code", "hang", CUDA_EMULATOR_MAX_INST="100000")
 
 
+@pytest.mark.parametrize(("device", "chosen"), [("75", 80), ("80", 80), ("89", 80), ("90", 90), ("120", 90)])
+def test_choice_of_ptx(device: str, chosen: int, run: Runner) -> None:
+    """The newest that is not newer than the device, else the oldest."""
+    assert run("device_code", "choice", CUDA_EMULATOR_CC=device).stdout == f"{chosen}\n"
+
+
 def test_ptx_that_is_newer_than_the_device(run: Runner) -> None:
     done = run("device_code", "printf", CUDA_EMULATOR_CC="75")
     assert "PTX is for sm_80, newer than the emulated sm_75; set CUDA_EMULATOR_CC" in done.stderr

@@ -24,6 +24,13 @@ extern "C" __global__ void banks(float *result, int stride) {
     result[threadIdx.x] = values[threadIdx.x * stride];
 }
 
+extern "C" __global__ void wide_banks(float4 *result, int stride) {
+    __shared__ float4 values[256];
+    values[threadIdx.x * stride] = make_float4(threadIdx.x, 1, 2, 3);
+    __syncthreads();
+    result[threadIdx.x] = values[threadIdx.x * stride];
+}
+
 extern "C" __global__ void local_array(const int *a, int *result, int n) {
     int values[16];
     INDEX;

@@ -28,6 +28,13 @@ __global__ void endless(volatile int *flag) {
     }
 }
 
+// Says which PTX the emulated device chose.
+TEST(choice) {
+    cudaFuncAttributes attributes;
+    CHECK_OK(cudaFuncGetAttributes(&attributes, assert_less));
+    std::printf("%d\n", attributes.ptxVersion);
+}
+
 TEST(printf) {
     print<<<1, 4>>>(2);
     CHECK_OK(cudaDeviceSynchronize());

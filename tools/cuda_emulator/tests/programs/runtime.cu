@@ -24,6 +24,13 @@ __global__ void reverse(int *values, int n) {
     values[threadIdx.x] = shared[n - 1 - threadIdx.x];
 }
 
+__global__ void both_kinds_of_shared(int *values) {
+    extern __shared__ int dynamic_values[];
+    __shared__ int static_values[5000];
+    static_values[threadIdx.x] = dynamic_values[threadIdx.x] = threadIdx.x;
+    values[threadIdx.x] = static_values[threadIdx.x] + dynamic_values[threadIdx.x];
+}
+
 __global__ void sync_grid(int *values) {
     cooperative_groups::this_grid().sync();
     values[0] = 1;
@@ -92,6 +99,12 @@ TEST(dynamic_shared_memory) {
     reverse<<<1, 32, 227 * 1024>>>(values, 58112);
     CHECK_OK(cudaGetLastError());
     CHECK(read(values, 1)[0] == 58111);
+    both_kinds_of_shared<<<1, 32, 40000>>>(values);  // each kind below 48 KiB, both above
+    CHECK_ERROR(cudaGetLastError(), cudaErrorInvalidValue);
+    CHECK_OK(cudaFuncSetAttribute(both_kinds_of_shared, limit, 40000));
+    both_kinds_of_shared<<<1, 32, 40000>>>(values);
+    CHECK_OK(cudaGetLastError());
+    CHECK(read(values, 32)[31] == 62);
     int blocks = 0;
     CHECK_OK(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, add, 256, 0));
     CHECK(blocks == 6);
