@@ -78,8 +78,10 @@ def table(report: dict[str, Any]) -> str:
         cells.append("" if row["iou"] is None else f"{row['iou'][0]:.3f}, {row['iou'][1]:.3f}")
         cells.append("" if row["landmark_error"] is None else f"{row['landmark_error']:.4f}")
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    runtimes = {name: row["runtime"] for name, row in report["peers"].items() if row["runtime"]}
-    lines += [f"\n{name} ran on {runtime}." for name, runtime in runtimes.items()]
+    by_runtime: dict[str, list[str]] = {}
+    for name, row in report["peers"].items():
+        by_runtime.setdefault(row["runtime"], []).append(name)
+    lines += [f"\n{', '.join(names)}: {runtime}." for runtime, names in by_runtime.items() if runtime]
     lines += [f"\n{name} did not run: {reason}" for name, reason in report["missing"].items()]
     return "\n".join(lines)
 

@@ -84,8 +84,8 @@ def test_the_table_says_how_exact_what_was_timed_is_and_what_did_not_run() -> No
         "landmark_error": 0.012,
     }
     blind = {**row, "runtime": None, "iou": None, "landmark_error": None}
-    text = table({"peers": {"x": row, "z": blind}, "missing": {"y": "no such package"}})
+    text = table({"peers": {"x": row, "again": row, "z": blind}, "missing": {"y": "no such package"}})
     assert "| x | 1.00 | 2.00 |  | 300.0 | 1.50 (1.40 to 1.60) | 19: 1, 2 | 0.912, 0.800 | 0.0120 |" in text
     assert "| z | 1.00 | 2.00 |  | 300.0 | 1.50 (1.40 to 1.60) | 19: 1, 2 |  |  |" in text
-    assert "x ran on a library 1.2." in text
+    assert "x, again: a library 1.2." in text
     assert "y did not run: no such package" in text
