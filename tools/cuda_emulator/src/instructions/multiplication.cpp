@@ -76,39 +76,54 @@ void multiply_24(Execution &x) {
     }
 }
 
-struct Fma {
+/// .sat and .relu
+struct Modifiers {
     bool saturates, clips;
 
-    double finish(double value) const {
+    double operator()(double value) const {
         value = saturates ? saturate(value) : value;
         return clips ? relu(value) : value;
     }
-    u16 of_halves(u16 a, u16 b, u16 c) const {  // exact in double
-        return half_bits(finish(static_cast<double>(half_value(a)) * half_value(b) + half_value(c)));
-    }
-    u16 of_bfloat16(u16 a, u16 b, u16 c) const {
-        const double product = static_cast<double>(bf16_value(a)) * bf16_value(b);
-        return bf16_bits(round_to_odd(finish(sum_to_odd(product, bf16_value(c)))));
-    }
 };
+
+/// Products of halves are exact in double, and so are their sums.
+template <class Finish>
+inline u16 fma_of_halves(u16 a, u16 b, u16 c, Finish finish) {
+    return half_bits(finish(static_cast<double>(half_value(a)) * half_value(b) + half_value(c)));
+}
+
+template <class Finish>
+inline u16 fma_of_bf16(u16 a, u16 b, u16 c, Finish finish) {
+    const double product = static_cast<double>(bf16_value(a)) * bf16_value(b);
+    return bf16_bits(round_to_odd(finish(sum_to_odd(product, bf16_value(c)))));
+}
+
+template <Value V, class Finish>
+void multiply_add(Execution &x, Finish finish) {
+    map3(x, x.instruction->type(), [&](u64 a, u64 b, u64 c) -> u64 {
+        if constexpr (V == Value::kF16) {
+            return fma_of_halves(a, b, c, finish);
+        } else if constexpr (V == Value::kBf16) {
+            return fma_of_bf16(a, b, c, finish);
+        } else if constexpr (V == Value::kF16X2) {
+            return for_halves([&](u16 p, u16 q, u16 r) { return fma_of_halves(p, q, r, finish); }, a, b, c);
+        } else if constexpr (V == Value::kBf16X2) {
+            return for_halves([&](u16 p, u16 q, u16 r) { return fma_of_bf16(p, q, r, finish); }, a, b, c);
+        } else {
+            return apply<V>([](auto p, auto q, auto r) { return std::fma(p, q, r); }, a, b, c);
+        }
+    });
+}
 
 template <Value V>
 struct FusedMultiplyAdd {
     static void run(Execution &x) {
-        const Fma fma = {x.instruction->saturate, x.instruction->relu};
-        map3(x, x.instruction->type(), [&](u64 a, u64 b, u64 c) -> u64 {
-            if constexpr (V == Value::kF16) {
-                return fma.of_halves(a, b, c);
-            } else if constexpr (V == Value::kBf16) {
-                return fma.of_bfloat16(a, b, c);
-            } else if constexpr (V == Value::kF16X2) {
-                return for_halves([&](u16 p, u16 q, u16 r) { return fma.of_halves(p, q, r); }, a, b, c);
-            } else if constexpr (V == Value::kBf16X2) {
-                return for_halves([&](u16 p, u16 q, u16 r) { return fma.of_bfloat16(p, q, r); }, a, b, c);
-            } else {
-                return apply<V>([](auto p, auto q, auto r) { return std::fma(p, q, r); }, a, b, c);
-            }
-        });
+        const Modifiers modifiers = {x.instruction->saturate, x.instruction->relu};
+        if (modifiers.saturates || modifiers.clips) {
+            multiply_add<V>(x, modifiers);
+        } else {
+            multiply_add<V>(x, [](double value) { return value; });
+        }
     }
 };
 

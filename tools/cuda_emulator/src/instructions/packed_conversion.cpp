@@ -13,32 +13,34 @@ u64 without_infinity(u64 bits, u64 infinity) {
     return (bits & 0x7fff) == infinity ? bits - 1 : bits;
 }
 
-u64 narrow(float value, const Instruction &instruction) {
-    const Rounding rounding = instruction.rounding;
-    const bool finite = instruction.has("satfinite");
-    u64 bits;
-    switch (instruction.types[0].kind) {
-        case Kind::kHalfX2:
-            bits = is_nearest_even(rounding) ? half_bits(value) : round_to_format(value, 5, 10, rounding);
-            return finite ? without_infinity(bits, 0x7c00) : bits;
-        case Kind::kBfloat16X2:
-            bits = is_nearest_even(rounding) ? bf16_bits(value) : round_to_format(value, 8, 7, rounding);
-            return finite ? without_infinity(bits, 0x7f80) : bits;
-        case Kind::kE4m3X2:
-            return e4m3_bits(value);
-        default:
-            return e5m2_bits(value);
+struct Narrow {
+    Kind kind;  // of the pair
+    Rounding rounding;
+    bool clips, finite;
+
+    u64 operator()(u64 source) const {
+        const float value = clips ? relu(f32_value(source)) : f32_value(source);
+        u64 bits;
+        switch (kind) {
+            case Kind::kHalfX2:
+                bits = is_nearest_even(rounding) ? half_bits(value) : round_to_format(value, 5, 10, rounding);
+                return finite ? without_infinity(bits, 0x7c00) : bits;
+            case Kind::kBfloat16X2:
+                bits = is_nearest_even(rounding) ? bf16_bits(value) : round_to_format(value, 8, 7, rounding);
+                return finite ? without_infinity(bits, 0x7f80) : bits;
+            case Kind::kE4m3X2:
+                return e4m3_bits(value);
+            default:
+                return e5m2_bits(value);
+        }
     }
-}
+};
 
 void floats_to_packed(Execution &x) {  // the first source becomes the upper element
     const Instruction &instruction = *x.instruction;
-    const int bits = instruction.types[0].bits / 2;
-    const auto element = [&](u64 source) {
-        const float value = f32_value(source);
-        return narrow(instruction.relu ? relu(value) : value, instruction);
-    };
-    map2(x, instruction.types.back(), [&](u64 a, u64 b) { return element(a) << bits | element(b); });
+    const Type to = instruction.types[0];
+    const Narrow narrow = {to.kind, instruction.rounding, instruction.relu, instruction.has("satfinite")};
+    map2(x, instruction.types.back(), [&](u64 a, u64 b) { return narrow(a) << (to.bits / 2) | narrow(b); });
 }
 
 void halves_to_fp8(Execution &x) {

@@ -1,4 +1,8 @@
 #pragma once
+#ifdef __F16C__
+#include <immintrin.h>
+#endif
+
 #include <cmath>
 #include <cstring>
 
@@ -33,12 +37,25 @@ constexpr u16 kHalfNan = 0x7fff;
 constexpr u32 kFloatNan = 0x7fffffff;
 
 inline float half_value(u16 bits) {
+#ifdef __F16C__
+    // Not through _Float16: what then becomes a double would be converted by a library function.
+    return _cvtsh_ss(bits);
+#else
     return static_cast<float>(bit_cast<_Float16>(bits));
+#endif
 }
 
-template <class Float>
-inline u16 half_bits(Float value) {
+inline u16 half_bits(float value) {
     return value != value ? kHalfNan : bit_cast<u16>(static_cast<_Float16>(value));
+}
+
+// Round to odd: the last bit is set where the result is not exact. Rounded once more, to fewer bits, it is still
+// rounded rightly.
+double sum_to_odd(double a, double b);
+float round_to_odd(double value);
+
+inline u16 half_bits(double value) {
+    return half_bits(round_to_odd(value));
 }
 
 inline float bf16_value(u16 bits) {
@@ -75,11 +92,6 @@ inline bool is_nearest_even(Rounding rounding) {
 
 /// Rounds to a binary format, once: a long double holds every s64, u64 and f64 exactly.
 u64 round_to_format(long double value, int exponent_bits, int mantissa_bits, Rounding rounding);
-
-// Round to odd: the last bit is set where the result is not exact. Rounded once more, to fewer bits, it is still
-// rounded rightly.
-double sum_to_odd(double a, double b);
-float round_to_odd(double value);
 
 long double round_to_integer(long double value, Rounding rounding);
 
