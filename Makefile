@@ -52,7 +52,7 @@ test: $(VENV)/.test build/emulator/.built
 	$(PYTEST) $(if $(BROWSER),--browser $(BROWSER))
 
 check: lint
-	$(PYTEST) -m "not slow and not gpu" --core-seconds 10
+	$(PYTEST) tests -m "not slow and not gpu" --core-seconds 10
 
 test-kernels: $(VENV)/.test build/emulator/.built
 	$(PYTEST) tests/ops tests/launchers tests/plugins --seed $(SEED)
@@ -97,7 +97,9 @@ wheel:
 	scripts/make-wheels
 
 test-wheel: $(VENV)/.test
-	$(PY) -m pytest tests/packaging/test_wheel.py --wheel dist/*-cp$$($(PY) -c 'import sys; print("%d%d" % sys.version_info[:2])')-*.whl
+	@wheel=$$(ls dist/*-cp$$($(PY) -c 'import sys; print("%d%d" % sys.version_info[:2])')-*.whl) || \
+		{ echo "dist/ holds no wheel for this Python: run make wheel first." >&2; exit 1; }; \
+	$(PY) -m pytest tests/packaging/test_wheel.py --wheel $$wheel
 
 lock: $(VENV)/.test
 	$(PY) -m venv build/lock
@@ -130,9 +132,11 @@ build/device/.built: $(VENV)/.gpu $(SOURCES) $(wildcard tests/*/*.cpp)
 
 # TensorRT's types, apart from site-packages: there they would pass for an installed TensorRT.
 build/stubs: $(VENV)/.test
-	$(PY) -m pip install --quiet --no-deps --upgrade --constraint constraints.txt --target $@ tensorrt-stubs
+	rm -rf $@ $@.part
+	$(PY) -m pip install --quiet --no-deps --constraint constraints.txt --target $@.part tensorrt-stubs
 	@# Two of their slips are no Python: arguments called "in", a default before an argument without.
-	sed -i 's/\bin: list\[/in_: list[/; s/, channel_axis: int)/, channel_axis: int = 0)/' $@/tensorrt_bindings/tensorrt.pyi
+	sed -i 's/\bin: list\[/in_: list[/; s/, channel_axis: int)/, channel_axis: int = 0)/' $@.part/tensorrt_bindings/tensorrt.pyi
+	mv $@.part $@
 	@touch $@
 
 # The CUDA emulator, and the kernels once more in the form that it can run.

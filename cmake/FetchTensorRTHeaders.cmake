@@ -6,14 +6,18 @@ set(_file kernel_lens-${_version}-py3-none-any.whl)
 set(_sha256 07cc714e8b5e7f34b672f7c7fad93febe7c747be5837ba276b1527370134ffe0)
 set(_without "Set TENSORRT_ROOT to the folder of an unpacked TensorRT (10 or 11), which holds include/NvInferRuntime.h; \
 or build without CUDA kernels and plugins: -DRETINAFACE_PLUGINS=OFF for CMake, \
--Ccmake.define.RETINAFACE_PLUGINS=OFF for pip.")
+-Ccmake.define.RETINAFACE_PLUGINS=OFF for pip (before pip 23.1: SKBUILD_CMAKE_DEFINE=RETINAFACE_PLUGINS=OFF in the \
+environment).")
 
-# Puts the headers into a folder, unless it is there; the folder appears whole or not at all.
-function(rf_fetch_tensorrt_headers destination)
-  if(EXISTS ${destination})
+# Puts the headers into a folder of the build, unless it is there, and sets `result` to its path. The folder appears whole
+# or not at all.
+function(rf_fetch_tensorrt_headers result)
+  set(_headers ${CMAKE_BINARY_DIR}/tensorrt-headers-${_version})
+  set(${result} ${_headers} PARENT_SCOPE)
+  if(EXISTS ${_headers})
     return()
   endif()
-  set(_part ${destination}.part)
+  set(_part ${_headers}.part)
   file(REMOVE_RECURSE ${_part})
   message(STATUS "Fetching TensorRT's headers (kernel-lens ${_version})")
   execute_process(
@@ -30,6 +34,6 @@ function(rf_fetch_tensorrt_headers destination)
       "expected ${_sha256}. It was deleted. Check the package index that pip uses. ${_without}")
   endif()
   file(ARCHIVE_EXTRACT INPUT ${_part}/${_file} DESTINATION ${_part} PATTERNS kernel_lens/include/tensorrt/*)
-  file(RENAME ${_part}/kernel_lens/include/tensorrt ${destination})
+  file(RENAME ${_part}/kernel_lens/include/tensorrt ${_headers})
   file(REMOVE_RECURSE ${_part})
 endfunction()

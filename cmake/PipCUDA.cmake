@@ -1,26 +1,32 @@
-# CUDA's compiler as pip installs it (nvidia-cuda-nvcc, -crt, -runtime, -cccl and nvidia-nvvm), for machines where none
-# is on PATH. Sets CUDACXX for enable_language(CUDA) if it finds one.
+# CUDA's compiler as pip installs it (nvidia-cuda-nvcc, -crt, -runtime, -cccl and nvidia-nvvm), for machines without nvcc
+# of CUDA 13 on PATH. Sets CUDACXX for enable_language(CUDA) if it finds one.
 #
 # The packages lack what nvcc and FindCUDAToolkit look for, a folder lib64 and a libcudart.so without version. So a
 # toolkit of links is laid out in the build folder; nothing is written into site-packages. nvcc finds its parts relative
 # to the path it was called by, hence links to the files of bin, and not one to bin.
 function(rf_use_cuda_from_pip)
-  if(DEFINED ENV{CUDACXX} OR CMAKE_CUDA_COMPILER)
-    return()
-  endif()
-  find_program(_nvcc nvcc NO_CACHE NO_DEFAULT_PATH PATHS ENV PATH)
-  if(_nvcc)
-    return()
+  set(_toolkit ${CMAKE_BINARY_DIR}/cuda-toolkit)
+  if(NOT CMAKE_CUDA_COMPILER STREQUAL ${_toolkit}/bin/nvcc)
+    if(CMAKE_CUDA_COMPILER OR NOT "$ENV{CUDACXX}" STREQUAL "")
+      return()
+    endif()
+    find_program(_nvcc nvcc NO_CACHE NO_DEFAULT_PATH PATHS ENV PATH)
+    if(_nvcc)
+      execute_process(COMMAND ${_nvcc} --version OUTPUT_VARIABLE _version)
+      if(_version MATCHES "release 13")
+        return()
+      endif()
+    endif()
   endif()
   execute_process(
     COMMAND ${Python_EXECUTABLE} -c
       "import importlib.util as u, pathlib as p; s = u.find_spec('nvidia'); print(next((f for f in map(str, (p.Path(d, 'cu13') for d in s.submodule_search_locations)) if p.Path(f, 'bin/nvcc').is_file()), '') if s else '')"
     OUTPUT_VARIABLE _packages OUTPUT_STRIP_TRAILING_WHITESPACE)
   if(NOT _packages)
+    unset(CMAKE_CUDA_COMPILER CACHE) # of packages that are gone
     return()
   endif()
-  set(_toolkit ${CMAKE_BINARY_DIR}/cuda-toolkit)
-  # Anew each time: an isolated build has its packages elsewhere every time.
+  # Anew each time: an isolated build has its packages elsewhere every time, and environments come and go.
   file(REMOVE_RECURSE ${_toolkit})
   file(MAKE_DIRECTORY ${_toolkit}/bin ${_toolkit}/lib64)
   foreach(_folder bin lib)

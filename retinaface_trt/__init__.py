@@ -37,9 +37,12 @@ def import_command_line() -> ModuleType:
         ImportError: it does not import; the message says why and what to do.
     """
     try:
-        return importlib.import_module("engine.cli")
+        module = importlib.import_module("engine.cli")
+        if Path(str(module.__file__)).resolve() != _ENGINE / "cli" / "__init__.py":
+            raise ImportError(f"engine.cli is {module.__file__}")
     except ImportError as error:
         raise ImportError(_reason(error)) from error
+    return module
 
 
 def _command_line() -> ModuleType:
@@ -69,6 +72,6 @@ def _reason(error: ImportError) -> str:
     if isinstance(error, ModuleNotFoundError):
         return (
             f"{error.name} is not installed for {sys.executable}. Activate the environment that retinaface-trt was "
-            "installed in (. .venv/bin/activate), or install it here: pip install -c constraints.txt -e ."
+            "installed in (. .venv/bin/activate), or install that for this Python too"
         )
     return str(error)

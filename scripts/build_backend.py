@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -48,7 +49,16 @@ def get_requires_for_build_editable(config_settings: Settings = None) -> list[st
 
 
 def _nvcc(settings: Settings) -> list[str]:
-    plugins = str((settings or {}).get("cmake.define.RETINAFACE_PLUGINS", "ON")).upper()
-    if plugins in ("OFF", "0", "NO", "FALSE") or shutil.which("nvcc") or os.environ.get("CUDACXX"):
+    # For pips that have no settings, scikit-build-core takes them from a variable too: "NAME=VALUE;NAME=VALUE".
+    defined = dict(item.partition("=")[::2] for item in os.environ.get("SKBUILD_CMAKE_DEFINE", "").split(";"))
+    plugins = (settings or {}).get("cmake.define.RETINAFACE_PLUGINS", defined.get("RETINAFACE_PLUGINS", "ON"))
+    if str(plugins).upper() in ("OFF", "0", "NO", "FALSE") or os.environ.get("CUDACXX") or _has_nvcc():
         return []
     return requirements(Path("pyproject.toml"), ["nvcc"])
+
+
+def _has_nvcc() -> bool:
+    nvcc = shutil.which("nvcc")
+    if nvcc is None:
+        return False
+    return "release 13" in subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=False).stdout

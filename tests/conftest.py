@@ -35,9 +35,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--browser", help="the Chromium in which the tests marked browser look at a page")
 
 
-def pytest_report_header(config: pytest.Config) -> str:
-    """Name the seed, so that a failure can be repeated."""
-    return f"random tests: --seed {config.getoption('--seed')}"
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Name the seed, so that a failure can be repeated, and what is left out."""
+    without = [f"left out: tests marked {name}, without --{name}" for name in OPTIONAL if not config.getoption(name)]
+    return [f"random tests: --seed {config.getoption('--seed')}", *without]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -193,8 +193,8 @@ int device_of(const py::object &object, const std::string &name) {
         return kHost;
     }
     if (has_dlpack(object) || py::hasattr(object, "__cuda_array_interface__")) {
-        fail(name + " is a device array, but engine._native was built without CUDA. Install the CUDA toolkit (nvcc) " +
-             "and run pip install again, or give a NumPy array");
+        fail(name + " is a device array, but engine._native was built without CUDA. Install retinaface-trt without " +
+             "RETINAFACE_PLUGINS=OFF, or give a NumPy array");
     }
 #endif
     fail(name + " is a " + type_name(object) +

@@ -97,6 +97,29 @@ def test_an_index_that_does_not_answer(programs: Path, tmp_path: Path) -> None:
     assert (tmp_path / "venv" / ".unfinished").exists()
 
 
+def test_an_environment_with_half_a_package_is_made_anew_only_after_an_unfinished_run(
+    programs: Path, tmp_path: Path
+) -> None:
+    _program(programs, "c++", "")
+    environment = tmp_path / "venv"
+    _bootstrap(programs, environment)
+    (packages,) = environment.glob("lib/python3*/site-packages")
+    half = packages / "half-1.0.dist-info"
+
+    def leave_half_a_package() -> None:
+        half.mkdir()
+        (half / "METADATA").write_text("Metadata-Version: 2.1\nName: half\nVersion: 1.0\n")
+        (half / "RECORD").write_text("half.py,sha256=x,6\n")
+
+    leave_half_a_package()
+    assert "files of half are missing" in _bootstrap(programs, environment)
+    assert not half.exists()
+    leave_half_a_package()
+    (environment / ".unfinished").unlink()
+    _bootstrap(programs, environment)
+    assert half.exists()
+
+
 def test_packages_that_lack_files_are_noticed(tmp_path: Path) -> None:
     venv.create(tmp_path / "venv", symlinks=True)
     python = tmp_path / "venv" / "bin" / "python"
@@ -174,7 +197,12 @@ def test_without_nvcc_the_build_fails_and_says_how_to_go_without(programs: Path,
         assert found is not None
         (programs / name).symlink_to(found)
     venv.create(tmp_path / "venv", symlinks=True)  # without packages, nvcc's among them
-    definitions = [f"-DPython_EXECUTABLE={tmp_path}/venv/bin/python", f"-Dpybind11_DIR={_pybind11()}"]
+    # Of PATH alone, which Debian's nvcc may not be on.
+    definitions = [
+        "-DCMAKE_FIND_USE_CMAKE_SYSTEM_PATH=OFF",
+        f"-DPython_EXECUTABLE={tmp_path}/venv/bin/python",
+        f"-Dpybind11_DIR={_pybind11()}",
+    ]
 
     def configure(*more: str) -> subprocess.CompletedProcess[str]:
         command = [_cmake(), "-S", str(ROOT), "-B", str(tmp_path / "build"), *definitions, *more]

@@ -29,15 +29,14 @@ def bare(tmp_path: Path) -> Path:
     return tmp_path / "venv" / "bin" / "python"
 
 
-@pytest.mark.parametrize("name", ["engine.py", "engine/__init__.py", "engine/nothing.txt"])
-def test_another_engine_comes_first(name: str, bare: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other" / name
-    other.parent.mkdir(parents=True)
-    other.write_text("")
+@pytest.mark.parametrize("names", [["engine.py"], ["engine/__init__.py"], ["engine/__init__.py", "engine/cli.py"]])
+def test_another_engine_comes_first(names: list[str], bare: Path, tmp_path: Path) -> None:
+    for name in names:
+        file = tmp_path / "other" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("")
     line = _run(bare, tmp_path, tmp_path / "other", ROOT)
-    if name.endswith("txt"):  # a folder without __init__.py gives way to a package
-        assert "is not installed for" in line
-        return
+    other = tmp_path / "other" / names[0]
     assert f"Python finds another 'engine', {other}, in place of retinaface-trt's, {ROOT / 'engine'}." in line
     assert "PYTHONPATH" in line
 
@@ -65,6 +64,11 @@ def test_another_distribution_was_installed_over_this_one(bare: Path, tmp_path: 
     line = _run(bare, tmp_path)
     assert "steam-engine installed a package 'engine' over retinaface-trt's" in line
     assert "pip uninstall steam-engine, then install retinaface-trt again" in line
+
+
+def test_a_folder_without_init_gives_way(bare: Path, tmp_path: Path) -> None:
+    (tmp_path / "other" / "engine").mkdir(parents=True)
+    assert "is not installed for" in _run(bare, tmp_path, tmp_path / "other", ROOT)
 
 
 @pytest.mark.parametrize("script", ["build_engine.py", "serve_bench.py"])

@@ -76,6 +76,14 @@ def test_an_isolated_build_asks_for_nvcc_where_there_is_none(
         assert "nvidia-cuda-nvcc==13.0.*" in hook({"cmake.define.RETINAFACE_PLUGINS": "ON"})
         for off in ("OFF", "off", "0"):
             assert not [name for name in hook({"cmake.define.RETINAFACE_PLUGINS": off}) if "nvidia" in name]
-    (tmp_path / "nvcc").write_text("#!/bin/sh\n")
-    (tmp_path / "nvcc").chmod(0o755)
+    nvcc = tmp_path / "nvcc"
+    for release, wanted in (("12.9", True), ("13.0", False)):
+        nvcc.write_text(f"#!/bin/sh\necho Cuda compilation tools, release {release}, V{release}.1\n")
+        nvcc.chmod(0o755)
+        assert ("nvidia-cuda-nvcc==13.0.*" in backend.get_requires_for_build_wheel()) == wanted
+    nvcc.unlink()
+    monkeypatch.setenv("SKBUILD_CMAKE_DEFINE", "A=B;RETINAFACE_PLUGINS=OFF")  # for pips without settings
+    assert not [name for name in backend.get_requires_for_build_wheel() if "nvidia" in name]
+    monkeypatch.delenv("SKBUILD_CMAKE_DEFINE")
+    monkeypatch.setenv("CUDACXX", "/opt/cuda/bin/nvcc")
     assert not [name for name in backend.get_requires_for_build_wheel() if "nvidia" in name]
