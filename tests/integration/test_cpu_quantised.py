@@ -7,7 +7,6 @@ differences is allowed for.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -155,24 +154,17 @@ def test_200_photos(float32: bytes, photo_network: bytes) -> None:
 
 
 @pytest.mark.parametrize("isa", ["AVX2", "AVX512_CORE_VNNI"])
-def test_on_a_processor_with_less(composed_network: bytes, isa: str, tmp_path: Path) -> None:
-    """Without VNNI, sums of products leave 16 bits: OpenVINO's boxes would be off by tens of pixels."""
-    (tmp_path / "network.onnx").write_bytes(composed_network)
+def test_on_a_processor_with_less(float32: bytes, composed_network: bytes, isa: str, tmp_path: Path) -> None:
+    """Without VNNI, sums of products leave 16 bits."""
+    files = {"float32": float32, "int8": composed_network}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
     program = f"""
-import json
 from pathlib import Path
-from tests.integration.test_cpu_quantised import _Detector, _composed
-detector = _Detector(Path({str(tmp_path / "network.onnx")!r}).read_bytes(), "int8")
-faces = [detector.detect(image) for image in _composed(12, seed=99)]
-print(json.dumps([detector.network.runtime, [f.boxes[f.scores > 0.5].tolist() for f in faces]]))
+from tests.integration.test_cpu_quantised import _check, _composed
+networks = [(Path({str(tmp_path)!r}) / name).read_bytes() for name in {list(files)}]
+_check(*networks, _composed(24, seed=99), least_faces=50, spreads=2)
 """
     environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": isa}
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True)
-    runtime, boxes = json.loads(done.stdout.splitlines()[-1])
-    assert runtime.startswith("OpenVINO")
-    graph = _Detector.exact(composed_network)
-    for image, found in zip(_composed(12, seed=99), boxes, strict=True):
-        expected = graph.detect(image)
-        sure = expected.boxes[expected.scores > 0.7]
-        ours = np.array(found).reshape(-1, 4)
-        assert all(np.abs(ours - box).max(axis=1).min() < 8 for box in sure)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
