@@ -42,8 +42,9 @@ def prepare(folder: Path, photos: Path | None) -> Prepared:
         _write_weights(folder)
     for precision in ("fp32", "fp16", "bf16", "int8"):
         path = folder / f"{precision}.engine"
-        if not path.is_file():
-            quantised = precision == "int8"
+        quantised = precision == "int8"
+        # That of another run may have been calibrated on other pictures.
+        if quantised or not path.is_file():
             options = QuantisationOptions(photos or _generated(folder)) if quantised else QuantisationOptions()
             build_engine(BuildOptions(precision=precision, quantisation=options, output=path))
     return prepared

@@ -115,4 +115,10 @@ def load_network(network: bytes, settings: CpuSettings, library: str | None = No
             _log.warning("%s: running it with ONNX Runtime.", error)
     from engine.runtime.ort import OnnxRuntime
 
+    if library is None and settings.precision in QUANTISED_PRECISIONS:
+        _log.warning(
+            "ONNX Runtime computes %s networks in float32, slower than an fp32 engine: install openvino, or build fp32 "
+            "for CPUs.",
+            settings.precision,
+        )
     return OnnxRuntime(network, settings)

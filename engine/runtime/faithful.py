@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engine.errors import EngineLoadError
+from engine.errors import EngineLoadError, InferenceError
 from engine.runtime.cpu_runtime import CpuRuntime, CpuSettings
 from engine.runtime.openvino import OpenVinoRuntime
 from engine.runtime.ort import OnnxRuntime
@@ -32,8 +32,15 @@ def load_faithful(network: bytes, settings: CpuSettings) -> OpenVinoRuntime:
     """Load a quantised network in the fastest of OpenVINO's ways that gives what the network says.
 
     Raises:
-        EngineLoadError: OpenVINO cannot run it, or no way does.
+        EngineLoadError: OpenVINO cannot run it, or no way gives that.
     """
+    try:
+        return _fastest(network, settings)
+    except InferenceError as error:  # at the size of the picture
+        raise EngineLoadError(str(error)) from error
+
+
+def _fastest(network: bytes, settings: CpuSettings) -> OpenVinoRuntime:
     graph = _Graph(network, settings)
     fast = OpenVinoRuntime(network, settings)
     error = graph.error(fast)
