@@ -100,7 +100,7 @@ class _Network:
 def _heads(network: CpuRuntime, image: NDArray[np.float32]) -> NDArray[np.float32]:
     runner = network.runner(alone=True)
     runner.input(*image.shape[1:])[0] = image.transpose(1, 2, 0) if network.channels_last else image
-    return runner.run()[0][0].copy()
+    return np.array(runner.run()[0][0])
 
 
 def _image(rng: np.random.Generator) -> NDArray[np.float32]:
@@ -189,7 +189,7 @@ def test_heads_that_are_no_numbers_agree_with_nothing(
 
 def _with_nan(content: bytes) -> bytes:
     model = onnx.load_from_string(content)
-    model.graph.initializer.append(numpy_helper.from_array(np.float32(np.nan), "nan"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(np.nan, np.float32), "nan"))
     model.graph.node[-1].output[0] = "number"
     model.graph.node.append(helper.make_node("Add", ["number", "nan"], ["logits_8"]))
     return bytes(model.SerializeToString())
