@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 
 from scikit_build_core import build
@@ -35,7 +34,7 @@ __all__ = [
     "prepare_metadata_for_build_wheel",
 ]
 
-Settings = Mapping[str, "str | list[str]"] | None
+Settings = dict[str, "str | list[str]"] | None
 
 
 def get_requires_for_build_wheel(config_settings: Settings = None) -> list[str]:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from onnx import TensorProto, helper
 
+from engine.export.attach import PLUGIN_VERSION
+
 from .cases import DECODE, DECODE_ATTRIBUTES, NMS, NMS_ATTRIBUTES, REFUSED, Heads, changed
 from .conftest import BuilderFiles
 
@@ -96,6 +98,12 @@ def build(
 def profile_of(heads: Heads, *sizes: tuple[int, int, int]) -> list[list[tuple[int, ...]]]:
     """Shapes of the heads for (batch, height, width) each."""
     return [list(replace(heads, batch=b, height=h, width=w).shapes()) for b, h, w in sizes]
+
+
+def test_engines_name_the_version_that_the_plugins_have(builder: Any) -> None:
+    """A sidecar's versions are all that tells whether a library can run an engine."""
+    creators = {creator.name: creator for creator in builder.get_plugin_registry().all_creators}
+    assert {creators[name].plugin_version for name in (DECODE, NMS)} == {PLUGIN_VERSION}
 
 
 @pytest.mark.parametrize("landmarks", [True, False])
