@@ -13,11 +13,12 @@ Array = NDArray[Any]
 
 
 def random_bits(rng: np.random.Generator, count: int, dtype: Any) -> Array:
-    """Integers of every magnitude, with the extreme ones among them."""
+    """Integers of every magnitude, half of them negative if they are signed, with the extreme ones among them."""
     size = np.dtype(dtype).itemsize
     bits = rng.integers(0, 256, count * size).astype(np.uint8).view(f"u{size}") >> rng.integers(
         0, 8 * size, count
     ).astype(f"u{size}")
+    bits = np.where(rng.random(count) < 0.5, ~bits, bits)
     top = (1 << 8 * size) - 1
     bits[:6] = [0, 1, top, top >> 1, (top >> 1) + 1, 5]
     return rng.permutation(bits).view(dtype)

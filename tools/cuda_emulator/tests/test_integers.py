@@ -115,7 +115,7 @@ OPERATIONS: dict[str, Callable[[int, int], int]] = {
 
 def _sign_shift(value: int) -> int:
     """How far to shift until the bit behind the sign is not a sign."""
-    magnitude = value ^ M32 if value >> 31 else value
+    magnitude = ~value if value < 0 else value
     return 31 - (magnitude.bit_length() - 1) if magnitude else M32
 
 
