@@ -49,7 +49,7 @@ demo: $(VENV)/.demo
 	@echo "Look at $(DEMO)/astronaut.png."
 
 test: $(VENV)/.test build/emulator/.built
-	$(PYTEST) $(if $(BROWSER),--browser $(BROWSER))
+	$(PYTEST) $(if $(BROWSER),--browser=$(BROWSER))
 
 check: lint
 	$(PYTEST) tests -m "not slow and not gpu" --core-seconds 10
@@ -99,7 +99,7 @@ wheel:
 test-wheel: $(VENV)/.test
 	@wheel=$$(ls dist/*-cp$$($(PY) -c 'import sys; print("%d%d" % sys.version_info[:2])')-*.whl) || \
 		{ echo "dist/ holds no wheel for this Python: run make wheel first." >&2; exit 1; }; \
-	$(PY) -m pytest tests/packaging/test_wheel.py --wheel $$wheel
+	$(PY) -m pytest tests/packaging/test_wheel.py --wheel=$$wheel
 
 lock: $(VENV)/.test
 	$(PY) -m venv build/lock
