@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import importlib.machinery
 import importlib.util
 import os
+import shutil
+import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Names a folder with another libcudart.so.13 than that of tools/cuda_emulator.
 EMULATOR_VARIABLE = "RETINAFACE_CUDA_EMULATOR"
 CUDA_RUNTIME = "libcudart.so.13"
+_EMULATED_RUNTIME = "libcudemu.so.13"
 # Another folder than this one, for the mutants of tests/mutants.
 EMULATOR_BUILD_VARIABLE = "RETINAFACE_EMULATOR_BUILD"
 EMULATOR_BUILD = Path(os.environ.get(EMULATOR_BUILD_VARIABLE) or ROOT / "build" / "emulator")
@@ -72,9 +76,23 @@ def load_emulator() -> Path:
     folder = emulator_folder()
     if folder is None:
         pytest.skip("no CUDA device, and no CUDA emulator: scripts/build-for-emulator VENV builds it")
-    # By absolute path and globally, so that their libcudart.so.13 is this one.
-    ctypes.CDLL(str(folder / CUDA_RUNTIME), mode=ctypes.RTLD_GLOBAL)
+    ctypes.CDLL(str(for_emulator(folder / CUDA_RUNTIME)), mode=ctypes.RTLD_GLOBAL)
     return folder
+
+
+@cache
+def for_emulator(library: Path) -> Path:
+    """Return a copy of the emulator's library, or of one that runs on it, with another name for the CUDA runtime.
+
+    PyTorch's builds for GPUs bring the real libcudart.so.13 into the process, and the loader would bind to that
+    whatever needs a library of this name. The copies are, and need, one of another name, of the same length: names of
+    libraries and of symbols' versions stand in the table of strings alone.
+    """
+    copies = Path(tempfile.mkdtemp(prefix="on-emulator-"))
+    atexit.register(shutil.rmtree, copies, ignore_errors=True)
+    copy = copies / library.name.replace(CUDA_RUNTIME, _EMULATED_RUNTIME)
+    copy.write_bytes(library.read_bytes().replace(CUDA_RUNTIME.encode(), _EMULATED_RUNTIME.encode()))
+    return copy
 
 
 def use_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,8 +116,9 @@ def _emulated_native() -> Any:
             "scripts/build-for-emulator VENV"
         )
     name = "tests.emulated._native"
-    loader = importlib.machinery.ExtensionFileLoader(name, str(built[0]))
-    spec = importlib.util.spec_from_file_location(name, built[0], loader=loader)
+    path = for_emulator(built[0])
+    loader = importlib.machinery.ExtensionFileLoader(name, str(path))
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
     loader.exec_module(module)

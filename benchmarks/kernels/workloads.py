@@ -18,7 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engine import ops
-from tests.backends import EMULATOR_BUILD, use_cuda
+from tests.backends import EMULATOR_BUILD, for_emulator, use_cuda
 from tests.oracles.anchor_decode import anchor_decode
 from tests.oracles.batched_nms import nms as nms_oracle
 from tests.oracles.deform_conv import deform_conv as deform_conv_oracle
@@ -243,7 +243,7 @@ def _pointer(array: Any) -> ctypes.c_void_p:
 
 
 def _call(function: str, *arguments: Any) -> None:
-    library = ctypes.CDLL(str(EMULATOR_BUILD / "librf_textbook.so"))
+    library = ctypes.CDLL(str(for_emulator(EMULATOR_BUILD / "librf_textbook.so")))
     status = getattr(library, function)(*arguments)
     assert status == 0, f"{function} gave CUDA status {status}"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.backends import CUDA_RUNTIME
+from tests.backends import CUDA_RUNTIME, for_emulator
 
 _NON_BLOCKING, _DISABLE_TIMING = 1, 2
 
@@ -30,7 +30,7 @@ class Cupy:
 
     def __init__(self, folder: Path) -> None:
         """Load the library once more: by its path it is the one that the kernels use."""
-        self._library = ctypes.CDLL(str(folder / CUDA_RUNTIME), mode=ctypes.RTLD_GLOBAL)
+        self._library = ctypes.CDLL(str(for_emulator(folder / CUDA_RUNTIME)), mode=ctypes.RTLD_GLOBAL)
         self._library.cudaGetErrorName.restype = ctypes.c_char_p
         self.cuda = self.runtime = self.memory = self
         self.copies: list[str] = []

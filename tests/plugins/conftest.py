@@ -11,7 +11,7 @@ import pytest
 from engine import ops
 from engine.build.plugin_library import plugin_library, rtx_alias_path
 from engine.errors import BuildError
-from tests.backends import EMULATOR_BUILD, ROOT, emulator_folder, load_emulator
+from tests.backends import EMULATOR_BUILD, ROOT, emulator_folder, for_emulator, load_emulator
 
 from .driver import Library
 
@@ -40,7 +40,10 @@ def _library(tensorrt_major: int) -> Library:
         load_emulator()
     if not (build / DRIVER).exists():
         pytest.fail(f"{build} holds no {DRIVER}. Build it: scripts/build-for-emulator VENV {preset}")
-    return Library(build / DRIVER, build / PLUGINS, tensorrt_major)
+    driver, plugins = build / DRIVER, build / PLUGINS
+    if preset == "emulator":
+        driver, plugins = for_emulator(driver), for_emulator(plugins)
+    return Library(driver, plugins, tensorrt_major)
 
 
 @dataclass(frozen=True)
@@ -67,4 +70,4 @@ def builder_files() -> BuilderFiles:
     if emulator_folder() is None or not files.plugins.exists():
         pytest.skip("the plugins were not built with this installation: that needs nvcc and TensorRT's headers")
     load_emulator()
-    return files
+    return BuilderFiles(for_emulator(files.plugins), files.alias)
