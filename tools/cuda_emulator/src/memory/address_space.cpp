@@ -17,12 +17,22 @@ std::map<u64, u64> allocation_sizes;  // by start
 u64 total_bytes = 0;
 bool checking = false;
 
+// The highest free place. MAP_32BIT would only look in the second GiB, which the heap of a program that lies below it,
+// as Debian's Python does, can fill.
 u64 map_below_4_gib(size_t bytes) {
-    void *mapped = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
-    if (mapped == MAP_FAILED) {
-        throw Error("cannot map shared memory below 4 GiB");
+    constexpr u64 kStep = u64{1} << 20;
+    for (u64 start = (u64{4} << 30) - (bytes + kStep - 1) / kStep * kStep; start >= kStep; start -= kStep) {
+        void *wanted = reinterpret_cast<void *>(start);
+        const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+        void *mapped = mmap(wanted, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+        if (mapped == wanted) {
+            return start;
+        }
+        if (mapped != MAP_FAILED) {  // a kernel before 4.17 takes the address for a wish
+            munmap(mapped, bytes);
+        }
     }
-    return reinterpret_cast<u64>(mapped);
+    throw Error("cannot map shared memory below 4 GiB");
 }
 
 }  // namespace

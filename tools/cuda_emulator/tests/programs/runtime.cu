@@ -1,4 +1,5 @@
 #include <cooperative_groups.h>
+#include <sys/mman.h>
 
 #include "check.h"
 
@@ -110,6 +111,17 @@ TEST(dynamic_shared_memory) {
     CHECK(blocks == 6);
     CHECK_OK(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, reverse, 256, 200 * 1024));
     CHECK(blocks == 1);
+}
+
+/// A program that is linked to low addresses, as Debian's Python is, can have its heap there.
+TEST(shared_memory_beside_a_large_heap) {
+    constexpr size_t kStart = size_t{1} << 30, kBytes = size_t{3} << 30;
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
+    CHECK(mmap(reinterpret_cast<void *>(kStart), kBytes, PROT_NONE, flags, -1, 0) != MAP_FAILED);
+    int *values = zeros(32);
+    reverse<<<1, 32, 32 * sizeof(int)>>>(values, 32);
+    CHECK_OK(cudaDeviceSynchronize());
+    CHECK(read(values, 32)[0] == 31);
 }
 
 TEST(refused_launches) {
