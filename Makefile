@@ -25,13 +25,13 @@ DEMO := build/demo
 SOURCES := $(shell find csrc plugins cmake -type f) CMakeLists.txt pyproject.toml $(wildcard scripts/*) constraints.txt
 CXX_FILES := $(shell find csrc plugins tests benchmarks tools -name '*.h' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.cu')
 EMULATOR_SOURCES := $(shell find tools -name '*.txt' -o -name '*.map' -o -name '*.h' -o -name '*.cpp' -o -name '*.cu') \
-	$(wildcard tests/*/*.cpp benchmarks/kernels/*.cpp benchmarks/kernels/*/*.cu)
+	$(wildcard tests/csrc/*/*.cpp benchmarks/kernels/*.cpp benchmarks/kernels/*/*.cu)
 
 SEED ?= 1
 # Tests at a time. Each takes up to 4 GB; what one has done another takes over.
 WORKERS ?= 2
 PYTEST := $(PY) -m pytest -n $(WORKERS) --dist worksteal
-# Options of python -m tests.mutants, such as MUTANTS=--quick.
+# Options of python -m tests.csrc.mutants, such as MUTANTS=--quick.
 MUTANTS ?=
 
 BROWSER := $(firstword $(shell command -v chromium-headless-shell chromium chromium-browser google-chrome))
@@ -55,7 +55,7 @@ check: lint
 	$(PYTEST) tests -m "not slow and not gpu" --core-seconds 10
 
 test-kernels: $(VENV)/.test build/emulator/.built
-	$(PYTEST) tests/ops tests/launchers tests/plugins --seed $(SEED)
+	$(PYTEST) tests/csrc/ops tests/csrc/launchers tests/csrc/plugins --seed $(SEED)
 
 test-gpu: $(VENV)/.gpu build/device/.built
 	$(PY) -m pytest -m gpu
@@ -64,7 +64,7 @@ gpu-report: $(VENV)/.gpu build/device/.built
 	$(PY) -m benchmarks.gpu_report
 
 mutants: $(VENV)/.test build/emulator/.built
-	PATH=$(abspath $(VENV))/bin:$$PATH $(PY) -m tests.mutants $(MUTANTS)
+	PATH=$(abspath $(VENV))/bin:$$PATH $(PY) -m tests.csrc.mutants $(MUTANTS)
 
 lint: $(VENV)/.test build/stubs
 	$(VENV)/bin/ruff check .
@@ -125,7 +125,7 @@ $(VENV)/.gpu: $(SOURCES)
 	scripts/bootstrap $(VENV) build,tensorrt-rtx,openvino,gpu,demo,evaluate,bench,compare,test
 	@touch $@ $(VENV)/.test $(VENV)/.demo
 
-build/device/.built: $(VENV)/.gpu $(SOURCES) $(wildcard tests/*/*.cpp)
+build/device/.built: $(VENV)/.gpu $(SOURCES) $(wildcard tests/csrc/*/*.cpp)
 	@mkdir -p $(@D)
 	scripts/build-for-emulator $(VENV) device
 	@touch $@

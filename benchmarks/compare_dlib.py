@@ -27,11 +27,11 @@ from rich.table import Table
 
 from engine import InvalidArgumentError, RetinaFaceError, TRTRetinaFace
 from engine.cli.outputs import check_outputs
-from engine.evaluate.labels import boxes_of, read_labels
-from engine.evaluate.thresholds import meets
+from engine.evaluate.sweep.thresholds import meets
 from engine.files import write_together
 from engine.images import read_image
-from engine.preprocess import check_image
+from engine.pictures.labels import boxes_of, read_labels
+from engine.runtime.letterbox import check_image
 from engine.types import FloatArray, Image
 
 # Whose boxes end where differs between detectors and labels more than between a face and its neighbour.

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.kernels import document
-from engine.build.flavour import gpu_names
+from engine.backend.driver import gpu_names
 
 DOCUMENT = document.ROOT / "docs" / "performance.md"
 SECTION = "GPU report"

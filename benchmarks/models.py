@@ -16,21 +16,23 @@ import torch
 from torch import nn
 
 from benchmarks.kernels import document
-from engine.build.flavour import load_flavour
+from engine.backend.plugin_library import plugin_library
+from engine.backend.targets import check_targets
+from engine.backend.tensorrt import load_backend
 from engine.build.plan import build_plan
-from engine.build.plugin_library import plugin_library
-from engine.build.targets import check_targets
-from engine.config import PRESETS, RetinaFaceConfig
-from engine.export.attach import Thresholds, attach_detection
-from engine.export.network import InputSize, export_network
+from engine.config.detection import InputSize, Thresholds
+from engine.config.model import RetinaFaceConfig
+from engine.config.presets import PRESETS
+from engine.export.attach import attach_detection
+from engine.export.network import export_network
 from engine.model.retinaface import RetinaFace
-from engine.model.weights import load_model
+from engine.model.weights.load import load_model
 from engine.precision.cast import to_fp16
-from engine.precision.graph import Graph
-from engine.precision.placement import INT8, points, quantisable, scale_groups
-from engine.precision.qdq import write_quantised
-from engine.precision.rewrite import prepare
-from engine.precision.simulate import LARGEST, Simulation, to_half
+from engine.precision.qdq.graph import Graph
+from engine.precision.qdq.placement import INT8, points, quantisable, scale_groups
+from engine.precision.qdq.rewrite import prepare
+from engine.precision.qdq.simulate import LARGEST, Simulation, to_half
+from engine.precision.qdq.writer import write_quantised
 
 DOCUMENT = document.ROOT / "docs" / "models.md"
 TABLE = "model table"
@@ -95,14 +97,14 @@ def flops(model: RetinaFace, height: int, width: int) -> int:
 
 def engine_bytes(config: RetinaFaceConfig) -> list[int]:
     """Build the engines, float32, float16 and INT8, from one export; return their sizes."""
-    flavour, size = load_flavour("tensorrt-rtx"), InputSize.fixed(*config.input_size)
-    targets = check_targets((), flavour.runtime)
+    backend, size = load_backend("tensorrt-rtx"), InputSize.fixed(*config.input_size)
+    targets = check_targets((), backend.runtime)
     network = export_network(load_model(config, "random")[0], size)
     sizes = []
     for typed in (network, to_fp16(network), _int8(network, config.input_size)):
         detector = attach_detection(typed, config, Thresholds()).SerializeToString()
         plan = build_plan(
-            detector, flavour, plugin_library(), size=size, max_batch=MAX_BATCH, targets=targets, embed_plugins=False
+            detector, backend, plugin_library(), size=size, max_batch=MAX_BATCH, targets=targets, embed_plugins=False
         )
         sizes.append(len(plan.data))
     return sizes

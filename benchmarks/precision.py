@@ -19,17 +19,17 @@ import cv2
 from rich.console import Console
 
 from benchmarks.kernels import document
-from engine.config import preset
-from engine.evaluate.agreement import Agreement, agreement
-from engine.evaluate.compose import compose
-from engine.evaluate.faces import LabelledImage
-from engine.evaluate.network_detector import NetworkDetector
-from engine.export.attach import Thresholds
-from engine.export.network import InputSize, export_network
+from engine.config.detection import InputSize, Thresholds
+from engine.config.presets import preset
+from engine.export.network import export_network
 from engine.images import list_images, read_image
-from engine.model.weights import load_model
+from engine.metrics.agreement import Agreement, agreement
+from engine.model.weights.load import load_model
+from engine.pictures.compose import compose
+from engine.pictures.faces import LabelledImage
+from engine.precision.convert import TypedNetwork, to_precision
 from engine.precision.options import QuantisationOptions, Techniques
-from engine.precision.typed import TypedNetwork, to_precision
+from engine.runtime.cpu.network_detector import NetworkDetector
 from engine.types import Image
 
 DOCUMENT = document.ROOT / "docs" / "precision.md"

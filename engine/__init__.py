@@ -29,7 +29,7 @@ from engine.errors import (
 from engine.version import project_version
 
 if TYPE_CHECKING:
-    from engine.config import RetinaFaceConfig
+    from engine.config.model import RetinaFaceConfig
     from engine.detector import TRTRetinaFace
     from engine.runtime.queue import BatchQueue, Request
     from engine.types import Detections
@@ -62,7 +62,7 @@ _LAZY = {
     "BatchQueue": "engine.runtime.queue",
     "Detections": "engine.types",
     "Request": "engine.runtime.queue",
-    "RetinaFaceConfig": "engine.config",
+    "RetinaFaceConfig": "engine.config.model",
     "TRTRetinaFace": "engine.detector",
 }
 

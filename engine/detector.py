@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import overload
 
-from engine.augment import Augmentation, Scales, looks, make_augmentation, merge, to_image
 from engine.errors import InvalidArgumentError
-from engine.limits import EngineLimits
-from engine.preprocess import Letterbox, check_images
+from engine.runtime.augment import Augmentation, Scales, looks, make_augmentation, merge, to_image
+from engine.runtime.cpu.ort import network_metadata
 from engine.runtime.device import open_session
 from engine.runtime.gpu.arrays import is_device_array
 from engine.runtime.gpu.session import TensorRTSession
-from engine.runtime.ort import network_metadata
+from engine.runtime.letterbox import Letterbox, check_images
+from engine.runtime.limits import EngineLimits
+from engine.runtime.serving import ServedDetector
 from engine.runtime.timing import Stages, Stopwatch, in_order
-from engine.serving import ServedDetector
 from engine.sidecar import read_engine
 from engine.types import DEFAULT_SCORE_THRESHOLD, AnyImage, Detections, DeviceDetections, DeviceImage, Image
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import importlib.util
 import os
 import signal
 import tempfile
@@ -25,6 +26,16 @@ def sha256_of_file(path: Path) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def find_in_package(name: str) -> Path | None:
+    """Return the file `name` of this package; None where it was not built.
+
+    In an editable installation the package spans two folders: the sources and what was compiled.
+    """
+    spec = importlib.util.find_spec("engine")
+    folders = (spec and spec.submodule_search_locations) or ()
+    return next((Path(folder, name).resolve() for folder in folders if Path(folder, name).is_file()), None)
 
 
 def write_together(contents: Mapping[Path, bytes]) -> None:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.config import RetinaFaceConfig
+from engine.config.model import RetinaFaceConfig
 from engine.errors import EngineLoadError, RetinaFaceError
 from engine.files import sha256_of
 from engine.version import project_version

@@ -67,6 +67,23 @@ class Detections:
 
 
 @dataclass(frozen=True)
+class RawDetections:
+    """What an engine returns for a batch, in pixels of the network's input.
+
+    Attributes:
+        num_detections: int32 [N].
+        boxes: float32 [N, M, 4].
+        scores: float32 [N, M].
+        landmarks: float32 [N, M, 10], or None.
+    """
+
+    num_detections: IntArray
+    boxes: FloatArray
+    scores: FloatArray
+    landmarks: FloatArray | None
+
+
+@dataclass(frozen=True)
 class DeviceDetections:
     """The faces of a batch in CUDA memory, in arrays of fixed sizes; what lies behind an image's count is zero.
 

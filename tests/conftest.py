@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.build.flavour import sees_gpu
-from tests import shared
-from tests.backends import Backend, use_cuda
+from engine.backend.driver import sees_gpu
+from tests.support import shared
+from tests.support.backends import Backend, use_cuda
 
 DEFAULT_SEED = 20240229
 INTEGRATION = Path(__file__).parent / "integration"
@@ -64,7 +64,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session", autouse=True)
 def _shared(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Where tests.shared keeps what it makes."""
+    """Where tests.support.shared keeps what it makes."""
     shared.open_folder(tmp_path_factory)
 
 

@@ -18,19 +18,21 @@ import numpy as np
 
 from benchmarks.cpu.side_by_side import time_in_turn
 from benchmarks.kernels import document
-from engine.config import RetinaFaceConfig, preset
-from engine.evaluate.agreement import agreement
-from engine.export.attach import Thresholds
-from engine.export.network import InputSize, export_network
+from engine.config.detection import InputSize, Thresholds
+from engine.config.model import RetinaFaceConfig
+from engine.config.presets import preset
+from engine.export.network import export_network
 from engine.images import list_images, read_image
-from engine.model.weights import load_model
+from engine.metrics.agreement import agreement
+from engine.model.weights.load import load_model
+from engine.precision.convert import to_precision
 from engine.precision.options import QuantisationOptions
-from engine.precision.typed import to_precision
-from engine.preprocess import Letterbox
-from engine.runtime.cpu import detect
-from engine.runtime.cpu_runtime import CpuRuntime, CpuSettings, Runner, check_threads
-from engine.runtime.openvino import OpenVinoRuntime
-from engine.runtime.ort import OnnxRuntime
+from engine.runtime.cpu.load import check_threads
+from engine.runtime.cpu.openvino import OpenVinoRuntime
+from engine.runtime.cpu.ort import OnnxRuntime
+from engine.runtime.cpu.protocol import CpuRuntime, CpuSettings, Runner
+from engine.runtime.cpu.session import detect
+from engine.runtime.letterbox import Letterbox
 from engine.types import Detections, FloatArray, Image
 
 DOCUMENT = document.ROOT / "docs" / "performance.md"
@@ -89,7 +91,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def _as_read(network: bytes, settings: CpuSettings) -> CpuRuntime:
     """OpenVINO without the session's change of what its reader gives."""
-    with patch("engine.runtime.openvino.fold_scales"):
+    with patch("engine.runtime.cpu.openvino.fold_scales"):
         return OpenVinoRuntime(network, settings)
 
 

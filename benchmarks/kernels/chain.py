@@ -2,7 +2,7 @@
 
 The emulator runs blocks one after another, so it cannot show what waits for what. This follows the kernels instead: a
 step is a barrier, or a read of global memory whose result the next step needs. That the barriers are those of the
-kernel is checked against the counted ones (tests/counts/test_kernels.py).
+kernel is checked against the counted ones (tests/benchmarks/test_kernel_counts.py).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from benchmarks.kernels import document
 from benchmarks.kernels.limits import LIMITS, distinct_ratio, load_ratio, traffic_ratio
 from benchmarks.kernels.statistics import Counted, count_all
 from benchmarks.kernels.workloads import WORKLOADS
-from tests.backends import is_emulated
+from tests.support.backends import is_emulated
 
 Results = dict[str, Counted]
 

@@ -1,4 +1,4 @@
-"""What the kernels may cost at most, counted; kept by tests/counts/test_kernels.py."""
+"""What the kernels may cost at most, counted; kept by tests/benchmarks/test_kernel_counts.py."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def _dynamic_shared(command: list[str]) -> dict[int, dict[str, int]]:
     program = BUILD / "shared_memory"
     sources = [
         Path(__file__).with_name("shared_memory.cu"),
-        ROOT / "csrc" / "ops" / "cuda" / "deform_conv_plan.cpp",
+        ROOT / "csrc" / "ops" / "cuda" / "deform_conv" / "plan.cpp",
         ROOT / "csrc" / "ops" / "deform_conv.cpp",
     ]
     _run([*command, "-arch", "sm_80", "-o", str(program), *map(str, sources)])

@@ -1,9 +1,9 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "ops/cuda/anchor_decode_plan.cuh"
-#include "ops/cuda/deform_conv_fma.cuh"
-#include "ops/cuda/deform_conv_mma.cuh"
+#include "ops/cuda/anchor_decode/plan.cuh"
+#include "ops/cuda/deform_conv/fma.cuh"
+#include "ops/cuda/deform_conv/mma.cuh"
 
 // Prints, for each instance of the deformable convolution that the launcher chooses from, the most dynamic
 // shared memory it asks for in RetinaFace's context modules, and the most that decoding asks for; runs no

@@ -18,13 +18,13 @@ import pytest
 from numpy.typing import NDArray
 
 from engine import ops
-from tests.backends import EMULATOR_BUILD, for_emulator, use_cuda
-from tests.oracles.anchor_decode import anchor_decode
-from tests.oracles.batched_nms import nms as nms_oracle
-from tests.oracles.deform_conv import deform_conv as deform_conv_oracle
-from tests.oracles.letterbox import letterbox as letterbox_oracle
-from tests.oracles.letterbox import opencv
-from tests.tolerances import BOX_ABSOLUTE_PX, GREY_LEVELS_OPENCV, RELATIVE
+from tests.support.backends import EMULATOR_BUILD, for_emulator, use_cuda
+from tests.support.oracles.anchor_decode import anchor_decode
+from tests.support.oracles.batched_nms import nms as nms_oracle
+from tests.support.oracles.deform_conv import deform_conv as deform_conv_oracle
+from tests.support.oracles.letterbox import letterbox as letterbox_oracle
+from tests.support.oracles.letterbox import opencv
+from tests.support.tolerances import BOX_ABSOLUTE_PX, GREY_LEVELS_OPENCV, RELATIVE
 
 Facts = dict[str, float]
 Heads = list[tuple[NDArray[Any], ...]]

@@ -22,9 +22,9 @@ from benchmarks.peers.environments import PEERS, python_of
 from benchmarks.peers.prepare import Prepared, prepare
 from benchmarks.peers.run import Measured, Worker, measure
 from engine.errors import RetinaFaceError
-from engine.evaluate.agreement import agreement
 from engine.images import list_images
-from engine.runtime.cpu_runtime import check_threads
+from engine.metrics.agreement import agreement
+from engine.runtime.cpu.load import check_threads
 from engine.types import DEFAULT_SCORE_THRESHOLD
 
 DOCUMENT = document.ROOT / "docs" / "performance.md"

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from benchmarks.peers.adapters import Setup
 from engine.build.pipeline import BuildOptions, build_engine
-from engine.config import preset
-from engine.evaluate.compose import compose
-from engine.evaluate.faces import LabelledImage
+from engine.config.presets import preset
 from engine.images import read_image
-from engine.model.fetch import read_known
-from engine.model.known_weights import KNOWN_WEIGHTS
-from engine.model.weights import load_model
+from engine.model.weights.fetch import read_known
+from engine.model.weights.known import KNOWN_WEIGHTS
+from engine.model.weights.load import load_model
+from engine.pictures.compose import compose
+from engine.pictures.faces import LabelledImage
 from engine.precision.options import QuantisationOptions
 
 _MODEL = "mobilenet0.25"

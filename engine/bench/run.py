@@ -11,14 +11,14 @@ from itertools import product
 
 import numpy as np
 
-from engine.bench.client import Server
-from engine.bench.clock import WallClock
-from engine.bench.load import ClosedLoop, Load, OpenLoop
-from engine.bench.measure import measure
-from engine.bench.resources import Sampler
-from engine.bench.results import Engine, Point, make_point
-from engine.bench.windows import Window
-from engine.bench.workload import Picture
+from engine.bench.analysis.points import Engine, Point, make_point
+from engine.bench.load.client import Server
+from engine.bench.load.clock import WallClock
+from engine.bench.load.generator import ClosedLoop, Load, OpenLoop
+from engine.bench.load.measure import measure
+from engine.bench.load.resources import Sampler
+from engine.bench.load.windows import Window
+from engine.bench.load.workload import Picture
 from engine.errors import InvalidArgumentError
 
 

@@ -9,18 +9,20 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.build.flavour import Flavour, load_flavour
+from engine.backend.plugin_library import PLUGIN_VERSION, PluginLibrary, plugin_library
+from engine.backend.targets import check_targets, has_fp8
+from engine.backend.tensorrt import Backend, load_backend
 from engine.build.plan import Plan, build_plan
-from engine.build.plugin_library import PluginLibrary, plugin_library
-from engine.build.targets import check_targets, has_fp8
-from engine.config import RetinaFaceConfig, preset
+from engine.config.detection import INPUT_NAME, InputSize, Thresholds, detection_names
+from engine.config.model import RetinaFaceConfig
+from engine.config.presets import preset
 from engine.errors import BuildError, InvalidArgumentError
-from engine.export.attach import PLUGIN_VERSION, Thresholds, attach_detection, detection_names, plugin_names
-from engine.export.network import INPUT_NAME, InputSize, export_network
+from engine.export.attach import attach_detection, plugin_names
+from engine.export.network import export_network
 from engine.files import check_writable, sha256_of, write_together
-from engine.model.weights import WeightsOrigin, load_model
+from engine.model.weights.load import WeightsOrigin, load_model
+from engine.precision.convert import TypedNetwork, check_precision, to_precision
 from engine.precision.options import QuantisationOptions
-from engine.precision.typed import TypedNetwork, check_precision, to_precision
 from engine.sidecar import ENGINE_SUFFIX, SCHEMA, Sidecar, describe_file, network_path, sidecar_path, sign_network
 from engine.version import project_version
 
@@ -35,7 +37,7 @@ class BuildOptions:
     """What to build.
 
     Attributes:
-        precision: one of precision.typed.PRECISIONS.
+        precision: one of config.formats.PRECISIONS.
         config: name of the preset that the weights belong to.
         weights: a name, a path, or None for the preset's default.
         size: of the network's input; None is the preset's.
@@ -102,8 +104,8 @@ def build_engine(options: BuildOptions, on_stage: Callable[[str], None] = lambda
     started = time.perf_counter()
     config, size = preset(options.config), options.input_size()
     _check(options, config)
-    flavour = load_flavour(options.runtime)
-    targets = check_targets(options.targets, flavour.runtime, needs_fp8=options.precision == "fp8")
+    backend = load_backend(options.runtime)
+    targets = check_targets(options.targets, backend.runtime, needs_fp8=options.precision == "fp8")
     library = plugin_library()
     path = options.engine_path()
     _check_folder(path)
@@ -126,10 +128,10 @@ def build_engine(options: BuildOptions, on_stage: Callable[[str], None] = lambda
         thresholds=options.thresholds,
     )
     detector = attach_detection(typed.network, config, options.thresholds).SerializeToString(deterministic=True)
-    on_stage(f"Compiling with {flavour.runtime} {flavour.version} for {', '.join(targets)}")
+    on_stage(f"Compiling with {backend.runtime} {backend.version} for {', '.join(targets)}")
     plan = build_plan(
         detector,
-        flavour,
+        backend,
         library,
         size=size,
         max_batch=options.max_batch,
@@ -137,7 +139,7 @@ def build_engine(options: BuildOptions, on_stage: Callable[[str], None] = lambda
         embed_plugins=options.embed_plugins,
     )
     on_stage("Writing files")
-    identity = _identity(options, config, origin, flavour, targets, library, typed, sha256_of(detector))
+    identity = _identity(options, config, origin, backend, targets, library, typed, sha256_of(detector))
     sidecar = _write(path, plan, typed.on_cpu, identity)
     files = (path, sidecar_path(path), network_path(path))
     return BuildReport(sidecar, plan, time.perf_counter() - started, files)
@@ -168,7 +170,7 @@ def _identity(
     options: BuildOptions,
     config: RetinaFaceConfig,
     origin: WeightsOrigin,
-    flavour: Flavour,
+    backend: Backend,
     targets: tuple[str, ...],
     library: PluginLibrary,
     typed: TypedNetwork,
@@ -183,7 +185,7 @@ def _identity(
         "weights": asdict(origin),
         "precision": typed.precision,
         "calibration": typed.calibration,
-        "runtime": {"name": flavour.runtime, "version": flavour.version},
+        "runtime": {"name": backend.runtime, "version": backend.version},
         "targets": list(targets),
         "plugins": {
             "versions": dict.fromkeys(plugin_names(config), PLUGIN_VERSION),

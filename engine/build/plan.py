@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from engine.build.flavour import Flavour, make_logger
-from engine.build.plugin_library import PluginLibrary
-from engine.build.targets import set_targets
+from engine.backend.plugin_library import PluginLibrary
+from engine.backend.targets import set_targets
+from engine.backend.tensorrt import Backend, because, load_plugins, make_logger
+from engine.config.detection import INPUT_NAME, InputSize
 from engine.errors import BuildError
-from engine.export.network import INPUT_NAME, InputSize
 
 if TYPE_CHECKING:
     import tensorrt
@@ -34,7 +34,7 @@ class Plan:
 
 def build_plan(
     detector: bytes,
-    flavour: Flavour,
+    backend: Backend,
     library: PluginLibrary,
     *,
     size: InputSize,
@@ -46,7 +46,7 @@ def build_plan(
 
     Args:
         detector: ONNX bytes, input `images`.
-        flavour: the builder to use.
+        backend: the builder to use.
         library: with the plugins that the model names.
         size: allowed input sizes.
         max_batch: the engine takes 1 to max_batch images.
@@ -56,38 +56,30 @@ def build_plan(
     Raises:
         BuildError: the parser or the builder refused; the message holds their errors.
     """
-    trt = flavour.module
+    trt = backend.module
     errors: list[str] = []
-    logger = make_logger(flavour, errors)
+    logger = make_logger(backend, errors)
     try:
         builder: tensorrt.Builder = trt.Builder(logger)
     except (TypeError, RuntimeError) as error:  # how the bindings say that the library returned nothing
-        reason = _because(f"{_title(flavour)} cannot start a builder", errors)
+        reason = because(f"{backend.title} cannot start a builder", errors)
         raise BuildError(f"{reason}. It needs an NVIDIA GPU; --runtime tensorrt-rtx builds without one") from error
-    load_plugins(flavour, builder.get_plugin_registry(), library, errors)
+    load_plugins(backend, builder.get_plugin_registry(), library, errors)
     network = builder.create_network(_strongly_typed(trt))
     parser: tensorrt.OnnxParser = trt.OnnxParser(network, logger)
     if not parser.parse(detector):
         reasons = [parser.get_error(i).desc() for i in range(parser.num_errors)]
-        raise BuildError(_because(f"{_title(flavour)} cannot read the network", reasons + errors))
+        raise BuildError(because(f"{backend.title} cannot read the network", reasons + errors))
     config = builder.create_builder_config()
-    set_targets(config, flavour, targets)
+    set_targets(config, backend, targets)
     config.add_optimization_profile(_profile(trt, builder, size, max_batch))
     if embed_plugins:
         config.plugins_to_serialize = [str(library.path)]
     data = builder.build_serialized_network(network, config)
     if data is None:
-        raise BuildError(_because(f"{_title(flavour)} could not build the engine for {', '.join(targets)}", errors))
+        raise BuildError(because(f"{backend.title} could not build the engine for {', '.join(targets)}", errors))
     plugins = tuple(layer.name for layer in _layers(network) if layer.type == trt.LayerType.PLUGIN_V3)
     return Plan(bytes(data), network.num_layers, plugins)
-
-
-def load_plugins(
-    flavour: Flavour, registry: tensorrt.IPluginRegistry, library: PluginLibrary, errors: list[str]
-) -> None:
-    """Load the plugin library into a registry of TensorRT, once a process."""
-    if registry.load_library(str(library.path)) is None and registry.get_creator("RetinaFaceNMS", "1", "") is None:
-        raise BuildError(_because(f"{_title(flavour)} cannot load the plugin library {library.path}", errors))
 
 
 def _layers(network: tensorrt.INetworkDefinition) -> list[tensorrt.ILayer]:
@@ -111,12 +103,3 @@ def _profile(
         trt.Dims4((max_batch, 3, *size.maximum)),
     )
     return profile
-
-
-def _title(flavour: Flavour) -> str:
-    return f"{flavour.runtime} {flavour.version}"
-
-
-def _because(what: str, reasons: Sequence[str]) -> str:
-    unique = list(dict.fromkeys(reason.strip() for reason in reasons if reason.strip()))
-    return f"{what}: {'; '.join(unique[:4])}" if unique else f"{what}; it gave no reason"

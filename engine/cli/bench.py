@@ -19,10 +19,11 @@ from engine.cli.outputs import check_outputs, require_packages
 from engine.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
-    from engine.bench.compare import Comparison
-    from engine.bench.results import Engine, Point, Results
+    from engine.bench.analysis.compare import Comparison
+    from engine.bench.analysis.points import Engine, Point
+    from engine.bench.analysis.results import Results
+    from engine.bench.load.workload import Workload
     from engine.bench.run import Contestant, Plan
-    from engine.bench.workload import Workload
     from engine.detector import TRTRetinaFace
 
 T = TypeVar("T")
@@ -78,8 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
     plan = _plan(arguments)
     old = _earlier(arguments)
 
-    from engine.bench.results import Results
-    from engine.bench.verdicts import verdicts
+    from engine.bench.analysis.results import Results
+    from engine.bench.analysis.verdicts import verdicts
 
     with ExitStack() as stack:
         paths = name_engines(arguments.engine)
@@ -132,7 +133,7 @@ def _numbers(option: str, text: str | None, kind: Callable[[str], T]) -> list[T]
 
 
 def _earlier(arguments: argparse.Namespace) -> dict[str, Any] | None:
-    from engine.bench.earlier import read_results
+    from engine.bench.analysis.earlier import read_results
 
     if arguments.fail_below is not None:
         if arguments.compare is None:
@@ -169,9 +170,9 @@ def _open(arguments: argparse.Namespace, stack: ExitStack, path: Path) -> TRTRet
 def _contestants(
     arguments: argparse.Namespace, detectors: dict[str, TRTRetinaFace], paths: dict[str, Path]
 ) -> list[Contestant]:
-    from engine.bench.results import Engine
+    from engine.bench.analysis.points import Engine
+    from engine.bench.load.serve import serve
     from engine.bench.run import Contestant
-    from engine.bench.serve import serve
 
     options = {"max_delay": arguments.max_delay_ms / 1e3, "contexts": arguments.contexts}
     return [
@@ -185,7 +186,7 @@ def _contestants(
 
 
 def _check_comparable(contestants: Sequence[Contestant], plan: Plan, old: dict[str, Any] | None) -> None:
-    from engine.bench.compare import pairs
+    from engine.bench.analysis.compare import pairs
     from engine.bench.run import points_of
 
     planned = [
@@ -197,8 +198,8 @@ def _check_comparable(contestants: Sequence[Contestant], plan: Plan, old: dict[s
 
 
 def _workload(arguments: argparse.Namespace) -> Workload:
-    from engine.bench.workload import GENERATED, from_folder, generated
-    from engine.evaluate.labels import read_labels
+    from engine.bench.load.workload import GENERATED, from_folder, generated
+    from engine.pictures.labels import read_labels
 
     if arguments.images is not None:
         labels = None if arguments.labels is None else read_labels(arguments.labels)
@@ -233,7 +234,7 @@ def _with_accuracy(
 ) -> tuple[Engine, ...]:
     from dataclasses import replace
 
-    from engine.bench.accuracy import accuracy
+    from engine.bench.analysis.accuracy import accuracy
 
     engines = tuple(contestant.engine for contestant in contestants)
     if reference is None and arguments.labels is None:
@@ -248,9 +249,9 @@ def _with_accuracy(
 def _measure(
     contestants: Sequence[Contestant], plan: Plan, workload: Workload, progress: Progress
 ) -> tuple[Point, ...]:
-    from engine.bench.load import Load
+    from engine.bench.load.generator import Load
+    from engine.bench.load.windows import Window
     from engine.bench.run import points_of, run
-    from engine.bench.windows import Window
 
     task = progress.add_task("Measuring", total=len(points_of(contestants, plan)))
     now = ""
@@ -271,7 +272,7 @@ def _measure(
 
 
 def _environment() -> dict[str, Any]:
-    from engine.bench.environment import environment
+    from engine.bench.analysis.environment import environment
 
     return environment()
 
@@ -286,6 +287,6 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _compare(results: Results, old: dict[str, Any]) -> Comparison:
-    from engine.bench.compare import compare
+    from engine.bench.analysis.compare import compare
 
     return compare(results.to_dict(), old)

@@ -14,14 +14,14 @@ from rich.text import Text
 from engine.files import write_together
 
 if TYPE_CHECKING:
-    from engine.bench.compare import Comparison
-    from engine.bench.results import Results
-    from engine.bench.table import Table
+    from engine.bench.analysis.compare import Comparison
+    from engine.bench.analysis.results import Results
+    from engine.bench.report.table import Table
 
 
 def print_results(results: Results, comparison: Comparison | None, fail_below: float | None) -> None:
     """Print tables and verdicts."""
-    from engine.bench.table import UNRESOLVED, accuracies, latencies, ratios, stage_means, usages
+    from engine.bench.report.table import UNRESOLVED, accuracies, latencies, ratios, stage_means, usages
 
     console = Console(soft_wrap=True, highlight=False)
     for engine in results.engines:
@@ -68,7 +68,7 @@ def write_results(
             values["comparison"] = comparison.to_dict()
         contents[outputs["json"]] = (json.dumps(values, allow_nan=False) + "\n").encode()
     if "html" in outputs:
-        from engine.bench.report import html_report
+        from engine.bench.report.write import html_report
 
         contents[outputs["html"]] = html_report(results, comparison, fail_below).encode()
     if contents:

@@ -11,14 +11,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from engine.backend.targets import TARGET_CHOICES
 from engine.build.pipeline import BuildOptions, BuildReport, build_engine
-from engine.build.targets import TARGET_CHOICES
-from engine.config import PRESETS, preset
+from engine.config.detection import InputSize, Thresholds
+from engine.config.formats import PRECISIONS, QUANTISED_PRECISIONS
+from engine.config.presets import PRESETS, preset
 from engine.errors import InvalidArgumentError
-from engine.export.attach import Thresholds
-from engine.export.network import InputSize
-from engine.precision.options import METHODS, QUANTISED_PRECISIONS, QuantisationOptions, Techniques
-from engine.precision.typed import PRECISIONS
+from engine.precision.options import METHODS, QuantisationOptions, Techniques
 from engine.types import DEFAULT_SCORE_THRESHOLD
 
 SUMMARY = "build an engine from a checkpoint"

@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the faces of each picture; pictures that cannot be read are named on stderr and make the exit code 1."""
     import cv2
 
-    from engine.annotate import annotate
+    from engine.cli.annotate import annotate
     from engine.detector import TRTRetinaFace
     from engine.images import read_image
 

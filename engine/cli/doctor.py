@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from engine.doctor import Finding, examine, examine_engine
+from engine.cli.installation import Finding, examine, examine_engine
 
 SUMMARY = "show what is installed and what works"
 

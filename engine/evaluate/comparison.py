@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from engine.errors import InvalidArgumentError
-from engine.evaluate.agreement import SCORE_THRESHOLDS, Agreement, agreement
-from engine.evaluate.average_precision import Boxes
-from engine.evaluate.labels import boxes_of
 from engine.evaluate.worst import WorstImage, worst_images
 from engine.images import read_image
-from engine.preprocess import check_image
+from engine.metrics.agreement import SCORE_THRESHOLDS, Agreement, agreement
+from engine.metrics.average_precision import Boxes
+from engine.pictures.labels import boxes_of
+from engine.runtime.letterbox import check_image
 from engine.types import DEFAULT_SCORE_THRESHOLD, Detections, FloatArray, Image
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import InvalidArgumentError
-from engine.evaluate.thresholds import Row
-from engine.evaluate.widerface import Curve
+from engine.evaluate.sweep.thresholds import Row
+from engine.evaluate.widerface.protocol import Curve
 
 PLOT_FORMATS = (".png", ".svg", ".pdf")
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.evaluate.matching import match_faces
+from engine.metrics.matching import match_faces
 from engine.types import Detections
 
 LOST = "lost"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from engine.config import RetinaFaceConfig
-from engine.errors import InvalidArgumentError
+from engine.backend.plugin_library import PLUGIN_VERSION
+from engine.config.detection import Thresholds, detection_names
+from engine.config.model import RetinaFaceConfig
 
 if TYPE_CHECKING:
     import onnx
@@ -14,48 +14,6 @@ if TYPE_CHECKING:
 DECODE_PLUGIN = "RetinaFaceDecode"
 NMS_PLUGIN = "RetinaFaceNMS"
 PLUGIN_DOMAIN = "retinaface"
-# Of every plugin in the library: kPluginVersion of plugins/plugin_base.h. It changes with a plugin's tensors and
-# attributes; libraries of the same release and version, compiled anywhere, run each other's engines.
-PLUGIN_VERSION = "1"
-MAX_CANDIDATES = 5000
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """Settings of decoding and suppression that are fixed when an engine is built.
-
-    Attributes:
-        score: candidates need a score above it; 0.02 keeps what average precision wants.
-        iou: a better face suppresses those that overlap it by more.
-        top_k: at most this many candidates of an image go into suppression, the best ones.
-        max_detections: at most this many faces of an image come out.
-        voting: whether a kept box becomes the score-weighted mean of those it suppressed and itself.
-    """
-
-    score: float = 0.02
-    iou: float = 0.4
-    top_k: int = 5000
-    max_detections: int = 750
-    voting: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse what the plugins would refuse."""
-        for name, value in (("score threshold", self.score), ("IoU threshold", self.iou)):
-            if not 0.0 <= value <= 1.0:
-                raise InvalidArgumentError(f"{name} is {value}, expected 0 to 1")
-        for name, count in (("top_k", self.top_k), ("max_detections", self.max_detections)):
-            if not 1 <= count <= MAX_CANDIDATES:
-                raise InvalidArgumentError(f"{name} is {count}, expected 1 to {MAX_CANDIDATES}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
-
-
-def detection_names(config: RetinaFaceConfig) -> list[str]:
-    """Names of the detector's outputs."""
-    names = ["num_detections", "boxes", "scores", "landmarks"]
-    return names if config.has_landmarks else names[:3]
 
 
 def plugin_names(config: RetinaFaceConfig) -> list[str]:

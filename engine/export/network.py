@@ -7,51 +7,18 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from engine.config_types import BODY_STRIDE, RetinaFaceConfig
-from engine.errors import BuildError, InvalidArgumentError
-from engine.export.deform_conv import fold_batch_normalisations
-from engine.export.opset import OPSET
+from engine.config.detection import INPUT_NAME, InputSize
+from engine.config.model import BODY_STRIDE
+from engine.errors import BuildError
+from engine.export.folding import fold_batch_normalisations
+from engine.model.opset import OPSET
 
 if TYPE_CHECKING:
     import onnx
 
     from engine.model.retinaface import RetinaFace
-
-INPUT_NAME = "images"
-
-
-@dataclass(frozen=True)
-class InputSize:
-    """Height and width of the network's input in pixels; the same three times where they are fixed.
-
-    Attributes:
-        minimum: (height, width) of the smallest input.
-        optimum: what the engine is tuned for, and what images are letterboxed to.
-        maximum: of the largest.
-    """
-
-    minimum: tuple[int, int]
-    optimum: tuple[int, int]
-    maximum: tuple[int, int]
-
-    @classmethod
-    def fixed(cls, height: int, width: int) -> InputSize:
-        """One size only."""
-        return cls((height, width), (height, width), (height, width))
-
-    def check(self, config: RetinaFaceConfig) -> None:
-        """Raise InvalidArgumentError unless the sizes are ordered and multiples of the body's stride."""
-        for size in (self.minimum, self.optimum, self.maximum):
-            config.check_input_size(*size)
-        for low, mid, high in zip(self.minimum, self.optimum, self.maximum, strict=True):
-            if not low <= mid <= high:
-                raise InvalidArgumentError(
-                    f"input sizes are minimum {self.minimum}, optimum {self.optimum}, maximum {self.maximum}; "
-                    "each side must not decrease from one to the next"
-                )
 
 
 def export_network(model: RetinaFace, size: InputSize) -> onnx.ModelProto:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from engine.export.opset import OPSET
+from engine.model.opset import OPSET
 
 _KERNEL, _PADDING = 3, 1
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from engine.config_types import BODY_STRIDE, RetinaFaceConfig
+from engine.config.model import BODY_STRIDE, RetinaFaceConfig
 from engine.model.context import ContextModule
 from engine.model.mobilenet import MobileNetBody
 from engine.model.pyramid import FeaturePyramid

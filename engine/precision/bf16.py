@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from engine.config import RetinaFaceConfig
-from engine.evaluate.backgrounds import texture
-from engine.precision.graph import Graph
-from engine.precision.placement import INT8, quantisable
-from engine.precision.rewrite import prepare
-from engine.precision.rounding import round_weights
-from engine.precision.simulate import BF16, Simulation
-from engine.preprocess import Letterbox
+from engine.config.model import RetinaFaceConfig
+from engine.pictures.backgrounds import texture
+from engine.precision.calibrate.rounding import round_weights
+from engine.precision.qdq.graph import Graph
+from engine.precision.qdq.placement import INT8, quantisable
+from engine.precision.qdq.rewrite import prepare
+from engine.precision.qdq.simulate import BF16, Simulation
+from engine.runtime.letterbox import Letterbox
 from engine.types import FloatArray
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from engine.precision.graph import Graph
-from engine.precision.simulate import Simulation
+from engine.precision.qdq.graph import Graph
+from engine.precision.qdq.simulate import Simulation
 
 
 def correct_biases(graph: Graph, reference: Simulation, quantised: Simulation, images: Tensor) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.errors import BuildError
-from engine.export.opset import OPSET
+from engine.model.opset import OPSET
 
 if TYPE_CHECKING:
     import onnx

@@ -13,11 +13,11 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from engine.config import RetinaFaceConfig
-from engine.precision.crops import crop, face_centres
-from engine.precision.heads import squared_head_error
-from engine.precision.images import CalibrationImages
-from engine.precision.simulate import Simulation, to_half
+from engine.config.model import RetinaFaceConfig
+from engine.precision.calibrate.crops import crop, face_centres
+from engine.precision.calibrate.images import CalibrationImages
+from engine.precision.qdq.heads import squared_head_error
+from engine.precision.qdq.simulate import Simulation, to_half
 
 # Steps of descent are in units of one grid step, of a bias's own scale, and of a relative change.
 _WEIGHT_RATE, _BIAS_RATE, _SCALE_RATE = 3e-3, 1e-4, 3e-4

@@ -9,7 +9,6 @@ from pathlib import Path
 from engine.errors import CalibrationError, InvalidArgumentError
 from engine.files import check_writable
 
-QUANTISED_PRECISIONS = ("int8", "fp8", "mixed")
 MINIMUM_IMAGES = 4
 METHODS = ("importance", "max", "percentile", "mse", "entropy")
 

@@ -10,30 +10,30 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.config import RetinaFaceConfig
+from engine.config.model import RetinaFaceConfig
 from engine.errors import BuildError, CalibrationError
-from engine.evaluate.agreement import Agreement, agreement
-from engine.evaluate.network_detector import NetworkDetector
 from engine.files import sha256_of
-from engine.precision.budget import Choice, keep, ranking, search, within_share
-from engine.precision.cache import load_fit, save_fit
-from engine.precision.crops import crop, face_centres
-from engine.precision.fit import fit
-from engine.precision.graph import Graph
-from engine.precision.images import CalibrationImages, find_images
+from engine.metrics.agreement import Agreement, agreement
+from engine.precision.calibrate.cache import load_fit, save_fit
+from engine.precision.calibrate.crops import crop, face_centres
+from engine.precision.calibrate.fit import fit
+from engine.precision.calibrate.images import CalibrationImages, find_images
 from engine.precision.learn import learn
 from engine.precision.options import QuantisationOptions, Techniques
-from engine.precision.placement import FP8, INT8, Assignment, quantisable
-from engine.precision.qdq import Coverage, coverage, write_quantised
-from engine.precision.rewrite import prepare
-from engine.precision.sensitivity import sensitivities
-from engine.precision.simulate import Simulation
-from engine.preprocess import Letterbox
+from engine.precision.qdq.graph import Graph
+from engine.precision.qdq.placement import FP8, INT8, Assignment, quantisable
+from engine.precision.qdq.rewrite import prepare
+from engine.precision.qdq.simulate import Simulation
+from engine.precision.qdq.writer import Coverage, coverage, write_quantised
+from engine.precision.search.budget import Choice, keep, ranking, search, within_share
+from engine.precision.search.sensitivity import sensitivities
+from engine.runtime.cpu.network_detector import NetworkDetector
+from engine.runtime.letterbox import Letterbox
 
 if TYPE_CHECKING:
     import onnx
 
-    from engine.export.attach import Thresholds
+    from engine.config.detection import Thresholds
 
 # Without a budget of the user's own: this loss. But INT8 keeps what matters most within a share of the multiplications,
 # whatever the loss: that costs little time, and one held-out face at a score of .5 does not decide.
@@ -106,7 +106,7 @@ def quantise(
     Args:
         network: float32.
         config: of its model.
-        precision: one of options.QUANTISED_PRECISIONS.
+        precision: one of config.formats.QUANTISED_PRECISIONS.
         size: (height, width) to letterbox the calibration images to.
         options: how.
         weights_sha256: digest of the weights, for the cache.

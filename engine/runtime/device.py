@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-from engine.build.flavour import sees_gpu
+from engine.backend.driver import sees_gpu
 from engine.errors import DeviceError, InvalidArgumentError, RetinaFaceError
-from engine.runtime.cpu import CpuSession
+from engine.runtime.cpu.session import CpuSession
+from engine.runtime.gpu.opening import open_tensorrt_session
 from engine.runtime.session import Session
-from engine.runtime.tensorrt import open_tensorrt_session
 from engine.sidecar import EngineFiles
 
 

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Protocol
 
 from engine.errors import ClosedError, InvalidArgumentError, QueueFullError
-from engine.preprocess import check_image
+from engine.runtime.letterbox import check_image
 from engine.runtime.timing import Stages
 from engine.types import Detections, Image
 

@@ -3,31 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from engine.runtime.letterbox import Letterbox
 from engine.runtime.timing import Stopwatch
-from engine.types import FloatArray, Image, IntArray
-
-if TYPE_CHECKING:
-    from engine.preprocess import Letterbox
-
-
-@dataclass(frozen=True)
-class RawDetections:
-    """What an engine returns for a batch, in pixels of the network's input.
-
-    Attributes:
-        num_detections: int32 [N].
-        boxes: float32 [N, M, 4].
-        scores: float32 [N, M].
-        landmarks: float32 [N, M, 10], or None.
-    """
-
-    num_detections: IntArray
-    boxes: FloatArray
-    scores: FloatArray
-    landmarks: FloatArray | None
+from engine.types import FloatArray, Image, RawDetections
 
 
 class Session(Protocol):

@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 
 from engine import ops
-from engine.build.flavour import Flavour
-from engine.export.network import InputSize
-from engine.runtime import device, tensorrt
-from engine.runtime.ort import network_metadata
+from engine.backend.tensorrt import Backend
+from engine.config.detection import InputSize
+from engine.runtime import device
+from engine.runtime.cpu.ort import network_metadata
+from engine.runtime.gpu import opening as tensorrt
 from engine.sidecar import EngineFiles, read_engine
-from tests.doubles.cupy import FakeCuda
-from tests.doubles.tensorrt import FakeTensorRT, fake_letterbox
-from tests.engines import build
+from tests.support.doubles.cupy import FakeCuda
+from tests.support.doubles.tensorrt import FakeTensorRT, fake_letterbox
+from tests.support.engines import build
 
 
 @pytest.fixture(scope="session")
@@ -63,8 +64,8 @@ def ranged_trt(fp16_engine: Path, fake_cuda: FakeCuda, monkeypatch: pytest.Monke
     return _installed(FakeTensorRT(read_engine(fp16_engine, network_metadata), fake_cuda), "tensorrt", monkeypatch)
 
 
-def _installed(double: FakeTensorRT, flavour: str, monkeypatch: pytest.MonkeyPatch) -> FakeTensorRT:
+def _installed(double: FakeTensorRT, backend: str, monkeypatch: pytest.MonkeyPatch) -> FakeTensorRT:
     version = double.files.sidecar.runtime["version"]
-    monkeypatch.setattr(tensorrt, "load_flavour", lambda runtime: Flavour(flavour, double, version))
+    monkeypatch.setattr(tensorrt, "load_backend", lambda runtime: Backend(backend, double, version))
     monkeypatch.setattr(device, "sees_gpu", lambda: True)
     return double

@@ -11,15 +11,15 @@ import cv2
 import numpy as np
 import pytest
 
-from engine.bench.clock import WallClock
-from engine.bench.load import ClosedLoop
-from engine.bench.measure import measure
-from engine.bench.serve import serve
-from engine.bench.workload import Picture
+from engine.bench.load.clock import WallClock
+from engine.bench.load.generator import ClosedLoop
+from engine.bench.load.measure import measure
+from engine.bench.load.serve import serve
+from engine.bench.load.workload import Picture
 from engine.cli import bench_main, main
 from engine.detector import TRTRetinaFace
-from engine.evaluate.labels import label_line
-from tests.data import ASTRONAUT_FACE, astronaut
+from engine.pictures.labels import label_line
+from tests.support.data import ASTRONAUT_FACE, astronaut
 
 pytest.importorskip("matplotlib", reason="the page has plots")
 pytest.importorskip("psutil", reason="resources are measured")

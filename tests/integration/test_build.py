@@ -15,20 +15,22 @@ from typing import Any
 
 import pytest
 
-from engine.build import pipeline, targets
-from engine.build.flavour import Flavour, compute_capability, load_flavour, sees_gpu
+from engine.backend import targets
+from engine.backend.driver import compute_capability, sees_gpu
+from engine.backend.plugin_library import PluginLibrary, plugin_library
+from engine.backend.targets import check_targets, has_fp8
+from engine.backend.tensorrt import Backend, load_backend
+from engine.build import pipeline
 from engine.build.pipeline import BuildOptions, build_engine
 from engine.build.plan import build_plan
-from engine.build.plugin_library import PluginLibrary, plugin_library
-from engine.build.targets import check_targets, has_fp8
-from engine.config import preset
+from engine.config.detection import InputSize, Thresholds
+from engine.config.presets import preset
 from engine.errors import BuildError, InvalidArgumentError
-from engine.export.attach import DECODE_PLUGIN, NMS_PLUGIN, Thresholds, attach_detection
-from engine.export.network import InputSize
+from engine.export.attach import DECODE_PLUGIN, NMS_PLUGIN, attach_detection
 from engine.files import sha256_of_file, write_together
 from engine.sidecar import network_path, sidecar_path
-from tests.doubles.tensorrt import FakeTensorRT
-from tests.engines import build, network, rtx, small
+from tests.support.doubles.tensorrt import FakeTensorRT
+from tests.support.engines import build, network, rtx, small
 
 SIZE = InputSize.fixed(320, 320)
 
@@ -42,9 +44,9 @@ def detector(request: pytest.FixtureRequest) -> bytes:
 
 @pytest.mark.parametrize("targets", [(), ("sm75",), ("sm89",), ("sm120",), ("sm86", "sm120", "sm89")])
 def test_engines_build_with_both_plugins_inside(detector: bytes, targets: tuple[str, ...]) -> None:
-    flavour = rtx()
-    checked = check_targets(targets, flavour.runtime)
-    plan = build_plan(detector, flavour, plugin_library(), size=SIZE, max_batch=8, targets=checked, embed_plugins=False)
+    backend = rtx()
+    checked = check_targets(targets, backend.runtime)
+    plan = build_plan(detector, backend, plugin_library(), size=SIZE, max_batch=8, targets=checked, embed_plugins=False)
     assert plan.plugins == (DECODE_PLUGIN, NMS_PLUGIN)
     # 56 convolutions, 41 activations, 2 resizes, 2 additions, 3 concatenations and the plugins at least.
     assert plan.num_layers > 100
@@ -317,7 +319,7 @@ def test_a_builder_that_needs_a_gpu_says_so() -> None:
     with pytest.raises(BuildError, match=r"cannot start a builder: CUDA initialization.*--runtime tensorrt-rtx builds"):
         build_plan(
             b"",
-            Flavour("tensorrt", SimpleNamespace(Builder=no_builder, ILogger=FakeTensorRT.ILogger), "10.9"),
+            Backend("tensorrt", SimpleNamespace(Builder=no_builder, ILogger=FakeTensorRT.ILogger), "10.9"),
             PluginLibrary(Path("unused"), ""),
             size=SIZE,
             max_batch=1,
@@ -329,7 +331,7 @@ def test_a_builder_that_needs_a_gpu_says_so() -> None:
 def test_type_stubs_alone_are_not_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib, "import_module", lambda name: object())
     with pytest.raises(BuildError, match=r"only its type stubs are installed.*pip install 'tensorrt>=10'"):
-        load_flavour("tensorrt")
+        load_backend("tensorrt")
 
 
 def test_an_old_tensorrt_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,7 +341,7 @@ def test_an_old_tensorrt_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(importlib, "import_module", lambda name: Old)
     with pytest.raises(BuildError, match=r"TensorRT 8\.6\.1 is too old"):
-        load_flavour("tensorrt")
+        load_backend("tensorrt")
 
 
 def test_without_any_tensorrt_both_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -348,7 +350,7 @@ def test_without_any_tensorrt_both_are_named(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(BuildError, match=r"no TensorRT is installed.*tensorrt>=10.*tensorrt-rtx-cu13"):
-        load_flavour("auto")
+        load_backend("auto")
 
 
 def test_read_only_site_packages_are_enough(tmp_path: Path) -> None:

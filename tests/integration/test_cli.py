@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import pytest
 
-from engine.build.plugin_library import plugin_library
+from engine.backend.plugin_library import plugin_library
 from engine.cli import build_main, main
 from engine.version import project_version
-from tests.data import ASTRONAUT_FACE, astronaut, iou
-from tests.engines import rtx
+from tests.support.data import ASTRONAUT_FACE, astronaut, iou
+from tests.support.engines import rtx
 
 ROOT = Path(__file__).parents[2]
 

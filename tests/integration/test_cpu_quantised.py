@@ -18,23 +18,22 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine.config import preset
-from engine.evaluate.compose import compose
-from engine.evaluate.faces import LabelledImage
-from engine.evaluate.matching import match_faces
-from engine.export.attach import Thresholds
-from engine.export.network import InputSize
+from engine.config.detection import InputSize, Thresholds
+from engine.config.presets import preset
+from engine.metrics.matching import match_faces
+from engine.pictures.compose import compose
+from engine.pictures.faces import LabelledImage
 from engine.precision import quantise
+from engine.precision.convert import to_precision
 from engine.precision.options import QuantisationOptions
-from engine.precision.typed import to_precision
-from engine.preprocess import Letterbox
-from engine.runtime.cpu import CpuNetwork
-from engine.runtime.cpu_runtime import CpuSettings
-from engine.runtime.ort import OnnxRuntime
+from engine.runtime.cpu.ort import OnnxRuntime
+from engine.runtime.cpu.protocol import CpuSettings
+from engine.runtime.cpu.session import CpuNetwork
+from engine.runtime.letterbox import Letterbox
 from engine.runtime.timing import Stopwatch
 from engine.types import Detections, Image
-from tests.data import ASTRONAUT_FACE, astronaut, labelled_photos, mask_photos, read_image
-from tests.engines import network
+from tests.support.data import ASTRONAUT_FACE, astronaut, labelled_photos, mask_photos, read_image
+from tests.support.engines import network
 
 pytest.importorskip("openvino")
 

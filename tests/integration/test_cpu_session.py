@@ -17,21 +17,22 @@ import psutil
 import pytest
 
 from engine import EngineLoadError, InvalidArgumentError, TRTRetinaFace
-from engine.augment import Scale
-from engine.config import preset
-from engine.export.attach import Thresholds
+from engine.config.detection import Thresholds
+from engine.config.presets import preset
 from engine.precision import quantise
+from engine.precision.convert import to_precision
 from engine.precision.options import QuantisationOptions, Techniques
-from engine.precision.typed import to_precision
-from engine.preprocess import Letterbox
-from engine.runtime import cpu_runtime
-from engine.runtime.cpu import CpuNetwork
-from engine.runtime.cpu_runtime import CpuSettings, available_threads
-from engine.runtime.openvino import OpenVinoRuntime
+from engine.runtime.augment import Scale
+from engine.runtime.cpu import protocol as cpu_runtime
+from engine.runtime.cpu.load import available_threads
+from engine.runtime.cpu.openvino import OpenVinoRuntime
+from engine.runtime.cpu.protocol import CpuSettings
+from engine.runtime.cpu.session import CpuNetwork
+from engine.runtime.letterbox import Letterbox
 from engine.runtime.timing import Stopwatch
 from engine.types import Detections, Image
-from tests.data import astronaut
-from tests.engines import network
+from tests.support.data import astronaut
+from tests.support.engines import network
 
 SIZE = (320, 320)
 LIBRARIES = ["openvino", "onnxruntime"]
@@ -242,7 +243,7 @@ def test_threads_that_outlive_the_main_one_still_detect_in_batches(fp32_engine: 
     program = f"""
 import threading
 from engine import TRTRetinaFace
-from tests.data import astronaut
+from tests.support.data import astronaut
 detector = TRTRetinaFace({str(fp32_engine)!r}, "cpu:onnxruntime", threads=2)
 
 def detect():
@@ -257,6 +258,6 @@ threading.Thread(target=detect).start()
 
 def test_what_fails_beside_others_is_raised(fp32_engine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     detector = TRTRetinaFace(fp32_engine, "cpu:onnxruntime", threads=2)
-    monkeypatch.setattr("engine.runtime.cpu.detect", Mock(side_effect=ZeroDivisionError))
+    monkeypatch.setattr("engine.runtime.cpu.session.detect", Mock(side_effect=ZeroDivisionError))
     with pytest.raises(ZeroDivisionError):
         detector.detect([astronaut()] * 2)

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from engine import DeviceError, InvalidArgumentError, TRTRetinaFace
-from engine.build.flavour import sees_gpu
-from engine.export.network import InputSize
+from engine.backend.driver import sees_gpu
+from engine.config.detection import InputSize
 from engine.runtime import timing
 from engine.types import Detections
-from tests.data import ASTRONAUT_FACE, astronaut, iou, labelled_photos, upstream_checkpoint
-from tests.engines import Thresholds, build
+from tests.support.data import ASTRONAUT_FACE, astronaut, iou, labelled_photos, upstream_checkpoint
+from tests.support.engines import Thresholds, build
 
 NO_GPU = pytest.mark.skipif(sees_gpu(), reason="there is a GPU")
 

@@ -11,11 +11,11 @@ import pytest
 
 from engine.cli import main
 from engine.detector import TRTRetinaFace
-from engine.evaluate.labels import label_line, read_labels
-from engine.evaluate.network_detector import NetworkDetector
 from engine.images import read_image
+from engine.pictures.labels import label_line, read_labels
+from engine.runtime.cpu.network_detector import NetworkDetector
 from engine.sidecar import network_path
-from tests.data import ASTRONAUT_FACE, astronaut
+from tests.support.data import ASTRONAUT_FACE, astronaut
 
 pytest.importorskip("matplotlib", reason="the page has plots")
 

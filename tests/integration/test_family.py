@@ -13,21 +13,22 @@ import torch
 from numpy.typing import NDArray
 
 from engine import TRTRetinaFace, ops
+from engine.backend.plugin_library import plugin_library
 from engine.build.plan import build_plan
-from engine.build.plugin_library import plugin_library
-from engine.config import PRESETS, RetinaFaceConfig, preset
-from engine.export.attach import DECODE_PLUGIN, NMS_PLUGIN, Thresholds, attach_detection
-from engine.export.network import InputSize
-from engine.model import weights
+from engine.config.detection import InputSize, Thresholds
+from engine.config.model import RetinaFaceConfig
+from engine.config.presets import PRESETS, preset
+from engine.export.attach import DECODE_PLUGIN, NMS_PLUGIN, attach_detection
 from engine.model.deform_conv import DeformableConv
 from engine.model.retinaface import RetinaFace
+from engine.model.weights import load as weights
 from engine.precision.cast import to_fp16
-from tests.backends import Backend
-from tests.engines import build, rtx
-from tests.family import random_images, settled_model
-from tests.oracles.anchor_decode import anchor_decode
-from tests.oracles.batched_nms import nms as nms_oracle
-from tests.shared import exported
+from tests.support.backends import Backend
+from tests.support.engines import build, rtx
+from tests.support.family import random_images, settled_model
+from tests.support.oracles.anchor_decode import anchor_decode
+from tests.support.oracles.batched_nms import nms as nms_oracle
+from tests.support.shared import exported
 
 SIZE = InputSize.fixed(64, 96)
 THRESHOLDS = Thresholds(score=0.5, top_k=300, max_detections=100)
@@ -38,13 +39,13 @@ Faces = list[NDArray[Any]]  # boxes, scores, landmarks
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_builds(name: str) -> None:
     """In both precisions, for a small input."""
-    flavour, config = rtx(), preset(name)
+    backend, config = rtx(), preset(name)
     model, _ = weights.load_model(config, "random")
     network = exported(model, SIZE)
     for typed in (network, to_fp16(network)):
         detector = attach_detection(typed, config, Thresholds()).SerializeToString()
         plan = build_plan(
-            detector, flavour, plugin_library(), size=SIZE, max_batch=2, targets=("portable",), embed_plugins=False
+            detector, backend, plugin_library(), size=SIZE, max_batch=2, targets=("portable",), embed_plugins=False
         )
         assert plan.plugins[-2:] == (DECODE_PLUGIN, NMS_PLUGIN)
         assert len(plan.plugins) == 2 + (25 if config.context == "deformable" else 0)

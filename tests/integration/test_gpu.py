@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 
 from engine import BatchQueue, Detections, DeviceMemoryError, TRTRetinaFace, ops
-from engine.build.flavour import load_flavour
+from engine.backend.tensorrt import load_backend
+from engine.config.detection import InputSize
 from engine.errors import BuildError
-from engine.export.network import InputSize
 from engine.runtime.gpu.session import TensorRTSession
 from engine.types import Image
-from tests.data import astronaut
-from tests.engines import build
+from tests.support.data import astronaut
+from tests.support.engines import build
 
 pytestmark = pytest.mark.needs_gpu
 
@@ -38,7 +38,7 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def _skip_unless_usable(runtime: str) -> None:
     try:
-        load_flavour(runtime)
+        load_backend(runtime)
     except BuildError as error:
         pytest.skip(str(error))
     capability = pytest.importorskip("cupy").cuda.Device(0).compute_capability

@@ -22,10 +22,10 @@ from engine import (
     ops,
 )
 from engine.types import Detections, Image
-from tests.data import astronaut
-from tests.doubles.cupy import FakeCudaError
-from tests.doubles.tensorrt import FakeTensorRT
 from tests.integration.test_gpu_session import OnDevice
+from tests.support.data import astronaut
+from tests.support.doubles.cupy import FakeCudaError
+from tests.support.doubles.tensorrt import FakeTensorRT
 
 
 @pytest.fixture

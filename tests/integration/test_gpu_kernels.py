@@ -12,19 +12,19 @@ import numpy as np
 import pytest
 
 from engine import DeviceLostError, InvalidArgumentError, ops
-from engine.build.flavour import Flavour, sees_gpu
-from engine.preprocess import Letterbox
-from engine.runtime import tensorrt
+from engine.backend import tensorrt as backends
+from engine.backend.driver import sees_gpu
+from engine.runtime.gpu import opening as tensorrt
 from engine.runtime.gpu.session import TensorRTSession
-from engine.runtime.session import RawDetections
+from engine.runtime.letterbox import Letterbox
 from engine.runtime.timing import Stopwatch
 from engine.sidecar import EngineFiles
-from engine.types import Image
-from tests.backends import Backend, load_emulator
-from tests.doubles.cudart import Cupy
-from tests.doubles.plugin_engine import PluginTensorRT, expected
-from tests.plugins.conftest import library
-from tests.plugins.driver import Library
+from engine.types import Image, RawDetections
+from tests.csrc.plugins.conftest import library
+from tests.csrc.plugins.driver import Library
+from tests.support.backends import Backend, load_emulator
+from tests.support.doubles.cudart import Cupy
+from tests.support.doubles.plugin_engine import PluginTensorRT, expected
 
 __all__ = ["library"]  # a fixture
 
@@ -45,7 +45,7 @@ def cupy(cuda: Backend, monkeypatch: pytest.MonkeyPatch) -> Any:
 def trt(files: EngineFiles, library: Library, cupy: Any, monkeypatch: pytest.MonkeyPatch) -> PluginTensorRT:
     double = PluginTensorRT(files, library)
     built = files.sidecar.runtime["version"]
-    monkeypatch.setattr(tensorrt, "load_flavour", lambda runtime: Flavour("tensorrt", double, built))
+    monkeypatch.setattr(tensorrt, "load_backend", lambda runtime: backends.Backend("tensorrt", double, built))
     return double
 
 

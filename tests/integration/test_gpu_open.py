@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from engine import DeviceError, EngineLoadError
-from engine.runtime.tensorrt import open_tensorrt_session
+from engine.runtime.gpu.opening import open_tensorrt_session
 from engine.sidecar import EngineFiles
-from tests.doubles.cupy import FakeCuda
-from tests.doubles.tensorrt import FakeTensorRT
+from tests.support.doubles.cupy import FakeCuda
+from tests.support.doubles.tensorrt import FakeTensorRT
 
 
 def test_plugins_come_before_the_engine(files: EngineFiles, trt: FakeTensorRT) -> None:

@@ -16,17 +16,17 @@ import numpy as np
 import pytest
 
 from engine import DeviceMemoryError, InvalidArgumentError, TRTRetinaFace
-from engine.runtime.cpu import CpuSession
+from engine.runtime.cpu.session import CpuSession
 from engine.runtime.gpu.graphs import LIMIT, GraphCache
 from engine.runtime.gpu.memory import layout_of
+from engine.runtime.gpu.opening import open_tensorrt_session
 from engine.runtime.gpu.session import TensorRTSession
-from engine.runtime.tensorrt import open_tensorrt_session
 from engine.runtime.timing import Stopwatch
 from engine.sidecar import EngineFiles
 from engine.types import Detections, Image
-from tests.data import astronaut
-from tests.doubles.cupy import FakeCuda, FakeStream
-from tests.doubles.tensorrt import FakeTensorRT
+from tests.support.data import astronaut
+from tests.support.doubles.cupy import FakeCuda, FakeStream
+from tests.support.doubles.tensorrt import FakeTensorRT
 
 
 @pytest.fixture

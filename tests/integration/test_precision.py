@@ -15,24 +15,23 @@ import pytest
 from engine import TRTRetinaFace
 from engine.build import pipeline
 from engine.cli import main
-from engine.config import preset
+from engine.config.detection import InputSize, Thresholds
+from engine.config.presets import preset
 from engine.errors import BuildError, CalibrationError, InvalidArgumentError
-from engine.evaluate.agreement import agreement
-from engine.evaluate.compose import compose
-from engine.evaluate.faces import LabelledImage
-from engine.evaluate.network_detector import NetworkDetector
-from engine.export.attach import Thresholds
-from engine.export.network import InputSize
+from engine.metrics.agreement import agreement
+from engine.pictures.compose import compose
+from engine.pictures.faces import LabelledImage
 from engine.precision import quantise
+from engine.precision.calibrate.images import find_images
 from engine.precision.cast import to_fp16
-from engine.precision.images import find_images
+from engine.precision.convert import to_precision
 from engine.precision.options import QuantisationOptions, Techniques
-from engine.precision.typed import to_precision
-from engine.preprocess import Letterbox
+from engine.runtime.cpu.network_detector import NetworkDetector
+from engine.runtime.letterbox import Letterbox
 from engine.sidecar import network_path
 from engine.types import Image
-from tests.data import astronaut, labelled_photos
-from tests.engines import build, network
+from tests.support.data import astronaut, labelled_photos
+from tests.support.engines import build, network
 
 SIZE = (320, 320)
 FACE = (178.0, 56.0, 271.0, 178.0)

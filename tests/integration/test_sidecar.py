@@ -15,11 +15,10 @@ from engine import EngineLoadError, TRTRetinaFace
 from engine.build.pipeline import BuildOptions, BuildReport
 from engine.cli import build as cli_build
 from engine.cli import build_main
-from engine.config import preset
-from engine.export.attach import Thresholds
-from engine.export.network import InputSize
+from engine.config.detection import InputSize, Thresholds
+from engine.config.presets import preset
 from engine.sidecar import network_path, sidecar_path
-from tests.engines import build
+from tests.support.engines import build
 
 OTHER_LEVELS = [asdict(level) for level in preset("mobilenet0.25-relu").levels]
 

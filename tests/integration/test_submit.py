@@ -14,7 +14,7 @@ import pytest
 
 from engine import BatchQueue, ClosedError, InvalidArgumentError, Request, TRTRetinaFace
 from engine.types import Detections, Image
-from tests.data import astronaut
+from tests.support.data import astronaut
 
 
 @pytest.fixture

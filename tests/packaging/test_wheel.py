@@ -16,8 +16,8 @@ import pytest
 from numpy.typing import NDArray
 
 from engine import TRTRetinaFace
-from tests.data import ASTRONAUT_FACE, astronaut, iou
-from tests.engines import build
+from tests.support.data import ASTRONAUT_FACE, astronaut, iou
+from tests.support.engines import build
 
 pytestmark = pytest.mark.wheel
 CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"

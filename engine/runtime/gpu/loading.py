@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.build.flavour import Flavour, make_logger
-from engine.build.plan import load_plugins
-from engine.build.plugin_library import PluginLibrary, plugin_library
+from engine.backend.plugin_library import PLUGIN_VERSION, PluginLibrary, plugin_library
+from engine.backend.tensorrt import Backend, load_plugins, make_logger
 from engine.errors import EngineLoadError
-from engine.export.attach import PLUGIN_VERSION
 from engine.runtime.gpu.failures import Health
 from engine.runtime.gpu.memory import Tensor
 from engine.runtime.gpu.rtx import RtxRuntime
@@ -39,7 +37,7 @@ class LoadedEngine:
         captures_itself: whether the runtime does, as TensorRT-RTX can.
     """
 
-    def __init__(self, files: EngineFiles, flavour: Flavour, cupy: Any, index: int, *, cuda_graphs: bool) -> None:
+    def __init__(self, files: EngineFiles, backend: Backend, cupy: Any, index: int, *, cuda_graphs: bool) -> None:
         """Deserialise.
 
         Raises:
@@ -47,9 +45,9 @@ class LoadedEngine:
             BuildError: the plugin library cannot be loaded.
         """
         self.cupy, self.device = cupy, f"cuda:{index}"
-        self.runtime = f"{flavour.runtime} {flavour.version}"
+        self.runtime = f"{backend.runtime} {backend.version}"
         self.health = Health(cupy, self.device)
-        self._files, self._flavour = files, flavour
+        self._files, self._flavour = files, backend
         self._errors: list[str] = []
         self.index = index
         io = files.sidecar.io
@@ -62,8 +60,8 @@ class LoadedEngine:
             self._engine = self._deserialise()
             self._check_tensors()
             self._rtx: RtxRuntime | None = None
-            if flavour.runtime == "tensorrt-rtx":
-                self._rtx = RtxRuntime(flavour.module, self._engine, files.path, cuda_graphs=cuda_graphs)
+            if backend.runtime == "tensorrt-rtx":
+                self._rtx = RtxRuntime(backend.module, self._engine, files.path, cuda_graphs=cuda_graphs)
         self.cuda_graphs = cuda_graphs and self._rtx is None
         self.captures_itself = cuda_graphs and self._rtx is not None
 
@@ -111,8 +109,8 @@ class LoadedEngine:
         return f"{what}: {reasons}" if reasons else what
 
     def _deserialise(self) -> tensorrt.ICudaEngine:
-        files, flavour = self._files, self._flavour
-        runtime: tensorrt.Runtime = flavour.module.Runtime(make_logger(flavour, self._errors))
+        files, backend = self._files, self._flavour
+        runtime: tensorrt.Runtime = backend.module.Runtime(make_logger(backend, self._errors))
         plugins = files.sidecar.plugins
         if plugins["embedded"]:
             # The plan carries our plugin library, which the runtime would else refuse to load.
@@ -120,11 +118,11 @@ class LoadedEngine:
         else:
             library = plugin_library()
             self._check_plugins(library)
-            load_plugins(flavour, runtime.get_plugin_registry(), library, self._errors)
+            load_plugins(backend, runtime.get_plugin_registry(), library, self._errors)
         engine: tensorrt.ICudaEngine | None = runtime.deserialize_cuda_engine(files.plan)
         if engine is None:
             raise EngineLoadError(
-                self.because(f"{flavour.runtime} {flavour.version} cannot load {files.path} on {self.device}")
+                self.because(f"{backend.runtime} {backend.version} cannot load {files.path} on {self.device}")
                 + f". It was built for {', '.join(files.sidecar.targets)}. Rebuild: "
                 + files.sidecar.rebuild_command(files.path)
             )

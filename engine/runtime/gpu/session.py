@@ -16,12 +16,11 @@ from engine.runtime.gpu.graphs import GraphCache
 from engine.runtime.gpu.loading import LoadedEngine
 from engine.runtime.gpu.memory import Block, DeviceView, Staging, StreamMemory, aligned, layout_of
 from engine.runtime.gpu.timeline import Timeline
-from engine.runtime.session import RawDetections
 from engine.runtime.timing import Stopwatch
-from engine.types import DeviceDetections, FloatArray, Image
+from engine.types import DeviceDetections, FloatArray, Image, RawDetections
 
 if TYPE_CHECKING:
-    from engine.preprocess import Letterbox
+    from engine.runtime.letterbox import Letterbox
 
 _LEGACY_STREAM = 0
 

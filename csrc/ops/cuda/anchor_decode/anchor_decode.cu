@@ -1,0 +1,155 @@
+#include <algorithm>
+
+#include "common/aligned.h"
+#include "common/workspace.h"
+#include "math/decode.h"
+#include "math/order.h"
+#include "ops/anchor_decode.h"
+#include "ops/cuda/anchor_decode/collect.cuh"
+#include "ops/cuda/anchor_decode/plan.cuh"
+#include "ops/cuda/anchor_decode/select.cuh"
+#include "ops/cuda/anchor_decode/write.cuh"
+#include "ops/cuda/common/launch.cuh"
+
+// Three launches for a whole batch, whatever its number of levels: collect the candidates above the
+// threshold (all SMs), choose and order the K best (a block per image), decode those (all SMs).
+
+namespace retinaface {
+namespace {
+
+/// Bounds the scores of candidates. The sigmoid is within a few units in the last place of the exact
+/// one, so a margin above the threshold may give a score that little below the threshold's.
+void set_score_range(DecodePlan &plan) {
+    constexpr uint32_t kSlack = 16;
+    auto bits_of = [](float score) { return static_cast<uint32_t>(order_key(score, 0) >> 32); };
+    plan.lowest_score = std::max(bits_of(0.0f), bits_of(face_score(plan.margin_threshold)) - kSlack);
+    plan.rank_bits = kIndexBits;
+    for (uint32_t range = bits_of(1.0f) - plan.lowest_score; range != 0; range >>= 1) {
+        ++plan.rank_bits;
+    }
+}
+
+int tiles_per_anchor(const AnchorLevel &level) {
+    return (level.height * level.width + kTileCells - 1) / kTileCells;
+}
+
+int tiles_of(const AnchorDecodeParams &params) {
+    int tiles = 0;
+    for (int i = 0; i < params.num_levels; ++i) {
+        tiles += tiles_per_anchor(params.levels[i]) * params.levels[i].num_anchors;
+    }
+    return tiles;
+}
+
+DecodePlan make_plan(const AnchorDecodeParams &params, const AnchorDecodeInputs &inputs) {
+    DecodePlan plan = {};
+    plan.num_levels = params.num_levels;
+    plan.num_tiles = tiles_of(params);
+    plan.top_k = params.top_k;
+    plan.has_landmarks = params.has_landmarks;
+    plan.cascade = params.cascade;
+    plan.margin_threshold = margin_threshold(params.score_threshold);
+    plan.centre_variance = params.centre_variance;
+    plan.size_variance = params.size_variance;
+    set_score_range(plan);
+    int first_anchor = 0, first_tile = 0;
+    for (int i = 0; i < params.num_levels; ++i) {
+        const AnchorLevel &from = params.levels[i];
+        LevelPlan &level = plan.levels[i];
+        level.logits = inputs.logits[i];
+        level.box_deltas = inputs.box_deltas[i];
+        level.landmark_deltas = inputs.landmark_deltas[i];
+        level.anchor_deltas = inputs.anchor_deltas[i];
+        level.num_cells = from.height * from.width;
+        level.width = from.width;
+        level.stride = from.stride;
+        level.num_anchors = from.num_anchors;
+        level.first_anchor = first_anchor;
+        level.first_tile = first_tile;
+        level.tiles_per_anchor = tiles_per_anchor(from);
+        level.aligned = level.num_cells % kCellsPerThread == 0 &&
+                        is_aligned(inputs.logits[i], kCellsPerThread * size_of(params.dtype));
+        std::copy_n(from.anchor_sizes, kMaxAnchorsPerCell, level.anchor_sizes);
+        first_anchor += level.num_cells * level.num_anchors;
+        first_tile += level.tiles_per_anchor * level.num_anchors;
+    }
+    while ((first_anchor - 1) >> plan.place_shift >= kPlaceBins) {
+        ++plan.place_shift;
+    }
+    return plan;
+}
+
+DecodeWorkspace carve(const AnchorDecodeParams &params, Workspace &workspace) {
+    const size_t tiles = static_cast<size_t>(params.batch) * tiles_of(params);
+    DecodeWorkspace arrays;
+    arrays.scores = workspace.take<uint32_t>(tiles * kTileCells);
+    arrays.indices = workspace.take<uint32_t>(tiles * kTileCells);
+    arrays.tile_counts = workspace.take<int32_t>(tiles);
+    arrays.selected = workspace.take<SelectedAnchor>(static_cast<size_t>(params.batch) * params.top_k);
+    arrays.progress = workspace.take<uint32_t>(params.batch);
+    return arrays;
+}
+
+cudaError_t select(const DecodePlan &plan, const DecodeWorkspace &workspace, const AnchorDecodeOutputs &outputs,
+                   int batch, cudaStream_t stream) {
+    constexpr size_t kWithoutAsking = 48 * 1024;
+    const size_t shared_bytes = plan.num_tiles * sizeof(TileCount);
+    if (sizeof(SelectStorage) + shared_bytes > kWithoutAsking) {
+        // The most there can be, whatever this call needs: another thread may launch between these two calls.
+        cudaError_t status = cudaFuncSetAttribute(select_candidates_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                                  kMaxTiles * sizeof(TileCount));
+        if (status != cudaSuccess) {
+            return status;
+        }
+    }
+    return launch(select_candidates_kernel, batch, kSelectThreads, shared_bytes, stream, plan, workspace,
+                  outputs.scores, outputs.count);
+}
+
+template <typename T>
+cudaError_t decode(const DecodePlan &plan, const DecodeWorkspace &workspace, const AnchorDecodeOutputs &outputs,
+                   int batch, cudaStream_t stream) {
+    cudaError_t status =
+        launch(collect_candidates_kernel<T>, dim3(plan.num_tiles, batch), kCollectThreads, 0, stream, plan, workspace);
+    if (status != cudaSuccess) {
+        return status;
+    }
+    status = select(plan, workspace, outputs, batch, stream);
+    if (status != cudaSuccess) {
+        return status;
+    }
+    const int groups = (plan.top_k + kWriteThreads - 1) / kWriteThreads;
+    return launch(decode_selected_kernel<T>, dim3(groups, batch), kWriteThreads, 0, stream, plan, workspace, outputs);
+}
+
+}  // namespace
+
+size_t anchor_decode_workspace_bytes(const AnchorDecodeParams &params) {
+    Workspace workspace(nullptr);
+    carve(params, workspace);
+    return workspace.bytes();
+}
+
+cudaError_t anchor_decode_cuda(const AnchorDecodeParams &params, const AnchorDecodeInputs &inputs,
+                               const AnchorDecodeOutputs &outputs, void *workspace, size_t workspace_bytes,
+                               cudaStream_t stream) {
+    if (params.batch == 0) {
+        return cudaSuccess;
+    }
+    Workspace carver(workspace);
+    const DecodeWorkspace arrays = carve(params, carver);
+    if (workspace == nullptr || workspace_bytes < carver.bytes()) {
+        return cudaErrorInvalidValue;
+    }
+    if (!is_aligned(outputs.boxes, sizeof(float4)) || !is_aligned(outputs.landmarks, sizeof(float2)) ||
+        !is_aligned(workspace, sizeof(float4))) {
+        return cudaErrorMisalignedAddress;
+    }
+    const DecodePlan plan = make_plan(params, inputs);
+    return dispatch(params.dtype, [&](auto *type) {
+        using T = std::remove_pointer_t<decltype(type)>;
+        return decode<T>(plan, arrays, outputs, params.batch, stream);
+    });
+}
+
+}  // namespace retinaface

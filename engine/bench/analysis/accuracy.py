@@ -1,0 +1,85 @@
+"""Accuracy beside speed: a fast engine that misses faces is no faster engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from engine.bench.load.workload import Picture
+from engine.images import decode_image
+from engine.metrics.agreement import Agreement, agreement
+from engine.metrics.average_precision import average_precision
+from engine.types import DEFAULT_SCORE_THRESHOLD, Detections, Image
+
+
+class Detector(Protocol):
+    """The part of TRTRetinaFace that is used."""
+
+    def detect(self, images: list[Image], *, score_threshold: float | None = None) -> list[Detections]:
+        """Return the faces of each image."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Of one engine, over the pictures that were sent.
+
+    Attributes:
+        pictures: so many.
+        labels: known faces in them; None where they are not known.
+        average_precision: against these, at IoU 0.5; None where there are none.
+        agreement: with the reference engine, where one was given.
+    """
+
+    pictures: int
+    labels: int | None
+    average_precision: float | None
+    agreement: Agreement | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+def accuracy(
+    detectors: Mapping[str, Detector],
+    reference: Detector | None,
+    pictures: Sequence[Picture],
+    *,
+    floor: float,
+    on_picture: Callable[[], None] = lambda: None,
+) -> dict[str, Accuracy]:
+    """Compare the faces of detectors with labels, where all pictures have them, and with those of a reference.
+
+    Args:
+        detectors: by name.
+        reference: that is trusted, or None.
+        pictures: to detect in, one in memory at a time.
+        floor: faces above this score are taken from every detector; average precision wants the low ones too.
+        on_picture: called when one is done.
+    """
+    everybody = {**detectors, **({} if reference is None else {_REFERENCE: reference})}
+    found: dict[str, list[Detections]] = {name: [] for name in everybody}
+    for picture in pictures:
+        image = decode_image(picture.content)
+        for name, detector in everybody.items():
+            found[name] += detector.detect([image], score_threshold=floor)
+        on_picture()
+    known = [picture.boxes for picture in pictures if picture.boxes is not None]
+    truth = known if len(known) == len(pictures) else None
+    labels = None if truth is None else sum(map(len, truth))
+    threshold = max(DEFAULT_SCORE_THRESHOLD, floor)
+    return {
+        name: Accuracy(
+            len(pictures),
+            labels,
+            None if truth is None else average_precision(truth, found[name]),
+            None
+            if reference is None
+            else agreement(found[_REFERENCE], found[name], score_threshold=threshold, thresholds=(threshold,)),
+        )
+        for name in detectors
+    }
+
+
+_REFERENCE = "\0reference"  # no file has this name

@@ -1,0 +1,131 @@
+"""An engine under one load: what was measured, summarised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from engine.bench.analysis.accuracy import Accuracy
+from engine.bench.analysis.statistics import Summary, summarise
+from engine.bench.load.generator import Load
+from engine.bench.load.measure import Measurement
+from engine.bench.load.resources import Usage
+
+SLICES = 20
+"""Equal parts of the measured time in which answers are counted, for the interval of a ratio of throughputs."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One that was measured.
+
+    Attributes:
+        name: of it.
+        path: of its file.
+        device: "cpu" or "cuda:N".
+        details: what it is, in words.
+        accuracy: of its faces, where something was given to compare them with.
+    """
+
+    name: str
+    path: str
+    device: str
+    details: str
+    accuracy: Accuracy | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        accuracy = None if self.accuracy is None else self.accuracy.to_dict()
+        return {
+            "name": self.name,
+            "path": self.path,
+            "device": self.device,
+            "details": self.details,
+            "accuracy": accuracy,
+        }
+
+
+@dataclass(frozen=True)
+class Point:
+    """An engine under one load.
+
+    Attributes:
+        engine: its name.
+        device: its device.
+        batch: images that it ran at once at most.
+        load: that it was under.
+        measured: what happened.
+        latency: from the intended start to the faces; None where there were none.
+        stages: by name, in the order in which they come.
+        usage: of CPU, memory and GPU, by the names of engine.bench.load.resources.Reading.
+        decode_threads: that decoded picture files.
+    """
+
+    engine: str
+    device: str
+    batch: int
+    load: Load
+    measured: Measurement
+    latency: Summary | None
+    stages: Mapping[str, Summary]
+    usage: Mapping[str, Usage]
+    decode_threads: int
+
+    @property
+    def accounted(self) -> float | None:
+        """The stages' part of the latency; 1 where nothing is lost between them."""
+        good = self.measured.good
+        whole = sum(answer.latency for answer in good)
+        return sum(sum(answer.stages.values()) for answer in good) / whole if whole else None
+
+    @property
+    def mean_batch(self) -> float | None:
+        """Images of a batch in the mean over batches."""
+        batches = self.measured.batches()
+        return sum(size * count for size, count in batches.items()) / sum(batches.values()) if batches else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        measured = self.measured
+        finished = np.asarray(measured.finished) - measured.begin
+        slices = np.histogram(finished, bins=SLICES, range=(0, measured.seconds))[0]
+        return {
+            "engine": self.engine,
+            "device": self.device,
+            "batch_limit": self.batch,
+            "load": {"kind": self.load.kind, "value": self.load.value},
+            "seconds": measured.seconds,
+            "warm_up_s": measured.warm_up_s,
+            "steady": measured.unsteady is None,
+            "unsteady_because": measured.unsteady,
+            "requests": len(measured.answers),
+            "failed": len(measured.failed),
+            "errors": sorted({str(answer.error) for answer in measured.failed})[:5],
+            "unanswered": len(measured.unanswered),
+            "throughput_per_s": measured.throughput,
+            "latency_ms": None if self.latency is None else self.latency.to_dict(),
+            "stages_ms": {name: summary.to_dict() for name, summary in self.stages.items()},
+            "stages_share_of_latency": self.accounted,
+            "batches": {str(size): round(count, 3) for size, count in measured.batches().items()},
+            "usage": {name: usage.to_dict() for name, usage in self.usage.items()},
+            "windows": [window.to_dict(measured.begin) for window in measured.windows],
+            "latencies_ms": [round(seconds * 1e3, 4) for seconds in measured.latencies],
+            "answers_per_slice": slices.tolist(),
+        }
+
+
+def make_point(
+    engine: Engine, batch: int, load: Load, measured: Measurement, usage: Mapping[str, Usage], decode_threads: int
+) -> Point:
+    """Summarise a measurement."""
+    good = measured.good
+    stages = {}
+    for name in dict.fromkeys(name for answer in good for name in answer.stages):
+        summary = summarise([answer.stages[name] for answer in good if name in answer.stages])
+        if summary is not None:
+            stages[name] = summary
+    latency = summarise(measured.latencies)
+    return Point(engine.name, engine.device, batch, load, measured, latency, stages, usage, decode_threads)

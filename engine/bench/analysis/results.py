@@ -1,0 +1,44 @@
+"""What a run of the benchmark found: one point for each engine, batch limit and load."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from engine.bench.analysis.points import Engine, Point
+from engine.bench.analysis.verdicts import Verdict
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Results:
+    """A whole run.
+
+    Attributes:
+        environment: see engine.bench.analysis.environment.
+        settings: of the command.
+        workload: see engine.bench.load.workload.
+        engines: that were measured.
+        points: in the order in which they were measured.
+        verdicts: what they mean.
+    """
+
+    environment: dict[str, Any]
+    settings: dict[str, Any]
+    workload: dict[str, Any]
+    engines: tuple[Engine, ...]
+    points: tuple[Point, ...]
+    verdicts: tuple[Verdict, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON, as docs/serve_bench.md describes them."""
+        return {
+            "schema": SCHEMA,
+            "environment": self.environment,
+            "settings": self.settings,
+            "workload": self.workload,
+            "engines": [engine.to_dict() for engine in self.engines],
+            "points": [point.to_dict() for point in self.points],
+            "verdicts": [verdict.to_dict() for verdict in self.verdicts],
+        }

@@ -1,0 +1,142 @@
+"""One server under one load."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.bench.load.client import Answer, Client, Server
+from engine.bench.load.clock import Clock
+from engine.bench.load.generator import UNANSWERED, Load, OpenLoop, Traffic
+from engine.bench.load.windows import MOST_WINDOWS, WINDOWS, Window, unsteadiness
+from engine.bench.load.workload import Picture
+
+_PATIENCE_S = 10.0
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What happened under one load, in its measured windows.
+
+    Attributes:
+        begin: of the first measured window, by the clock.
+        end: of the last one.
+        windows: that were measured.
+        warm_up_s: seconds before them.
+        unsteady: why they are not one steady state; None where they are.
+        overload: why sending was given up before the end; None otherwise.
+        answers: with an intended start in [begin, end), by that: also those that came after the end.
+        finished: when answers came, in [begin, end), sorted: also those with an intended start before.
+    """
+
+    begin: float
+    end: float
+    windows: tuple[Window, ...]
+    warm_up_s: float
+    unsteady: str | None
+    overload: str | None
+    answers: tuple[Answer, ...]
+    finished: tuple[float, ...]
+
+    @property
+    def seconds(self) -> float:
+        """How long was measured."""
+        return self.end - self.begin
+
+    @property
+    def good(self) -> list[Answer]:
+        """Answers that are faces."""
+        return [answer for answer in self.answers if answer.error is None]
+
+    @property
+    def failed(self) -> list[Answer]:
+        """Answers that are errors."""
+        return [answer for answer in self.answers if answer.error not in (None, UNANSWERED)]
+
+    @property
+    def unanswered(self) -> list[Answer]:
+        """Requests that were given up; they had waited at least for their latency."""
+        return [answer for answer in self.answers if answer.error == UNANSWERED]
+
+    @property
+    def latencies(self) -> list[float]:
+        """Seconds of every request that did not fail, in the order of their intended starts."""
+        return [answer.latency for answer in self.answers if answer.error in (None, UNANSWERED)]
+
+    @property
+    def throughput(self) -> float:
+        """Faces of so many images came a second."""
+        return len(self.finished) / self.seconds
+
+    def batches(self) -> dict[int, float]:
+        """Return how many batches of each size were run; of one that began before or ended later a part counts."""
+        requests = Counter(answer.batch_size for answer in self.good)
+        return {size: count / size for size, count in sorted(requests.items())}
+
+
+def measure(
+    server: Server,
+    load: Load,
+    pictures: Sequence[Picture],
+    *,
+    duration: float,
+    clock: Clock,
+    executor: Executor,
+    rng: np.random.Generator,
+    on_window: Callable[[Window], None] = lambda window: None,
+) -> Measurement:
+    """Keep a load on a server until it was steady for `duration`, at most for four times that.
+
+    Args:
+        server: to be measured.
+        load: to be kept on it.
+        pictures: to be sent.
+        duration: seconds to measure; the warm-up comes before.
+        clock: that everything is timed with.
+        executor: decodes the picture files.
+        rng: draws the arrivals.
+        on_window: called at the end of each window.
+    """
+    client = Client(server, pictures, clock, executor)
+    traffic = Traffic(client, load, clock, rng, max_delay=duration)
+    windows: list[Window] = []
+    unsteady: str | None = None
+    counted = 0
+    begin = clock.now()
+    while len(windows) < MOST_WINDOWS and traffic.overload is None:
+        end = begin + duration / WINDOWS
+        traffic.run_until(end)
+        if traffic.overload is not None:
+            end = max(clock.now(), begin + 1e-9)
+        new, counted = traffic.answers[counted:], len(traffic.answers)
+        service = np.array([answer.service for answer in new if answer.error is None])
+        windows.append(Window(begin, end, service, traffic.sent, counted))
+        on_window(windows[-1])
+        begin = end
+        if len(windows) > WINDOWS:
+            unsteady = unsteadiness(windows[-WINDOWS:], is_open=isinstance(load, OpenLoop))
+            if unsteady is None:
+                break
+    traffic.drain(clock.now() + duration + _PATIENCE_S)
+    if traffic.overload is not None:
+        unsteady = traffic.overload
+    return _cut(traffic, windows, unsteady)
+
+
+def _cut(traffic: Traffic, windows: list[Window], unsteady: str | None) -> Measurement:
+    measured = tuple(windows[-WINDOWS:])
+    begin, end = measured[0].begin, measured[-1].end
+    return Measurement(
+        begin=begin,
+        end=end,
+        windows=measured,
+        warm_up_s=begin - windows[0].begin,
+        unsteady=unsteady,
+        overload=traffic.overload,
+        answers=tuple(sorted((a for a in traffic.answers if begin <= a.intended < end), key=lambda a: a.number)),
+        finished=tuple(sorted(a.finished for a in traffic.answers if a.error is None and begin <= a.finished < end)),
+    )

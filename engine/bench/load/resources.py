@@ -1,0 +1,154 @@
+"""What the process, the machine and the GPU do while they are measured."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from engine.bench.load.clock import Clock
+
+_INTERVAL_S = 0.2
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One look.
+
+    Attributes:
+        cpu_cores: processor cores that this process kept busy since the last look.
+        other_cores: that all others did.
+        memory_mib: resident memory of this process, which holds all engines of the run.
+        gpu_percent: share of the time in which the GPU ran a kernel, as NVML reports it (copies do not count); None
+            without NVML, and where it does not have this reading: not every reading exists on a part of a GPU (MIG,
+            vGPU) or on a Jetson.
+        gpu_memory_mib: in use on the GPU, by whomever.
+        gpu_clock_mhz: of its processors.
+        cpu_clock_mhz: as the operating system reports it; None where it does not.
+    """
+
+    cpu_cores: float
+    other_cores: float
+    memory_mib: float
+    gpu_percent: float | None
+    gpu_memory_mib: float | None
+    gpu_clock_mhz: float | None
+    cpu_clock_mhz: float | None
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Mean and range of one reading over a measurement."""
+
+    mean: float
+    least: float
+    most: float
+
+    def to_dict(self) -> dict[str, float]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+Gpu = Callable[[], tuple[float | None, float | None, float | None]]
+
+
+class Sampler:
+    """Looks a few times a second, in a thread of its own, while it is entered."""
+
+    def __init__(self, clock: Clock, device: str) -> None:
+        """Prepare; device is that of the engine: its GPU is looked at where it is "cuda:N"."""
+        import psutil
+
+        self._psutil, self._process = psutil, psutil.Process()
+        self._clock, self._gpu = clock, _gpu(device)
+        self._readings: list[tuple[float, Reading]] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="bench-resources", daemon=True)
+
+    def __enter__(self) -> Sampler:
+        """Start."""
+        self._look()  # the first look has no time before it: it only starts the count
+        self._readings.clear()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop."""
+        self._stop.set()
+        self._thread.join()
+
+    def usage(self, begin: float, end: float) -> dict[str, Usage]:
+        """Return each reading that there is, over the looks in [begin, end]."""
+        looks = [asdict(reading) for moment, reading in self._readings if begin <= moment <= end]
+        usage = {}
+        for name in Reading.__dataclass_fields__:
+            values = [look[name] for look in looks if look[name] is not None]
+            if values:
+                usage[name] = Usage(float(np.mean(values)), float(min(values)), float(max(values)))
+        return usage
+
+    def _watch(self) -> None:
+        while not self._stop.wait(_INTERVAL_S):
+            self._look()
+
+    def _look(self) -> None:
+        psutil = self._psutil
+        own = self._process.cpu_percent() / 100
+        everybody = psutil.cpu_percent() / 100 * (psutil.cpu_count() or 1)
+        memory = self._process.memory_info().rss / 2**20
+        percent, gpu_memory, gpu_clock = self._gpu() if self._gpu else (None, None, None)
+        reading = Reading(own, max(everybody - own, 0.0), memory, percent, gpu_memory, gpu_clock, _cpu_clock(psutil))
+        self._readings.append((self._clock.now(), reading))
+
+
+def _cpu_clock(psutil: Any) -> float | None:
+    try:
+        clock = psutil.cpu_freq()
+    except (OSError, NotImplementedError, RuntimeError):
+        return None
+    return float(clock.current) if clock is not None and clock.current else None
+
+
+def _gpu(device: str) -> Gpu | None:
+    """Return what reads utilisation, memory and clock of a GPU; None where it is not used or NVML is missing."""
+    if not device.startswith("cuda"):
+        return None
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    try:
+        pynvml.nvmlInit()
+        # NVML counts all GPUs, CUDA those that CUDA_VISIBLE_DEVICES leaves: the bus address is common to both.
+        handle = pynvml.nvmlDeviceGetHandleByPciBusId(_bus_address(device).encode())
+    except (OSError, AttributeError, pynvml.NVMLError):  # no driver, or one that lacks a function
+        return None
+
+    def reading(read: Callable[[], float]) -> float | None:
+        try:
+            return float(read())
+        except pynvml.NVMLError:
+            return None
+
+    return lambda: (
+        reading(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu),
+        reading(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle).used / 2**20),
+        reading(lambda: pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM)),
+    )
+
+
+def _bus_address(device: str) -> str:
+    import ctypes
+
+    driver = ctypes.CDLL("libcuda.so.1")
+    driver.cuInit(0)
+    handle, address = ctypes.c_int(), ctypes.create_string_buffer(32)
+    driver.cuDeviceGet(ctypes.byref(handle), int(device.partition(":")[2] or 0))
+    driver.cuDeviceGetPCIBusId(address, len(address), handle)
+    return address.value.decode()

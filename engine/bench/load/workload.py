@@ -1,0 +1,148 @@
+"""The picture files that requests send: a folder of the user's, or made on the fly in several sizes."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from engine.errors import InvalidArgumentError
+from engine.images import decode_image, list_images, read_image
+from engine.pictures.backgrounds import texture
+from engine.pictures.compose import compose
+from engine.pictures.faces import LabelledImage
+from engine.pictures.labels import boxes_of
+from engine.runtime.letterbox import check_image
+from engine.types import FloatArray, Image
+
+GENERATED_SIZES = ((360, 640), (480, 640), (640, 640), (720, 1280), (1080, 1920))
+GENERATED = 25
+_JPEG_QUALITY = 90
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture file in memory.
+
+    Attributes:
+        name: of it.
+        content: of the file.
+        size: (height, width).
+        boxes: its faces, float32 [N, 4], where they are known.
+    """
+
+    name: str
+    content: bytes
+    size: tuple[int, int]
+    boxes: FloatArray | None = None
+
+    @property
+    def decoded_bytes(self) -> int:
+        """Memory that its pixels take."""
+        return self.size[0] * self.size[1] * 3
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What requests send, in turn.
+
+    Attributes:
+        source: where the pictures are from, in words.
+        pictures: at least one, in an order in which sizes are mixed.
+        skipped: names of pictures that could not be read, with the reason.
+    """
+
+    source: str
+    pictures: tuple[Picture, ...]
+    skipped: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether the faces of all pictures are known."""
+        return all(picture.boxes is not None for picture in self.pictures)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        sizes = sorted({picture.size for picture in self.pictures})
+        return {
+            "source": self.source,
+            "pictures": len(self.pictures),
+            "bytes": sum(len(picture.content) for picture in self.pictures),
+            "sizes": [list(size) for size in sizes],
+            "skipped": [{"picture": name, "reason": reason} for name, reason in self.skipped],
+        }
+
+
+def from_folder(folder: Path, labels: Mapping[str, FloatArray] | None, seed: int) -> Workload:
+    """Read the picture files of a folder; those that cannot be decoded are left out and named.
+
+    Raises:
+        InvalidArgumentError: there is no picture that can be read, or one has no labels where labels are given.
+    """
+    paths = list_images(folder)
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    boxes = [None] * len(names) if labels is None else boxes_of(labels, names)
+    pictures, skipped = [], []
+    for path, name, faces in zip(paths, names, boxes, strict=True):
+        try:
+            content = path.read_bytes()
+            image = check_image(decode_image(content), "it")
+        except (OSError, InvalidArgumentError) as error:
+            skipped.append((name, str(error)))
+            continue
+        pictures.append(Picture(name, content, _size(image), faces))
+    if not pictures:
+        raise InvalidArgumentError(f"none of the {len(paths)} pictures in {folder} can be read: {skipped[0][1]}")
+    if labels is not None:
+        unlabelled = [picture.name for picture in pictures if picture.boxes is None]
+        if unlabelled:
+            raise InvalidArgumentError(
+                f"labels lack {len(unlabelled)} of {len(pictures)} pictures, {unlabelled[0]} for one: a picture "
+                'without faces has a line with "faces": []'
+            )
+    return Workload(str(folder), _mixed(pictures, seed), tuple(skipped))
+
+
+def generated(seed: int, on_picture: Callable[[], None] = lambda: None) -> Workload:
+    """Make JPEG files of several sizes, with faces where scikit-image is installed, whose photo has one.
+
+    Equal seeds give equal pictures.
+    """
+    source = _face()
+    pictures = []
+    for index in range(GENERATED):
+        size = GENERATED_SIZES[index % len(GENERATED_SIZES)]
+        picture_seed = seed * GENERATED + index
+        if source is None:
+            image, boxes = texture(size, np.random.default_rng(picture_seed)), np.zeros((0, 4), np.float32)
+        else:
+            composed = next(compose([source], size=size, seed=picture_seed))
+            image, boxes = composed.image, composed.boxes
+        content = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes()
+        pictures.append(Picture(f"generated {index}", content, size, boxes))
+        on_picture()
+    faces = "without faces, as scikit-image is not installed" if source is None else "with pasted faces"
+    return Workload(f"generated {faces}, seed {seed}", _mixed(pictures, seed))
+
+
+def _mixed(pictures: list[Picture], seed: int) -> tuple[Picture, ...]:
+    order = np.random.default_rng(seed).permutation(len(pictures))
+    return tuple(pictures[index] for index in order)
+
+
+def _size(image: Image) -> tuple[int, int]:
+    return image.shape[0], image.shape[1]
+
+
+def _face() -> LabelledImage | None:
+    """Return scikit-image's photo of an astronaut (public domain) and where her face is."""
+    found = importlib.util.find_spec("skimage")
+    if found is None or found.origin is None:
+        return None
+    path = Path(found.origin).parent / "data" / "astronaut.png"
+    return LabelledImage(read_image(path), np.array([[178.0, 56.0, 271.0, 178.0]])) if path.is_file() else None

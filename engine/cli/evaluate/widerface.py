@@ -1,0 +1,126 @@
+"""`retinaface-trt evaluate widerface`: average precision on WIDER FACE's validation set."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import Progress, track
+from rich.table import Table
+
+from engine.cli.outputs import check_outputs, require_packages
+from engine.errors import InvalidArgumentError
+from engine.files import write_together
+
+if TYPE_CHECKING:
+    from engine.evaluate.widerface.protocol import Curve
+
+_DEVICE, _SCALE_RULE = "auto", "original"
+SUMMARY = "print WIDER FACE's average precision (easy, medium, hard)"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    add = parser.add_argument
+    add("--ground-truth", type=Path, required=True, metavar="DIR",
+        help="folder of wider_face_val.mat and wider_{easy,medium,hard}_val.mat")  # fmt: skip
+    add("--predictions", type=Path, required=True, metavar="DIR",
+        help="EVENT/IMAGE.txt in the official format; with --root they are written here, to resume")  # fmt: skip
+    add("--root", type=Path, metavar="DIR", help="images to run an engine on: EVENT/IMAGE.jpg, or WIDER_val above them")
+    add("--engine", type=Path, metavar="FILE", help="built engine, with --root")
+    add("--device", help=f"auto, cpu, cuda or cuda:N (default {_DEVICE})")
+    add("--scale-rule", metavar="RULE",
+        help="how large images are shown: original, mxnet (short side 1200), mxnet-1600, vga (long side 640) or "
+        f"multiscale (mirrored and voting too) (default {_SCALE_RULE})")  # fmt: skip
+    add("--score-threshold", type=float, metavar="S", help="write faces with a score above it (default 0.02)")
+    add("--trust-embedded-plugins", action="store_true",
+        help="let a GPU run the native code that an engine built with --embed-plugins carries")  # fmt: skip
+    add("--json", type=Path, metavar="FILE", help="write the three numbers: easy, medium, hard")
+    add("--plot", type=Path, metavar="FILE", help="write the precision-recall curves (.png, .svg, .pdf)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the engine where images are given, then evaluate what lies in the folder of predictions."""
+    from engine.evaluate.curves import check_plot_path
+    from engine.evaluate.widerface.files import read_ground_truth, read_predictions
+    from engine.evaluate.widerface.protocol import evaluate
+
+    if (arguments.root is None) != (arguments.engine is None):
+        raise InvalidArgumentError("--root and --engine belong together: without both, predictions are only evaluated")
+    _refuse_without_root(arguments)
+    require_packages("scipy")
+    if arguments.plot:
+        require_packages("matplotlib")
+        check_plot_path(arguments.plot)
+    check_outputs([path for path in (arguments.json, arguments.plot) if path])
+    truth = read_ground_truth(arguments.ground_truth)
+    if arguments.root:
+        _predict(arguments, truth.names)
+    curves = evaluate(truth, read_predictions(arguments.predictions, truth.names))
+    _write(arguments, curves)
+    table = Table("subset", "faces", "average precision", box=None)
+    for name, curve in curves.items():
+        table.add_row(name, str(curve.faces), f"{curve.average_precision:.4f}")
+    Console().print(table)
+    return 0
+
+
+def _refuse_without_root(arguments: argparse.Namespace) -> None:
+    """Refuse what only says how to run an engine where none is run: it would pass for what was evaluated."""
+    given = {
+        "--device": arguments.device is not None,
+        "--scale-rule": arguments.scale_rule is not None,
+        "--score-threshold": arguments.score_threshold is not None,
+        "--trust-embedded-plugins": arguments.trust_embedded_plugins,
+    }
+    first = next((option for option, is_given in given.items() if is_given), None)
+    if first and arguments.root is None:
+        raise InvalidArgumentError(
+            f"{first} says how to run an engine, but none is run: give --root and --engine too, or leave it out to "
+            "evaluate predictions that are there"
+        )
+
+
+def _predict(arguments: argparse.Namespace, names: tuple[str, ...]) -> None:
+    from engine.detector import TRTRetinaFace
+    from engine.evaluate.widerface.run import SCORE_THRESHOLD, check_input_range, find_images, predict, scale_rule
+
+    rule_name = arguments.scale_rule or _SCALE_RULE
+    rule = scale_rule(rule_name)
+    images = find_images(arguments.root, names)
+    detector = TRTRetinaFace(
+        arguments.engine,
+        arguments.device or _DEVICE,
+        score_threshold=SCORE_THRESHOLD if arguments.score_threshold is None else arguments.score_threshold,
+        trust_embedded_plugins=arguments.trust_embedded_plugins,
+    )
+    console = Console(stderr=True)
+    check_input_range(detector, rule, track(images, "Checking the images' sizes", console=console, transient=True))
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task(f"Detecting on {detector.device}", total=len(images))
+        count = predict(
+            detector,
+            images,
+            names,
+            arguments.predictions,
+            rule_name=rule_name,
+            on_image=lambda: progress.advance(task),
+        )
+    console.print(
+        f"Scale rule {rule_name} ({rule.summary}): {count} images run, {len(images) - count} taken "
+        f"from {arguments.predictions}.",
+        soft_wrap=True,
+    )
+
+
+def _write(arguments: argparse.Namespace, curves: dict[str, Curve]) -> None:
+    from engine.evaluate.curves import plot_precision_recall
+
+    if arguments.json:
+        numbers = {name: curve.average_precision for name, curve in curves.items()}
+        write_together({arguments.json: (json.dumps(numbers, indent=2) + "\n").encode()})
+    if arguments.plot:
+        write_together({arguments.plot: plot_precision_recall(curves, "WIDER FACE validation", arguments.plot.suffix)})

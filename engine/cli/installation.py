@@ -1,0 +1,166 @@
+"""Examining an installation: packages, builders, devices, the plugin library."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from engine.backend.driver import gpu_names
+from engine.backend.plugin_library import plugin_library
+from engine.backend.tensorrt import Backend, installed_backends
+from engine.errors import RetinaFaceError
+from engine.model.weights.fetch import read_known
+from engine.model.weights.known import KNOWN_WEIGHTS
+from engine.version import project_version
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        name: what.
+        ok: whether it is there and works.
+        state: version, place or reason.
+        remedy: what to do where it is not ok.
+        required: whether nothing runs without it.
+    """
+
+    name: str
+    ok: bool
+    state: str
+    remedy: str = ""
+    required: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+_PACKAGES = (
+    ("cv2", "reads and marks pictures", "pip install opencv-python-headless", True),
+    ("onnxruntime", "runs engines on the CPU, without OpenVINO", "pip install onnxruntime", True),
+    ("openvino", "runs engines on the CPU, the faster way", "pip install openvino", False),
+    ("torch", "reads checkpoints for building", "pip install torch", False),
+    ("onnx", "writes networks for building", "pip install onnx", False),
+    ("onnxscript", "exports networks for building", "pip install onnxscript", False),
+    ("cupy", "memory and streams for running on a GPU", "pip install cupy-cuda13x", False),
+)
+
+
+def examine() -> list[Finding]:
+    """Look at everything that building and running need."""
+    return [
+        Finding("retinaface-trt", True, project_version()),
+        _native_module(),
+        *(_package(*package) for package in _PACKAGES),
+        *_builders(),
+        _plugins(),
+        _gpu(),
+        _cpu(),
+        _weights(),
+    ]
+
+
+def examine_engine(path: Path) -> list[Finding]:
+    """Say what an engine is, and whether its files fit together."""
+    try:
+        from engine.runtime.cpu.ort import network_metadata
+        from engine.runtime.cpu.session import CpuSession
+        from engine.sidecar import read_engine
+
+        files = read_engine(path, network_metadata)
+        sidecar, on_cpu = files.sidecar, CpuSession(files).runtime
+    except (RetinaFaceError, ImportError) as error:
+        return [Finding("engine", False, str(path), str(error), required=True)]
+    config = sidecar.model_config()
+    rows = {
+        "engine": str(path),
+        "precision": str(sidecar.precision["mode"]),
+        "built with": f"{sidecar.runtime['name']} {sidecar.runtime['version']} for {', '.join(sidecar.targets)}",
+        "on the CPU": on_cpu,
+        "weights": f"{sidecar.weights['source']}: {sidecar.weights['note']}",
+        "input": f"{sidecar.io['input']['minimum']} to {sidecar.io['input']['maximum']}",
+        "thresholds": ", ".join(f"{key} {value}" for key, value in sidecar.thresholds.items()),
+        "config": ", ".join(f"{key} {value}" for key, value in config.to_dict().items()),
+    }
+    return [Finding(name, True, state) for name, state in rows.items()]
+
+
+def _native_module() -> Finding:
+    try:
+        from engine import ops
+    except RetinaFaceError as error:
+        return Finding("operators", False, "engine._native cannot be loaded", str(error), required=True)
+    build = ops.build_info()
+    kernels = f"CUDA {build['cuda_version']} kernels for {build['cuda_architectures']}"
+    state = f"CPU{', ' + kernels if build['cuda_version'] else ' only'}, {ops.cuda_device_count()} CUDA devices"
+    return Finding("operators", True, state, required=True)
+
+
+def _package(name: str, purpose: str, remedy: str, required: bool) -> Finding:
+    if importlib.util.find_spec(name) is None:
+        return Finding(name, False, purpose, remedy, required)
+    try:
+        return Finding(name, True, f"{_version(name)}, {purpose}{_provider(name)}", required=required)
+    except (ImportError, OSError, AttributeError) as error:
+        return Finding(name, False, f"does not import: {error}", f"reinstall it: {remedy}", required)
+
+
+def _version(module: str) -> str:
+    try:
+        return version(module)
+    except PackageNotFoundError:  # the distribution has another name: onnxruntime-gpu, cupy-cuda13x
+        return str(getattr(importlib.import_module(module), "__version__", "of unknown version"))
+
+
+def _provider(name: str) -> str:
+    """onnxruntime-gpu overwrites onnxruntime's files: say which of them is there."""
+    if name != "onnxruntime":
+        return ""
+    import onnxruntime
+
+    return f" ({', '.join(p.removesuffix('ExecutionProvider') for p in onnxruntime.get_available_providers())})"
+
+
+def _builders() -> list[Finding]:
+    return [
+        Finding(runtime, True, f"{found.version}, builds engines")
+        if isinstance(found, Backend)
+        else Finding(runtime, False, "builds engines", found)
+        for runtime, found in installed_backends().items()
+    ]
+
+
+def _plugins() -> Finding:
+    try:
+        library = plugin_library()
+    except RetinaFaceError as error:
+        return Finding("plugin library", False, "decoding and suppression inside engines", str(error))
+    return Finding("plugin library", True, f"{library.path}, SHA-256 {library.sha256[:12]}")
+
+
+def _gpu() -> Finding:
+    names = gpu_names()
+    if names:
+        return Finding("GPU", True, ", ".join(names))
+    return Finding("GPU", False, "no NVIDIA driver with a GPU", "none is needed: engines build, and run on the CPU")
+
+
+def _cpu() -> Finding:
+    from engine.runtime.cpu.load import available_threads, openvino_is_installed
+
+    library = "OpenVINO" if openvino_is_installed() else "ONNX Runtime"
+    return Finding("CPU", True, f"{available_threads()} cores, engines run with {library}")
+
+
+def _weights() -> Finding:
+    default = KNOWN_WEIGHTS["mobilenet0.25"]
+    try:
+        read_known(default)
+    except RetinaFaceError as error:
+        return Finding("default weights", False, default.name, str(error))
+    return Finding("default weights", True, f"{default.name}: {default.origin}")

@@ -1,0 +1,132 @@
+"""The models there are: settings of published RetinaFaces by name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from engine.config.model import MAX_ANCHORS, PyramidLevel, RetinaFaceConfig
+from engine.errors import InvalidArgumentError
+
+__all__ = ["MAX_ANCHORS", "PRESETS", "PyramidLevel", "RetinaFaceConfig", "preset"]
+
+
+def _levels(first_stride: int, *anchor_sizes: tuple[float, ...]) -> tuple[PyramidLevel, ...]:
+    return tuple(PyramidLevel(first_stride << i, sizes) for i, sizes in enumerate(anchor_sizes))
+
+
+# Settings of Pytorch_Retinaface's data/config.py, cfg_mnet and cfg_re50, and models/net.py (a slope of 0.1 where the
+# pyramid has at most 64 channels, else 0).
+_UPSTREAM_LEVELS = _levels(8, (16.0, 32.0), (64.0, 128.0), (256.0, 512.0))
+
+# Table 1 of the paper, as it was published: two decimals of steps of 2^(1/3), 161.26 for 161.27 among them. Models were
+# trained with these numbers.
+_PAPER_LEVELS = _levels(
+    4,
+    (16.0, 20.16, 25.40),
+    (32.0, 40.32, 50.80),
+    (64.0, 80.63, 101.59),
+    (128.0, 161.26, 203.19),
+    (256.0, 322.54, 406.37),
+)
+
+# The README's table of the ResNet-18 model, which has three sizes and six anchors a cell: its generator gives each size
+# the aspect ratios 1/2 and 1.
+_LITE_LEVELS = tuple(
+    replace(level, aspect_ratios=(0.5, 1.0))
+    for level in _levels(
+        4,
+        (8.0, 10.08, 12.67),
+        (16.0, 20.16, 25.40),
+        (32.0, 40.32, 50.80),
+        (64.0, 80.63, 101.59),
+        (128.0, 161.26, 203.19),
+    )
+)
+
+_MOBILENET = RetinaFaceConfig(
+    name="mobilenet0.25", backbone="mobilenet0.25", levels=_UPSTREAM_LEVELS, fpn_channels=64, negative_slope=0.1
+)
+
+# The paper gives box and landmark targets in units of the anchor, without variances. It leaves open how pixels are
+# normalised: as the published weights of its backbones expect them.
+_PAPER = RetinaFaceConfig(
+    name="retinaface-resnet50",
+    backbone="resnet50",
+    levels=_PAPER_LEVELS,
+    fpn_channels=256,
+    negative_slope=0.0,
+    context="deformable",
+    cascade=True,
+    variances=(1.0, 1.0),
+    mean=(123.675, 116.28, 103.53),
+    std=(58.395, 57.12, 57.375),
+    color_order="rgb",
+    pad_value=(124, 116, 104),
+)
+
+# The reproduction in Knet (barisbatuhan/retinaface, configs.jl, BBTNet): the paper's anchors and targets, plain
+# convolutions, mean pixels. What the four of them leave out is the ablation.
+_FULL = replace(
+    _PAPER,
+    name="full",
+    context="plain",
+    mean=(123.0, 117.0, 104.0),
+    std=(1.0, 1.0, 1.0),
+    pad_value=(123, 117, 104),
+)
+
+PRESETS: dict[str, RetinaFaceConfig] = {
+    config.name: config
+    for config in (
+        _MOBILENET,
+        # A public look-alike: the same state_dict keys and shapes, but ReLU and smaller anchors.
+        replace(
+            _MOBILENET,
+            name="mobilenet0.25-relu",
+            levels=_levels(8, (10.0, 20.0), (32.0, 64.0), (128.0, 256.0)),
+            negative_slope=0.0,
+        ),
+        RetinaFaceConfig(
+            name="resnet50", backbone="resnet50", levels=_UPSTREAM_LEVELS, fpn_channels=256, negative_slope=0.0
+        ),
+        _PAPER,
+        replace(_PAPER, name="retinaface-resnet152", backbone="resnet152"),
+        replace(_FULL, name="baseline", context="none", cascade=False),
+        replace(_FULL, name="context", heads=("class", "box"), cascade=False),
+        replace(_FULL, name="context-landmark", cascade=False),
+        _FULL,
+        # The same author's models in PyTorch (barisbatuhan/FaceDetector), whose checkpoints are public.
+        *(
+            replace(
+                _PAPER,
+                name=f"facedetector-{backbone}",
+                backbone=backbone,
+                context="plain",
+                pyramid="neighbours",
+                cascade=False,
+                heads=("class", "box"),
+                variances=(0.1, 0.2),
+            )
+            for backbone in ("resnet50", "resnet152")
+        ),
+        # Its README states anchors, sizes and channels; activation, variances and pixels are Pytorch_Retinaface's, from
+        # which it was made.
+        RetinaFaceConfig(
+            name="resnet18-lite",
+            backbone="resnet18",
+            levels=_LITE_LEVELS,
+            fpn_channels=64,
+            negative_slope=0.1,
+            context="shared",
+            input_size=(480, 480),
+        ),
+    )
+}
+
+
+def preset(name: str) -> RetinaFaceConfig:
+    """Return the preset called `name`; InvalidArgumentError lists the names there are."""
+    try:
+        return PRESETS[name]
+    except KeyError:
+        raise InvalidArgumentError(f"unknown config {name!r}, expected one of: {', '.join(PRESETS)}") from None

@@ -1,0 +1,75 @@
+"""A comparison as rows of text: one measure a row, one engine a column."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from engine.evaluate.comparison import Comparison
+from engine.metrics.agreement import Agreement
+from engine.metrics.spread import Spread
+
+_NONE = "-"
+
+
+def rows(comparison: Comparison) -> list[tuple[str, list[str]]]:
+    """Return the name of each measure with its value for each compared engine."""
+    entries = [engine.agreement for engine in comparison.engines]
+    threshold = entries[0].score_threshold
+
+    def row(name: str, text: Callable[[Agreement], str]) -> tuple[str, list[str]]:
+        return name, [text(entry) for entry in entries]
+
+    table = [
+        row(f"faces of the reference, score >= {threshold:g}", lambda e: str(e.faces)),
+        row("matched, with any score", lambda e: str(e.matched)),
+        row("box IoU, mean [95 % interval]", lambda e: _mean(e.iou)),
+        row("box IoU, 5 % below / least", lambda e: _two(e.iou, "p5", "minimum")),
+        row("score change, mean [95 % interval]", lambda e: _mean(e.score_change)),
+        row("score change, 95 % below / most", lambda e: _two(e.score_change, "p95", "maximum")),
+        row("landmark error / size, mean", lambda e: _mean(e.landmark_error)),
+        row("landmark error / size, 95 % below / most", lambda e: _two(e.landmark_error, "p95", "maximum")),
+    ]
+    for presences in zip(*(entry.presence for entry in entries), strict=True):
+        at = f"{presences[0].threshold:g}"
+        table.append(
+            (f"lost at {at} (still there below it)", [_part(p.lost, p.dipped, p.reference) for p in presences])
+        )
+        table.append((f"new at {at} (there before below it)", [_part(p.new, p.risen, p.candidate) for p in presences]))
+    table.append(row("AP against the reference's faces", lambda e: _number(e.average_precision)))
+    return table + _labelled_rows(comparison)
+
+
+def _labelled_rows(comparison: Comparison) -> list[tuple[str, list[str]]]:
+    labels = [engine.agreement.labels for engine in comparison.engines]
+    present = [entry for entry in labels if entry is not None]
+    if not present:
+        return []
+    first = present[0]
+    table = [
+        (
+            f"AP against {first.faces} labels (reference {_number(first.reference)})",
+            [_number(entry.candidate) for entry in present],
+        )
+    ]
+    for i, known in enumerate(first.reference_by_size):
+        if known.faces:
+            name = f"AP, {known.low:g} to {known.high:g} pixels, {known.faces} labels"
+            values = [_number(entry.candidate_by_size[i].average_precision) for entry in present]
+            table.append((f"{name} (reference {_number(known.average_precision)})", values))
+    return table
+
+
+def _part(count: int, elsewhere: int, total: int) -> str:
+    return f"{count} ({elsewhere}) of {total}"
+
+
+def _mean(values: Spread | None) -> str:
+    return f"{values.mean:.4f} [{values.mean_low:.4f}, {values.mean_high:.4f}]" if values else _NONE
+
+
+def _two(values: Spread | None, first: str, second: str) -> str:
+    return f"{getattr(values, first):.4f} / {getattr(values, second):.4f}" if values else _NONE
+
+
+def _number(value: float | None) -> str:
+    return _NONE if value is None else f"{value:.4f}"

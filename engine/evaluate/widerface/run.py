@@ -1,0 +1,194 @@
+"""Running a detector over WIDER FACE: the scale rules, and predictions that are kept as they come."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from engine.detector import TRTRetinaFace
+from engine.errors import EvaluationError, InvalidArgumentError
+from engine.evaluate.widerface.files import prediction_path, write_predictions
+from engine.files import check_writable, write_together
+from engine.images import read_image
+from engine.runtime.augment import Scale
+
+IMAGE_FOLDERS = ("", "images", "WIDER_val/images")
+SCORE_THRESHOLD = 0.02  # as low as average precision wants it
+
+
+@dataclass(frozen=True)
+class ScaleRule:
+    """How large the images are shown to the network.
+
+    Attributes:
+        scales: see engine.runtime.augment.Scale.
+        longest: the longest side that results; None where the images decide.
+        augmented: whether mirror images are looked at too, and boxes voted on.
+        merge_iou: boxes of several looks are one face from this overlap on.
+        summary: in words.
+    """
+
+    scales: tuple[Scale, ...]
+    longest: int | None
+    augmented: bool
+    merge_iou: float | None
+    summary: str
+
+
+# The pairs are those of insightface's and Pytorch_Retinaface's test codes: 1200 and 1600, which insightface's names
+# first; 1600 and 2150, which both run in the end; 1.5 times the short side in the pyramid. The short sides of the
+# pyramid, the mirror images and the votes at 0.4 are the paper's.
+SCALE_RULES = {
+    "original": ScaleRule(("original",), None, False, None, "as they are"),
+    "mxnet": ScaleRule(((1200, 1600),), 1600, False, None, "short side 1200, but no side above 1600"),
+    "mxnet-1600": ScaleRule(((1600, 2150),), 2150, False, None, "short side 1600, but no side above 2150"),
+    "vga": ScaleRule(((640, 640),), 640, False, None, "long side 640"),
+    "multiscale": ScaleRule(
+        ((500, 750), (800, 1200), (1100, 1650), (1400, 2100), (1700, 2550)),
+        2550,
+        True,
+        0.4,
+        "short sides 500, 800, 1100, 1400 and 1700, mirrored too, boxes voted on",
+    ),
+}
+
+
+def scale_rule(name: str) -> ScaleRule:
+    """Return the rule called `name`; InvalidArgumentError lists the names there are."""
+    try:
+        return SCALE_RULES[name]
+    except KeyError:
+        raise InvalidArgumentError(f"unknown scale rule {name!r}, expected one of: {', '.join(SCALE_RULES)}") from None
+
+
+def find_images(root: Path, names: Sequence[str]) -> list[Path]:
+    """Return the image files, at EVENT/IMAGE.jpg in `root` or in the images folder of the data set's archive.
+
+    Raises:
+        EvaluationError: the folder, or images of it, are missing.
+    """
+    if not root.is_dir():
+        raise EvaluationError(f"{root} is not a folder; WIDER FACE's images lie in EVENT/IMAGE.jpg there")
+    folders = [root / folder for folder in IMAGE_FOLDERS]
+    folder = next((f for f in folders if (f / f"{names[0]}.jpg").is_file()), root)
+    paths = [folder / f"{name}.jpg" for name in names]
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise EvaluationError(f"{len(missing)} of {len(paths)} images are missing, the first is {missing[0]}")
+    return paths
+
+
+def check_input_range(detector: TRTRetinaFace, rule: ScaleRule, images: Iterable[Path]) -> None:
+    """Refuse an engine that cannot hold all images, before any of them is run.
+
+    Raises:
+        InvalidArgumentError: the engine takes no input that large; the message has the command that builds one.
+        EvaluationError: an image cannot be read.
+    """
+    needed = (rule.longest, rule.longest) if rule.longest else _largest(images)
+    detector.network_size(*needed)
+
+
+def _largest(images: Iterable[Path]) -> tuple[int, int]:
+    """Greatest height and greatest width, up to 7 pixels more: what networks with a stride of 8 or more need."""
+    import cv2
+
+    sides = []
+    for path in images:
+        # An eighth of the size is decoded several times faster, and rounds up.
+        image = cv2.imread(str(path), cv2.IMREAD_REDUCED_GRAYSCALE_8)
+        if image is None:
+            raise EvaluationError(f"{path} is not a picture that OpenCV can read")
+        sides.append(image.shape[:2])
+    height, width = np.max(sides, axis=0) * 8
+    return int(height), int(width)
+
+
+def predict(
+    detector: TRTRetinaFace,
+    images: Sequence[Path],
+    names: Sequence[str],
+    folder: Path,
+    *,
+    rule_name: str,
+    on_image: Callable[[], None] = lambda: None,
+) -> int:
+    """Write the predictions for each image to `folder`, except where they are there already from the same run.
+
+    Args:
+        detector: what to run, with its own score threshold.
+        images: their files.
+        names: EVENT/IMAGE of each.
+        folder: see engine.evaluate.widerface.files. What made its content is written beside it, to FOLDER.run.json:
+            tools that read such a folder take everything in it for events.
+        rule_name: one of SCALE_RULES.
+        on_image: called after each.
+
+    Returns:
+        How many images were run.
+
+    Raises:
+        InvalidArgumentError: an unknown rule, or a folder that cannot be written to.
+        EvaluationError: the folder holds predictions of another run, or an image cannot be read.
+    """
+    rule = scale_rule(rule_name)
+    _claim(folder, names, _run_of(detector, rule_name))
+    count = 0
+    for path, name in zip(images, names, strict=True):
+        if not prediction_path(folder, name).is_file():
+            try:
+                faces = detector.detect(
+                    read_image(path),
+                    scales=rule.scales,
+                    flip=rule.augmented,
+                    voting=rule.augmented,
+                    merge_iou=rule.merge_iou,
+                )
+            except InvalidArgumentError as error:
+                raise EvaluationError(f"{path}: {error}") from error
+            write_predictions(folder, name, faces)
+            count += 1
+        on_image()
+    return count
+
+
+def run_path(folder: Path) -> Path:
+    """Where it is written what made the predictions in `folder`."""
+    folder = folder.resolve()
+    return folder.with_name(f"{folder.name}.run.json")
+
+
+def _run_of(detector: TRTRetinaFace, rule_name: str) -> dict[str, object]:
+    return {
+        "engine_sha256": detector.sidecar.files["engine"]["sha256"],
+        "scale_rule": rule_name,
+        "score_threshold": detector.score_threshold,
+    }
+
+
+def _claim(folder: Path, names: Sequence[str], run: dict[str, object]) -> None:
+    """Make the folder this run's, or see that it is."""
+    remedy = "Choose another folder, or remove it to start anew"
+    path = run_path(folder)
+    if path.is_file():
+        try:
+            before = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise EvaluationError(f"{path} cannot be read: {error}. {remedy}, with {folder}") from error
+        differences = [f"{key} {before.get(key)!r}, now {run[key]!r}" for key in run if before.get(key) != run[key]]
+        if differences:
+            raise EvaluationError(
+                f"{folder} holds predictions of another run: {'; '.join(differences)}. {remedy}, with {path}"
+            )
+        return
+    if any(prediction_path(folder, name).exists() for name in names):
+        raise EvaluationError(f"{folder} holds predictions without {path}, which says what made them. {remedy}")
+    try:
+        check_writable(folder)
+        write_together({path: (json.dumps(run, indent=2) + "\n").encode()})
+    except OSError as error:
+        raise InvalidArgumentError(f"cannot write to the folder {folder}: {error.strerror}") from error

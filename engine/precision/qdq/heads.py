@@ -1,0 +1,86 @@
+"""How far two networks' raw heads are apart where there are faces, and what the heads depend on."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from engine.config.model import RetinaFaceConfig
+from engine.precision.qdq.simulate import Simulation
+
+# What the landmarks' mean square, and that of the margin of the class logits, counts beside that of a box.
+_LANDMARK_SHARE, _MARGIN_SHARE = 0.15, 0.25
+
+
+def deltas_of(config: RetinaFaceConfig, stride: int) -> list[tuple[str, float]]:
+    """Names of a level's regression heads, and how much each counts."""
+    return [
+        (name, _LANDMARK_SHARE if name.startswith("landmark") else 1.0)
+        for name in config.head_names()
+        if name.endswith(f"_{stride}") and not name.startswith("logits")
+    ]
+
+
+def face_weights(logits: Tensor) -> Tensor:
+    """Probability of a face of each anchor, [N, A, h, w]."""
+    return torch.sigmoid(_margins(logits))
+
+
+def _margins(logits: Tensor) -> Tensor:
+    """Logit of a face less logit of background, [N, A, h, w]."""
+    pairs = _by_anchor(logits, logits.shape[1] // 2)
+    return pairs[:, :, 1] - pairs[:, :, 0]
+
+
+def _by_anchor(head: Tensor, anchors: int) -> Tensor:
+    """A head [N, A * k, h, w] as [N, A, k, h, w]."""
+    return head.reshape(head.shape[0], anchors, -1, *head.shape[2:])
+
+
+def squared_head_error(config: RetinaFaceConfig, wanted: dict[str, Tensor], given: dict[str, Tensor]) -> Tensor:
+    """Squared difference of the heads, weighted by the reference's face probability and summed; a scalar.
+
+    The margin of the class logits counts too: it decides which of several anchors on a face gives the box.
+    """
+    total = torch.zeros(())
+    for level in config.levels:
+        logits = f"logits_{level.stride}"
+        face = face_weights(wanted[logits])
+        for name, share in deltas_of(config, level.stride):
+            difference = _by_anchor(given[name] - wanted[name], face.shape[1])
+            total = total + share * (face * (difference**2).mean(2)).sum()
+        margin = _margins(given[logits]) - _margins(wanted[logits])
+        total = total + _MARGIN_SHARE * (face * margin**2).sum()
+    return total
+
+
+def run_with_gradients(
+    config: RetinaFaceConfig, network: Simulation, batch: Tensor, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Run a batch and propagate a random combination of the heads back.
+
+    Every output counts as the square root of its weight in squared_head_error, with a random sign: the expected square
+    of a gradient is a value's squared effect on that error.
+
+    Returns:
+        Every tensor by name, with its gradient.
+    """
+    values: dict[str, Tensor] = {}
+
+    def keep(name: str, value: Tensor) -> None:
+        if value.requires_grad:
+            value.retain_grad()
+        values[name] = value
+
+    heads = network.run(batch.requires_grad_(), keep)
+    combination = torch.zeros(())
+    for level in config.levels:
+        face = face_weights(heads[f"logits_{level.stride}"]).detach()
+        parts = [(share, _by_anchor(heads[name], face.shape[1])) for name, share in deltas_of(config, level.stride)]
+        parts.append((_MARGIN_SHARE, _margins(heads[f"logits_{level.stride}"])[:, :, None]))
+        for share, part in parts:
+            signs = torch.randint(0, 2, part.shape, generator=generator) * 2 - 1
+            weight = share / part.shape[2] * face[:, :, None]
+            combination = combination + weight.sqrt().mul(signs).mul(part).sum()
+    combination.backward()  # type: ignore[no-untyped-call]
+    return values

@@ -1,0 +1,188 @@
+"""Running a network in PyTorch as its quantised form computes: fake quantisation with straight-through gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from engine.errors import BuildError
+from engine.model.deform_conv import deform_conv
+from engine.precision.qdq.graph import VALUE_KEEPING, Graph, attribute
+from engine.precision.qdq.placement import INT8, Assignment, Point, fused_sum, points, scale_groups
+
+if TYPE_CHECKING:
+    import onnx
+
+# A type of weights only; their steps are one.
+BF16 = "bf16"
+
+# The largest value of each kind.
+LARGEST = {INT8: 127.0, "fp8": 448.0}
+
+# Scales have the type of what they scale. Below float16's normal numbers they would lose bits.
+_LEAST_SCALE = torch.finfo(torch.float16).smallest_normal
+
+
+def to_half(scale: Tensor) -> Tensor:
+    """Round scales to what the graph stores, so that the simulation computes with the same."""
+    return scale.clamp_min(_LEAST_SCALE).half().float()
+
+
+def fake_quantise(x: Tensor, scale: Tensor, kind: str) -> Tensor:
+    """Round to the nearest value that the kind holds at this scale, and let gradients pass where it is in range.
+
+    The gradient of the scale is the one of Esser et al., Learned Step Size Quantization (2020).
+    """
+    y = x / scale
+    largest = LARGEST[kind]
+    y = y.clamp(-largest - 1 if kind == INT8 else -largest, largest)
+    return (y + (to_grid(y.detach(), kind) - y.detach())) * scale
+
+
+def to_grid(y: Tensor, kind: str) -> Tensor:
+    """Round values in units of the scale to what the kind holds."""
+    if kind == INT8:
+        return y.round().clamp(-128.0, 127.0)
+    if kind == BF16:
+        return y.bfloat16().float()
+    return y.clamp(-LARGEST[kind], LARGEST[kind]).to(torch.float8_e4m3fn).float()
+
+
+class Simulation:
+    """A network whose convolutions compute as assigned.
+
+    Attributes:
+        assignment: which convolutions are quantised, and to what.
+        fitted: the assignment that `weights` were fitted for.
+        weights: of every convolution, float32, by name of the convolution; on their grid or not. A convolution that is
+            not assigned as it was fitted computes with `exact` ones instead.
+        exact: the weights as they were given.
+        biases: likewise.
+        steps: [O, 1, 1, 1], scale of each output channel's weights, by name of the convolution and kind.
+        scales: of the activations, by leader of the scale group and kind.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        """Take over a graph's weights; nothing is quantised yet."""
+        self._graph = graph
+        self._groups = scale_groups(graph)
+        sums = {name: fused_sum(graph, convolution) for name, convolution in graph.convolutions.items()}
+        self._sums = {add.name: name for name, add in sums.items() if add is not None}
+        self.assignment: Assignment = {}
+        self.fitted: Assignment = {}
+        self.weights = {c.name: torch.tensor(graph.weights[c.weight]) for c in graph.convolutions.values()}
+        self.exact = dict(self.weights)
+        self.biases = {c.name: torch.tensor(graph.weights[c.bias]) for c in graph.convolutions.values()}
+        self.steps: dict[tuple[str, str], Tensor] = {}
+        self.scales: dict[Point, Tensor] = {}
+
+    def run(self, images: Tensor, observe: Callable[[str, Tensor], None] | None = None) -> dict[str, Tensor]:
+        """Run a batch.
+
+        Args:
+            images: float32 [N, 3, H, W].
+            observe: called with the name and the unquantised value of every tensor, the images included.
+
+        Returns:
+            The network's outputs by name.
+        """
+        graph = self._graph
+        wanted = set(points(graph, self.assignment))
+        values: dict[str, Tensor] = {graph.inputs[0]: images}
+        quantised: dict[Point, Tensor] = {}
+        if observe is not None:
+            observe(graph.inputs[0], images)
+        self._quantise(graph.inputs[0], wanted, values, quantised)
+        for node in graph.nodes:
+            kind = self.kind_read_by(node, wanted)
+            inputs = [
+                quantised.get((name, kind), values[name]) if kind else values[name]
+                for name in node.input
+                if name in values
+            ]
+            name = node.output[0]
+            values[name] = self._compute(node, inputs)
+            if observe is not None:
+                observe(name, values[name])
+            self._quantise(name, wanted, values, quantised)
+        return {name: values[name] for name in graph.outputs}
+
+    def scale_of(self, point: Point) -> Tensor:
+        """The scale of a quantised tensor."""
+        return self.scales[self._groups.get(point[0], point[0]), point[1]]
+
+    def weight(self, name: str) -> Tensor:
+        """A convolution's weights before they are put on a grid."""
+        as_fitted = self.assignment.get(name) == self.fitted.get(name)
+        return self.weights[name] if as_fitted else self.exact[name]
+
+    def quantised_weight(self, name: str) -> Tensor:
+        """A convolution's weights as it computes with them."""
+        kind = self.assignment.get(name)
+        weight = self.weight(name)
+        return weight if kind is None else fake_quantise(weight, self.steps[name, kind], kind)
+
+    def quantise(self, x: Tensor, point: Point) -> Tensor:
+        """Quantise a tensor's values as the network does."""
+        return fake_quantise(x, self.scale_of(point), point[1])
+
+    def convolve(self, node: onnx.NodeProto, x: Tensor, *, exact: bool) -> Tensor:
+        """Compute a convolution on the values of its input; `exact` takes its weights as they were given."""
+        return functional.conv2d(
+            x,
+            self.exact[node.name] if exact else self.quantised_weight(node.name),
+            self.biases[node.name],
+            stride=attribute(node, "strides", [1, 1]),
+            padding=attribute(node, "pads", [0] * 4)[:2],
+            dilation=attribute(node, "dilations", [1, 1]),
+            groups=attribute(node, "group", 1),
+        )
+
+    def kind_read_by(self, node: onnx.NodeProto, wanted: Collection[Point]) -> str | None:
+        """Which quantised form of its inputs a node reads, if any.
+
+        A quantised convolution reads its own kind, and so does the sum that fuses into it; any other sum reads whatever
+        its operands were quantised to.
+        """
+        if node.op_type == "Add":
+            kinds = [kind for name in node.input for kind in LARGEST if (name, kind) in wanted]
+            fused = self.assignment.get(self._sums.get(node.name, ""))
+            return fused if fused in kinds else next(iter(kinds), None)
+        return self.assignment.get(node.name)
+
+    def _quantise(
+        self, name: str, wanted: set[Point], values: Mapping[str, Tensor], quantised: dict[Point, Tensor]
+    ) -> None:
+        for kind in LARGEST:
+            if (name, kind) not in wanted:
+                continue
+            producer = self._graph.producers.get(name)
+            if producer is not None and producer.op_type in VALUE_KEEPING:
+                sources = [quantised[source, kind] for source in producer.input if (source, kind) in quantised]
+                quantised[name, kind] = self._compute(producer, sources)
+            else:
+                quantised[name, kind] = self.quantise(values[name], (name, kind))
+
+    def _compute(self, node: onnx.NodeProto, x: list[Tensor]) -> Tensor:
+        if node.op_type == "Conv":
+            return self.convolve(node, x[0], exact=False)
+        if node.op_type == "DeformConv":
+            return deform_conv(x[0], self.exact[node.name], x[1]) + self.biases[node.name][:, None, None]
+        if node.op_type == "LeakyRelu":
+            return functional.leaky_relu(x[0], attribute(node, "alpha", 0.01))
+        if node.op_type == "Relu":
+            return functional.relu(x[0])
+        if node.op_type == "Add":
+            return x[0] + x[1]
+        if node.op_type == "Concat":
+            return torch.cat(x, attribute(node, "axis"))
+        if node.op_type == "MaxPool":
+            kernel, strides = attribute(node, "kernel_shape"), attribute(node, "strides", [1, 1])
+            return functional.max_pool2d(x[0], kernel, strides, attribute(node, "pads", [0] * 4)[:2])
+        if node.op_type == "Resize" and attribute(node, "mode") == b"nearest":
+            return functional.interpolate(x[0], scale_factor=2.0, mode="nearest")
+        raise BuildError(f"operator {node.op_type} ({node.name}) cannot be quantised by this version: use fp16")

@@ -1,0 +1,72 @@
+"""The choice of what runs a network on the CPU: OpenVINO where it is installed, else ONNX Runtime."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+
+from engine.config.formats import QUANTISED_PRECISIONS
+from engine.errors import EngineLoadError, InvalidArgumentError
+from engine.runtime.cpu.protocol import CpuRuntime, CpuSettings
+
+_log = logging.getLogger("engine")
+
+CPU_RUNTIMES = ("openvino", "onnxruntime")
+MAX_THREADS = 1024
+
+
+def available_threads() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_threads(threads: int | None) -> int:
+    """Return the number of threads that an option means; None is all cores.
+
+    Raises:
+        InvalidArgumentError: not a number from 1.
+    """
+    if threads is None:
+        return available_threads()
+    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
+        raise InvalidArgumentError(f"threads is {threads!r}, expected 1 to {MAX_THREADS}, or None for all cores")
+    return threads
+
+
+def openvino_is_installed() -> bool:
+    """Return whether OpenVINO can be imported; it is not imported here."""
+    return importlib.util.find_spec("openvino") is not None
+
+
+def load_network(network: bytes, settings: CpuSettings, library: str | None = None) -> CpuRuntime:
+    """Load a network with one of CPU_RUNTIMES; None is the first that is installed and can run it.
+
+    A quantised network runs on OpenVINO only as far as that gives what the network says: see runtime.faithful.
+
+    Raises:
+        InvalidArgumentError: no such library.
+        EngineLoadError: the library is not installed, or cannot run the network.
+    """
+    if library is not None and library not in CPU_RUNTIMES:
+        raise InvalidArgumentError(f"the CPU runtime is {library!r}, expected one of: {', '.join(CPU_RUNTIMES)}")
+    if library == "openvino" or (library is None and openvino_is_installed()):
+        from engine.runtime.cpu.faithful import load_faithful
+        from engine.runtime.cpu.openvino import OpenVinoRuntime
+
+        load = load_faithful if settings.precision in QUANTISED_PRECISIONS else OpenVinoRuntime
+        try:
+            return load(network, settings)
+        except EngineLoadError as error:
+            if library is not None:
+                raise
+            _log.warning("%s: running it with ONNX Runtime.", error)
+    from engine.runtime.cpu.ort import OnnxRuntime
+
+    if library is None and settings.precision in QUANTISED_PRECISIONS:
+        _log.warning(
+            "ONNX Runtime computes %s networks in float32, slower than an fp32 engine: install openvino, or build fp32 "
+            "for CPUs.",
+            settings.precision,
+        )
+    return OnnxRuntime(network, settings)

@@ -1,0 +1,79 @@
+"""Faces from a typed network before there is an engine of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from engine.config.detection import Thresholds
+from engine.config.model import RetinaFaceConfig
+from engine.errors import InvalidArgumentError
+from engine.runtime.cpu.session import CpuNetwork
+from engine.runtime.letterbox import Letterbox, check_image
+from engine.runtime.timing import Stopwatch
+from engine.types import Detections, Image
+
+if TYPE_CHECKING:
+    import onnx
+
+
+class NetworkDetector:
+    """Detects with an ONNX network (float32, cast, or with Q/DQ) on the CPU, as an engine built from it would.
+
+    Letterbox, decoding and suppression are the detector's own; only the arithmetic of the network may differ from the
+    engine's in the last bits.
+
+    Attributes:
+        runtime: name and version of what runs the network.
+    """
+
+    def __init__(
+        self,
+        network: bytes | onnx.ModelProto,
+        config: RetinaFaceConfig,
+        input_size: tuple[int, int] = (640, 640),
+        *,
+        thresholds: Thresholds | None = None,
+        enlarge: bool = False,
+    ) -> None:
+        """Load a network whose outputs are the raw heads.
+
+        Args:
+            network: an ONNX model or the bytes of one.
+            config: settings of its model.
+            input_size: (height, width) to letterbox to.
+            thresholds: of decoding and suppression; None is what engines are built with by default.
+            enlarge: magnify images that are smaller than the input.
+
+        Raises:
+            InvalidArgumentError: the input size does not fit the model.
+            EngineLoadError: ONNX Runtime cannot load the network.
+        """
+        config.check_input_size(*input_size)
+        thresholds = thresholds or Thresholds()
+        content = network if isinstance(network, bytes) else bytes(network.SerializeToString())
+        self._letterbox = Letterbox(input_size, config, enlarge)
+        # ONNX Runtime computes the network as its types say, float16 sums included, and needs no check of that.
+        self._network = CpuNetwork(content, config, thresholds.to_dict(), library="onnxruntime")
+        self.runtime = self._network.runtime
+        self._floor = thresholds.score
+
+    def detect(self, images: Iterable[Image], *, score_threshold: float | None = None) -> list[Detections]:
+        """Return the faces of each image; one image is in memory at a time if `images` makes them as it goes.
+
+        Args:
+            images: uint8 [H, W, 3] in BGR order, of any sizes.
+            score_threshold: faces need a score above it; None returns all that the thresholds of decoding leave.
+
+        Raises:
+            InvalidArgumentError: not such an image, or a threshold out of range.
+            InferenceError: the network failed.
+        """
+        threshold = self._floor if score_threshold is None else score_threshold
+        if not self._floor <= threshold <= 1.0:
+            raise InvalidArgumentError(f"score_threshold is {score_threshold!r}, expected {self._floor} to 1")
+        found = []
+        for index, image in enumerate(images):
+            one = [check_image(image, f"images[{index}]")]
+            found += self._letterbox.to_images(self._network.detect(one, self._letterbox, Stopwatch()), one, threshold)
+        return found

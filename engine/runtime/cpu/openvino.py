@@ -1,0 +1,161 @@
+"""Networks on OpenVINO."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from typing import Any, Literal
+
+import numpy as np
+
+from engine.errors import EngineLoadError, InferenceError
+from engine.runtime.cpu.openvino_graph import deform_conv, fold_scales, remove_bf16_rounding, remove_quantisation
+from engine.runtime.cpu.protocol import CpuSettings
+from engine.types import FloatArray
+
+
+class OpenVinoRuntime:
+    """See CpuRuntime.
+
+    The size that is to be fastest gets a network compiled for it alone; others share one that takes any.
+    """
+
+    channels_last = True
+
+    def __init__(
+        self,
+        network: bytes,
+        settings: CpuSettings,
+        *,
+        kernels: Literal["8-bit", "float32", "unquantised"] = "8-bit",
+    ) -> None:
+        """Load a network and compile it for its size.
+
+        Args:
+            network: an ONNX file.
+            settings: how to run it.
+            kernels: of a quantised network: those for 8 bits; those for float32, on quantised values; or on values that
+                are not quantised at all, with the quantised weights.
+
+        Raises:
+            EngineLoadError: OpenVINO is not installed, or cannot run the network.
+        """
+        try:
+            self._openvino = importlib.import_module("openvino")
+        except (ImportError, OSError) as error:
+            raise EngineLoadError(f"OpenVINO cannot be imported ({error}): pip install openvino") from error
+        self.name = f"OpenVINO {self._openvino.__version__.partition('-')[0]}"
+        if kernels != "8-bit":
+            self.name += f" ({'quantised values' if kernels == 'float32' else 'unquantised'} in float32)"
+        self._kernels = kernels
+        self._settings = settings
+        self._compiling = threading.Lock()
+        self._compiled: dict[tuple[tuple[int, int] | None, bool], Any] = {}
+        self._core = self._openvino.Core()
+        in_bf16 = settings.precision == "bf16" and "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        # Where the processor has bfloat16, OpenVINO takes it by default: 8 bits of mantissa for float32's 24.
+        self._hint = "bf16" if in_bf16 else "f32"
+        try:
+            self._model = self._read(network)
+            if in_bf16:
+                remove_bf16_rounding(self._model)
+            if kernels == "unquantised":
+                remove_quantisation(self._model)
+            else:
+                fold_scales(self._model)
+            self.compiled(settings.size, alone=True)
+        except Exception as error:  # RuntimeError and others
+            raise EngineLoadError(f"{self.name} cannot run the network ({_reason(error)})") from error
+
+    def runner(self, *, alone: bool) -> OpenVinoRunner:
+        """See CpuRuntime.runner."""
+        return OpenVinoRunner(self, alone)
+
+    def compiled(self, size: tuple[int, int] | None, *, alone: bool) -> Any:
+        """Return the network compiled for an input size, or for any, and for one run at a time, or for several.
+
+        Raises:
+            InferenceError: OpenVINO cannot compile it.
+        """
+        key = (size if size == self._settings.size else None, alone or self._settings.threads == 1)
+        with self._compiling:
+            if key not in self._compiled:
+                try:
+                    self._compiled[key] = self._compile(*key)
+                except Exception as error:  # RuntimeError and others
+                    raise InferenceError(f"{self.name} cannot compile the network: {_reason(error)}") from error
+            return self._compiled[key]
+
+    def tensor(self, array: FloatArray) -> Any:
+        """Return an OpenVINO tensor on an array's memory."""
+        return self._openvino.Tensor(array, shared_memory=True)
+
+    def head_ports(self, compiled: Any) -> list[Any]:
+        """Return the heads' outputs of a compiled network."""
+        return [compiled.output(name) for name in self._settings.heads]
+
+    def _read(self, network: bytes) -> Any:
+        onnx_frontend = importlib.import_module("openvino.frontend.onnx")
+        # Its reader of ONNX files lacks DeformConv, which the processor's operators have.
+        self._core.add_extension(onnx_frontend.ConversionExtension("DeformConv", deform_conv))
+        return self._core.read_model(network)
+
+    def _compile(self, size: tuple[int, int] | None, alone: bool) -> Any:
+        model = self._model.clone()
+        shape = model.input(0).get_partial_shape()
+        shape[0] = 1
+        for axis, side in zip((2, 3), size or (), strict=False):
+            shape[axis] = side
+        model.reshape(shape)
+        steps = importlib.import_module("openvino.preprocess").PrePostProcessor(model)
+        # Its convolutions want pixels together: the letterbox writes them so at no cost, a transposition is 5 % of
+        # mobilenet0.25.
+        steps.input().tensor().set_layout(self._openvino.Layout("NHWC"))
+        steps.input().model().set_layout(self._openvino.Layout("NCHW"))
+        threads = self._settings.threads
+        options = {
+            "INFERENCE_PRECISION_HINT": self._hint,
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 1 if alone else threads,
+            # Bound to cores, two detectors in one process or in two would all take the first ones.
+            "ENABLE_CPU_PINNING": False,
+        }
+        if self._kernels != "8-bit":
+            options["LP_TRANSFORMS_MODE"] = False
+        return self._core.compile_model(steps.build(), "CPU", options)
+
+
+class OpenVinoRunner:
+    """See Runner."""
+
+    def __init__(self, runtime: OpenVinoRuntime, alone: bool) -> None:
+        """Run on a network of the runtime's."""
+        self._runtime, self._alone = runtime, alone
+        self._input: FloatArray = np.empty((1, 0, 0, 3), np.float32)
+
+    def input(self, height: int, width: int) -> FloatArray:
+        """See Runner.input."""
+        if self._input.shape[1:3] != (height, width):
+            buffer = np.empty((1, height, width, 3), np.float32)
+            compiled = self._runtime.compiled((height, width), alone=self._alone)
+            try:
+                request = compiled.create_infer_request()
+                request.set_input_tensor(self._runtime.tensor(buffer))
+                ports = self._runtime.head_ports(compiled)
+            except Exception as error:  # RuntimeError and others
+                raise InferenceError(
+                    f"{self._runtime.name} cannot take an input of {height} x {width}: {_reason(error)}"
+                ) from error
+            # Together and last: where the size cannot change, the runner stays as it was.
+            self._input, self._request, self._ports = buffer, request, ports
+        return self._input
+
+    def run(self) -> list[FloatArray]:
+        """See Runner.run."""
+        self._request.infer()
+        return [self._request.get_tensor(port).data for port in self._ports]
+
+
+def _reason(error: Exception) -> str:
+    """The last line of OpenVINO's report, whose others tell where in its sources."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]

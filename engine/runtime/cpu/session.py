@@ -1,0 +1,227 @@
+"""The CPU session: a network with the GPU's operators around it, on any number of threads."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from itertools import count
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from engine import ops
+from engine.config.model import RetinaFaceConfig
+from engine.errors import InferenceError
+from engine.runtime.cpu.load import check_threads, load_network
+from engine.runtime.cpu.protocol import CpuSettings, Runner
+from engine.runtime.timing import Stages, Stopwatch
+from engine.sidecar import EngineFiles
+from engine.types import FloatArray, Image, RawDetections
+
+if TYPE_CHECKING:
+    from engine.runtime.letterbox import Letterbox
+
+
+class CpuNetwork:
+    """A typed network with decoding and suppression behind it: the operators of the GPU, on the CPU.
+
+    One image has all threads; of several, each has a thread of its own, from its pixels to its faces. So the faces of
+    an image do not depend on those that share its batch.
+    """
+
+    device = "cpu"
+
+    def __init__(
+        self,
+        network: bytes,
+        config: RetinaFaceConfig,
+        thresholds: Mapping[str, Any],
+        *,
+        precision: str = "fp32",
+        size: tuple[int, int] | None = None,
+        threads: int | None = None,
+        library: str | None = None,
+    ) -> None:
+        """Load a network.
+
+        Args:
+            network: an ONNX file whose outputs are the raw heads, named by config.head_names().
+            config: settings of its model.
+            thresholds: the fields of engine.export.attach.Thresholds.
+            precision: what the network's types say.
+            size: (height, width) of the input to be fastest at.
+            threads: at most; None is all cores.
+            library: "openvino" or "onnxruntime"; None is OpenVINO where it is installed and can run the network.
+
+        Raises:
+            InvalidArgumentError: threads or library is out of range.
+            EngineLoadError: the network cannot be loaded.
+        """
+        self.threads = check_threads(threads)
+        self._config, self._thresholds = config, thresholds
+        settings = CpuSettings(
+            tuple(config.head_names()), precision, self.threads, size, mean=config.mean, std=config.std
+        )
+        self._network = load_network(network, settings, library)
+        self.runtime = self._network.name
+        self._idle: dict[bool, list[Runner]] = {True: [], False: []}
+        self._lock = Lock()
+
+    def run(self, batch: FloatArray) -> RawDetections:
+        """See Session.run."""
+        found = []
+        with self._runner(alone=True) as runner:
+            for image in batch:
+                buffer = runner.input(*image.shape[1:])
+                buffer[0] = image.transpose(1, 2, 0) if self._network.channels_last else image
+                found.append(self._faces(self._heads(runner, buffer)))
+        return _together(found)
+
+    def detect(self, images: Sequence[Image], letterbox: Letterbox, watch: Stopwatch) -> RawDetections:
+        """See Session.detect."""
+        # Fewer images than threads would leave some without work: then each image has all of them in turn.
+        if self.threads > 1 and len(images) >= self.threads:
+            return self._detect_beside(images, letterbox, watch)
+        with self._runner(alone=True) as runner:
+            return _together([self._detect_one(image, letterbox, runner, self.threads, watch) for image in images])
+
+    def clone(self) -> CpuNetwork:
+        """See Session.clone; the network is shared, for any number of threads may run it."""
+        other = copy.copy(self)
+        other._idle, other._lock = {True: [], False: []}, Lock()
+        return other
+
+    def close(self) -> None:
+        """See Session.close; the rest of the memory goes with the last reference."""
+        with self._lock:
+            self._idle = {True: [], False: []}
+
+    def _detect_beside(self, images: Sequence[Image], letterbox: Letterbox, watch: Stopwatch) -> RawDetections:
+        """Give each thread the next image until there are none."""
+        found: list[RawDetections | None] = [None] * len(images)
+        turns = count()
+
+        def work() -> Stages:
+            own = Stopwatch()
+            with self._runner(alone=False) as runner:
+                while (turn := next(turns)) < len(images):
+                    found[turn] = self._detect_one(images[turn], letterbox, runner, 1, own)
+            return own.stages
+
+        # New threads for each batch: they start on the cores with least to do, where threads that wake up would stay on
+        # the core that woke them, all on one if others keep the rest busy.
+        watch.lap_beside(_beside(work, self.threads))
+        return _together([raw for raw in found if raw is not None])
+
+    def _detect_one(
+        self, image: Image, letterbox: Letterbox, runner: Runner, threads: int, watch: Stopwatch
+    ) -> RawDetections:
+        buffer = runner.input(*letterbox.size)
+        letterbox.fill(buffer, [image], channels_last=self._network.channels_last, threads=threads)
+        watch.lap("letterbox")
+        heads = self._heads(runner, buffer)
+        watch.lap("network")
+        raw = self._faces(heads)
+        watch.lap("post-processing")
+        return raw
+
+    def _heads(self, runner: Runner, buffer: FloatArray) -> list[FloatArray]:
+        try:
+            return runner.run()
+        except Exception as error:  # the libraries' exceptions share no base
+            raise InferenceError(f"{self.runtime} failed on an input of shape {buffer.shape}: {error}") from error
+
+    def _faces(self, heads: Sequence[FloatArray]) -> RawDetections:
+        return detect(heads, self._config, self._thresholds)
+
+    @contextmanager
+    def _runner(self, *, alone: bool) -> Iterator[Runner]:
+        """Lend a runner that nobody else uses."""
+        with self._lock:
+            runner = self._idle[alone].pop() if self._idle[alone] else None
+        runner = runner or self._network.runner(alone=alone)
+        try:
+            yield runner
+        finally:
+            with self._lock:
+                self._idle[alone].append(runner)
+
+
+def detect(heads: Sequence[FloatArray], config: RetinaFaceConfig, thresholds: Mapping[str, Any]) -> RawDetections:
+    """Decode the network's outputs, in the order of config.head_names(), and suppress overlapping faces."""
+    candidates = ops.decode(
+        config.decoder_heads(heads),
+        strides=[level.stride for level in config.levels],
+        anchor_sizes=[level.anchors for level in config.levels],
+        variances=config.variances,
+        score_threshold=thresholds["score"],
+        top_k=thresholds["top_k"],
+    )
+    num, boxes, scores, landmarks, _ = ops.nms(
+        *candidates,
+        iou_threshold=thresholds["iou"],
+        max_detections=thresholds["max_detections"],
+        voting=thresholds["voting"],
+    )
+    return RawDetections(num, boxes, scores, landmarks)
+
+
+def _beside(work: Callable[[], Stages], count: int) -> list[Stages]:
+    """Return what `work` gives in each of `count` threads, or raise what one of them raises.
+
+    An executor would refuse once the main thread has ended, when other threads may still detect.
+    """
+    answers: list[Future[Stages]] = [Future() for _ in range(count)]
+
+    def run(answer: Future[Stages]) -> None:
+        try:
+            answer.set_result(work())
+        except BaseException as error:  # the caller's, whatever it is
+            answer.set_exception(error)
+
+    threads = [Thread(target=run, args=(answer,), name="retinaface-cpu", daemon=True) for answer in answers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [answer.result() for answer in answers]
+
+
+def _together(found: list[RawDetections]) -> RawDetections:
+    """Make one batch of single images."""
+    if len(found) == 1:
+        return found[0]
+    return RawDetections(
+        np.concatenate([raw.num_detections for raw in found]),
+        np.concatenate([raw.boxes for raw in found]),
+        np.concatenate([raw.scores for raw in found]),
+        None if found[0].landmarks is None else np.concatenate([raw.landmarks for raw in found]),
+    )
+
+
+class CpuSession(CpuNetwork):
+    """The network that lies beside an engine."""
+
+    def __init__(
+        self,
+        files: EngineFiles,
+        *,
+        size: tuple[int, int] | None = None,
+        threads: int | None = None,
+        library: str | None = None,
+    ) -> None:
+        """Load it, to be fastest at an input size, the engine's best one where none is given; see CpuNetwork."""
+        sidecar = files.sidecar
+        best = sidecar.io["input"]["optimum"]
+        super().__init__(
+            files.network,
+            sidecar.model_config(),
+            sidecar.thresholds,
+            precision=sidecar.precision["mode"],
+            size=size or (int(best[2]), int(best[3])),
+            threads=threads,
+            library=library,
+        )

@@ -1,0 +1,56 @@
+"""Running an engine on a GPU with TensorRT or TensorRT-RTX; cupy holds the memory and the stream."""
+
+from __future__ import annotations
+
+import importlib
+
+from engine.backend.tensorrt import load_backend
+from engine.errors import BuildError, DeviceError, EngineLoadError
+from engine.runtime.gpu.loading import LoadedEngine
+from engine.runtime.gpu.session import TensorRTSession
+from engine.sidecar import EngineFiles
+
+
+def open_tensorrt_session(
+    files: EngineFiles, index: int, trust_embedded_plugins: bool = False, cuda_graphs: bool = True
+) -> TensorRTSession:
+    """Open a session on GPU `index` with the runtime that built the engine.
+
+    With `cuda_graphs` the launches for each input shape are captured on its second run, and replayed from then on.
+
+    Raises:
+        DeviceError: cupy is missing or there is no such GPU.
+        EngineLoadError: the runtime or the plugin library differs from the sidecar or refuses the engine, or the engine
+            carries plugins that were not said to be trusted.
+    """
+    try:
+        cupy = importlib.import_module("cupy")
+    except ImportError as error:
+        raise DeviceError(f"the GPU runtime needs cupy ({error}): pip install cupy-cuda13x") from error
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise DeviceError(f"cupy cannot use the NVIDIA driver: {error}. Install the cupy for its version") from error
+    if not 0 <= index < count:
+        raise DeviceError(f"device cuda:{index} does not exist: this machine has {count} GPU(s)")
+    built = files.sidecar.runtime
+    try:
+        backend = load_backend(built["name"])
+    except BuildError as error:
+        raise EngineLoadError(f"{files.path} was built with {built['name']} {built['version']}: {error}") from error
+    if backend.version != built["version"]:
+        raise EngineLoadError(
+            f"{files.path} was built with {built['name']} {built['version']}, but {backend.version} is installed. "
+            f"Install that version, or rebuild: {files.sidecar.rebuild_command(files.path)}"
+        )
+    if files.sidecar.plugins["embedded"] and not trust_embedded_plugins:
+        raise EngineLoadError(
+            f"{files.path} carries its plugin library, native code that would run here. If you trust "
+            "where it comes from, say so with trust_embedded_plugins=True (--trust-embedded-plugins)"
+        )
+    try:
+        return TensorRTSession(LoadedEngine(files, backend, cupy, index, cuda_graphs=cuda_graphs))
+    except BuildError as error:
+        raise EngineLoadError(f"{files.path} cannot be loaded: {error}") from error
+    except (cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.memory.OutOfMemoryError) as error:
+        raise DeviceError(f"cuda:{index} cannot hold {files.path}: {error}") from error

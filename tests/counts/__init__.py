@@ -1,1 +1,0 @@
-"""What the kernels cost, as a CUDA emulator counts it."""

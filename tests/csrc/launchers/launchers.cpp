@@ -1,0 +1,51 @@
+// The launchers of csrc/ops as plain C functions, for the tests. Structures are mirrored in launchers.py. Memory,
+// streams and graphs come from tests/csrc/plugins/driver.cpp, which goes into the same library. Statuses are cudaError_t.
+#include "ops/anchor_decode.h"
+#include "ops/batched_nms.h"
+#include "ops/deform_conv.h"
+#include "ops/letterbox.h"
+
+#define RF_EXPORT extern "C" __attribute__((visibility("default")))
+
+using namespace retinaface;
+
+/// Sizes of the structures, in the order of launchers.py's STRUCTURES: a mirror that is out of date shows.
+RF_EXPORT const size_t *driver_structure_sizes() {
+    static const size_t sizes[] = {
+        sizeof(AnchorDecodeParams),   sizeof(AnchorDecodeInputs), sizeof(AnchorDecodeOutputs),
+        sizeof(BatchedNmsParams),     sizeof(BatchedNmsInputs),   sizeof(BatchedNmsOutputs),
+        sizeof(LetterboxParams),      sizeof(ImageView),          sizeof(UnletterboxParams),
+        sizeof(UnletterboxPlacement), sizeof(UnletterboxInputs),  sizeof(UnletterboxOutputs),
+        sizeof(DeformConvParams),     sizeof(DeformConvInputs),
+    };
+    return sizes;
+}
+
+RF_EXPORT size_t driver_decode_workspace(const AnchorDecodeParams *params) {
+    return anchor_decode_workspace_bytes(*params);
+}
+RF_EXPORT int32_t driver_decode(const AnchorDecodeParams *params, const AnchorDecodeInputs *inputs,
+                                const AnchorDecodeOutputs *outputs, void *workspace, size_t bytes,
+                                cudaStream_t stream) {
+    return anchor_decode_cuda(*params, *inputs, *outputs, workspace, bytes, stream);
+}
+RF_EXPORT size_t driver_nms_workspace(const BatchedNmsParams *params) {
+    return batched_nms_workspace_bytes(*params);
+}
+RF_EXPORT int32_t driver_nms(const BatchedNmsParams *params, const BatchedNmsInputs *inputs,
+                             const BatchedNmsOutputs *outputs, void *workspace, size_t bytes, cudaStream_t stream) {
+    return batched_nms_cuda(*params, *inputs, *outputs, workspace, bytes, stream);
+}
+RF_EXPORT int32_t driver_letterbox(const LetterboxParams *params, const ImageView *images, void *output,
+                                   float *transforms, cudaStream_t stream) {
+    return letterbox_cuda(*params, images, output, transforms, stream);
+}
+RF_EXPORT int32_t driver_unletterbox(const UnletterboxParams *params, const UnletterboxPlacement *placements,
+                                     const UnletterboxInputs *inputs, const UnletterboxOutputs *outputs,
+                                     cudaStream_t stream) {
+    return unletterbox_cuda(*params, placements, *inputs, *outputs, stream);
+}
+RF_EXPORT int32_t driver_deform_conv(const DeformConvParams *params, const DeformConvInputs *inputs, void *y,
+                                     cudaStream_t stream) {
+    return deform_conv_cuda(*params, *inputs, y, stream);
+}

@@ -1,0 +1,291 @@
+"""The launchers' structures as C has them, and device memory to call them in: ctypes over launchers.cpp."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from ctypes import Structure, c_bool, c_float, c_int, c_int64, c_uint8, c_void_p
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from tests.csrc.plugins.device import FILL, Memory
+from tests.csrc.plugins.driver import Array, Library, Shape
+
+SUCCESS, INVALID_VALUE, MISALIGNED = 0, 1, 716  # cudaError_t
+DTYPES = {"float32": 0, "float16": 1, "bfloat16": 2}
+LINEAR, HWC8 = 0, 1
+
+MAX_LEVELS = 8
+
+
+class AnchorSize(Structure):
+    """Sides of an anchor."""
+
+    _fields_ = (("width", c_float), ("height", c_float))
+
+
+class AnchorLevel(Structure):
+    """One level of the pyramid."""
+
+    _fields_ = (
+        ("height", c_int),
+        ("width", c_int),
+        ("stride", c_int),
+        ("num_anchors", c_int),
+        ("anchor_sizes", AnchorSize * 8),
+    )
+
+
+class AnchorDecodeParams(Structure):
+    """As in ops/anchor_decode.h."""
+
+    _fields_ = (
+        ("batch", c_int),
+        ("num_levels", c_int),
+        ("levels", AnchorLevel * MAX_LEVELS),
+        ("centre_variance", c_float),
+        ("size_variance", c_float),
+        ("score_threshold", c_float),
+        ("top_k", c_int),
+        ("has_landmarks", c_bool),
+        ("cascade", c_bool),
+        ("dtype", c_int),
+    )
+
+
+class AnchorDecodeInputs(Structure):
+    """Likewise."""
+
+    _fields_ = (
+        ("logits", c_void_p * MAX_LEVELS),
+        ("box_deltas", c_void_p * MAX_LEVELS),
+        ("landmark_deltas", c_void_p * MAX_LEVELS),
+        ("anchor_deltas", c_void_p * MAX_LEVELS),
+    )
+
+
+class AnchorDecodeOutputs(Structure):
+    """Likewise."""
+
+    _fields_ = (("boxes", c_void_p), ("scores", c_void_p), ("landmarks", c_void_p), ("count", c_void_p))
+
+
+class BatchedNmsParams(Structure):
+    """As in ops/batched_nms.h."""
+
+    _fields_ = (
+        ("batch", c_int),
+        ("num_candidates", c_int),
+        ("max_detections", c_int),
+        ("iou_threshold", c_float),
+        ("voting", c_bool),
+        ("has_landmarks", c_bool),
+    )
+
+
+class BatchedNmsInputs(Structure):
+    """Likewise."""
+
+    _fields_ = (("boxes", c_void_p), ("scores", c_void_p), ("landmarks", c_void_p), ("count", c_void_p))
+
+
+class BatchedNmsOutputs(Structure):
+    """Likewise."""
+
+    _fields_ = (
+        ("num_detections", c_void_p),
+        ("boxes", c_void_p),
+        ("scores", c_void_p),
+        ("landmarks", c_void_p),
+        ("indices", c_void_p),
+    )
+
+
+class LetterboxParams(Structure):
+    """As in ops/letterbox.h."""
+
+    _fields_ = (
+        ("batch", c_int),
+        ("out_height", c_int),
+        ("out_width", c_int),
+        ("mean", c_float * 3),
+        ("std", c_float * 3),
+        ("pad_value", c_uint8 * 3),
+        ("swap_rb", c_bool),
+        ("enlarge", c_bool),
+        ("dtype", c_int),
+    )
+
+
+class ImageView(Structure):
+    """Likewise."""
+
+    _fields_ = (("data", c_void_p), ("height", c_int), ("width", c_int), ("pitch_bytes", c_int64))
+
+
+class UnletterboxParams(Structure):
+    """Likewise."""
+
+    _fields_ = (("batch", c_int), ("slots", c_int), ("has_landmarks", c_bool))
+
+
+class UnletterboxPlacement(Structure):
+    """Likewise."""
+
+    _fields_ = (("factor_x", c_float), ("factor_y", c_float), ("pad_x", c_float), ("pad_y", c_float))
+
+
+class UnletterboxInputs(Structure):
+    """Likewise."""
+
+    _fields_ = (("boxes", c_void_p), ("landmarks", c_void_p), ("count", c_void_p))
+
+
+class UnletterboxOutputs(Structure):
+    """Likewise."""
+
+    _fields_ = (("boxes", c_void_p), ("landmarks", c_void_p))
+
+
+class DeformConvParams(Structure):
+    """As in ops/deform_conv.h."""
+
+    _fields_ = tuple(
+        (name, c_int)
+        for name in (
+            *("batch", "in_channels", "height", "width", "out_channels", "kernel_h", "kernel_w"),
+            *("stride_h", "stride_w", "pad_top", "pad_left", "pad_bottom", "pad_right", "dilation_h", "dilation_w"),
+            *("groups", "offset_groups", "dtype", "layout"),
+        )
+    )
+
+
+class DeformConvInputs(Structure):
+    """Likewise."""
+
+    _fields_ = (("x", c_void_p), ("weight", c_void_p), ("offset", c_void_p), ("bias", c_void_p), ("mask", c_void_p))
+
+
+STRUCTURES: list[type[Structure]] = [
+    AnchorDecodeParams,
+    AnchorDecodeInputs,
+    AnchorDecodeOutputs,
+    BatchedNmsParams,
+    BatchedNmsInputs,
+    BatchedNmsOutputs,
+    LetterboxParams,
+    ImageView,
+    UnletterboxParams,
+    UnletterboxPlacement,
+    UnletterboxInputs,
+    UnletterboxOutputs,
+    DeformConvParams,
+    DeformConvInputs,
+]
+
+
+@dataclass
+class Workspace:
+    """What a launcher is given as such."""
+
+    address: int | None
+    size: int
+
+
+@dataclass
+class Operation:
+    """One operator with its parameters, ready to be launched.
+
+    Attributes:
+        inputs: arrays that go to the device.
+        outputs: dtype and shape of each result.
+        workspace_bytes: what the size query says.
+        launch: calls the launcher with the addresses of inputs and outputs, the workspace and the stream.
+        expected: what the operator gives on the CPU, to the last bit, where it gives that.
+    """
+
+    inputs: list[Array]
+    outputs: list[tuple[DTypeLike, Shape]]
+    workspace_bytes: int
+    launch: Callable[[Sequence[int], Sequence[int], Workspace, int], int]
+    expected: list[Array] | None = None
+
+
+class Launch:
+    """An operation's memory: between guards, outputs and workspace filled with 0xFF."""
+
+    def __init__(self, library: Library, operation: Operation) -> None:
+        """Upload the inputs."""
+        self._library = library
+        self._operation = operation
+        self.inputs = [Memory(library, a.nbytes) for a in operation.inputs]
+        self.set_inputs(operation)
+        self.outputs = [
+            Memory(library, int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize)
+            for dtype, shape in operation.outputs
+        ]
+        self.workspace = Memory(library, operation.workspace_bytes)
+        self.stream: int = library.call("stream")
+
+    def set_inputs(self, operation: Operation) -> None:
+        """Take the inputs of another operation with the same parameters."""
+        self._operation.inputs = operation.inputs
+        for memory, array in zip(self.inputs, operation.inputs, strict=True):
+            memory.write(array)
+
+    def launch(self, workspace: Workspace | None = None, outputs: Sequence[int] | None = None) -> int:
+        """Launch, and return the status. Workspace and the outputs' addresses can be replaced."""
+        return self._operation.launch(
+            [memory.address for memory in self.inputs],
+            [memory.address for memory in self.outputs] if outputs is None else outputs,
+            workspace or Workspace(self.workspace.address, self._operation.workspace_bytes),
+            self.stream,
+        )
+
+    def results(self) -> list[Array]:
+        """Wait, and return the outputs. Nothing around them may have been written, nor the inputs changed."""
+        assert self._library.call("synchronise", self.stream) == SUCCESS
+        self.workspace.read()
+        for memory, array in zip(self.inputs, self._operation.inputs, strict=True):
+            assert memory.read().tobytes() == array.tobytes()
+        return [
+            memory.read().view(dtype).reshape(shape)
+            for memory, (dtype, shape) in zip(self.outputs, self._operation.outputs, strict=True)
+        ]
+
+    def untouched(self) -> bool:
+        """Whether outputs and workspace still hold what they were filled with."""
+        assert self._library.call("synchronise", self.stream) == SUCCESS
+        return all((memory.read() == FILL).all() for memory in [*self.outputs, self.workspace])
+
+    def capture(self) -> int:
+        """Record one launch in a graph, which is returned; nothing runs."""
+        assert self._library.call("begin_capture", self.stream) == SUCCESS
+        graph = 0
+        try:
+            status = self.launch()
+        finally:  # a stream that is left capturing would spoil every later test
+            graph = self._library.call("end_capture", self.stream) or 0
+        assert status == SUCCESS
+        assert graph, "the graph could not be captured"
+        return graph
+
+    def replay(self, graph: int, launches: int) -> list[Array]:
+        """Launch a graph so many times and return the results."""
+        assert self._library.call("replay", graph, self.stream, launches) == SUCCESS
+        return self.results()
+
+
+def run(library: Library, operation: Operation) -> list[Array]:
+    """Launch once and return the results."""
+    launch = Launch(library, operation)
+    assert launch.launch() == SUCCESS
+    return launch.results()
+
+
+def sizes_of_structures(library: Library) -> list[int]:
+    """What the compiler makes of them."""
+    pointer = ctypes.cast(library.call("structure_sizes"), ctypes.POINTER(ctypes.c_size_t))
+    return pointer[: len(STRUCTURES)]

@@ -1,0 +1,246 @@
+"""Every operator with parameters and random inputs."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from engine import ops
+from tests.csrc.ops import test_anchor_decode as decode_cases
+from tests.csrc.ops import test_batched_nms as nms_cases
+from tests.csrc.ops import test_deform_conv as deform_cases
+from tests.csrc.ops.test_letterbox import MEAN, PAD, STD
+from tests.csrc.plugins.driver import Array, Library
+from tests.support.oracles.letterbox import placement
+
+from .launchers import (
+    DTYPES,
+    HWC8,
+    LINEAR,
+    AnchorDecodeInputs,
+    AnchorDecodeOutputs,
+    AnchorDecodeParams,
+    AnchorLevel,
+    BatchedNmsInputs,
+    BatchedNmsOutputs,
+    BatchedNmsParams,
+    DeformConvInputs,
+    DeformConvParams,
+    ImageView,
+    LetterboxParams,
+    Operation,
+    UnletterboxInputs,
+    UnletterboxOutputs,
+    UnletterboxParams,
+    UnletterboxPlacement,
+    Workspace,
+)
+
+Make = Callable[[Library, np.random.Generator], Operation]
+NUMPY: dict[str, Any] = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
+
+
+def decode(library: Library, rng: np.random.Generator, case: decode_cases.Case, dtype: str = "float32") -> Operation:
+    """RetinaFace's decoding."""
+    heads = [
+        [None if head is None else head.astype(NUMPY[dtype]) for head in level]
+        for level in decode_cases.random_heads(rng, case)
+    ]
+    batch, options = len(case.above), case.options()
+    params = AnchorDecodeParams(
+        batch=batch,
+        num_levels=len(case.levels),
+        centre_variance=options["variances"][0],
+        size_variance=options["variances"][1],
+        score_threshold=case.threshold,
+        top_k=case.top_k,
+        has_landmarks=case.landmarks,
+        cascade=case.cascade,
+        dtype=DTYPES[dtype],
+    )
+    for level, (height, width, stride, sizes) in zip(params.levels, case.levels, strict=False):
+        level.height, level.width, level.stride, level.num_anchors = height, width, stride, len(sizes)
+        sides = [size if isinstance(size, tuple) else (size, size) for size in sizes]
+        level.anchor_sizes = type(AnchorLevel().anchor_sizes)(*sides)
+    outputs: list[Any] = [(np.float32, (batch, case.top_k, 4)), (np.float32, (batch, case.top_k))]
+    outputs += [(np.float32, (batch, case.top_k, 10))] * case.landmarks + [(np.int32, (batch,))]
+
+    def launch(given: Sequence[int], results: Sequence[int], workspace: Workspace, stream: int) -> int:
+        inputs, addresses = AnchorDecodeInputs(), iter(given)
+        for i in range(len(case.levels)):
+            inputs.logits[i], inputs.box_deltas[i] = next(addresses), next(addresses)
+            inputs.landmark_deltas[i] = next(addresses) if case.landmarks else None
+            inputs.anchor_deltas[i] = next(addresses) if case.cascade else None
+        boxes, scores, *landmarks, count = results
+        filled = AnchorDecodeOutputs(boxes, scores, landmarks[0] if landmarks else None, count)
+        structures = [ctypes.byref(s) for s in (params, inputs, filled)]
+        return int(library.call("decode", *structures, workspace.address, workspace.size, stream))
+
+    wide: Any = [tuple(None if head is None else head.astype(np.float32) for head in level) for level in heads]
+    return Operation(
+        [head for level in heads for head in level if head is not None],
+        outputs,
+        library.call("decode_workspace", ctypes.byref(params)),
+        launch,
+        [array for array in ops.decode(wide, **options) if array is not None],
+    )
+
+
+def nms(library: Library, rng: np.random.Generator, case: nms_cases.Case) -> Operation:
+    """Suppression."""
+    candidates = nms_cases.random_candidates(rng, case)
+    batch, slots = len(case.count), case.max_detections
+    params = BatchedNmsParams(
+        batch=batch,
+        num_candidates=case.slots,
+        max_detections=slots,
+        iou_threshold=case.iou_threshold,
+        voting=case.voting,
+        has_landmarks=case.landmarks,
+    )
+    outputs: list[Any] = [(np.int32, (batch,)), (np.float32, (batch, slots, 4)), (np.float32, (batch, slots))]
+    outputs += [(np.float32, (batch, slots, 10))] * case.landmarks + [(np.int32, (batch, slots))]
+
+    def launch(given: Sequence[int], results: Sequence[int], workspace: Workspace, stream: int) -> int:
+        boxes, scores, *landmarks, count = given
+        inputs = BatchedNmsInputs(boxes, scores, landmarks[0] if landmarks else None, count)
+        num, *kept, indices = results
+        filled = BatchedNmsOutputs(num, *kept[:2], kept[2] if case.landmarks else None, indices)
+        structures = [ctypes.byref(s) for s in (params, inputs, filled)]
+        return int(library.call("nms", *structures, workspace.address, workspace.size, stream))
+
+    return Operation(
+        [array for array in candidates if array is not None],
+        outputs,
+        library.call("nms_workspace", ctypes.byref(params)),
+        launch,
+        [array for array in ops.nms(*candidates, **case.options()) if array is not None],
+    )
+
+
+def letterbox(library: Library, rng: np.random.Generator, dtype: str) -> Operation:
+    """70 images, more than one launch takes, whose rows lie apart."""
+    size, pitch = (40, 33), 3 * 50 + 7
+    shapes = [(int(h), int(w)) for h, w in np.random.default_rng(1).integers(1, 51, (70, 2))]
+    images = [rng.integers(0, 256, (height, pitch), dtype=np.uint8) for height, _ in shapes]
+    params = LetterboxParams(
+        len(images), *size, (ctypes.c_float * 3)(*MEAN), (ctypes.c_float * 3)(*STD), (ctypes.c_uint8 * 3)(*PAD)
+    )
+    params.swap_rb, params.enlarge, params.dtype = True, True, DTYPES[dtype]
+    outputs: list[Any] = [(NUMPY[dtype], (len(images), 3, *size)), (np.float32, (len(images), 3))]
+
+    def launch(given: Sequence[int], results: Sequence[int], _: Workspace, stream: int) -> int:
+        views = [ImageView(a, height, width, pitch) for a, (height, width) in zip(given, shapes, strict=True)]
+        array = (ImageView * len(views))(*views)
+        return int(library.call("letterbox", ctypes.byref(params), array, *results, stream))
+
+    pixels = [image[:, : 3 * width].reshape(-1, width, 3) for image, (_, width) in zip(images, shapes, strict=True)]
+    expected = ops.letterbox(pixels, size, mean=MEAN, std=STD, pad_value=PAD, swap_rb=True, dtype=dtype)
+    return Operation(images, outputs, 0, launch, list(expected))
+
+
+def unletterbox(library: Library, rng: np.random.Generator, landmarks: bool, counted: bool = True) -> Operation:
+    """The way back, to 70 images: more than one launch takes."""
+    size, batch, slots = (40, 33), 70, 131
+    shapes = [(int(h), int(w)) for h, w in np.random.default_rng(1).integers(1, 300, (batch, 2))]
+    inputs = [rng.uniform(0, 640, (batch, slots, width)).astype(np.float32) for width in (4, 10)[: 1 + landmarks]]
+    outputs: list[Any] = [(np.float32, array.shape) for array in inputs]
+    count = np.full(batch, slots, np.int32)
+    if counted:
+        count[1:] = rng.integers(0, slots, batch - 1)
+    expected = ops.unletterbox(inputs[0], inputs[1] if landmarks else None, count, shapes, size)
+    params = UnletterboxParams(batch, slots, landmarks)
+    placements = (UnletterboxPlacement * batch)()
+    for back, (height, width) in zip(placements, shapes, strict=True):
+        _, resized, (back.pad_x, back.pad_y) = placement(height, width, size)
+        back.factor_x, back.factor_y = width / resized[1], height / resized[0]
+
+    def launch(given: Sequence[int], results: Sequence[int], _: Workspace, stream: int) -> int:
+        boxes, *points, counts = given
+        inputs = UnletterboxInputs(boxes, points[0] if landmarks else None, counts if counted else None)
+        filled = UnletterboxOutputs(*results)
+        structures = ctypes.byref(params), placements, ctypes.byref(inputs), ctypes.byref(filled)
+        return int(library.call("unletterbox", *structures, stream))
+
+    return Operation([*inputs, count], outputs, 0, launch, [array for array in expected if array is not None])
+
+
+def to_hwc8(x: Array) -> Array:
+    """NCHW to NHWC with the channels padded to a multiple of 8; the padding is not zero, for nobody may count on it."""
+    room = np.full((x.shape[0], *x.shape[2:], -x.shape[1] % 8), 7, x.dtype)
+    return np.concatenate([x.transpose(0, 2, 3, 1), room], axis=3)
+
+
+def deform_conv(
+    library: Library, rng: np.random.Generator, case: deform_cases.Case, dtype: str, layout: int = LINEAR
+) -> Operation:
+    """Deformable convolution."""
+    tensors = [None if t is None else t.astype(NUMPY[dtype]) for t in case.random(rng)]
+    x, _, offset, _, _ = tensors
+    assert x is not None
+    assert offset is not None
+    params = DeformConvParams(case.batch, case.channels[0], *case.size, case.channels[1], *case.kernel, *case.stride)
+    params.pad_top, params.pad_left, params.pad_bottom, params.pad_right = case.padding
+    params.dilation_h, params.dilation_w = case.dilation
+    params.groups, params.offset_groups = case.groups, case.offset_groups
+    params.dtype, params.layout = DTYPES[dtype], layout
+    shape: tuple[int, ...] = (case.batch, case.channels[1], *offset.shape[2:])
+    if layout == HWC8:
+        tensors[0] = to_hwc8(x)
+        shape = (case.batch, *offset.shape[2:], -(-case.channels[1] // 8) * 8)
+
+    def launch(given: Sequence[int], results: Sequence[int], _: Workspace, stream: int) -> int:
+        addresses: Iterator[int] = iter(given)
+        inputs = DeformConvInputs(*[None if t is None else next(addresses) for t in tensors])
+        return int(library.call("deform_conv", ctypes.byref(params), ctypes.byref(inputs), results[0], stream))
+
+    return Operation([t for t in tensors if t is not None], [(NUMPY[dtype], shape)], 0, launch)
+
+
+DEFORMED = {
+    "whole steps": deform_cases.Case("", 2, (32, 72), (13, 11)),
+    "ragged": deform_cases.Case("", 2, (21, 30), (9, 12), (3, 2), (2, 1), (1, 0, 2, 3), groups=3, bias=False),
+    "far": deform_cases.Case("", 1, (32, 24), (30, 20), mask=False, spread=15.0),
+}
+DECODED = {
+    "few": decode_cases.CASES[4],
+    "more than can be sorted": decode_cases.CASES[13],
+    "cascade": next(case for case in decode_cases.CASES if case.id == "cascade, anchors that are not square"),
+}
+
+
+def _suppressed() -> dict[str, Make]:
+    makes: dict[str, Make] = {}
+    for voting in (False, True):
+        for landmarks in (False, True):
+            case = nms_cases.Case("", 700, (700, 0, 301), 40, voting=voting, landmarks=landmarks)
+            name = f"nms{', voting' * voting}{', landmarks' * landmarks}"
+            makes[name] = partial(nms, case=case)
+    return makes
+
+
+OPERATIONS: dict[str, Make] = {
+    **{f"decode, {dtype}": partial(decode, case=DECODED["few"], dtype=dtype) for dtype in DTYPES},
+    **{f"decode, {dtype}, cascade": partial(decode, case=DECODED["cascade"], dtype=dtype) for dtype in DTYPES},
+    "decode, more than can be sorted": partial(decode, case=DECODED["more than can be sorted"]),
+    **_suppressed(),
+    **{f"letterbox, {dtype}": partial(letterbox, dtype=dtype) for dtype in ("float32", "float16")},
+    "unletterbox": partial(unletterbox, landmarks=False),
+    "unletterbox, landmarks": partial(unletterbox, landmarks=True),
+    "unletterbox, all slots": partial(unletterbox, landmarks=True, counted=False),
+    **{
+        f"deform_conv, {dtype}, {name}": partial(deform_conv, case=case, dtype=dtype)
+        for dtype in DTYPES
+        for name, case in DEFORMED.items()
+    },
+    **{
+        f"deform_conv, {dtype}, {name}, channels last": partial(deform_conv, case=case, dtype=dtype, layout=HWC8)
+        for dtype in ("float16", "bfloat16")
+        for name, case in DEFORMED.items()
+    },
+}

@@ -1,0 +1,209 @@
+"""How arrays enter and leave engine.ops: protocols, streams, lifetimes, and what is refused."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine import ops
+from engine.errors import CudaError, InvalidArgumentError
+from tests.csrc.ops.test_batched_nms import CASES, Candidates, options_of, random_candidates
+from tests.support.backends import Backend
+from tests.support.dlpack import tensor_of
+
+DLPACK_CUDA = 2
+
+
+class OnlyDlpack:
+    """An array that speaks nothing but DLPack, as seen from `array`."""
+
+    def __init__(self, array: Any) -> None:
+        """Remember what was asked of it."""
+        self._array = array
+        self.streams: list[int | None] = []
+
+    def __dlpack__(self, *, stream: int | None = None) -> object:
+        """Export, noting the consumer's stream."""
+        self.streams.append(stream)
+        return self._array.__dlpack__(stream=stream)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Return where it lies."""
+        device: tuple[int, int] = self._array.__dlpack_device__()
+        return device
+
+
+class OnlyCudaInterface:
+    """An array that speaks nothing but __cuda_array_interface__."""
+
+    def __init__(self, array: Any, **changes: Any) -> None:
+        """Take an array's interface, with changes."""
+        self._array = array
+        self.__cuda_array_interface__ = {**array.__cuda_array_interface__, **changes}
+
+
+@pytest.fixture
+def candidates(rng: np.random.Generator) -> Candidates:
+    """Something to suppress."""
+    return random_candidates(rng, CASES[0])
+
+
+def expected_indices(candidates: Candidates) -> Any:
+    """Return what the CPU makes of NumPy arrays."""
+    return ops.nms(*candidates, **options_of(0.4)).indices
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int32", "uint8"])
+@pytest.mark.parametrize("shape", [(), (7,), (3, 0, 2), (2, 3, 5)], ids=str)
+def test_device_arrays_keep_what_they_are_given(cuda: Backend, dtype: str, shape: tuple[int, ...]) -> None:
+    """To the device and back."""
+    array = np.arange(np.prod(shape, dtype=int), dtype=dtype).reshape(shape)
+    placed = cuda.put(array)
+    assert (placed.shape, placed.dtype, placed.nbytes) == (shape, np.dtype(dtype), array.nbytes)
+    np.testing.assert_array_equal(placed.numpy(), array)
+
+
+def test_device_arrays_describe_themselves(cuda: Backend) -> None:
+    """The same memory, dtype and shape in both protocols."""
+    placed = cuda.put(np.zeros((2, 3), np.int32))
+    interface = placed.__cuda_array_interface__
+    assert interface["data"] == (placed.ptr, False)
+    assert (interface["shape"], interface["typestr"], interface["strides"]) == ((2, 3), "<i4", None)
+    assert (interface["version"], interface["stream"]) == (3, None)
+    capsule = placed.__dlpack__()
+    tensor = tensor_of(capsule)
+    assert placed.__dlpack_device__() == (tensor.device_type, tensor.device_id) == (DLPACK_CUDA, 0)
+    assert (tensor.data, tensor.byte_offset, tensor.shape[: tensor.ndim]) == (placed.ptr, 0, [2, 3])
+    assert (tensor.code, tensor.bits, tensor.lanes) == (0, 32, 1)
+
+
+def test_memory_outlives_the_array_it_was_taken_from(cuda: Backend) -> None:
+    """A DLPack tensor holds the memory until its consumer deletes it."""
+    content = np.arange(1000, dtype=np.float32)
+    placed = cuda.put(content)
+    pointer, capsule = placed.ptr, placed.__dlpack__()
+    del placed
+    gc.collect()
+    # What is allocated now would get the memory if it had been freed.
+    others = [cuda.put(np.zeros_like(content)) for _ in range(4)]
+    assert pointer not in [other.ptr for other in others]
+    assert tensor_of(capsule).data == pointer
+
+
+@pytest.mark.parametrize("wrap", [OnlyDlpack, OnlyCudaInterface], ids=["DLPack", "__cuda_array_interface__"])
+def test_foreign_device_arrays_are_read_in_place(cuda: Backend, candidates: Candidates, wrap: type[Any]) -> None:
+    """Inputs may speak one protocol only; the results are device arrays."""
+    expected = expected_indices(candidates)
+    placed: list[Any] = [wrap(cuda.put(array)) for array in candidates if array is not None]
+    results = ops.nms(*placed, **options_of(0.4))
+    np.testing.assert_array_equal(results.indices.numpy(), expected)
+    # And the results feed the next operator through the same protocol.
+    again = ops.nms(wrap(results.boxes), wrap(results.scores), None, wrap(results.num_detections), **options_of(0.4))
+    np.testing.assert_array_equal(again.boxes.numpy(), results.boxes.numpy())
+
+
+def test_host_arrays_may_come_through_dlpack(candidates: Candidates) -> None:
+    """As CPU tensors of torch do."""
+    wrapped: list[Any] = [OnlyDlpack(array) for array in candidates if array is not None]
+    results = ops.nms(*wrapped, **options_of(0.4))
+    np.testing.assert_array_equal(results.indices, expected_indices(candidates))
+    assert wrapped[0].streams == [None]
+
+
+class TorchStream:
+    """The attribute of torch.cuda.Stream."""
+
+    cuda_stream = 2
+
+
+class CupyStream:
+    """The attribute of cupy.cuda.Stream."""
+
+    ptr = 2
+
+
+class PycudaStream:
+    """The attribute of pycuda.driver.Stream."""
+
+    handle = 2
+
+
+class CudaPythonStream:
+    """The protocol of CUDA Python: version and handle."""
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        """Return the per-thread default stream."""
+        return 0, 2
+
+
+@pytest.mark.parametrize("stream", [2, TorchStream(), CupyStream(), PycudaStream(), CudaPythonStream()])
+def test_streams_of_every_kind(cuda: Backend, candidates: Candidates, stream: object) -> None:
+    """2 is the number of the per-thread default stream; producers are told it, and results carry it on."""
+    placed: list[Any] = [OnlyDlpack(cuda.put(array)) for array in candidates if array is not None]
+    results = ops.nms(*placed, **options_of(0.4), stream=stream)
+    assert placed[0].streams == [2]
+    assert results.boxes.__cuda_array_interface__["stream"] == 2
+    np.testing.assert_array_equal(results.indices.numpy(), expected_indices(candidates))
+    # Without a stream, work follows the first array's own.
+    again = ops.nms(results.boxes, results.scores, None, results.num_detections, **options_of(0.4))
+    assert again.boxes.__cuda_array_interface__["stream"] == 2
+
+
+def test_the_default_stream_has_number_1_in_the_protocols(cuda: Backend, candidates: Candidates) -> None:
+    """Neither protocol allows 0."""
+    placed: list[Any] = [OnlyDlpack(cuda.put(array)) for array in candidates if array is not None]
+    results = ops.nms(*placed, **options_of(0.4))
+    assert placed[0].streams == [1]
+    assert results.boxes.__cuda_array_interface__["stream"] == 1
+
+
+def test_what_cannot_be_a_device_array_is_refused(cuda: Backend, candidates: Candidates) -> None:
+    """Each message names the argument, what it is and what was expected."""
+    placed: list[Any] = [array if array is None else cuda.put(array) for array in candidates]
+    boxes = placed[0]
+    host = np.zeros((1, 20, 4), np.float32)
+    float64 = OnlyCudaInterface(boxes, typestr="<f8")
+    bad: list[tuple[int, Any, str]] = [
+        (1, candidates[1], "scores lies on the host, expected CUDA device 0 like the first array"),
+        (0, candidates[0], "scores lies on CUDA device 0, expected the host like the first array"),
+        (0, float64, "boxes has dtype <f8, which no operator takes"),
+        (0, OnlyCudaInterface(boxes, typestr=">f4"), "boxes has dtype >f4, expected a little-endian one"),
+        (0, OnlyCudaInterface(boxes, strides=(640, 32, 8)), "boxes is not C-contiguous: it has strides"),
+        (0, OnlyCudaInterface(boxes, shape=(1, 20, 5)), r"boxes has shape \[1, 20, 5\], expected \[1, 20, 4\]"),
+        (
+            0,
+            OnlyCudaInterface(boxes, data=(boxes.ptr + 4, False)),
+            "boxes starts at an address that is not a multiple",
+        ),
+        (
+            0,
+            OnlyCudaInterface(boxes, data=(host.ctypes.data, False)),
+            "boxes points to memory that is not a CUDA device",
+        ),
+        (1, cuda.put(np.zeros((1, 20), np.int32)), "scores has dtype int32, expected float32"),
+    ]
+    for position, array, message in bad:
+        arguments = [*placed[:position], array, *placed[position + 1 :]]
+        with pytest.raises(InvalidArgumentError, match=message):
+            ops.nms(*arguments, **options_of(0.4))
+    with pytest.raises(InvalidArgumentError, match="stream is a str, expected None, an integer handle, or an object"):
+        ops.nms(*placed, **options_of(0.4), stream="0")
+
+
+def test_cuda_errors_carry_name_and_code(cuda: Backend) -> None:
+    """A device that does not exist."""
+    with pytest.raises(CudaError, match="choosing the device failed: cudaErrorInvalidDevice") as caught:
+        ops.to_device(np.zeros(3, np.float32), device=99)
+    assert (caught.value.name, caught.value.code) == ("cudaErrorInvalidDevice", 101)
+    np.testing.assert_array_equal(cuda.put(np.ones(3, np.float32)).numpy(), [1, 1, 1])  # and all goes on
+
+
+def test_device_arrays_hold_only_what_operators_know(cuda: Backend) -> None:
+    """No float64, no strides."""
+    with pytest.raises(InvalidArgumentError, match="array has dtype float64"):
+        cuda.put(np.zeros(3))
+    with pytest.raises(InvalidArgumentError, match="array is not C-contiguous"):
+        cuda.put(np.zeros((4, 4), np.float32)[:, ::2])

@@ -1,0 +1,80 @@
+"""RetinaFaceConfig: presets, what it refuses, its way through JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from engine.config.model import PyramidLevel, RetinaFaceConfig
+from engine.config.presets import PRESETS, preset
+from engine.errors import InvalidArgumentError
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_survive_json(name: str) -> None:
+    config = preset(name)
+    assert RetinaFaceConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_the_look_alike_differs_in_activation_and_anchors() -> None:
+    upstream, look_alike = preset("mobilenet0.25"), preset("mobilenet0.25-relu")
+    assert (upstream.negative_slope, look_alike.negative_slope) == (0.1, 0.0)
+    assert [level.anchor_sizes for level in look_alike.levels] == [(10, 20), (32, 64), (128, 256)]
+    same = replace(look_alike, name=upstream.name, negative_slope=0.1, levels=upstream.levels)
+    assert same == upstream
+
+
+def test_an_unknown_preset_lists_the_known_ones() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"'resnet51'.*mobilenet0.25, mobilenet0.25-relu, resnet50"):
+        preset("resnet51")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"backbone": "vgg"}, "backbone"),
+        ({"levels": ()}, "levels"),
+        ({"levels": (PyramidLevel(0, (16.0,)),)}, "strides"),
+        ({"levels": (PyramidLevel(8, ()),)}, "sizes"),
+        ({"levels": (PyramidLevel(8, (float("nan"),)),)}, "sizes"),
+        ({"levels": (PyramidLevel(8, (16.0,), (0.0,)),)}, "aspect ratios above 0"),
+        ({"levels": (PyramidLevel(8, (16.0, 20.0, 25.0), (0.5, 1.0, 2.0)),)}, "levels is 9, expected 1 to 8 anchors"),
+        ({"levels": preset("full").levels}, "levels is .4, 8, 16, 32, 64., expected strides .8, 16, 32. or"),
+        ({"context": "wide"}, "context is 'wide', expected none or plain or shared or deformable"),
+        ({"pyramid": "flat"}, "pyramid is 'flat', expected top-down or neighbours"),
+        ({"input_size": (640, 650)}, "input_size is .640, 650., expected two multiples of 32"),
+        ({"fpn_channels": 3}, "fpn_channels"),
+        ({"negative_slope": -0.1}, "negative_slope"),
+        ({"variances": (0.0, 0.2)}, "variances"),
+        ({"std": (1.0, 0.0, 1.0)}, "std"),
+        ({"color_order": "grb"}, "color_order"),
+        ({"pad_value": (0, 0, 256)}, "pad_value"),
+        ({"heads": ("class",)}, "heads"),
+    ],
+)
+def test_impossible_settings_are_refused_by_name(change: dict[str, Any], named: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=named):
+        replace(preset("mobilenet0.25"), **change)
+
+
+def test_unknown_and_missing_keys_are_named() -> None:
+    values = preset("mobilenet0.25").to_dict()
+    values["colour"] = values.pop("color_order")
+    with pytest.raises(InvalidArgumentError, match=r"unknown keys \['colour'\] and lacks \['color_order'\]"):
+        RetinaFaceConfig.from_dict(values)
+
+
+@pytest.mark.parametrize(("height", "width"), [(650, 640), (640, 16), (0, 640), (640, -32)])
+def test_input_sizes_are_multiples_of_the_largest_stride(height: int, width: int) -> None:
+    with pytest.raises(InvalidArgumentError, match="multiple of 32"):
+        preset("mobilenet0.25").check_input_size(height, width)
+    preset("mobilenet0.25").check_input_size(352, 64)
+
+
+def test_head_names_follow_the_levels() -> None:
+    config = preset("mobilenet0.25")
+    assert config.head_names()[:4] == ["logits_8", "box_deltas_8", "landmark_deltas_8", "logits_16"]
+    assert replace(config, heads=("class", "box")).head_names()[:3] == ["logits_8", "box_deltas_8", "logits_16"]

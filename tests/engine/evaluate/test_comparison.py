@@ -1,0 +1,196 @@
+"""Several detectors over a folder, and the page about it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from engine.errors import InvalidArgumentError
+from engine.evaluate.comparison import Comparison, compare
+from engine.evaluate.report.drawing import CANDIDATE_COLOUR, REFERENCE_COLOUR, draw_difference
+from engine.evaluate.report.table import rows
+from engine.evaluate.report.write import html_report
+from engine.images import list_images
+from engine.types import Detections, FloatArray, Image
+from tests.support.faces import detections, face
+
+pytest.importorskip("matplotlib", reason="the page has plots")
+
+
+class Made:
+    """Finds one face at a place that the picture's first pixel says, moved to the right by `shift`."""
+
+    def __init__(self, shift: float, scores: float = 0.9) -> None:
+        self.shift, self.scores = shift, scores
+        self.thresholds: list[float | None] = []
+
+    def detect(self, images: list[Image], *, score_threshold: float | None = None) -> list[Detections]:
+        self.thresholds.append(score_threshold)
+        x = float(images[0][0, 0, 0])
+        return [detections([face(x + self.shift, 10, 40)], [self.scores])]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Five pictures of different sizes, one of them in a folder, and one that cannot be read."""
+    pictures = tmp_path / "<pictures>"
+    (pictures / "sub").mkdir(parents=True)
+    for i, name in enumerate(("a.png", "b.png", "c&d.png", "e.png", "sub/f.png")):
+        image = np.full((100 + i, 120 + 10 * i, 3), 10 * i, np.uint8)
+        (pictures / name).write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    (pictures / "broken.jpg").write_bytes(b"no picture")
+    return pictures
+
+
+@pytest.fixture
+def labels() -> dict[str, FloatArray]:
+    names = ("a.png", "b.png", "broken.jpg", "c&d.png", "e.png", "f.png")
+    places = {"a.png": 0, "b.png": 10, "c&d.png": 20, "e.png": 30, "f.png": 40}
+    return {name: np.array([face(places.get(name, 0), 10, 40)], np.float32) for name in names}
+
+
+def compared(folder: Path, **options: object) -> Comparison:
+    detectors = {"exact": Made(0), "<near>": Made(1), "far": Made(30, 0.8)}
+    return compare(detectors, folder, list_images(folder), floor=0.1, **options)  # type: ignore[arg-type]
+
+
+def test_detectors_are_compared_over_the_pictures_that_can_be_read(folder: Path, labels: dict[str, FloatArray]) -> None:
+    seen: list[str] = []
+    comparison = compared(folder, labels=labels, on_image=seen.append)
+    assert comparison.images == ["a.png", "b.png", "c&d.png", "e.png", "sub/f.png"]
+    assert len(seen) == 6
+    assert [(entry.image, "not a picture" in entry.reason) for entry in comparison.skipped] == [("broken.jpg", True)]
+    near, far = comparison.engines
+    assert (near.name, near.agreement.faces, near.agreement.matched) == ("<near>", 5, 5)
+    assert near.agreement.iou is not None
+    assert near.agreement.iou.mean == pytest.approx(39 / 41)
+    assert near.agreement.landmark_error is not None
+    assert near.agreement.landmark_error.mean == pytest.approx(1 / 40)
+    assert (far.agreement.matched, far.agreement.at(0.5).lost, far.agreement.at(0.5).new) == (0, 5, 5)
+    assert near.agreement.labels is not None
+    assert far.agreement.labels is not None
+    assert (near.agreement.labels.reference, near.agreement.labels.candidate, far.agreement.labels.candidate) == (
+        1,
+        1,
+        0,
+    )
+    assert len(far.worst) == 5
+
+    values = json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
+    assert values["skipped"][0]["image"] == "broken.jpg"
+    assert values["engines"][0]["agreement"]["iou"]["count"] == 5
+    assert values["engines"][1]["worst"][0]["kind"] == "lost"
+
+
+def test_all_are_read_from_the_same_score_and_thresholds_below_it_left_out(folder: Path) -> None:
+    made = {"a": Made(0), "b": Made(0)}
+    comparison = compare(made, folder, list_images(folder), floor=0.4, score_threshold=0.6, num_worst=0)
+    assert {value for one in made.values() for value in one.thresholds} == {0.4}
+    assert [entry.threshold for entry in comparison.engines[0].agreement.presence] == [0.5, 0.6, 0.7, 0.9]
+
+
+def test_the_table_names_every_measure_once_for_each_engine(folder: Path, labels: dict[str, FloatArray]) -> None:
+    table = dict(rows(compared(folder, labels=labels)))
+    assert table["matched, with any score"] == ["5", "0"]
+    assert table["box IoU, 5 % below / least"] == ["0.9512 / 0.9512", "-"]
+    assert table["lost at 0.5 (still there below it)"] == ["0 (0) of 5", "5 (0) of 5"]
+    assert table["AP against 5 labels (reference 1.0000)"] == ["1.0000", "0.0000"]
+    assert table["AP, 32 to 64 pixels, 5 labels (reference 1.0000)"] == ["1.0000", "0.0000"]
+
+
+class Page(HTMLParser):
+    """Collects what a page has, and checks that its tags match."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.links: list[str] = []
+        self.tags: list[str] = []
+        self.texts: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+        self.links += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def test_the_page_stands_alone(folder: Path, labels: dict[str, FloatArray]) -> None:
+    text = html_report(compared(folder, labels=labels, num_worst=3), {"exact": "the <reference>"})
+    page = Page(text)
+    pictures = []
+    for link in page.links:
+        assert link.startswith(("data:image/png;base64,", "data:image/jpeg;base64,"))
+        pictures.append(cv2.imdecode(np.frombuffer(base64.b64decode(link.split(",")[1]), np.uint8), cv2.IMREAD_COLOR))
+    assert all(picture is not None for picture in pictures)
+    assert len(pictures) == 5 + 2 * 3  # plots, and the worst of two engines
+    assert not {"script", "link", "iframe"} & set(page.tags)
+    assert "url(" not in text
+    assert "@import" not in text
+    for expected in ("the <reference>", "<near>", "c&d.png: lost, differs by 1.0000", "broken.jpg"):
+        assert expected in page.texts
+
+
+def test_a_page_about_engines_that_do_not_differ_and_find_nothing(folder: Path) -> None:
+    same = compare({"a": Made(0, 0.2), "b": Made(0, 0.2)}, folder, list_images(folder), floor=0.1)
+    assert same.engines[0].agreement.faces == 0
+    assert "It does not differ." in Page(html_report(same, {})).texts
+
+
+def coloured(drawing: Image, colour: tuple[int, int, int]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    ys, xs = np.nonzero((np.abs(drawing.astype(int) - colour) < 12).all(axis=2))
+    return ys, xs
+
+
+@pytest.mark.parametrize("size", [20, 200])
+def test_both_boxes_are_drawn_to_scale(size: int) -> None:
+    image: Image = np.full((800, 800, 3), 128, np.uint8)
+    image[300 : 300 + size, 300 : 300 + size] = 255
+    reference, candidate = ([face(300 + d, 300, size)] for d in (0, size / 10))
+    drawing = draw_difference(
+        image,
+        np.array(reference[0]),
+        detections(reference, [0.9], landmarks=False),
+        detections(candidate, [0.05], landmarks=False),
+    )
+    assert drawing.shape == (320, 320, 3)
+    ys, xs = coloured(drawing, REFERENCE_COLOUR)
+    # Three sizes are shown: the face fills the middle third.
+    assert (xs.min(), xs.max(), ys.max()) == pytest.approx((107, 213, 213), abs=2)
+    white = np.nonzero((drawing > 250).all(axis=2))
+    assert (white[1].min(), white[1].max()) == pytest.approx((107, 213), abs=3)
+    assert not len(coloured(drawing, CANDIDATE_COLOUR)[0])  # its score is too low to be shown
+    drawing = draw_difference(
+        image, np.array(reference[0]), detections([], []), detections(candidate, [0.7], landmarks=False)
+    )
+    xs = coloured(drawing, CANDIDATE_COLOUR)[1]
+    assert (xs.min(), xs.max()) == pytest.approx((107 + 10.7, 213 + 10.7), abs=2)
+
+
+def test_bad_input_is_named(folder: Path, labels: dict[str, FloatArray], tmp_path: Path) -> None:
+    del labels["b.png"], labels["e.png"]
+    with pytest.raises(InvalidArgumentError, match=r"labels lack 2 of 6 pictures, b\.png for one"):
+        compared(folder, labels=labels)
+    for score in (0.05, 1.1, float("nan")):
+        with pytest.raises(InvalidArgumentError, match="score threshold is"):
+            compared(folder, score_threshold=score)
+    with pytest.raises(InvalidArgumentError, match=r"none of the 1 pictures can be read: broken\.jpg is not a picture"):
+        compare({"a": Made(0), "b": Made(0)}, folder, [folder / "broken.jpg"], floor=0.1)
+    with pytest.raises(InvalidArgumentError, match="none were given"):
+        compare({"a": Made(0), "b": Made(0)}, folder, [], floor=0.1)

@@ -1,5 +1,0 @@
-"""The library that holds the launchers is the plugins' test driver."""
-
-from tests.plugins.conftest import library
-
-__all__ = ["library"]

@@ -1,0 +1,85 @@
+"""Labelled photos and a published checkpoint that may lie beside the project; tests that want them skip without."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from engine.types import Image
+
+_DATA = Path(__file__).parents[3] / "shared" / "data"
+
+
+@dataclass(frozen=True)
+class LabelledPhoto:
+    """A BGR image and its faces, float64 [N, 4], x1 y1 x2 y2."""
+
+    name: str
+    image: Image
+    boxes: NDArray[np.float64]
+
+
+def upstream_checkpoint() -> Path:
+    """Path of Pytorch_Retinaface's mobilenet0.25_Final.pth."""
+    return _existing(_DATA / "weights" / "mobilenet0.25_Final.pth")
+
+
+def widerface_ground_truth() -> Path:
+    """Folder of WIDER FACE's .mat files."""
+    return _existing(_DATA / "widerface" / "wider_face_val.mat").parent
+
+
+def labelled_photos() -> list[LabelledPhoto]:
+    """The four photos with 18 labelled faces."""
+    labels = ElementTree.parse(_existing(_DATA / "photos" / "training.xml"))
+    photos = []
+    for entry in labels.iter("image"):
+        path = _DATA / "photos" / Path(entry.attrib["file"]).name
+        if path.is_file():
+            boxes = [[float(b.attrib[key]) for key in ("left", "top", "width", "height")] for b in entry.iter("box")]
+            corners = np.array(boxes)
+            corners[:, 2:] += corners[:, :2]
+            photos.append(LabelledPhoto(path.name, read_image(path), corners))
+    return photos
+
+
+def astronaut() -> Image:
+    """scikit-image's photo (public domain), BGR; its one face lies near ASTRONAUT_FACE."""
+    skimage_data = pytest.importorskip("skimage.data", reason="scikit-image carries the photo")
+    return read_image(Path(skimage_data.__file__).parent / "astronaut.png")
+
+
+ASTRONAUT_FACE = np.array([178.0, 56.0, 271.0, 178.0])
+
+
+def read_image(path: Path) -> Image:
+    """Read a BGR image."""
+    image = cv2.imread(str(path))
+    assert image is not None, path
+    return np.asarray(image, np.uint8)
+
+
+def iou(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+    """Intersection over union of two boxes."""
+    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
+    common = float(np.prod(np.clip(high - low, 0, None)))
+    return common / (float(np.prod(a[2:] - a[:2])) + float(np.prod(b[2:] - b[:2])) - common)
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        pytest.skip(f"{path.name} does not lie beside the project")
+    return path
+
+
+def mask_photos(split: str) -> list[Path]:
+    """Photographs of people, "train" or "val", in the order of their list."""
+    lines = _existing(_DATA / "masks" / f"{split}.jsonl").read_text().splitlines()
+    return [_DATA / "masks" / "images" / json.loads(line)["image"] for line in lines]

@@ -1,0 +1,132 @@
+"""A double of TensorRT whose engine is this project's two plugins: its input tensor serves as the network's heads."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from engine.sidecar import EngineFiles
+from engine.types import FloatArray, RawDetections
+from tests.csrc.plugins.cases import DECODE, NMS, NMS_ATTRIBUTES, Heads, expected_detections
+from tests.csrc.plugins.driver import FLOAT, INT32, Array, Library, Plugin, PluginError, Shape
+
+TOP_K = 50
+# With these the heads fill seven eighths of the input tensor: what any image of a batch holds matters.
+STRIDES = (4, 8, 16)
+_CANDIDATES = [(TOP_K, 4), (TOP_K,), (TOP_K, 10), ()]
+_CANDIDATE_TYPES = [FLOAT, FLOAT, FLOAT, INT32]
+
+
+def heads_in(batch: FloatArray) -> tuple[Heads, list[Array]]:
+    """The heads that lie one after the other at the beginning of an input tensor."""
+    n, _, height, width = batch.shape
+    heads, flat, views = Heads(n, height, width, STRIDES), batch.reshape(-1), []
+    for shape in heads.shapes():
+        count = int(np.prod(shape))
+        views.append(flat[:count].reshape(shape))
+        flat = flat[count:]
+    return heads, views
+
+
+def expected(batch: FloatArray, max_detections: int) -> RawDetections:
+    """What the engine finds in an input tensor, by the operators of the CPU."""
+    heads, inputs = heads_in(batch)
+    found = expected_detections(heads.expected(inputs), {**NMS_ATTRIBUTES, "max_detections": max_detections})
+    return RawDetections(*found)
+
+
+class PluginTensorRT:
+    """A module like tensorrt.
+
+    Attributes:
+        disturbs: makes each run do what no CUDA graph can hold.
+    """
+
+    Builder = object
+
+    class ILogger:
+        """The base of Python loggers."""
+
+        INTERNAL_ERROR, ERROR, WARNING = range(3)
+
+    def __init__(self, files: EngineFiles, library: Library) -> None:
+        self.files, self.library = files, library
+        self.ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED="user managed")
+        self.disturbs = False
+
+    def Runtime(self, logger: Any) -> Any:  # noqa: N802
+        self.logger = logger
+        spec = self.files.sidecar.io
+        names = [spec["input"]["name"], *(output["name"] for output in spec["outputs"])]
+        engine = SimpleNamespace(
+            create_execution_context=lambda strategy: _Context(self),
+            device_memory_size_v2=256,
+            num_io_tensors=len(names),
+            get_tensor_name=lambda i: names[i],
+        )
+        registry = SimpleNamespace(load_library=lambda path: path)
+        return SimpleNamespace(get_plugin_registry=lambda: registry, deserialize_cuda_engine=lambda plan: engine)
+
+
+class _Context:
+    def __init__(self, trt: PluginTensorRT) -> None:
+        self.trt, self.addresses = trt, dict[str, int]()
+        self.memory: list[int] = []
+
+    def set_device_memory(self, memory: int, size: int) -> None:
+        """What it needs it allocates itself."""
+
+    def set_tensor_address(self, name: str, pointer: int) -> bool:
+        self.addresses[name] = pointer
+        return True
+
+    def set_input_shape(self, name: str, shape: tuple[int, int, int, int]) -> bool:
+        n, _, height, width = shape
+        self.heads = Heads(n, height, width, STRIDES, top_k=TOP_K)
+        library, m = self.trt.library, self.trt.files.sidecar.thresholds["max_detections"]
+        self.candidate_shapes: list[Shape] = [(n, *tail) for tail in _CANDIDATES]
+        self.decode, decode_room = self._ready(
+            library.create(DECODE, self.heads.attributes), [FLOAT] * 9, self.heads.shapes()
+        )
+        nms = library.create(NMS, {**NMS_ATTRIBUTES, "max_detections": m})
+        self.nms, nms_room = self._ready(nms, _CANDIDATE_TYPES, self.candidate_shapes)
+        self.candidates = [self._allocate(4 * int(np.prod(shape))) for shape in self.candidate_shapes]
+        self.workspace = self._allocate(max(decode_room, nms_room))
+        return True
+
+    def _ready(self, plugin: Plugin, types: list[int], shapes: list[Any]) -> tuple[Plugin, int]:
+        profile = [(shape, shape) for shape in shapes]
+        plugin.configure(types, profile)
+        context = plugin.clone().recreate().attach()
+        context.shape_change(types, shapes)
+        return context, plugin.workspace_bytes(types, profile)
+
+    def _allocate(self, nbytes: int) -> int:
+        self.memory.append(self.trt.library.call("allocate", nbytes))
+        return self.memory[-1]
+
+    def execute_async_v3(self, stream: int) -> bool:
+        if self.trt.disturbs:
+            # What it gives is not looked at, as with libraries that allocate behind the caller's back.
+            self.trt.library.call("free", self.trt.library.call("allocate", 256) or 0)
+        try:
+            self._enqueue(stream)
+        except PluginError as error:
+            self.trt.logger.log(self.trt.ILogger.ERROR, str(error))
+            return False
+        return True
+
+    def _enqueue(self, stream: int) -> None:
+        heads, pointer = [], self.addresses["images"]
+        for shape in self.heads.shapes():
+            heads.append(pointer)
+            pointer += 4 * int(np.prod(shape))
+        self.decode.enqueue([FLOAT] * 9, self.heads.shapes(), heads, self.candidates, self.workspace, stream)
+        outputs = [self.addresses[name] for name in ("num_detections", "boxes", "scores", "landmarks")]
+        self.nms.enqueue(_CANDIDATE_TYPES, self.candidate_shapes, self.candidates, outputs, self.workspace, stream)
+
+    def __del__(self) -> None:
+        for pointer in self.memory:
+            self.trt.library.call("free", pointer)

@@ -1,0 +1,184 @@
+"""A recording double of TensorRT's runtime, for the GPU session's calls without a GPU; cupy.py beside it is cupy's."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from engine import ops
+from engine.runtime.cpu.session import CpuSession
+from engine.sidecar import EngineFiles
+from tests.support.doubles.cupy import FakeCuda, host_array
+
+
+def fake_letterbox(cuda: FakeCuda) -> Any:
+    """engine.ops.letterbox for arrays in the double's memory: the CPU's, run in the order of the stream."""
+    on_cpu = ops.letterbox
+
+    def letterbox(images: Any, size: tuple[int, int], **arguments: Any) -> Any:
+        if "stream" not in arguments:
+            return on_cpu(images, size, **arguments)
+        stream, out = arguments.pop("stream"), [_array_of(view) for view in arguments.pop("out")]
+        cuda.log.append(f"letterbox {len(images)} on {stream}")
+        arrays = [_array_of(view) for view in images]
+
+        def write(kept: Any = images) -> None:
+            """What is queued keeps the images, which tests may forget."""
+            on_cpu(arrays, size, **arguments, out=(out[0], out[1]))
+
+        cuda.streams[stream].add(write)
+
+    return letterbox
+
+
+def _array_of(view: Any) -> Any:
+    interface = view.__cuda_array_interface__
+    return host_array(interface["data"][0], interface["shape"], interface["typestr"])
+
+
+class FakeTensorRT:
+    """A module like tensorrt whose engine computes with the CPU session."""
+
+    __version__ = "10.0"
+    Builder = object
+
+    class ILogger:
+        """The base of Python loggers."""
+
+        INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = range(5)
+
+    def __init__(self, files: EngineFiles, cupy: FakeCuda) -> None:
+        self.files, self.call_log, self.cupy = files, cupy.log, cupy
+        self.cpu = CpuSession(files)
+        self.ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED="user managed")
+        self.CudaGraphStrategy = SimpleNamespace(WHOLE_GRAPH_CAPTURE="whole graph", DISABLED="disabled")
+        self.compiled, self.refuses_cache = b"kernels", False
+        self.because = "an illegal memory access was encountered"
+        self.deserialises = self.creates = self.accepts_shape = self.accepts_address = self.executes = True
+        self.activations = 1000
+        self.tensor_names = [files.sidecar.io["input"]["name"], *(o["name"] for o in files.sidecar.io["outputs"])]
+
+    def Runtime(self, logger: Any) -> Any:  # noqa: N802
+        self.logger = logger
+        return _Runtime(self)
+
+
+class _Runtime:
+    def __init__(self, trt: FakeTensorRT) -> None:
+        self.trt = trt
+        self.engine_host_code_allowed = False
+
+    def get_plugin_registry(self) -> Any:
+        def load(path: str) -> str:
+            self.trt.call_log.append("load plugins")
+            return path
+
+        return SimpleNamespace(load_library=load)
+
+    def deserialize_cuda_engine(self, plan: bytes) -> Any:
+        self.trt.call_log.append(f"deserialize, host code {self.engine_host_code_allowed}")
+        if not self.trt.deserialises:
+            self.trt.logger.log(FakeTensorRT.ILogger.ERROR, "The engine plan is for another device")
+            return None
+        assert plan == self.trt.files.plan
+        names = self.trt.tensor_names
+        return SimpleNamespace(
+            create_execution_context=self._create_context,
+            device_memory_size_v2=self.trt.activations,
+            create_runtime_config=lambda: _RuntimeConfig(self.trt),
+            num_io_tensors=len(names),
+            get_tensor_name=lambda i: names[i],
+        )
+
+    def _create_context(self, how: Any) -> _Context | None:
+        if isinstance(how, _RuntimeConfig):
+            self.trt.call_log.append(f"context with {how.cuda_graph_strategy}, {how.cache}")
+        if not self.trt.creates:
+            self.trt.logger.log(FakeTensorRT.ILogger.ERROR, "no memory for a context")
+            return None
+        return _Context(self.trt, how)
+
+
+class _RuntimeConfig:
+    """TensorRT-RTX's IRuntimeConfig, and its own cache."""
+
+    def __init__(self, trt: FakeTensorRT) -> None:
+        self.trt, self.cache, self.cuda_graph_strategy = trt, "no cache", ""
+
+    def create_runtime_cache(self) -> Any:
+        return self
+
+    def deserialize(self, content: bytes) -> bool:
+        self.trt.call_log.append(f"cached {content!r}")
+        return not self.trt.refuses_cache
+
+    def serialize(self) -> bytes:
+        return self.trt.compiled
+
+    def set_runtime_cache(self, cache: Any) -> bool:
+        assert isinstance(cache, _RuntimeConfig)
+        self.cache = "a cache"
+        return True
+
+
+class _Context:
+    """An IExecutionContext; its graphs work until it is set to something else."""
+
+    def __init__(self, trt: FakeTensorRT, how: Any) -> None:
+        self.trt, self.how, self.addresses = trt, how, dict[str, int]()
+        self.shape: tuple[int, ...] = ()
+        self.cpu = trt.cpu
+        self.changes = 0
+        self.memory: int | None = None
+
+    def set_device_memory(self, memory: int, size: int) -> None:
+        assert self.how == "user managed"
+        assert size >= self.trt.activations
+        self.memory = memory
+        self.changes += 1
+
+    def set_tensor_address(self, name: str, pointer: int) -> bool:
+        self.changes += 1
+        if not self.trt.accepts_address:
+            return False
+        self.addresses[name] = pointer
+        return True
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        self.trt.call_log.append(f"shape {name} {tuple(shape)}")
+        self.changes += 1
+        if not self.trt.accepts_shape:
+            return False
+        self.shape = tuple(shape)
+        return True
+
+    def execute_async_v3(self, stream: int) -> bool:
+        self.trt.call_log.append(f"execute on {stream}")
+        if not self.trt.executes:
+            self.trt.logger.log(FakeTensorRT.ILogger.ERROR, self.trt.because)
+            return False
+        assert self.how != "user managed" or self.memory is not None
+        # As on a device, what is queued, or captured, keeps the shape and the addresses of this moment.
+        shape, addresses, changes = self.shape, dict(self.addresses), self.changes
+        captures = self.trt.cupy.streams[stream].captured is not None
+
+        def compute() -> None:
+            assert not captures or self.changes == changes, "a graph's context was set to something else"
+            self._compute(shape, addresses)
+
+        self.trt.cupy.streams[stream].add(compute)
+        return True
+
+    def _compute(self, shape: tuple[int, ...], addresses: dict[str, int]) -> None:
+        raw = self.cpu.run(host_array(addresses["images"], shape, np.float32).copy())
+        for name, values in (
+            ("num_detections", raw.num_detections),
+            ("boxes", raw.boxes),
+            ("scores", raw.scores),
+            ("landmarks", raw.landmarks),
+        ):
+            assert values is not None
+            assert addresses[name] % 256 == 0
+            host_array(addresses[name], values.shape, values.dtype)[...] = values

@@ -1,0 +1,51 @@
+"""Engines for the tests: real ones, and sets of files around a plan that only a GPU would read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import pytest
+
+from engine.backend.tensorrt import Backend, load_backend
+from engine.build import pipeline
+from engine.build.pipeline import BuildOptions, BuildReport, build_engine
+from engine.config.detection import InputSize, Thresholds
+from engine.config.presets import preset
+from engine.errors import BuildError
+from engine.model.weights.load import load_model
+from engine.precision.cast import to_fp16
+from tests.support.shared import exported
+
+
+def rtx() -> Backend:
+    """TensorRT-RTX, or skip."""
+    try:
+        return load_backend("tensorrt-rtx")
+    except BuildError as error:
+        pytest.skip(str(error))
+
+
+def small(output: Path, **options: object) -> BuildOptions:
+    """Options of a small engine for TensorRT-RTX; skips where that is not installed."""
+    if options.get("runtime") != "tensorrt":
+        rtx()
+    defaults = {"runtime": "tensorrt-rtx", "size": InputSize.fixed(320, 320), "max_batch": 4}
+    return BuildOptions(output=output, **{**defaults, **options})  # type: ignore[arg-type]
+
+
+def build(output: Path, **options: object) -> BuildReport:
+    """Build a small engine of a network that is exported once in a run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "export_network", exported)
+        return build_engine(small(output, **options))
+
+
+def network(precision: str, weights: str | None = None, size: InputSize | None = None) -> onnx.ModelProto:
+    """Export mobilenet0.25."""
+    model, _ = load_model(preset("mobilenet0.25"), weights)
+    full = exported(model, size or InputSize.fixed(320, 320))
+    return to_fp16(full) if precision == "fp16" else full
+
+
+__all__ = ["Thresholds", "build", "network", "rtx", "small"]
