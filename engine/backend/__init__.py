@@ -1,1 +1,1 @@
-"""TODO."""
+"""TensorRT and TensorRT-RTX, the GPUs they build for, and the plugin library."""

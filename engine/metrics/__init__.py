@@ -1,1 +1,1 @@
-"""TODO."""
+"""Faces compared with faces and with labels: matching, agreement, average precision."""

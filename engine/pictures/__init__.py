@@ -1,1 +1,1 @@
-"""TODO."""
+"""Pictures with known faces: composed, found and labelled."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""What measurements mean: summaries, verdicts, comparisons."""

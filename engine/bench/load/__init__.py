@@ -1,1 +1,1 @@
-"""TODO."""
+"""Load on an engine: pictures, clients, windows, resources."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Tables, plots and a page of a benchmark."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Reports of a comparison: tables, plots and a page."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Score and IoU thresholds swept over the candidates of labelled pictures."""

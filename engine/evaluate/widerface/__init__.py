@@ -1,1 +1,1 @@
-"""TODO."""
+"""WIDER FACE: its files, its protocol, and running a detector on it."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Scales and weights of a quantised network, fitted to pictures."""

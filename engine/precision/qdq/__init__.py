@@ -1,1 +1,1 @@
-"""TODO."""
+"""The quantised graph: which tensors, their simulation in PyTorch, and the Q/DQ nodes."""

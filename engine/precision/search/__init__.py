@@ -1,1 +1,1 @@
-"""TODO."""
+"""Which convolutions stay in higher precision."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Running a network on the CPU, with OpenVINO or ONNX Runtime."""

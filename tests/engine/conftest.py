@@ -1,4 +1,4 @@
-"""What several tests of the evaluation share."""
+"""Engines that tests of several packages share."""
 
 from __future__ import annotations
 
