@@ -1,0 +1,5 @@
+"""Engines that tests of several packages share."""
+
+from tests.support.fixtures import ranged_detector, ranged_engine
+
+__all__ = ["ranged_detector", "ranged_engine"]
