@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from engine.config.formats import FP8, FP16, INT8, NumberFormat
 from engine.metrics.agreement import Agreement, agreement
 from engine.precision.qdq.graph import Graph
-from engine.precision.qdq.placement import FP8, INT8, Assignment
-from engine.precision.search.budget import Kept, keep, ranking, search, within_share
+from engine.precision.qdq.placement import Assignment
+from engine.precision.search.budget import KeptLayer, keep, ranking, search, within_share
 from tests.support.faces import detections, face
 from tests.support.graphs import SIZE, Builder
 
@@ -18,8 +19,8 @@ NAMES = [f"conv{i}" for i in range(10)]
 BASE = dict.fromkeys(NAMES, INT8)
 
 
-def _kept(*shares: float, kind: str = "fp16") -> list[Kept]:
-    return [Kept(name, kind, 0.1, share) for name, share in zip(NAMES, shares, strict=False)]
+def _kept(*shares: float, kind: NumberFormat = FP16) -> list[KeptLayer]:
+    return [KeptLayer(name, kind, 0.1, share) for name, share in zip(NAMES, shares, strict=False)]
 
 
 class Measure:
@@ -72,7 +73,11 @@ def test_what_does_not_fit_the_share_is_passed_over() -> None:
 
 
 def test_what_takes_no_error_away_is_passed_over_within_a_share() -> None:
-    ranked = [Kept("conv0", "fp16", 0.1, 0.01), Kept("conv1", "fp16", 0.0, 0.01), Kept("conv2", "fp16", -0.1, 0.01)]
+    ranked = [
+        KeptLayer("conv0", FP16, 0.1, 0.01),
+        KeptLayer("conv1", FP16, 0.0, 0.01),
+        KeptLayer("conv2", FP16, -0.1, 0.01),
+    ]
     assert within_share(ranked, 0.1) == ranked[:1]
     whatever = search(BASE, ranked, Measure(1, 1, 1, 0), max_loss=0.01)
     assert whatever.met
@@ -89,7 +94,7 @@ def test_fp8_takes_no_room_and_stays_assigned() -> None:
 
 def test_what_fp8_is_not_enough_for_goes_on_to_float16() -> None:
     """Both in FP8 lose too much; the second in float16 does not, and is recorded once."""
-    ranked = [*_kept(0.1, 0.1, kind=FP8), Kept("conv1", "fp16", 0.2, 0.1)]
+    ranked = [*_kept(0.1, 0.1, kind=FP8), KeptLayer("conv1", FP16, 0.2, 0.1)]
 
     def measure(assignment: Assignment) -> Agreement:
         same = [detections([face(0, 0, 10)], [0.9])]
@@ -97,7 +102,7 @@ def test_what_fp8_is_not_enough_for_goes_on_to_float16() -> None:
 
     choice = search(BASE, ranked, measure, max_loss=0.01)
     assert choice.met
-    assert [(k.name, k.kind) for k in choice.kept] == [("conv0", FP8), ("conv1", "fp16")]
+    assert [(k.name, k.kind) for k in choice.kept] == [("conv0", FP8), ("conv1", FP16)]
     assert choice.assignment == {**{n: INT8 for n in NAMES if n != "conv1"}, "conv0": FP8}
 
 
@@ -111,22 +116,22 @@ def graph(rng: np.random.Generator) -> Graph:
 
 def test_ranking_is_by_gain_for_the_cost(graph: Graph) -> None:
     base = dict.fromkeys("abc", INT8)
-    ranked = ranking(graph, base, {"fp16": {"a": 0.2, "b": 0.3, "c": 0.6}})
+    ranked = ranking(graph, base, {FP16: {"a": 0.2, "b": 0.3, "c": 0.6}})
     assert [k.name for k in ranked] == ["a", "c", "b"]
     assert [k.sensitivity for k in ranked] == [0.2, 0.6, 0.3]
     assert [k.macs_share for k in ranked] == pytest.approx([1 / 19, 9 / 19, 9 / 19])
-    assert {k.kind for k in ranked} == {"fp16"}
-    tied = ranking(graph, dict.fromkeys("cb", INT8), {"fp16": {"b": 0.3, "c": 0.3}})
+    assert {k.kind for k in ranked} == {FP16}
+    tied = ranking(graph, dict.fromkeys("cb", INT8), {FP16: {"b": 0.3, "c": 0.3}})
     assert [k.name for k in tied] == ["b", "c"]
-    worse = ranking(graph, base, {"fp16": {"a": -0.2, "b": 0.3, "c": 0.6}})
+    worse = ranking(graph, base, {FP16: {"a": -0.2, "b": 0.3, "c": 0.6}})
     assert [k.name for k in worse] == ["c", "b", "a"]
 
 
 def test_fp8_where_it_takes_most_of_the_error_away(graph: Graph) -> None:
-    gains = {"fp16": {"a": 0.4, "b": 0.4, "c": -0.1}, FP8: {"a": 0.35, "c": -0.2}}
+    gains = {FP16: {"a": 0.4, "b": 0.4, "c": -0.1}, FP8: {"a": 0.35, "c": -0.2}}
     ranked = ranking(graph, dict.fromkeys("abc", INT8), gains)
     assert [(k.name, k.kind, k.sensitivity) for k in ranked] == [
-        ("a", FP8, 0.35), ("b", "fp16", 0.4), ("c", "fp16", -0.1), ("a", "fp16", 0.4),
+        ("a", FP8, 0.35), ("b", FP16, 0.4), ("c", FP16, -0.1), ("a", FP16, 0.4),
     ]  # fmt: skip
     gains[FP8]["a"] = 0.2
-    assert {k.kind for k in ranking(graph, dict.fromkeys("abc", INT8), gains)} == {"fp16"}
+    assert {k.kind for k in ranking(graph, dict.fromkeys("abc", INT8), gains)} == {FP16}

@@ -17,7 +17,7 @@ from engine.errors import BuildError
 from engine.precision.bf16 import round_to_bf16
 from engine.precision.cast import bf16_on_float32, inner_name, to_bf16, to_fp16
 from engine.precision.convert import to_precision
-from engine.precision.options import QuantisationOptions, Techniques
+from engine.precision.options import Conversion, QuantisationOptions, Techniques
 from tests.support import graphs
 
 
@@ -125,11 +125,8 @@ def test_bfloat16_rounds_where_the_typed_network_does() -> None:
 def test_plain_precisions(precision: str, round_weights: bool) -> None:
     model = graphs.tiny_detector(stem_stride=8)
     stages: list[str] = []
-    typed = to_precision(
-        model, graphs.CONFIG, precision, graphs.SIZE,
-        QuantisationOptions(techniques=Techniques(round_weights=round_weights)),
-        weights_sha256="", fp8_allowed=False, on_stage=stages.append,
-    )  # fmt: skip
+    options = QuantisationOptions(techniques=Techniques(round_weights=round_weights))
+    typed = to_precision(Conversion(model, graphs.CONFIG, precision, graphs.SIZE, options, on_stage=stages.append))
     recorded = {"round_weights": round_weights} if precision == "bf16" else {}
     assert typed.precision == {"mode": precision, "kept_higher": [], **recorded}
     assert typed.calibration is None

@@ -6,10 +6,11 @@ import numpy as np
 import onnx
 import pytest
 
+from engine.config.formats import INT8
 from engine.precision.calibrate.equalise import equalise, scale_classes
 from engine.precision.calibrate.observe import channel_maxima
 from engine.precision.qdq.graph import Graph
-from engine.precision.qdq.placement import INT8, points, quantisable
+from engine.precision.qdq.placement import points, quantisable
 from engine.precision.qdq.rewrite import prepare
 from engine.precision.qdq.simulate import Simulation
 from engine.types import FloatArray

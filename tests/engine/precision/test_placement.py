@@ -6,8 +6,9 @@ import numpy as np
 import onnx
 import pytest
 
+from engine.config.formats import FP8, INT8
 from engine.precision.qdq.graph import Graph
-from engine.precision.qdq.placement import FP8, INT8, points, quantisable, residual, scale_groups
+from engine.precision.qdq.placement import points, quantisable, residual, scale_groups
 from tests.support.graphs import SIZE, Builder
 
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from engine.config.detection import InputSize
+from engine.config.formats import FP8, INT8, NumberFormat
 from engine.precision.qdq.graph import VALUE_KEEPING, Graph
-from engine.precision.qdq.placement import FP8, INT8, Assignment, points, quantisable, residual
+from engine.precision.qdq.placement import Assignment, points, quantisable, residual
 from engine.precision.qdq.rewrite import prepare
 from engine.precision.qdq.simulate import Simulation
 from engine.precision.qdq.writer import Coverage, coverage, write_quantised
@@ -29,15 +30,15 @@ def _assignment(graph: Graph, name: str) -> Assignment:
     int8 = dict.fromkeys(quantisable(graph, INT8), INT8)
     fp8 = dict.fromkeys(quantisable(graph, FP8), FP8)
     return {
-        INT8: int8,
-        FP8: fp8,
+        "int8": int8,
+        "fp8": fp8,
         "few": dict.fromkeys(("depthwise", "lateral", "merge"), INT8),
         "mixed": {**int8, "left": FP8, "merge": FP8},
         "all three": {n: k for n, k in {**int8, "down": FP8, "pointwise": FP8}.items() if n not in ("right", "merge")},
     }[name]
 
 
-ASSIGNMENTS = [INT8, FP8, "few", "mixed", "all three"]
+ASSIGNMENTS = ["int8", "fp8", "few", "mixed", "all three"]
 
 
 class Written:
@@ -112,9 +113,9 @@ def test_between_quantised_convolutions_lies_nothing_but_their_epilogues(name: s
             assert written.readers(source) == {"QuantizeLinear"}
         else:
             assert written.maker(source) in _EPILOGUE | {"Cast"}
-    if name == INT8:
-        for kind in VALUE_KEEPING:
-            assert all(written.readers(node.output[0]) == {"QuantizeLinear"} for node in written.of(kind))
+    if name == "int8":
+        for node in (node for operator in VALUE_KEEPING for node in written.of(operator)):
+            assert written.readers(node.output[0]) == {"QuantizeLinear"}
     for convolution in graph.convolutions.values():
         other = residual(graph, convolution)
         if convolution.name in network.assignment and other is not None:
@@ -184,7 +185,7 @@ def test_coverage_by_hand(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("kind", [INT8, FP8])
-def test_one_convolution_computes_what_was_simulated(rng: np.random.Generator, kind: str) -> None:
+def test_one_convolution_computes_what_was_simulated(rng: np.random.Generator, kind: NumberFormat) -> None:
     """With powers of two for scales nothing is left to chance but the last bit of float16."""
     b = graphs.Builder(rng)
     graph = Graph(b.model(b.conv("out", "images", 16)), graphs.SIZE)

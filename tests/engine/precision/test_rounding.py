@@ -6,18 +6,19 @@ import numpy as np
 import pytest
 import torch
 
+from engine.config.formats import BF16, FP8, INT8, NumberFormat
 from engine.precision.calibrate import rounding
 from engine.precision.calibrate.rounding import _round, round_weights
 from engine.precision.qdq.graph import Graph
 from engine.precision.qdq.heads import run_with_gradients
-from engine.precision.qdq.placement import FP8, INT8, quantisable
-from engine.precision.qdq.simulate import BF16, to_grid
+from engine.precision.qdq.placement import quantisable
+from engine.precision.qdq.simulate import to_grid
 from tests.support import graphs
 
 KINDS = [INT8, FP8]
 
 
-def _case(rng: np.random.Generator, kind: str) -> tuple[torch.Tensor, torch.Tensor]:
+def _case(rng: np.random.Generator, kind: NumberFormat) -> tuple[torch.Tensor, torch.Tensor]:
     """Weights [groups, outputs, columns] and steps of few levels, so that rounding is coarse."""
     weight = torch.from_numpy(rng.normal(0, 1, (2, 5, 18)).astype(np.float32))
     if kind == BF16:
@@ -27,7 +28,7 @@ def _case(rng: np.random.Generator, kind: str) -> tuple[torch.Tensor, torch.Tens
 
 
 @pytest.mark.parametrize("kind", [*KINDS, BF16])
-def test_without_correlation_it_is_nearest_rounding(rng: np.random.Generator, kind: str) -> None:
+def test_without_correlation_it_is_nearest_rounding(rng: np.random.Generator, kind: NumberFormat) -> None:
     weight, steps = _case(rng, kind)
     nearest = to_grid(weight / steps[:, :, None], kind) * steps[:, :, None]
     correlation = torch.diag_embed(torch.from_numpy(rng.uniform(0.5, 5, (2, 18)).astype(np.float32)))
@@ -35,7 +36,7 @@ def test_without_correlation_it_is_nearest_rounding(rng: np.random.Generator, ki
 
 
 @pytest.mark.parametrize("kind", [*KINDS, BF16])
-def test_errors_cancel_where_inputs_correlate(rng: np.random.Generator, kind: str) -> None:
+def test_errors_cancel_where_inputs_correlate(rng: np.random.Generator, kind: NumberFormat) -> None:
     weight, steps = _case(rng, kind)
     common = rng.normal(size=(2, 3, 4000))
     inputs = np.einsum("gkc,gcn->gkn", rng.normal(size=(2, 18, 3)), common) + 0.2 * rng.normal(size=(2, 18, 4000))
@@ -59,7 +60,7 @@ def test_dead_inputs_are_no_obstacle(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_network_ends_on_its_grid_and_computes_better(graph: Graph, kind: str) -> None:
+def test_a_network_ends_on_its_grid_and_computes_better(graph: Graph, kind: NumberFormat) -> None:
     """Weights of 4 bits or so make the difference plain; ranges of activations stay exact enough."""
     batches = [graphs.images(seed) for seed in range(6)]
     assignment = dict.fromkeys(quantisable(graph, kind), kind)
