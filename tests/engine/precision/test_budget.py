@@ -1,4 +1,4 @@
-"""The search under a budget, with measures that are made up."""
+"""The search under a budget, with a fake measure."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def _kept(*shares: float, kind: NumberFormat = FP16) -> list[KeptLayer]:
 
 
 class Measure:
-    """Agreements with a loss that is looked up by the number of convolutions that are not in the base type."""
+    """A fake measure: the loss depends on the number of convolutions that are not in INT8."""
 
     def __init__(self, *losses: float) -> None:
-        """One loss for each number."""
+        """Take the losses for 0, 1, 2, ... convolutions."""
         self._losses = losses
         self.asked: list[int] = []
 
@@ -50,7 +50,7 @@ def test_the_smallest_prefix_is_found(budget: float, count: int) -> None:
     assert len(set(measure.asked)) == len(measure.asked) == len(shown) <= 5  # nothing is measured twice
 
 
-def test_without_a_budget_what_is_given_is_kept() -> None:
+def test_without_a_budget_all_given_layers_are_kept() -> None:
     measure = Measure(0.9, 0.8, 0.7)
     choice = keep(BASE, _kept(0.1, 0.1), measure)
     assert ([k.name for k in choice.kept], choice.met, measure.asked) == (NAMES[:2], True, [2])
@@ -67,12 +67,12 @@ def test_a_budget_that_cannot_be_met(losses: tuple[float, ...], count: int) -> N
     assert choice.agreement.loss == pytest.approx(min(losses))
 
 
-def test_what_does_not_fit_the_share_is_passed_over() -> None:
-    """0.06 fits, 0.5 does not, 0.05 no longer does, 0.03 does."""
+def test_layers_that_do_not_fit_the_share_are_skipped() -> None:
+    """0.06 fits into 0.1, 0.5 and 0.05 do not, 0.03 does."""
     assert [k.name for k in within_share(_kept(0.06, 0.5, 0.05, 0.03), 0.1)] == ["conv0", "conv3"]
 
 
-def test_what_takes_no_error_away_is_passed_over_within_a_share() -> None:
+def test_layers_without_gain_are_skipped_within_a_share() -> None:
     ranked = [
         KeptLayer("conv0", FP16, 0.1, 0.01),
         KeptLayer("conv1", FP16, 0.0, 0.01),
@@ -84,7 +84,7 @@ def test_what_takes_no_error_away_is_passed_over_within_a_share() -> None:
     assert len(whatever.kept) == 3
 
 
-def test_fp8_takes_no_room_and_stays_assigned() -> None:
+def test_fp8_costs_nothing_and_stays_assigned() -> None:
     ranked = _kept(0.9, 0.9, kind=FP8)
     assert within_share(ranked, 0.1) == ranked
     choice = search(BASE, ranked, Measure(1, 1, 0), max_loss=0.01)
@@ -92,8 +92,8 @@ def test_fp8_takes_no_room_and_stays_assigned() -> None:
     assert choice.assignment == {**BASE, "conv0": FP8, "conv1": FP8}
 
 
-def test_what_fp8_is_not_enough_for_goes_on_to_float16() -> None:
-    """Both in FP8 lose too much; the second in float16 does not, and is recorded once."""
+def test_where_fp8_is_not_enough_float16_follows() -> None:
+    """With both layers in FP8 the loss is too large; with the second in float16 it is not. It is recorded once."""
     ranked = [*_kept(0.1, 0.1, kind=FP8), KeptLayer("conv1", FP16, 0.2, 0.1)]
 
     def measure(assignment: Assignment) -> Agreement:
@@ -108,7 +108,7 @@ def test_what_fp8_is_not_enough_for_goes_on_to_float16() -> None:
 
 @pytest.fixture
 def graph(rng: np.random.Generator) -> Graph:
-    """Three convolutions of 1, 9 and 9 shares of the multiplications."""
+    """Three convolutions with 1/19, 9/19 and 9/19 of the MACs."""
     b = Builder(rng)
     x = b.conv("a", "images", 3, kernel=1)
     return Graph(b.model(b.conv("c", b.conv("b", x, 3), 3)), SIZE)

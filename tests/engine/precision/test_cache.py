@@ -1,4 +1,4 @@
-"""The calibration cache: equal numbers back, or a refusal that says why."""
+"""The calibration cache returns equal arrays, or is refused with the reason."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEY = {"weights": "abc", "config": {"levels": (1, 2)}, "method": "importance", "
 
 @pytest.fixture
 def network(graph: Graph) -> Simulation:
-    """A network with numbers of its own everywhere."""
+    """A network in which all arrays differ from those of the graph."""
     fitted = graphs.quantised(graph, ASSIGNMENTS[0], graphs.images(1))
     fitted.weights = {n: w * 1.01 for n, w in fitted.weights.items()}
     fitted.biases = {n: b + 0.1 for n, b in fitted.biases.items()}
@@ -44,7 +44,7 @@ def cache(tmp_path: Path, graph: Graph, network: Simulation) -> Path:
 
 
 def _fresh() -> Graph:
-    """A graph with other numbers than those in the cache."""
+    """A graph with other weights than those in the cache."""
     graph = Graph(graphs.tiny_detector(), graphs.SIZE)
     graph.weights = {name: values * 3 for name, values in graph.weights.items()}
     return graph
@@ -138,7 +138,7 @@ def test_truncated_files_are_refused(cache: Path) -> None:
 
 
 def test_damaged_files_are_refused(cache: Path, rng: np.random.Generator) -> None:
-    """Or read as they were: a few bytes of a zip file say nothing that is read."""
+    """A few bytes of a zip file are not read: files damaged there load as before."""
     content = cache.read_bytes()
     refused = 0
     for _ in range(40):
@@ -154,10 +154,10 @@ def test_damaged_files_are_refused(cache: Path, rng: np.random.Generator) -> Non
 
 
 class Trap:
-    """Leaves a file behind where it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
-        """Remember where."""
+        """Take the path of the file."""
         self._path = path
 
     def __reduce__(self) -> Any:
@@ -168,7 +168,7 @@ def test_nothing_is_unpickled(tmp_path: Path, cache: Path) -> None:
     sprung = tmp_path / "sprung"
     trap = np.array([Trap(sprung)], dtype=object)
     pickle.loads(pickle.dumps(trap))
-    assert sprung.exists()  # it works
+    assert sprung.exists()  # the trap works
     sprung.unlink()
     with np.load(cache) as stored:
         arrays = dict(stored)

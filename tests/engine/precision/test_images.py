@@ -89,7 +89,7 @@ def test_too_few_readable_pictures(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"no picture")
     with pytest.raises(
         CalibrationError,
-        match=r"4 were taken for calibration and 3 are readable \(1 more cannot be read: bad\.jpg \.\.\.\)",
+        match=r"4 were chosen for calibration and 3 are readable \(1 more cannot be read: bad\.jpg \.\.\.\)",
     ):
         find_images(tmp_path, 100, BOX)
 

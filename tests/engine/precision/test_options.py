@@ -1,4 +1,4 @@
-"""What options are refused, and with what words."""
+"""Refused options and their messages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_a_budget_is_positive(loss: float) -> None:
 
 
 @pytest.mark.parametrize("loss", [None, 1e-6, 0.5, math.inf])
-def test_budgets_there_are(loss: float | None) -> None:
+def test_valid_budgets(loss: float | None) -> None:
     assert QuantisationOptions(max_loss=loss).max_loss == loss
 
 

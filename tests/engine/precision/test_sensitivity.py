@@ -1,4 +1,4 @@
-"""Which convolution is to blame for the heads' error."""
+"""Share of each convolution in the heads' error."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_bad_convolution_takes_nearly_all_of_the_error(graph: Graph, bad: str)
         lambda n, t: shown.append((n, t)),
     )
     assert set(found[FP16]) == set(assignment)
-    assert set(found[FP8]) == {bad}  # nothing else has that form
+    assert set(found[FP8]) == {bad}  # no other convolution has that format
     assert found[FP16][bad] > 0.9
     assert all(abs(share) < 0.3 for name, share in found[FP16].items() if name != bad)
     assert found[FP8][bad] <= found[FP16][bad] + 1e-6

@@ -103,10 +103,10 @@ def test_a_sum_reads_the_quantised_shortcut(rng: np.random.Generator) -> None:
     scale = np.float32(np.float16(seen["block"].max() / 127))
     wanted = seen["second"] + np.clip(np.rint(seen["block"] / scale), -128, 127) * scale
     np.testing.assert_allclose(seen["sum"], wanted, rtol=1e-5, atol=1e-4)
-    assert np.abs(seen["sum"] - seen["second"] - seen["block"]).max() > 0.1 * scale  # it is not the float one
+    assert np.abs(seen["sum"] - seen["second"] - seen["block"]).max() > 0.1 * scale  # the shortcut is not the float one
 
 
-def test_a_convolution_in_another_kind_than_it_was_fitted_for_takes_its_exact_weights(graph: Graph) -> None:
+def test_weights_fitted_for_another_format_are_not_used(graph: Graph) -> None:
     network = graphs.quantised(graph, {"pointwise": INT8}, graphs.images(9))
     network.weights["pointwise"] = network.weights["pointwise"] + 1
     assert torch.equal(network.weight("pointwise"), network.weights["pointwise"])
