@@ -19,8 +19,9 @@ from benchmarks.kernels import document
 from engine.backend.plugin_library import plugin_library
 from engine.backend.targets import check_targets
 from engine.backend.tensorrt import load_backend
-from engine.build.plan import build_plan
+from engine.build.plan import Toolchain, build_plan
 from engine.config.detection import InputSize, Thresholds
+from engine.config.formats import INT8
 from engine.config.model import RetinaFaceConfig
 from engine.config.presets import PRESETS
 from engine.export.attach import attach_detection
@@ -29,9 +30,9 @@ from engine.model.retinaface import RetinaFace
 from engine.model.weights.load import load_model
 from engine.precision.cast import to_fp16
 from engine.precision.qdq.graph import Graph
-from engine.precision.qdq.placement import INT8, points, quantisable, scale_groups
+from engine.precision.qdq.placement import points, quantisable, scale_groups
 from engine.precision.qdq.rewrite import prepare
-from engine.precision.qdq.simulate import LARGEST, Simulation, to_half
+from engine.precision.qdq.simulate import Simulation, to_half
 from engine.precision.qdq.writer import write_quantised
 
 DOCUMENT = document.ROOT / "docs" / "models.md"
@@ -98,14 +99,12 @@ def flops(model: RetinaFace, height: int, width: int) -> int:
 def engine_bytes(config: RetinaFaceConfig) -> list[int]:
     """Build the engines, float32, float16 and INT8, from one export; return their sizes."""
     backend, size = load_backend("tensorrt-rtx"), InputSize.fixed(*config.input_size)
-    targets = check_targets((), backend.runtime)
+    toolchain = Toolchain(backend, plugin_library(), check_targets((), backend.runtime))
     network = export_network(load_model(config, "random")[0], size)
     sizes = []
     for typed in (network, to_fp16(network), _int8(network, config.input_size)):
         detector = attach_detection(typed, config, Thresholds()).SerializeToString()
-        plan = build_plan(
-            detector, backend, plugin_library(), size=size, max_batch=MAX_BATCH, targets=targets, embed_plugins=False
-        )
+        plan = build_plan(detector, toolchain, size=size, max_batch=MAX_BATCH)
         sizes.append(len(plan.data))
     return sizes
 
@@ -120,7 +119,7 @@ def _int8(network: onnx.ModelProto, size: tuple[int, int]) -> onnx.ModelProto:
         simulation.scales[groups.get(name, name), kind] = torch.tensor(0.01)
     for name in simulation.assignment:
         largest = simulation.weights[name].abs().amax(dim=(1, 2, 3), keepdim=True)
-        simulation.steps[name, INT8] = to_half(largest / LARGEST[INT8])
+        simulation.steps[name, INT8] = to_half(largest / INT8.largest)
     return write_quantised(graph, simulation)
 
 

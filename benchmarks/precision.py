@@ -20,6 +20,7 @@ from rich.console import Console
 
 from benchmarks.kernels import document
 from engine.config.detection import InputSize, Thresholds
+from engine.config.formats import QUANTISED_PRECISIONS
 from engine.config.presets import preset
 from engine.export.network import export_network
 from engine.images import list_images, read_image
@@ -28,7 +29,7 @@ from engine.model.weights.load import load_model
 from engine.pictures.compose import compose
 from engine.pictures.faces import LabelledImage
 from engine.precision.convert import TypedNetwork, to_precision
-from engine.precision.options import QuantisationOptions, Techniques
+from engine.precision.options import Conversion, QuantisationOptions, Techniques
 from engine.runtime.cpu.network_detector import NetworkDetector
 from engine.types import Image
 
@@ -49,7 +50,7 @@ class Row:
 
     Attributes:
         name: what is shown.
-        precision: see precision.typed.PRECISIONS.
+        precision: one of config.formats.PRECISIONS.
         techniques: on and off.
         max_loss: the budget; infinity is off.
         draw: seed of the calibration pictures.
@@ -77,8 +78,6 @@ ROWS = (
     Row("... without equalisation", "int8", Techniques(equalise=False)),
     Row("... with max ranges instead of importance", "int8", Techniques(method="max")),
     Row("... without rounding of weights", "int8", Techniques(round_weights=False)),
-    Row("... with 500 steps of learning", "int8", Techniques(learning_steps=500)),
-    Row("... with bias correction", "int8", Techniques(correct_biases=True)),
     Row("INT8, default", "int8", max_loss=None),
     Row("... from other calibration pictures", "int8", max_loss=None, draw=2),
     Row("... and from others again", "int8", max_loss=None, draw=3),
@@ -102,7 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--weights", help="of mobilenet0.25 (default: the published ones)")
     options = parser.parse_args(arguments)
     config = preset("mobilenet0.25")
-    model, origin = load_model(config, options.weights)
+    model, _ = load_model(config, options.weights)
     network = export_network(model, InputSize.fixed(*SIZE))
     detector = NetworkDetector(network, config, SIZE)
     photos = [read_image(path) for path in list_images(options.photos)]
@@ -121,22 +120,20 @@ def main(arguments: list[str] | None = None) -> int:
             for i, picture in enumerate(_composed(sources, CALIBRATION_IMAGES, draw)):
                 cv2.imwrite(str(Path(folder) / str(draw) / f"{i:03}.png"), picture)
         for row in ROWS:
-            quantised = row.precision in ("int8", "fp8", "mixed")
-            typed = to_precision(
+            calibrated = QuantisationOptions(
+                Path(folder) / str(row.draw), CALIBRATION_IMAGES, techniques=row.techniques, max_loss=row.max_loss
+            )
+            plain = QuantisationOptions(techniques=row.techniques)
+            conversion = Conversion(
                 network,
                 config,
                 row.precision,
                 SIZE,
-                QuantisationOptions(
-                    Path(folder) / str(row.draw), CALIBRATION_IMAGES, techniques=row.techniques, max_loss=row.max_loss
-                )
-                if quantised
-                else QuantisationOptions(techniques=row.techniques),
-                weights_sha256=origin.sha256 or "",
-                fp8_allowed=True,
-                on_stage=lambda stage, name=row.name: status.update(f"{name}: {stage}"),  # type: ignore[misc]
+                calibrated if row.precision in QUANTISED_PRECISIONS else plain,
                 thresholds=thresholds[row.voting],
+                on_stage=lambda stage, name=row.name: status.update(f"{name}: {stage}"),  # type: ignore[misc]
             )
+            typed = to_precision(conversion)
             found = NetworkDetector(typed.on_cpu, config, SIZE, thresholds=thresholds[row.voting]).detect(judged)
             rows.append([row.name, _share(typed), *_columns(agreement(reference[row.voting], found))])
             print(*rows[-1], sep="  ", flush=True)

@@ -26,7 +26,7 @@ from engine.images import list_images, read_image
 from engine.metrics.agreement import agreement
 from engine.model.weights.load import load_model
 from engine.precision.convert import to_precision
-from engine.precision.options import QuantisationOptions
+from engine.precision.options import Conversion, QuantisationOptions
 from engine.runtime.cpu.load import check_threads
 from engine.runtime.cpu.openvino import OpenVinoRuntime
 from engine.runtime.cpu.ort import OnnxRuntime
@@ -50,16 +50,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Quantise, judge, print the table."""
     options = _parse(arguments)
     config = preset("mobilenet0.25")
-    model, origin = load_model(config, options.weights)
+    model, _ = load_model(config, options.weights)
     exported = export_network(model, InputSize.fixed(*options.input_size))
     photos = [read_image(path) for path in list_images(options.photos)][: options.limit]
     float32 = exported.SerializeToString()
     rows: list[list[object]] = []
     for mode, max_loss in MODES.items():
-        typed = to_precision(
-            exported, config, "int8", options.input_size, QuantisationOptions(options.calibrate, max_loss=max_loss),
-            weights_sha256=origin.sha256 or "", fp8_allowed=False, on_stage=lambda stage: None,
-        )  # fmt: skip
+        calibration = QuantisationOptions(options.calibrate, max_loss=max_loss)
+        typed = to_precision(Conversion(exported, config, "int8", options.input_size, calibration))
         network = typed.on_cpu.SerializeToString()
         settings = CpuSettings(
             tuple(config.head_names()), "int8", check_threads(1), options.input_size, config.mean, config.std

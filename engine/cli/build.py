@@ -67,11 +67,9 @@ def _add_quantisation(group: argparse._ArgumentGroup) -> None:
     add("--max-loss", metavar="X|off", help="largest loss of mean box IoU against float32: keeps as few layers as "
         "possible in higher precision; off keeps none (default 0.01; int8: the smallest with 90 %% of the "
         "multiplications in 8 bits)")  # fmt: skip
-    add("--learning-steps", type=int, default=0, metavar="N", help="of learned rounding (default: %(default)s, off)")
     for name, what in (
         ("equalise", "give every channel of an activation one range"),
         ("round-weights", "round weights so that their errors cancel"),
-        ("correct-biases", "let biases take back the shift of the channels' means"),
     ):
         default = getattr(techniques, name.replace("-", "_"))
         add(f"--{name}", action=argparse.BooleanOptionalAction, default=default, help=what)
@@ -85,9 +83,7 @@ def _quantisation(arguments: argparse.Namespace) -> QuantisationOptions:
         techniques=Techniques(
             method=arguments.calib_method,
             equalise=arguments.equalise,
-            correct_biases=arguments.correct_biases,
             round_weights=arguments.round_weights,
-            learning_steps=arguments.learning_steps,
         ),
         max_loss=_max_loss(arguments.max_loss),
     )

@@ -15,7 +15,7 @@ from engine.config.presets import preset
 from engine.model.opset import OPSET
 from engine.precision.qdq.graph import Graph
 from engine.precision.qdq.placement import Assignment, points, scale_groups
-from engine.precision.qdq.simulate import LARGEST, Simulation, to_half
+from engine.precision.qdq.simulate import Simulation, to_half
 from engine.types import FloatArray
 
 CONFIG = preset("mobilenet0.25")
@@ -165,10 +165,10 @@ def quantised(graph: Graph, assignment: Assignment, batch: FloatArray, *, powers
         leader = groups.get(name, name)
         members = [m for m in seen if groups.get(m, m) == leader]
         largest = max(float(np.abs(seen[m]).max()) for m in members)
-        network.scales[leader, kind] = scale(torch.tensor(largest / LARGEST[kind]))
+        network.scales[leader, kind] = scale(torch.tensor(largest / kind.largest))
     for name, kind in assignment.items():
         largest_weight = network.weights[name].abs().amax(dim=(1, 2, 3), keepdim=True)
-        network.steps[name, kind] = scale(largest_weight / LARGEST[kind])
+        network.steps[name, kind] = scale(largest_weight / kind.largest)
     network.assignment = network.fitted = assignment
     return network
 

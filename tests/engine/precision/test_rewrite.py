@@ -1,4 +1,4 @@
-"""Rewriting changes the nodes and not one bit of the outputs."""
+"""Rewriting changes the nodes, but not a bit of the outputs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_every_convolution_gets_a_bias(rng: np.random.Generator) -> None:
     assert {n.op_type: len(n.input) for n in rewritten.graph.node} == {"Conv": 3, "DeformConv": 4}
     np.testing.assert_array_equal(biases["first"], np.zeros(6))
     np.testing.assert_array_equal(biases["out"], np.zeros(4))
-    assert np.abs(biases["out_offset"]).min() > 0  # it had one
+    assert np.abs(biases["out_offset"]).min() > 0  # the one it had
     batch = images(2)
     np.testing.assert_array_equal(run(rewritten, batch)["out"], run(given, batch)["out"])
 
