@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from engine.model.opset import OPSET
+from engine.config.detection import OPSET
 
 _KERNEL, _PADDING = 3, 1
 

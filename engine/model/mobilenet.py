@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from engine.config.model import RetinaFaceConfig
+
 
 def conv_bn(in_channels: int, out_channels: int, kernel: int, stride: int, slope: float) -> nn.Sequential:
     """Convolution, batch normalisation, leaky ReLU."""
@@ -32,9 +34,10 @@ class MobileNetBody(nn.Module):
 
     out_channels = (64, 128, 256)
 
-    def __init__(self, slope: float) -> None:
-        """Use leaky ReLUs of the given negative slope."""
+    def __init__(self, config: RetinaFaceConfig) -> None:
+        """Use leaky ReLUs of the config's negative slope."""
         super().__init__()
+        slope = config.negative_slope
 
         def stage(*blocks: tuple[int, int, int]) -> list[nn.Sequential]:
             return [conv_depthwise(*block, slope) for block in blocks]

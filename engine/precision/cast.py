@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from engine.config.detection import OPSET
 from engine.errors import BuildError
-from engine.model.opset import OPSET
 
 if TYPE_CHECKING:
     import onnx

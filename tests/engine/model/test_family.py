@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
 
+from engine.config.backbones import BACKBONES, Backbone
 from engine.config.detection import InputSize
+from engine.config.model import PyramidLevel
 from engine.config.presets import PRESETS, preset
 from engine.errors import InvalidArgumentError
 from engine.export.network import export_network
-from engine.model.resnet import ResNetBody
 from engine.model.retinaface import RetinaFace
 from tests.support.family import random_images, settled_model
 
@@ -115,9 +117,33 @@ def test_heads_of_a_cascade() -> None:
     ],
 )
 def test_backbones_are_torchvision_s(name: str, entries: int, parameters: int) -> None:
-    body = ResNetBody(name)
+    body = RetinaFace(replace(preset("full"), backbone=name)).body
     assert len(body.state_dict()) == entries
     assert sum(p.numel() for p in body.parameters()) == parameters
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_registered_backbone_has_the_feature_maps_that_its_entry_says(name: str) -> None:
+    strides = BACKBONES[name].strides
+    levels = tuple(PyramidLevel(stride, (16.0,)) for stride in strides)
+    config = replace(preset("mobilenet0.25"), backbone=name, levels=levels)
+    body = RetinaFace(config).body.eval()
+    with torch.no_grad():
+        features = body(torch.zeros(1, 3, 64, 96))
+    assert [tuple(x.shape) for x in features] == [
+        (1, channels, 64 // stride, 96 // stride) for channels, stride in zip(body.out_channels, strides, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("strides", "possible"),
+    [
+        ((8, 16, 32), [(8, 16, 32), (8, 16, 32, 64)]),
+        ((4, 8, 16, 32), [(8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32), (4, 8, 16, 32, 64)]),
+    ],
+)
+def test_a_pyramid_begins_at_stride_8_or_finer(strides: tuple[int, ...], possible: list[tuple[int, ...]]) -> None:
+    assert Backbone("", strides).level_strides() == possible
 
 
 def test_a_shared_context_module_is_one() -> None:
