@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from engine import InvalidArgumentError, RetinaFaceError, TRTRetinaFace
-from engine.cli.outputs import check_outputs
+from engine.cli.arguments import check_outputs
 from engine.evaluate.sweep.thresholds import meets
 from engine.files import write_together
 from engine.images import read_image

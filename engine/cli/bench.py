@@ -13,9 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from engine.cli.arguments import add_device_options, check_outputs, describe, name_engines, require_packages
 from engine.cli.bench_results import print_results, write_results
-from engine.cli.engines import describe, name_engines
-from engine.cli.outputs import check_outputs, require_packages
 from engine.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -37,9 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     add = parser.add_argument
     add("--engine", type=Path, required=True, action="append", metavar="FILE", help="engine to measure, repeatable")
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default %(default)s)")
-    add("--trust-embedded-plugins", action="store_true",
-        help="let a GPU run the native code that engines built with --embed-plugins carry")  # fmt: skip
+    add_device_options(parser)
     add("--threads", type=int, metavar="N", help="of the CPU, for an engine on it (default: all cores)")
     add("--no-cuda-graphs", action="store_true",
         help="on a GPU, launch kernel by kernel: the difference is what enqueueing costs")  # fmt: skip
@@ -171,8 +168,7 @@ def _contestants(
     arguments: argparse.Namespace, detectors: dict[str, TRTRetinaFace], paths: dict[str, Path]
 ) -> list[Contestant]:
     from engine.bench.analysis.points import Engine
-    from engine.bench.load.serve import serve
-    from engine.bench.run import Contestant
+    from engine.bench.run import Contestant, serve
 
     options = {"max_delay": arguments.max_delay_ms / 1e3, "contexts": arguments.contexts}
     return [

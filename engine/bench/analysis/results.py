@@ -1,4 +1,4 @@
-"""What a run of the benchmark found: one point for each engine, batch limit and load."""
+"""The results of a run: one point for each engine, batch limit and load."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Results:
 
     Attributes:
         environment: see engine.bench.analysis.environment.
-        settings: of the command.
+        settings: options of the command.
         workload: see engine.bench.load.workload.
-        engines: that were measured.
-        points: in the order in which they were measured.
-        verdicts: what they mean.
+        engines: the measured ones.
+        points: in the order of measuring.
+        verdicts: conclusions from the points.
     """
 
     environment: dict[str, Any]

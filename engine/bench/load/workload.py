@@ -1,4 +1,4 @@
-"""The picture files that requests send: a folder of the user's, or made on the fly in several sizes."""
+"""The picture files that requests send: a user's folder, or generated ones of several sizes."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Picture:
     """A picture file in memory.
 
     Attributes:
-        name: of it.
-        content: of the file.
-        size: (height, width).
-        boxes: its faces, float32 [N, 4], where they are known.
+        name: relative path of the file.
+        content: bytes of the file.
+        size: (height, width) in pixels.
+        boxes: labelled faces, float32 [N, 4]; None without labels.
     """
 
     name: str
@@ -43,18 +43,18 @@ class Picture:
 
     @property
     def decoded_bytes(self) -> int:
-        """Memory that its pixels take."""
+        """Bytes of its pixels."""
         return self.size[0] * self.size[1] * 3
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What requests send, in turn.
+    """The pictures that requests send in turn.
 
     Attributes:
-        source: where the pictures are from, in words.
-        pictures: at least one, in an order in which sizes are mixed.
-        skipped: names of pictures that could not be read, with the reason.
+        source: origin of the pictures, in words.
+        pictures: at least one, with sizes in random order.
+        skipped: (name, reason) of each picture that could not be read.
     """
 
     source: str
@@ -63,7 +63,7 @@ class Workload:
 
     @property
     def has_labels(self) -> bool:
-        """Whether the faces of all pictures are known."""
+        """Whether all pictures have labels."""
         return all(picture.boxes is not None for picture in self.pictures)
 
     def to_dict(self) -> dict[str, Any]:
@@ -79,10 +79,10 @@ class Workload:
 
 
 def from_folder(folder: Path, labels: Mapping[str, FloatArray] | None, seed: int) -> Workload:
-    """Read the picture files of a folder; those that cannot be decoded are left out and named.
+    """Read the picture files of a folder; files that cannot be decoded are skipped and named.
 
     Raises:
-        InvalidArgumentError: there is no picture that can be read, or one has no labels where labels are given.
+        InvalidArgumentError: no picture can be read, or labels are given and a picture has none.
     """
     paths = list_images(folder)
     names = [path.relative_to(folder).as_posix() for path in paths]
@@ -109,7 +109,7 @@ def from_folder(folder: Path, labels: Mapping[str, FloatArray] | None, seed: int
 
 
 def generated(seed: int, on_picture: Callable[[], None] = lambda: None) -> Workload:
-    """Make JPEG files of several sizes, with faces where scikit-image is installed, whose photo has one.
+    """Generate JPEG files of several sizes; with faces if scikit-image, whose photo has one, is installed.
 
     Equal seeds give equal pictures.
     """
@@ -140,7 +140,7 @@ def _size(image: Image) -> tuple[int, int]:
 
 
 def _face() -> LabelledImage | None:
-    """Return scikit-image's photo of an astronaut (public domain) and where her face is."""
+    """Return scikit-image's photo of an astronaut (public domain) with the box of her face."""
     found = importlib.util.find_spec("skimage")
     if found is None or found.origin is None:
         return None

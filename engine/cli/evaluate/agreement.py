@@ -14,8 +14,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from engine.cli.engines import describe, name_engines
-from engine.cli.outputs import check_outputs, require_packages
+from engine.cli.arguments import add_device_options, check_outputs, describe, name_engines, require_packages
 from engine.errors import InvalidArgumentError
 from engine.files import write_together
 from engine.types import DEFAULT_SCORE_THRESHOLD
@@ -40,9 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--score-threshold", type=float, default=DEFAULT_SCORE_THRESHOLD, metavar="S",
         help="faces of the reference with this score have to be found (default %(default)s)")  # fmt: skip
     add("--worst", type=int, default=8, metavar="N", help="name and draw so many pictures (default %(default)s)")
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default %(default)s)")
-    add("--trust-embedded-plugins", action="store_true",
-        help="let a GPU run the native code that engines built with --embed-plugins carry")  # fmt: skip
+    add_device_options(parser)
     add("--json", type=Path, metavar="FILE", help="write the measures to this file")
     add("--html", type=Path, metavar="FILE", help="write a page with plots and the worst pictures to this file")
 

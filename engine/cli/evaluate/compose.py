@@ -9,8 +9,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from engine.cli.arguments import check_folder
 from engine.errors import InvalidArgumentError
-from engine.files import check_writable, write_together
+from engine.files import write_together
 
 SUMMARY = "make labelled test pictures from photos with known faces"
 LABELS = "labels.jsonl"
@@ -59,10 +60,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check_folder(folder: Path) -> None:
-    try:
-        check_writable(folder)
-        occupied = any(folder.iterdir())
-    except OSError as error:
-        raise InvalidArgumentError(f"cannot write to the folder {folder}: {error.strerror}") from error
-    if occupied:
+    check_folder(folder)
+    if any(folder.iterdir()):
         raise InvalidArgumentError(f"--output {folder} is not empty: pictures of two runs would mix; choose another")

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from engine.cli.outputs import check_outputs, require_packages
+from engine.cli.arguments import add_device_options, check_outputs, require_packages
 from engine.errors import EngineLoadError, EvaluationError, InvalidArgumentError
 from engine.files import write_together
 
@@ -33,10 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what the network finds before suppression (.npz): read where it exists, else written")  # fmt: skip
     add("--engine", type=Path, metavar="FILE", help="built engine, to find candidates with")
     add("--images", type=Path, metavar="DIR", help="folder of the pictures (default: the working one)")
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default %(default)s)")
     add("--enlarge", action="store_true", help="magnify pictures that are smaller than the network's input")
-    add("--trust-embedded-plugins", action="store_true",
-        help="let a GPU run the native code that an engine built with --embed-plugins carries")  # fmt: skip
+    add_device_options(parser)
     add("--iou-threshold", type=float, nargs="+", metavar="T", help="of the suppression (default 0.3 0.4 0.5 0.6)")
     add("--score-threshold", type=float, nargs="+", metavar="S", help="(default 0.02 0.04 ... 0.98)")
     add("--top-k", type=int, nargs="+", metavar="K", help="candidates that go into suppression (default 5000)")

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress, track
 from rich.table import Table
 
-from engine.cli.outputs import check_outputs, require_packages
+from engine.cli.arguments import add_device_options, check_outputs, require_packages
 from engine.errors import InvalidArgumentError
 from engine.files import write_together
 
@@ -31,13 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="EVENT/IMAGE.txt in the official format; with --root they are written here, to resume")  # fmt: skip
     add("--root", type=Path, metavar="DIR", help="images to run an engine on: EVENT/IMAGE.jpg, or WIDER_val above them")
     add("--engine", type=Path, metavar="FILE", help="built engine, with --root")
-    add("--device", help=f"auto, cpu, cuda or cuda:N (default {_DEVICE})")
     add("--scale-rule", metavar="RULE",
         help="how large images are shown: original, mxnet (short side 1200), mxnet-1600, vga (long side 640) or "
         f"multiscale (mirrored and voting too) (default {_SCALE_RULE})")  # fmt: skip
     add("--score-threshold", type=float, metavar="S", help="write faces with a score above it (default 0.02)")
-    add("--trust-embedded-plugins", action="store_true",
-        help="let a GPU run the native code that an engine built with --embed-plugins carries")  # fmt: skip
+    add_device_options(parser, default=None)
     add("--json", type=Path, metavar="FILE", help="write the three numbers: easy, medium, hard")
     add("--plot", type=Path, metavar="FILE", help="write the precision-recall curves (.png, .svg, .pdf)")
 

@@ -37,15 +37,7 @@ SERVICE = 2.0**-6  # sums of it are exact
 def simulate(kind: type[QueueingServer] | type[BlockingServer], load: Load, duration: float) -> Measurement:
     clock = VirtualClock()
     server: Server = kind(clock, SERVICE)
-    return measure(
-        server,
-        load,
-        PICTURES,
-        duration=duration,
-        clock=clock,
-        executor=AtOnce(),
-        rng=np.random.default_rng(3),
-    )
+    return measure(Client(server, PICTURES, clock, AtOnce()), load, duration=duration, rng=np.random.default_rng(3))
 
 
 @pytest.mark.parametrize("kind", [QueueingServer, BlockingServer])
@@ -70,7 +62,7 @@ def test_an_open_loop_sees_the_queue_that_theory_predicts(
 def test_latencies_from_the_moment_of_sending_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     # Coordinated omission, put in on purpose: the test above must be able to fail.
     send = Client.send
-    monkeypatch.setattr(Client, "send", lambda self, number, intended: send(self, number, self._clock.now()))
+    monkeypatch.setattr(Client, "send", lambda self, number, intended: send(self, number, self.clock.now()))
     utilisation = 0.7
     measured = simulate(BlockingServer, OpenLoop(utilisation / SERVICE), duration=100)
     assert measured.latencies == pytest.approx([SERVICE] * len(measured.latencies))
@@ -96,7 +88,7 @@ def test_an_open_loop_sees_a_stall() -> None:
     clock = VirtualClock()
     server = BlockingServer(clock, 1e-9)
     client = Client(server, PICTURES, clock, AtOnce())
-    traffic = Traffic(client, OpenLoop(100), clock, np.random.default_rng(0), max_delay=math.inf)
+    traffic = Traffic(client, OpenLoop(100), np.random.default_rng(0), max_delay=math.inf)
     traffic.run_until(10)
     clock.sleep(1)
     traffic.run_until(20)
@@ -111,7 +103,7 @@ def serve_in_real_time(load: Load, seconds: float, seed: int) -> tuple[list[Answ
     clock, detector = WallClock(), SleepingDetector(0.025)
     with BatchQueue([detector], max_batch=1, max_delay=0) as server, ThreadPoolExecutor(1) as executor:
         client = Client(server, PICTURES, clock, executor)
-        traffic = Traffic(client, load, clock, np.random.default_rng(seed), max_delay=10)
+        traffic = Traffic(client, load, np.random.default_rng(seed), max_delay=10)
         traffic.run_until(clock.now() + seconds)
         traffic.drain(clock.now() + 10)
     return sorted(traffic.answers, key=lambda answer: answer.number), detector.took
@@ -223,15 +215,8 @@ class Unreliable:
 
 def test_failures_are_counted_and_the_others_go_on() -> None:
     clock = VirtualClock()
-    measured = measure(
-        Unreliable(clock),
-        OpenLoop(50),
-        PICTURES,
-        duration=10,
-        clock=clock,
-        executor=AtOnce(),
-        rng=np.random.default_rng(0),
-    )
+    client = Client(Unreliable(clock), PICTURES, clock, AtOnce())
+    measured = measure(client, OpenLoop(50), duration=10, rng=np.random.default_rng(0))
     numbers = np.array([answer.number + 1 for answer in measured.answers])
     assert {answer.error for answer in measured.failed} == {"ValueError: third", "OSError: fifth"}
     assert len(measured.failed) == np.sum((numbers % 3 == 0) | (numbers % 5 == 0))

@@ -140,7 +140,7 @@ def test_tables_say_what_was_measured(run: Results) -> None:
     assert (row["network"], row["sum / latency"]) == ("6.00", "100.0%")
     assert not any("GPU" in name for name in usages(run.points).header)
     # No engine has the process for itself.
-    assert usages(run.points).title.endswith("(the memory is of the process, which holds all 2 engines)")
+    assert usages(run.points).title.endswith("(memory: of the process, which holds all 2 engines)")
     assert usages(run.points[::2]).title == "Requests and resources"
 
 

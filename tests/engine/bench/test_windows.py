@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from engine.bench.load.client import Client
 from engine.bench.load.generator import ClosedLoop, OpenLoop
 from engine.bench.load.measure import measure
 from engine.bench.load.windows import MOST_WINDOWS, WINDOWS, Window, unsteadiness
@@ -74,15 +75,8 @@ class Changing(BlockingServer):
 @pytest.mark.parametrize("load", [ClosedLoop(1), OpenLoop(20)])
 def test_warm_up_ends_where_it_is_steady(load: ClosedLoop | OpenLoop) -> None:
     clock = VirtualClock()
-    measured = measure(
-        Changing(clock, 4.0),
-        load,
-        PICTURES,
-        duration=3.0,
-        clock=clock,
-        executor=AtOnce(),
-        rng=np.random.default_rng(2),
-    )
+    client = Client(Changing(clock, 4.0), PICTURES, clock, AtOnce())
+    measured = measure(client, load, duration=3.0, rng=np.random.default_rng(2))
     assert measured.unsteady is None
     assert measured.warm_up_s >= 3.5
     assert len(measured.windows) == WINDOWS
@@ -92,16 +86,8 @@ def test_warm_up_ends_where_it_is_steady(load: ClosedLoop | OpenLoop) -> None:
 def test_what_never_becomes_steady_is_said_to() -> None:
     clock = VirtualClock()
     seen: list[Window] = []
-    measured = measure(
-        Changing(clock, 1e9),
-        ClosedLoop(1),
-        PICTURES,
-        duration=3.0,
-        clock=clock,
-        executor=AtOnce(),
-        rng=np.random.default_rng(2),
-        on_window=seen.append,
-    )
+    client = Client(Changing(clock, 1e9), PICTURES, clock, AtOnce())
+    measured = measure(client, ClosedLoop(1), duration=3.0, rng=np.random.default_rng(2), on_window=seen.append)
     assert measured.unsteady is not None
     assert len(seen) == MOST_WINDOWS
     assert measured.seconds == pytest.approx(3.0)
