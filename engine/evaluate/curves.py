@@ -1,4 +1,4 @@
-"""Plots of precision and recall, as PNG, SVG or PDF."""
+"""Plots precision and recall, as PNG, SVG or PDF."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ PLOT_FORMATS = (".png", ".svg", ".pdf")
 
 
 def check_plot_path(path: Path) -> None:
-    """Raise InvalidArgumentError for a format that plots are not written in."""
+    """Raise InvalidArgumentError unless the path ends in one of PLOT_FORMATS."""
     if path.suffix.lower() not in PLOT_FORMATS:
         raise InvalidArgumentError(f"--plot {path}: expected a name that ends in {', '.join(PLOT_FORMATS)}")
 
 
 def plot_precision_recall(curves: Mapping[str, Curve], title: str, suffix: str) -> bytes:
-    """Return a plot of precision over recall, a line for each subset."""
+    """Return a plot of precision over recall, with one line for each subset."""
     figure, (axes,) = _figure(1)
     for name, curve in curves.items():
         axes.plot(curve.recall, curve.precision, label=f"{name}, AP {curve.average_precision:.4f}")
@@ -30,7 +30,7 @@ def plot_precision_recall(curves: Mapping[str, Curve], title: str, suffix: str) 
 
 
 def plot_thresholds(rows: Sequence[Row], suffix: str) -> bytes:
-    """Return a plot of precision, recall and F1 over the score threshold, a line for each of the other settings."""
+    """Return plots of precision, recall and F1 over the score threshold, with one line for each suppression."""
     measures = ("precision", "recall", "f1")
     figure, panels = _figure(len(measures))
     lines: dict[str, list[Row]] = {}
@@ -44,7 +44,7 @@ def plot_thresholds(rows: Sequence[Row], suffix: str) -> bytes:
 
 
 def _figure(panels: int) -> tuple[Any, Any]:
-    # A figure of its own, without pyplot: no display is needed, and none of the user's figures is touched.
+    # Without pyplot: it needs no display, and leaves the user's figures alone.
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6 * panels, 5), layout="constrained")

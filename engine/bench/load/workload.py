@@ -102,8 +102,8 @@ def from_folder(folder: Path, labels: Mapping[str, FloatArray] | None, seed: int
         unlabelled = [picture.name for picture in pictures if picture.boxes is None]
         if unlabelled:
             raise InvalidArgumentError(
-                f"labels lack {len(unlabelled)} of {len(pictures)} pictures, {unlabelled[0]} for one: a picture "
-                'without faces has a line with "faces": []'
+                f"labels lack {len(unlabelled)} of {len(pictures)} pictures, the first is {unlabelled[0]}. A picture "
+                'without faces needs a line with "faces": []'
             )
     return Workload(str(folder), _mixed(pictures, seed), tuple(skipped))
 

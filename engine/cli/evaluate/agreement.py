@@ -1,4 +1,4 @@
-"""`retinaface-trt evaluate agreement`: what other engines find that a reference finds."""
+"""`retinaface-trt evaluate agreement`: compares the faces of engines with those of a reference."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--engine", type=Path, required=True, action="append", metavar="FILE", help="engine to compare, repeatable")
     add("--images", type=Path, required=True, metavar="DIR", help="folder of pictures, of any sizes")
     add("--labels", type=Path, metavar="FILE",
-        help="known faces of every picture, in JSON lines as `retinaface-trt detect` prints them")  # fmt: skip
+        help="labelled faces of every picture, in JSON lines as `retinaface-trt detect` prints them")  # fmt: skip
     add("--score-threshold", type=float, default=DEFAULT_SCORE_THRESHOLD, metavar="S",
-        help="faces of the reference with this score have to be found (default %(default)s)")  # fmt: skip
-    add("--worst", type=int, default=8, metavar="N", help="name and draw so many pictures (default %(default)s)")
+        help="engines have to find the reference's faces of at least this score (default %(default)s)")  # fmt: skip
+    add("--worst", type=int, default=8, metavar="N", help="number of worst pictures to show (default %(default)s)")
     add_device_options(parser)
     add("--json", type=Path, metavar="FILE", help="write the measures to this file")
     add("--html", type=Path, metavar="FILE", help="write a page with plots and the worst pictures to this file")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compare, print a table and write the files that were asked for."""
+    """Compare, print a table and write the requested files."""
     require_packages("scipy", *(["matplotlib"] if arguments.html else []))
     outputs = [path for path in (arguments.json, arguments.html) if path is not None]
     check_outputs(outputs)
@@ -53,28 +53,26 @@ def run(arguments: argparse.Namespace) -> int:
         raise InvalidArgumentError(f"--worst is {arguments.worst}, expected 0 or more")
 
     from engine.detector import TRTRetinaFace
-    from engine.evaluate.comparison import compare
+    from engine.evaluate.comparison import PictureSet, compare
     from engine.images import list_images
     from engine.pictures.labels import read_labels
 
-    paths = list_images(arguments.images)
     labels = None if arguments.labels is None else read_labels(arguments.labels)
+    pictures = PictureSet(arguments.images, list_images(arguments.images), labels)
     detectors = {
         name: TRTRetinaFace(path, arguments.device, trust_embedded_plugins=arguments.trust_embedded_plugins)
         for name, path in name_engines([arguments.reference, *arguments.engine]).items()
     }
     _warn_of_other_settings(detectors)
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("Comparing", total=len(paths))
+        task = progress.add_task("Comparing", total=len(pictures.paths))
 
         def advance(name: str) -> None:
             progress.update(task, advance=1, description=f"Comparing {name}")
 
         comparison = compare(
             detectors,
-            arguments.images,
-            paths,
-            labels=labels,
+            pictures,
             floor=max(float(detector.sidecar.thresholds["score"]) for detector in detectors.values()),
             score_threshold=arguments.score_threshold,
             num_worst=arguments.worst,
@@ -88,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _warn_of_other_settings(detectors: dict[str, TRTRetinaFace]) -> None:
-    """Say where an engine differs from the reference in more than its precision: the figures then show that too."""
+    """Warn if an engine differs from the reference in more than its precision: the figures then show that too."""
     (reference, first), *others = detectors.items()
     for name, detector in others:
         differing = [
@@ -102,7 +100,7 @@ def _warn_of_other_settings(detectors: dict[str, TRTRetinaFace]) -> None:
             if ours != theirs
         ]
         if differing:
-            _log.warning("%s differs from %s not only in precision: %s.", name, reference, ", ".join(differing))
+            _log.warning("%s differs from %s in more than its precision: %s.", name, reference, ", ".join(differing))
 
 
 def _print(comparison: Comparison, details: dict[str, str]) -> None:

@@ -1,1 +1,1 @@
-"""Reports of a comparison: tables, plots and a page."""
+"""The report of a comparison: table, plots and HTML page."""

@@ -1,4 +1,4 @@
-"""Figures without pyplot: no display is needed, and none of the user's figures is touched."""
+"""Matplotlib figures without pyplot: they need no display and leave the user's figures alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WIDTH, _HEIGHT = 7.2, 3.6  # inches of one plot
 
 
 def new_figure(columns: int) -> tuple[Figure, list[Axes]]:
-    """Return a figure with plots side by side."""
+    """Return a figure with `columns` plots side by side."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(_WIDTH * (1.5 if columns > 1 else 1), _HEIGHT), layout="constrained")

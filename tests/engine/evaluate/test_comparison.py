@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.errors import InvalidArgumentError
-from engine.evaluate.comparison import Comparison, compare
+from engine.evaluate.comparison import Comparison, PictureSet, compare
 from engine.evaluate.report.drawing import CANDIDATE_COLOUR, REFERENCE_COLOUR, draw_difference
 from engine.evaluate.report.table import rows
 from engine.evaluate.report.write import html_report
@@ -56,9 +56,10 @@ def labels() -> dict[str, FloatArray]:
     return {name: np.array([face(places.get(name, 0), 10, 40)], np.float32) for name in names}
 
 
-def compared(folder: Path, **options: object) -> Comparison:
+def compared(folder: Path, labels: dict[str, FloatArray] | None = None, **options: object) -> Comparison:
     detectors = {"exact": Made(0), "<near>": Made(1), "far": Made(30, 0.8)}
-    return compare(detectors, folder, list_images(folder), floor=0.1, **options)  # type: ignore[arg-type]
+    pictures = PictureSet(folder, list_images(folder), labels)
+    return compare(detectors, pictures, floor=0.1, **options)  # type: ignore[arg-type]
 
 
 def test_detectors_are_compared_over_the_pictures_that_can_be_read(folder: Path, labels: dict[str, FloatArray]) -> None:
@@ -91,7 +92,7 @@ def test_detectors_are_compared_over_the_pictures_that_can_be_read(folder: Path,
 
 def test_all_are_read_from_the_same_score_and_thresholds_below_it_left_out(folder: Path) -> None:
     made = {"a": Made(0), "b": Made(0)}
-    comparison = compare(made, folder, list_images(folder), floor=0.4, score_threshold=0.6, num_worst=0)
+    comparison = compare(made, PictureSet(folder, list_images(folder)), floor=0.4, score_threshold=0.6, num_worst=0)
     assert {value for one in made.values() for value in one.thresholds} == {0.4}
     assert [entry.threshold for entry in comparison.engines[0].agreement.presence] == [0.5, 0.6, 0.7, 0.9]
 
@@ -148,7 +149,7 @@ def test_the_page_stands_alone(folder: Path, labels: dict[str, FloatArray]) -> N
 
 
 def test_a_page_about_engines_that_do_not_differ_and_find_nothing(folder: Path) -> None:
-    same = compare({"a": Made(0, 0.2), "b": Made(0, 0.2)}, folder, list_images(folder), floor=0.1)
+    same = compare({"a": Made(0, 0.2), "b": Made(0, 0.2)}, PictureSet(folder, list_images(folder)), floor=0.1)
     assert same.engines[0].agreement.faces == 0
     assert "It does not differ." in Page(html_report(same, {})).texts
 
@@ -185,12 +186,12 @@ def test_both_boxes_are_drawn_to_scale(size: int) -> None:
 
 def test_bad_input_is_named(folder: Path, labels: dict[str, FloatArray], tmp_path: Path) -> None:
     del labels["b.png"], labels["e.png"]
-    with pytest.raises(InvalidArgumentError, match=r"labels lack 2 of 6 pictures, b\.png for one"):
+    with pytest.raises(InvalidArgumentError, match=r"labels lack 2 of 6 pictures, the first is b\.png"):
         compared(folder, labels=labels)
     for score in (0.05, 1.1, float("nan")):
         with pytest.raises(InvalidArgumentError, match="score threshold is"):
             compared(folder, score_threshold=score)
     with pytest.raises(InvalidArgumentError, match=r"none of the 1 pictures can be read: broken\.jpg is not a picture"):
-        compare({"a": Made(0), "b": Made(0)}, folder, [folder / "broken.jpg"], floor=0.1)
+        compare({"a": Made(0), "b": Made(0)}, PictureSet(folder, [folder / "broken.jpg"]), floor=0.1)
     with pytest.raises(InvalidArgumentError, match="none were given"):
-        compare({"a": Made(0), "b": Made(0)}, folder, [], floor=0.1)
+        compare({"a": Made(0), "b": Made(0)}, PictureSet(folder, []), floor=0.1)

@@ -16,7 +16,7 @@ from engine import EvaluationError, InvalidArgumentError, TRTRetinaFace
 from engine.cli import main
 from engine.evaluate.sweep import candidates as candidates_module
 from engine.evaluate.sweep.candidates import Candidates, collect
-from engine.evaluate.sweep.thresholds import Grid, Labels, Row, Suppression, best, meets, sweep
+from engine.evaluate.sweep.thresholds import Grid, Labels, Row, Suppression, best, matched, sweep
 from engine.runtime.cpu.session import CpuSession
 from engine.types import Detections, FloatArray
 from tests.support.data import ASTRONAUT_FACE, astronaut
@@ -86,13 +86,13 @@ def test_matching_by_hand() -> None:
     faces = np.array([[0, 0, 10, 10], [8, 0, 18, 10.0]])
     # The best box takes the first face; the next, nearer to that one, must do with what is left, and may not.
     boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [8, 0, 18, 10], [50, 0, 60, 10]], np.float32)
-    assert meets(boxes, faces, 0.5).tolist() == [True, False, True, False]
-    assert meets(boxes, faces, 0.15).tolist() == [True, True, False, False]
+    assert matched(boxes, faces, 0.5).tolist() == [True, False, True, False]
+    assert matched(boxes, faces, 0.15).tolist() == [True, True, False, False]
     # The first box would do for both faces, and takes the nearer.
     near = np.array([[3, 0, 13, 10], [0, 0, 10, 10]], np.float32)
-    assert meets(near, np.array([[0, 0, 10, 10], [4, 0, 14, 10.0]]), 0.5).tolist() == [True, True]
-    assert meets(boxes, faces[:0], 0.5).tolist() == [False] * 4
-    assert meets(boxes[:0], faces, 0.5).tolist() == []
+    assert matched(near, np.array([[0, 0, 10, 10], [4, 0, 14, 10.0]]), 0.5).tolist() == [True, True]
+    assert matched(boxes, faces[:0], 0.5).tolist() == [False] * 4
+    assert matched(boxes[:0], faces, 0.5).tolist() == []
 
 
 def test_candidates_are_what_suppression_is_given(ranged_engine: Path, picture: Path) -> None:
@@ -135,7 +135,7 @@ def test_candidates_are_stored_whole(random_set: tuple[Candidates, Labels], tmp_
     assert (read.engine_sha256, read.score_threshold, read.enlarge) == ("digest", 0.1, True)
     assert read.image_sha256 == candidates.image_sha256
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(EvaluationError, match=r"c\.npz does not hold stored candidates .*: remove it to run anew"):
+    with pytest.raises(EvaluationError, match=r"c\.npz does not hold stored candidates .*: remove it and rerun"):
         Candidates.load(path)
     np.savez(path, names=np.zeros(3))
     with pytest.raises(EvaluationError, match="does not hold stored candidates"):
@@ -183,7 +183,7 @@ def test_empty_and_incomplete_sets_are_errors(random_set: tuple[Candidates, Labe
         sweep(candidates, {**labels, "new.jpg": np.zeros((1, 4))}, GRID)
     with pytest.raises(EvaluationError, match="labels have no faces"):
         sweep(candidates, {"1.jpg": labels["1.jpg"]}, GRID)
-    with pytest.raises(InvalidArgumentError, match=r"start at 0.05, but candidates were kept above 0.1"):
+    with pytest.raises(InvalidArgumentError, match=r"start at 0.05, but candidates are stored only above 0.1"):
         sweep(candidates, labels, replace(GRID, score=(0.5, 0.05)))
 
 
