@@ -1,4 +1,4 @@
-"""`retinaface-trt detect`: one JSON object an image and line."""
+"""`retinaface-trt detect`: prints one line of JSON per picture."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of a detection."""
     add = parser.add_argument
     add("--engine", type=Path, required=True, metavar="FILE", help="built engine")
-    add("--threads", type=int, metavar="N", help="of the CPU, at most (default all cores)")
+    add("--threads", type=int, metavar="N", help="largest number of CPU threads (default: all cores)")
     add("--score-threshold", type=float, metavar="S",
         help=f"show faces with a score above it (default {DEFAULT_SCORE_THRESHOLD})")  # fmt: skip
     add_device_options(parser)
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the faces of each picture; pictures that cannot be read are named on stderr and make the exit code 1."""
+    """Print the faces of each picture; name unreadable pictures on stderr, and return 1 if there are any."""
     import cv2
 
     from engine.cli.annotate import annotate
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _annotation_paths(images: list[Path], folder: Path | None) -> dict[Path, Path]:
-    """Return where each picture goes; two pictures of one name must not overwrite each other, nor a source."""
+    """Return the output path of each picture; refuse paths that would overwrite another output or a source."""
     if folder is None:
         return {}
     check_folder(folder)

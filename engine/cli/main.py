@@ -1,4 +1,4 @@
-"""Subcommands, their exit codes and how errors are shown."""
+"""The subcommands, their exit codes, and how errors are shown."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def build_main(argv: Sequence[str] | None = None) -> int:
 def bench_main(argv: Sequence[str] | None = None) -> int:
     """Run serve_bench.py."""
     prog = "serve_bench.py"
-    parser = argparse.ArgumentParser(prog=prog, description="Measure how fast engines find faces under load.")
+    parser = argparse.ArgumentParser(prog=prog, description="Measure throughput and latency of engines under load.")
     _add_arguments(parser, bench)
     return run_command(parser.parse_args(argv), prog)
 
@@ -52,7 +52,7 @@ def run_command(arguments: argparse.Namespace, prog: str) -> int:
     """Run a parsed command.
 
     Returns:
-        0 on success, 1 where the work failed, 2 for wrong arguments; the reason is one line on stderr.
+        0 on success, 1 if the work failed, 2 for wrong arguments; the reason is one line on stderr.
     """
     logging.basicConfig(
         level=logging.DEBUG if arguments.verbose else logging.WARNING, format="%(levelname)s: %(message)s"
@@ -74,7 +74,7 @@ def _run(arguments: argparse.Namespace, prog: str) -> int:
         print(f"{prog}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has gone: no traceback, no flush error
+        sys.stderr.close()  # the reader of our output is gone: no traceback, no error from flushing
         return 1
     except OSError as error:
         print(f"{prog}: error: {error}", file=sys.stderr)
@@ -89,7 +89,7 @@ def _add_arguments(parser: argparse.ArgumentParser, module: ModuleType) -> None:
 
 @contextmanager
 def _stop_on_sigterm() -> Iterator[None]:
-    """Let a command that is told to stop clean up as an interrupted one does."""
+    """On SIGTERM raise SystemExit, so that the command cleans up."""
 
     def stop(signum: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + signum)

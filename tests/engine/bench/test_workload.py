@@ -52,7 +52,7 @@ def test_labels_belong_to_all_pictures_or_none(folder: Path) -> None:
         "sub/c.jpg": 1,
     }
     del labels["b.png"]
-    with pytest.raises(InvalidArgumentError, match=r"labels lack 1 of 3 pictures, b\.png for one"):
+    with pytest.raises(InvalidArgumentError, match=r"labels lack 1 of 3 pictures, the first is b\.png"):
         from_folder(folder, labels, seed=0)
 
 

@@ -155,9 +155,9 @@ def test_candidates_are_stored_whole(random_set: tuple[Candidates, Labels], tmp_
         ("scores", lambda a: a[::-1], "its scores do not descend"),
         ("counts", lambda a: a.astype(np.float64), "counts has dtype float64"),
         ("counts", lambda a: a[None], "names has shape"),
-        ("counts", lambda a: a + np.array([1, 0, 0, -1, 0]) * 100, "not counted rightly"),
+        ("counts", lambda a: a + np.array([1, 0, 0, -1, 0]) * 100, "counts of its images are wrong"),
         ("names", lambda a: np.arange(5), "names has dtype int64"),
-        ("names", lambda a: a[[0, 1, 2, 3, 0]], "not counted rightly"),
+        ("names", lambda a: a[[0, 1, 2, 3, 0]], "counts of its images are wrong"),
         ("image_sha256", lambda a: a[:2], "image_sha256 has shape"),
         ("engine_sha256", lambda a: np.array([a, a]), r"engine_sha256 has shape \(2,\)"),
         ("score_threshold", lambda a: a * np.nan, "a value is not finite"),
@@ -243,7 +243,10 @@ def test_the_command_runs_the_network_once(
     assert main([*arguments, "--iou-threshold", "0.5", "--top-k", "10", "--keep-top-k", "2"]) == 0
     assert len(json.loads(files["json"].read_text())["rows"]) == 49
     assert main([*arguments, "--enlarge"]) == 1
-    assert "c.npz holds candidates that were found without --enlarge: name another file" in capsys.readouterr().err
+    assert (
+        "c.npz holds candidates that were found without --enlarge: name another file, or remove it"
+        in capsys.readouterr().err
+    )
     content = picture.read_bytes()
     picture.write_bytes(content + b"0")
     assert main(arguments) == 1

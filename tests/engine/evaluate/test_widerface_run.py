@@ -131,7 +131,7 @@ def test_predictions_of_another_run_are_not_reused(
     assert "found.run.json cannot be read" in capsys.readouterr().err
     path.unlink()
     assert evaluate() == 1
-    assert "holds predictions without" in capsys.readouterr().err
+    assert "holds predictions, but their settings" in capsys.readouterr().err
 
 
 def test_the_rules_are_those_of_the_documents() -> None:
@@ -246,7 +246,7 @@ def test_wrong_arguments_and_missing_files_are_one_line(
         ["--trust-embedded-plugins"],
     ):
         assert main(["evaluate", "widerface", *map(str, only_root[:4]), *option]) == 2
-        assert f"{option[0]} says how to run an engine, but none is run" in message()
+        assert f"{option[0]} is for running an engine, but none is run" in message()
     assert evaluate(engine=data / "no.engine") == 1
     assert "the engine" in (line := message())
     assert "no.engine cannot be read: No such file" in line
