@@ -1,4 +1,4 @@
-"""MobileNetV1 at a quarter of its width, as Pytorch_Retinaface lays it out (models/net.py)."""
+"""MobileNetV1 with width multiplier 0.25, in the layout of Pytorch_Retinaface (models/net.py)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def conv_depthwise(in_channels: int, out_channels: int, stride: int, slope: floa
 
 
 class MobileNetBody(nn.Module):
-    """The three stages whose outputs feed the pyramid: 64, 128 and 256 channels at strides 8, 16 and 32."""
+    """Three stages with 64, 128 and 256 channels at strides 8, 16 and 32."""
 
     out_channels = (64, 128, 256)
 

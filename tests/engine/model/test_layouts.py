@@ -25,6 +25,13 @@ FACE_DETECTOR_SSH = {
 }
 
 
+FACE_DETECTOR_BODY = {
+    "body.conv1.": "backbone.init_layer.0.",
+    "body.bn1.": "backbone.init_layer.1.",
+    "body.": "backbone.",
+}
+
+
 def save(state: State, path: Path) -> str:
     """Write a checkpoint."""
     torch.save(state, path)
@@ -42,12 +49,9 @@ def face_detector_checkpoint() -> State:
             state[f"{theirs}.bn.{part}"] = ours[f"{module}.1.{part}"]
 
     for key, value in ours.items():
-        if key.startswith("body.conv1."):
-            state[f"backbone.init_layer.0.{key.removeprefix('body.conv1.')}"] = value
-        elif key.startswith("body.bn1."):
-            state[f"backbone.init_layer.1.{key.removeprefix('body.bn1.')}"] = value
-        elif key.startswith("body."):
-            state[f"backbone.{key.removeprefix('body.')}"] = value
+        prefix = next((prefix for prefix in FACE_DETECTOR_BODY if key.startswith(prefix)), None)
+        if prefix is not None:
+            state[FACE_DETECTOR_BODY[prefix] + key.removeprefix(prefix)] = value
     for i in range(5):
         unit(f"fpn.lateral_ins.{i}", f"fpn.output{i + 1}")
         for name, theirs in FACE_DETECTOR_SSH.items():
@@ -113,9 +117,7 @@ def test_a_plain_checkpoint_becomes_deformable(tmp_path: Path) -> None:
 
 def test_a_wrong_checkpoint_is_refused_in_a_few_lines(tmp_path: Path) -> None:
     cascade = save(RetinaFace(preset("full")).state_dict(), tmp_path / "full.pth")
-    with pytest.raises(
-        WeightsError, match=r"unexpected: all of AnchorHead, LandmarkHead\. Choose the config"
-    ) as refusal:
+    with pytest.raises(WeightsError, match=r"unexpected: all of AnchorHead, LandmarkHead\. Use the config") as refusal:
         load_model(preset("context"), cascade)
     with pytest.raises(WeightsError, match=r"all of ssh;.*unexpected: all of AnchorHead, ssh1, ssh2") as light:
         load_model(preset("resnet18-lite"), cascade)
@@ -131,7 +133,7 @@ def test_a_wrong_checkpoint_is_refused_in_a_few_lines(tmp_path: Path) -> None:
 def test_julia_s_files_are_explained(start: bytes, tmp_path: Path) -> None:
     path = tmp_path / "Cascaded_Lat5_Epoch13.jld2"
     path.write_bytes(start + bytes(600))
-    with pytest.raises(WeightsError, match=r"probably JLD2.*Only Julia can read it: save its arrays as a PyTorch"):
+    with pytest.raises(WeightsError, match=r"probably JLD2.*which only Julia can read; .*Save its arrays as a PyTorch"):
         load_model(preset("full"), str(path))
 
 
@@ -140,7 +142,7 @@ def test_mxnet_s_files_are_explained(tmp_path: Path) -> None:
     path = tmp_path / "R50-0000.params"
     path.write_bytes(struct.pack("<QQQ", 0x112, 0, 300) + bytes(600))
     with pytest.raises(
-        WeightsError, match=r"MXNet's arrays \(\.params\).*give a checkpoint of a PyTorch port, or save"
+        WeightsError, match=r"MXNet parameter file \(\.params\).*Give a checkpoint of a PyTorch port, or save"
     ):
         load_model(preset("retinaface-resnet50"), str(path))
 

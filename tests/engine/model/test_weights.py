@@ -165,7 +165,7 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_preset_without_weights_asks_for_a_file() -> None:
-    with pytest.raises(WeightsError, match=r"'mobilenet0.25-relu' has no weights of its own.*--weights FILE"):
+    with pytest.raises(WeightsError, match=r"'mobilenet0.25-relu' has no default weights.*--weights FILE"):
         load_model(preset("mobilenet0.25-relu"))
 
 
