@@ -15,7 +15,7 @@ from engine.images import decode_image
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three pictures, and two files that are none."""
+    """Three pictures and two files that are not pictures."""
     for name, size in (("a.jpg", (30, 40)), ("b.png", (50, 20)), ("sub/c.jpg", (8, 8))):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Several detectors over a folder, and the page about it."""
+"""Comparison of detectors over a folder, and its HTML page."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytest.importorskip("matplotlib", reason="the page has plots")
 
 
 class Made:
-    """Finds one face at a place that the picture's first pixel says, moved to the right by `shift`."""
+    """Finds one face at the place encoded in the picture's first pixel, moved to the right by `shift`."""
 
     def __init__(self, shift: float, scores: float = 0.9) -> None:
         self.shift, self.scores = shift, scores
@@ -39,7 +39,7 @@ class Made:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Five pictures of different sizes, one of them in a folder, and one that cannot be read."""
+    """Five pictures of different sizes, one of them in a subfolder, and one unreadable file."""
     pictures = tmp_path / "<pictures>"
     (pictures / "sub").mkdir(parents=True)
     for i, name in enumerate(("a.png", "b.png", "c&d.png", "e.png", "sub/f.png")):
@@ -90,7 +90,7 @@ def test_detectors_are_compared_over_the_pictures_that_can_be_read(folder: Path,
     assert values["engines"][1]["worst"][0]["kind"] == "lost"
 
 
-def test_all_are_read_from_the_same_score_and_thresholds_below_it_left_out(folder: Path) -> None:
+def test_thresholds_below_the_lowest_common_score_are_left_out(folder: Path) -> None:
     made = {"a": Made(0), "b": Made(0)}
     comparison = compare(made, PictureSet(folder, list_images(folder)), floor=0.4, score_threshold=0.6, num_worst=0)
     assert {value for one in made.values() for value in one.thresholds} == {0.4}
@@ -107,7 +107,7 @@ def test_the_table_names_every_measure_once_for_each_engine(folder: Path, labels
 
 
 class Page(HTMLParser):
-    """Collects what a page has, and checks that its tags match."""
+    """Collects the content of a page, and checks that its tags match."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ class Page(HTMLParser):
         self.texts.append(data)
 
 
-def test_the_page_stands_alone(folder: Path, labels: dict[str, FloatArray]) -> None:
+def test_the_page_is_self_contained(folder: Path, labels: dict[str, FloatArray]) -> None:
     text = html_report(compared(folder, labels=labels, num_worst=3), {"exact": "the <reference>"})
     page = Page(text)
     pictures = []
@@ -140,7 +140,7 @@ def test_the_page_stands_alone(folder: Path, labels: dict[str, FloatArray]) -> N
         assert link.startswith(("data:image/png;base64,", "data:image/jpeg;base64,"))
         pictures.append(cv2.imdecode(np.frombuffer(base64.b64decode(link.split(",")[1]), np.uint8), cv2.IMREAD_COLOR))
     assert all(picture is not None for picture in pictures)
-    assert len(pictures) == 5 + 2 * 3  # plots, and the worst of two engines
+    assert len(pictures) == 5 + 2 * 3  # plots, and the worst pictures of two engines
     assert not {"script", "link", "iframe"} & set(page.tags)
     assert "url(" not in text
     assert "@import" not in text
@@ -172,11 +172,11 @@ def test_both_boxes_are_drawn_to_scale(size: int) -> None:
     )
     assert drawing.shape == (320, 320, 3)
     ys, xs = coloured(drawing, REFERENCE_COLOUR)
-    # Three sizes are shown: the face fills the middle third.
+    # The crop is three faces wide: the face fills the middle third.
     assert (xs.min(), xs.max(), ys.max()) == pytest.approx((107, 213, 213), abs=2)
     white = np.nonzero((drawing > 250).all(axis=2))
     assert (white[1].min(), white[1].max()) == pytest.approx((107, 213), abs=3)
-    assert not len(coloured(drawing, CANDIDATE_COLOUR)[0])  # its score is too low to be shown
+    assert not len(coloured(drawing, CANDIDATE_COLOUR)[0])  # its score is too low to be drawn
     drawing = draw_difference(
         image, np.array(reference[0]), detections([], []), detections(candidate, [0.7], landmarks=False)
     )

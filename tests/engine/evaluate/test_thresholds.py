@@ -1,4 +1,4 @@
-"""The sweep over thresholds: against a plain implementation, from an engine's candidates, and what it refuses."""
+"""The sweep over thresholds: against a plain implementation, from an engine's candidates, and its refusals."""
 
 from __future__ import annotations
 
@@ -84,18 +84,18 @@ def test_scores_lie_above_the_threshold_not_at_it() -> None:
 
 def test_matching_by_hand() -> None:
     faces = np.array([[0, 0, 10, 10], [8, 0, 18, 10.0]])
-    # The best box takes the first face; the next, nearer to that one, must do with what is left, and may not.
+    # The best box takes the first face. The next box overlaps that face most, and the other one too little.
     boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [8, 0, 18, 10], [50, 0, 60, 10]], np.float32)
     assert matched(boxes, faces, 0.5).tolist() == [True, False, True, False]
     assert matched(boxes, faces, 0.15).tolist() == [True, True, False, False]
-    # The first box would do for both faces, and takes the nearer.
+    # The first box matches both faces, and takes the one of larger IoU.
     near = np.array([[3, 0, 13, 10], [0, 0, 10, 10]], np.float32)
     assert matched(near, np.array([[0, 0, 10, 10], [4, 0, 14, 10.0]]), 0.5).tolist() == [True, True]
     assert matched(boxes, faces[:0], 0.5).tolist() == [False] * 4
     assert matched(boxes[:0], faces, 0.5).tolist() == []
 
 
-def test_candidates_are_what_suppression_is_given(ranged_engine: Path, picture: Path) -> None:
+def test_candidates_are_the_input_of_the_suppression(ranged_engine: Path, picture: Path) -> None:
     found = collect(ranged_engine, {"a": picture, "b": picture}, device="cpu")
     assert found.boxes["a"].shape[0] > 5
     assert np.array_equal(found.boxes["a"], found.boxes["b"])
@@ -239,7 +239,7 @@ def test_the_command_runs_the_network_once(
     assert "<svg" in files["plot"].read_text()
     assert "best by F1" in capsys.readouterr().out
 
-    monkeypatch.setattr(CpuSession, "run", None)  # from here on there is nothing to run
+    monkeypatch.setattr(CpuSession, "run", None)  # from here on the network must not run
     assert main([*arguments, "--iou-threshold", "0.5", "--top-k", "10", "--keep-top-k", "2"]) == 0
     assert len(json.loads(files["json"].read_text())["rows"]) == 49
     assert main([*arguments, "--enlarge"]) == 1
@@ -256,7 +256,7 @@ def test_the_command_runs_the_network_once(
     assert "of another picture" in capsys.readouterr().err
     assert main([*without_engine, "--enlarge"]) == 1
     assert "without --enlarge" in capsys.readouterr().err
-    # The stored candidates alone, and pictures that are gone, say nothing else.
+    # Stored candidates are enough: without an engine, and if pictures are gone.
     assert main(without_engine) == 0
     picture.unlink()
     assert main(arguments) == 0

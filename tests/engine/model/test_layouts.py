@@ -39,7 +39,7 @@ def save(state: State, path: Path) -> str:
 
 
 def face_detector_checkpoint() -> State:
-    """A state_dict as FaceDetector's model (BBTNet/model/retinaface.py) gives it: its modules, its order of levels."""
+    """A state_dict with the modules and the order of levels of FaceDetector's model (BBTNet/model/retinaface.py)."""
     ours = settled_model("facedetector-resnet50").state_dict()
     state: State = {}
 
@@ -59,12 +59,12 @@ def face_detector_checkpoint() -> State:
         for head, name in enumerate(("ClassHead", "BboxHead")):
             for part in ("weight", "bias"):
                 state[f"heads2.{head}.layers.{i}.{part}"] = ours[f"{name}.{i}.conv1x1.{part}"]
-    for i in range(4):  # the last of them smooths nothing
+    for i in range(4):  # the last one is never used
         unit(f"fpn.lateral_outs.{i}", f"fpn.merge{min(i, 2) + 1}")
     return state
 
 
-def test_face_detector_s_checkpoints_compute_what_its_model_does(tmp_path: Path) -> None:
+def test_face_detector_s_checkpoints_give_its_model_s_features(tmp_path: Path) -> None:
     state = face_detector_checkpoint()
     model, origin = load_model(preset("facedetector-resnet50"), save(state, tmp_path / "bbt.pth"))
     assert origin.known_as is None
@@ -77,7 +77,7 @@ def test_face_detector_s_checkpoints_compute_what_its_model_does(tmp_path: Path)
 
 
 def face_detector_pyramid(state: State, features: list[torch.Tensor]) -> list[torch.Tensor]:
-    """Its FeaturePyramid: every sum is of two levels' own features, and P6 has an activation."""
+    """FaceDetector's FeaturePyramid: a level adds the next level's own features, and P6 has an activation."""
 
     def unit(name: str, x: torch.Tensor, stride: int = 1) -> torch.Tensor:
         weight = state[f"{name}.conv.weight"]
@@ -138,7 +138,7 @@ def test_julia_s_files_are_explained(start: bytes, tmp_path: Path) -> None:
 
 
 def test_mxnet_s_files_are_explained(tmp_path: Path) -> None:
-    """As mxnet.nd.save begins them: the list's magic number, a reserved word, the number of arrays."""
+    """The header of mxnet.nd.save: the list's magic number, a reserved word, the number of arrays."""
     path = tmp_path / "R50-0000.params"
     path.write_bytes(struct.pack("<QQQ", 0x112, 0, 300) + bytes(600))
     with pytest.raises(
@@ -148,7 +148,7 @@ def test_mxnet_s_files_are_explained(tmp_path: Path) -> None:
 
 
 def test_heads_that_only_training_needs_are_left_out(tmp_path: Path) -> None:
-    """The first stage of a cascade may have classes and landmarks, which no second stage takes."""
+    """A cascade's first stage may have class and landmark heads, which the second stage does not use."""
     ours = RetinaFace(preset("full")).state_dict()
     first = {f"Anchor{key}": value for key, value in ours.items() if key.startswith(("ClassHead", "LandmarkHead"))}
     assert len(first) == 2 * 2 * 5

@@ -1,4 +1,4 @@
-"""Generated pictures: repeatable, and with faces exactly where their boxes say."""
+"""Composed pictures: reproducible, with faces exactly inside their boxes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_equal_seeds_give_equal_pictures(photo: LabelledImage) -> None:
     first = digest(list(compose([photo], count=4, size=(160, 200), seed=5)))
     assert digest(list(compose([photo], count=4, size=(160, 200), seed=5))) == first
     assert len(set(first)) == 4
-    # A picture does not depend on how many there are.
+    # A picture does not depend on the number of pictures.
     assert digest(list(compose([photo], count=2, size=(160, 200), seed=5))) == first[:2]
     assert not set(digest(list(compose([photo], count=4, size=(160, 200), seed=6)))) & set(first)
 
@@ -75,8 +75,7 @@ def test_boxes_are_inside_apart_and_of_all_sizes(photo: LabelledImage) -> None:
     assert 8 <= min(sizes) < 9
     assert 350 < max(sizes) <= 400
     counts, _ = np.histogram(sizes, [low for low, _ in SIZE_BINS] + [400])
-    # About 130 of each octave, give or take 12; 400 is not a whole octave above 256, and large faces leave each other
-    # no room.
+    # About 130 +- 12 of each octave. The last range is less than an octave, and large faces often find no room.
     assert counts[:4].min() > 90
     assert counts.min() > 30
 
@@ -127,7 +126,7 @@ def test_opacity_is_full_on_the_face_and_fades_to_the_edges() -> None:
     assert opacity[0].max() < 0.01
     assert (np.diff(opacity[30, :20]) > 0).all()
     assert (np.diff(opacity[30, 40:]) < 0).all()
-    # The photo ended below the face: nothing to fade.
+    # The photo ends at the lower edge of the face: there is no margin to fade.
     assert opacity[39, 30] == 1
 
 
@@ -154,7 +153,7 @@ def test_boxes_beyond_the_photo_are_cut_with_it_and_tiny_ones_left_out() -> None
 
 
 @pytest.mark.parametrize("size", [(64, 64), (33, 200), (300, 41)])
-def test_backgrounds_have_the_size_that_is_asked_for(size: tuple[int, int], rng: np.random.Generator) -> None:
+def test_backgrounds_have_the_requested_size(size: tuple[int, int], rng: np.random.Generator) -> None:
     drawn = texture(size, rng)
     assert drawn.shape == (*size, 3)
     assert drawn.std() > 5
@@ -212,7 +211,7 @@ def test_the_detector_finds_faces_from_many_photos(detector: NetworkDetector) ->
         ({"sources": [LabelledImage(np.zeros((9, 9, 3), np.uint8), np.full((1, 4), np.nan))]}, r"sources\[0\]: boxes"),
     ],
 )
-def test_bad_arguments_are_refused_at_once(photo: LabelledImage, arguments: dict[str, object], message: str) -> None:
+def test_bad_arguments_are_refused(photo: LabelledImage, arguments: dict[str, object], message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
         compose(**{"sources": [photo], **arguments})  # type: ignore[arg-type]
 
