@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from rich.text import Text
 from engine.backend.tensorrt import RUNTIMES
 from engine.cli.installation import BUILD_PACKAGES, Finding, examine, examine_engine
 
+_OK, _MISSING, _NOT_NEEDED = ("ok", "green"), ("missing", "yellow"), ("not needed", "dim")
 SUMMARY = "show what works on this machine and what is installed"
 
 
@@ -27,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     about_engine = examine_engine(arguments.engine) if arguments.engine else []
     everything = findings + about_engine
     if arguments.json:
-        print(json.dumps([finding.to_dict() for finding in everything], indent=2))
+        print(json.dumps([asdict(finding) for finding in everything], indent=2))
     else:
         # Lines are not cut to the terminal's width: paths and commands stay whole, to be copied.
         console = Console(soft_wrap=True, highlight=False)
@@ -60,15 +62,10 @@ def _answer(missing: list[str], how: str) -> str:
     return f"no, {', '.join(missing)} missing" if missing else f"yes, {how}"
 
 
-def _status(finding: Finding) -> Text:
-    if finding.ok:
-        return Text("ok        ", "green")
-    return Text("missing   ", "yellow") if finding.needed else Text("not needed", "dim")
-
-
 def _print(console: Console, findings: list[Finding]) -> None:
     width = max(len(finding.name) for finding in findings)
     for finding in findings:
-        console.print(_status(finding), Text(f"{finding.name:{width}}  {finding.state}"))
+        word, style = _OK if finding.ok else _MISSING if finding.needed else _NOT_NEEDED
+        console.print(Text(f"{word:10}", style), Text(f"{finding.name:{width}}  {finding.state}"))
         if finding.remedy and finding.needed:
             console.print(Text(f"{'':{width + 11}}  -> {finding.remedy}"))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from engine.backend.driver import gpu_names
 from engine.backend.plugin_library import plugin_library
@@ -36,10 +35,6 @@ class Finding:
     remedy: str = ""
     required: bool = False
     needed: bool = True
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
 
 
 BUILD_PACKAGES = ("torch", "onnx", "onnxscript")

@@ -26,26 +26,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=project_version())
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, module in _COMMANDS:
-        summary = str(module.SUMMARY)
-        command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        command = commands.add_parser(name, help=module.SUMMARY, description=_description(module))
         _add_arguments(command, module)
     return run_command(parser.parse_args(argv), prog)
 
 
 def build_main(argv: Sequence[str] | None = None) -> int:
     """Run build_engine.py."""
-    prog = "build_engine.py"
-    parser = argparse.ArgumentParser(prog=prog, description="Build a TensorRT engine from a RetinaFace checkpoint.")
-    _add_arguments(parser, build)
-    return run_command(parser.parse_args(argv), prog)
+    return _run_script("build_engine.py", build, argv)
 
 
 def bench_main(argv: Sequence[str] | None = None) -> int:
     """Run serve_bench.py."""
-    prog = "serve_bench.py"
-    parser = argparse.ArgumentParser(prog=prog, description="Measure throughput and latency of engines under load.")
-    _add_arguments(parser, bench)
+    return _run_script("serve_bench.py", bench, argv)
+
+
+def _run_script(prog: str, module: ModuleType, argv: Sequence[str] | None) -> int:
+    parser = argparse.ArgumentParser(prog=prog, description=_description(module))
+    _add_arguments(parser, module)
     return run_command(parser.parse_args(argv), prog)
+
+
+def _description(module: ModuleType) -> str:
+    return f"{module.SUMMARY[0].upper()}{module.SUMMARY[1:]}."
 
 
 def run_command(arguments: argparse.Namespace, prog: str) -> int:

@@ -11,8 +11,7 @@ from engine.errors import InvalidArgumentError
 from engine.evaluate.worst import WorstImage, worst_images
 from engine.images import read_image
 from engine.metrics.agreement import SCORE_THRESHOLDS, Agreement, agreement
-from engine.metrics.average_precision import Boxes
-from engine.pictures.labels import boxes_of
+from engine.pictures.labels import boxes_of, require_labels
 from engine.runtime.letterbox import check_image
 from engine.types import DEFAULT_SCORE_THRESHOLD, Detections, FloatArray, Image
 
@@ -131,7 +130,10 @@ def compare(
         raise InvalidArgumentError(
             f"score threshold is {score_threshold}, expected {floor} to 1: an engine drops faces below {floor}"
         )
-    truth = None if pictures.labels is None else _truth(pictures.labels, pictures.names())
+    truth: dict[str, FloatArray] | None = None
+    if pictures.labels is not None:
+        all_names = pictures.names()
+        truth = dict(zip(all_names, require_labels(all_names, boxes_of(pictures.labels, all_names)), strict=True))
     names: list[str] = []
     skipped: list[Skipped] = []
     found: dict[str, list[Detections]] = {name: [] for name in detectors}
@@ -173,19 +175,3 @@ def compare(
             for name in others
         ),
     )
-
-
-def _truth(labels: Mapping[str, FloatArray], names: Sequence[str]) -> dict[str, Boxes]:
-    truth: dict[str, Boxes] = {}
-    missing = []
-    for name, boxes in zip(names, boxes_of(labels, names), strict=True):
-        if boxes is None:
-            missing.append(name)
-        else:
-            truth[name] = boxes
-    if missing:
-        raise InvalidArgumentError(
-            f"labels lack {len(missing)} of {len(names)} pictures, the first is {missing[0]}. A picture without faces "
-            'needs a line with "faces": []'
-        )
-    return truth

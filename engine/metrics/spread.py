@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,10 +37,6 @@ class Spread:
     median: float
     p95: float
     maximum: float
-
-    def to_dict(self) -> dict[str, float]:
-        """Return plain values for JSON."""
-        return asdict(self)
 
 
 def spread(values: NDArray[np.float64], images: NDArray[np.intp]) -> Spread | None:

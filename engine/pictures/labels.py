@@ -93,6 +93,17 @@ def boxes_of(labels: Mapping[str, FloatArray], names: Sequence[str]) -> list[Flo
     return found
 
 
+def require_labels(names: Sequence[str], boxes: Sequence[FloatArray | None]) -> list[FloatArray]:
+    """Return the boxes of all images; raise InvalidArgumentError if an image has no label."""
+    missing = [name for name, faces in zip(names, boxes, strict=True) if faces is None]
+    if missing:
+        raise InvalidArgumentError(
+            f"labels lack {len(missing)} of {len(names)} pictures, the first is {missing[0]}. A picture without faces "
+            'needs a line with "faces": []'
+        )
+    return [faces for faces in boxes if faces is not None]
+
+
 def _by_file(names: Iterable[str]) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
     for name in names:

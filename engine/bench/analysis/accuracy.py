@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass
 
 from engine.bench.load.workload import Picture
+from engine.evaluate.comparison import Detector
 from engine.images import decode_image
 from engine.metrics.agreement import Agreement, agreement
 from engine.metrics.average_precision import average_precision
-from engine.types import DEFAULT_SCORE_THRESHOLD, Detections, Image
-
-
-class Detector(Protocol):
-    """The part of TRTRetinaFace that accuracy needs."""
-
-    def detect(self, images: list[Image], *, score_threshold: float | None = None) -> list[Detections]:
-        """Return the faces of each image."""
+from engine.types import DEFAULT_SCORE_THRESHOLD, Detections
 
 
 @dataclass(frozen=True)
@@ -35,10 +28,6 @@ class Accuracy:
     labels: int | None
     average_precision: float | None
     agreement: Agreement | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
 
 
 def accuracy(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -35,17 +35,6 @@ class Engine:
     device: str
     details: str
     accuracy: Accuracy | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        accuracy = None if self.accuracy is None else self.accuracy.to_dict()
-        return {
-            "name": self.name,
-            "path": self.path,
-            "device": self.device,
-            "details": self.details,
-            "accuracy": accuracy,
-        }
 
 
 @dataclass(frozen=True)
@@ -110,7 +99,7 @@ class Point:
             "stages_ms": {name: summary.to_dict() for name, summary in self.stages.items()},
             "stages_share_of_latency": self.accounted,
             "batches": {str(size): round(count, 3) for size, count in measured.batches().items()},
-            "usage": {name: usage.to_dict() for name, usage in self.usage.items()},
+            "usage": {name: asdict(usage) for name, usage in self.usage.items()},
             "windows": [window.to_dict(measured.begin) for window in measured.windows],
             "latencies_ms": [round(seconds * 1e3, 4) for seconds in measured.latencies],
             "answers_per_slice": slices.tolist(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from engine.bench.analysis.points import Engine, Point
@@ -38,7 +38,7 @@ class Results:
             "environment": self.environment,
             "settings": self.settings,
             "workload": self.workload,
-            "engines": [engine.to_dict() for engine in self.engines],
+            "engines": [asdict(engine) for engine in self.engines],
             "points": [point.to_dict() for point in self.points],
-            "verdicts": [verdict.to_dict() for verdict in self.verdicts],
+            "verdicts": [asdict(verdict) for verdict in self.verdicts],
         }

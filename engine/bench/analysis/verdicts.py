@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engine.bench.load.client import DECODE, QUEUEING, WAITING
@@ -43,10 +43,6 @@ class Verdict:
     engine: str
     load: str
     evidence: str
-
-    def to_dict(self) -> dict[str, str]:
-        """Return plain values for JSON."""
-        return asdict(self)
 
     def __str__(self) -> str:
         """Return it as a sentence."""

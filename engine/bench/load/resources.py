@@ -47,10 +47,6 @@ class Usage:
     least: float
     most: float
 
-    def to_dict(self) -> dict[str, float]:
-        """Return plain values for JSON."""
-        return asdict(self)
-
 
 Gpu = Callable[[], tuple[float | None, float | None, float | None]]
 

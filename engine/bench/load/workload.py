@@ -16,7 +16,7 @@ from engine.images import decode_image, list_images, read_image
 from engine.pictures.backgrounds import texture
 from engine.pictures.compose import compose
 from engine.pictures.faces import LabelledImage
-from engine.pictures.labels import boxes_of
+from engine.pictures.labels import boxes_of, require_labels
 from engine.runtime.letterbox import check_image
 from engine.types import FloatArray, Image
 
@@ -61,11 +61,6 @@ class Workload:
     pictures: tuple[Picture, ...]
     skipped: tuple[tuple[str, str], ...] = ()
 
-    @property
-    def has_labels(self) -> bool:
-        """Whether all pictures have labels."""
-        return all(picture.boxes is not None for picture in self.pictures)
-
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         sizes = sorted({picture.size for picture in self.pictures})
@@ -99,12 +94,7 @@ def from_folder(folder: Path, labels: Mapping[str, FloatArray] | None, seed: int
     if not pictures:
         raise InvalidArgumentError(f"none of the {len(paths)} pictures in {folder} can be read: {skipped[0][1]}")
     if labels is not None:
-        unlabelled = [picture.name for picture in pictures if picture.boxes is None]
-        if unlabelled:
-            raise InvalidArgumentError(
-                f"labels lack {len(unlabelled)} of {len(pictures)} pictures, the first is {unlabelled[0]}. A picture "
-                'without faces needs a line with "faces": []'
-            )
+        require_labels([picture.name for picture in pictures], [picture.boxes for picture in pictures])
     return Workload(str(folder), _mixed(pictures, seed), tuple(skipped))
 
 

@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     details = {name: describe(detector) for name, detector in detectors.items()}
     _print(comparison, details)
     runtimes = {name: f"{detector.runtime}, on {detector.device}" for name, detector in detectors.items()}
-    _write(comparison, details, runtimes, arguments.json, arguments.html)
+    _write(arguments, comparison, details, runtimes)
     return 0
 
 
@@ -119,16 +119,12 @@ def _print(comparison: Comparison, details: dict[str, str]) -> None:
 
 
 def _write(
-    comparison: Comparison,
-    details: dict[str, str],
-    runtimes: dict[str, str],
-    as_json: Path | None,
-    as_html: Path | None,
+    arguments: argparse.Namespace, comparison: Comparison, details: dict[str, str], runtimes: dict[str, str]
 ) -> None:
-    if as_json is not None:
+    if arguments.json is not None:
         values: dict[str, Any] = {**comparison.to_dict(), "details": details, "runtimes": runtimes}
-        write_together({as_json: (json.dumps(values, indent=2, allow_nan=False) + "\n").encode()})
-    if as_html is not None:
+        write_together({arguments.json: (json.dumps(values, indent=2, allow_nan=False) + "\n").encode()})
+    if arguments.html is not None:
         from engine.evaluate.report.write import html_report
 
-        write_together({as_html: html_report(comparison, details).encode()})
+        write_together({arguments.html: html_report(comparison, details).encode()})

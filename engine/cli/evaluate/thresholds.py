@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Find candidates unless they are stored, sweep the thresholds, and print the settings with the best F1."""
-    from engine.evaluate.curves import check_plot_path, plot_thresholds
+    from engine.evaluate.report.curves import check_plot_path, plot_thresholds
     from engine.evaluate.sweep.thresholds import Grid, best, sweep
     from engine.pictures.labels import read_labels
 

@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the engine if images are given, then evaluate the folder of predictions."""
-    from engine.evaluate.curves import check_plot_path
+    from engine.evaluate.report.curves import check_plot_path
     from engine.evaluate.widerface.files import read_ground_truth, read_predictions
     from engine.evaluate.widerface.protocol import evaluate
 
@@ -117,7 +117,7 @@ def _predict(arguments: argparse.Namespace, names: tuple[str, ...]) -> None:
 
 
 def _write(arguments: argparse.Namespace, curves: dict[str, Curve]) -> None:
-    from engine.evaluate.curves import plot_precision_recall
+    from engine.evaluate.report.curves import plot_precision_recall
 
     if arguments.json:
         numbers = {name: curve.average_precision for name, curve in curves.items()}

@@ -1,1 +1,1 @@
-"""The report of a comparison: table, plots and HTML page."""
+"""Reports: tables, plots and HTML pages."""

@@ -5,11 +5,16 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from engine.errors import InvalidArgumentError
+from engine.evaluate.report.figures import new_figure
 from engine.evaluate.sweep.thresholds import Row
 from engine.evaluate.widerface.protocol import Curve
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 PLOT_FORMATS = (".png", ".svg", ".pdf")
 
@@ -43,19 +48,15 @@ def plot_thresholds(rows: Sequence[Row], suffix: str) -> bytes:
     return _drawn(figure, suffix)
 
 
-def _figure(panels: int) -> tuple[Any, Any]:
-    # Without pyplot: it needs no display, and leaves the user's figures alone.
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6 * panels, 5), layout="constrained")
-    axes = figure.subplots(1, panels, squeeze=False)[0]
+def _figure(panels: int) -> tuple[Figure, list[Axes]]:
+    figure, axes = new_figure(panels, (6 * panels, 5))
     for one in axes:
         one.set(xlim=(0, 1.02), ylim=(0, 1.02))
         one.grid(alpha=0.3)
     return figure, axes
 
 
-def _drawn(figure: Any, suffix: str) -> bytes:
+def _drawn(figure: Figure, suffix: str) -> bytes:
     handles, labels = figure.axes[-1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", fontsize="small", ncols=2)
     content = io.BytesIO()
