@@ -26,8 +26,8 @@ from rich.console import Console
 from rich.table import Table
 
 from engine import InvalidArgumentError, RetinaFaceError, TRTRetinaFace
-from engine.cli.outputs import check_outputs
-from engine.evaluate.sweep.thresholds import meets
+from engine.cli.arguments import check_outputs
+from engine.evaluate.sweep.thresholds import matched
 from engine.files import write_together
 from engine.images import read_image
 from engine.pictures.labels import boxes_of, read_labels
@@ -89,7 +89,7 @@ def compare(
             sum(map(len, boxes)),
             None
             if labels is None
-            else sum(int(meets(*pair, MATCH_IOU).sum()) for pair in zip(boxes, labels, strict=True)),
+            else sum(int(matched(*pair, MATCH_IOU).sum()) for pair in zip(boxes, labels, strict=True)),
         )
         for name, boxes in found.items()
     ]

@@ -1,4 +1,4 @@
-"""`retinaface-trt build`, and build_engine.py."""
+"""`retinaface-trt build` and build_engine.py."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from engine.types import DEFAULT_SCORE_THRESHOLD
 
 SUMMARY = "build an engine from a checkpoint"
 _ANY_WIDTH = 4096
+_KEPT_SHOWN = 3  # layers of each precision
 _COUNT = re.compile(r" \d+/\d+$")
 
 
@@ -159,40 +160,43 @@ def _print(report: BuildReport) -> None:
 
 
 def _evidence(precision: dict[str, Any]) -> list[tuple[str, str]]:
-    """What a quantised engine keeps of the float32 network's faces, and at what price."""
+    """Report a quantised engine's agreement with the float32 network first, then what it costs."""
     if "agreement" not in precision:
         return []
-    counted, agreement, kept = precision["convolutions"], precision["agreement"], precision["kept_higher"]
+    counted = precision["convolutions"]
+    quantised = (
+        f"{counted['quantised']} of {counted['convolutions']} convolutions, {counted['macs_share']:.1%} of the "
+        "multiplications"
+    )
+    return [*_accuracy(precision), ("in 8 bits", quantised), *_kept(precision["kept_higher"])]
+
+
+def _accuracy(precision: dict[str, Any]) -> list[tuple[str, str]]:
+    agreement, loss, max_loss = precision["agreement"], precision["loss"], precision["max_loss"]
+    if loss is None:
+        return [("agreement", "not measured: no faces in the held-out images")]
+    budget = "" if max_loss is None else f", budget {max_loss:g}"
+    missed = " (NOT met)" if budget and loss > max_loss else ""
     iou, change = agreement["iou"], agreement["score_change"]
-    presence = next(entry for entry in agreement["presence"] if entry["threshold"] == DEFAULT_SCORE_THRESHOLD)
-    rows = [
-        (
-            "in 8 bits",
-            f"{counted['quantised']} of {counted['convolutions']} convolutions, "
-            f"{counted['macs_share']:.1%} of the multiplications",
-        ),
-        *(
-            (
-                "kept" if i == 0 else "",
-                f"{k['name']} in {k['kind']}: {k['sensitivity']:.1%} of the error, {k['macs_share']:.2%} of the "
-                "multiplications",
-            )
-            for i, k in enumerate(kept)
-        ),
-    ]
-    if precision["loss"] is None:
-        return [*rows, ("agreement", "not measured: no faces in the held-out images")]
-    budget = "" if precision["max_loss"] is None else f", budget {precision['max_loss']:g}"
-    missed = " (NOT met)" if budget and precision["loss"] > precision["max_loss"] else ""
-    rows.append(("loss", f"{precision['loss']:.4f}{budget}{missed}"))
     if iou is None:
-        return [*rows, ("agreement", f"none of {agreement['faces']} faces of the held-out images is found again")]
-    return [
-        *rows,
-        (
-            "agreement",
+        found = f"none of {agreement['faces']} faces of the held-out images is found again"
+    else:
+        presence = next(entry for entry in agreement["presence"] if entry["threshold"] == DEFAULT_SCORE_THRESHOLD)
+        found = (
             f"box IoU {iou['mean']:.4f} (min {iou['minimum']:.4f}), score change {change['mean']:.4f} "
             f"(max {change['maximum']:.4f}), {presence['lost']} of {agreement['faces']} faces lost, "
-            f"{presence['new']} new, on held-out images with {precision['measured_on']}",
-        ),
-    ]
+            f"{presence['new']} new, on held-out images with {precision['measured_on']}"
+        )
+    return [("agreement", found), ("loss", f"{loss:.4f}{budget}{missed}")]
+
+
+def _kept(layers: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Summarise the layers kept in each higher precision; the sidecar lists them all."""
+    rows = []
+    for kind in dict.fromkeys(layer["kind"] for layer in layers):
+        own = sorted((k for k in layers if k["kind"] == kind), key=lambda layer: -layer["sensitivity"])
+        worst = ", ".join(f"{layer['name']} ({layer['sensitivity']:.1%} of the error)" for layer in own[:_KEPT_SHOWN])
+        more = f", and {len(own) - _KEPT_SHOWN} more in the sidecar" if len(own) > _KEPT_SHOWN else ""
+        macs = sum(layer["macs_share"] for layer in own)
+        rows.append((f"kept in {kind}", f"{len(own)}, {macs:.2%} of the multiplications: {worst}{more}"))
+    return rows

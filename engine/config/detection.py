@@ -9,6 +9,7 @@ from engine.config.model import RetinaFaceConfig
 from engine.errors import InvalidArgumentError
 
 INPUT_NAME = "images"
+OPSET = 19  # of exported ONNX networks: the first with DeformConv
 MAX_CANDIDATES = 5000
 
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
+from engine.config.backbones import BACKBONES
 from engine.errors import InvalidArgumentError
 
 _Head = TypeVar("_Head")
 
-BACKBONES = ("mobilenet0.25", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 HEADS = ("class", "box", "landmark")
 CONTEXTS = ("none", "plain", "shared", "deformable")
 PYRAMIDS = ("top-down", "neighbours")
@@ -90,7 +90,7 @@ class RetinaFaceConfig:
             count = len(level.anchor_sizes) * len(level.aspect_ratios)
             _require(1 <= count <= 8, "levels", count, "1 to 8 anchors a cell: sizes times aspect ratios")
         strides = tuple(level.stride for level in self.levels)
-        possible = _possible_strides(self.backbone)
+        possible = BACKBONES[self.backbone].level_strides()
         _require(strides in possible, "levels", strides, f"strides {' or '.join(map(str, possible))}")
         _require(self.fpn_channels > 0 and self.fpn_channels % 4 == 0, "fpn_channels", self.fpn_channels, "4, 8, ...")
         _require(0 <= self.negative_slope < 1, "negative_slope", self.negative_slope, "0 <= slope < 1")
@@ -201,9 +201,3 @@ class RetinaFaceConfig:
 def _require(ok: bool, name: str, given: object, expected: str) -> None:
     if not ok:
         raise InvalidArgumentError(f"config: {name} is {given!r}, expected {expected}")
-
-
-def _possible_strides(backbone: str) -> list[tuple[int, ...]]:
-    """The backbone's features at strides 8, 16 and 32, a ResNet's at 4 too, and a strided convolution behind them."""
-    finest = ((8, 16, 32),) if backbone.startswith("mobilenet") else ((8, 16, 32), (4, 8, 16, 32))
-    return [(*strides, *extra) for strides in finest for extra in ((), (64,))]

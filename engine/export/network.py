@@ -9,11 +9,10 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from engine.config.detection import INPUT_NAME, InputSize
+from engine.config.detection import INPUT_NAME, OPSET, InputSize
 from engine.config.model import BODY_STRIDE
 from engine.errors import BuildError
 from engine.export.folding import fold_batch_normalisations
-from engine.model.opset import OPSET
 
 if TYPE_CHECKING:
     import onnx

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from engine.config.detection import OPSET
 from engine.config.formats import BF16, FP16, NumberFormat
 from engine.errors import BuildError
-from engine.model.opset import OPSET
 
 if TYPE_CHECKING:
     import onnx

@@ -9,6 +9,7 @@ import numpy as np
 from engine.bench.analysis.points import Engine, Point, make_point
 from engine.bench.analysis.results import Results
 from engine.bench.analysis.verdicts import verdicts
+from engine.bench.load.client import Client
 from engine.bench.load.generator import ClosedLoop, Load
 from engine.bench.load.measure import measure
 from engine.bench.load.resources import Usage
@@ -31,15 +32,8 @@ def point(
     """Measure a server whose requests take these stages one after the other, and `gap` more."""
     clock = VirtualClock()
     load = load or ClosedLoop(1)
-    measured = measure(
-        StagedServer(clock, stages, gap),
-        load,
-        PICTURES,
-        duration=duration,
-        clock=clock,
-        executor=AtOnce(),
-        rng=np.random.default_rng(0),
-    )
+    client = Client(StagedServer(clock, stages, gap), PICTURES, clock, AtOnce())
+    measured = measure(client, load, duration=duration, rng=np.random.default_rng(0))
     return make_point(Engine(name, f"{name}.engine", device, "simulated"), 4, load, measured, usage, decode_threads=2)
 
 

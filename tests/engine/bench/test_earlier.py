@@ -1,4 +1,4 @@
-"""What is taken for the results of an earlier run."""
+"""Which files are accepted as the results of an earlier run."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ USED = (
 
 
 @pytest.mark.parametrize("key", USED)
-def test_whatever_a_point_has_is_refused_or_can_be_compared(
+def test_a_point_is_either_refused_or_comparable(
     key: str, run: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("engine.bench.analysis.statistics._RESAMPLES", 3)

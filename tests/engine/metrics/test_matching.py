@@ -1,4 +1,4 @@
-"""Which face is which: against exhaustive search, and cases worked by hand."""
+"""Matching of faces: against exhaustive search, and worked by hand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.faces import detections, face, random_detections
 
 
 def best_sum(overlaps: NDArray[np.float64], least: float) -> float:
-    """The largest sum of any pairing, by trying all."""
+    """Return the largest sum of any pairing, by exhaustive search."""
     rows, columns = overlaps.shape
     if rows > columns:
         return best_sum(overlaps.T, least)
