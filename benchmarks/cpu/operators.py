@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.cpu.side_by_side import milliseconds, ratio, time_in_turn
-from benchmarks.peers.pipeline import Anchors, letterbox, postprocess
+from benchmarks.peers.pipeline import Anchors, Faces, Outputs, PostProcessing, letterbox
 from engine import ops
 from engine.types import Image
 
@@ -85,8 +85,8 @@ def suppressions(rng: np.random.Generator) -> tuple[dict[str, Callable[[], objec
     deltas = rng.normal(size=(total, 4)).astype(np.float32)
     points = rng.normal(size=(total, 10)).astype(np.float32)
     heads = _as_heads(logits, deltas, points)
-    grid = PAPER.grid(SIDE, SIDE)
     scores = (1 / (1 + np.exp(-margins))).astype(np.float32)
+    post = PostProcessing((SIDE, SIDE), PAPER, THRESHOLD)
 
     def ours() -> ops.Detected:
         found = ops.decode(
@@ -94,12 +94,12 @@ def suppressions(rng: np.random.Generator) -> tuple[dict[str, Callable[[], objec
         )
         return ops.nms(*found, iou_threshold=0.4, max_detections=750)
 
-    def numpy() -> dict[str, NDArray[np.float32]]:
-        return postprocess(deltas, scores, points, grid, (SIDE, SIDE), score_threshold=THRESHOLD, variances=PAPER)
+    def numpy() -> Faces:
+        return post.run(Outputs(deltas, scores, points))
 
     mine, theirs = ours(), numpy()
     boxes = mine.boxes[0, : mine.num_detections[0]]
-    nearest = np.abs(boxes[:, None] - theirs["boxes"][None]).max(axis=2).min(axis=1)
+    nearest = np.abs(boxes[:, None] - theirs.boxes[None]).max(axis=2).min(axis=1)
     return {"ours": ours, "numpy": numpy}, float(np.mean(nearest < 0.01))
 
 

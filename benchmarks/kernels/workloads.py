@@ -21,6 +21,7 @@ from engine import ops
 from tests.support.backends import EMULATOR_BUILD, for_emulator, use_cuda
 from tests.support.oracles.anchor_decode import anchor_decode
 from tests.support.oracles.batched_nms import nms as nms_oracle
+from tests.support.oracles.deform_conv import Geometry
 from tests.support.oracles.deform_conv import deform_conv as deform_conv_oracle
 from tests.support.oracles.letterbox import letterbox as letterbox_oracle
 from tests.support.oracles.letterbox import opencv
@@ -158,7 +159,7 @@ def deform_conv(how: str, batch: int = 4, height: int = 40, width: int = 40, cha
         columns = ops.to_device(np.zeros((pixels, channels * taps), np.float16))
         _call("textbook_deform_conv", *map(_pointer, (placed, *rest, columns, result)), shape)
         y = result.numpy()
-    expected = deform_conv_oracle(x[:1], weight, offset[:1], bias, mask[:1], padding=(1, 1, 1, 1))
+    expected = deform_conv_oracle(x[:1], weight, offset[:1], bias, mask[:1], Geometry(padding=(1, 1, 1, 1)))
     # Samples rounded to float16 (2^-11 each, 48 on the way to a sum of order 1 grow as a root) and the result's
     # own rounding, of order 2^-11 times its size.
     np.testing.assert_allclose(y[:1].astype(np.float64), expected, atol=4e-3, rtol=2.0**-10)

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.peers.pipeline import Anchors, letterbox, postprocess
+from benchmarks.peers.pipeline import Anchors, Outputs, PostProcessing, letterbox
 
 MEAN = (104.0, 117.0, 123.0)
 SIZE = 640
@@ -80,7 +80,7 @@ def torch_numpy(setup: Setup) -> Detect:
 
     torch.set_num_threads(setup.threads)
     network = torch.jit.load(setup.traced)  # type: ignore[no-untyped-call]
-    grid = Anchors().grid(SIZE, SIZE)
+    post = PostProcessing((SIZE, SIZE), Anchors(), SCORE, IOU, TOP_K, MAX_DETECTIONS)
 
     def detect(image: Image, clock: Clock) -> Faces:
         batch, scale = letterbox(image, SIZE, MEAN)
@@ -89,14 +89,11 @@ def torch_numpy(setup: Setup) -> Detect:
             deltas, logits, points = network(torch.from_numpy(batch))
             scores = torch.softmax(logits, dim=-1)[0, :, 1].numpy()
         clock.lap("network")
-        faces = postprocess(
-            deltas[0].numpy(), scores, points[0].numpy(), grid, (SIZE, SIZE),
-            score_threshold=SCORE, iou_threshold=IOU, top_k=TOP_K, max_detections=MAX_DETECTIONS,
-        )  # fmt: skip
-        boxes = _to_image(faces["boxes"], image, scale)
-        landmarks = _to_image(faces["landmarks"], image, scale)
+        faces = post.run(Outputs(deltas[0].numpy(), scores, points[0].numpy()))
+        boxes = _to_image(faces.boxes, image, scale)
+        landmarks = _to_image(faces.landmarks, image, scale)
         clock.lap("post-processing")
-        return boxes, faces["scores"], landmarks.reshape(-1, 5, 2)
+        return boxes, faces.scores, landmarks.reshape(-1, 5, 2)
 
     return detect
 

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from benchmarks.compare_dlib import dlib_detector, main
-from tests.support.data import ASTRONAUT_FACE, astronaut, iou
+from tests.support.data import ASTRONAUT_FACE, astronaut
+from tests.support.oracles.boxes import iou
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from benchmarks.kernels import document
 from engine.bench.analysis.environment import environment
 from engine.bench.analysis.verdicts import Verdict
 from engine.bench.load.generator import ClosedLoop
-from tests.support.points import point, results
+from tests.support.points import point, results, simulated_engine
 
 STAGES = {"queueing": 0.001, "letterbox": 0.0001, "h2d": 0.0002, "network": 0.0015, "d2h": 0.0001}
 PLACEHOLDER = "Not measured yet: it awaits a machine with a GPU."
@@ -44,7 +44,13 @@ def test_without_a_gpu_it_says_so_and_writes_nothing(
 def test_tests_come_first_and_the_section_says_what_was_found(
     performance: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = results(*(point(STAGES, name=name, load=ClosedLoop(n)) for n in (1, 16) for name in ("fp32", "fp16")))
+    found = results(
+        *(
+            point(STAGES, engine=simulated_engine(name), load=ClosedLoop(n))
+            for n in (1, 16)
+            for name in ("fp32", "fp16")
+        )
+    )
     content = found.to_dict()
     content["environment"] = environment()
     content["verdicts"] = [Verdict("network-bound", "fp16", "16 at once", "it takes 60 %").to_dict()]

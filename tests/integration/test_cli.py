@@ -14,8 +14,9 @@ import pytest
 from engine.backend.plugin_library import plugin_library
 from engine.cli import build_main, main
 from engine.version import project_version
-from tests.support.data import ASTRONAUT_FACE, astronaut, iou
+from tests.support.data import ASTRONAUT_FACE, astronaut
 from tests.support.engines import rtx
+from tests.support.oracles.boxes import iou
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,8 +16,9 @@ import pytest
 from numpy.typing import NDArray
 
 from engine import TRTRetinaFace
-from tests.support.data import ASTRONAUT_FACE, astronaut, iou
+from tests.support.data import ASTRONAUT_FACE, astronaut
 from tests.support.engines import build
+from tests.support.oracles.boxes import iou
 
 pytestmark = pytest.mark.wheel
 CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"

@@ -66,20 +66,13 @@ def read_image(path: Path) -> Image:
     return np.asarray(image, np.uint8)
 
 
-def iou(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-    """Intersection over union of two boxes."""
-    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
-    common = float(np.prod(np.clip(high - low, 0, None)))
-    return common / (float(np.prod(a[2:] - a[:2])) + float(np.prod(b[2:] - b[:2])) - common)
+def mask_photos(split: str) -> list[Path]:
+    """Photographs of people, "train" or "val", in the order of their list."""
+    lines = _existing(_DATA / "masks" / f"{split}.jsonl").read_text().splitlines()
+    return [_DATA / "masks" / "images" / json.loads(line)["image"] for line in lines]
 
 
 def _existing(path: Path) -> Path:
     if not path.is_file():
         pytest.skip(f"{path.name} does not lie beside the project")
     return path
-
-
-def mask_photos(split: str) -> list[Path]:
-    """Photographs of people, "train" or "val", in the order of their list."""
-    lines = _existing(_DATA / "masks" / f"{split}.jsonl").read_text().splitlines()
-    return [_DATA / "masks" / "images" / json.loads(line)["image"] for line in lines]

@@ -10,7 +10,7 @@ import pytest
 from engine.backend.tensorrt import Backend, load_backend
 from engine.build import pipeline
 from engine.build.pipeline import BuildOptions, BuildReport, build_engine
-from engine.config.detection import InputSize, Thresholds
+from engine.config.detection import InputSize
 from engine.config.presets import preset
 from engine.errors import BuildError
 from engine.model.weights.load import load_model
@@ -46,6 +46,3 @@ def network(precision: str, weights: str | None = None, size: InputSize | None =
     model, _ = load_model(preset("mobilenet0.25"), weights)
     full = exported(model, size or InputSize.fixed(320, 320))
     return to_fp16(full) if precision == "fp16" else full
-
-
-__all__ = ["Thresholds", "build", "network", "rtx", "small"]

@@ -32,20 +32,25 @@ class Builder:
         self._weights: list[onnx.TensorProto] = []
         self._channels = {"images": 3}
 
-    def conv(
-        self, name: str, x: str, out: int, kernel: int = 3, stride: int = 1, groups: int = 1, *, bias: bool = True
-    ) -> str:
-        """Add a convolution that keeps activations about as large as they were; channels differ in size by up to 30."""
+    def conv(self, name: str, x: str, out: int, kernel: int = 3, stride: int = 1, groups: int = 1) -> str:
+        """Add a convolution with a bias; see conv_without_bias()."""
+        self.conv_without_bias(name, x, out, kernel, stride, groups)
+        self._nodes[-1].input.append(self._array(f"{name}_bias", self._rng.normal(0, 0.1, out)))
+        return name
+
+    def conv_without_bias(self, name: str, x: str, out: int, kernel: int = 3, stride: int = 1, groups: int = 1) -> str:
+        """Add a convolution of `out` channels, which keeps the magnitude of activations.
+
+        The largest weights of its channels differ by a factor of up to 30.
+        """
         inner = self._channels[x] // groups
         spread = np.exp(self._rng.uniform(0, np.log(30), (out, 1, 1, 1)) - np.log(30) / 2)
         weight = self._rng.normal(0, 1 / np.sqrt(inner * kernel**2), (out, inner, kernel, kernel)) * spread
-        inputs = [x, self._array(f"{name}_weight", weight)]
-        if bias:
-            inputs.append(self._array(f"{name}_bias", self._rng.normal(0, 0.1, out)))
         self._channels[name] = out
         return self.op(
-            "Conv", name, *inputs, group=groups, kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[kernel // 2] * 4
-        )
+            "Conv", name, x, self._array(f"{name}_weight", weight), group=groups, kernel_shape=[kernel] * 2,
+            strides=[stride] * 2, pads=[kernel // 2] * 4,
+        )  # fmt: skip
 
     def deform_conv(self, name: str, x: str, out: int) -> str:
         """Add a 3 x 3 deformable convolution and the plain one that makes its offsets."""

@@ -18,13 +18,17 @@ CALM = {"cpu_cores": Usage(0.5, 0.4, 0.6), "other_cores": Usage(0.01, 0, 0.02)}
 STAGES = {"letterbox": 0.001, "h2d": 0.001, "network": 0.006, "post-processing": 0.001, "d2h": 0.001}
 
 
+def simulated_engine(name: str = "fp16", device: str = "cpu") -> Engine:
+    """Return the description of an engine that does not exist."""
+    return Engine(name, f"{name}.engine", device, "simulated")
+
+
 def point(
     stages: Mapping[str, float] = STAGES,
     *,
-    name: str = "fp16",
+    engine: Engine | None = None,
     load: Load | None = None,
     usage: Mapping[str, Usage] = CALM,
-    device: str = "cpu",
     duration: float = 4,
     gap: float = 0.0,
 ) -> Point:
@@ -40,7 +44,7 @@ def point(
         executor=AtOnce(),
         rng=np.random.default_rng(0),
     )
-    return make_point(Engine(name, f"{name}.engine", device, "simulated"), 4, load, measured, usage, decode_threads=2)
+    return make_point(engine or simulated_engine(), 4, load, measured, usage, decode_threads=2)
 
 
 def results(*points: Point) -> Results:
@@ -50,7 +54,7 @@ def results(*points: Point) -> Results:
         environment={"time": "now", "cpu": "simulated", "commit": "abc"},
         settings={"duration": 10.0},
         workload={"source": "dots", "pictures": 1, "bytes": 67, "sizes": [[1, 1]], "skipped": []},
-        engines=tuple(Engine(name, f"{name}.engine", device, "simulated") for name, device in names),
+        engines=tuple(simulated_engine(name, device) for name, device in names),
         points=points,
         verdicts=verdicts(points),
     )

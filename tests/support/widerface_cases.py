@@ -11,9 +11,6 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.evaluate.widerface.files import SUBSETS, GroundTruth
-from tests.support.data import widerface_ground_truth
-
-__all__ = ["cells", "predicted", "random_truth", "widerface_ground_truth", "write_mat", "write_truth"]
 
 Floats = NDArray[np.float64]
 

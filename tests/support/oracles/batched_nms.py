@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tests.support.oracles.boxes import iou
 
 Floats = NDArray[np.float64]
 
@@ -16,19 +18,6 @@ class Kept(NamedTuple):
     indices: list[int]
     boxes: Floats  # [n, 4]
     scores: Floats  # [n]
-
-
-def iou(a: NDArray[Any], b: NDArray[Any]) -> Floats:
-    """Intersection over union of boxes [..., 4], x1 y1 x2 y2; sides without +1."""
-
-    def area(boxes: NDArray[Any]) -> Floats:
-        sides = np.maximum(boxes[..., 2:] - boxes[..., :2], 0.0).astype(np.float64)
-        return np.asarray(sides[..., 0] * sides[..., 1])
-
-    corners = [np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., 2:], b[..., 2:])]
-    intersection = area(np.concatenate(corners, axis=-1))
-    union = area(a) + area(b) - intersection
-    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
 
 
 def nms(

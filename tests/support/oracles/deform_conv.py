@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+
+
+class Geometry(NamedTuple):
+    """The options of engine.ops.deform_conv; pairs are (height, width), padding is top, left, bottom, right."""
+
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    offset_groups: int = 1
 
 
 def sample(image: Floats, y: Floats, x: Floats) -> Floats:
@@ -28,16 +40,12 @@ def deform_conv(
     x: NDArray[np.floating],
     weight: NDArray[np.floating],
     offset: NDArray[np.floating],
-    bias: NDArray[np.floating] | None = None,
-    mask: NDArray[np.floating] | None = None,
-    *,
-    stride: tuple[int, int] = (1, 1),
-    padding: tuple[int, int, int, int] = (0, 0, 0, 0),
-    dilation: tuple[int, int] = (1, 1),
-    groups: int = 1,
-    offset_groups: int = 1,
+    bias: NDArray[np.floating] | None,
+    mask: NDArray[np.floating] | None,
+    geometry: Geometry,
 ) -> Floats:
-    """Convolve; the arguments are those of engine.ops.deform_conv, with every pair and padding written out."""
+    """Convolve; the tensors have the shapes that engine.ops.deform_conv asks for."""
+    stride, padding, dilation, groups, offset_groups = geometry
     images, channels, *_ = x.shape
     outputs, group_channels, kernel_h, kernel_w = weight.shape
     height, width = offset.shape[2:]

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from tests.support.oracles.batched_nms import iou, nms
+from tests.support.oracles.batched_nms import nms
+from tests.support.oracles.boxes import iou
 
 
 class Setting(NamedTuple):
