@@ -7,12 +7,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from engine.backend.driver import sees_gpu
 from tests.support import shared
 from tests.support.backends import Backend, use_cuda
+from tests.support.data import astronaut
 
 DEFAULT_SEED = 20240229
 INTEGRATION = Path(__file__).parent / "integration"
@@ -82,6 +84,14 @@ def _core_seconds(request: pytest.FixtureRequest) -> Iterator[None]:
 def rng(request: pytest.FixtureRequest) -> np.random.Generator:
     """A generator that starts afresh in every test."""
     return np.random.default_rng(request.config.getoption("--seed"))
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A PNG file of the astronaut: one face, at ASTRONAUT_FACE."""
+    path = tmp_path / "astronaut.png"
+    cv2.imwrite(str(path), astronaut())
+    return path
 
 
 @pytest.fixture(params=["cpu", "cuda"])

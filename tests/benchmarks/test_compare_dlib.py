@@ -17,13 +17,6 @@ from tests.support.data import ASTRONAUT_FACE, astronaut
 from tests.support.oracles.boxes import iou
 
 
-@pytest.fixture
-def photo(tmp_path: Path) -> Path:
-    path = tmp_path / "astronaut.png"
-    cv2.imwrite(str(path), astronaut())
-    return path
-
-
 def _fake_dlib(calls: list[tuple[Any, int]]) -> Any:
     """Find the astronaut's face in enlarged pictures only."""
     x1, y1, x2, y2 = ASTRONAUT_FACE

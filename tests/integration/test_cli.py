@@ -21,13 +21,6 @@ from tests.support.oracles.boxes import iou
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def photo(tmp_path: Path) -> Path:
-    path = tmp_path / "photo.png"
-    cv2.imwrite(str(path), astronaut())
-    return path
-
-
 def test_build_prints_a_table_and_detect_prints_json_lines(
     tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -51,7 +44,7 @@ def test_build_prints_a_table_and_detect_prints_json_lines(
     assert iou(np.array(face["box"]), ASTRONAUT_FACE) >= 0.6
     assert face["score"] >= 0.9
     assert np.array(face["landmarks"]).shape == (5, 2)
-    drawn = cv2.imread(str(marked / "photo.png"))
+    drawn = cv2.imread(str(marked / photo.name))
     assert drawn is not None
     assert drawn.shape == (512, 512, 3)
     changed = np.abs(drawn.astype(int) - astronaut()).max(axis=2) > 60

@@ -10,7 +10,6 @@ import venv
 import zipfile
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -73,14 +72,6 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environm
     environment = Environment(tmp_path_factory.mktemp("wheel"))
     environment.install(str(wheel))
     return environment
-
-
-@pytest.fixture(scope="module")
-def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A photo with one face."""
-    path = tmp_path_factory.mktemp("photo") / "astronaut.png"
-    cv2.imwrite(str(path), astronaut())
-    return path
 
 
 def test_it_holds_the_operators_the_plugins_and_nothing_that_only_tests_need(wheel: Path) -> None:
