@@ -1,4 +1,4 @@
-"""The report of a machine with a GPU, without one: commands are recorded, results are made up."""
+"""The GPU report, tested without a GPU: commands are recorded, results are made up."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PLACEHOLDER = "Not measured yet: it awaits a machine with a GPU."
 
 @pytest.fixture
 def performance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the document, and a machine with a GPU."""
+    """A copy of the document, on a machine that seems to have a GPU."""
     path = tmp_path / "performance.md"
     path.write_text(gpu_report.DOCUMENT.read_text())
     document.write(gpu_report.SECTION, PLACEHOLDER, path)
@@ -41,7 +41,7 @@ def test_without_a_gpu_it_says_so_and_writes_nothing(
     assert not gpu_report.FOLDER.exists()
 
 
-def test_tests_come_first_and_the_section_says_what_was_found(
+def test_the_tests_run_first_and_the_section_has_their_number_and_the_measurements(
     performance: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = results(
@@ -84,7 +84,7 @@ def test_tests_come_first_and_the_section_says_what_was_found(
     assert performance.read_text().startswith("# Performance")
 
 
-def test_where_a_test_fails_nothing_is_written(
+def test_if_a_test_fails_nothing_is_written(
     performance: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(command: list[str], **options: object) -> None:

@@ -1,4 +1,4 @@
-"""Points of a simulated run, with whatever resources a test wants."""
+"""Makes points of a simulated benchmark run, with any resource usage."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def point(
     duration: float = 4,
     gap: float = 0.0,
 ) -> Point:
-    """Measure a server whose requests take these stages one after the other, and `gap` more."""
+    """Measure a simulated server; a request takes its stages one after the other, and `gap` seconds more."""
     clock = VirtualClock()
     load = load or ClosedLoop(1)
     measured = measure(
@@ -48,7 +48,7 @@ def point(
 
 
 def results(*points: Point) -> Results:
-    """A run with these points."""
+    """Return the results of a run with these points."""
     names = dict.fromkeys((entry.engine, entry.device) for entry in points)
     return Results(
         environment={"time": "now", "cpu": "simulated", "commit": "abc"},

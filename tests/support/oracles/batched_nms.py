@@ -1,4 +1,4 @@
-"""Greedy non-maximum suppression of one image, the plainest way."""
+"""Greedy non-maximum suppression of one image, with a plain loop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 
 
 class Kept(NamedTuple):
-    """The detections of one image, best first."""
+    """The detections of one image, highest score first."""
 
     indices: list[int]
     boxes: Floats  # [n, 4]
@@ -28,7 +28,10 @@ def nms(
     max_detections: int,
     voting: bool = False,
 ) -> Kept:
-    """Keep the best, drop what overlaps it, go on with the best of the rest."""
+    """Keep the best box, drop those that overlap it by more than the threshold, and repeat with the rest.
+
+    With `voting`, a kept box is the mean of itself and the boxes it drops, weighted by score.
+    """
     wide = boxes.astype(np.float64)
     valid = [i for i in range(count) if np.isfinite(scores[i]) and np.isfinite(boxes[i]).all()]
     alive = np.array(sorted(valid, key=lambda i: (-float(scores[i]), i)), dtype=int)

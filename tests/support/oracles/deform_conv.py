@@ -21,11 +21,11 @@ class Geometry(NamedTuple):
 
 
 def sample(image: Floats, y: Floats, x: Floats) -> Floats:
-    """Read maps [C, H, W] bilinearly at the points (y, x); pixels outside are zeros. Returns [C, *points]."""
+    """Sample maps [C, H, W] bilinearly at the points (y, x); pixels outside are zero. Returns [C, *points]."""
     _, height, width = image.shape
     inside = (y > -1) & (x > -1) & (y < height) & (x < width)  # false for NaN
     y, x = np.where(inside, y, 0.0), np.where(inside, x, 0.0)
-    padded = np.pad(image, ((0, 0), (1, 2), (1, 2)))  # a pixel before the map, two behind its last
+    padded = np.pad(image, ((0, 0), (1, 2), (1, 2)))  # one pixel before the map, two after it
     row, column = np.floor(y).astype(int), np.floor(x).astype(int)
     low_y, low_x = y - row, x - column
     total = np.zeros((image.shape[0], *y.shape))
@@ -44,7 +44,7 @@ def deform_conv(
     mask: NDArray[np.floating] | None,
     geometry: Geometry,
 ) -> Floats:
-    """Convolve; the tensors have the shapes that engine.ops.deform_conv asks for."""
+    """Convolve; shapes are those of engine.ops.deform_conv."""
     stride, padding, dilation, groups, offset_groups = geometry
     images, channels, *_ = x.shape
     outputs, group_channels, kernel_h, kernel_w = weight.shape
