@@ -8,13 +8,14 @@
 # make test-kernels SEED=7   runs the operators' tests with other random cases
 # make mutants   breaks the CUDA kernels on purpose, about a hundred times, and checks that the tests notice
 # make test-gpu   runs the tests that need an NVIDIA GPU
-# make wheel   makes a source distribution and wheels for every Python found, in dist/; make test-wheel installs the wheel
-#     for this Python into a new environment, builds an engine there and finds a face
+# make wheel   makes a source distribution and wheels for every Python found, in dist/
+# make test-wheel   installs the wheel for this Python into a new environment, builds an engine there and finds a face
 # make lock   rewrites constraints.txt with the newest versions of all packages
 # make clean   removes everything that was built, and .venv
 #
 # Measurements, which rewrite tables of docs/:
-# make kernel-table   compiles the kernels for every architecture (docs/kernels.md); make kernel-table-check only compares
+# make kernel-table   compiles the kernels for every architecture (docs/kernels.md)
+# make kernel-table-check   only compares with that table
 # make kernel-counts   counts the work of the kernels on the CUDA emulator, tools/cuda_emulator (docs/kernels.md)
 # make model-table   builds every preset as published, for minutes (docs/models.md); make family only compares
 # make precision-table FACES=DIR PHOTOS=DIR WEIGHTS=FILE   measures every precision (docs/precision.md)
@@ -120,7 +121,7 @@ $(VENV)/.demo: $(SOURCES)
 	scripts/bootstrap $(VENV) build,tensorrt-rtx,openvino,demo
 	@touch $@
 
-# CuPy can be imported without a GPU: tests check that its real API has everything that the session and the doubles use.
+# CuPy can be imported without a GPU. Tests check that it has everything that the session and the doubles use of it.
 $(VENV)/.test: $(SOURCES)
 	scripts/bootstrap $(VENV) build,tensorrt-rtx,openvino,gpu,demo,evaluate,bench,compare,test
 	@touch $@ $(VENV)/.demo

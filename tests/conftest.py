@@ -24,8 +24,8 @@ OPTIONAL = ("wheel", "browser")
 # Makes the CUDA emulator report races: two warps that access the same shared memory without a barrier between them. The
 # processes that tests start inherit the setting.
 os.environ.setdefault("CUDA_EMULATOR_RACE", "1")
-# Makes idle PyTorch threads sleep. By default they spin, which slows all processes when several share the cores. PyTorch
-# reads the variable when it is imported, later.
+# Makes idle PyTorch threads sleep. By default they spin, which slows all processes when several share the cores.
+# PyTorch reads the variable when it is imported, later.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
