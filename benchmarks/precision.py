@@ -1,10 +1,10 @@
-"""Quantises a network with each technique on and off, and keeps the table in docs/precision.md.
+"""Quantises a network with each technique on and off, and writes the table of docs/precision.md.
 
     python -m benchmarks.precision --sources DIR --photos DIR [--weights FILE]        # rewrites the table
 
-Calibrates on generated pictures only: faces cut from the photos of --sources on drawn textures. Judges on the photos of
---photos and on pictures generated from them, faces that calibration never saw. CPU only: Q/DQ graphs on ONNX Runtime
-against float32. Takes about 40 minutes on two cores.
+Calibration uses generated pictures only: faces cut from the photos of --sources, on drawn textures. The evaluation uses
+the photos of --photos and pictures generated from them, that is, faces that calibration did not use. It compares Q/DQ
+graphs with the float32 network in ONNX Runtime, on the CPU, and takes about 40 minutes on two cores.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ class Row:
     """A line of the table.
 
     Attributes:
-        name: what is shown.
-        precision: one of config.formats.PRECISIONS.
-        techniques: on and off.
-        max_loss: the budget; infinity is off.
+        name: first cell of the row.
+        precision: one of engine.config.formats.PRECISIONS.
+        techniques: techniques of quantisation.
+        max_loss: the loss budget; infinity disables it, None is the default.
         draw: seed of the calibration pictures.
-        voting: whether the engine, and the float32 one, average the boxes that a face suppresses into its own.
+        voting: whether NMS averages suppressed boxes into the one that suppresses them (float32 reference too).
     """
 
     name: str
@@ -92,13 +92,11 @@ ROWS = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Quantise, judge, and write the table."""
+    """Quantise, evaluate, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--sources", type=Path, required=True, help="photos whose faces calibration pictures are made of"
-    )
-    parser.add_argument("--photos", type=Path, required=True, help="photos to judge by")
-    parser.add_argument("--weights", help="of mobilenet0.25 (default: the published ones)")
+    parser.add_argument("--sources", type=Path, required=True, help="photos with the faces for calibration pictures")
+    parser.add_argument("--photos", type=Path, required=True, help="photos for the evaluation")
+    parser.add_argument("--weights", help="weights of mobilenet0.25 (default: the published ones)")
     options = parser.parse_args(arguments)
     config = preset("mobilenet0.25")
     model, _ = load_model(config, options.weights)
@@ -142,7 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _labelled(detector: NetworkDetector, photos: list[Image]) -> list[LabelledImage]:
-    """Photos and the boxes of their sure faces, as the float32 network finds them."""
+    """Return the photos with faces of a score above 0.8 in the float32 network, and those faces' boxes."""
     faces = detector.detect(photos, score_threshold=0.8)
     return [LabelledImage(image, found.boxes) for image, found in zip(photos, faces, strict=True) if len(found.boxes)]
 

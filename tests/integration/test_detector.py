@@ -12,11 +12,12 @@ import pytest
 
 from engine import DeviceError, InvalidArgumentError, TRTRetinaFace
 from engine.backend.driver import sees_gpu
-from engine.config.detection import InputSize
+from engine.config.detection import InputSize, Thresholds
 from engine.runtime import timing
 from engine.types import Detections
-from tests.support.data import ASTRONAUT_FACE, astronaut, iou, labelled_photos, upstream_checkpoint
-from tests.support.engines import Thresholds, build
+from tests.support.data import ASTRONAUT_FACE, astronaut, labelled_photos, upstream_checkpoint
+from tests.support.engines import build
+from tests.support.oracles.boxes import iou
 
 NO_GPU = pytest.mark.skipif(sees_gpu(), reason="there is a GPU")
 

@@ -9,7 +9,7 @@ import pytest
 from engine.bench.analysis.compare import compare, pairs
 from engine.bench.load.generator import ClosedLoop, OpenLoop
 from engine.errors import InvalidArgumentError
-from tests.support.points import STAGES, point, results
+from tests.support.points import STAGES, point, results, simulated_engine
 
 pytestmark = pytest.mark.usefixtures("few_draws")
 
@@ -25,7 +25,7 @@ def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(factor: float, *, name: str = "fp16") -> dict[str, Any]:
     """The results of a server whose times are multiplied by `factor`."""
     stages = {stage: seconds * factor for stage, seconds in STAGES.items()}
-    return results(*(point(stages, name=name, load=load) for load in LOADS)).to_dict()
+    return results(*(point(stages, engine=simulated_engine(name), load=load) for load in LOADS)).to_dict()
 
 
 def test_equal_runs_have_ratio_one() -> None:

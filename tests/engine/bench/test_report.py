@@ -23,7 +23,7 @@ from engine.bench.load.resources import Reading
 from engine.bench.report.table import latencies, stage_means, usages
 from engine.bench.report.write import html_report
 from engine.types import Image
-from tests.support.points import STAGES, point, results
+from tests.support.points import STAGES, point, results, simulated_engine
 
 TITLES = (
     "Latency against load: median (line), 99 % (dashes)",
@@ -39,7 +39,7 @@ def run() -> Results:
     slower = {stage: 1.5 * seconds for stage, seconds in STAGES.items()}
     found = results(
         *(
-            point(stages, name=name, load=load)
+            point(stages, engine=simulated_engine(name), load=load)
             for load in (ClosedLoop(1), ClosedLoop(4), OpenLoop(40))
             for name, stages in (("a <b> & c", STAGES), ("slower", slower))
         )

@@ -10,7 +10,9 @@ from engine.bench.analysis.points import Point
 from engine.bench.analysis.verdicts import verdicts
 from engine.bench.load.generator import ClosedLoop, Load, OpenLoop
 from engine.bench.load.resources import Usage
-from tests.support.points import CALM, STAGES, point
+from tests.support.points import CALM, STAGES, point, simulated_engine
+
+ON_GPU = simulated_engine(device="cuda:0")
 
 
 def kinds(*points: object) -> list[str]:
@@ -62,7 +64,7 @@ def test_a_limit_is_found_by_either_kind_of_load() -> None:
 
 
 def test_each_engine_is_judged_at_its_highest_throughput() -> None:
-    points = [point(name=name, load=ClosedLoop(count)) for name in ("a", "b") for count in (1, 4)]
+    points = [point(engine=simulated_engine(name), load=ClosedLoop(count)) for name in ("a", "b") for count in (1, 4)]
     assert [(verdict.engine, verdict.kind) for verdict in verdicts(points)] == [
         ("a", "network-bound"),
         ("b", "network-bound"),
@@ -71,7 +73,7 @@ def test_each_engine_is_judged_at_its_highest_throughput() -> None:
 
 def test_a_gpu_that_waits_for_one_busy_core_is_enqueue_bound() -> None:
     usage = {**CALM, "cpu_cores": Usage(1.0, 0.9, 1.1), "gpu_percent": Usage(40, 30, 50)}
-    points = [point(load=ClosedLoop(count), usage=usage, device="cuda:0") for count in (1, 4)]
+    points = [point(load=ClosedLoop(count), usage=usage, engine=ON_GPU) for count in (1, 4)]
     (verdict,) = verdicts(points)
     assert verdict.kind == "enqueue-bound"
     assert "GPU is busy 40 % of the time" in verdict.evidence
@@ -89,13 +91,13 @@ def test_copies_and_letterboxes_leave_a_gpu_idle_too(stage: str, kind: str) -> N
     # NVML's utilisation counts kernels only: to it a GPU that only copies is idle.
     usage = {**CALM, "cpu_cores": Usage(1.0, 0.9, 1.1), "gpu_percent": Usage(40, 30, 50)}
     stages = {**STAGES, stage: 0.02}
-    assert kinds(*(point(stages, load=ClosedLoop(n), usage=usage, device="cuda:0") for n in (1, 4))) == [kind]
+    assert kinds(*(point(stages, load=ClosedLoop(n), usage=usage, engine=ON_GPU) for n in (1, 4))) == [kind]
 
 
 def test_cores_that_decode_do_not_enqueue() -> None:
     # 100 requests/s, decoded for 8 ms each: 0.8 cores of the usage are decoding.
     usage = {**CALM, "cpu_cores": Usage(1.0, 0.9, 1.1), "gpu_percent": Usage(40, 30, 50)}
-    points = [decoding(point(load=ClosedLoop(n), usage=usage, device="cuda:0"), 8.0) for n in (1, 4)]
+    points = [decoding(point(load=ClosedLoop(n), usage=usage, engine=ON_GPU), 8.0) for n in (1, 4)]
     assert kinds(*points) == ["network-bound"]
     # On a CPU the same threads take cores from the network.
     assert kinds(*(decoding(point(load=ClosedLoop(n)), 8.0) for n in (1, 4))) == ["preprocessing-bound"]

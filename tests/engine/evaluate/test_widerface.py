@@ -12,8 +12,9 @@ import pytest
 from engine import EvaluationError
 from engine.evaluate.widerface.files import SUBSETS, GroundTruth, read_ground_truth, read_predictions
 from engine.evaluate.widerface.protocol import evaluate
+from tests.support.data import widerface_ground_truth
 from tests.support.oracles import widerface as oracle
-from tests.support.widerface_cases import Floats, predicted, random_truth, widerface_ground_truth
+from tests.support.widerface_cases import Floats, predicted, random_truth
 
 EXACT = 1e-6  # sums of some thousand float64 terms differ by about 1e-13
 STREAM = 7

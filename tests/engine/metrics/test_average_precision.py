@@ -8,8 +8,8 @@ import pytest
 from engine.errors import InvalidArgumentError
 from engine.metrics.average_precision import SIZE_BINS, Boxes, average_precision, average_precision_by_size
 from engine.types import Detections
-from tests.support.data import iou
 from tests.support.faces import detections, face, jittered, random_detections
+from tests.support.oracles.boxes import iou
 
 NOTHING = np.zeros((0, 4))
 
@@ -25,7 +25,7 @@ def by_definition(truth: list[Boxes], found: list[Detections]) -> float:
     hits = []
     for _, image, i in sorted(entries):
         box = found[image].boxes[i].astype(float)
-        free = [(iou(box, known), j) for j, known in enumerate(truth[image]) if (image, j) not in taken]
+        free = [(float(iou(box, known)), j) for j, known in enumerate(truth[image]) if (image, j) not in taken]
         overlap, j = max(free, default=(0.0, -1))
         hits.append(overlap >= 0.5)
         if hits[-1]:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from engine.errors import InvalidArgumentError
 from engine.metrics.matching import assign, box_iou, box_size, match_faces
 from engine.types import Detections
-from tests.support.data import iou
 from tests.support.faces import detections, face, random_detections
+from tests.support.oracles.boxes import iou
 
 
 def best_sum(overlaps: NDArray[np.float64], least: float) -> float:

@@ -15,6 +15,7 @@ from engine.model.deform_conv import DeformableConv, deform_conv
 from engine.model.retinaface import RetinaFace
 from engine.precision.cast import to_fp16
 from tests.support.family import random_images, settled_model
+from tests.support.oracles.deform_conv import Geometry
 from tests.support.oracles.deform_conv import deform_conv as oracle
 from tests.support.shared import exported
 from tests.support.tolerances import DEFORM_CONV_ABSOLUTE
@@ -29,7 +30,7 @@ def test_the_operator_equals_the_oracle() -> None:
     placed = [torch.from_numpy(array.astype(np.float32)) for array in (x, weight, offset)]
     result = torch.ops.retinaface.deform_conv(*placed).numpy()
     x, weight, offset = (array.numpy().astype(np.float64) for array in placed)
-    expected = oracle(x, weight, offset, bias=None, mask=None, stride=(1, 1), padding=(1, 1, 1, 1), dilation=(1, 1))
+    expected = oracle(x, weight, offset, None, None, Geometry(padding=(1, 1, 1, 1)))
     np.testing.assert_allclose(result, expected, atol=DEFORM_CONV_ABSOLUTE)
 
 

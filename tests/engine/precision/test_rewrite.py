@@ -12,8 +12,8 @@ from tests.support.graphs import Builder, images, run
 
 def _field(rng: np.random.Generator, activation: str, **attributes: float) -> onnx.ModelProto:
     b = Builder(rng)
-    joined = b.op("Concat", "joined", b.conv("a", "images", 5, bias=False), b.conv("b", "images", 7), axis=1)
-    return b.model(b.conv("out", b.op(activation, "act", joined, **attributes), 4, bias=False))
+    joined = b.op("Concat", "joined", b.conv_without_bias("a", "images", 5), b.conv("b", "images", 7), axis=1)
+    return b.model(b.conv_without_bias("out", b.op(activation, "act", joined, **attributes), 4))
 
 
 @pytest.mark.parametrize(("activation", "attributes"), [("Relu", {}), ("LeakyRelu", {"alpha": 0.3})])
@@ -36,7 +36,7 @@ def test_outputs_are_the_same_to_the_last_bit(
 
 def test_every_convolution_gets_a_bias(rng: np.random.Generator) -> None:
     b = Builder(rng)
-    given = b.model(b.deform_conv("out", b.conv("first", "images", 6, bias=False), 4))
+    given = b.model(b.deform_conv("out", b.conv_without_bias("first", "images", 6), 4))
     rewritten = prepare(given)
     arrays = {t.name: onnx.numpy_helper.to_array(t) for t in rewritten.graph.initializer}
     biases = {n.name: arrays[n.input[-1]] for n in rewritten.graph.node}
