@@ -14,9 +14,9 @@
 # make clean   removes everything that was built, and .venv
 #
 # Measurements, which rewrite tables of docs/:
-# make kernel-table   compiles the kernels for every architecture (docs/kernels.md)
+# make kernel-table   compiles the kernels for every architecture (docs/development/kernels.md)
 # make kernel-table-check   only compares with that table
-# make kernel-counts   counts the work of the kernels on the CUDA emulator, tools/cuda_emulator (docs/kernels.md)
+# make kernel-counts   counts the work of the kernels on the CUDA emulator, tools/cuda_emulator (docs/development/kernels.md)
 # make model-table   builds every preset as published, for minutes (docs/models.md); make family only compares
 # make precision-table FACES=DIR PHOTOS=DIR WEIGHTS=FILE   measures every precision (docs/precision.md)
 # make gpu-report   runs test-gpu's tests and serve_bench on a machine with a GPU (docs/performance.md)

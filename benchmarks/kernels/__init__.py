@@ -1,1 +1,1 @@
-"""Measures the CUDA kernels without a GPU, for docs/kernels.md: compiler output and emulator counts."""
+"""Measures the CUDA kernels without a GPU, for docs/development/kernels.md: compiler output and emulator counts."""

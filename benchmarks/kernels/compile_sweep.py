@@ -1,4 +1,4 @@
-"""Compiles every kernel for every architecture and writes the table of docs/kernels.md.
+"""Compiles every kernel for every architecture and writes the table of docs/development/kernels.md.
 
     python -m benchmarks.kernels.compile_sweep            # rewrites the table
     python -m benchmarks.kernels.compile_sweep --check    # fails if the table is out of date
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         if written_by.split(";")[0] != text.split(";")[0]:
             print(f"The table was not compared: another compiler made it. Its first line: {written_by}")
         else:
-            print("The table in docs/kernels.md is out of date: make kernel-table rewrites it.")
+            print("The table in docs/development/kernels.md is out of date: make kernel-table rewrites it.")
             return 1
     return 1 if bad else 0
 

@@ -1,4 +1,4 @@
-"""Runs the kernels on the CUDA emulator, counts their work, and writes the tables of docs/kernels.md.
+"""Runs the kernels on the CUDA emulator, counts their work, and writes the tables of docs/development/kernels.md.
 
     python -m benchmarks.kernels.count
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENT = ROOT / "docs" / "kernels.md"
+DOCUMENT = ROOT / "docs" / "development" / "kernels.md"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def test_the_tests_run_first_and_the_section_has_their_number_and_the_measuremen
     )
     content = found.to_dict()
     content["environment"] = environment()
-    content["verdicts"] = [Verdict("network-bound", "fp16", "16 at once", "it takes 60 %").to_dict()]
+    content["verdicts"] = [asdict(Verdict("network-bound", "fp16", "16 at once", "it takes 60 %"))]
     commands: list[list[str]] = []
 
     def run(*arguments: str) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.requirements import requirements
+from requirements import requirements
 
 ROOT = Path(__file__).parents[2]
 command_line = importlib.import_module("engine.cli.main")  # engine.cli has a function of that name

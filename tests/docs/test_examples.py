@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from tests.docs.conftest import ROOT
-from tests.support.data import ASTRONAUT_FACE, astronaut, iou, read_image
+from tests.support.data import ASTRONAUT_FACE, astronaut, read_image
+from tests.support.oracles.boxes import iou
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 

@@ -15,7 +15,8 @@ import pytest
 
 from engine.detector import TRTRetinaFace
 from tests.docs.pages import REASONS, ROOT, Block, blocks, check_command, commands, links, make_targets
-from tests.support.data import ASTRONAUT_FACE, iou
+from tests.support.data import ASTRONAUT_FACE
+from tests.support.oracles.boxes import iou
 
 PAGES = [
     ROOT / "README.md",
