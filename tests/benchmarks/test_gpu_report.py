@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def test_tests_come_first_and_the_section_says_what_was_found(
     found = results(*(point(STAGES, name=name, load=ClosedLoop(n)) for n in (1, 16) for name in ("fp32", "fp16")))
     content = found.to_dict()
     content["environment"] = environment()
-    content["verdicts"] = [Verdict("network-bound", "fp16", "16 at once", "it takes 60 %").to_dict()]
+    content["verdicts"] = [asdict(Verdict("network-bound", "fp16", "16 at once", "it takes 60 %"))]
     commands: list[list[str]] = []
 
     def run(*arguments: str) -> None:
