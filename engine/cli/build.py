@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--target", action="append", default=[], metavar="ARCH",
         help=f"GPU architecture, repeatable: {', '.join(TARGET_CHOICES)} (TensorRT-RTX; default portable)")  # fmt: skip
     add("--score-threshold", type=float, default=thresholds.score,
-        help="the engine leaves out faces below it (default %(default)s)")  # fmt: skip
+        help="the engine drops faces with scores below it (default %(default)s)")  # fmt: skip
     add("--iou-threshold", type=float, default=thresholds.iou, help="of the suppression (default %(default)s)")
     add("--top-k", type=int, default=thresholds.top_k, help="candidates before suppression (default %(default)s)")
     add("--max-detections", type=int, default=thresholds.max_detections, help="faces a picture (default %(default)s)")

@@ -1,4 +1,4 @@
-"""The registry of backbones: everything that the rest of the engine knows about one stands in its entry."""
+"""The registry of backbones: one entry says all that the rest of the engine knows about a backbone."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ class Backbone:
     """A network from an image to feature maps.
 
     Attributes:
-        body: "module:class" of the PyTorch module, a name so that settings load without PyTorch. It is made from a
-            RetinaFaceConfig, maps images [N, 3, H, W] to a list of feature maps, finest first, and has their channels
-            in `out_channels`.
+        body: "module:class" of the PyTorch module; a string, so that settings load without PyTorch. The class takes a
+            RetinaFaceConfig. The module maps images [N, 3, H, W] to a list of feature maps, finest first, whose
+            channels are in its `out_channels`.
         strides: pixels of the input per cell of each feature map, finest first; the last is BODY_STRIDE.
     """
 
@@ -20,7 +20,7 @@ class Backbone:
     strides: tuple[int, ...]
 
     def level_strides(self) -> list[tuple[int, ...]]:
-        """Strides that a pyramid on these features can have: from stride 8 or finer, with or without a level of 64."""
+        """Return the possible strides of a pyramid: from 8 or a finer one to 32, with or without a level of 64."""
         starts = [self.strides[i:] for i, stride in enumerate(self.strides) if stride <= 8]
         return [(*strides, *extra) for strides in reversed(starts) for extra in ((), (64,))]
 

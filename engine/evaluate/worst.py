@@ -44,7 +44,7 @@ class WorstImage:
 def worst_images(
     reference: Sequence[Detections], candidate: Sequence[Detections], score_threshold: float, count: int
 ) -> tuple[WorstImage, ...]:
-    """Return up to `count` pictures, by the harm to their worst face among those that either engine scores enough."""
+    """Return up to `count` pictures, by the harm to their worst face of at least score_threshold in either engine."""
     worst: dict[int, WorstImage] = {}
     for entry in (
         *_differences(reference, candidate, score_threshold, LOST),

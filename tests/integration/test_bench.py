@@ -124,7 +124,7 @@ def test_bad_arguments_are_one_line_before_any_run(
         ([*good, "--rate", "inf"], 2, "rate is inf"),
         ([*good, "--rate", "nan"], 2, "rate is nan"),
         ([*good, "--concurrency", "0"], 2, "concurrency is 0, expected integers from 1"),
-        ([*good, "--concurrency", "1;4"], 2, "--concurrency is '1;4', expected numbers with commas"),
+        ([*good, "--concurrency", "1;4"], 2, "--concurrency is '1;4', expected numbers separated by commas"),
         ([*good, "--duration", "0"], 2, "duration is 0, expected a finite number of seconds above 0"),
         ([*good, "--duration", "inf"], 2, "duration is inf"),
         ([*good, "--batch", "5"], 2, "batch is 5, faces was built for up to 4"),

@@ -43,7 +43,7 @@ class ScaleRule:
 # insightface's first setting, (1600, 2150) is what both run in the end, and in the pyramid the long side is at most 1.5
 # times the short one. The pyramid's short sides, mirrored views and voting at IoU 0.4 are the paper's.
 SCALE_RULES = {
-    "original": ScaleRule(("original",), None, False, None, "as they are"),
+    "original": ScaleRule(("original",), None, False, None, "unchanged"),
     "mxnet": ScaleRule(((1200, 1600),), 1600, False, None, "short side 1200, but no side above 1600"),
     "mxnet-1600": ScaleRule(((1600, 2150),), 2150, False, None, "short side 1600, but no side above 2150"),
     "vga": ScaleRule(((640, 640),), 640, False, None, "long side 640"),
