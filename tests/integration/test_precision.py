@@ -14,6 +14,7 @@ import pytest
 
 from engine import TRTRetinaFace
 from engine.build import pipeline
+from engine.build.plan import Plan
 from engine.cli import main
 from engine.config.detection import InputSize, Thresholds
 from engine.config.presets import preset
@@ -217,6 +218,15 @@ def test_a_build_measures_with_the_thresholds_it_is_given(
     thresholds = Thresholds(score=0.1, iou=0.3, voting=True)
     build(tmp_path / "faces.engine", precision="fp16", thresholds=thresholds)
     assert given == [thresholds]
+
+
+def test_engines_of_versions_with_removed_techniques_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = {"method": "importance", "equalise": True, "correct_biases": False, "learning_steps": 500}
+    monkeypatch.setattr(pipeline, "to_precision", lambda given: replace(to_precision(given), calibration=recorded))
+    monkeypatch.setattr(pipeline, "build_plan", lambda *arguments, **options: Plan(b"not read on the CPU", 1, ()))
+    build(tmp_path / "faces.engine", precision="fp16")
+    assert json.loads((tmp_path / "faces.engine.json").read_text())["calibration"] == recorded
+    assert len(TRTRetinaFace(tmp_path / "faces.engine", "cpu").detect(astronaut()).boxes) == 1
 
 
 def test_a_budget_is_honoured_on_the_held_out_half(photos: Path, tmp_path: Path) -> None:
