@@ -239,7 +239,7 @@ def test_a_budget_is_honoured_on_the_held_out_half(photos: Path, tmp_path: Path)
 
 
 def test_by_default_int8_uses_its_share_even_if_the_loss_rises(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A face near a score of .5 can raise the loss with more layers in FP16. Without a budget the loss decides nothing."""
+    """A face near a score of .5 can raise the loss with more layers in FP16; without a budget that decides nothing."""
     measured = Measure.__call__
     monkeypatch.setattr(
         Measure, "__call__", lambda self, kinds: replace(measured(self, kinds), loss=1 - len(kinds) / 56)
