@@ -20,8 +20,13 @@ def check_targets(targets: Sequence[str], runtime: str, needs: NumberFormat = FP
     """Return the targets in a fixed order, without repetitions.
 
     Without any, TensorRT-RTX builds portable engines (8.0, 8.6, 8.9, 12.0 and later) and TensorRT builds for the GPU
-    of this machine, the only one that it can build for. If those do not all have the number
-    format that the engine needs, TensorRT-RTX builds for all targets that have it.
+    of this machine, the only one that it can build for. If some of the portable ones lack the number format that the
+    engine needs, TensorRT-RTX builds for all TARGETS that have it.
+
+    Args:
+        targets: as the user gave them.
+        runtime: "tensorrt" or "tensorrt-rtx".
+        needs: the number format of most convolutions.
 
     Raises:
         InvalidArgumentError: an unknown target, "portable" beside others, targets for TensorRT, or one without the

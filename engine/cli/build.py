@@ -60,14 +60,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_quantisation(group: argparse._ArgumentGroup) -> None:
     defaults, techniques = QuantisationOptions(), Techniques()
     add = group.add_argument
-    add("--calib-dir", metavar="DIR", help="photos to calibrate with, of any sizes; every second one measures the loss")
+    add("--calib-dir", metavar="DIR", help="photos to calibrate with, of any sizes; half of them measure the loss")
     add("--calib-images", type=int, metavar="N", default=defaults.calib_images,
         help="how many of them to use (default %(default)s)")  # fmt: skip
     add("--calib-cache", metavar="FILE", help="keep the calibration here, and reuse it where nothing has changed")
     add("--calib-method", default=techniques.method, help=f"{', '.join(METHODS)} (default %(default)s)")
     add("--max-loss", metavar="X|off", help="largest loss of mean box IoU against float32: keeps as few layers as "
-        "possible in higher precision; off keeps none (default 0.01; int8: the smallest with 90 %% of the "
-        "multiplications in 8 bits)")  # fmt: skip
+        "possible in higher precision; off keeps none (default 0.01; int8: keeps the most sensitive layers, up to "
+        "9.5 %% of the MACs)")  # fmt: skip
     for name, what in (
         ("equalise", "give every channel of an activation one range"),
         ("round-weights", "round weights so that their errors cancel"),

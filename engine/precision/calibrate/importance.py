@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 import torch
 
+from engine.config.formats import INT8
 from engine.config.model import RetinaFaceConfig
 from engine.precision.qdq.heads import run_with_gradients
 from engine.precision.qdq.simulate import Simulation
@@ -19,7 +20,7 @@ from engine.types import FloatArray
 
 _BINS = 256
 _CANDIDATES = 64
-_LEVELS = 127
+_LEVELS = INT8.largest
 _TINY = torch.finfo(torch.float32).tiny
 
 

@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from engine.config.formats import INT8
 from engine.types import FloatArray
 
 BINS = 1024
 PERCENTILE = 99.99
-_LEVELS = 127
+_LEVELS = INT8.largest
 _ENTROPY_LEVELS = 128  # of both signs together, the default of ONNX Runtime; 255 clips far too much here
 _SEARCH_STEPS = 64
 

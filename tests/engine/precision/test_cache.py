@@ -90,6 +90,8 @@ def test_a_technique_that_a_version_does_not_have_is_off(cache: Path, graph: Gra
     """A cache from before a technique was removed is reused if the technique was off, and refused if it was on."""
     save_fit(cache, {**KEY, "correct_biases": False}, graph, network)
     load_fit(cache, KEY, _fresh(), ASSIGNMENTS)
+    save_fit(cache, KEY, graph, network)
+    load_fit(cache, {**KEY, "later_technique": False}, _fresh(), ASSIGNMENTS)
     save_fit(cache, {**KEY, "correct_biases": True}, graph, network)
     with pytest.raises(
         CalibrationError, match=r"made from other correct_biases \(correct_biases is True, this build has"
