@@ -17,6 +17,7 @@ from engine.runtime.gpu.session import TensorRTSession
 from engine.runtime.letterbox import Letterbox, check_images
 from engine.runtime.limits import EngineLimits
 from engine.runtime.serving import ServedDetector
+from engine.runtime.session import RuntimeOptions
 from engine.runtime.timing import Stages, Stopwatch, in_order
 from engine.sidecar import read_engine
 from engine.types import DEFAULT_SCORE_THRESHOLD, AnyImage, Detections, DeviceDetections, DeviceImage, Image
@@ -76,16 +77,15 @@ class TRTRetinaFace(ServedDetector):
         files = read_engine(Path(engine), network_metadata)
         self._path = files.path
         self.sidecar = files.sidecar
-        self.config = files.sidecar.model_config()
-        self._limits = EngineLimits.of(files)
+        self.config = files.sidecar.config
+        self._limits = EngineLimits(files)
         self.max_batch = self._limits.max_batch
         self.input_size = self._limits.input_size(input_size)
         self._letterbox = Letterbox(self.input_size, self.config, enlarge)
-        self.score_threshold = max(DEFAULT_SCORE_THRESHOLD, float(self.sidecar.thresholds["score"]))
+        self.score_threshold = max(DEFAULT_SCORE_THRESHOLD, self.sidecar.thresholds.score)
         self.score_threshold = self.check_threshold(score_threshold)
-        self._session, reason = open_session(
-            files, device, trust_embedded_plugins, size=self.input_size, threads=threads, cuda_graphs=cuda_graphs
-        )
+        options = RuntimeOptions(self.input_size, threads, trust_embedded_plugins, cuda_graphs)
+        self._session, reason = open_session(files, device, options)
         self.device, self.runtime = self._session.device, self._session.runtime
         if reason is not None:
             _log.warning("No GPU is used (%s): running on the CPU with %s.", reason, self.runtime)
@@ -227,8 +227,8 @@ class TRTRetinaFace(ServedDetector):
         thresholds = self.sidecar.thresholds
         return merge(
             found,
-            iou_threshold=thresholds["iou"] if augmentation.merge_iou is None else augmentation.merge_iou,
-            max_detections=thresholds["max_detections"],
+            iou_threshold=thresholds.iou if augmentation.merge_iou is None else augmentation.merge_iou,
+            max_detections=thresholds.max_detections,
             voting=augmentation.voting,
         )
 

@@ -27,6 +27,23 @@ DEFAULT_SCORE_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
+class WeightsOrigin:
+    """The weights of a model.
+
+    Attributes:
+        source: the given name or path.
+        sha256: of the file's content; None for random weights.
+        known_as: name of the published weights; None for an unknown file.
+        note: for users: where the weights come from, or what was assumed about them.
+    """
+
+    source: str
+    sha256: str | None
+    known_as: str | None
+    note: str
+
+
+@dataclass(frozen=True)
 class Detections:
     """The faces of one image, best first.
 

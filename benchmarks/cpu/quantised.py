@@ -122,7 +122,7 @@ class _Way:
 
     def faces(self, image: Image, heads: list[FloatArray]) -> Detections:
         """Decode."""
-        raw = detect(heads, self._config, Thresholds().to_dict())
+        raw = detect(heads, self._config, Thresholds())
         return self._letterbox.to_images(raw, [image], 0.0)[0]
 
     def logits(self, heads: list[FloatArray]) -> FloatArray:

@@ -14,22 +14,30 @@ TARGETS = ("sm75", "sm80", "sm86", "sm89", "sm120", "sm121")
 TARGET_CHOICES = (*TARGETS, PORTABLE)
 NATIVE = "this GPU"
 _FP8_CAPABILITY = (8, 9)
+# Architectures that TensorRT-RTX has no target for: see its support matrix.
+_DATACENTRE = {"sm90": "Hopper", "sm100": "datacentre Blackwell", "sm103": "datacentre Blackwell"}
 FP8_TARGETS = ("sm89", "sm120", "sm121")
 
 
 def check_targets(targets: Sequence[str], runtime: str, *, needs_fp8: bool = False) -> tuple[str, ...]:
     """Return the targets in a fixed order, without repetitions.
 
-    Without any, TensorRT-RTX builds portable engines (8.0, 8.6, 8.9, 12.0 and later) and TensorRT builds for the GPU
-    of this machine, the only one that it can build for. FP8 engines are built for all of FP8_TARGETS instead.
+    By default TensorRT-RTX builds portable engines (compute capability 8.0, 8.6, 8.9, 12.0 and later), and FP8 engines
+    for all of FP8_TARGETS. TensorRT builds for the GPU of this machine only.
 
     Raises:
-        InvalidArgumentError: an unknown target, "portable" beside others, targets for TensorRT, or one without FP8
-            that is needed.
+        InvalidArgumentError: an unknown target, "portable" beside others, any target for TensorRT, or one that lacks
+            the needed FP8.
     """
     unknown = [target for target in targets if target not in TARGET_CHOICES]
     if unknown:
-        raise InvalidArgumentError(f"unknown target {unknown[0]!r}, expected one of: {', '.join(TARGET_CHOICES)}")
+        reason = f"unknown target {unknown[0]!r}, expected one of: {', '.join(TARGET_CHOICES)}"
+        if unknown[0] in _DATACENTRE:
+            reason += (
+                f". {unknown[0]} ({_DATACENTRE[unknown[0]]}) is a GPU of TensorRT, not of TensorRT-RTX: build on a "
+                "machine with that GPU, with --runtime tensorrt and without --target"
+            )
+        raise InvalidArgumentError(reason)
     if PORTABLE in targets and len(set(targets)) > 1:
         raise InvalidArgumentError("target 'portable' already covers the others: give it alone, or leave it out")
     if runtime == "tensorrt":
@@ -68,7 +76,7 @@ def _native_has_fp8(capability: tuple[int, int] | None) -> bool:
 
 
 def set_targets(builder_config: Any, backend: Backend, targets: Sequence[str]) -> None:
-    """Tell TensorRT-RTX the compute capabilities; portable engines and TensorRT need no telling."""
+    """Set the compute capabilities of a TensorRT-RTX build; portable engines and TensorRT take the default."""
     named = [target for target in targets if target in TARGETS]
     if backend.runtime == "tensorrt-rtx" and named:
         builder_config.num_compute_capabilities = len(named)

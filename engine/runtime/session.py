@@ -1,13 +1,31 @@
-"""What every session offers."""
+"""The interface of all sessions, and the options that they are opened with."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from engine.runtime.letterbox import Letterbox
 from engine.runtime.timing import Stopwatch
 from engine.types import FloatArray, Image, RawDetections
+
+
+@dataclass(frozen=True)
+class RuntimeOptions:
+    """How to run an engine; see TRTRetinaFace.
+
+    Attributes:
+        input_size: (height, width) that the CPU is tuned for; None is the optimum of the engine.
+        threads: of the CPU, at most; None is all cores.
+        trust_embedded_plugins: whether to load the plugin library that an engine carries.
+        cuda_graphs: whether to capture CUDA graphs.
+    """
+
+    input_size: tuple[int, int] | None = None
+    threads: int | None = None
+    trust_embedded_plugins: bool = False
+    cuda_graphs: bool = True
 
 
 class Session(Protocol):
@@ -34,8 +52,7 @@ class Session(Protocol):
         Args:
             images: uint8 [H, W, 3] in BGR order.
             letterbox: to the network's input.
-            watch: told when each stage from "letterbox" to "d2h" has ended, and "queueing" where another thread's run
-                came first.
+            watch: records the stages from "letterbox" to "d2h", and "queueing" while another thread runs.
 
         Raises:
             InferenceError: the run failed.
@@ -49,4 +66,4 @@ class Session(Protocol):
         """
 
     def close(self) -> None:
-        """Give back what the session holds; it is not used any more."""
+        """Free the memory of the session, which is not used any more."""

@@ -34,7 +34,7 @@ class Stopwatch:
         self.stages[stage] = self.stages.get(stage, 0.0) + now - self._since
         self._since = now
 
-    def lap_beside(self, threads: Sequence[Stages]) -> None:
+    def lap_parallel(self, threads: Sequence[Stages]) -> None:
         """End stages that several threads went through beside each other: each has its share of the time."""
         now = perf_counter()
         spent: Stages = {}
@@ -46,7 +46,7 @@ class Stopwatch:
             self.stages[stage] = self.stages.get(stage, 0.0) + seconds * share
         self._since = now
 
-    def lap_apart(self, parts: Stages, rest: str) -> None:
+    def lap_measured(self, parts: Stages, rest: str) -> None:
         """End stages that something else measured, such as a device's events; `rest` took what they leave."""
         now = perf_counter()
         left = now - self._since - sum(parts.values())

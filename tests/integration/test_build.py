@@ -94,15 +94,17 @@ def test_builds_are_repeatable(fp32_engine: Path, tmp_path: Path) -> None:
 
 def test_random_weights_are_marked(tmp_path: Path) -> None:
     report = build(tmp_path / "r.engine", weights="random", precision="fp32")
-    assert "random" in report.sidecar.weights["note"]
-    assert report.sidecar.weights["sha256"] is None
+    assert "random" in report.sidecar.weights.note
+    assert report.sidecar.weights.sha256 is None
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"precision": "int3"}, r"precision is 'int3', expected one of: fp32, fp16"),
-        ({"targets": ("sm90",)}, r"unknown target 'sm90', expected one of: sm75.*portable"),
+        ({"targets": ("sm70",)}, r"unknown target 'sm70', expected one of: sm75.*portable$"),
+        ({"targets": ("sm90",)}, r"unknown target 'sm90'.*\(Hopper\) is a GPU of TensorRT, .* --runtime tensorrt "),
+        ({"targets": ("sm89", "sm103")}, r"unknown target 'sm103'.*\(datacentre Blackwell\)"),
         ({"targets": ("portable", "sm89")}, "already covers"),
         ({"config": "resnet51"}, "unknown config"),
         ({"size": InputSize.fixed(650, 640)}, "multiple of 32"),

@@ -30,6 +30,7 @@ from engine.runtime.cpu.ort import OnnxRuntime
 from engine.runtime.cpu.protocol import CpuSettings
 from engine.runtime.cpu.session import CpuNetwork
 from engine.runtime.letterbox import Letterbox
+from engine.runtime.session import RuntimeOptions
 from engine.runtime.timing import Stopwatch
 from engine.types import Detections, Image
 from tests.support.data import ASTRONAUT_FACE, astronaut, labelled_photos, mask_photos, read_image
@@ -96,10 +97,7 @@ class _Detector:
     """Faces of a network in a runtime."""
 
     def __init__(self, content: bytes, precision: str, library: str | None = None) -> None:
-        thresholds = Thresholds().to_dict()
-        self.network = CpuNetwork(
-            content, CONFIG, thresholds, precision=precision, size=SIZE, threads=1, library=library
-        )
+        self.network = CpuNetwork(content, CONFIG, Thresholds(), precision, RuntimeOptions(SIZE, threads=1), library)
         self._letterbox = Letterbox(SIZE, CONFIG, enlarge=False)
 
     @classmethod

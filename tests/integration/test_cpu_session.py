@@ -23,12 +23,13 @@ from engine.precision import quantise
 from engine.precision.convert import to_precision
 from engine.precision.options import QuantisationOptions, Techniques
 from engine.runtime.augment import Scale
-from engine.runtime.cpu import protocol as cpu_runtime
+from engine.runtime.cpu import load as cpu_runtime
 from engine.runtime.cpu.load import available_threads
 from engine.runtime.cpu.openvino import OpenVinoRuntime
 from engine.runtime.cpu.protocol import CpuSettings
 from engine.runtime.cpu.session import CpuNetwork
 from engine.runtime.letterbox import Letterbox
+from engine.runtime.session import RuntimeOptions
 from engine.runtime.timing import Stopwatch
 from engine.types import Detections, Image
 from tests.support.data import astronaut
@@ -95,10 +96,8 @@ def _detect(model: CpuNetwork, images: list[Image], size: tuple[int, int] = SIZE
 
 
 def _load(content: bytes, library: str, precision: str = "fp32", threads: int | None = None) -> CpuNetwork:
-    thresholds = Thresholds().to_dict()
-    return CpuNetwork(
-        content, preset("mobilenet0.25"), thresholds, precision=precision, size=SIZE, threads=threads, library=library
-    )
+    options = RuntimeOptions(SIZE, threads)
+    return CpuNetwork(content, preset("mobilenet0.25"), Thresholds(), precision, options, library)
 
 
 def _assert_close(ours: list[Detections], theirs: list[Detections], pixels: float, score: float) -> None:

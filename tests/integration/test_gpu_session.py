@@ -80,7 +80,7 @@ def _assert_same(a: Detections, b: Detections) -> None:
 
 def _output_bytes(files: EngineFiles, n: int) -> int:
     """Four outputs, each beginning at a multiple of 256."""
-    m = files.sidecar.thresholds["max_detections"]
+    m = files.sidecar.thresholds.max_detections
     return sum(-(-n * count * 4 // 256) * 256 for count in (1, 4 * m, m, 10 * m))
 
 

@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.images,
             paths,
             labels=labels,
-            floor=max(float(detector.sidecar.thresholds["score"]) for detector in detectors.values()),
+            floor=max(detector.sidecar.thresholds.score for detector in detectors.values()),
             score_threshold=arguments.score_threshold,
             num_worst=arguments.worst,
             on_image=advance,

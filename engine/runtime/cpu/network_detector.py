@@ -54,7 +54,7 @@ class NetworkDetector:
         content = network if isinstance(network, bytes) else bytes(network.SerializeToString())
         self._letterbox = Letterbox(input_size, config, enlarge)
         # ONNX Runtime computes the network as its types say, float16 sums included, and needs no check of that.
-        self._network = CpuNetwork(content, config, thresholds.to_dict(), library="onnxruntime")
+        self._network = CpuNetwork(content, config, thresholds, library="onnxruntime")
         self.runtime = self._network.runtime
         self._floor = thresholds.score
 

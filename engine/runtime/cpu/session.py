@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from engine import ops
+from engine.config.detection import Thresholds
 from engine.config.model import RetinaFaceConfig
 from engine.errors import InferenceError
 from engine.runtime.cpu.load import check_threads, load_network
 from engine.runtime.cpu.protocol import CpuSettings, Runner
+from engine.runtime.session import RuntimeOptions
 from engine.runtime.timing import Stages, Stopwatch
 from engine.sidecar import EngineFiles
 from engine.types import FloatArray, Image, RawDetections
@@ -38,11 +41,9 @@ class CpuNetwork:
         self,
         network: bytes,
         config: RetinaFaceConfig,
-        thresholds: Mapping[str, Any],
-        *,
+        thresholds: Thresholds,
         precision: str = "fp32",
-        size: tuple[int, int] | None = None,
-        threads: int | None = None,
+        options: RuntimeOptions | None = None,
         library: str | None = None,
     ) -> None:
         """Load a network.
@@ -50,20 +51,20 @@ class CpuNetwork:
         Args:
             network: an ONNX file whose outputs are the raw heads, named by config.head_names().
             config: settings of its model.
-            thresholds: the fields of engine.export.attach.Thresholds.
-            precision: what the network's types say.
-            size: (height, width) of the input to be fastest at.
-            threads: at most; None is all cores.
+            thresholds: of decoding and suppression.
+            precision: of the network, one of config.formats.PRECISIONS.
+            options: input size and threads; None is the defaults.
             library: "openvino" or "onnxruntime"; None is OpenVINO where it is installed and can run the network.
 
         Raises:
             InvalidArgumentError: threads or library is out of range.
             EngineLoadError: the network cannot be loaded.
         """
-        self.threads = check_threads(threads)
+        options = options or RuntimeOptions()
+        self.threads = check_threads(options.threads)
         self._config, self._thresholds = config, thresholds
         settings = CpuSettings(
-            tuple(config.head_names()), precision, self.threads, size, mean=config.mean, std=config.std
+            tuple(config.head_names()), precision, self.threads, options.input_size, config.mean, config.std
         )
         self._network = load_network(network, settings, library)
         self.runtime = self._network.name
@@ -78,15 +79,15 @@ class CpuNetwork:
                 buffer = runner.input(*image.shape[1:])
                 buffer[0] = image.transpose(1, 2, 0) if self._network.channels_last else image
                 found.append(self._faces(self._heads(runner, buffer)))
-        return _together(found)
+        return concatenate(found)
 
     def detect(self, images: Sequence[Image], letterbox: Letterbox, watch: Stopwatch) -> RawDetections:
         """See Session.detect."""
         # Fewer images than threads would leave some without work: then each image has all of them in turn.
         if self.threads > 1 and len(images) >= self.threads:
-            return self._detect_beside(images, letterbox, watch)
+            return self._detect_in_parallel(images, letterbox, watch)
         with self._runner(alone=True) as runner:
-            return _together([self._detect_one(image, letterbox, runner, self.threads, watch) for image in images])
+            return concatenate([self._detect_one(image, letterbox, runner, self.threads, watch) for image in images])
 
     def clone(self) -> CpuNetwork:
         """See Session.clone; the network is shared, for any number of threads may run it."""
@@ -99,7 +100,7 @@ class CpuNetwork:
         with self._lock:
             self._idle = {True: [], False: []}
 
-    def _detect_beside(self, images: Sequence[Image], letterbox: Letterbox, watch: Stopwatch) -> RawDetections:
+    def _detect_in_parallel(self, images: Sequence[Image], letterbox: Letterbox, watch: Stopwatch) -> RawDetections:
         """Give each thread the next image until there are none."""
         found: list[RawDetections | None] = [None] * len(images)
         turns = count()
@@ -113,8 +114,8 @@ class CpuNetwork:
 
         # New threads for each batch: they start on the cores with least to do, where threads that wake up would stay on
         # the core that woke them, all on one if others keep the rest busy.
-        watch.lap_beside(_beside(work, self.threads))
-        return _together([raw for raw in found if raw is not None])
+        watch.lap_parallel(_run_in_threads(work, self.threads))
+        return concatenate([raw for raw in found if raw is not None])
 
     def _detect_one(
         self, image: Image, letterbox: Letterbox, runner: Runner, threads: int, watch: Stopwatch
@@ -150,26 +151,26 @@ class CpuNetwork:
                 self._idle[alone].append(runner)
 
 
-def detect(heads: Sequence[FloatArray], config: RetinaFaceConfig, thresholds: Mapping[str, Any]) -> RawDetections:
+def detect(heads: Sequence[FloatArray], config: RetinaFaceConfig, thresholds: Thresholds) -> RawDetections:
     """Decode the network's outputs, in the order of config.head_names(), and suppress overlapping faces."""
     candidates = ops.decode(
         config.decoder_heads(heads),
         strides=[level.stride for level in config.levels],
         anchor_sizes=[level.anchors for level in config.levels],
         variances=config.variances,
-        score_threshold=thresholds["score"],
-        top_k=thresholds["top_k"],
+        score_threshold=thresholds.score,
+        top_k=thresholds.top_k,
     )
     num, boxes, scores, landmarks, _ = ops.nms(
         *candidates,
-        iou_threshold=thresholds["iou"],
-        max_detections=thresholds["max_detections"],
-        voting=thresholds["voting"],
+        iou_threshold=thresholds.iou,
+        max_detections=thresholds.max_detections,
+        voting=thresholds.voting,
     )
     return RawDetections(num, boxes, scores, landmarks)
 
 
-def _beside(work: Callable[[], Stages], count: int) -> list[Stages]:
+def _run_in_threads(work: Callable[[], Stages], count: int) -> list[Stages]:
     """Return what `work` gives in each of `count` threads, or raise what one of them raises.
 
     An executor would refuse once the main thread has ended, when other threads may still detect.
@@ -190,8 +191,8 @@ def _beside(work: Callable[[], Stages], count: int) -> list[Stages]:
     return [answer.result() for answer in answers]
 
 
-def _together(found: list[RawDetections]) -> RawDetections:
-    """Make one batch of single images."""
+def concatenate(found: list[RawDetections]) -> RawDetections:
+    """Return the detections of single images as a batch."""
     if len(found) == 1:
         return found[0]
     return RawDetections(
@@ -205,23 +206,8 @@ def _together(found: list[RawDetections]) -> RawDetections:
 class CpuSession(CpuNetwork):
     """The network that lies beside an engine."""
 
-    def __init__(
-        self,
-        files: EngineFiles,
-        *,
-        size: tuple[int, int] | None = None,
-        threads: int | None = None,
-        library: str | None = None,
-    ) -> None:
-        """Load it, to be fastest at an input size, the engine's best one where none is given; see CpuNetwork."""
-        sidecar = files.sidecar
-        best = sidecar.io["input"]["optimum"]
-        super().__init__(
-            files.network,
-            sidecar.model_config(),
-            sidecar.thresholds,
-            precision=sidecar.precision["mode"],
-            size=size or (int(best[2]), int(best[3])),
-            threads=threads,
-            library=library,
-        )
+    def __init__(self, files: EngineFiles, options: RuntimeOptions | None = None, library: str | None = None) -> None:
+        """Load it; see CpuNetwork."""
+        sidecar, options = files.sidecar, options or RuntimeOptions()
+        options = replace(options, input_size=options.input_size or sidecar.io.input.size.optimum)
+        super().__init__(files.network, sidecar.config, sidecar.thresholds, sidecar.precision.mode, options, library)

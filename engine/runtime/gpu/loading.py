@@ -47,14 +47,13 @@ class LoadedEngine:
         self.cupy, self.device = cupy, f"cuda:{index}"
         self.runtime = f"{backend.runtime} {backend.version}"
         self.health = Health(cupy, self.device)
-        self._files, self._flavour = files, backend
+        self._files, self._backend = files, backend
         self._errors: list[str] = []
         self.index = index
         io = files.sidecar.io
-        self.input_name: str = io["input"]["name"]
-        self.largest = tuple(int(extent) for extent in io["input"]["maximum"])
+        self.input_name, self.largest = io.input.name, io.input.maximum
         self.outputs = tuple(
-            Tensor(output["name"], np.dtype(output["dtype"]), tuple(output["shape"][1:])) for output in io["outputs"]
+            Tensor(output.name, np.dtype(output.dtype), tuple(map(int, output.shape[1:]))) for output in io.outputs
         )
         with self.current():
             self._engine = self._deserialise()
@@ -89,7 +88,7 @@ class LoadedEngine:
         if self._rtx is not None:
             how = self._rtx.config if captures else self._rtx.uncaptured
         else:
-            how = self._flavour.module.ExecutionContextAllocationStrategy.USER_MANAGED
+            how = self._backend.module.ExecutionContextAllocationStrategy.USER_MANAGED
         context: tensorrt.IExecutionContext | None = create(how)
         if context is None:
             raise EngineLoadError(self.because(f"no execution context for {self._files.path}"))
@@ -109,11 +108,10 @@ class LoadedEngine:
         return f"{what}: {reasons}" if reasons else what
 
     def _deserialise(self) -> tensorrt.ICudaEngine:
-        files, backend = self._files, self._flavour
+        files, backend = self._files, self._backend
         runtime: tensorrt.Runtime = backend.module.Runtime(make_logger(backend, self._errors))
-        plugins = files.sidecar.plugins
-        if plugins["embedded"]:
-            # The plan carries our plugin library, which the runtime would else refuse to load.
+        if files.sidecar.plugins.embedded:
+            # Without it the runtime refuses the plugin library in the plan.
             runtime.engine_host_code_allowed = True
         else:
             library = plugin_library()
@@ -131,18 +129,18 @@ class LoadedEngine:
 
     def _check_plugins(self, library: PluginLibrary) -> None:
         plugins, path = self._files.sidecar.plugins, self._files.path
-        others = {name: version for name, version in plugins["versions"].items() if version != PLUGIN_VERSION}
+        others = {name: version for name, version in plugins.versions.items() if version != PLUGIN_VERSION}
         if others:
             listed = ", ".join(f"{name} {version}" for name, version in others.items())
             raise EngineLoadError(
                 f"{path} needs the plugins {listed}, but those installed are of version {PLUGIN_VERSION}. Rebuild: "
                 f"{self._files.sidecar.rebuild_command(path)}, or build with --embed-plugins"
             )
-        if library.sha256 != plugins["library_sha256"]:
+        if library.sha256 != plugins.library_sha256:
             _log.info(
                 "%s was built with another compilation of the same plugins (SHA-256 %.12s, installed %.12s)",
                 path,
-                plugins["library_sha256"],
+                plugins.library_sha256,
                 library.sha256,
             )
 

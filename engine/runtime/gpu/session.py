@@ -185,7 +185,7 @@ class TensorRTSession:
         self._timeline.mark("d2h")
         self._stream.synchronize()
         outputs = layout.copies(self._outputs.host)
-        watch.lap_apart(self._timeline.seconds(), rest="d2h")
+        watch.lap_measured(self._timeline.seconds(), rest="d2h")
         self._graphs.capture(shape)
         if not self._has_compiled:
             self._has_compiled = True

@@ -219,7 +219,7 @@ def test_impossible_overlaps_are_refused(ranged_detector: TRTRetinaFace, merge_i
 
 def test_looks_are_merged_at_the_overlap_that_is_asked_for(ranged_detector: TRTRetinaFace) -> None:
     """At 1 nothing is suppressed: both looks' faces stand, and those of the mirror image again. At 0.4 one does."""
-    assert ranged_detector.sidecar.thresholds["iou"] == 0.4
+    assert ranged_detector.sidecar.thresholds.iou == 0.4
     counts = [
         len(ranged_detector.detect(astronaut(), scales=[400, 500], flip=True, merge_iou=merge_iou))
         for merge_iou in (1, 0.4, None)
