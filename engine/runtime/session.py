@@ -33,7 +33,7 @@ class Session(Protocol):
 
     Attributes:
         device: "cpu" or "cuda:N".
-        runtime: name and version of what runs the network there.
+        runtime: name and version of the library that runs the network.
     """
 
     device: str
@@ -59,10 +59,10 @@ class Session(Protocol):
         """
 
     def clone(self) -> Session:
-        """Return a session on the same device and weights that may run at the same time as this one.
+        """Return a session on the same device with the same weights, which can run at the same time.
 
         Raises:
-            DeviceError: the device has no room for it.
+            DeviceError: the device has no memory left for it.
         """
 
     def close(self) -> None:

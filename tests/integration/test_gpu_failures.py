@@ -94,11 +94,11 @@ def test_a_batch_that_does_not_fit_is_run_image_by_image_by_the_queue(
 
 def test_no_memory_for_a_clone(detector: TRTRetinaFace, expected: Detections, trt: FakeTensorRT) -> None:
     trt.cupy.room = trt.cupy.allocated + 1000
-    with pytest.raises(DeviceError, match="cuda:0 has no room for another execution context"):
+    with pytest.raises(DeviceError, match="cuda:0 has no memory for another execution context"):
         detector.clone()
     trt.cupy.room = 1 << 40
     trt.creates = False
-    with pytest.raises(DeviceError, match=r"no room for another execution context.*no memory for a context"):
+    with pytest.raises(DeviceError, match=r"no memory for another execution context.*no memory for a context"):
         detector.clone()
     _assert_usable(detector, expected)
 

@@ -383,7 +383,7 @@ def test_what_detect_device_refuses(detector: TRTRetinaFace, on_cpu: TRTRetinaFa
         detector.detect_device(astronaut())  # type: ignore[arg-type]
     with pytest.raises(InvalidArgumentError, match="stream is a str"):
         detector.detect_device(image, stream="main")
-    with pytest.raises(InvalidArgumentError, match="scales and flip work on NumPy arrays"):
+    with pytest.raises(InvalidArgumentError, match="scales and flip need NumPy arrays"):
         detector.detect(image, flip=True)
     image.shape = (4, 4)
     with pytest.raises(InvalidArgumentError, match=r"image has shape \(4, 4\)"):

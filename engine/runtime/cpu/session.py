@@ -1,4 +1,4 @@
-"""The CPU session: a network with the GPU's operators around it, on any number of threads."""
+"""The CPU session: a network between the operators of engine.ops, on any number of threads."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 
 class CpuNetwork:
-    """A typed network with decoding and suppression behind it: the operators of the GPU, on the CPU.
+    """A typed network followed by decoding and suppression on the CPU.
 
-    One image has all threads; of several, each has a thread of its own, from its pixels to its faces. So the faces of
-    an image do not depend on those that share its batch.
+    A single image uses all threads. In a large batch each image has one thread, from its pixels to its faces. The faces
+    of an image never depend on the other images of the batch.
     """
 
     device = "cpu"
@@ -54,7 +54,7 @@ class CpuNetwork:
             thresholds: of decoding and suppression.
             precision: of the network, one of config.formats.PRECISIONS.
             options: input size and threads; None is the defaults.
-            library: "openvino" or "onnxruntime"; None is OpenVINO where it is installed and can run the network.
+            library: "openvino" or "onnxruntime"; None is OpenVINO if it is installed and can run the network.
 
         Raises:
             InvalidArgumentError: threads or library is out of range.
@@ -83,25 +83,25 @@ class CpuNetwork:
 
     def detect(self, images: Sequence[Image], letterbox: Letterbox, watch: Stopwatch) -> RawDetections:
         """See Session.detect."""
-        # Fewer images than threads would leave some without work: then each image has all of them in turn.
+        # With fewer images than threads some would be idle: then the images run in turn on all threads.
         if self.threads > 1 and len(images) >= self.threads:
             return self._detect_in_parallel(images, letterbox, watch)
         with self._runner(alone=True) as runner:
             return concatenate([self._detect_one(image, letterbox, runner, self.threads, watch) for image in images])
 
     def clone(self) -> CpuNetwork:
-        """See Session.clone; the network is shared, for any number of threads may run it."""
+        """See Session.clone; the network is shared, as any number of threads may run it."""
         other = copy.copy(self)
         other._idle, other._lock = {True: [], False: []}, Lock()
         return other
 
     def close(self) -> None:
-        """See Session.close; the rest of the memory goes with the last reference."""
+        """See Session.close; the network is freed with the last reference."""
         with self._lock:
             self._idle = {True: [], False: []}
 
     def _detect_in_parallel(self, images: Sequence[Image], letterbox: Letterbox, watch: Stopwatch) -> RawDetections:
-        """Give each thread the next image until there are none."""
+        """Detect with a thread per core, each taking the next image."""
         found: list[RawDetections | None] = [None] * len(images)
         turns = count()
 
@@ -112,8 +112,8 @@ class CpuNetwork:
                     found[turn] = self._detect_one(images[turn], letterbox, runner, 1, own)
             return own.stages
 
-        # New threads for each batch: they start on the cores with least to do, where threads that wake up would stay on
-        # the core that woke them, all on one if others keep the rest busy.
+        # New threads for each batch: the scheduler starts them on the least busy cores, while it would wake waiting
+        # threads on the core of the caller.
         watch.lap_parallel(_run_in_threads(work, self.threads))
         return concatenate([raw for raw in found if raw is not None])
 
@@ -140,7 +140,7 @@ class CpuNetwork:
 
     @contextmanager
     def _runner(self, *, alone: bool) -> Iterator[Runner]:
-        """Lend a runner that nobody else uses."""
+        """Borrow an idle runner, or a new one."""
         with self._lock:
             runner = self._idle[alone].pop() if self._idle[alone] else None
         runner = runner or self._network.runner(alone=alone)
@@ -171,16 +171,16 @@ def detect(heads: Sequence[FloatArray], config: RetinaFaceConfig, thresholds: Th
 
 
 def _run_in_threads(work: Callable[[], Stages], count: int) -> list[Stages]:
-    """Return what `work` gives in each of `count` threads, or raise what one of them raises.
+    """Return the results of `work` in each of `count` threads, or raise the exception of one of them.
 
-    An executor would refuse once the main thread has ended, when other threads may still detect.
+    Unlike an executor it also works after the main thread has ended, while other threads still detect.
     """
     answers: list[Future[Stages]] = [Future() for _ in range(count)]
 
     def run(answer: Future[Stages]) -> None:
         try:
             answer.set_result(work())
-        except BaseException as error:  # the caller's, whatever it is
+        except BaseException as error:  # of any kind: it is raised in the caller's thread
             answer.set_exception(error)
 
     threads = [Thread(target=run, args=(answer,), name="retinaface-cpu", daemon=True) for answer in answers]

@@ -1,4 +1,4 @@
-"""A deserialised engine: its weights on the device, shared by the sessions that run it."""
+"""A deserialised engine, whose weights on the device are shared by its sessions."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class LoadedEngine:
         cupy: the module.
         index: of the GPU.
         device: "cuda:N".
-        runtime: name and version of what runs it.
+        runtime: name and version of the TensorRT.
         health: of CUDA in this process.
         input_name: of the input tensor.
         largest: shape of the largest input.
         outputs: the output tensors.
-        cuda_graphs: whether sessions shall capture their launches.
-        captures_itself: whether the runtime does, as TensorRT-RTX can.
+        cuda_graphs: whether sessions capture CUDA graphs.
+        captures_itself: whether the runtime captures them, as TensorRT-RTX can.
     """
 
     def __init__(self, files: EngineFiles, backend: Backend, cupy: Any, index: int, *, cuda_graphs: bool) -> None:
@@ -66,10 +66,10 @@ class LoadedEngine:
 
     def current(self) -> Any:
         """Return a context manager that makes the GPU the thread's current one."""
-        return self.cupy.cuda.Device(self.index)  # one for each use: CuPy's keeps a stack that threads would share
+        return self.cupy.cuda.Device(self.index)  # a new one: threads must not share the stack inside
 
     def allocate_activations(self) -> Any:
-        """Allocate what contexts that run one after the other can share; None where each one allocates its own."""
+        """Allocate activation memory for contexts that run one at a time; None where each allocates its own."""
         if self._rtx is not None:
             return None
         return self.cupy.cuda.Memory(int(self._engine.device_memory_size_v2))
@@ -78,8 +78,8 @@ class LoadedEngine:
         """Create an execution context; the GPU must be current.
 
         Args:
-            activations: from allocate_activations(); who uses the context keeps them.
-            captures: whether the runtime may capture graphs where it does so itself.
+            activations: from allocate_activations(); keep them as long as the context.
+            captures: whether the runtime may capture graphs itself.
 
         Raises:
             EngineLoadError: the runtime refuses.
@@ -97,12 +97,12 @@ class LoadedEngine:
         return context
 
     def save_compiled(self) -> None:
-        """Keep what the runtime compiled for later processes, where it compiles."""
+        """Save the kernels that TensorRT-RTX compiled, for later processes."""
         if self._rtx is not None and not self.health.is_lost:
             self._rtx.save()
 
     def because(self, what: str) -> str:
-        """Return `what` with the errors that TensorRT logged since the last call."""
+        """Append the errors that TensorRT logged since the last call to `what`."""
         reasons = "; ".join(dict.fromkeys(self._errors[-4:]))
         self._errors.clear()
         return f"{what}: {reasons}" if reasons else what

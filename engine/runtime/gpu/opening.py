@@ -1,4 +1,4 @@
-"""Running an engine on a GPU with TensorRT or TensorRT-RTX; cupy holds the memory and the stream."""
+"""Opening an engine on a GPU with TensorRT or TensorRT-RTX; CuPy holds the memory and the streams."""
 
 from __future__ import annotations
 

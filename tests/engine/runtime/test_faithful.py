@@ -161,7 +161,7 @@ def test_where_8_bits_differ_float32_computes_them(
         network = load_network(content, SETTINGS, library)
     assert network.name.startswith("OpenVINO 20")
     assert IN_FLOAT32 in network.name
-    assert "heads' error is" in caplog.text
+    assert "their error is" in caplog.text
     assert _rms(_heads(network, image) - _heads(OnnxRuntime(content, SETTINGS, optimise=False), image)) < 0.0005
 
 
@@ -173,7 +173,7 @@ def test_where_nothing_agrees_the_graph_runs_as_it_is_written(
     with caplog.at_level(logging.WARNING, logger="engine"):
         assert load_network(content, SETTINGS).name.startswith("ONNX Runtime")
     assert "running it with ONNX Runtime" in caplog.text
-    with pytest.raises(EngineLoadError, match=r"do not give what this network says.*expected at most.*in float32"):
+    with pytest.raises(EngineLoadError, match=r"do not compute this network as written.*expected at most.*in float32"):
         load_network(content, SETTINGS, "openvino")
 
 

@@ -311,7 +311,7 @@ def test_one_image_more_than_may_wait_is_refused() -> None:
         running = queue.submit(image_of(0))
         until(running.running)
         waiting = [queue.submit(image_of(seed)) for seed in range(3)]
-        with pytest.raises(QueueFullError, match="3 images wait already"):
+        with pytest.raises(QueueFullError, match="3 images wait in the queue"):
             queue.submit(image_of(9))
         detector.may_run.set()
         assert wait([running, *waiting], timeout=10).not_done == set()
