@@ -96,7 +96,7 @@ class RawDetections:
     num_detections: IntArray
     boxes: FloatArray
     scores: FloatArray
-    landmarks: FloatArray | None
+    landmarks: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -116,4 +116,4 @@ class DeviceDetections:
     num_detections: Any
     boxes: Any
     scores: Any
-    landmarks: Any
+    landmarks: Any = None

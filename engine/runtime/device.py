@@ -8,17 +8,19 @@ from engine.backend.driver import sees_gpu
 from engine.errors import DeviceError, InvalidArgumentError, RetinaFaceError
 from engine.runtime.cpu.session import CpuSession
 from engine.runtime.gpu.opening import open_tensorrt_session
-from engine.runtime.session import RuntimeOptions, Session
+from engine.runtime.session import DEFAULT_OPTIONS, RuntimeOptions, Session
 from engine.sidecar import EngineFiles
 
 
-def open_session(files: EngineFiles, device: str, options: RuntimeOptions | None = None) -> tuple[Session, str | None]:
+def open_session(
+    files: EngineFiles, device: str, options: RuntimeOptions = DEFAULT_OPTIONS
+) -> tuple[Session, str | None]:
     """Open a session on `device`: "auto", "cpu", "cpu:openvino", "cpu:onnxruntime", "cuda" or "cuda:N".
 
     Args:
         files: of the engine.
         device: a plain "cpu" takes OpenVINO where it is installed and can run the network, else ONNX Runtime.
-        options: None is the defaults.
+        options: how to run the engine.
 
     Returns:
         The session, and the reason why "auto" took no GPU, else None.
@@ -28,7 +30,6 @@ def open_session(files: EngineFiles, device: str, options: RuntimeOptions | None
         DeviceError: the GPU that was asked for is not usable.
         EngineLoadError: the engine does not fit the runtime or the GPU.
     """
-    options = options or RuntimeOptions()
     if match := re.fullmatch(r"cpu(?::(\w+))?", str(device)):
         return CpuSession(files, options, match[1]), None
     if device == "auto":

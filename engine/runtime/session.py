@@ -28,6 +28,9 @@ class RuntimeOptions:
     cuda_graphs: bool = True
 
 
+DEFAULT_OPTIONS = RuntimeOptions()
+
+
 class Session(Protocol):
     """A loaded engine on one device.
 

@@ -43,7 +43,7 @@ class PrecisionRecord:
 
 @dataclass(frozen=True)
 class BuilderVersion:
-    """The TensorRT that built the engine: "tensorrt" or "tensorrt-rtx", and its version."""
+    """The library that built the engine: "tensorrt" or "tensorrt-rtx"."""
 
     name: str
     version: str

@@ -201,7 +201,7 @@ def test_a_write_that_fails_leaves_nothing_half(fp32_engine: Path, monkeypatch: 
 
 @pytest.mark.parametrize("signal", ["SIGTERM", "SIGINT", "SIGKILL"])
 def test_a_killed_build_leaves_no_file(tmp_path: Path, signal: str) -> None:
-    """While it compiles; the network before that is one that was exported already."""
+    """During compilation, with a network that was exported before."""
     rtx()
     exported = tmp_path / "exported.onnx"
     exported.write_bytes(network("fp32", size=InputSize.fixed(64, 96)).SerializeToString())
@@ -209,7 +209,7 @@ def test_a_killed_build_leaves_no_file(tmp_path: Path, signal: str) -> None:
     folder.mkdir()
     script = (
         "import onnx, os, signal, sys\n"
-        # A shell's background jobs are born deaf to it.
+        # Background jobs of a shell ignore it.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from engine.build import pipeline\n"
         "from engine.cli import build_main\n"
@@ -225,7 +225,7 @@ def test_a_killed_build_leaves_no_file(tmp_path: Path, signal: str) -> None:
 
 @pytest.mark.parametrize("signal", ["SIGTERM", "SIGINT"])
 def test_a_signal_while_files_are_written_waits(tmp_path: Path, signal: str) -> None:
-    """After the first of the three has taken its place: the others follow, then the signal acts."""
+    """After the first of the three renames: the others follow, then the signal acts."""
     script = (
         "import os, signal, sys\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -356,7 +356,7 @@ def test_without_any_tensorrt_both_are_named(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_read_only_site_packages_are_enough(tmp_path: Path) -> None:
-    """The parser finds the library that the wheel misnames, without a link being written anywhere."""
+    """The parser finds the library that the wheel lacks, and no link is written anywhere."""
     rtx()
     import tensorrt_rtx_libs
 

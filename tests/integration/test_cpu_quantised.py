@@ -54,7 +54,7 @@ def float32() -> bytes:
 
 def _quantised(folder: Path, mode: str) -> bytes:
     with pytest.MonkeyPatch.context() as patch:
-        # Which convolutions are kept is not what is tested here.
+        # The choice of the kept convolutions is not tested here.
         patch.setattr(quantise, "_SENSITIVITY_CROPS", 2)
         typed = to_precision(
             network("fp32", size=InputSize.fixed(*SIZE)), CONFIG, "int8", SIZE,
@@ -87,10 +87,10 @@ def _composed(count: int, seed: int) -> list[Image]:
     return [picture.image for picture in compose([source], (), count, SIZE, seed)]
 
 
-def _looks(image: Image) -> list[Image]:
-    """Four parts of a picture, and their mirror images: the same faces, rounded in other ways."""
+def _variants(image: Image) -> list[Image]:
+    """Four crops of an image and their mirror images: the same faces with other roundings."""
     parts = [image[shift:, shift:] for shift in (0, 4, 8, 13)]
-    return [np.ascontiguousarray(look) for part in parts for look in (part, part[:, ::-1])]
+    return [np.ascontiguousarray(image) for part in parts for image in (part, part[:, ::-1])]
 
 
 class _Detector:
@@ -123,7 +123,7 @@ def _errors(reference: Sequence[Detections], found: Sequence[Detections]) -> NDA
 
 
 def _check(float32: bytes, content: bytes, images: Sequence[Image], *, least_faces: int, spreads: float) -> None:
-    """Compare errors over all faces; `spreads` standard errors of the difference are allowed for beside a tenth."""
+    """Compare errors over all faces, allowing a tenth plus `spreads` standard errors of the difference."""
     plain, cpu, graph = _Detector(float32, "fp32"), _Detector(content, "int8"), _Detector.exact(content)
     reference = [plain.detect(image) for image in images]
     assert sum((faces.scores >= 0.5).sum() for faces in reference) >= least_faces
@@ -141,7 +141,7 @@ def test_generated_pictures(float32: bytes, composed_network: bytes) -> None:
 
 
 def test_four_photos(float32: bytes, photo_network: bytes) -> None:
-    images = [look for photo in labelled_photos() for look in _looks(photo.image)]
+    images = [variant for photo in labelled_photos() for variant in _variants(photo.image)]
     _check(float32, photo_network, images, least_faces=140, spreads=2)
 
 
@@ -153,7 +153,7 @@ def test_200_photos(float32: bytes, photo_network: bytes) -> None:
 
 @pytest.mark.parametrize("isa", ["AVX2", "AVX512_CORE_VNNI"])
 def test_on_a_processor_with_less(float32: bytes, composed_network: bytes, isa: str, tmp_path: Path) -> None:
-    """Without VNNI, sums of products leave 16 bits."""
+    """Without VNNI, sums of products exceed 16 bits."""
     files = {"float32": float32, "int8": composed_network}
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)

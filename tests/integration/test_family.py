@@ -128,7 +128,7 @@ def with_operators(model: RetinaFace, backend: Backend) -> Callable[[torch.Tenso
 
 
 def test_equal_faces_everywhere(paper: RetinaFace, paper_network: onnx.ModelProto, backend: Backend) -> None:
-    """PyTorch, ONNX Runtime and the operators: network, decoding and suppression, each by its own means."""
+    """PyTorch, ONNX Runtime and the operators agree on network, decoding and suppression."""
     import onnxruntime
 
     config, images = paper.config, random_images(paper.config, 1, 3, 64, 96)
@@ -159,7 +159,7 @@ def test_equal_faces_everywhere(paper: RetinaFace, paper_network: onnx.ModelProt
 
 
 def test_random_offsets_matter(paper: RetinaFace) -> None:
-    """Or the tests above would say little: without them the faces are others."""
+    """Without offsets the faces differ; else the tests above would show little."""
     still = settled_model("retinaface-resnet50")
     for module in still.modules():
         if isinstance(module, DeformableConv):

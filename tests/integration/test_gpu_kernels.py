@@ -66,7 +66,7 @@ def _images(rng: np.random.Generator, count: int) -> list[Image]:
 
 
 def _check(found: RawDetections, files: EngineFiles, letterbox: Letterbox, images: list[Image]) -> None:
-    """The CPU's operators promise the same bits."""
+    """The result of the CPU operators, which give the same bits."""
     wanted = expected(letterbox.batch(images), files.sidecar.thresholds.max_detections)
     assert wanted.num_detections.sum() > 3, "too few faces to compare"
     for name in ("num_detections", "boxes", "scores", "landmarks"):
@@ -76,7 +76,7 @@ def _check(found: RawDetections, files: EngineFiles, letterbox: Letterbox, image
 def test_graphs_and_first_runs_give_the_cpu_s_bits(
     session: TensorRTSession, files: EngineFiles, cupy: Any, rng: np.random.Generator
 ) -> None:
-    """Each (batch, size) once or several times and in turn, with other images every time."""
+    """Each (batch, size) once or several times and in turn, with new images every time."""
     for batch, size in [(1, 0), (3, 0), (1, 0), (3, 1), (3, 0), (3, 1), (3, 0), (2, 1), (1, 0), (3, 1)]:
         letterbox, images = _letterbox(files, SIZES[size]), _images(rng, batch)
         _check(session.detect(images, letterbox, Stopwatch()), files, letterbox, images)
@@ -170,7 +170,7 @@ def test_an_array_of_another_dtype_is_refused_and_the_session_runs_on(
 def test_a_kernel_that_reads_outside_its_memory_loses_the_device(
     session: TensorRTSession, files: EngineFiles, cupy: Any
 ) -> None:
-    """On a GPU this would end every later test; the emulator forgets it."""
+    """On a GPU this sticky error would fail all later tests; on the emulator it does not."""
     if not isinstance(cupy, Cupy):
         pytest.skip("only on an emulator")
 

@@ -98,7 +98,7 @@ RTX = pytest.mark.parametrize("trt", ["tensorrt-rtx"], indirect=True)
 
 @pytest.fixture
 def cache(files: EngineFiles) -> Path:
-    """Where the kernels that the runtime compiled are kept; not there yet."""
+    """Path of the cache of compiled kernels, which does not exist yet."""
     path = files.path.with_name("faces.engine.runtime-cache")
     path.unlink(missing_ok=True)
     return path
@@ -148,7 +148,7 @@ def test_rtx_s_graphs_can_be_switched_off(files: EngineFiles, trt: FakeTensorRT,
 
 
 def test_cupy_has_what_the_session_and_its_doubles_use() -> None:
-    """Of the real module, which imports without a GPU."""
+    """Checked on the real module, which imports without a GPU."""
     cupy = pytest.importorskip("cupy")
     cuda = {"Device", "Stream", "Event", "Memory", "PinnedMemory", "PinnedMemoryPointer", "UnownedMemory"}
     for name in cuda | {"MemoryPointer", "get_elapsed_time"}:

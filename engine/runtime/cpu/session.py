@@ -19,7 +19,7 @@ from engine.config.model import RetinaFaceConfig
 from engine.errors import InferenceError
 from engine.runtime.cpu.load import check_threads, load_network
 from engine.runtime.cpu.protocol import CpuSettings, Runner
-from engine.runtime.session import RuntimeOptions
+from engine.runtime.session import DEFAULT_OPTIONS, RuntimeOptions
 from engine.runtime.timing import Stages, Stopwatch
 from engine.sidecar import EngineFiles
 from engine.types import FloatArray, Image, RawDetections
@@ -43,7 +43,7 @@ class CpuNetwork:
         config: RetinaFaceConfig,
         thresholds: Thresholds,
         precision: str = "fp32",
-        options: RuntimeOptions | None = None,
+        options: RuntimeOptions = DEFAULT_OPTIONS,
         library: str | None = None,
     ) -> None:
         """Load a network.
@@ -53,14 +53,13 @@ class CpuNetwork:
             config: settings of its model.
             thresholds: of decoding and suppression.
             precision: of the network, one of config.formats.PRECISIONS.
-            options: input size and threads; None is the defaults.
+            options: input size and threads.
             library: "openvino" or "onnxruntime"; None is OpenVINO if it is installed and can run the network.
 
         Raises:
             InvalidArgumentError: threads or library is out of range.
             EngineLoadError: the network cannot be loaded.
         """
-        options = options or RuntimeOptions()
         self.threads = check_threads(options.threads)
         self._config, self._thresholds = config, thresholds
         settings = CpuSettings(
@@ -206,8 +205,10 @@ def concatenate(found: list[RawDetections]) -> RawDetections:
 class CpuSession(CpuNetwork):
     """The network that lies beside an engine."""
 
-    def __init__(self, files: EngineFiles, options: RuntimeOptions | None = None, library: str | None = None) -> None:
+    def __init__(
+        self, files: EngineFiles, options: RuntimeOptions = DEFAULT_OPTIONS, library: str | None = None
+    ) -> None:
         """Load it; see CpuNetwork."""
-        sidecar, options = files.sidecar, options or RuntimeOptions()
+        sidecar = files.sidecar
         options = replace(options, input_size=options.input_size or sidecar.io.input.size.optimum)
         super().__init__(files.network, sidecar.config, sidecar.thresholds, sidecar.precision.mode, options, library)

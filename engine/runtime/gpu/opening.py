@@ -8,11 +8,11 @@ from engine.backend.tensorrt import load_backend
 from engine.errors import BuildError, DeviceError, EngineLoadError
 from engine.runtime.gpu.loading import LoadedEngine
 from engine.runtime.gpu.session import TensorRTSession
-from engine.runtime.session import RuntimeOptions
+from engine.runtime.session import DEFAULT_OPTIONS, RuntimeOptions
 from engine.sidecar import EngineFiles
 
 
-def open_tensorrt_session(files: EngineFiles, index: int, options: RuntimeOptions | None = None) -> TensorRTSession:
+def open_tensorrt_session(files: EngineFiles, index: int, options: RuntimeOptions = DEFAULT_OPTIONS) -> TensorRTSession:
     """Open a session on GPU `index` with the runtime that built the engine.
 
     Raises:
@@ -20,7 +20,6 @@ def open_tensorrt_session(files: EngineFiles, index: int, options: RuntimeOption
         EngineLoadError: the runtime or the plugin library differs from the sidecar or refuses the engine, or the engine
             carries plugins and `options` do not trust them.
     """
-    options = options or RuntimeOptions()
     try:
         cupy = importlib.import_module("cupy")
     except ImportError as error:

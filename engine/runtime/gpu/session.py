@@ -110,10 +110,7 @@ class TensorRTSession:
                 context.launch(handle)
             finally:
                 runtime.eventRecord(self._lent.ptr, handle)
-            outputs = memory.arrays(layout)
-            return DeviceDetections(
-                outputs["num_detections"], outputs["boxes"], outputs["scores"], outputs.get("landmarks")
-            )
+            return DeviceDetections(**memory.arrays(layout))
 
     def clone(self) -> TensorRTSession:
         """See Session.clone."""
@@ -184,14 +181,14 @@ class TensorRTSession:
         self._outputs.fetch(layout.nbytes, stream)
         self._timeline.mark("d2h")
         self._stream.synchronize()
-        outputs = layout.copies(self._outputs.host)
+        detections = RawDetections(**layout.copies(self._outputs.host))
         watch.lap_measured(self._timeline.seconds(), rest="d2h")
         self._graphs.capture(shape)
         if not self._has_compiled:
             self._has_compiled = True
             self._engine.save_compiled()
         watch.lap("network")
-        return RawDetections(outputs["num_detections"], outputs["boxes"], outputs["scores"], outputs.get("landmarks"))
+        return detections
 
     def _input_views(self, shape: Shape) -> tuple[DeviceView, DeviceView]:
         """Return views of the input tensor and of the letterbox transforms, which are not used."""

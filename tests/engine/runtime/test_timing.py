@@ -9,7 +9,7 @@ from engine.runtime.timing import STAGE_NAMES, Stopwatch, in_order
 
 
 class Clock:
-    """Time that passes when the test says so; fractions of a second that sum exactly."""
+    """A simulated clock, with fractions of a second that sum exactly."""
 
     def __init__(self) -> None:
         self.now = 512.0
