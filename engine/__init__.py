@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import (
     BuildError,
+    CalibrationError,
     ClosedError,
     CudaError,
     DeviceError,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BatchQueue",
     "BuildError",
+    "CalibrationError",
     "ClosedError",
     "CudaError",
     "Detections",
@@ -68,7 +70,7 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use what brings NumPy, ONNX Runtime and the compiled module along."""
+    """Import on first use the names that need NumPy, ONNX Runtime and the compiled module."""
     if name in _LAZY:
         import importlib
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import overload
 
 from engine.errors import InvalidArgumentError
-from engine.runtime.augment import Augmentation, Scales, looks, make_augmentation, merge, to_image
+from engine.runtime.augment import Augmentation, Scales, make_augmentation, merge, to_image, views
 from engine.runtime.cpu.ort import network_metadata
 from engine.runtime.device import open_session
 from engine.runtime.gpu.arrays import is_device_array
@@ -17,6 +17,7 @@ from engine.runtime.gpu.session import TensorRTSession
 from engine.runtime.letterbox import Letterbox, check_images
 from engine.runtime.limits import EngineLimits
 from engine.runtime.serving import ServedDetector
+from engine.runtime.session import RuntimeOptions
 from engine.runtime.timing import Stages, Stopwatch, in_order
 from engine.sidecar import read_engine
 from engine.types import DEFAULT_SCORE_THRESHOLD, AnyImage, Detections, DeviceDetections, DeviceImage, Image
@@ -31,11 +32,11 @@ class TRTRetinaFace(ServedDetector):
         faces = detector.detect(cv2.imread("photo.jpg"))
 
     Attributes:
-        device: what it runs on: "cuda:N" or "cpu".
-        runtime: name and version of what runs the network there.
+        device: "cuda:N" or "cpu".
+        runtime: name and version of the library that runs the network.
         config: settings of the model.
         input_size: (height, width) that images are letterboxed to.
-        max_batch: images in one run; longer lists are run in parts.
+        max_batch: images in one run; longer lists are split.
     """
 
     def __init__(
@@ -54,38 +55,36 @@ class TRTRetinaFace(ServedDetector):
 
         Args:
             engine: path of NAME.engine; NAME.engine.json and NAME.network.onnx lie beside it.
-            device: "cuda:N" runs the engine on that GPU; "cpu" runs the same network and operators on the
-                CPU, with OpenVINO where it is installed and can, else with ONNX Runtime ("cpu:openvino" and
-                "cpu:onnxruntime" insist on one); "auto" takes a GPU where one is usable, else the CPU, and says so
-                once.
+            device: "cuda:N" runs the engine on that GPU. "cpu" runs the same network and operators on the CPU, with
+                OpenVINO if it is installed and can run the network, else with ONNX Runtime; "cpu:openvino" and
+                "cpu:onnxruntime" choose one. "auto" is the first GPU if it is usable, else the CPU, with a warning.
             input_size: (height, width) to letterbox to, for an engine built for a range; None is its optimum.
-            score_threshold: faces need a score above it; detect() can take another one. None is 0.5, or the threshold
-                that the engine was built with if that is higher.
-            enlarge: magnify images that are smaller than the input, which finds faces of a few pixels; else they are
-                padded only.
-            threads: of the CPU, at most; None is all cores. A GPU does not need it.
-            trust_embedded_plugins: let the GPU runtime load the plugin library that an engine built with
-                --embed-plugins carries. It is native code: say so for engines that you trust.
-            cuda_graphs: on a GPU, replay the launches that the second run with a batch of each size recorded.
+            score_threshold: faces need a higher score; detect() can take another threshold. None is 0.5, or the
+                threshold of the engine if that is higher.
+            enlarge: enlarge images that are smaller than the input, which finds faces of a few pixels; else only pad
+                them.
+            threads: of the CPU, at most; None is all cores. Not used on a GPU.
+            trust_embedded_plugins: load the plugin library inside an engine that was built with --embed-plugins. It is
+                native code: set this for engines from a source that you trust.
+            cuda_graphs: on a GPU, capture a CUDA graph per input shape on its second run; replay afterwards.
 
         Raises:
             EngineLoadError: a file is missing, damaged or of another build, or the engine does not fit the runtime.
-            DeviceError: the GPU that was asked for is not usable.
+            DeviceError: the requested GPU is not usable.
             InvalidArgumentError: an argument is out of range.
         """
         files = read_engine(Path(engine), network_metadata)
         self._path = files.path
         self.sidecar = files.sidecar
-        self.config = files.sidecar.model_config()
-        self._limits = EngineLimits.of(files)
+        self.config = files.sidecar.config
+        self._limits = EngineLimits(files)
         self.max_batch = self._limits.max_batch
         self.input_size = self._limits.input_size(input_size)
         self._letterbox = Letterbox(self.input_size, self.config, enlarge)
-        self.score_threshold = max(DEFAULT_SCORE_THRESHOLD, float(self.sidecar.thresholds["score"]))
+        self.score_threshold = max(DEFAULT_SCORE_THRESHOLD, self.sidecar.thresholds.score)
         self.score_threshold = self.check_threshold(score_threshold)
-        self._session, reason = open_session(
-            files, device, trust_embedded_plugins, size=self.input_size, threads=threads, cuda_graphs=cuda_graphs
-        )
+        options = RuntimeOptions(self.input_size, threads, trust_embedded_plugins, cuda_graphs)
+        self._session, reason = open_session(files, device, options)
         self.device, self.runtime = self._session.device, self._session.runtime
         if reason is not None:
             _log.warning("No GPU is used (%s): running on the CPU with %s.", reason, self.runtime)
@@ -127,23 +126,25 @@ class TRTRetinaFace(ServedDetector):
         """Find the faces in one image or in several.
 
         Args:
-            images: uint8 [H, W, 3] in BGR order, as cv2.imread returns, or a list of such, of any sizes. On a GPU they
-                may lie there: arrays of torch, CuPy, PyCUDA and others, which are read in place, once the work that
-                their library has queued on them is done: on the stream that the array names, else on the default one.
-            score_threshold: faces need a score above it; at least the threshold that the engine was built with.
-            scales: look at each image at each of these instead of letterboxed to input_size, and merge the faces. A
-                scale is the short side in pixels, or a pair of it and a limit of the long side, or "original". It
-                needs an engine that was built for a range of sizes; what is smaller than the range is padded.
-            flip: look at the mirror image too.
-            voting: average the boxes that scales and flip give for one face; else the best one stands.
-            merge_iou: boxes of scales and flip are one face from this overlap on; None is the engine's IoU threshold.
+            images: one image, uint8 [H, W, 3] in BGR order, as cv2.imread returns, or a list of images of any sizes. A
+                detector on a GPU also takes arrays in GPU memory, of torch, CuPy, PyCUDA and others. They are read in
+                place, after the work that is queued on the stream of the array, or on the default stream if the array
+                names none.
+            score_threshold: faces need a higher score; at least the threshold that the engine was built with.
+            scales: detect at each of these scales instead of in the letterbox of input_size, and merge the faces. A
+                scale is the short side in pixels, or a pair (short side, limit of the long side), or "original". The
+                engine must be built for a range of sizes; images smaller than the range are padded.
+            flip: also detect in the mirror image.
+            voting: average the boxes of one face over scales and flip; else keep the best box.
+            merge_iou: boxes of different scales and flips that overlap by more are one face; None is the IoU threshold
+                of the engine.
 
         Returns:
             Detections in pixels of the given image; a list of them for a list.
 
         Raises:
-            InvalidArgumentError: not such an image, an empty list, a threshold out of range, or a scale that is
-                impossible or too large for the engine.
+            InvalidArgumentError: an image is not as above, the list is empty, a threshold is out of range, or a scale
+                is impossible or too large for the engine.
             InferenceError: the engine failed.
         """
         threshold = self.check_threshold(score_threshold)
@@ -154,11 +155,11 @@ class TRTRetinaFace(ServedDetector):
     def profile(
         self, images: AnyImage | Sequence[AnyImage], *, score_threshold: float | None = None
     ) -> tuple[list[Detections], Stages]:
-        """Detect as detect() does, and say how long each stage of the call took.
+        """Detect as detect() does, and time each stage of the call.
 
         Returns:
-            The faces of each image, and seconds by stage, with "queueing" where other threads' calls came first; their
-            sum is the time that the call took.
+            The faces of each image, and seconds by stage, which add up to the time of the call. "queueing" is the wait
+            for other threads' calls.
 
         Raises:
             InvalidArgumentError: as detect().
@@ -170,20 +171,19 @@ class TRTRetinaFace(ServedDetector):
         return faces, in_order(watch.stages)
 
     def detect_device(self, images: DeviceImage | Sequence[DeviceImage], *, stream: object = None) -> DeviceDetections:
-        """Queue a detection on a CUDA stream, from and to the GPU's memory, without a copy and without waiting.
+        """Queue a detection on a CUDA stream, from and to GPU memory, without a copy and without synchronisation.
 
         Args:
-            images: as detect() takes them, on the GPU, at most max_batch; they must not change before the stream is
-                past this call.
-            stream: a stream of torch, CuPy, PyCUDA or CUDA Python, or its handle; None is the one that the first array
-                names, else the default stream.
+            images: arrays in GPU memory as detect() takes them, at most max_batch. Do not change them before the stream
+                has run this call.
+            stream: a stream of torch, CuPy, PyCUDA or CUDA Python, or its handle; None is the stream of the first
+                array, or the default stream if that array names none.
 
         Returns:
-            All faces above the threshold that the engine was built with, in arrays that are ready in the stream's
-            order.
+            All faces above the threshold that the engine was built with, in arrays that are ready in stream order.
 
         Raises:
-            InvalidArgumentError: other arrays, too many of them, or a detector on the CPU.
+            InvalidArgumentError: the arrays are not as above or too many, or the detector runs on the CPU.
             InferenceError: the run could not be queued.
         """
         self._check_open()
@@ -195,18 +195,18 @@ class TRTRetinaFace(ServedDetector):
         return self._session.detect_device(checked, self._letterbox, stream)
 
     def check_threshold(self, value: float | None) -> float:
-        """Return the score threshold that a value means; None is the detector's own.
+        """Return the score threshold to use for a given value; None is that of the detector.
 
         Raises:
-            InvalidArgumentError: the engine leaves out faces below it, or it is above 1.
+            InvalidArgumentError: it is below that of the engine, or above 1.
         """
         return self._limits.check_threshold(self.score_threshold if value is None else value)
 
     def network_size(self, height: int, width: int) -> tuple[int, int]:
-        """Return the smallest input, (height, width), that holds an image of this size as it is.
+        """Return the smallest input size, (height, width), that holds an unscaled image of this size.
 
         Raises:
-            InvalidArgumentError: the engine takes no input that large; the message has the command that builds one.
+            InvalidArgumentError: the engine takes no such input; the message has the command that builds one.
         """
         return self._limits.size_that_holds(height, width)
 
@@ -214,12 +214,12 @@ class TRTRetinaFace(ServedDetector):
         if augmentation.is_plain:
             return self._run(images, score_threshold, self._letterbox, Stopwatch())
         if any(is_device_array(image) for image in images):
-            raise InvalidArgumentError("scales and flip work on NumPy arrays, images lie on a GPU: copy them first")
+            raise InvalidArgumentError("images are in GPU memory, scales and flip need NumPy arrays: copy them first")
         return [self._detect_augmented(image, score_threshold, augmentation) for image in images]
 
     def _detect_augmented(self, image: Image, score_threshold: float, augmentation: Augmentation) -> Detections:
         found: list[Detections] = []
-        for images in looks(image, augmentation, self.network_size):
+        for images in views(image, augmentation, self.network_size):
             letterbox = self._letterbox
             if augmentation.scales is not None:
                 letterbox = Letterbox(self.network_size(*images[0].shape[:2]), self.config, enlarge=False)
@@ -227,8 +227,8 @@ class TRTRetinaFace(ServedDetector):
         thresholds = self.sidecar.thresholds
         return merge(
             found,
-            iou_threshold=thresholds["iou"] if augmentation.merge_iou is None else augmentation.merge_iou,
-            max_detections=thresholds["max_detections"],
+            iou_threshold=thresholds.iou if augmentation.merge_iou is None else augmentation.merge_iou,
+            max_detections=thresholds.max_detections,
             voting=augmentation.voting,
         )
 

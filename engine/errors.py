@@ -4,13 +4,14 @@ RetinaFaceError
 ├── InvalidArgumentError   (also ValueError)   an argument, option or setting is out of range
 ├── WeightsError                               a checkpoint is missing, damaged or of another model
 ├── BuildError                                 an engine could not be built or written
-├── EngineLoadError                            an engine, or what lies beside it, does not fit
+│   └── CalibrationError                       the images, the network or the cache of a calibration are unusable
+├── EngineLoadError                            an engine, or a file beside it, is damaged or does not fit
 ├── DeviceError                                the device asked for is not usable
 ├── InferenceError                             a loaded engine failed while running
-│   ├── ClosedError                            what should run has been closed
-│   ├── QueueFullError                         too many images wait already
-│   ├── DeviceMemoryError  (also MemoryError)  the device is full; the detector stays usable
-│   └── DeviceLostError                        the device failed for good, as far as this process goes
+│   ├── ClosedError                            the detector or the queue is closed
+│   ├── QueueFullError                         too many images wait in the queue
+│   ├── DeviceMemoryError  (also MemoryError)  the device has no memory left; the detector stays usable
+│   └── DeviceLostError                        the device is unusable until the process ends
 ├── EvaluationError                            labels, predictions or ground truth cannot be evaluated
 ├── CudaError                                  a CUDA call failed; has `name` and `code`
 └── NativeModuleError      (also ImportError)  the compiled module is missing or damaged
@@ -36,7 +37,7 @@ class BuildError(RetinaFaceError):
 
 
 class CalibrationError(BuildError):
-    """The images, the network or the cache of a calibration cannot be used."""
+    """The images, the network or the cache of a calibration are unusable."""
 
 
 class EngineLoadError(RetinaFaceError):
@@ -56,15 +57,15 @@ class ClosedError(InferenceError):
 
 
 class QueueFullError(InferenceError):
-    """A queue has as many images waiting as it may have. It takes more when some have left."""
+    """As many images wait in a queue as it may hold. Submit again later."""
 
 
 class DeviceMemoryError(InferenceError, MemoryError):
-    """A device has no room for a run. The detector stays usable."""
+    """A device has no memory left for a run. The detector stays usable."""
 
 
 class DeviceLostError(InferenceError):
-    """A device failed in a way that no later call of this process gets over: the detector is not usable any more."""
+    """A device failed, and every later CUDA call of this process fails too. Start a new process."""
 
 
 class EvaluationError(RetinaFaceError):
@@ -80,7 +81,7 @@ class CudaError(RetinaFaceError):
     """
 
     def __init__(self, message: str, name: str = "", code: int = 0) -> None:
-        """Keep CUDA's own name and number beside the message."""
+        """Keep the name and the number of the status beside the message."""
         super().__init__(message)
         self.name = name
         self.code = code

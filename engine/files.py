@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and their digests."""
+"""Atomic writing of files, and their digests."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def sha256_of_file(path: Path) -> str:
 
 
 def find_in_package(name: str) -> Path | None:
-    """Return the file `name` of this package; None where it was not built.
+    """Return the file `name` of this package; None if it was not built.
 
-    In an editable installation the package spans two folders: the sources and what was compiled.
+    In an editable installation the package has two folders: sources and compiled files.
     """
     spec = importlib.util.find_spec("engine")
     folders = (spec and spec.submodule_search_locations) or ()
@@ -39,17 +39,17 @@ def find_in_package(name: str) -> Path | None:
 
 
 def write_together(contents: Mapping[Path, bytes]) -> None:
-    """Write files of one folder so that all take their places or none does.
+    """Write files of one folder, all or none of them.
 
-    Whole copies are made beside the files first. Then they take their places in the given order, while the folder is
-    locked against others that write here and signals wait. Only a process that is killed outright, or a machine that
-    stops, between two renames can leave files of two writes side by side.
+    Complete copies are written beside the files, then renamed in the given order. Meanwhile the folder is locked
+    against other writers, and signals are deferred. Only a process that is killed, or a machine that stops, between two
+    renames can leave files of two writes side by side.
 
     Raises:
         OSError: a file could not be written; nothing was replaced.
     """
     folder = next(iter(contents)).parent
-    with _signals_wait(), _locked(folder):
+    with _signals_deferred(), _locked(folder):
         _remove_leftovers(contents)
         parts = {path: path.with_name(f".{path.name}.part") for path in contents}
         try:
@@ -67,14 +67,14 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Create `folder` if need be and raise OSError unless a file can be made in it."""
+    """Create `folder` if it is missing; OSError unless a file can be created in it."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass
 
 
 def _remove_leftovers(contents: Mapping[Path, bytes]) -> None:
-    """Remove unfinished copies: ours, or, the folder being locked, those of a process that was killed."""
+    """Remove unfinished copies, of this process or, as the folder is locked, of a killed one."""
     for path in contents:
         with suppress(FileNotFoundError):
             path.with_name(f".{path.name}.part").unlink()
@@ -91,8 +91,8 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _signals_wait() -> Iterator[None]:
-    """Hold SIGINT and SIGTERM back until the block is done, then act on them."""
+def _signals_deferred() -> Iterator[None]:
+    """Defer SIGINT and SIGTERM until the end of the block."""
     if threading.current_thread() is not threading.main_thread():
         yield  # Python runs signal handlers in the main thread only
         return

@@ -1,4 +1,4 @@
-"""Picture files: finding them in a folder, and reading them."""
+"""Image files: finding them in a folder, and reading them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Return the picture files of a folder and of those in it, told by their names, in alphabetical order.
+    """Return the image files in a folder and its subfolders, by their suffixes, in alphabetical order.
 
     Raises:
-        InvalidArgumentError: there is no such folder, or no picture in it.
+        InvalidArgumentError: there is no such folder, or no image in it.
     """
     if not folder.is_dir():
         raise InvalidArgumentError(f"{folder} is not a folder")
@@ -28,10 +28,10 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def read_image(path: Path) -> Image:
-    """Read a picture as uint8 [H, W, 3] in BGR order.
+    """Read an image file as uint8 [H, W, 3] in BGR order.
 
     Raises:
-        InvalidArgumentError: the file cannot be read, or is not a picture; the message does not repeat the path.
+        InvalidArgumentError: the file cannot be read, or is not an image; the message does not contain the path.
     """
     try:
         content = path.read_bytes()
@@ -41,10 +41,10 @@ def read_image(path: Path) -> Image:
 
 
 def decode_image(content: bytes) -> Image:
-    """Return the content of a picture file as uint8 [H, W, 3] in BGR order.
+    """Decode the content of an image file to uint8 [H, W, 3] in BGR order.
 
     Raises:
-        InvalidArgumentError: it is not a picture.
+        InvalidArgumentError: it is not an image.
     """
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None

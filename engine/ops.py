@@ -2,11 +2,11 @@
 
 NumPy arrays run on the CPU and give NumPy arrays. Device arrays (anything with DLPack or ``__cuda_array_interface__``:
 torch, CuPy, PyCUDA, the results of these functions) run the CUDA kernels on ``stream`` and give ``DeviceArray``
-objects, which speak both protocols and copy themselves to the host with ``.numpy()``. Both sides give the same bits.
+objects, which have both protocols and are copied to the host by ``.numpy()``. Both sides give the same bits.
 
 Arrays must be C-contiguous and have the dtype given below; nothing is converted silently. ``stream`` is an integer
 handle, or a stream object of torch, CuPy, PyCUDA or CUDA Python; None means the stream of the first array if it names
-one, else the default stream. Work is queued, not waited for: keep device inputs alive until the stream is past them.
+one, else the default stream. Calls are asynchronous: keep device inputs alive until the stream has run them.
 
 Every function raises InvalidArgumentError for an argument that is out of range or does not fit the others, and
 CudaError when a CUDA call fails.
@@ -53,13 +53,13 @@ AnchorSize = float | tuple[float, float]
 
 
 class Letterboxed(NamedTuple):
-    """What letterbox gives.
+    """The results of letterbox.
 
     Attributes:
-        batch: float32 or float16 [N, 3, H, W], or [N, H, W, 3] where channels come last.
-        transforms: float32 [N, 3]: scale, pad_x, pad_y in pixels of the batch. A point (x, y) of the image lies at
+        batch: float32 or float16 [N, 3, H, W], or [N, H, W, 3] with channels_last.
+        transforms: float32 [N, 3]: scale, pad_x, pad_y in pixels of the batch. A point (x, y) of the image maps to
             (x * scale + pad_x, y * scale + pad_y), up to the rounding of the resized sides to whole pixels; unletterbox
-            is the exact way back.
+            is the exact inverse.
     """
 
     batch: Array
@@ -67,7 +67,7 @@ class Letterboxed(NamedTuple):
 
 
 class Candidates(NamedTuple):
-    """What decode gives; entries from ``count`` on are zero.
+    """The results of decode; entries from ``count`` on are zero.
 
     Attributes:
         boxes: float32 [N, K, 4], x1 y1 x2 y2 in pixels of the network's input.
@@ -83,14 +83,14 @@ class Candidates(NamedTuple):
 
 
 class Detected(NamedTuple):
-    """What nms gives; entries from ``num_detections`` on are zero, and -1 in ``indices``.
+    """The results of nms; entries from ``num_detections`` on are zero, and -1 in ``indices``.
 
     Attributes:
         num_detections: int32 [N].
         boxes: float32 [N, M, 4], x1 y1 x2 y2.
         scores: float32 [N, M], descending.
         landmarks: float32 [N, M, 10], or None.
-        indices: int32 [N, M], which of the candidates each one is.
+        indices: int32 [N, M], of the candidates.
     """
 
     num_detections: Array
@@ -115,24 +115,24 @@ def letterbox(
     threads: int = 0,
     stream: object = None,
 ) -> Letterboxed:
-    """Resize images to fit one size, keep their shape, pad evenly and normalise: (level - mean) / std.
+    """Resize images to fit one size, keep their aspect ratio, pad evenly and normalise: (level - mean) / std.
 
-    Bilinear with the pixel centres of OpenCV's INTER_LINEAR, in fixed point, rounded once to a grey level. The odd
-    pixel of padding goes right and below.
+    Bilinear with the pixel centres of OpenCV's INTER_LINEAR, in fixed point, rounded once to a grey level. An odd
+    padding has its extra pixel at the right and the bottom.
 
     Args:
-        images: one image, or a sequence or NumPy array [N, ...] of them: uint8 [height, width, 3], of any sizes from 1
-            to 16384 pixels. Rows may lie apart (a crop of a larger image).
+        images: one image, or a sequence or NumPy array [N, ...] of them: uint8 [height, width, 3], with sides from 1
+            to 16384 pixels. Rows may be strided (a crop of a larger image).
         size: (height, width) of the result in pixels.
         mean: grey level(s) to subtract, in the order of the result's channels.
         std: grey level(s) to divide by, above 0, in the same order.
         swap_rb: exchange the first and the last channel: BGR to RGB or back.
         pad_value: grey level(s) 0 to 255 of the padding, before normalisation, in the order of the result's channels.
-        enlarge: magnify images that are smaller than `size`; else they are padded only.
+        enlarge: enlarge images that are smaller than `size`; else only pad them.
         dtype: "float32" or "float16" of the batch.
-        out: arrays (batch, transforms) to write to, on the images' side, instead of new ones; on the host float32 only.
-        channels_last: give the batch as [N, H, W, 3], which the host alone can.
-        threads: of the host at most; 0 is one per core.
+        out: arrays (batch, transforms) to write to, on the same device as the images; float32 only on the host.
+        channels_last: return the batch as [N, H, W, 3]; on the host only.
+        threads: of the host, at most; 0 is one per core.
         stream: see the module's text.
     """
     height, width = size
@@ -164,15 +164,15 @@ def unletterbox(
     enlarge: bool = True,
     stream: object = None,
 ) -> tuple[Array, Array | None]:
-    """Lead boxes and landmarks in a letterboxed batch back to the pixels of each image.
+    """Map boxes and landmarks from a letterboxed batch to the pixels of each image.
 
     x becomes (x - pad_x) * (image's width / resized width), y likewise. The resized sides are whole pixels, so the two
     factors differ a little from each other and from 1 / scale.
 
     Args:
-        boxes: float32 [N, M, 4], as nms gives them.
+        boxes: float32 [N, M, 4], from nms.
         landmarks: float32 [N, M, 10], or None.
-        count: int32 [N], detections of each image; the slots from it on become zero.
+        count: int32 [N], detections of each image; entries from it on become zero.
         image_sizes: (height, width) of each of the N images in pixels, on the host.
         size: (height, width) of the batch, as given to letterbox.
         enlarge: as given to letterbox.
@@ -194,23 +194,23 @@ def decode(
     top_k: int,
     stream: object = None,
 ) -> Candidates:
-    """Turn a network's raw heads into the best candidates of each image.
+    """Decode the raw heads of a network into the best candidates of each image.
 
     The score is the softmax of an anchor's two logits, sigmoid(face - background). Candidates are the anchors with a
-    score above the threshold, ordered by score, then by anchor index (levels, rows, columns, anchors of a cell). An
-    anchor whose logits are not finite is no candidate; one of the best K whose box or landmarks are not finite is left
-    out.
+    score above the threshold, ordered by score, then by anchor index (levels, rows, columns, anchors of a cell).
+    Anchors with logits that are not finite are no candidates; of the best K, those with a box or landmarks that are not
+    finite are left out.
 
     Args:
         heads: per level (logits [N, 2A, h, w], box_deltas [N, 4A, h, w], landmark_deltas [N, 10A, h, w] or None),
-            float32 or float16, bfloat16 too on a device; channel = anchor * width + component, class 1 is face. A
-            cascade has a fourth, anchor_deltas [N, 4A, h, w]: boxes are decoded from them first, and these are the
-            anchors that box_deltas and landmark_deltas refer to.
+            float32 or float16, on a device also bfloat16; channel = anchor * components + component, class 1 is face.
+            A cascade has a fourth head, anchor_deltas [N, 4A, h, w]: the boxes decoded from it are the anchors of
+            box_deltas and landmark_deltas.
         strides: per level, pixels from one cell to the next.
-        anchor_sizes: per level, the anchors of a cell, 1 to 8 of them: the side of a square one, or (width, height), in
-            pixels. Lists do for tuples.
+        anchor_sizes: per level, the 1 to 8 anchors of a cell: the side of a square anchor, or (width, height), in
+            pixels.
         variances: of centres (and landmarks) and of sizes.
-        score_threshold: 0 to 1. Scores must lie above it.
+        score_threshold: 0 to 1; candidates need a higher score.
         top_k: candidates kept per image, 1 to 5000.
         stream: see the module's text.
     """
@@ -242,18 +242,18 @@ def nms(
 ) -> Detected:
     """Suppress candidates that overlap a better one, greedily and exactly, per image.
 
-    Candidates in order of score, then of slot; each one is kept unless its intersection over union with a kept one is
-    above the threshold. Those whose score or box is not finite are left out.
+    In order of score, then of index, a candidate is kept unless its intersection over union with a kept one is above
+    the threshold. Candidates whose score or box is not finite are left out.
 
     Args:
         boxes: float32 [N, K, 4], x1 y1 x2 y2; K from 1 to 5000.
         scores: float32 [N, K], in any order.
         landmarks: float32 [N, K, 10], or None.
-        count: int32 [N], candidates of each image; slots from it on are not read.
+        count: int32 [N], candidates of each image; entries from it on are not read.
         iou_threshold: 0 to 1.
         max_detections: M, 1 to 5000; the best ones are kept.
-        voting: replace a kept box by the mean, weighted by score, of itself and the candidates that it is the first to
-            suppress.
+        voting: replace a kept box by the mean, weighted by score, of itself and the candidates that it suppresses
+            first.
         stream: see the module's text.
     """
     return Detected(
@@ -284,14 +284,14 @@ def deform_conv(
     offset_groups: int = 1,
     stream: object = None,
 ) -> Array:
-    """Convolve with taps that each pixel moves: ONNX's DeformConv in two dimensions.
+    """Deformable convolution: ONNX's DeformConv in two dimensions.
 
-    Each tap reads x bilinearly at its usual place plus its offset; x is zero outside its map, and a place that is not
-    finite counts as outside. Unlike the operators above, the two processors agree to rounding, not to the bit: sums are
-    in float32, but not in the same order.
+    Each tap samples x bilinearly at its position plus its offset. x is zero outside its map, and a position that is not
+    finite counts as outside. Unlike the operators above, CPU and GPU agree to rounding, not to the bit: both sum in
+    float32, but in different orders.
 
     Args:
-        x: float32 [N, Ci, H, W]; on a device float16 and bfloat16 too. All arrays and the result have its type.
+        x: float32 [N, Ci, H, W]; on a device also float16 and bfloat16. All arrays and the result have this type.
         weight: [Co, Ci / groups, kh, kw], kernels of 1 to 7 pixels a side.
         offset: [N, 2 * offset_groups * kh * kw, h, w], in pixels, (dy, dx) for each tap of each offset group.
         bias: [Co], or None.
@@ -299,7 +299,7 @@ def deform_conv(
         stride: pixels from one output to the next, or (height, width).
         padding: pixels of zeros around x, or (height, width), or (top, left, bottom, right).
         dilation: pixels from one tap to the next, or (height, width).
-        groups: of channels, each convolved by itself.
+        groups: of channels that are convolved separately.
         offset_groups: of input channels that share offsets.
         stream: see the module's text.
 
@@ -334,17 +334,17 @@ def to_device(array: NDArray[Any], device: int = 0) -> Array:
 
 
 def cuda_device_count() -> int:
-    """Return the number of CUDA devices that the kernels can run on; 0 without a driver or without kernels."""
+    """Return the number of CUDA devices that the kernels can run on; 0 without a driver or kernels."""
     return _native.cuda_device_count()
 
 
 def build_info() -> dict[str, str | None]:
-    """Return what the compiled module was built with; cuda_version is None for one without kernels."""
+    """Return what the compiled module was built with; cuda_version is None if it has no kernels."""
     return _native.build_info()
 
 
 def _separate(images: Array | Sequence[Array]) -> list[Array]:
-    """Return the images as a list, also where one image or one NumPy array of them was given."""
+    """Return one image, or a sequence or NumPy array of images, as a list."""
     if isinstance(images, np.ndarray):
         return [images] if images.ndim == 3 else list(images)
     one = hasattr(images, "__dlpack__") or hasattr(images, "__cuda_array_interface__")
@@ -373,7 +373,7 @@ def _levels(name: str, value: int | Sequence[int]) -> list[int]:
 
 
 def _anchor_sides(name: str, sizes: Any) -> list[tuple[float, float]]:
-    """Widths and heights of a level's anchors."""
+    """Return (width, height) of the anchors of a level."""
     if not _is_sequence(sizes):
         raise InvalidArgumentError(f"{name} is {sizes!r}, expected the anchors of a cell: a list of sizes")
     sides = []
@@ -395,7 +395,7 @@ def _is_sequence(value: Any) -> bool:
 
 
 def _widened(head: Array | None) -> Array | None:
-    """float16 to float32 on the host, where the operators compute in nothing narrower."""
+    """Convert float16 to float32 on the host, whose operators have no narrower type."""
     if isinstance(head, np.ndarray) and head.dtype == np.float16:
         return head.astype(np.float32)
     return head

@@ -1,6 +1,6 @@
-"""The commands' entry points, which say so where `engine` is another package or one that it needs is missing.
+"""Entry points of the commands, which explain a failed import of `engine`.
 
-Many projects have a package or a module called `engine`, and Python takes the first that it finds.
+Many projects have a package or a module called `engine`, and Python imports the first one on its path.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def import_command_line() -> ModuleType:
     """Import engine.cli.
 
     Raises:
-        ImportError: it does not import; the message says why and what to do.
+        ImportError: the import fails; the message says why, and what to do.
     """
     try:
         module = importlib.import_module("engine.cli")
@@ -59,19 +59,19 @@ def _reason(error: ImportError) -> str:
         return f"the package 'engine' of retinaface-trt is missing from {_ENGINE.parent}: install retinaface-trt again"
     if Path(origin).resolve() != _ENGINE / "__init__.py":
         return (
-            f"Python finds another 'engine', {origin}, in place of retinaface-trt's, {_ENGINE}. Rename it or take its "
-            "folder off Python's path (PYTHONPATH, or the folder that the program was started in)"
+            f"Python finds another 'engine', {origin}, in place of retinaface-trt's, {_ENGINE}. Rename it, or "
+            "remove its folder from Python's path (PYTHONPATH, or the folder that the program was started in)"
         )
     others = sorted(set(packages_distributions().get("engine", ())) - {"retinaface-trt"})
     if others:
         names = " ".join(others)
         return (
             f"{names} installed a package 'engine' over retinaface-trt's, {_ENGINE} ({error}): pip uninstall {names}, "
-            "then install retinaface-trt again, or keep them in separate environments"
+            "then install retinaface-trt again, or use separate environments"
         )
     if isinstance(error, ModuleNotFoundError):
         return (
-            f"{error.name} is not installed for {sys.executable}. Activate the environment that retinaface-trt was "
-            "installed in (. .venv/bin/activate), or install that for this Python too"
+            f"{error.name} is not installed for {sys.executable}. Activate the environment of retinaface-trt "
+            "(. .venv/bin/activate), or install that package for this Python too"
         )
     return str(error)

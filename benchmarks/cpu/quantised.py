@@ -121,7 +121,7 @@ class _Way:
 
     def faces(self, image: Image, heads: list[FloatArray]) -> Detections:
         """Decode the heads of an image."""
-        raw = detect(heads, self._config, Thresholds().to_dict())
+        raw = detect(heads, self._config, Thresholds())
         return self._letterbox.to_images(raw, [image], 0.0)[0]
 
     def logits(self, heads: list[FloatArray]) -> FloatArray:

@@ -1,4 +1,4 @@
-"""What the NVIDIA driver says of this machine's GPUs, asked without CUDA's runtime library."""
+"""Asking the NVIDIA driver for the GPUs of this machine, without the CUDA runtime library."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _CAPABILITY_ATTRIBUTES = (75, 76)
 
 
 def sees_gpu() -> bool:
-    """Whether the NVIDIA driver is there and reports a device."""
+    """Whether there is an NVIDIA driver with a GPU."""
     return bool(gpu_names())
 
 
 def gpu_names() -> list[str]:
-    """Return the names of the GPUs that the NVIDIA driver reports; none without a driver."""
+    """Return the names of the GPUs; none without a driver."""
     driver, count = _driver()
     names = []
     for index in range(count):
@@ -26,7 +26,7 @@ def gpu_names() -> list[str]:
 
 
 def compute_capability() -> tuple[int, int] | None:
-    """Return the compute capability of the first GPU, which TensorRT builds for; None where there is none."""
+    """Return the compute capability of the first GPU, which TensorRT builds for; None without a GPU."""
     driver, count = _driver()
     if not count:
         return None
@@ -38,7 +38,7 @@ def compute_capability() -> tuple[int, int] | None:
 
 
 def _driver() -> tuple[Any, int]:
-    """The NVIDIA driver and how many GPUs it reports; none where there is no driver."""
+    """Return the NVIDIA driver and the number of GPUs; (None, 0) without a driver."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:

@@ -1,4 +1,4 @@
-"""Where the compiled plugin library lies, and what it is."""
+"""Finding the compiled plugin library."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from engine.errors import BuildError
 from engine.files import find_in_package, sha256_of_file
 
-# Of every plugin in the library: kPluginVersion of plugins/plugin_base.h. It changes with a plugin's tensors and
-# attributes; libraries of the same release and version, compiled anywhere, run each other's engines.
+# kPluginVersion of plugins/plugin_base.h, for all plugins. It changes with the tensors or attributes of a plugin. Any
+# library of the same release and plugin version runs the engine, wherever it was compiled.
 PLUGIN_VERSION = "1"
 _LIBRARY = "libretinaface_plugins.so"
 _RTX_ALIAS = "rtx_alias/libtensorrt_rtx.so"
@@ -29,7 +29,7 @@ class PluginLibrary:
 
 
 def plugin_library() -> PluginLibrary:
-    """Return the plugin library that was built with this package.
+    """Return the plugin library of this installation.
 
     Raises:
         BuildError: it was not built.
@@ -37,12 +37,12 @@ def plugin_library() -> PluginLibrary:
     path = find_in_package(_LIBRARY)
     if path is None:
         raise BuildError(
-            f"{_LIBRARY} is no part of this installation, which was built with RETINAFACE_PLUGINS=OFF. Install "
-            "retinaface-trt again without that setting"
+            f"this installation has no {_LIBRARY}: it was built with RETINAFACE_PLUGINS=OFF. Install retinaface-trt "
+            "again without that setting"
         )
     return PluginLibrary(path, sha256_of_file(path))
 
 
 def rtx_alias_path() -> Path | None:
-    """Return the library that lends TensorRT-RTX the name its parser asks for, if it was built."""
+    """Return the empty library with the name that TensorRT-RTX's parser loads; None if it was not built."""
     return find_in_package(_RTX_ALIAS)

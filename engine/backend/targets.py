@@ -14,6 +14,8 @@ PORTABLE = "portable"
 TARGETS = ("sm75", "sm80", "sm86", "sm89", "sm120", "sm121")
 TARGET_CHOICES = (*TARGETS, PORTABLE)
 NATIVE = "this GPU"
+# Architectures that TensorRT-RTX has no target for: see its support matrix.
+_DATACENTRE = {"sm90": "Hopper", "sm100": "datacentre Blackwell", "sm103": "datacentre Blackwell"}
 
 
 def check_targets(targets: Sequence[str], runtime: str, needs: NumberFormat = FP32) -> tuple[str, ...]:
@@ -34,7 +36,13 @@ def check_targets(targets: Sequence[str], runtime: str, needs: NumberFormat = FP
     """
     unknown = [target for target in targets if target not in TARGET_CHOICES]
     if unknown:
-        raise InvalidArgumentError(f"unknown target {unknown[0]!r}, expected one of: {', '.join(TARGET_CHOICES)}")
+        reason = f"unknown target {unknown[0]!r}, expected one of: {', '.join(TARGET_CHOICES)}"
+        if unknown[0] in _DATACENTRE:
+            reason += (
+                f". {unknown[0]} ({_DATACENTRE[unknown[0]]}) is a GPU of TensorRT, not of TensorRT-RTX: build on a "
+                "machine with that GPU, with --runtime tensorrt and without --target"
+            )
+        raise InvalidArgumentError(reason)
     if PORTABLE in targets and len(set(targets)) > 1:
         raise InvalidArgumentError("target 'portable' already covers the others: give it alone, or leave it out")
     if runtime == "tensorrt":
@@ -79,7 +87,7 @@ def _capability(target: str) -> tuple[int, int] | None:
 
 
 def set_targets(builder_config: Any, backend: Backend, targets: Sequence[str]) -> None:
-    """Tell TensorRT-RTX the compute capabilities; portable engines and TensorRT need no telling."""
+    """Set the compute capabilities of a TensorRT-RTX build; portable engines and TensorRT take the default."""
     named = [target for target in targets if target in TARGETS]
     if backend.runtime == "tensorrt-rtx" and named:
         builder_config.num_compute_capabilities = len(named)

@@ -44,13 +44,13 @@ class Backend:
 
 
 def load_backend(runtime: str) -> Backend:
-    """Import the package of `runtime`: "tensorrt", "tensorrt-rtx" or "auto", which takes the one that is installed.
+    """Import "tensorrt", "tensorrt-rtx" or, with "auto", the installed one of the two.
 
-    Where both are installed "auto" takes TensorRT if it can see a GPU to build for, else TensorRT-RTX.
+    If both are installed, "auto" is TensorRT on a machine with a GPU, else TensorRT-RTX.
 
     Raises:
-        InvalidArgumentError: another name.
-        BuildError: not installed, too old, or broken; the message says what to install.
+        InvalidArgumentError: the name is unknown.
+        BuildError: it is not installed, too old, or broken; the message says what to install.
     """
     if runtime == "auto":
         return _auto()
@@ -69,7 +69,7 @@ def load_backend(runtime: str) -> Backend:
 
 
 def installed_backends() -> dict[str, Backend | str]:
-    """For each runtime, what is installed, or why it is not usable."""
+    """Return, for each runtime, its backend, or the reason why it is not usable."""
     found: dict[str, Backend | str] = {}
     for runtime in RUNTIMES:
         try:
@@ -92,7 +92,7 @@ def _auto() -> Backend:
 def _import(runtime: str) -> ModuleType:
     module = importlib.import_module(runtime.replace("-", "_"))
     if not hasattr(module, "Builder"):
-        # Type stubs leave a folder of that name behind, which imports as an empty package.
+        # A folder of type stubs imports as an empty package.
         raise ImportError("the module has no Builder: only its type stubs are installed")
     if runtime == "tensorrt-rtx":
         _name_rtx_library()
@@ -100,15 +100,15 @@ def _import(runtime: str) -> ModuleType:
 
 
 def _name_rtx_library() -> None:
-    """Let the parser find libtensorrt_rtx.so, which the wheel does not ship (cmake/TensorRTRTXAlias.cmake)."""
+    """Load libtensorrt_rtx.so for the parser; the wheel does not contain it (see cmake/TensorRTRTXAlias.cmake)."""
     try:
         ctypes.CDLL("libtensorrt_rtx.so")
     except OSError:
         alias = rtx_alias_path()
         if alias is None:
             raise ImportError(
-                "its parser needs libtensorrt_rtx.so, which the wheel does not ship and this installation of "
-                "retinaface-trt lacks: install it again"
+                "its parser needs libtensorrt_rtx.so, which this installation of retinaface-trt lacks: install "
+                "retinaface-trt again"
             ) from None
         ctypes.CDLL(str(alias))
 
@@ -142,6 +142,6 @@ def load_plugins(
 
 
 def because(what: str, reasons: Sequence[str]) -> str:
-    """Say what failed, and for which of TensorRT's reasons."""
+    """Append the errors of TensorRT to a message."""
     unique = list(dict.fromkeys(reason.strip() for reason in reasons if reason.strip()))
     return f"{what}: {'; '.join(unique[:4])}" if unique else f"{what}; it gave no reason"

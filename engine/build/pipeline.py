@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable
@@ -21,10 +22,11 @@ from engine.errors import BuildError, InvalidArgumentError
 from engine.export.attach import attach_detection, plugin_names
 from engine.export.network import export_network
 from engine.files import check_writable, sha256_of, write_together
-from engine.model.weights.load import WeightsOrigin, load_model
+from engine.model.weights.load import load_model
 from engine.precision.convert import TypedNetwork, check_precision, to_precision
 from engine.precision.options import Conversion, QuantisationOptions
 from engine.sidecar import ENGINE_SUFFIX, SCHEMA, Sidecar, describe_file, network_path, sidecar_path, sign_network
+from engine.types import WeightsOrigin
 from engine.version import project_version
 
 if TYPE_CHECKING:
@@ -208,9 +210,9 @@ def _identity(
 
 
 def _write(path: Path, plan: Plan, network: onnx.ModelProto, identity: dict[str, Any]) -> Sidecar:
-    signed = sign_network(network, Sidecar(**identity, files={}).identity())
+    signed = sign_network(network, identity)
     files = {"engine": describe_file(path, plan.data), "network": describe_file(network_path(path), signed)}
-    sidecar = Sidecar(**identity, files=files)
+    sidecar = Sidecar.from_values(json.loads(json.dumps({**identity, "files": files})))  # as read_engine reads it
     # The engine last: when it exists, so do the others.
     contents = {network_path(path): signed, sidecar_path(path): sidecar.to_json().encode(), path: plan.data}
     try:

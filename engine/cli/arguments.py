@@ -60,8 +60,8 @@ def name_engines(paths: Sequence[Path]) -> dict[str, Path]:
 def describe(detector: TRTRetinaFace) -> str:
     """Say in words what a detector runs."""
     sidecar, (height, width) = detector.sidecar, detector.input_size
-    settings = ", ".join(f"{key} {value}" for key, value in sidecar.thresholds.items())
+    settings = ", ".join(f"{key} {value}" for key, value in sidecar.thresholds.to_dict().items())
     return (
-        f"{sidecar.config['name']}, weights {sidecar.weights['source']}, {sidecar.precision['mode']}, input {height} x "
+        f"{sidecar.config.name}, weights {sidecar.weights.source}, {sidecar.precision.mode}, input {height} x "
         f"{width}, on {detector.device} with {detector.runtime}; {settings}"
     )

@@ -231,7 +231,7 @@ def _with_accuracy(
     if reference is None and arguments.labels is None:
         return engines
     everybody = [*detectors.values(), *([] if reference is None else [reference])]
-    floor = max(float(detector.sidecar.thresholds["score"]) for detector in everybody)
+    floor = max(detector.sidecar.thresholds.score for detector in everybody)
     task = progress.add_task("Comparing faces", total=len(workload.pictures))
     measured = accuracy(detectors, reference, workload.pictures, floor=floor, on_picture=lambda: progress.advance(task))
     return tuple(replace(engine, accuracy=measured[engine.name]) for engine in engines)

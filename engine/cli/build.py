@@ -141,14 +141,14 @@ def _print(report: BuildReport) -> None:
     sidecar = report.sidecar
     # Without borders and at full width: a long path stays whole, to be copied.
     table = Table(show_header=False, box=None)
-    embedded = "inside the engine" if sidecar.plugins["embedded"] else "loaded from this installation"
+    embedded = "inside the engine" if sidecar.plugins.embedded else "loaded from this installation"
     for name, value in (
-        ("model", f"{sidecar.config['name']}, weights {sidecar.weights['source']}"),
-        ("precision", sidecar.precision["mode"]),
-        *_evidence(sidecar.precision),
+        ("model", f"{sidecar.config.name}, weights {sidecar.weights.source}"),
+        ("precision", sidecar.precision.mode),
+        *_evidence(sidecar.precision.evidence),
         ("layers", str(report.plan.num_layers)),
         ("plugins", f"{', '.join(report.plan.plugins)} ({embedded})"),
-        ("runtime", f"{sidecar.runtime['name']} {sidecar.runtime['version']}"),
+        ("runtime", f"{sidecar.runtime.name} {sidecar.runtime.version}"),
         ("targets", ", ".join(sidecar.targets)),
         ("size", f"{len(report.plan.data) / 1e6:.2f} MB"),
         ("seconds", f"{report.seconds:.1f}"),

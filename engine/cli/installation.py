@@ -79,16 +79,15 @@ def examine_engine(path: Path) -> list[Finding]:
         sidecar, on_cpu = files.sidecar, CpuSession(files).runtime
     except (RetinaFaceError, ImportError) as error:
         return [Finding("engine", False, str(path), str(error), required=True)]
-    config = sidecar.model_config()
     rows = {
         "engine": str(path),
-        "precision": str(sidecar.precision["mode"]),
-        "built with": f"{sidecar.runtime['name']} {sidecar.runtime['version']} for {', '.join(sidecar.targets)}",
+        "precision": sidecar.precision.mode,
+        "built with": f"{sidecar.runtime.name} {sidecar.runtime.version} for {', '.join(sidecar.targets)}",
         "on the CPU": on_cpu,
-        "weights": f"{sidecar.weights['source']}: {sidecar.weights['note']}",
-        "input": f"{sidecar.io['input']['minimum']} to {sidecar.io['input']['maximum']}",
-        "thresholds": ", ".join(f"{key} {value}" for key, value in sidecar.thresholds.items()),
-        "config": ", ".join(f"{key} {value}" for key, value in config.to_dict().items()),
+        "weights": f"{sidecar.weights.source}: {sidecar.weights.note}",
+        "input": f"{sidecar.io.input.minimum} to {sidecar.io.input.maximum}",
+        "thresholds": ", ".join(f"{key} {value}" for key, value in sidecar.thresholds.to_dict().items()),
+        "config": ", ".join(f"{key} {value}" for key, value in sidecar.config.to_dict().items()),
     }
     return [Finding(name, True, state) for name, state in rows.items()]
 

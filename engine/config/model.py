@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
@@ -173,29 +173,6 @@ class RetinaFaceConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> RetinaFaceConfig:
-        """Read the values of to_dict; InvalidArgumentError names a missing or unknown key, or a wrong value."""
-        known = set(cls.__dataclass_fields__)
-        if set(values) != known:
-            missing, unknown = sorted(known - set(values)), sorted(set(values) - known)
-            raise InvalidArgumentError(f"config has unknown keys {unknown} and lacks {missing}")
-        try:
-            levels = tuple(
-                PyramidLevel(
-                    int(v["stride"]),
-                    tuple(float(s) for s in v["anchor_sizes"]),
-                    tuple(float(r) for r in v["aspect_ratios"]),
-                )
-                for v in values["levels"]
-            )
-            tuples = {k: tuple(v) for k, v in values.items() if isinstance(v, Sequence) and not isinstance(v, str)}
-            return cls(**{**values, **tuples, "levels": levels})
-        except InvalidArgumentError:
-            raise
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise InvalidArgumentError(f"config cannot be read: {error!r}") from error
 
 
 def _require(ok: bool, name: str, given: object, expected: str) -> None:

@@ -1,1 +1,1 @@
-"""Sessions: what runs a loaded engine, on a GPU or on the CPU."""
+"""Running a loaded engine, on a GPU or on the CPU."""

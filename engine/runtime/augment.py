@@ -1,4 +1,4 @@
-"""Test-time augmentation: one image at several scales and mirrored, its faces merged."""
+"""Test-time augmentation: the faces of an image at several scales and mirrored, merged by NMS."""
 
 from __future__ import annotations
 
@@ -15,26 +15,25 @@ from engine import ops
 from engine.errors import InvalidArgumentError
 from engine.types import Detections, Image
 
-# The short side in pixels; or that and a limit of the long side, which then wins; or the image as it is.
+# The short side in pixels; or (short side, limit of the long side), where the limit wins; or the size of the image.
 Scale = float | tuple[float, float] | Literal["original"]
-# As they may be given: lists and arrays do for tuples.
+# As callers may give them: lists and arrays are taken for tuples.
 Scales = Sequence[Scale | Sequence[float]] | NDArray[Any]
 
 MAX_MERGED = 5000  # candidates that ops.nms takes
-_LONGEST = 1_000_000  # pixels: far beyond what any engine holds
+_LONGEST = 1_000_000  # pixels: far beyond any engine
 _MIRRORED_POINTS = [1, 0, 2, 4, 3]
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What to look at, and how to merge what is found.
+    """The views of an image to detect in, and how to merge their faces.
 
     Attributes:
-        scales: see Scale; None is the detector's usual letterbox.
-        flip: also look at each mirrored.
-        voting: make the box of a face the mean, weighted by score, of the boxes that it suppresses and its own.
-        merge_iou: of the boxes of all looks, a better one suppresses those that it overlaps by more; None is the IoU
-            threshold of the engine.
+        scales: see Scale; None is the usual letterbox of the detector.
+        flip: also detect in the mirror image of each view.
+        voting: replace a box by the mean, weighted by score, of itself and the boxes that it suppresses.
+        merge_iou: IoU threshold of the NMS over all views; None is that of the engine.
     """
 
     scales: tuple[Scale, ...] | None
@@ -44,7 +43,7 @@ class Augmentation:
 
     @property
     def is_plain(self) -> bool:
-        """Whether there is nothing to merge: one look at the image, in the usual letterbox."""
+        """Whether there is a single view, the usual letterbox, and nothing to merge."""
         return self.scales is None and not self.flip
 
 
@@ -71,8 +70,8 @@ def _checked_scale(scale: Any) -> Scale:
     if _is_list(scale) and len(scale) == 2 and all(map(_is_length, scale)):
         return float(scale[0]), float(scale[1])
     raise InvalidArgumentError(
-        f"scales has {_shown(scale)}, expected the short side in pixels (above 0, up to {_LONGEST}), or a pair of it "
-        "and a limit of the long side, or 'original'"
+        f"scales has {_shown(scale)}, expected the short side in pixels (above 0, up to {_LONGEST}), or a pair (short "
+        "side, limit of the long side), or 'original'"
     )
 
 
@@ -91,12 +90,12 @@ def _is_number(value: Any) -> bool:
 def _shown(value: Any) -> str:
     try:
         return reprlib.repr(value)
-    except ValueError:  # Python prints no integers of thousands of digits
+    except ValueError:  # Python refuses to print integers of thousands of digits
         return f"a {type(value).__name__} that is too long to print"
 
 
 def scaled_size(height: int, width: int, scale: Scale) -> tuple[int, int]:
-    """Height and width of an image at a scale, whole pixels."""
+    """Return the (height, width) of an image at a scale, in whole pixels."""
     if isinstance(scale, str):
         return height, width
     short, longest = scale if isinstance(scale, tuple) else (scale, math.inf)
@@ -104,13 +103,13 @@ def scaled_size(height: int, width: int, scale: Scale) -> tuple[int, int]:
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 
-def looks(image: Image, augmentation: Augmentation, check_size: Callable[[int, int], object]) -> Iterator[list[Image]]:
-    """Yield, per scale, the image at that scale and, if asked for, its mirror image.
+def views(image: Image, augmentation: Augmentation, check_size: Callable[[int, int], object]) -> Iterator[list[Image]]:
+    """Yield, per scale, the resized image and, with `flip`, its mirror image.
 
     Args:
         image: uint8 [H, W, 3].
-        augmentation: what to look at.
-        check_size: called with height and width before an image is made, to refuse what is too large.
+        augmentation: scales and flip.
+        check_size: called with height and width before an image is resized, to refuse sizes that are too large.
     """
     import cv2
 
@@ -118,15 +117,15 @@ def looks(image: Image, augmentation: Augmentation, check_size: Callable[[int, i
         height, width = scaled_size(image.shape[0], image.shape[1], scale)
         if augmentation.scales is not None:
             check_size(height, width)
-        # Bilinear, as the public test codes resize.
+        # Bilinear, as in the published evaluation scripts.
         same = (height, width) == image.shape[:2]
         resized = image if same else np.asarray(cv2.resize(image, (width, height)), np.uint8)
         yield [resized, np.ascontiguousarray(resized[:, ::-1])] if augmentation.flip else [resized]
 
 
-def to_image(faces: Sequence[Detections], looked_at: Image, image: Image) -> list[Detections]:
-    """Lead the faces of an item of `looks`, given in its own pixels, back to the image's pixels."""
-    height, width = looked_at.shape[:2]
+def to_image(faces: Sequence[Detections], view: Image, image: Image) -> list[Detections]:
+    """Map the faces of an item of views from pixels of the view to pixels of the image."""
+    height, width = view.shape[:2]
     factor = np.array([image.shape[1] / width, image.shape[0] / height], np.float32)
     upright = [faces[0], *(_mirrored(mirror_image, width) for mirror_image in faces[1:])]
     return [
@@ -140,11 +139,11 @@ def to_image(faces: Sequence[Detections], looked_at: Image, image: Image) -> lis
 
 
 def merge(found: Sequence[Detections], *, iou_threshold: float, max_detections: int, voting: bool) -> Detections:
-    """Return the faces of several looks at one image, each once: the best of those that overlap."""
+    """Return the faces of several views of one image, each once: the best of those that overlap."""
     scores = np.concatenate([faces.scores for faces in found])
     order = np.argsort(-scores, kind="stable")[:MAX_MERGED]
     scores, boxes = scores[order], np.concatenate([faces.boxes for faces in found])[order]
-    known = [faces.landmarks for faces in found if faces.landmarks is not None]  # of all looks, or of none
+    known = [faces.landmarks for faces in found if faces.landmarks is not None]  # of all views, or of none
     landmarks = np.concatenate(known)[order] if known else None
     if not len(order):
         return Detections(boxes, scores, landmarks)
@@ -163,7 +162,7 @@ def merge(found: Sequence[Detections], *, iou_threshold: float, max_detections: 
 
 
 def _mirrored(faces: Detections, width: int) -> Detections:
-    """Return the faces in the mirror image; what was on the left is on the right, landmarks too."""
+    """Mirror faces in an image of this width: left and right landmarks are exchanged."""
     boxes = faces.boxes[:, [2, 1, 0, 3]]
     boxes[:, [0, 2]] = width - boxes[:, [0, 2]]
     landmarks = faces.landmarks

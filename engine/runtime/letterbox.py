@@ -1,4 +1,4 @@
-"""Letterboxing images into a batch, and faces back into each image's pixels."""
+"""Letterboxing images into a batch, and mapping faces back to the pixels of each image."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ MAX_IMAGE_SIDE = 16384
 
 
 def check_image(image: object, name: str, on_gpu: bool = False) -> Image:
-    """Return `image` as a contiguous uint8 array [H, W, 3]; with `on_gpu` a device array may be one too, and stays it.
+    """Return `image` as a contiguous uint8 array [H, W, 3]; with `on_gpu` a device array is returned as it is.
 
     Raises:
-        InvalidArgumentError: another type, dtype, rank, number of channels, or no pixels.
+        InvalidArgumentError: another type, dtype, rank or number of channels, or no pixels.
     """
     if is_device_array(image):
         if not on_gpu:
@@ -43,7 +43,7 @@ def check_image(image: object, name: str, on_gpu: bool = False) -> Image:
 
 
 def check_shape(shape: tuple[int, ...], name: str) -> None:
-    """Raise InvalidArgumentError unless it is an image's."""
+    """Raise InvalidArgumentError unless `shape` is that of an image."""
     if len(shape) != 3 or shape[2] != 3:
         raise InvalidArgumentError(f"{name} has shape {shape}, expected [H, W, 3] in BGR order")
     if 0 in shape:
@@ -53,11 +53,7 @@ def check_shape(shape: tuple[int, ...], name: str) -> None:
 
 
 def check_images(images: AnyImage | Sequence[AnyImage], on_gpu: bool = False) -> list[Image]:
-    """Return one image, or those of a list, as check_image does.
-
-    Raises:
-        InvalidArgumentError: as check_image, or an empty list.
-    """
+    """Check one image or a list of them with check_image; InvalidArgumentError for an empty list too."""
     if not isinstance(images, (list, tuple)):
         return [check_image(images, "image", on_gpu)]
     if not images:
@@ -67,7 +63,7 @@ def check_images(images: AnyImage | Sequence[AnyImage], on_gpu: bool = False) ->
 
 @dataclass(frozen=True)
 class Letterbox:
-    """How images become the network's input, and faces go back to the images' pixels.
+    """The mapping from images to the input of the network, and back for its faces.
 
     Attributes:
         size: (height, width) of the input.
@@ -88,7 +84,7 @@ class Letterbox:
     def fill(
         self, batch: FloatArray, images: Sequence[Image], *, channels_last: bool = False, threads: int = 0
     ) -> None:
-        """Write BGR images to a batch, float32 [N, 3, H, W], or [N, H, W, 3] where channels come last."""
+        """Write BGR images to a batch, float32 [N, 3, H, W], or [N, H, W, 3] with `channels_last`."""
         transforms = np.empty((len(images), 3), np.float32)
         ops.letterbox(
             images,
@@ -100,7 +96,7 @@ class Letterbox:
         )
 
     def write(self, images: Sequence[object], out: tuple[object, object], stream: int) -> None:
-        """Queue the letterboxing of device arrays on a CUDA stream; `out` is as in ops.letterbox."""
+        """Letterbox device arrays on a CUDA stream; `out` is that of ops.letterbox."""
         ops.letterbox(images, self.size, **self._arguments(), out=out, stream=stream)
 
     def _arguments(self) -> dict[str, Any]:
@@ -114,7 +110,7 @@ class Letterbox:
         }
 
     def to_images(self, raw: RawDetections, images: Sequence[Image], score_threshold: float) -> list[Detections]:
-        """Return the faces above a score of each image of a batch, in that image's own pixels."""
+        """Return the faces of each image with a score above `score_threshold`, in pixels of that image."""
         sizes = [(height, width) for height, width, _ in map(shape_of, images)]
         boxes, landmarks = ops.unletterbox(
             raw.boxes, raw.landmarks, raw.num_detections, sizes, self.size, enlarge=self.enlarge

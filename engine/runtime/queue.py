@@ -1,4 +1,4 @@
-"""Requests from many callers, gathered into batches for one or several detectors."""
+"""Dynamic batching: requests from many callers gathered into batches for one or several detectors."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from engine.runtime.timing import Stages
 from engine.types import Detections, Image
 
 DEFAULT_MAX_DELAY = 0.002
-# Seconds of work for most detectors: who comes behind so many is better told at once than answered too late, and images
-# that wait need memory.
+# Backpressure: refuse early rather than answer late. Waiting images also take memory.
 DEFAULT_MAX_WAITING = 1024
 
 _log = logging.getLogger("engine")
@@ -32,23 +31,19 @@ class BatchDetector(Protocol):
     max_batch: int
 
     def check_threshold(self, score_threshold: float | None) -> float:
-        """Return the threshold that a value, or None, means.
-
-        Raises:
-            InvalidArgumentError: it is out of range.
-        """
+        """Return the score threshold to use for a given value or None; InvalidArgumentError if it is out of range."""
 
     def profile(self, images: Sequence[Image], *, score_threshold: float) -> tuple[list[Detections], Stages]:
-        """Detect in up to max_batch images, and say how long each stage took."""
+        """Detect in up to max_batch images and time each stage."""
 
 
 class Request(Future[Detections]):
-    """The coming faces of one image.
+    """A future of the faces of one image.
 
     Attributes:
-        stages: how long each stage took in seconds, once done: "queueing" from submit() to the start of the batch, and
-            while others had the detector, then the stages of the batch that the image was in, undivided. Empty before.
-        batch_size: images of that batch; 0 before.
+        stages: seconds of each stage, once done. "queueing" is the time from submit() to the start of the batch, plus
+            the wait for the detector; the other stages are those of the whole batch.
+        batch_size: number of images in that batch, once done.
     """
 
     def __init__(self, queue: BatchQueue, image: Image, score_threshold: float) -> None:
@@ -56,7 +51,7 @@ class Request(Future[Detections]):
         super().__init__()
         self.stages: Stages = {}
         self.batch_size = 0
-        # The queue lives as long as a request of it is not done, even where nobody else remembers it.
+        # Keeps the queue alive until the request is done.
         self._queue: BatchQueue | None = queue
         self._image: Image | None = image
         self._score_threshold = score_threshold
@@ -64,15 +59,15 @@ class Request(Future[Detections]):
 
 
 class BatchQueue:
-    """Gathers images until there are max_batch of them, or max_delay has passed since the first one.
+    """Gathers images into batches: a batch runs when it has max_batch images, or max_delay after its first one.
 
         with BatchQueue([detector, detector.clone()], max_delay=0.005) as queue:
             requests = [queue.submit(image) for image in images]
             faces = [request.result() for request in requests]
 
-    Each detector has a thread of its own, so that with two the CPU's share of one batch hides behind the GPU's share of
-    another. Images of any sizes share a batch. A batch that fails is run again image by image, so that an image fails
-    only through a fault of its own.
+    Each detector runs in its own thread: with two, the CPU's work on one batch overlaps the GPU's work on another.
+    Images of different sizes share a batch. If a batch fails, its images run one by one, so that only a faulty image
+    fails.
     """
 
     def __init__(
@@ -86,16 +81,14 @@ class BatchQueue:
         """Start the threads.
 
         Args:
-            detectors: of the same engine and settings; they stay the caller's, who closes them after the queue.
-            max_batch: images in one run; None is the detectors' own.
-            max_delay: seconds that the first image of a batch waits for others at most. While all detectors are busy
-                images gather without it.
-            max_waiting: images that wait at most, those in a run not among them; None is any number. One more is
-                refused.
+            detectors: of the same engine and settings. The caller closes them, after the queue.
+            max_batch: images in one run; None is the limit of the detectors.
+            max_delay: longest time in seconds that the first image of a batch waits for others. While all detectors are
+                busy, images wait longer.
+            max_waiting: images that may wait, not counting those that run; further ones are refused. None is no limit.
 
         Raises:
-            InvalidArgumentError: no detector, a max_batch below 1 or above theirs, a negative max_delay, a max_waiting
-                below 1.
+            InvalidArgumentError: there is no detector, or a setting is out of range.
         """
         if not detectors:
             raise InvalidArgumentError("detectors is empty, expected at least one")
@@ -107,45 +100,45 @@ class BatchQueue:
         if max_waiting is not None and max_waiting < 1:
             raise InvalidArgumentError(f"max_waiting is {max_waiting}, expected a number from 1, or None")
         self._detectors = tuple(detectors)
-        self._line = _Line(limit if max_batch is None else max_batch, max_delay, max_waiting, len(self._detectors))
-        # The threads know the line only: a queue that nobody remembers can go, and they end with it.
+        self._requests = RequestQueue(max_batch or limit, max_delay, max_waiting, len(self._detectors))
+        # The threads refer to the requests only, so that an unused BatchQueue is collected and ends them.
         self._threads = [
-            threading.Thread(target=_work, args=(self._line, index), name=f"retinaface-batches-{index}", daemon=True)
+            threading.Thread(target=_work, args=(self._requests, index), name=f"retinaface-batch-{index}", daemon=True)
             for index in range(len(self._detectors))
         ]
-        weakref.finalize(self, self._line.close).atexit = False
+        weakref.finalize(self, self._requests.close).atexit = False
         _open_queues.add(self)
         for thread in self._threads:
             thread.start()
 
     def submit(self, image: Image, *, score_threshold: float | None = None) -> Request:
-        """Queue an image and return its request, a future of Detections; see TRTRetinaFace.detect for the arguments.
+        """Queue an image and return a future of its faces; see TRTRetinaFace.detect for the arguments.
 
-        The image is read when its batch runs: do not write to it before. cancel() works until then.
+        The image is read when its batch runs: do not change it before. Until then the request can be cancelled.
 
         Raises:
-            InvalidArgumentError: not such an image, or a threshold out of range.
-            QueueFullError: max_waiting images wait already.
+            InvalidArgumentError: the image is not one that detect takes, or the threshold is out of range.
+            QueueFullError: max_waiting images wait in the queue.
             ClosedError: the queue is closed.
         """
         threshold = self._detectors[0].check_threshold(score_threshold)
         request = Request(self, check_image(image, "image"), threshold)
-        self._line.add(request)
+        self._requests.add(request)
         return request
 
     def close(self, *, cancel: bool = False, then: Callable[[], object] | None = None) -> None:
-        """Finish what was submitted, or cancel what has not begun, and end the threads. Closing twice is fine.
+        """Finish the submitted requests and end the threads. Closing twice is fine.
 
-        A callback of a request may close the queue. It does not wait, as it would for its own thread.
+        A callback of a request may close the queue: close() then returns at once, as it cannot wait for its own thread.
 
         Args:
-            cancel: what has not begun.
-            then: called when the queue has finished, by the last of its threads if a callback closes it.
+            cancel: cancel the requests whose batch has not started.
+            then: called when the queue has finished, by its last thread if a callback closes it.
         """
         if threading.current_thread() in self._threads:
-            self._line.close(cancel=cancel, then=then)
+            self._requests.close(cancel=cancel, then=then)
             return
-        self._line.close(cancel=cancel)
+        self._requests.close(cancel=cancel)
         for thread in self._threads:
             thread.join()
         if then is not None:
@@ -156,7 +149,7 @@ class BatchQueue:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Close; after an exception, cancel what has not begun."""
+        """Close; after an exception, cancel the requests whose batch has not started."""
         self.close(cancel=kind is not None)
 
     def _run(self, index: int, batch: list[Request]) -> None:
@@ -164,7 +157,7 @@ class BatchQueue:
         begin = time.perf_counter()
         try:
             found, stages = _detect(self._detectors[index], batch)
-        except BaseException as error:  # whatever it is, it belongs to who waits for the result
+        except BaseException as error:  # of any kind: the caller gets it from the future
             if len(batch) == 1:
                 _end(batch[0], partial(batch[0].set_exception, error))
                 return
@@ -179,8 +172,8 @@ class BatchQueue:
             self._run(index, [request])
 
 
-class _Line:
-    """Requests that wait, and the rule by which they leave as batches."""
+class RequestQueue:
+    """The waiting requests, first in, first out, which threads take as batches."""
 
     def __init__(self, max_batch: int, max_delay: float, max_waiting: int | None, threads: int) -> None:
         self._max_batch, self._max_delay, self._max_waiting = max_batch, max_delay, max_waiting
@@ -193,13 +186,13 @@ class _Line:
     def add(self, request: Request) -> None:
         with self._changed:
             if self._closed:
-                raise ClosedError("the queue is closed: it takes no more images")
+                raise ClosedError("the queue is closed and takes no more images")
             if self._max_waiting is not None and len(self._waiting) >= self._max_waiting:
                 raise QueueFullError(
-                    f"{len(self._waiting)} images wait already, as many as max_waiting allows: send fewer, or later"
+                    f"{len(self._waiting)} images wait in the queue, max_waiting allows no more: submit again later"
                 )
             self._waiting.append(request)
-            # Between the first one, whose delay some thread must time, and the last one nobody need wake.
+            # Only the first request, which starts the delay, and a full batch concern a thread.
             if len(self._waiting) == 1 or len(self._waiting) >= self._max_batch:
                 self._changed.notify()
 
@@ -217,7 +210,7 @@ class _Line:
             request.set_running_or_notify_cancel()
 
     def next_batch(self) -> list[Request] | None:
-        """Wait for a batch; None when there will be none any more. It is empty where all of it was cancelled."""
+        """Wait for a batch; None once the queue is closed and empty. A batch may be empty: all of it was cancelled."""
         with self._changed:
             while not self._is_due():
                 if self._closed and not self._waiting:
@@ -225,7 +218,7 @@ class _Line:
                 self._changed.wait(self._time_left())
             taken = [self._waiting.popleft() for _ in range(min(self._max_batch, len(self._waiting)))]
             if self._waiting:
-                self._changed.notify()  # another thread times the rest
+                self._changed.notify()  # for the delay of the remaining ones
         batch = [request for request in taken if request.set_running_or_notify_cancel()]
         for request in taken:
             if request.cancelled():
@@ -233,7 +226,7 @@ class _Line:
         return batch
 
     def leave(self) -> None:
-        """Take a thread's leave; the last one does what is left to do."""
+        """Called as a thread ends; in the last one, run the actions of close()."""
         with self._changed:
             self._threads -= 1
             actions = [] if self._threads else self._at_end
@@ -251,16 +244,16 @@ class _Line:
         return max(0.0, self._waiting[0]._submitted + self._max_delay - time.perf_counter())
 
 
-def _work(line: _Line, index: int) -> None:
-    """Run batches until the line is closed and empty."""
-    while (batch := line.next_batch()) is not None:
+def _work(requests: RequestQueue, index: int) -> None:
+    """Run batches until the queue is closed and empty."""
+    while (batch := requests.next_batch()) is not None:
         if batch:
             queue = batch[0]._queue
             assert queue is not None
             queue._run(index, batch)
             del queue
-        del batch  # waiting for the next one must not keep this one alive
-    line.leave()
+        del batch  # while the thread waits for the next one
+    requests.leave()
 
 
 def _detect(detector: BatchDetector, batch: list[Request]) -> tuple[list[Detections], Stages]:
@@ -271,16 +264,16 @@ def _detect(detector: BatchDetector, batch: list[Request]) -> tuple[list[Detecti
 
 
 def _end(request: Request, end: Callable[[], object]) -> None:
-    """Answer or cancel a request. What its callbacks raise ends neither its neighbours nor the thread."""
+    """Answer or cancel a request. An exception of its callbacks is logged and concerns nobody else."""
     _forget(request)
     try:
         end()
-    except BaseException:  # a Future itself stops at Exception: SystemExit and the like come through
+    except BaseException:  # a Future catches Exception, but not SystemExit and the like
         _log.exception("a callback of a request failed")
 
 
 def _forget(request: Request) -> None:
-    """Let go of what a finished request no longer needs; its holder may keep it for long."""
+    """Drop the references of a finished request, which the caller may keep for long."""
     request._queue = request._image = None
 
 
@@ -289,6 +282,6 @@ _open_queues: weakref.WeakSet[BatchQueue] = weakref.WeakSet()
 
 @atexit.register
 def _close_all() -> None:
-    """Finish what was submitted before the interpreter goes: the threads are daemons, which it would stop anywhere."""
+    """Finish the submitted requests before the interpreter exits, which stops daemon threads at any point."""
     for queue in list(_open_queues):
         queue.close()

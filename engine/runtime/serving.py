@@ -1,4 +1,4 @@
-"""What lets a detector serve many callers, and end: its queue, its clones, close() and with."""
+"""Serving many callers with one detector: its queue, its clones, and closing it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from engine.errors import ClosedError
 from engine.runtime.queue import BatchQueue, Request
@@ -20,7 +20,7 @@ _creating_queue = threading.Lock()
 
 
 class ServedDetector(ABC):
-    """The part of TRTRetinaFace that knows a session only as something to share and to close."""
+    """The base of TRTRetinaFace that queues requests, clones the session and closes it."""
 
     max_batch: int
     _path: Path
@@ -30,35 +30,35 @@ class ServedDetector(ABC):
 
     @abstractmethod
     def check_threshold(self, value: float | None) -> float:
-        """Return the score threshold that a value means."""
+        """Return the score threshold to use for a given value or None."""
 
     @abstractmethod
     def profile(
         self, images: Sequence[Image], *, score_threshold: float | None = None
     ) -> tuple[list[Detections], Stages]:
-        """Detect, and say how long each stage took."""
+        """Detect and time each stage."""
 
     def submit(self, image: Image, *, score_threshold: float | None = None) -> Request:
-        """Queue an image, and return a future of its faces. It shares a batch with others that come soon after it.
+        """Queue an image and return a future of its faces. Images that are submitted close together share a batch.
 
-        A BatchQueue of this detector and its clones does the same with settings of its own.
+        For other batch sizes and delays, or several clones, make a BatchQueue.
 
         Raises:
-            InvalidArgumentError: not such an image as detect takes, or a threshold out of range.
-            QueueFullError: too many images wait already.
+            InvalidArgumentError: the image is not one that detect takes, or the threshold is out of range.
+            QueueFullError: too many images wait in the queue.
             ClosedError: the detector is closed.
         """
         with _creating_queue:
             self._check_open()
-            # A copy, which stays open until the queue has finished, and forms no cycle with it.
+            # The queue holds a copy: it stays open until the queue has finished, and makes no reference cycle.
             queue = self._queue = self._queue or BatchQueue([copy.copy(self)])
         return queue.submit(image, score_threshold=score_threshold)
 
     def clone(self: Self) -> Self:
-        """Return a detector that shares the weights, and can run while this one runs; each is closed by itself.
+        """Return a detector that shares the weights and can run at the same time. Close each of them.
 
         Raises:
-            DeviceError: the device has no room for it.
+            DeviceError: the device has no memory left for it.
             ClosedError: the detector is closed.
         """
         self._check_open()
@@ -67,9 +67,9 @@ class ServedDetector(ABC):
         return other
 
     def close(self) -> None:
-        """Finish what was submitted and give the device's memory back. Closing twice is fine.
+        """Finish the submitted requests and free the memory of the device. Closing twice is fine.
 
-        A callback of a request may close too: then the last of the requests gives the memory back.
+        A callback of a request may close the detector: the memory is then freed after the last request.
         """
         with _creating_queue:
             queue, closed, self._closed, self._queue = self._queue, self._closed, True, None
@@ -77,6 +77,19 @@ class ServedDetector(ABC):
             queue.close(then=self._session.close)
         elif not closed:
             self._session.close()
+
+    def __copy__(self: Self) -> Self:
+        """Return a detector that shares everything."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
+
+    def __getstate__(self) -> NoReturn:
+        """Refuse to be pickled, or copied deeply."""
+        raise TypeError(
+            f"the detector of {self._path} cannot be pickled: it holds threads and memory of this process. Pass the "
+            "path of the engine to the other process, and open it there"
+        )
 
     def __enter__(self: Self) -> Self:
         """Return the detector itself."""

@@ -1,4 +1,4 @@
-"""How long the stages of a detection took."""
+"""Timing the stages of a detection."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def in_order(stages: Stages) -> Stages:
 
 
 class Stopwatch:
-    """Splits the time since it was made into stages that follow each other.
+    """Splits the time since its creation into consecutive stages.
 
     Attributes:
-        stages: seconds by name; a stage that comes again adds up.
+        stages: seconds by name; those of a repeated stage are summed.
     """
 
     def __init__(self) -> None:
@@ -29,13 +29,13 @@ class Stopwatch:
         self._since = perf_counter()
 
     def lap(self, stage: str) -> None:
-        """End `stage`: it took all the time since the last one ended."""
+        """End `stage`, which began when the last one ended."""
         now = perf_counter()
         self.stages[stage] = self.stages.get(stage, 0.0) + now - self._since
         self._since = now
 
-    def lap_beside(self, threads: Sequence[Stages]) -> None:
-        """End stages that several threads went through beside each other: each has its share of the time."""
+    def lap_parallel(self, threads: Sequence[Stages]) -> None:
+        """End stages that several threads ran in parallel; the elapsed time is shared in proportion to their sums."""
         now = perf_counter()
         spent: Stages = {}
         for stages in threads:
@@ -46,8 +46,8 @@ class Stopwatch:
             self.stages[stage] = self.stages.get(stage, 0.0) + seconds * share
         self._since = now
 
-    def lap_apart(self, parts: Stages, rest: str) -> None:
-        """End stages that something else measured, such as a device's events; `rest` took what they leave."""
+    def lap_measured(self, parts: Stages, rest: str) -> None:
+        """End stages that another clock measured, such as CUDA events; the remaining time goes to the stage `rest`."""
         now = perf_counter()
         left = now - self._since - sum(parts.values())
         for stage, seconds in {**parts, rest: parts.get(rest, 0.0) + left}.items():

@@ -65,7 +65,7 @@ def ranged_trt(fp16_engine: Path, fake_cuda: FakeCuda, monkeypatch: pytest.Monke
 
 
 def _installed(double: FakeTensorRT, backend: str, monkeypatch: pytest.MonkeyPatch) -> FakeTensorRT:
-    version = double.files.sidecar.runtime["version"]
+    version = double.files.sidecar.runtime.version
     monkeypatch.setattr(tensorrt, "load_backend", lambda runtime: Backend(backend, double, version))
     monkeypatch.setattr(device, "sees_gpu", lambda: True)
     return double

@@ -56,7 +56,7 @@ def test_stages_add_up_to_the_latency(fp32_engine: Path) -> None:
         client = Client(server, [Picture("astronaut", content, (512, 512))], WallClock(), executor)
         measured = measure(client, ClosedLoop(3), duration=1.0, rng=np.random.default_rng(0))
     assert len(measured.good) == len(measured.answers) > 5
-    # Between two stages another process may take the core: it does from few requests, a forgotten stage is in all.
+    # Another process may take the core between two stages of a few requests; a forgotten stage would show in all.
     shares = [sum(answer.stages.values()) / answer.latency for answer in measured.good]
     assert np.median(shares) == pytest.approx(1, abs=0.03)
     names = {"waiting", "decode", "queueing", "letterbox", "network", "post-processing"}

@@ -99,15 +99,17 @@ def test_builds_are_repeatable(fp32_engine: Path, tmp_path: Path) -> None:
 
 def test_random_weights_are_marked(tmp_path: Path) -> None:
     report = build(tmp_path / "r.engine", weights="random", precision="fp32")
-    assert "random" in report.sidecar.weights["note"]
-    assert report.sidecar.weights["sha256"] is None
+    assert "random" in report.sidecar.weights.note
+    assert report.sidecar.weights.sha256 is None
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"precision": "int3"}, r"precision is 'int3', expected one of: fp32, fp16"),
-        ({"targets": ("sm90",)}, r"unknown target 'sm90', expected one of: sm75.*portable"),
+        ({"targets": ("sm70",)}, r"unknown target 'sm70', expected one of: sm75.*portable$"),
+        ({"targets": ("sm90",)}, r"unknown target 'sm90'.*\(Hopper\) is a GPU of TensorRT, .* --runtime tensorrt "),
+        ({"targets": ("sm89", "sm103")}, r"unknown target 'sm103'.*\(datacentre Blackwell\)"),
         ({"targets": ("portable", "sm89")}, "already covers"),
         ({"config": "resnet51"}, "unknown config"),
         ({"size": InputSize.fixed(650, 640)}, "multiple of 32"),
@@ -215,7 +217,7 @@ def test_a_write_that_fails_leaves_nothing_half(fp32_engine: Path, monkeypatch: 
 
 @pytest.mark.parametrize("signal", ["SIGTERM", "SIGINT", "SIGKILL"])
 def test_a_killed_build_leaves_no_file(tmp_path: Path, signal: str) -> None:
-    """While it compiles; the network before that is one that was exported already."""
+    """During compilation, with a network that was exported before."""
     rtx()
     exported = tmp_path / "exported.onnx"
     exported.write_bytes(network("fp32", size=InputSize.fixed(64, 96)).SerializeToString())
@@ -223,7 +225,7 @@ def test_a_killed_build_leaves_no_file(tmp_path: Path, signal: str) -> None:
     folder.mkdir()
     script = (
         "import onnx, os, signal, sys\n"
-        # A shell's background jobs are born deaf to it.
+        # Background jobs of a shell ignore it.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from engine.build import pipeline\n"
         "from engine.cli import build_main\n"
@@ -239,7 +241,7 @@ def test_a_killed_build_leaves_no_file(tmp_path: Path, signal: str) -> None:
 
 @pytest.mark.parametrize("signal", ["SIGTERM", "SIGINT"])
 def test_a_signal_while_files_are_written_waits(tmp_path: Path, signal: str) -> None:
-    """After the first of the three has taken its place: the others follow, then the signal acts."""
+    """After the first of the three renames: the others follow, then the signal acts."""
     script = (
         "import os, signal, sys\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -356,7 +358,7 @@ def test_without_any_tensorrt_both_are_named(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_read_only_site_packages_are_enough(tmp_path: Path) -> None:
-    """The parser finds the library that the wheel misnames, without a link being written anywhere."""
+    """The parser finds the library that the wheel lacks, and no link is written anywhere."""
     rtx()
     import tensorrt_rtx_libs
 

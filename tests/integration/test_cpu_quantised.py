@@ -30,6 +30,7 @@ from engine.runtime.cpu.ort import OnnxRuntime
 from engine.runtime.cpu.protocol import CpuSettings
 from engine.runtime.cpu.session import CpuNetwork
 from engine.runtime.letterbox import Letterbox
+from engine.runtime.session import RuntimeOptions
 from engine.runtime.timing import Stopwatch
 from engine.types import Detections, Image
 from tests.support.data import ASTRONAUT_FACE, astronaut, labelled_photos, mask_photos, read_image
@@ -53,7 +54,7 @@ def float32() -> bytes:
 
 def _quantised(folder: Path, mode: str) -> bytes:
     with pytest.MonkeyPatch.context() as patch:
-        # Which convolutions are kept is not what is tested here.
+        # The choice of the kept convolutions is not tested here.
         patch.setattr(quantise, "_SENSITIVITY_CROPS", 2)
         options = QuantisationOptions(folder, max_loss=MODES[mode])
         typed = to_precision(Conversion(network("fp32", size=InputSize.fixed(*SIZE)), CONFIG, "int8", SIZE, options))
@@ -83,20 +84,17 @@ def _composed(count: int, seed: int) -> list[Image]:
     return [picture.image for picture in compose([source], (), count, SIZE, seed)]
 
 
-def _looks(image: Image) -> list[Image]:
-    """Four parts of a picture, and their mirror images: the same faces, rounded in other ways."""
+def _variants(image: Image) -> list[Image]:
+    """Four crops of an image and their mirror images: the same faces with other roundings."""
     parts = [image[shift:, shift:] for shift in (0, 4, 8, 13)]
-    return [np.ascontiguousarray(look) for part in parts for look in (part, part[:, ::-1])]
+    return [np.ascontiguousarray(image) for part in parts for image in (part, part[:, ::-1])]
 
 
 class _Detector:
     """Faces of a network in a runtime."""
 
     def __init__(self, content: bytes, precision: str, library: str | None = None) -> None:
-        thresholds = Thresholds().to_dict()
-        self.network = CpuNetwork(
-            content, CONFIG, thresholds, precision=precision, size=SIZE, threads=1, library=library
-        )
+        self.network = CpuNetwork(content, CONFIG, Thresholds(), precision, RuntimeOptions(SIZE, threads=1), library)
         self._letterbox = Letterbox(SIZE, CONFIG, enlarge=False)
 
     @classmethod
@@ -122,7 +120,7 @@ def _errors(reference: Sequence[Detections], found: Sequence[Detections]) -> NDA
 
 
 def _check(float32: bytes, content: bytes, images: Sequence[Image], *, least_faces: int, spreads: float) -> None:
-    """Compare errors over all faces; `spreads` standard errors of the difference are allowed for beside a tenth."""
+    """Compare errors over all faces, allowing a tenth plus `spreads` standard errors of the difference."""
     plain, cpu, graph = _Detector(float32, "fp32"), _Detector(content, "int8"), _Detector.exact(content)
     reference = [plain.detect(image) for image in images]
     assert sum((faces.scores >= 0.5).sum() for faces in reference) >= least_faces
@@ -140,7 +138,7 @@ def test_generated_pictures(float32: bytes, composed_network: bytes) -> None:
 
 
 def test_four_photos(float32: bytes, photo_network: bytes) -> None:
-    images = [look for photo in labelled_photos() for look in _looks(photo.image)]
+    images = [variant for photo in labelled_photos() for variant in _variants(photo.image)]
     _check(float32, photo_network, images, least_faces=140, spreads=2)
 
 
@@ -152,7 +150,7 @@ def test_200_photos(float32: bytes, photo_network: bytes) -> None:
 
 @pytest.mark.parametrize("isa", ["AVX2", "AVX512_CORE_VNNI"])
 def test_on_a_processor_with_less(float32: bytes, composed_network: bytes, isa: str, tmp_path: Path) -> None:
-    """Without VNNI, sums of products leave 16 bits."""
+    """Without VNNI, sums of products exceed 16 bits."""
     files = {"float32": float32, "int8": composed_network}
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)

@@ -23,12 +23,13 @@ from engine.precision import quantise
 from engine.precision.convert import to_precision
 from engine.precision.options import Conversion, QuantisationOptions, Techniques
 from engine.runtime.augment import Scale
-from engine.runtime.cpu import protocol as cpu_runtime
+from engine.runtime.cpu import load as cpu_runtime
 from engine.runtime.cpu.load import available_threads
 from engine.runtime.cpu.openvino import OpenVinoRuntime
 from engine.runtime.cpu.protocol import CpuSettings
 from engine.runtime.cpu.session import CpuNetwork
 from engine.runtime.letterbox import Letterbox
+from engine.runtime.session import RuntimeOptions
 from engine.runtime.timing import Stopwatch
 from engine.types import Detections, Image
 from tests.support.data import astronaut
@@ -39,13 +40,13 @@ LIBRARIES = ["openvino", "onnxruntime"]
 
 # How far OpenVINO's faces may lie from ONNX Runtime's: boxes in pixels of the image, and scores.
 TOLERANCES = {
-    # The order of the sums. bfloat16, which OpenVINO would take of itself, is off by tenths of a pixel.
+    # The order of the sums. bfloat16, OpenVINO's default where available, is off by tenths of a pixel.
     "fp32": (1e-3, 1e-5),
     # ONNX Runtime rounds some activations to float16, OpenVINO keeps them in float32.
     "fp16": (0.05, 1e-3),
-    # One rounds after each operator, the other where the processor's instructions do; 8 bits of mantissa.
+    # One rounds after each operator, the other inside bfloat16 instructions; 8 bits of mantissa.
     "bf16": (2.5, 0.03),
-    # Sums that lie between two steps of the 8 bits go either way. Not accuracy: the steps are a pixel or two.
+    # Sums halfway between two steps of the 8 bits are rounded either way; a step is a pixel or two.
     "int8": (2.5, 0.05),
     "fp8": (2.5, 0.05),
 }
@@ -53,14 +54,14 @@ TOLERANCES = {
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four looks at a face to calibrate with."""
+    """Four images of a face to calibrate with."""
     folder = tmp_path_factory.mktemp("photos")
-    for i, image in enumerate(_looks()[:4]):
+    for i, image in enumerate(_crops()[:4]):
         cv2.imwrite(str(folder / f"{i}.png"), image)
     return folder
 
 
-def _looks() -> list[Image]:
+def _crops() -> list[Image]:
     image = astronaut()
     crops = [image, image[:, ::-1], image[20:420, 100:500], image[:300, 60:400], image[40:, 30:]]
     return [np.ascontiguousarray(crop) for crop in crops]
@@ -87,10 +88,8 @@ def _detect(model: CpuNetwork, images: list[Image], size: tuple[int, int] = SIZE
 
 
 def _load(content: bytes, library: str, precision: str = "fp32", threads: int | None = None) -> CpuNetwork:
-    thresholds = Thresholds().to_dict()
-    return CpuNetwork(
-        content, preset("mobilenet0.25"), thresholds, precision=precision, size=SIZE, threads=threads, library=library
-    )
+    options = RuntimeOptions(SIZE, threads)
+    return CpuNetwork(content, preset("mobilenet0.25"), Thresholds(), precision, options, library)
 
 
 def _assert_close(ours: list[Detections], theirs: list[Detections], pixels: float, score: float) -> None:
@@ -108,14 +107,14 @@ def test_both_libraries_find_the_same_faces(
     precision: str, exported: onnx.ModelProto, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = _network(precision, exported, photos, monkeypatch)
-    ours, theirs = (_detect(_load(content, library, precision), _looks()) for library in LIBRARIES)
+    ours, theirs = (_detect(_load(content, library, precision), _crops()) for library in LIBRARIES)
     _assert_close(ours, theirs, *TOLERANCES[precision])
 
 
 def test_quantised_convolutions_run_in_8_bits(
     exported: onnx.ModelProto, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """OpenVINO fuses the float16 scales and activations around them; whether it is right to is for load_faithful."""
+    """OpenVINO fuses the float16 scales and activations around them; load_faithful checks the result."""
     content = _network("int8", exported, photos, monkeypatch)
     config = preset("mobilenet0.25")
     runtime = OpenVinoRuntime(
@@ -132,7 +131,7 @@ def test_quantised_convolutions_run_in_8_bits(
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_batch_on_any_threads_gives_each_image_its_own_faces(fp32_engine: Path, library: str) -> None:
-    images = _looks()
+    images = _crops()
     expected = [TRTRetinaFace(fp32_engine, f"cpu:{library}", threads=1).detect(image) for image in images]
     for threads in (2, 3):
         detector = TRTRetinaFace(fp32_engine, f"cpu:{library}", threads=threads)
@@ -155,7 +154,7 @@ def test_other_sizes_than_the_fastest(fp16_engine: Path, library: str) -> None:
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_many_callers_at_once_get_their_own_faces(fp32_engine: Path, library: str) -> None:
     detector = TRTRetinaFace(fp32_engine, f"cpu:{library}", threads=2)
-    images = _looks()
+    images = _crops()
     expected = [detector.detect(image) for image in images]
     turns = [turn % len(images) for turn in range(40)]
     with detector.clone() as other, ThreadPoolExecutor(8) as callers:
@@ -205,7 +204,7 @@ def test_without_openvino_the_message_says_what_to_install(fp32_engine: Path, mo
 def test_what_openvino_breaks_on_falls_back(
     fp32_engine: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An installation that does not load, too, is no reason to find no faces."""
+    """Also where OpenVINO is installed but does not load."""
     monkeypatch.setitem(sys.modules, "openvino", None)
     monkeypatch.setattr(cpu_runtime, "openvino_is_installed", lambda: True)
     with caplog.at_level(logging.WARNING, logger="engine"):

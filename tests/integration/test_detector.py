@@ -53,7 +53,7 @@ def test_a_crop_and_a_view_give_their_own_coordinates(detector: TRTRetinaFace) -
     image = astronaut()
     whole = detector.detect(image)
     crop = detector.detect(image[20:420, 100:500])
-    # The crop meets the network's cells elsewhere: the same face within a few pixels.
+    # The crop lies elsewhere on the cells of the network: the same face within a few pixels.
     assert np.abs(crop.boxes[0] + [100, 20, 100, 20] - whole.boxes[0]).max() < 8
     mirrored = detector.detect(image[:, ::-1])
     x1, _, x2, _ = whole.boxes[0]
@@ -104,7 +104,7 @@ def test_a_profile_finds_the_same_faces_and_its_stages_add_up(
 ) -> None:
     images = [astronaut()] * (detector.max_batch + 1)
     detector.detect(images)
-    # The processor's time, which passes only for this process: others may interrupt it anywhere.
+    # CPU time of this process, which other processes do not change.
     monkeypatch.setattr(timing, "perf_counter", process_time)
     begin = process_time()
     found, stages = detector.profile(images, score_threshold=0.6)

@@ -23,6 +23,7 @@ from engine.model.deform_conv import DeformableConv
 from engine.model.retinaface import RetinaFace
 from engine.model.weights import load as weights
 from engine.precision.cast import to_fp16
+from engine.types import WeightsOrigin
 from tests.support.backends import Backend
 from tests.support.engines import build, rtx
 from tests.support.family import random_images, settled_model
@@ -53,11 +54,11 @@ def test_every_preset_builds(name: str) -> None:
 def test_presets_run_on_the_cpu(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without landmarks, as a cascade, with a last map that is rounded up (96 = 1.5 * 64), and deformable."""
     model = settled_model(name)
-    origin = weights.WeightsOrigin("settled", None, None, "")
+    origin = WeightsOrigin("settled", None, None, "")
     monkeypatch.setattr("engine.build.pipeline.load_model", lambda *_: (model, origin))
     path = tmp_path / "faces.engine"
     report = build(path, config=name, precision="fp32", size=SIZE, thresholds=THRESHOLDS)
-    assert ("DeformConv" in report.sidecar.plugins["versions"]) == (model.config.context == "deformable")
+    assert ("DeformConv" in report.sidecar.plugins.versions) == (model.config.context == "deformable")
     detector = TRTRetinaFace(path, "cpu")
     image = np.random.default_rng(2).integers(0, 256, (64, 96, 3), dtype=np.uint8)
     faces = detector.detect(image)
@@ -125,7 +126,7 @@ def with_operators(model: RetinaFace, backend: Backend) -> Callable[[torch.Tenso
 
 
 def test_equal_faces_everywhere(paper: RetinaFace, paper_network: onnx.ModelProto, backend: Backend) -> None:
-    """PyTorch, ONNX Runtime and the operators: network, decoding and suppression, each by its own means."""
+    """PyTorch, ONNX Runtime and the operators agree on network, decoding and suppression."""
     import onnxruntime
 
     config, images = paper.config, random_images(paper.config, 1, 3, 64, 96)
@@ -156,7 +157,7 @@ def test_equal_faces_everywhere(paper: RetinaFace, paper_network: onnx.ModelProt
 
 
 def test_random_offsets_matter(paper: RetinaFace) -> None:
-    """Or the tests above would say little: without them the faces are others."""
+    """Without offsets the faces differ; else the tests above would show little."""
     still = settled_model("retinaface-resnet50")
     for module in still.modules():
         if isinstance(module, DeformableConv):

@@ -80,7 +80,7 @@ def test_the_faces_are_those_of_the_cpu(engine: Path, detector: TRTRetinaFace) -
 
 
 def test_graphs_change_nothing_whatever_the_order_of_shapes(engine: Path, detector: TRTRetinaFace) -> None:
-    """Batches and sizes in turn: a graph that another shape's run had spoilt would show."""
+    """Batches and sizes in turn, which would show a graph that a run of another shape has spoilt."""
     plain = TRTRetinaFace(engine, "cuda:0", score_threshold=0.3, cuda_graphs=False)
     photos = _photos()
     for order in ([0, 1, 2, 3], [4], [1, 2], [3, 4, 0, 1], [2], [0, 3], [4, 1, 2, 0], [1], [2, 4], [0, 1, 3, 2]):
@@ -156,7 +156,7 @@ def test_results_stay_on_the_device_in_the_order_of_a_stream(cupy: Any, detector
     with stream:
         images = [cupy.asarray(photo) for photo in photos]
         found = [detector.detect_device(images, stream=stream) for _ in range(10)]
-        # Memory that the stream gives away again is used by what comes later.
+        # Memory that the stream has freed is used by later work.
         del images
         cupy.full((4, 1000, 1000, 3), 255, cupy.uint8)
     for one in found:

@@ -1,4 +1,4 @@
-"""What fails on a GPU: the exceptions say whether the detector is usable, and it is as they say."""
+"""Failures on a GPU: exceptions say whether the detector stays usable, and it does as they say."""
 
 from __future__ import annotations
 
@@ -94,11 +94,11 @@ def test_a_batch_that_does_not_fit_is_run_image_by_image_by_the_queue(
 
 def test_no_memory_for_a_clone(detector: TRTRetinaFace, expected: Detections, trt: FakeTensorRT) -> None:
     trt.cupy.room = trt.cupy.allocated + 1000
-    with pytest.raises(DeviceError, match="cuda:0 has no room for another execution context"):
+    with pytest.raises(DeviceError, match="cuda:0 has no memory for another execution context"):
         detector.clone()
     trt.cupy.room = 1 << 40
     trt.creates = False
-    with pytest.raises(DeviceError, match=r"no room for another execution context.*no memory for a context"):
+    with pytest.raises(DeviceError, match=r"no memory for another execution context.*no memory for a context"):
         detector.clone()
     _assert_usable(detector, expected)
 
@@ -137,7 +137,7 @@ def test_a_sticky_error_ends_all_detectors_of_the_engine(
     trt.cupy.sticky = FakeCudaError("cudaErrorIllegalAddress: an illegal memory access was encountered", 700)
     with pytest.raises(DeviceLostError, match=r"cuda:0 is lost to this process \(cudaErrorIllegalAddress.*new process"):
         detector.detect(astronaut())
-    # From here on nothing is asked of CUDA, even where it would answer.
+    # From here on CUDA is not called, even where it would work.
     trt.cupy.sticky = None
     trt.call_log.clear()
     for use in (detector.detect, clone.detect, lambda _: detector.clone()):
@@ -203,7 +203,7 @@ def test_threads_take_turns_on_one_detector(detector: TRTRetinaFace, expected: D
 
 
 def test_16_callers_and_two_contexts(fp32_engine: Path, trt: FakeTensorRT) -> None:
-    """Pinned memory and tensors are written again by every run: a result that is taken too late would show."""
+    """Every run overwrites pinned memory and tensors, which would show a result that is copied too late."""
     photo = astronaut()
     images: list[Image] = [photo, photo[:300, 50:], photo[::2, ::2], photo[:, ::-1], photo[30:, 100:400]]
     with TRTRetinaFace(fp32_engine, "cpu", score_threshold=0.3) as cpu:

@@ -17,6 +17,7 @@ from engine.backend.driver import sees_gpu
 from engine.runtime.gpu import opening as tensorrt
 from engine.runtime.gpu.session import TensorRTSession
 from engine.runtime.letterbox import Letterbox
+from engine.runtime.session import RuntimeOptions
 from engine.runtime.timing import Stopwatch
 from engine.sidecar import EngineFiles
 from engine.types import Image, RawDetections
@@ -44,7 +45,7 @@ def cupy(cuda: Backend, monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.fixture
 def trt(files: EngineFiles, library: Library, cupy: Any, monkeypatch: pytest.MonkeyPatch) -> PluginTensorRT:
     double = PluginTensorRT(files, library)
-    built = files.sidecar.runtime["version"]
+    built = files.sidecar.runtime.version
     monkeypatch.setattr(tensorrt, "load_backend", lambda runtime: backends.Backend("tensorrt", double, built))
     return double
 
@@ -56,7 +57,7 @@ def session(files: EngineFiles, trt: PluginTensorRT) -> TensorRTSession:
 
 def _letterbox(files: EngineFiles, size: tuple[int, int]) -> Letterbox:
     # Levels of about -2 to 2, so that few logits are as far apart as to make the score 1.
-    config = replace(files.sidecar.model_config(), mean=(120.0, 110.0, 100.0), std=(60.0, 50.0, 40.0))
+    config = replace(files.sidecar.config, mean=(120.0, 110.0, 100.0), std=(60.0, 50.0, 40.0))
     return Letterbox(size, config, enlarge=True)
 
 
@@ -65,8 +66,8 @@ def _images(rng: np.random.Generator, count: int) -> list[Image]:
 
 
 def _check(found: RawDetections, files: EngineFiles, letterbox: Letterbox, images: list[Image]) -> None:
-    """The CPU's operators promise the same bits."""
-    wanted = expected(letterbox.batch(images), files.sidecar.thresholds["max_detections"])
+    """The result of the CPU operators, which give the same bits."""
+    wanted = expected(letterbox.batch(images), files.sidecar.thresholds.max_detections)
     assert wanted.num_detections.sum() > 3, "too few faces to compare"
     for name in ("num_detections", "boxes", "scores", "landmarks"):
         assert np.array_equal(getattr(found, name), getattr(wanted, name)), name
@@ -75,7 +76,7 @@ def _check(found: RawDetections, files: EngineFiles, letterbox: Letterbox, image
 def test_graphs_and_first_runs_give_the_cpu_s_bits(
     session: TensorRTSession, files: EngineFiles, cupy: Any, rng: np.random.Generator
 ) -> None:
-    """Each (batch, size) once or several times and in turn, with other images every time."""
+    """Each (batch, size) once or several times and in turn, with new images every time."""
     for batch, size in [(1, 0), (3, 0), (1, 0), (3, 1), (3, 0), (3, 1), (3, 0), (2, 1), (1, 0), (3, 1)]:
         letterbox, images = _letterbox(files, SIZES[size]), _images(rng, batch)
         _check(session.detect(images, letterbox, Stopwatch()), files, letterbox, images)
@@ -85,7 +86,8 @@ def test_graphs_and_first_runs_give_the_cpu_s_bits(
 
 
 def test_without_graphs(files: EngineFiles, trt: PluginTensorRT, cupy: Any, rng: np.random.Generator) -> None:
-    session, letterbox = tensorrt.open_tensorrt_session(files, 0, cuda_graphs=False), _letterbox(files, SIZES[0])
+    session = tensorrt.open_tensorrt_session(files, 0, RuntimeOptions(cuda_graphs=False))
+    letterbox = _letterbox(files, SIZES[0])
     for _ in range(2):
         images = _images(rng, 2)
         _check(session.detect(images, letterbox, Stopwatch()), files, letterbox, images)
@@ -141,7 +143,7 @@ def test_results_on_the_device_go_into_other_operators(
         boxes, landmarks = ops.unletterbox(
             found.boxes, found.landmarks, found.num_detections, sizes, letterbox.size, stream=stream
         )
-        wanted = expected(letterbox.batch(part), files.sidecar.thresholds["max_detections"])
+        wanted = expected(letterbox.batch(part), files.sidecar.thresholds.max_detections)
         wanted_boxes, wanted_landmarks = ops.unletterbox(
             wanted.boxes, wanted.landmarks, wanted.num_detections, sizes, letterbox.size
         )
@@ -168,7 +170,7 @@ def test_an_array_of_another_dtype_is_refused_and_the_session_runs_on(
 def test_a_kernel_that_reads_outside_its_memory_loses_the_device(
     session: TensorRTSession, files: EngineFiles, cupy: Any
 ) -> None:
-    """On a GPU this would end every later test; the emulator forgets it."""
+    """On a GPU this sticky error would fail all later tests; on the emulator it does not."""
     if not isinstance(cupy, Cupy):
         pytest.skip("only on an emulator")
 

@@ -11,7 +11,9 @@ import pytest
 
 from engine import DeviceError, EngineLoadError
 from engine.runtime.gpu.opening import open_tensorrt_session
+from engine.runtime.session import RuntimeOptions
 from engine.sidecar import EngineFiles
+from engine.sidecar.content import BuilderVersion
 from tests.support.doubles.cupy import FakeCuda
 from tests.support.doubles.tensorrt import FakeTensorRT
 
@@ -22,11 +24,11 @@ def test_plugins_come_before_the_engine(files: EngineFiles, trt: FakeTensorRT) -
 
 
 def test_embedded_plugins_are_allowed_and_not_loaded_twice(files: EngineFiles, trt: FakeTensorRT) -> None:
-    embedded = replace(files.sidecar, plugins={**files.sidecar.plugins, "embedded": True, "library_sha256": "other"})
+    embedded = replace(files.sidecar, plugins=replace(files.sidecar.plugins, embedded=True, library_sha256="other"))
     with pytest.raises(EngineLoadError, match=r"native code.*--trust-embedded-plugins"):
         open_tensorrt_session(replace(files, sidecar=embedded), 0)
     trt.call_log.clear()
-    open_tensorrt_session(replace(files, sidecar=embedded), 0, trust_embedded_plugins=True)
+    open_tensorrt_session(replace(files, sidecar=embedded), 0, RuntimeOptions(trust_embedded_plugins=True))
     assert trt.call_log == ["deserialize, host code True"]
 
 
@@ -34,14 +36,15 @@ def test_plugins_of_the_same_version_compiled_elsewhere_run(
     files: EngineFiles, trt: FakeTensorRT, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "engine")
-    other = replace(files.sidecar, plugins={**files.sidecar.plugins, "library_sha256": "0" * 64})
+    other = replace(files.sidecar, plugins=replace(files.sidecar.plugins, library_sha256="0" * 64))
     open_tensorrt_session(replace(files, sidecar=other), 0)
     assert "another compilation of the same plugins (SHA-256 000000000000, installed" in caplog.text
 
 
 def test_plugins_of_another_version_are_refused(files: EngineFiles, trt: FakeTensorRT) -> None:
     plugins = files.sidecar.plugins
-    other = replace(files.sidecar, plugins={**plugins, "versions": {**plugins["versions"], "RetinaFaceNMS": "2"}})
+    versions = {**plugins.versions, "RetinaFaceNMS": "2"}
+    other = replace(files.sidecar, plugins=replace(plugins, versions=versions))
     with pytest.raises(
         EngineLoadError, match=r"plugins RetinaFaceNMS 2, .* version 1\. Rebuild: python build_engine.py"
     ):
@@ -49,7 +52,7 @@ def test_plugins_of_another_version_are_refused(files: EngineFiles, trt: FakeTen
 
 
 def test_another_version_of_tensorrt_is_refused(files: EngineFiles, trt: FakeTensorRT) -> None:
-    other = replace(files.sidecar, runtime={"name": "tensorrt-rtx", "version": "0.9"})
+    other = replace(files.sidecar, runtime=BuilderVersion("tensorrt-rtx", "0.9"))
     with pytest.raises(EngineLoadError, match=r"built with tensorrt-rtx 0.9, but \d.* is installed"):
         open_tensorrt_session(replace(files, sidecar=other), 0)
 
@@ -95,7 +98,7 @@ RTX = pytest.mark.parametrize("trt", ["tensorrt-rtx"], indirect=True)
 
 @pytest.fixture
 def cache(files: EngineFiles) -> Path:
-    """Where the kernels that the runtime compiled are kept; not there yet."""
+    """Path of the cache of compiled kernels, which does not exist yet."""
     path = files.path.with_name("faces.engine.runtime-cache")
     path.unlink(missing_ok=True)
     return path
@@ -140,12 +143,12 @@ def test_a_cache_that_cannot_be_read_or_written_is_no_failure(
 
 @RTX
 def test_rtx_s_graphs_can_be_switched_off(files: EngineFiles, trt: FakeTensorRT, cache: Path) -> None:
-    open_tensorrt_session(files, 0, cuda_graphs=False)
+    open_tensorrt_session(files, 0, RuntimeOptions(cuda_graphs=False))
     assert trt.call_log[-1] == "context with disabled, a cache"
 
 
 def test_cupy_has_what_the_session_and_its_doubles_use() -> None:
-    """Of the real module, which imports without a GPU."""
+    """Checked on the real module, which imports without a GPU."""
     cupy = pytest.importorskip("cupy")
     cuda = {"Device", "Stream", "Event", "Memory", "PinnedMemory", "PinnedMemoryPointer", "UnownedMemory"}
     for name in cuda | {"MemoryPointer", "get_elapsed_time"}:

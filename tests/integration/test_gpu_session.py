@@ -79,8 +79,8 @@ def _assert_same(a: Detections, b: Detections) -> None:
 
 
 def _output_bytes(files: EngineFiles, n: int) -> int:
-    """Four outputs, each beginning at a multiple of 256."""
-    m = files.sidecar.thresholds["max_detections"]
+    """Four outputs, each at a multiple of 256 bytes."""
+    m = files.sidecar.thresholds.max_detections
     return sum(-(-n * count * 4 // 256) * 256 for count in (1, 4 * m, m, 10 * m))
 
 
@@ -109,7 +109,7 @@ def test_one_copy_in_one_copy_out_and_the_graph_from_the_third_run_on(
 def test_photos_of_different_sizes_in_batches_of_different_sizes(
     detector: TRTRetinaFace, on_cpu: TRTRetinaFace
 ) -> None:
-    """Runs of 4, 1, 2 and 4 images, each size of batch captured once, each with other photos than before."""
+    """Runs of 4, 1, 2 and 4 images, each batch size captured once, each with new photos."""
     photos = _photos()
     for order in ([0, 1, 2, 3, 4], [4, 0], [1, 2, 3, 4, 0], [3], [2, 1]):
         images = [photos[i] for i in order]
@@ -308,7 +308,7 @@ def test_on_a_caller_s_stream_nothing_is_copied_or_waited_for(
         "shape images (2, 3, 320, 320)",
         "execute on 99",
     ]
-    # The next run, of the session's own stream, uses the same memory: it waits for the caller's.
+    # The next run, on the session's own stream, uses the same memory: it waits for the caller's stream.
     trt.call_log.clear()
     _assert_same(detector.detect(photos[1]), on_cpu.detect(photos[1]))
     assert trt.call_log[0] == "4711 waits for 99"
@@ -383,7 +383,7 @@ def test_what_detect_device_refuses(detector: TRTRetinaFace, on_cpu: TRTRetinaFa
         detector.detect_device(astronaut())  # type: ignore[arg-type]
     with pytest.raises(InvalidArgumentError, match="stream is a str"):
         detector.detect_device(image, stream="main")
-    with pytest.raises(InvalidArgumentError, match="scales and flip work on NumPy arrays"):
+    with pytest.raises(InvalidArgumentError, match="scales and flip need NumPy arrays"):
         detector.detect(image, flip=True)
     image.shape = (4, 4)
     with pytest.raises(InvalidArgumentError, match=r"image has shape \(4, 4\)"):

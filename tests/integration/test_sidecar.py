@@ -52,7 +52,7 @@ def test_an_untouched_copy_loads_and_may_be_renamed(copied: Path) -> None:
 @pytest.mark.parametrize(
     ("keys", "value", "named"),
     [
-        (("schema",), 2, "schema 2, expected 1"),
+        (("schema",), 2, "schema is 2, expected 1"),
         (("project_version",), "9.9.9", "project_version"),
         (("config", "negative_slope"), 0.0, "config.negative_slope"),
         (("config", "levels"), OTHER_LEVELS, "config.levels"),
@@ -83,8 +83,8 @@ def test_an_untouched_copy_loads_and_may_be_renamed(copied: Path) -> None:
         (("files", "engine", "sha256"), "0" * 64, "files.engine.sha256"),
         (("files", "engine", "bytes"), 1, "files.engine.bytes"),
         (("files", "network", "sha256"), "0" * 64, "files.network.sha256"),
-        (("files", "network"), None, "files.network is missing"),
-        (("thresholds",), 0.5, "thresholds is 0.5, expected a dict"),
+        (("files", "network"), None, "files.network is None, expected an object"),
+        (("thresholds",), 0.5, "thresholds is 0.5, expected an object"),
         (("targets",), "sm89", "targets is 'sm89', expected a list"),
     ],
 )
@@ -92,7 +92,7 @@ def test_each_field_that_differs_is_named(copied: Path, keys: tuple[str, ...], v
     _edit(copied, *keys, value=value)
     with pytest.raises(EngineLoadError, match=named) as refusal:
         TRTRetinaFace(copied, "cpu")
-    assert "build_engine.py" in str(refusal.value)
+    assert "python build_engine.py --precision fp32 --config mobilenet0.25" in str(refusal.value)
 
 
 def test_the_message_says_what_was_built_and_how_to_rebuild(copied: Path) -> None:
@@ -100,7 +100,7 @@ def test_the_message_says_what_was_built_and_how_to_rebuild(copied: Path) -> Non
     with pytest.raises(
         EngineLoadError,
         match=r"thresholds.iou is 0.9, but the engine was built with 0.4\. Restore the file, or rebuild: "
-        r"python build_engine.py --precision fp32 --config mobilenet0.25 --weights mobilenet0.25 --input-size 320 320",
+        r"python build_engine.py --precision fp32 --config mobilenet0.25 --weights mobilenet0.25 --runtime ",
     ):
         TRTRetinaFace(copied, "cpu")
 
@@ -143,6 +143,13 @@ def test_missing_and_damaged_files_are_named(copied: Path, tmp_path: Path) -> No
     sidecar_path(copied).unlink()
     with pytest.raises(EngineLoadError, match=r"its sidecar.*cannot be read"):
         TRTRetinaFace(copied, "cpu")
+
+
+def test_the_network_is_not_taken_for_the_engine(copied: Path) -> None:
+    with pytest.raises(
+        EngineLoadError, match=r"faces.network.onnx is the network .*expected the engine: .*faces.engine$"
+    ):
+        TRTRetinaFace(network_path(copied), "cpu")
 
 
 def test_unknown_and_missing_keys_are_named(copied: Path) -> None:

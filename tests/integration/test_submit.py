@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
 import time
 import weakref
@@ -119,3 +121,11 @@ def test_a_forgotten_detector_goes_at_once(fp32_engine: Path) -> None:
         time.sleep(0.01)
     assert session() is None, "a thread or a cycle keeps the network"
     assert threading.active_count() == before
+
+
+def test_a_detector_cannot_be_sent_to_another_process(detector: TRTRetinaFace) -> None:
+    for attempt in (pickle.dumps, copy.deepcopy):
+        with pytest.raises(TypeError, match=r"faces\.engine cannot be pickled.*open it there"):
+            attempt(detector)
+    shared = copy.copy(detector)
+    assert _same(shared.detect(astronaut()), detector.detect(astronaut()))

@@ -1,4 +1,4 @@
-"""The compiled module without CUDA (RETINAFACE_PLUGINS=OFF): the CPU operators, and a way out for the rest."""
+"""The compiled module without CUDA (RETINAFACE_PLUGINS=OFF): the CPU operators, and errors for the rest."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         comparison = compare(
             detectors,
             pictures,
-            floor=max(float(detector.sidecar.thresholds["score"]) for detector in detectors.values()),
+            floor=max(detector.sidecar.thresholds.score for detector in detectors.values()),
             score_threshold=arguments.score_threshold,
             num_worst=arguments.worst,
             on_image=advance,

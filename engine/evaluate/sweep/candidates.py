@@ -18,6 +18,7 @@ from engine.images import read_image
 from engine.runtime.cpu.ort import network_metadata
 from engine.runtime.device import open_session
 from engine.runtime.letterbox import Letterbox, check_image
+from engine.runtime.session import RuntimeOptions
 from engine.runtime.timing import Stopwatch
 from engine.sidecar import EngineFiles, read_engine
 from engine.types import Detections, FloatArray
@@ -136,12 +137,13 @@ def collect(
         InvalidArgumentError: the engine suppresses candidates on the GPU.
     """
     files = read_engine(engine, network_metadata)
-    session, _ = open_session(_without_suppression(files), device, trust_embedded_plugins)
+    session, _ = open_session(
+        _without_suppression(files), device, RuntimeOptions(trust_embedded_plugins=trust_embedded_plugins)
+    )
     if session.device != "cpu":
         _check_unsuppressed(files)
-    size = files.sidecar.io["input"]["optimum"][2:]
-    letterbox = Letterbox((int(size[0]), int(size[1])), files.sidecar.model_config(), enlarge)
-    threshold = float(files.sidecar.thresholds["score"])
+    letterbox = Letterbox(files.sidecar.io.input.size.optimum, files.sidecar.config, enlarge)
+    threshold = files.sidecar.thresholds.score
     found: dict[str, Detections] = {}
     digests: dict[str, str] = {}
     for name, path in images.items():
@@ -156,26 +158,22 @@ def collect(
         {name: faces.boxes for name, faces in found.items()},
         {name: faces.scores for name, faces in found.items()},
         digests,
-        files.sidecar.files["engine"]["sha256"],
+        files.sidecar.files.engine.sha256,
         threshold,
         enlarge,
     )
 
 
 def _without_suppression(files: EngineFiles) -> EngineFiles:
-    thresholds = {
-        **files.sidecar.thresholds,
-        "iou": 1.0,
-        "top_k": MAX_CANDIDATES,
-        "max_detections": MAX_CANDIDATES,
-        "voting": False,
-    }
+    thresholds = replace(
+        files.sidecar.thresholds, iou=1.0, top_k=MAX_CANDIDATES, max_detections=MAX_CANDIDATES, voting=False
+    )
     return replace(files, sidecar=replace(files.sidecar, thresholds=thresholds))
 
 
 def _check_unsuppressed(files: EngineFiles) -> None:
     thresholds = files.sidecar.thresholds
-    if thresholds["iou"] < 1 or thresholds["max_detections"] < thresholds["top_k"]:
+    if thresholds.iou < 1 or thresholds.max_detections < thresholds.top_k:
         raise InvalidArgumentError(
             f"{files.path} suppresses candidates on the GPU, which the sweep has to do itself. Use --device cpu, or "
             f"build an engine that does not: {files.sidecar.rebuild_command(files.path)} --iou-threshold 1 "

@@ -164,7 +164,7 @@ def run_path(folder: Path) -> Path:
 
 def _run_of(detector: TRTRetinaFace, rule_name: str) -> dict[str, object]:
     return {
-        "engine_sha256": detector.sidecar.files["engine"]["sha256"],
+        "engine_sha256": detector.sidecar.files.engine.sha256,
         "scale_rule": rule_name,
         "score_threshold": detector.score_threshold,
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Set
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from engine.model.weights.known import (
     known_by_tensors,
 )
 from engine.model.weights.layouts import refuse_foreign, to_native
+from engine.types import WeightsOrigin
 
 if TYPE_CHECKING:
     import torch
@@ -32,23 +32,6 @@ _RANDOM_SEED = 0
 _SHAPES_SHOWN = 4
 _COUNTER = "num_batches_tracked"  # of a batch normalisation; inference never reads it
 _ONNX_START = b"\x08"  # ir_version, field 1 of ModelProto; checkpoints start as a zip or a pickle
-
-
-@dataclass(frozen=True)
-class WeightsOrigin:
-    """The weights of a model; written to the sidecar.
-
-    Attributes:
-        source: the name or path that the user gave.
-        sha256: of the file's content; None for random weights.
-        known_as: name of the published weights with this digest; None for an unknown file.
-        note: origin of the weights, or the settings that had to be assumed, in words.
-    """
-
-    source: str
-    sha256: str | None
-    known_as: str | None
-    note: str
 
 
 def load_model(config: RetinaFaceConfig, weights: str | None = None) -> tuple[RetinaFace, WeightsOrigin]:

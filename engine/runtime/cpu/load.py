@@ -1,4 +1,4 @@
-"""The choice of what runs a network on the CPU: OpenVINO where it is installed, else ONNX Runtime."""
+"""Loading a network on the CPU: with OpenVINO if it is installed, else with ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def available_threads() -> int:
 
 
 def check_threads(threads: int | None) -> int:
-    """Return the number of threads that an option means; None is all cores.
+    """Return the number of threads for an option; None is all cores.
 
     Raises:
-        InvalidArgumentError: not a number from 1.
+        InvalidArgumentError: it is out of range.
     """
     if threads is None:
         return available_threads()
@@ -35,17 +35,17 @@ def check_threads(threads: int | None) -> int:
 
 
 def openvino_is_installed() -> bool:
-    """Return whether OpenVINO can be imported; it is not imported here."""
+    """Return whether OpenVINO is installed, without importing it."""
     return importlib.util.find_spec("openvino") is not None
 
 
 def load_network(network: bytes, settings: CpuSettings, library: str | None = None) -> CpuRuntime:
     """Load a network with one of CPU_RUNTIMES; None is the first that is installed and can run it.
 
-    A quantised network runs on OpenVINO only as far as that gives what the network says: see runtime.faithful.
+    A quantised network runs on OpenVINO only if that computes it as written: see runtime.cpu.faithful.
 
     Raises:
-        InvalidArgumentError: no such library.
+        InvalidArgumentError: the library is unknown.
         EngineLoadError: the library is not installed, or cannot run the network.
     """
     if library is not None and library not in CPU_RUNTIMES:
@@ -65,8 +65,8 @@ def load_network(network: bytes, settings: CpuSettings, library: str | None = No
 
     if library is None and settings.precision in QUANTISED_PRECISIONS:
         _log.warning(
-            "ONNX Runtime computes %s networks in float32, slower than an fp32 engine: install openvino, or build fp32 "
-            "for CPUs.",
+            "ONNX Runtime computes %s networks in float32, which is slower than an fp32 engine: install openvino, or "
+            "build an fp32 engine for CPUs.",
             settings.precision,
         )
     return OnnxRuntime(network, settings)

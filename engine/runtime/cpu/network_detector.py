@@ -1,4 +1,4 @@
-"""Faces from a typed network before there is an engine of it."""
+"""Detecting with a typed network from which no engine has been built yet."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ if TYPE_CHECKING:
 class NetworkDetector:
     """Detects with an ONNX network (float32, cast, or with Q/DQ) on the CPU, as an engine built from it would.
 
-    Letterbox, decoding and suppression are the detector's own; only the arithmetic of the network may differ from the
-    engine's in the last bits.
+    Letterbox, decoding and suppression are those of TRTRetinaFace; the network may differ in the last bits.
 
     Attributes:
-        runtime: name and version of what runs the network.
+        runtime: name and version of the library that runs the network.
     """
 
     def __init__(
@@ -42,8 +41,8 @@ class NetworkDetector:
             network: an ONNX model or the bytes of one.
             config: settings of its model.
             input_size: (height, width) to letterbox to.
-            thresholds: of decoding and suppression; None is what engines are built with by default.
-            enlarge: magnify images that are smaller than the input.
+            thresholds: of decoding and suppression; None is the defaults of engines.
+            enlarge: enlarge images that are smaller than the input.
 
         Raises:
             InvalidArgumentError: the input size does not fit the model.
@@ -53,20 +52,20 @@ class NetworkDetector:
         thresholds = thresholds or Thresholds()
         content = network if isinstance(network, bytes) else bytes(network.SerializeToString())
         self._letterbox = Letterbox(input_size, config, enlarge)
-        # ONNX Runtime computes the network as its types say, float16 sums included, and needs no check of that.
-        self._network = CpuNetwork(content, config, thresholds.to_dict(), library="onnxruntime")
+        # ONNX Runtime computes the network as written, float16 sums included.
+        self._network = CpuNetwork(content, config, thresholds, library="onnxruntime")
         self.runtime = self._network.runtime
         self._floor = thresholds.score
 
     def detect(self, images: Iterable[Image], *, score_threshold: float | None = None) -> list[Detections]:
-        """Return the faces of each image; one image is in memory at a time if `images` makes them as it goes.
+        """Return the faces of each image; images are taken one at a time.
 
         Args:
             images: uint8 [H, W, 3] in BGR order, of any sizes.
-            score_threshold: faces need a score above it; None returns all that the thresholds of decoding leave.
+            score_threshold: faces need a higher score; None is the threshold of decoding.
 
         Raises:
-            InvalidArgumentError: not such an image, or a threshold out of range.
+            InvalidArgumentError: an image is not as above, or the threshold is out of range.
             InferenceError: the network failed.
         """
         threshold = self._floor if score_threshold is None else score_threshold

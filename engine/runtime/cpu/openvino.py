@@ -1,4 +1,4 @@
-"""Networks on OpenVINO."""
+"""Running networks with OpenVINO."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from engine.types import FloatArray
 class OpenVinoRuntime:
     """See CpuRuntime.
 
-    The size that is to be fastest gets a network compiled for it alone; others share one that takes any.
+    The input size of the settings has a network compiled for it alone; other sizes share a dynamic one.
     """
 
     channels_last = True
@@ -34,8 +34,8 @@ class OpenVinoRuntime:
         Args:
             network: an ONNX file.
             settings: how to run it.
-            kernels: of a quantised network: those for 8 bits; those for float32, on quantised values; or on values that
-                are not quantised at all, with the quantised weights.
+            kernels: for a quantised network: "8-bit"; "float32" on quantised values; or "unquantised", float32 on
+                unquantised activations, with the quantised weights.
 
         Raises:
             EngineLoadError: OpenVINO is not installed, or cannot run the network.
@@ -53,7 +53,7 @@ class OpenVinoRuntime:
         self._compiled: dict[tuple[tuple[int, int] | None, bool], Any] = {}
         self._core = self._openvino.Core()
         in_bf16 = settings.precision == "bf16" and "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        # Where the processor has bfloat16, OpenVINO takes it by default: 8 bits of mantissa for float32's 24.
+        # By default OpenVINO would compute float32 in bfloat16 if the processor has it: 8 bits of mantissa, not 24.
         self._hint = "bf16" if in_bf16 else "f32"
         try:
             self._model = self._read(network)
@@ -72,7 +72,7 @@ class OpenVinoRuntime:
         return OpenVinoRunner(self, alone)
 
     def compiled(self, size: tuple[int, int] | None, *, alone: bool) -> Any:
-        """Return the network compiled for an input size, or for any, and for one run at a time, or for several.
+        """Return the network compiled for an input size or any size, for one run at a time or for parallel runs.
 
         Raises:
             InferenceError: OpenVINO cannot compile it.
@@ -96,7 +96,7 @@ class OpenVinoRuntime:
 
     def _read(self, network: bytes) -> Any:
         onnx_frontend = importlib.import_module("openvino.frontend.onnx")
-        # Its reader of ONNX files lacks DeformConv, which the processor's operators have.
+        # Its ONNX frontend lacks DeformConv; its CPU plugin has the operator.
         self._core.add_extension(onnx_frontend.ConversionExtension("DeformConv", deform_conv))
         return self._core.read_model(network)
 
@@ -108,7 +108,7 @@ class OpenVinoRuntime:
             shape[axis] = side
         model.reshape(shape)
         steps = importlib.import_module("openvino.preprocess").PrePostProcessor(model)
-        # Its convolutions want pixels together: the letterbox writes them so at no cost, a transposition is 5 % of
+        # Its convolutions want NHWC. The letterbox can write that at no cost; a transposition takes 5 % of the time of
         # mobilenet0.25.
         steps.input().tensor().set_layout(self._openvino.Layout("NHWC"))
         steps.input().model().set_layout(self._openvino.Layout("NCHW"))
@@ -117,7 +117,7 @@ class OpenVinoRuntime:
             "INFERENCE_PRECISION_HINT": self._hint,
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1 if alone else threads,
-            # Bound to cores, two detectors in one process or in two would all take the first ones.
+            # With pinning, several detectors would all use the first cores.
             "ENABLE_CPU_PINNING": False,
         }
         if self._kernels != "8-bit":
@@ -146,7 +146,7 @@ class OpenVinoRunner:
                 raise InferenceError(
                     f"{self._runtime.name} cannot take an input of {height} x {width}: {_reason(error)}"
                 ) from error
-            # Together and last: where the size cannot change, the runner stays as it was.
+            # Only after all of this has succeeded: else the runner stays as it was.
             self._input, self._request, self._ports = buffer, request, ports
         return self._input
 
@@ -157,5 +157,5 @@ class OpenVinoRunner:
 
 
 def _reason(error: Exception) -> str:
-    """The last line of OpenVINO's report, whose others tell where in its sources."""
+    """Return the last line of OpenVINO's message; the others name places in its sources."""
     return (str(error).strip().splitlines() or [type(error).__name__])[-1]

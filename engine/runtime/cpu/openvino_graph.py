@@ -1,4 +1,4 @@
-"""Networks as OpenVINO has read them, changed before they are compiled."""
+"""Graph transformations on OpenVINO models, before compilation."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 
 
 def fold_scales(model: Any) -> None:
-    """Let what quantises a tensor give real values, in steps of the scale, instead of whole numbers to be scaled.
+    """Fold the scale of each quantised activation into its FakeQuantize, which then gives real values.
 
-    From QuantizeLinear and DequantizeLinear OpenVINO's reader makes a FakeQuantize that gives -128 to 127, and a
-    multiplication by the scale. The values are the same, but what gives the tensors of a concatenation a common range
-    reads the FakeQuantize alone, takes -128 to 127 for real values, and rounds these to whole numbers.
+    From QuantizeLinear and DequantizeLinear OpenVINO's frontend makes a FakeQuantize with outputs -128 to 127 and a
+    multiplication by the scale. The pass that aligns the ranges of concatenated tensors reads the FakeQuantize alone,
+    takes -128 to 127 for the real range, and so rounds the values to whole numbers.
     """
     for result, rounding in _quantisations(model):
         if rounding.get_type_name() != "FakeQuantize":
@@ -32,16 +32,16 @@ def fold_scales(model: Any) -> None:
 
 
 def remove_quantisation(model: Any) -> None:
-    """Leave tensors as they are where the network quantises them; weights stay quantised."""
+    """Remove the quantisation of activations; weights stay quantised."""
     for result, rounding in _quantisations(model):
         source = rounding.input_value(0)
-        # FP8's reads what was divided by the scale.
+        # In FP8 the input of FakeConvert was divided by the scale.
         _replace(result, source if rounding.get_type_name() == "FakeQuantize" else source.get_node().input_value(0))
     model.validate_nodes_and_infer_types()
 
 
 def remove_bf16_rounding(model: Any) -> None:
-    """Take out what rounds float32 to bfloat16 and back: the processor's own instructions do."""
+    """Remove conversions from float32 to bfloat16 and back: the processor's bfloat16 instructions round anyway."""
     for node in model.get_ordered_ops():
         if node.get_type_name() != "Convert" or _element_type(node) != "f32":
             continue
@@ -51,7 +51,7 @@ def remove_bf16_rounding(model: Any) -> None:
 
 
 def deform_conv(node: Any) -> list[Any]:
-    """Translate ONNX's DeformConv; taps outside the map read zeros, also a part of a pixel outside."""
+    """Translate ONNX's DeformConv, with zero padding, also for taps that lie partly outside the map."""
     operators = importlib.import_module("openvino.opset8")
     x, weight, offset, bias, mask = (_optional_input(node, i) for i in range(5))
     pads = node.get_attribute("pads", [0, 0, 0, 0])
@@ -75,9 +75,9 @@ def deform_conv(node: Any) -> list[Any]:
 
 
 def _quantisations(model: Any) -> Iterator[tuple[Any, Any]]:
-    """Where tensors are quantised: the multiplication that gives the values, and the node that rounds them.
+    """Yield each quantised activation: the multiplication that gives its values, and the node that rounds.
 
-    The reader writes Multiply(Subtract(Convert(Convert(rounded, 8 bits)), zero), scale).
+    The frontend writes Multiply(Subtract(Convert(Convert(rounded, 8 bits)), zero), scale).
     """
     for result in model.get_ordered_ops():
         node, found = result, True
@@ -89,7 +89,7 @@ def _quantisations(model: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _replace(node: Any, value: Any) -> None:
-    """Give the readers of a node another value, in the type that they read."""
+    """Replace the output of a node by another value, converted to the same type."""
     if value.get_element_type() != node.get_output_element_type(0):
         operators = importlib.import_module("openvino.opset8")
         value = operators.convert(value, _element_type(node)).output(0)
@@ -101,7 +101,7 @@ def _source(node: Any, index: int) -> Any:
 
 
 def _constant(node: Any) -> Any:
-    """The numbers of a constant, also of one that is converted."""
+    """Return the values of a constant, or of a converted one."""
     while node.get_type_name() == "Convert":
         node = _source(node, 0)
     return np.asarray(node.get_data(), np.float32)
@@ -112,6 +112,6 @@ def _element_type(node: Any) -> str:
 
 
 def _optional_input(node: Any, index: int) -> Any:
-    """Return an input, or None where the list is shorter or has an empty name."""
+    """Return an input; None if it is missing or has an empty name."""
     given = node.get_input(index) if index < node.get_input_size() else None
     return None if given is None or given.get_node().get_type_name() == "NullNode" else given

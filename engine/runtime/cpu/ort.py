@@ -1,4 +1,4 @@
-"""Networks on ONNX Runtime."""
+"""Running networks with ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engine.types import FloatArray
 
 
 def network_metadata(network: bytes) -> dict[str, str]:
-    """Return the metadata of an ONNX file without the onnx package.
+    """Return the metadata of an ONNX file, without the onnx package.
 
     Raises:
         EngineLoadError: the network cannot be loaded.
@@ -46,7 +46,7 @@ class OnnxRuntime:
         Args:
             network: an ONNX file.
             settings: how to run it.
-            optimise: let it change the network as long as that gives the same but for rounding.
+            optimise: whether to apply graph optimisations, which change roundings only.
 
         Raises:
             EngineLoadError: ONNX Runtime cannot load it.
@@ -57,7 +57,7 @@ class OnnxRuntime:
 
     @property
     def fixed_size(self) -> tuple[int, int] | None:
-        """The only (height, width) that the network takes, or None where it takes others too."""
+        """The (height, width) of a network with a fixed input size, else None."""
         height, width = self._session(self._settings.threads).get_inputs()[0].shape[2:]
         return (height, width) if isinstance(height, int) and isinstance(width, int) else None
 
@@ -70,7 +70,7 @@ class OnnxRuntime:
         options.intra_op_num_threads = threads
         if not self._optimise:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        # Threads that wait for work must not take the cores of what runs between two networks, or beside them.
+        # Threads that spin while waiting would take the cores from other work.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         return _load(network, options)
 
@@ -97,7 +97,7 @@ class OrtRunner:
         if self._heads:
             self._session.run_with_iobinding(self._binding)
             return self._heads
-        # The first results of a size are the buffers of those that follow.
+        # The outputs of the first run at a size are the output buffers of later runs.
         self._heads = self._session.run(list(self._names), {name: self._input})
         self._binding.clear_binding_inputs()
         self._binding.clear_binding_outputs()

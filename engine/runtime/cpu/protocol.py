@@ -1,17 +1,11 @@
-"""What runs a network on the CPU: OpenVINO where it is installed, else ONNX Runtime."""
+"""The interface of the CPU runtimes, OpenVINO and ONNX Runtime."""
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import Protocol
 
 from engine.types import FloatArray
-
-_log = logging.getLogger("engine")
-
-CPU_RUNTIMES = ("openvino", "onnxruntime")
-MAX_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -19,11 +13,11 @@ class CpuSettings:
     """How to run a network.
 
     Attributes:
-        heads: names of its outputs, in the order that a runner gives them.
-        precision: what its types say, one of engine.config.formats.PRECISIONS.
-        threads: at most, of all runs together.
-        size: (height, width) of the input to be fastest at; None is no size in particular.
-        mean: of the normalisation of its input, from pixels of 0 to 255.
+        heads: names of its outputs, in the order in which a runner returns them.
+        precision: one of engine.config.formats.PRECISIONS.
+        threads: at most, over all runs.
+        size: (height, width) of the input to compile for; None is any size.
+        mean: of the normalisation of its input, for pixels from 0 to 255.
         std: likewise.
     """
 
@@ -36,17 +30,17 @@ class CpuSettings:
 
 
 class Runner(Protocol):
-    """A network with buffers of its own, which takes one image at a time."""
+    """A network with its own buffers, which runs one image at a time."""
 
     def input(self, height: int, width: int) -> FloatArray:
-        """Return the array to fill with a normalised image: [1, 3, H, W], or [1, H, W, 3] where channels come last.
+        """Return the array to fill with a normalised image: [1, 3, H, W], or [1, H, W, 3] with `channels_last`.
 
         Raises:
             InferenceError: the network cannot run at this size.
         """
 
     def run(self) -> list[FloatArray]:
-        """Run on what was filled in and return the heads, [1, C, h, w]: arrays that the next run writes again."""
+        """Run on the filled input and return the heads, [1, C, h, w]: arrays that the next run overwrites."""
 
 
 class CpuRuntime(Protocol):
@@ -61,4 +55,4 @@ class CpuRuntime(Protocol):
     channels_last: bool
 
     def runner(self, *, alone: bool) -> Runner:
-        """Make a runner that uses all threads, or one of several that run beside each other on a thread each."""
+        """Make a runner: `alone` it uses all threads, else one thread, beside other runners."""

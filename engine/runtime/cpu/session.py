@@ -1,22 +1,25 @@
-"""The CPU session: a network with the GPU's operators around it, on any number of threads."""
+"""The CPU session: a network between the operators of engine.ops, on any number of threads."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from engine import ops
+from engine.config.detection import Thresholds
 from engine.config.model import RetinaFaceConfig
 from engine.errors import InferenceError
 from engine.runtime.cpu.load import check_threads, load_network
 from engine.runtime.cpu.protocol import CpuSettings, Runner
+from engine.runtime.session import DEFAULT_OPTIONS, RuntimeOptions
 from engine.runtime.timing import Stages, Stopwatch
 from engine.sidecar import EngineFiles
 from engine.types import FloatArray, Image, RawDetections
@@ -26,10 +29,10 @@ if TYPE_CHECKING:
 
 
 class CpuNetwork:
-    """A typed network with decoding and suppression behind it: the operators of the GPU, on the CPU.
+    """A typed network followed by decoding and suppression on the CPU.
 
-    One image has all threads; of several, each has a thread of its own, from its pixels to its faces. So the faces of
-    an image do not depend on those that share its batch.
+    A single image uses all threads. In a large batch each image has one thread, from its pixels to its faces. The faces
+    of an image never depend on the other images of the batch.
     """
 
     device = "cpu"
@@ -38,11 +41,9 @@ class CpuNetwork:
         self,
         network: bytes,
         config: RetinaFaceConfig,
-        thresholds: Mapping[str, Any],
-        *,
+        thresholds: Thresholds,
         precision: str = "fp32",
-        size: tuple[int, int] | None = None,
-        threads: int | None = None,
+        options: RuntimeOptions = DEFAULT_OPTIONS,
         library: str | None = None,
     ) -> None:
         """Load a network.
@@ -50,20 +51,19 @@ class CpuNetwork:
         Args:
             network: an ONNX file whose outputs are the raw heads, named by config.head_names().
             config: settings of its model.
-            thresholds: the fields of engine.export.attach.Thresholds.
-            precision: what the network's types say.
-            size: (height, width) of the input to be fastest at.
-            threads: at most; None is all cores.
-            library: "openvino" or "onnxruntime"; None is OpenVINO where it is installed and can run the network.
+            thresholds: of decoding and suppression.
+            precision: of the network, one of config.formats.PRECISIONS.
+            options: input size and threads.
+            library: "openvino" or "onnxruntime"; None is OpenVINO if it is installed and can run the network.
 
         Raises:
             InvalidArgumentError: threads or library is out of range.
             EngineLoadError: the network cannot be loaded.
         """
-        self.threads = check_threads(threads)
+        self.threads = check_threads(options.threads)
         self._config, self._thresholds = config, thresholds
         settings = CpuSettings(
-            tuple(config.head_names()), precision, self.threads, size, mean=config.mean, std=config.std
+            tuple(config.head_names()), precision, self.threads, options.input_size, config.mean, config.std
         )
         self._network = load_network(network, settings, library)
         self.runtime = self._network.name
@@ -78,29 +78,29 @@ class CpuNetwork:
                 buffer = runner.input(*image.shape[1:])
                 buffer[0] = image.transpose(1, 2, 0) if self._network.channels_last else image
                 found.append(self._faces(self._heads(runner, buffer)))
-        return _together(found)
+        return concatenate(found)
 
     def detect(self, images: Sequence[Image], letterbox: Letterbox, watch: Stopwatch) -> RawDetections:
         """See Session.detect."""
-        # Fewer images than threads would leave some without work: then each image has all of them in turn.
+        # With fewer images than threads some would be idle: then the images run in turn on all threads.
         if self.threads > 1 and len(images) >= self.threads:
-            return self._detect_beside(images, letterbox, watch)
+            return self._detect_in_parallel(images, letterbox, watch)
         with self._runner(alone=True) as runner:
-            return _together([self._detect_one(image, letterbox, runner, self.threads, watch) for image in images])
+            return concatenate([self._detect_one(image, letterbox, runner, self.threads, watch) for image in images])
 
     def clone(self) -> CpuNetwork:
-        """See Session.clone; the network is shared, for any number of threads may run it."""
+        """See Session.clone; the network is shared, as any number of threads may run it."""
         other = copy.copy(self)
         other._idle, other._lock = {True: [], False: []}, Lock()
         return other
 
     def close(self) -> None:
-        """See Session.close; the rest of the memory goes with the last reference."""
+        """See Session.close; the network is freed with the last reference."""
         with self._lock:
             self._idle = {True: [], False: []}
 
-    def _detect_beside(self, images: Sequence[Image], letterbox: Letterbox, watch: Stopwatch) -> RawDetections:
-        """Give each thread the next image until there are none."""
+    def _detect_in_parallel(self, images: Sequence[Image], letterbox: Letterbox, watch: Stopwatch) -> RawDetections:
+        """Detect with a thread per core, each taking the next image."""
         found: list[RawDetections | None] = [None] * len(images)
         turns = count()
 
@@ -111,10 +111,10 @@ class CpuNetwork:
                     found[turn] = self._detect_one(images[turn], letterbox, runner, 1, own)
             return own.stages
 
-        # New threads for each batch: they start on the cores with least to do, where threads that wake up would stay on
-        # the core that woke them, all on one if others keep the rest busy.
-        watch.lap_beside(_beside(work, self.threads))
-        return _together([raw for raw in found if raw is not None])
+        # New threads for each batch: the scheduler starts them on the least busy cores, while it would wake waiting
+        # threads on the core of the caller.
+        watch.lap_parallel(_run_in_threads(work, self.threads))
+        return concatenate([raw for raw in found if raw is not None])
 
     def _detect_one(
         self, image: Image, letterbox: Letterbox, runner: Runner, threads: int, watch: Stopwatch
@@ -139,7 +139,7 @@ class CpuNetwork:
 
     @contextmanager
     def _runner(self, *, alone: bool) -> Iterator[Runner]:
-        """Lend a runner that nobody else uses."""
+        """Borrow an idle runner, or a new one."""
         with self._lock:
             runner = self._idle[alone].pop() if self._idle[alone] else None
         runner = runner or self._network.runner(alone=alone)
@@ -150,36 +150,36 @@ class CpuNetwork:
                 self._idle[alone].append(runner)
 
 
-def detect(heads: Sequence[FloatArray], config: RetinaFaceConfig, thresholds: Mapping[str, Any]) -> RawDetections:
+def detect(heads: Sequence[FloatArray], config: RetinaFaceConfig, thresholds: Thresholds) -> RawDetections:
     """Decode the network's outputs, in the order of config.head_names(), and suppress overlapping faces."""
     candidates = ops.decode(
         config.decoder_heads(heads),
         strides=[level.stride for level in config.levels],
         anchor_sizes=[level.anchors for level in config.levels],
         variances=config.variances,
-        score_threshold=thresholds["score"],
-        top_k=thresholds["top_k"],
+        score_threshold=thresholds.score,
+        top_k=thresholds.top_k,
     )
     num, boxes, scores, landmarks, _ = ops.nms(
         *candidates,
-        iou_threshold=thresholds["iou"],
-        max_detections=thresholds["max_detections"],
-        voting=thresholds["voting"],
+        iou_threshold=thresholds.iou,
+        max_detections=thresholds.max_detections,
+        voting=thresholds.voting,
     )
     return RawDetections(num, boxes, scores, landmarks)
 
 
-def _beside(work: Callable[[], Stages], count: int) -> list[Stages]:
-    """Return what `work` gives in each of `count` threads, or raise what one of them raises.
+def _run_in_threads(work: Callable[[], Stages], count: int) -> list[Stages]:
+    """Return the results of `work` in each of `count` threads, or raise the exception of one of them.
 
-    An executor would refuse once the main thread has ended, when other threads may still detect.
+    Unlike an executor it also works after the main thread has ended, while other threads still detect.
     """
     answers: list[Future[Stages]] = [Future() for _ in range(count)]
 
     def run(answer: Future[Stages]) -> None:
         try:
             answer.set_result(work())
-        except BaseException as error:  # the caller's, whatever it is
+        except BaseException as error:  # of any kind: it is raised in the caller's thread
             answer.set_exception(error)
 
     threads = [Thread(target=run, args=(answer,), name="retinaface-cpu", daemon=True) for answer in answers]
@@ -190,8 +190,8 @@ def _beside(work: Callable[[], Stages], count: int) -> list[Stages]:
     return [answer.result() for answer in answers]
 
 
-def _together(found: list[RawDetections]) -> RawDetections:
-    """Make one batch of single images."""
+def concatenate(found: list[RawDetections]) -> RawDetections:
+    """Return the detections of single images as a batch."""
     if len(found) == 1:
         return found[0]
     return RawDetections(
@@ -206,22 +206,9 @@ class CpuSession(CpuNetwork):
     """The network that lies beside an engine."""
 
     def __init__(
-        self,
-        files: EngineFiles,
-        *,
-        size: tuple[int, int] | None = None,
-        threads: int | None = None,
-        library: str | None = None,
+        self, files: EngineFiles, options: RuntimeOptions = DEFAULT_OPTIONS, library: str | None = None
     ) -> None:
-        """Load it, to be fastest at an input size, the engine's best one where none is given; see CpuNetwork."""
+        """Load it; see CpuNetwork."""
         sidecar = files.sidecar
-        best = sidecar.io["input"]["optimum"]
-        super().__init__(
-            files.network,
-            sidecar.model_config(),
-            sidecar.thresholds,
-            precision=sidecar.precision["mode"],
-            size=size or (int(best[2]), int(best[3])),
-            threads=threads,
-            library=library,
-        )
+        options = replace(options, input_size=options.input_size or sidecar.io.input.size.optimum)
+        super().__init__(files.network, sidecar.config, sidecar.thresholds, sidecar.precision.mode, options, library)

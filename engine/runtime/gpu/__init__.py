@@ -1,1 +1,1 @@
-"""What the GPU session is made of: memory, graphs, callers' arrays, failures, and TensorRT-RTX's own settings."""
+"""The GPU session and its parts: memory, contexts, CUDA graphs, arrays of callers, failures, TensorRT-RTX."""

@@ -1,4 +1,4 @@
-"""Callers' arrays and streams on a GPU: torch, CuPy, PyCUDA, whatever speaks DLPack or __cuda_array_interface__."""
+"""Arrays and streams of callers on a GPU, of any library that has DLPack or __cuda_array_interface__."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ def is_device_array(value: object) -> bool:
 
 
 def names_no_stream(array: Any) -> bool:
-    """Whether a device array does not say which stream its values come from.
+    """Whether a device array names no stream that its values come from.
 
-    PyCUDA's never do, numba's not on the default stream; DLPack's producers are told which stream shall wait.
+    PyCUDA never names one, numba not the default stream. A producer of DLPack is told which stream shall wait.
     """
     return not hasattr(array, "__dlpack__") and array.__cuda_array_interface__.get("stream") is None
 
 
 def shape_of(array: Any) -> tuple[int, ...]:
-    """Return the shape of an array, wherever it lies."""
+    """Return the shape of an array in host or device memory."""
     shape = array.shape if hasattr(array, "shape") else array.__cuda_array_interface__["shape"]
     return tuple(int(extent) for extent in shape)
 
 
 def stream_handle(stream: object, first: Any) -> int:
-    """Return the handle of a stream, as engine.ops understands it.
+    """Return the integer handle of a stream, for engine.ops.
 
     Args:
-        stream: an integer, an object of torch, CuPy, PyCUDA or CUDA Python, or None: the stream that the array `first`
-            names, else the default one.
+        stream: a handle, an object of torch, CuPy, PyCUDA or CUDA Python, or None: the stream that the array `first`
+            names, else the default stream.
 
     Raises:
-        InvalidArgumentError: something else.
+        InvalidArgumentError: `stream` is none of these.
     """
     handle = stream
     if stream is None:

@@ -1,4 +1,4 @@
-"""Execution contexts: what each one is set to, and the activation memory that a session's contexts share."""
+"""Execution contexts: their current shapes and addresses, and the activation memory that they share."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ Shape = tuple[int, int, int, int]
 
 
 class Context:
-    """An execution context, set to one shape of the input and one place of the outputs at a time."""
+    """An execution context with its current input shape and output address."""
 
     def __init__(self, engine: LoadedEngine, context: Any, input_pointer: int) -> None:
-        """Take a context, and where its input lies."""
+        """Take a context and the address of its input."""
         self._engine, self._context, self._input = engine, context, input_pointer
         self._set: tuple[Shape, int] | None = None
 
     def set_to(self, shape: Shape, layout: Layout, outputs: int) -> None:
-        """Set the input's shape, and lay out the outputs from an address on.
+        """Set the shape of the input and the address of the block of outputs.
 
         Raises:
             InferenceError: the engine refuses it.
@@ -48,25 +48,21 @@ class Context:
 
 
 class Contexts:
-    """The contexts of a session. They share their activations: its runs follow each other, on whatever stream."""
+    """The contexts of a session. They share activation memory, as its runs follow each other on whatever stream."""
 
     def __init__(self, engine: LoadedEngine, input_pointer: int) -> None:
-        """Allocate the activations, and create the context for runs without a graph."""
+        """Allocate activation memory, and create the context for runs without a graph."""
         self._engine, self._input = engine, input_pointer
         self._activations = engine.allocate_activations()
         self.plain = self.create()
         self._for_callers: Context | None = None
 
     def create(self) -> Context:
-        """Create one more.
-
-        Raises:
-            EngineLoadError: the runtime refuses, most often for lack of memory.
-        """
+        """Create another context; EngineLoadError if the runtime refuses, most often for lack of memory."""
         return Context(self._engine, self._engine.create_context(self._activations), self._input)
 
     def for_callers(self) -> Context:
-        """Return the one for callers' streams. Their outputs lie elsewhere each time, so graphs would not serve.
+        """Return the context for callers' streams, which captures no graph: the output address changes on each run.
 
         Raises:
             InferenceError: the runtime refuses to create it, most often for lack of memory.

@@ -1,4 +1,4 @@
-"""What a failure on a GPU means: for the call, for the session, for the device."""
+"""CUDA errors: which of them leave the session usable, and which end CUDA for the process."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
 class Health:
     """Whether CUDA still works in this process, for all sessions of one engine.
 
-    CUDA knows two kinds of errors. After most the next call can succeed. After a sticky one, such as an illegal memory
-    access, every call of the process fails until it ends; no destroying and creating anew helps.
+    After most CUDA errors the next call can succeed. After a sticky one, such as an illegal memory access, every later
+    call of the process fails, whatever is destroyed and created again.
     """
 
     def __init__(self, cupy: Any, device: str) -> None:
-        """Begin in good health."""
+        """Assume that CUDA works."""
         self._device = device
         self._cuda_error = cupy.cuda.runtime.CUDARuntimeError
         self._memory_error = cupy.cuda.memory.OutOfMemoryError
@@ -27,16 +27,16 @@ class Health:
 
     @contextmanager
     def watch(self, doing: str, stream: Any) -> Iterator[None]:
-        """Make InferenceErrors of what fails in the block; tell apart what leaves the session usable and what does not.
+        """Raise the errors of the block as InferenceError or one of its kinds.
 
         Args:
             doing: what the block does, for messages.
-            stream: where it does it.
+            stream: that the block queues work on.
 
         Raises:
             DeviceLostError: a sticky error, now or before.
-            DeviceMemoryError: the device is full.
-            InferenceError: another failure.
+            DeviceMemoryError: the device has no memory left.
+            InferenceError: another failure; the session stays usable.
         """
         self.check()
         try:
@@ -52,17 +52,17 @@ class Health:
                 raise
             raise InferenceError(f"CUDA failed while {doing}: {error}. The detector stays usable") from error
         except BaseException:
-            with suppress(self._cuda_error):  # what was queued reads memory that the next run writes
+            with suppress(self._cuda_error):  # the queued work reads memory that the next run writes
                 stream.synchronize()
             raise
 
     @property
     def is_lost(self) -> bool:
-        """Whether a sticky error was met."""
+        """Whether a sticky error has occurred."""
         return self._lost is not None
 
     def check(self) -> None:
-        """Raise DeviceLostError if a sticky error was met before."""
+        """Raise DeviceLostError if a sticky error has occurred."""
         if self._lost is not None:
             raise DeviceLostError(
                 f"{self._device} is lost to this process ({self._lost}): no detector on it works any more. "
@@ -70,11 +70,7 @@ class Health:
             )
 
     def ask(self, error: Exception, stream: Any) -> None:
-        """Wait for the stream, whose work may still use memory, and see whether the error is sticky.
-
-        Raises:
-            DeviceLostError: it is.
-        """
+        """Wait for the stream, whose work may still use memory; raise DeviceLostError if the error is sticky."""
         try:
             stream.synchronize()
         except self._cuda_error as after:

@@ -1,4 +1,4 @@
-"""CUDA graphs: an engine's launches for one input shape, recorded once and replayed as one."""
+"""CUDA graphs: the launches for one input shape, captured once and replayed afterwards."""
 
 from __future__ import annotations
 
@@ -12,39 +12,38 @@ from typing import Any
 from engine.errors import EngineLoadError, InferenceError
 from engine.runtime.gpu.contexts import Context
 
-# Graphs kept, the least recently used going first: with test-time augmentation each image may have a shape of its own.
-LIMIT = 16
+LIMIT = 16  # graphs; with test-time augmentation each image may have another shape
 
 _log = logging.getLogger("engine")
 
 
 @dataclass
 class _Entry:
-    """What has come of a shape: nothing after its first run, a context in its second one, a graph after that."""
+    """A shape that has run: without a context after its first run, with one in the second, then with a graph."""
 
     context: Context | None = None
     graph: Any = None
 
 
 class GraphCache:
-    """Graphs by what they were captured for; without any where that does not work.
+    """LRU cache of CUDA graphs by input shape; empty if capture is unsupported.
 
-    A graph uses what TensorRT keeps in the context that it was captured from, and changes when that is set to another
-    shape: each graph has a context of its own, which is never set to anything else.
+    A graph uses state of the context that it was captured from, which changes when the context is set to another shape.
+    So each graph has a context of its own, which keeps its shape.
     """
 
     def __init__(self, cupy: Any, stream: Any, *, enabled: bool) -> None:
-        """Take the stream to capture and to replay on."""
+        """Take the stream for capture and replay."""
         self._stream = stream
         self._enabled = enabled
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
-        # Other threads may allocate meanwhile: only this one's calls concern the capture.
+        # Other threads may allocate during a capture.
         self._mode = cupy.cuda.runtime.streamCaptureModeThreadLocal
         self._cuda_error = cupy.cuda.runtime.CUDARuntimeError
         self._memory_error = cupy.cuda.memory.OutOfMemoryError
 
     def replay(self, key: Hashable) -> bool:
-        """Queue the graph of `key`; False where there is none, or none that still works."""
+        """Launch the graph of `key`; False if there is none, or its launch fails."""
         entry = self._entries.get(key)
         if entry is None or entry.graph is None:
             return False
@@ -52,16 +51,16 @@ class GraphCache:
         try:
             entry.graph.launch(self._stream)
         except self._cuda_error as error:
-            _log.info("a CUDA graph could not be launched (%s): it is captured anew", error)
+            _log.info("a CUDA graph could not be launched (%s): it is captured again", error)
             del self._entries[key]
             return False
         return True
 
     def context(self, key: Hashable, create: Callable[[], Context]) -> Context | None:
-        """Return the context whose launches can become the graph of `key`; None where none shall.
+        """Return the context to capture the graph of `key` from; None on the first run of a shape.
 
-        The first time is such a case: shapes that never come again, as with test-time augmentation, are not worth a
-        context. The second time `create` makes it.
+        Shapes that run only once, as with test-time augmentation, are not worth a context. `create` makes it on the
+        second run.
         """
         if not self._enabled:
             return None
@@ -80,29 +79,29 @@ class GraphCache:
         return entry.context
 
     def capture(self, key: Hashable) -> None:
-        """Record a run of the context of `key`, if it has one and no graph yet; nothing runs.
+        """Capture a run of the context of `key`, if it has one and no graph yet; nothing runs.
 
-        It must have run before as it is: TensorRT does some work once for each shape, and that cannot be captured.
-        A failure is not the caller's: its launches work, if slower. The cache then captures nothing more.
+        The context must have run at this shape: TensorRT's one-time work per shape cannot be captured. After a failure
+        the cache captures no more; launches without a graph still work, if slower.
         """
         entry = self._entries.get(key)
         if entry is None or entry.context is None or entry.graph is not None:
             return
         try:
-            entry.graph = self._recorded(entry.context)
+            entry.graph = self._captured(entry.context)
         except (self._cuda_error, InferenceError) as error:
             self._give_up(key, error)
 
     def clear(self) -> None:
-        """Let the graphs and their contexts go."""
+        """Drop the graphs and their contexts."""
         self._entries.clear()
 
     def _give_up(self, key: Hashable, error: Exception) -> None:
         self._enabled = False
         self._entries.pop(key)
-        _log.warning("CUDA graphs are off for this detector, its engine cannot be captured: %s", error)
+        _log.warning("CUDA graphs are off for this detector, as its engine cannot be captured: %s", error)
 
-    def _recorded(self, context: Context) -> Any:
+    def _captured(self, context: Context) -> Any:
         self._stream.begin_capture(self._mode)
         try:
             context.launch(self._stream.ptr)
@@ -112,6 +111,6 @@ class GraphCache:
         return self._stream.end_capture()
 
     def _abandon(self) -> None:
-        """End a capture that failed: until then the stream can do nothing else."""
-        with suppress(self._cuda_error):  # it says once more that the capture failed
+        """End a failed capture, so that the stream can be used again."""
+        with suppress(self._cuda_error):  # end_capture reports the failure again
             self._stream.end_capture()

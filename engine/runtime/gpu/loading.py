@@ -1,4 +1,4 @@
-"""A deserialised engine: its weights on the device, shared by the sessions that run it."""
+"""A deserialised engine, whose weights on the device are shared by its sessions."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class LoadedEngine:
         cupy: the module.
         index: of the GPU.
         device: "cuda:N".
-        runtime: name and version of what runs it.
+        runtime: name and version of the TensorRT.
         health: of CUDA in this process.
         input_name: of the input tensor.
         largest: shape of the largest input.
         outputs: the output tensors.
-        cuda_graphs: whether sessions shall capture their launches.
-        captures_itself: whether the runtime does, as TensorRT-RTX can.
+        cuda_graphs: whether sessions capture CUDA graphs.
+        captures_itself: whether the runtime captures them, as TensorRT-RTX can.
     """
 
     def __init__(self, files: EngineFiles, backend: Backend, cupy: Any, index: int, *, cuda_graphs: bool) -> None:
@@ -47,14 +47,13 @@ class LoadedEngine:
         self.cupy, self.device = cupy, f"cuda:{index}"
         self.runtime = f"{backend.runtime} {backend.version}"
         self.health = Health(cupy, self.device)
-        self._files, self._flavour = files, backend
+        self._files, self._backend = files, backend
         self._errors: list[str] = []
         self.index = index
         io = files.sidecar.io
-        self.input_name: str = io["input"]["name"]
-        self.largest = tuple(int(extent) for extent in io["input"]["maximum"])
+        self.input_name, self.largest = io.input.name, io.input.maximum
         self.outputs = tuple(
-            Tensor(output["name"], np.dtype(output["dtype"]), tuple(output["shape"][1:])) for output in io["outputs"]
+            Tensor(output.name, np.dtype(output.dtype), tuple(map(int, output.shape[1:]))) for output in io.outputs
         )
         with self.current():
             self._engine = self._deserialise()
@@ -67,10 +66,10 @@ class LoadedEngine:
 
     def current(self) -> Any:
         """Return a context manager that makes the GPU the thread's current one."""
-        return self.cupy.cuda.Device(self.index)  # one for each use: CuPy's keeps a stack that threads would share
+        return self.cupy.cuda.Device(self.index)  # a new one: threads must not share the stack inside
 
     def allocate_activations(self) -> Any:
-        """Allocate what contexts that run one after the other can share; None where each one allocates its own."""
+        """Allocate activation memory for contexts that run one at a time; None where each allocates its own."""
         if self._rtx is not None:
             return None
         return self.cupy.cuda.Memory(int(self._engine.device_memory_size_v2))
@@ -79,8 +78,8 @@ class LoadedEngine:
         """Create an execution context; the GPU must be current.
 
         Args:
-            activations: from allocate_activations(); who uses the context keeps them.
-            captures: whether the runtime may capture graphs where it does so itself.
+            activations: from allocate_activations(); keep them as long as the context.
+            captures: whether the runtime may capture graphs itself.
 
         Raises:
             EngineLoadError: the runtime refuses.
@@ -89,7 +88,7 @@ class LoadedEngine:
         if self._rtx is not None:
             how = self._rtx.config if captures else self._rtx.uncaptured
         else:
-            how = self._flavour.module.ExecutionContextAllocationStrategy.USER_MANAGED
+            how = self._backend.module.ExecutionContextAllocationStrategy.USER_MANAGED
         context: tensorrt.IExecutionContext | None = create(how)
         if context is None:
             raise EngineLoadError(self.because(f"no execution context for {self._files.path}"))
@@ -98,22 +97,21 @@ class LoadedEngine:
         return context
 
     def save_compiled(self) -> None:
-        """Keep what the runtime compiled for later processes, where it compiles."""
+        """Save the kernels that TensorRT-RTX compiled, for later processes."""
         if self._rtx is not None and not self.health.is_lost:
             self._rtx.save()
 
     def because(self, what: str) -> str:
-        """Return `what` with the errors that TensorRT logged since the last call."""
+        """Append the errors that TensorRT logged since the last call to `what`."""
         reasons = "; ".join(dict.fromkeys(self._errors[-4:]))
         self._errors.clear()
         return f"{what}: {reasons}" if reasons else what
 
     def _deserialise(self) -> tensorrt.ICudaEngine:
-        files, backend = self._files, self._flavour
+        files, backend = self._files, self._backend
         runtime: tensorrt.Runtime = backend.module.Runtime(make_logger(backend, self._errors))
-        plugins = files.sidecar.plugins
-        if plugins["embedded"]:
-            # The plan carries our plugin library, which the runtime would else refuse to load.
+        if files.sidecar.plugins.embedded:
+            # Without it the runtime refuses the plugin library in the plan.
             runtime.engine_host_code_allowed = True
         else:
             library = plugin_library()
@@ -131,18 +129,18 @@ class LoadedEngine:
 
     def _check_plugins(self, library: PluginLibrary) -> None:
         plugins, path = self._files.sidecar.plugins, self._files.path
-        others = {name: version for name, version in plugins["versions"].items() if version != PLUGIN_VERSION}
+        others = {name: version for name, version in plugins.versions.items() if version != PLUGIN_VERSION}
         if others:
             listed = ", ".join(f"{name} {version}" for name, version in others.items())
             raise EngineLoadError(
                 f"{path} needs the plugins {listed}, but those installed are of version {PLUGIN_VERSION}. Rebuild: "
                 f"{self._files.sidecar.rebuild_command(path)}, or build with --embed-plugins"
             )
-        if library.sha256 != plugins["library_sha256"]:
+        if library.sha256 != plugins.library_sha256:
             _log.info(
                 "%s was built with another compilation of the same plugins (SHA-256 %.12s, installed %.12s)",
                 path,
-                plugins["library_sha256"],
+                plugins.library_sha256,
                 library.sha256,
             )
 

@@ -1,4 +1,4 @@
-"""Memory of a GPU session: blocks with a pinned twin, the outputs' places in one, and views for the operators."""
+"""Memory of a GPU session: device blocks with pinned host copies, their layout, and views for the operators."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-# What cudaMalloc aligns to; every tensor begins at a multiple of it.
-ALIGNMENT = 256
+ALIGNMENT = 256  # bytes, of cudaMalloc and of every tensor
 
 
 def aligned(nbytes: int) -> int:
-    """Return the smallest multiple of ALIGNMENT from `nbytes`."""
+    """Round `nbytes` up to a multiple of ALIGNMENT."""
     return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
 
 @dataclass(frozen=True)
 class DeviceView:
-    """Device memory as the operators take it; who makes the view keeps the memory."""
+    """A view of device memory for the operators; it does not own the memory."""
 
     pointer: int
     shape: tuple[int, ...]
@@ -56,11 +55,11 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the outputs for one size of batch lie in a block: one after the other, so that one copy takes them all.
+    """Offsets of the outputs in one block, for one batch size, so that a single copy takes them all.
 
     Attributes:
         offsets: in bytes, by name.
-        nbytes: of all of them.
+        nbytes: of the block.
     """
 
     tensors: tuple[Tensor, ...]
@@ -69,7 +68,7 @@ class Layout:
     nbytes: int
 
     def copies(self, block: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-        """Return the outputs in the bytes of a block, as arrays of their own."""
+        """Copy the outputs out of the bytes of a block."""
         whole = block[: self.nbytes].copy()
         arrays = {}
         for tensor in self.tensors:
@@ -91,15 +90,15 @@ def layout_of(tensors: tuple[Tensor, ...], batch: int) -> Layout:
 
 
 class Block:
-    """Device memory and a pinned twin on the host, from which copies run without a detour.
+    """Device memory and pinned host memory of the same size, for asynchronous copies.
 
     Attributes:
         pointer: of the device memory.
-        host: the twin's bytes.
+        host: bytes of the pinned memory.
     """
 
     def __init__(self, cupy: Any, nbytes: int) -> None:
-        """Allocate, from CUDA itself: a pool would keep the memory of a closed session."""
+        """Allocate from CUDA itself: CuPy's pool would keep the memory of a closed session."""
         self._cuda = cupy.cuda
         self._device = cupy.cuda.Memory(nbytes)
         pinned = cupy.cuda.PinnedMemoryPointer(cupy.cuda.PinnedMemory(nbytes), 0)
@@ -107,32 +106,32 @@ class Block:
         self.host: NDArray[np.uint8] = np.frombuffer(pinned, np.uint8, nbytes)
 
     def send(self, nbytes: int, stream: int, to: int | None = None) -> None:
-        """Queue a copy of the twin's first bytes to the device memory, or to another place on the device."""
+        """Queue a copy of the first host bytes to the device memory, or to another device address."""
         runtime = self._cuda.runtime
         pointer = self.pointer if to is None else to
         runtime.memcpyAsync(pointer, self.host.ctypes.data, nbytes, runtime.memcpyHostToDevice, stream)
 
     def fetch(self, nbytes: int, stream: int) -> None:
-        """Queue a copy of the first bytes to the twin."""
+        """Queue a copy of the first device bytes to the host memory."""
         runtime = self._cuda.runtime
         runtime.memcpyAsync(self.host.ctypes.data, self.pointer, nbytes, runtime.memcpyDeviceToHost, stream)
 
 
 class StreamMemory:
-    """Device memory in the order of a caller's stream, which goes when the arrays in it have gone.
+    """Stream-ordered device memory on a caller's stream, freed with the last array in it.
 
     Attributes:
         pointer: its address.
     """
 
     def __init__(self, cupy: Any, nbytes: int, stream: int, device: int) -> None:
-        """Allocate on a device, which is the current one, once the stream has come so far."""
+        """Queue the allocation on a device, which must be the current one."""
         self._cupy, self._nbytes, self._stream, self._device = cupy, nbytes, stream, device
         self.pointer = 0
         self.pointer = cupy.cuda.runtime.mallocAsync(nbytes, stream)
 
     def arrays(self, layout: Layout) -> dict[str, Any]:
-        """Return the outputs as CuPy arrays, which keep this memory."""
+        """Return the outputs as CuPy arrays, which keep this memory alive."""
         cuda = self._cupy.cuda
         memory = cuda.UnownedMemory(self.pointer, self._nbytes, self, self._device)
         return {
@@ -143,12 +142,12 @@ class StreamMemory:
         }
 
     def __del__(self) -> None:
-        """Free it once the stream has come so far; at once where the caller has destroyed the stream."""
+        """Queue the release on the stream; release at once if the caller has destroyed the stream."""
         if self.pointer == 0:
             return
         cuda = self._cupy.cuda
         error = cuda.runtime.CUDARuntimeError
-        # Stream 0 means another one on each device: this may run in a thread, or at a time, where another is current.
+        # Stream 0 depends on the current device, and this may run in any thread.
         with suppress(error), cuda.Device(self._device):
             try:
                 cuda.runtime.freeAsync(self.pointer, self._stream)
@@ -157,16 +156,16 @@ class StreamMemory:
 
 
 class Staging:
-    """The way of host images to the device: packed into one block, copied at once."""
+    """Uploads host images: packed into one pinned block, sent with one copy."""
 
     def __init__(self, cupy: Any) -> None:
-        """Begin without memory: the first images say how much is needed."""
+        """Begin without memory; the first images say how much is needed."""
         self._cupy = cupy
         self._block: Block | None = None
         self._capacity = 0
 
     def pack(self, images: Sequence[NDArray[Any]]) -> list[int]:
-        """Copy arrays into pinned memory, and return where each one begins. The former copies must be done."""
+        """Copy arrays into pinned memory and return their offsets. Earlier uploads must be complete."""
         offsets: list[int] = []
         if not images:
             return offsets
@@ -174,14 +173,14 @@ class Staging:
         for image in images:
             offsets.append(end)
             end += aligned(image.nbytes)
-        block = self._room_for(end)
+        block = self._reserve(end)
         for offset, image in zip(offsets, images, strict=True):
             place = block.host[offset : offset + image.nbytes].view(image.dtype).reshape(image.shape)
             np.copyto(place, image)
         return offsets
 
     def send(self, images: Sequence[NDArray[Any]], offsets: Sequence[int], stream: int) -> list[DeviceView]:
-        """Queue the copy of what was packed, and return the images on the device."""
+        """Queue the upload of the packed images, and return them on the device."""
         block = self._block
         if block is None or not images:
             return []
@@ -192,15 +191,15 @@ class Staging:
         ]
 
     def send_to(self, pointer: int, nbytes: int, stream: int) -> None:
-        """Queue the copy of what was packed to another place on the device."""
+        """Queue the upload of the packed bytes to another device address."""
         assert self._block is not None
         self._block.send(nbytes, stream, to=pointer)
 
-    def _room_for(self, nbytes: int) -> Block:
+    def _reserve(self, nbytes: int) -> Block:
         if self._block is None or self._capacity < nbytes:
-            # Gone before the new one comes, so that both need not fit; without either, the next call tries again.
+            # Free the old block first: both need not fit. If the allocation fails, the next call tries again.
             self._block, self._capacity = None, 0
-            # A quarter more: images that grow little by little shall not allocate each time, which stalls the device.
+            # A quarter more, as an allocation stalls the device: slowly growing images need not allocate each time.
             capacity = aligned(nbytes + nbytes // 4)
             self._block, self._capacity = Block(self._cupy, capacity), capacity
         return self._block

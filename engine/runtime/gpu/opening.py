@@ -1,4 +1,4 @@
-"""Running an engine on a GPU with TensorRT or TensorRT-RTX; cupy holds the memory and the stream."""
+"""Opening an engine on a GPU with TensorRT or TensorRT-RTX; CuPy holds the memory and the streams."""
 
 from __future__ import annotations
 
@@ -8,20 +8,17 @@ from engine.backend.tensorrt import load_backend
 from engine.errors import BuildError, DeviceError, EngineLoadError
 from engine.runtime.gpu.loading import LoadedEngine
 from engine.runtime.gpu.session import TensorRTSession
+from engine.runtime.session import DEFAULT_OPTIONS, RuntimeOptions
 from engine.sidecar import EngineFiles
 
 
-def open_tensorrt_session(
-    files: EngineFiles, index: int, trust_embedded_plugins: bool = False, cuda_graphs: bool = True
-) -> TensorRTSession:
+def open_tensorrt_session(files: EngineFiles, index: int, options: RuntimeOptions = DEFAULT_OPTIONS) -> TensorRTSession:
     """Open a session on GPU `index` with the runtime that built the engine.
-
-    With `cuda_graphs` the launches for each input shape are captured on its second run, and replayed from then on.
 
     Raises:
         DeviceError: cupy is missing or there is no such GPU.
         EngineLoadError: the runtime or the plugin library differs from the sidecar or refuses the engine, or the engine
-            carries plugins that were not said to be trusted.
+            carries plugins and `options` do not trust them.
     """
     try:
         cupy = importlib.import_module("cupy")
@@ -35,21 +32,21 @@ def open_tensorrt_session(
         raise DeviceError(f"device cuda:{index} does not exist: this machine has {count} GPU(s)")
     built = files.sidecar.runtime
     try:
-        backend = load_backend(built["name"])
+        backend = load_backend(built.name)
     except BuildError as error:
-        raise EngineLoadError(f"{files.path} was built with {built['name']} {built['version']}: {error}") from error
-    if backend.version != built["version"]:
+        raise EngineLoadError(f"{files.path} was built with {built.name} {built.version}: {error}") from error
+    if backend.version != built.version:
         raise EngineLoadError(
-            f"{files.path} was built with {built['name']} {built['version']}, but {backend.version} is installed. "
+            f"{files.path} was built with {built.name} {built.version}, but {backend.version} is installed. "
             f"Install that version, or rebuild: {files.sidecar.rebuild_command(files.path)}"
         )
-    if files.sidecar.plugins["embedded"] and not trust_embedded_plugins:
+    if files.sidecar.plugins.embedded and not options.trust_embedded_plugins:
         raise EngineLoadError(
-            f"{files.path} carries its plugin library, native code that would run here. If you trust "
-            "where it comes from, say so with trust_embedded_plugins=True (--trust-embedded-plugins)"
+            f"{files.path} carries its plugin library, native code that would run on this machine. If you trust its "
+            "source, pass trust_embedded_plugins=True (--trust-embedded-plugins)"
         )
     try:
-        return TensorRTSession(LoadedEngine(files, backend, cupy, index, cuda_graphs=cuda_graphs))
+        return TensorRTSession(LoadedEngine(files, backend, cupy, index, cuda_graphs=options.cuda_graphs))
     except BuildError as error:
         raise EngineLoadError(f"{files.path} cannot be loaded: {error}") from error
     except (cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.memory.OutOfMemoryError) as error:

@@ -1,4 +1,4 @@
-"""What TensorRT-RTX does itself: compiling kernels on the user's GPU, remembering them, and CUDA graphs."""
+"""TensorRT-RTX's own features: just-in-time compilation with a cache of kernels, and CUDA graphs."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ _log = logging.getLogger("engine")
 
 
 def cache_path(engine: Path) -> Path:
-    """Where the compiled kernels of an engine are kept: beside it."""
+    """Path of the cache of compiled kernels, beside the engine."""
     return engine.with_name(f"{engine.name}.runtime-cache")
 
 
 class RtxRuntime:
     """The runtime configuration of an engine, for all of its contexts.
 
-    TensorRT-RTX compiles an engine's kernels when it is first used on a GPU, which takes seconds. The cache spares
-    later processes that; one for another GPU, driver or version is refused by the runtime, and made anew.
+    TensorRT-RTX compiles the kernels of an engine on its first use on a GPU, which takes seconds. The cache saves later
+    processes that time. The runtime refuses a cache for another GPU, driver or version, which is then rebuilt.
 
     Attributes:
         config: an IRuntimeConfig, for create_execution_context.
-        uncaptured: another, for contexts that shall not capture whatever they launch.
+        uncaptured: another, for contexts that never capture.
     """
 
     def __init__(self, trt: Any, engine: Any, path: Path, *, cuda_graphs: bool) -> None:
-        """Make the configuration, with what the cache file holds.
+        """Make the configuration, and load the cache file.
 
         Args:
             trt: the module tensorrt_rtx.
             engine: an ICudaEngine of it.
             path: the engine's file.
-            cuda_graphs: whether the runtime captures and replays its launches; it does so itself, as it swaps kernels
-                when better ones are compiled.
+            cuda_graphs: whether the runtime captures CUDA graphs. It does so itself, as it replaces kernels when better
+                ones are compiled.
         """
         self._path = cache_path(path)
         self.config, self.uncaptured = engine.create_runtime_config(), engine.create_runtime_config()
@@ -45,12 +45,12 @@ class RtxRuntime:
         self._cache = self.config.create_runtime_cache()
         self._saved = self._read()
         if self._saved and not self._cache.deserialize(self._saved):
-            _log.info("%s is of another GPU, driver or TensorRT-RTX: kernels are compiled anew", self._path)
+            _log.info("%s is of another GPU, driver or TensorRT-RTX: kernels are compiled again", self._path)
         for config in (self.config, self.uncaptured):
             config.set_runtime_cache(self._cache)
 
     def save(self) -> None:
-        """Write the cache if it has changed. Where that fails later processes are slower to start, and nothing else."""
+        """Write the cache if it has changed. A failure only makes later processes slower to start."""
         memory = self._cache.serialize()
         content = b"" if memory is None else bytes(memory)
         if not content or content == self._saved:
@@ -59,7 +59,7 @@ class RtxRuntime:
             write_together({self._path: content})
             self._saved = content
         except OSError as error:
-            _log.info("%s cannot be written (%s): kernels will be compiled anew next time", self._path, error.strerror)
+            _log.info("%s cannot be written (%s): kernels will be compiled again next time", self._path, error.strerror)
 
     def _read(self) -> bytes:
         try:

@@ -1,4 +1,4 @@
-"""Running an engine on a GPU: one execution context, its stream, its memory."""
+"""Running an engine on a GPU: a stream, its memory and its execution contexts."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _LEGACY_STREAM = 0
 
 
 class TensorRTSession:
-    """See Session. Threads take turns; clones run side by side.
+    """See Session. Threads take turns; clones run concurrently.
 
-    A run is queued as a whole on the session's stream: the images' pixels from pinned memory, the letterbox kernel,
-    which writes the input tensor, the network (a CUDA graph from its third run with one shape on), and one copy of all
-    outputs, which have fixed sizes. Only then it waits.
+    A run queues all of its work on the session's stream, then waits once: upload of the pixels from pinned memory,
+    letterbox kernel, which writes the input tensor, network (a CUDA graph from the third run of a shape on), and one
+    copy of all outputs, which have fixed sizes.
     """
 
     def __init__(self, engine: LoadedEngine) -> None:
-        """Create a context and allocate for the largest batch: addresses never change."""
+        """Create a context and allocate for the largest batch, so that addresses never change."""
         self.device, self.runtime = engine.device, engine.runtime
         self._engine, self._cupy = engine, engine.cupy
         self._one_run = threading.Lock()
@@ -50,13 +50,13 @@ class TensorRTSession:
             self._staging = Staging(self._cupy)
             self._graphs = GraphCache(self._cupy, self._stream, enabled=engine.cuda_graphs)
             self._timeline = Timeline(self._cupy, self._stream)
-            # The last work that a caller's stream was given; it must be done before the next run begins.
+            # Recorded behind the last work on a caller's stream; the next run waits for it.
             self._lent = cuda.Event(disable_timing=True)
             self._unnamed = cuda.Event(disable_timing=True)
         self._has_compiled = False
 
     def detect(self, images: Sequence[Image], letterbox: Letterbox, watch: Stopwatch) -> RawDetections:
-        """See Session.detect. Images may lie on the device: they are read where they are."""
+        """See Session.detect. Images in device memory are read in place."""
         height, width = letterbox.size
         shape = (len(images), 3, height, width)
         with self._running(f"detecting in {len(images)} images at {height} x {width}", watch=watch):
@@ -83,7 +83,7 @@ class TensorRTSession:
             return self._finish(shape, Stopwatch())
 
     def detect_device(self, images: Sequence[Any], letterbox: Letterbox, stream: object) -> DeviceDetections:
-        """Queue a run on a caller's stream, from and to device memory, and do not wait for it.
+        """Queue a run on a caller's stream, from and to device memory, without synchronisation.
 
         Args:
             images: device arrays.
@@ -91,7 +91,7 @@ class TensorRTSession:
             stream: as engine.ops takes it.
 
         Returns:
-            Arrays in memory of their own, ready in the order of the stream.
+            Arrays that own their memory, ready in stream order.
 
         Raises:
             InferenceError: it could not be queued.
@@ -110,10 +110,7 @@ class TensorRTSession:
                 context.launch(handle)
             finally:
                 runtime.eventRecord(self._lent.ptr, handle)
-            outputs = memory.arrays(layout)
-            return DeviceDetections(
-                outputs["num_detections"], outputs["boxes"], outputs["scores"], outputs.get("landmarks")
-            )
+            return DeviceDetections(**memory.arrays(layout))
 
     def clone(self) -> TensorRTSession:
         """See Session.clone."""
@@ -123,7 +120,7 @@ class TensorRTSession:
             return TensorRTSession(self._engine)
         except (cuda.runtime.CUDARuntimeError, cuda.memory.OutOfMemoryError, EngineLoadError) as error:
             self._engine.health.ask(error, self._stream)
-            raise DeviceError(f"{self.device} has no room for another execution context: {error}") from error
+            raise DeviceError(f"{self.device} has no memory for another execution context: {error}") from error
 
     def close(self) -> None:
         """See Session.close."""
@@ -131,23 +128,23 @@ class TensorRTSession:
             if self._closed:
                 return
             self._closed = True
-            # Where the device is lost every call fails, and what the session held goes with the process.
+            # On a lost device every call fails; its memory is freed when the process ends.
             with suppress(DeviceLostError), self._engine.health.watch("closing", self._stream), self._engine.current():
-                self._lent.synchronize()  # a caller's stream may still use all of it
+                self._lent.synchronize()  # a caller's stream may still use the memory
                 self._engine.save_compiled()
                 self._graphs.clear()
                 del self._contexts, self._input, self._outputs, self._staging
 
     def __del__(self) -> None:
-        """Wait for what a caller's stream still does with the memory that goes now."""
-        with suppress(Exception):  # the interpreter may be ending, or __init__ have failed
+        """Wait for callers' streams that still use the memory."""
+        with suppress(Exception):  # the interpreter may be exiting, or __init__ has failed
             if not self._closed and not self._engine.health.is_lost:
                 with self._engine.current():
                     self._lent.synchronize()
 
     @contextmanager
     def _running(self, doing: str, *, stream: int | None = None, watch: Stopwatch | None = None) -> Iterator[None]:
-        """One run at a time, in the order of what was queued before on another stream."""
+        """Lock the session for one run, ordered after earlier work on other streams."""
         if not self._one_run.acquire(blocking=False):
             self._one_run.acquire()
             if watch is not None:
@@ -163,9 +160,9 @@ class TensorRTSession:
             self._one_run.release()
 
     def _wait_for_unnamed(self, images: Sequence[Any]) -> None:
-        """Run after the legacy default stream if an array names none: that one is the most likely to fill it.
+        """Wait for the legacy default stream if an array names no stream: most likely it was filled there.
 
-        The session's own stream is not ordered with it otherwise.
+        The session's own stream is non-blocking, so not ordered with it otherwise.
         """
         if any(is_device_array(image) and names_no_stream(image) for image in images):
             runtime = self._cupy.cuda.runtime
@@ -173,7 +170,7 @@ class TensorRTSession:
             runtime.streamWaitEvent(self._stream.ptr, self._unnamed.ptr)
 
     def _finish(self, shape: Shape, watch: Stopwatch) -> RawDetections:
-        """Run the network on what the input tensor will hold, and wait for the outputs."""
+        """Queue the network and the copy of its outputs, and wait for them."""
         stream = self._stream.ptr
         layout = layout_of(self._engine.outputs, shape[0])
         if not self._graphs.replay(shape):
@@ -184,17 +181,17 @@ class TensorRTSession:
         self._outputs.fetch(layout.nbytes, stream)
         self._timeline.mark("d2h")
         self._stream.synchronize()
-        outputs = layout.copies(self._outputs.host)
-        watch.lap_apart(self._timeline.seconds(), rest="d2h")
+        detections = RawDetections(**layout.copies(self._outputs.host))
+        watch.lap_measured(self._timeline.seconds(), rest="d2h")
         self._graphs.capture(shape)
         if not self._has_compiled:
             self._has_compiled = True
             self._engine.save_compiled()
         watch.lap("network")
-        return RawDetections(outputs["num_detections"], outputs["boxes"], outputs["scores"], outputs.get("landmarks"))
+        return detections
 
     def _input_views(self, shape: Shape) -> tuple[DeviceView, DeviceView]:
-        """Where the letterbox writes: the input tensor, and its transforms, which nobody reads."""
+        """Return views of the input tensor and of the letterbox transforms, which are not used."""
         if any(extent > limit for extent, limit in zip(shape, self._engine.largest, strict=True)):
             raise InvalidArgumentError(f"an input of shape {shape} is larger than the engine's: {self._engine.largest}")
         pointer = int(self._input.ptr)

@@ -1,4 +1,4 @@
-"""How long the stages of a run took on the device."""
+"""Timing the stages of a run on the device."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from engine.runtime.timing import Stages
 
 
 class Timeline:
-    """Events between the stages that are queued on a stream."""
+    """CUDA events between the stages on a stream."""
 
     def __init__(self, cupy: Any, stream: Any) -> None:
-        """Take the stream; events are made as they are needed, and kept."""
+        """Take the stream; events are created on demand and reused."""
         self._cuda, self._stream = cupy.cuda, stream
         self._events: list[Any] = []
         self._names: list[str] = []
 
     def begin(self) -> None:
-        """Mark the beginning of the first stage."""
+        """Mark the start of the first stage."""
         self._names = []
         self._record()
 
     def mark(self, stage: str) -> None:
-        """Mark the end of a stage, and the beginning of the next one."""
+        """Mark the end of a stage and the start of the next one."""
         self._names.append(stage)
         self._record()
 
     def seconds(self) -> Stages:
-        """Return how long each stage took; the stream must be past the last mark."""
+        """Return the duration of each stage; the stream must have completed the last mark."""
         elapsed = self._cuda.get_elapsed_time
         return {
             name: elapsed(begin, end) / 1000

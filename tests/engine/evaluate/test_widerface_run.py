@@ -162,7 +162,7 @@ def test_the_detector_is_called_as_the_rule_says(data: Path, rule: str) -> None:
 
     class Recorder:
         score_threshold = 0.02
-        sidecar = SimpleNamespace(files={"engine": {"sha256": "0"}})
+        sidecar = SimpleNamespace(files=SimpleNamespace(engine=SimpleNamespace(sha256="0")))
 
         def detect(self, image: Image, **options: Any) -> Detections:
             calls.append((image.shape, options))

@@ -1,4 +1,4 @@
-"""Test-time augmentation: what is looked at, how it comes back, and what is refused."""
+"""Test-time augmentation: views, mapping of faces back to the image, merging, and errors."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def fixed_detector(tmp_path_factory: pytest.TempPathFactory) -> TRTRetinaFace:
 def test_the_mirror_image_gives_the_mirrored_faces(
     ranged_detector: TRTRetinaFace, scales: list[Any] | None, voting: bool
 ) -> None:
-    """The network sees the same two images both ways, so only float32's rounding differs."""
+    """Both ways the network gets the same two images, so results differ by float32 rounding only."""
     image = astronaut()[:, 30:480]  # sides that are no multiples of the stride
     faces = ranged_detector.detect(image, scales=scales, flip=True, voting=voting)
     other = ranged_detector.detect(np.ascontiguousarray(image[:, ::-1]), scales=scales, flip=True, voting=voting)
@@ -151,11 +151,11 @@ def test_more_candidates_than_suppression_takes_are_cut_to_the_best() -> None:
     count = 3000
     x = np.arange(count, dtype=np.float32) * 20
     boxes = np.stack([x, 0 * x, x + 10, 0 * x + 10], 1)
-    looks = [Detections(boxes, np.linspace(high, 0.1, count, dtype=np.float32), None) for high in (0.5, 0.9)]
-    looks[1] = Detections(boxes + np.array([0, 100, 0, 100], np.float32), looks[1].scores, None)
-    merged = merge(looks, iou_threshold=0.4, max_detections=5000, voting=False)
+    views = [Detections(boxes, np.linspace(high, 0.1, count, dtype=np.float32), None) for high in (0.5, 0.9)]
+    views[1] = Detections(boxes + np.array([0, 100, 0, 100], np.float32), views[1].scores, None)
+    merged = merge(views, iou_threshold=0.4, max_detections=5000, voting=False)
     assert len(merged) == 5000
-    assert np.array_equal(merged.scores, np.sort(np.concatenate([faces.scores for faces in looks]))[::-1][:5000])
+    assert np.array_equal(merged.scores, np.sort(np.concatenate([faces.scores for faces in views]))[::-1][:5000])
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_impossible_scales_are_refused(ranged_detector: TRTRetinaFace, scales: A
     ],
 )
 def test_lists_and_arrays_of_scales_are_taken(given: Any, meant: tuple[Any, ...]) -> None:
-    """As numbers of Python, so that nothing behind here depends on what was given."""
+    """As Python numbers, whatever types were given."""
     scales = make_augmentation(given, flip=False, voting=False).scales
     assert scales == meant
     assert all(type(side) in (float, str) for scale in scales for side in (scale if type(scale) is tuple else (scale,)))
@@ -218,9 +218,9 @@ def test_impossible_overlaps_are_refused(ranged_detector: TRTRetinaFace, merge_i
         ranged_detector.detect(np.zeros((40, 40, 3), np.uint8), scales=[40], merge_iou=merge_iou)
 
 
-def test_looks_are_merged_at_the_overlap_that_is_asked_for(ranged_detector: TRTRetinaFace) -> None:
-    """At 1 nothing is suppressed: both looks' faces stand, and those of the mirror image again. At 0.4 one does."""
-    assert ranged_detector.sidecar.thresholds["iou"] == 0.4
+def test_views_are_merged_at_the_requested_overlap(ranged_detector: TRTRetinaFace) -> None:
+    """At 1 nothing is suppressed: the faces of all views remain. At 0.4 one face remains."""
+    assert ranged_detector.sidecar.thresholds.iou == 0.4
     counts = [
         len(ranged_detector.detect(astronaut(), scales=[400, 500], flip=True, merge_iou=merge_iou))
         for merge_iou in (1, 0.4, None)

@@ -55,7 +55,7 @@ def _run(network: CpuRuntime, image: NDArray[np.float32]) -> NDArray[np.float32]
 def test_deformable_convolutions_agree(
     rng: np.random.Generator, attributes: dict[str, Any], bias: bool, mask: bool
 ) -> None:
-    """The reader of ONNX files in OpenVINO lacks them: the translation is ours."""
+    """OpenVINO's ONNX frontend lacks DeformConv: the translation is ours."""
     settings = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], **attributes}
     geometry = {key: value for key, value in settings.items() if key not in ("group", "offset_group")}
     groups = settings.get("offset_group", 1)
@@ -84,7 +84,7 @@ def test_deformable_convolutions_agree(
 
 @pytest.mark.parametrize("library", ["openvino", "onnxruntime"])
 def test_results_are_where_the_next_run_writes(rng: np.random.Generator, library: str) -> None:
-    """Nothing is copied on the way out; a size that changes in between is no hindrance."""
+    """Outputs are buffers, not copies, and the input size may change between runs."""
     network = load_network(_graph([helper.make_node("Neg", ["images"], ["head"])], {}), _settings(), library)
     runner = network.runner(alone=True)
     for size in (SIZE, (4, 5), SIZE):

@@ -1,4 +1,4 @@
-"""Quantised networks on OpenVINO: what the session makes of its graph, and what it takes where kernels give others."""
+"""Quantised networks on OpenVINO: the transformed graph, and the fallback where 8-bit kernels compute other values."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _Network:
         self.floats: dict[str, NDArray[np.float32]] = {}
         self._node("Cast", ["images"], "inner", to=float_type)
         pixels = self._quantised("inner", 150.0)
-        # Weights of 40 at most: without VNNI, too, no sum of two products leaves 16 bits.
+        # Weights up to 40: even without VNNI the sum of two products fits in 16 bits.
         parts = [self._convolution(rng, f"part{i}", pixels, 3, 8, 0.02) for i in range(2)]
         for i, part in enumerate(parts):
             self._node("Relu", [part], f"active{i}")
@@ -57,7 +57,7 @@ class _Network:
         )
 
     def unquantised(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What it would give without any rounding of activations: loops over the taps."""
+        """The head without rounding of activations, computed by loops over the taps."""
 
         def convolve(x: NDArray[np.float32], name: str) -> NDArray[np.float32]:
             weight = self.floats[name]
@@ -119,13 +119,13 @@ def test_openvino_gives_what_the_graph_says(rng: np.random.Generator, kernels: A
     content, image = _Network(rng, float_type=float_type).content(), _image(rng)
     written = _heads(OnnxRuntime(content, SETTINGS, optimise=False), image)
     given = _heads(OpenVinoRuntime(content, SETTINGS, kernels=kernels), image)
-    # A sum between two steps goes either way: few do, and quantisation as a whole changes heads by .003 to .006. In
-    # float16 the graph rounds sums and heads, and OpenVINO does not.
+    # The few sums halfway between two steps are rounded either way; quantisation changes the heads by .003 to .006. In
+    # float16 the graph rounds sums and heads, OpenVINO does not.
     assert _rms(given - written) < (0.0025 if float_type == TensorProto.FLOAT16 else 0.0005)
 
 
 def test_openvino_needs_the_scales_in_place(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the session's change it rounds what is concatenated to whole numbers; once it does not, drop that."""
+    """Without fold_scales OpenVINO rounds concatenated values to whole numbers; drop fold_scales once it does not."""
     monkeypatch.setattr(openvino, "fold_scales", lambda model: None)
     content, image = _Network(rng).content(), _image(rng)
     written = _heads(OnnxRuntime(content, SETTINGS, optimise=False), image)
@@ -136,7 +136,7 @@ def test_openvino_needs_the_scales_in_place(rng: np.random.Generator, monkeypatc
 def test_what_is_not_quantised_has_no_rounding(rng: np.random.Generator, kind: str) -> None:
     network, image = _Network(rng, kind), _image(rng)
     given = _heads(OpenVinoRuntime(network.content(), SETTINGS, kernels="unquantised"), image)
-    # The order of 27 and 144 products in float32.
+    # Sums of 27 and 144 products in float32, in another order.
     np.testing.assert_allclose(given, network.unquantised(image), atol=1e-3)
 
 
@@ -161,7 +161,7 @@ def test_where_8_bits_differ_float32_computes_them(
         network = load_network(content, SETTINGS, library)
     assert network.name.startswith("OpenVINO 20")
     assert IN_FLOAT32 in network.name
-    assert "heads' error is" in caplog.text
+    assert "their error is" in caplog.text
     assert _rms(_heads(network, image) - _heads(OnnxRuntime(content, SETTINGS, optimise=False), image)) < 0.0005
 
 
@@ -173,7 +173,7 @@ def test_where_nothing_agrees_the_graph_runs_as_it_is_written(
     with caplog.at_level(logging.WARNING, logger="engine"):
         assert load_network(content, SETTINGS).name.startswith("ONNX Runtime")
     assert "running it with ONNX Runtime" in caplog.text
-    with pytest.raises(EngineLoadError, match=r"do not give what this network says.*expected at most.*in float32"):
+    with pytest.raises(EngineLoadError, match=r"do not compute this network as written.*expected at most.*in float32"):
         load_network(content, SETTINGS, "openvino")
 
 

@@ -1,4 +1,4 @@
-"""Faces from a network without an engine."""
+"""Detecting with a network without an engine."""
 
 from __future__ import annotations
 

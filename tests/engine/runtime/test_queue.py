@@ -1,4 +1,4 @@
-"""The queue: nothing is lost or mixed, whatever requests, callers and detectors do."""
+"""The queue: no request is lost or mixed up, whatever requests, callers and detectors do."""
 
 from __future__ import annotations
 
@@ -260,7 +260,7 @@ def test_callbacks_may_submit_and_close() -> None:
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_callback_that_ends_its_thread_ends_nothing_else(fails: bool, caplog: pytest.LogCaptureFixture) -> None:
-    """SystemExit and the like pass through Future.set_result: neither the batch nor the queue may stop there."""
+    """SystemExit passes through Future.set_result; it must stop neither the batch nor the queue."""
     images = [np.full((3, 3, 3), POISON, np.uint8) if fails else image_of(0), image_of(1), image_of(2)]
     with BatchQueue([Double(3)], max_delay=5) as queue:
         requests = [queue.submit(image) for image in images[:2]]
@@ -311,7 +311,7 @@ def test_one_image_more_than_may_wait_is_refused() -> None:
         running = queue.submit(image_of(0))
         until(running.running)
         waiting = [queue.submit(image_of(seed)) for seed in range(3)]
-        with pytest.raises(QueueFullError, match="3 images wait already"):
+        with pytest.raises(QueueFullError, match="3 images wait in the queue"):
             queue.submit(image_of(9))
         detector.may_run.set()
         assert wait([running, *waiting], timeout=10).not_done == set()

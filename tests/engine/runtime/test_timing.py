@@ -9,7 +9,7 @@ from engine.runtime.timing import STAGE_NAMES, Stopwatch, in_order
 
 
 class Clock:
-    """Time that passes when the test says so; fractions of a second that sum exactly."""
+    """A simulated clock, with fractions of a second that sum exactly."""
 
     def __init__(self) -> None:
         self.now = 512.0
@@ -39,17 +39,17 @@ def test_threads_share_the_time_that_passed(clock: Clock) -> None:
     clock.now += 0.25
     watch.lap("decode")
     clock.now += 4.0
-    watch.lap_beside([{"letterbox": 1.0, "network": 4.0}, {"letterbox": 1.0, "network": 2.0}])
+    watch.lap_parallel([{"letterbox": 1.0, "network": 4.0}, {"letterbox": 1.0, "network": 2.0}])
     assert watch.stages == {"decode": 0.25, "letterbox": 1.0, "network": 3.0}
 
 
 def test_what_a_device_measured_leaves_a_rest(clock: Clock) -> None:
     watch = Stopwatch()
     clock.now += 0.5
-    watch.lap_apart({"h2d": 0.125, "network": 0.25}, rest="network")
+    watch.lap_measured({"h2d": 0.125, "network": 0.25}, rest="network")
     assert watch.stages == {"h2d": 0.125, "network": 0.375}
     clock.now += 1.0
-    watch.lap_apart({"d2h": 0.25}, rest="letterbox")
+    watch.lap_measured({"d2h": 0.25}, rest="letterbox")
     assert watch.stages == {"h2d": 0.125, "network": 0.375, "d2h": 0.25, "letterbox": 0.75}
 
 

@@ -59,7 +59,7 @@ class PluginTensorRT:
     def Runtime(self, logger: Any) -> Any:  # noqa: N802
         self.logger = logger
         spec = self.files.sidecar.io
-        names = [spec["input"]["name"], *(output["name"] for output in spec["outputs"])]
+        names = [spec.input.name, *(output.name for output in spec.outputs)]
         engine = SimpleNamespace(
             create_execution_context=lambda strategy: _Context(self),
             device_memory_size_v2=256,
@@ -85,7 +85,7 @@ class _Context:
     def set_input_shape(self, name: str, shape: tuple[int, int, int, int]) -> bool:
         n, _, height, width = shape
         self.heads = Heads(n, height, width, STRIDES, top_k=TOP_K)
-        library, m = self.trt.library, self.trt.files.sidecar.thresholds["max_detections"]
+        library, m = self.trt.library, self.trt.files.sidecar.thresholds.max_detections
         self.candidate_shapes: list[Shape] = [(n, *tail) for tail in _CANDIDATES]
         self.decode, decode_room = self._ready(
             library.create(DECODE, self.heads.attributes), [FLOAT] * 9, self.heads.shapes()

@@ -58,7 +58,7 @@ class FakeTensorRT:
         self.because = "an illegal memory access was encountered"
         self.deserialises = self.creates = self.accepts_shape = self.accepts_address = self.executes = True
         self.activations = 1000
-        self.tensor_names = [files.sidecar.io["input"]["name"], *(o["name"] for o in files.sidecar.io["outputs"])]
+        self.tensor_names = [files.sidecar.io.input.name, *(output.name for output in files.sidecar.io.outputs)]
 
     def Runtime(self, logger: Any) -> Any:  # noqa: N802
         self.logger = logger

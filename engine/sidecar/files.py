@@ -1,0 +1,160 @@
+"""The files of an engine: their names, and the check at load that they belong together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import EngineLoadError, InvalidArgumentError
+from engine.files import sha256_of
+from engine.sidecar.content import SCHEMA, FileEntry, Sidecar, rebuild_command
+from engine.version import project_version
+
+if TYPE_CHECKING:
+    import onnx
+
+ENGINE_SUFFIX = ".engine"
+NETWORK_SUFFIX = ".network.onnx"
+METADATA_KEY = "retinaface-trt"
+
+
+@dataclass(frozen=True)
+class EngineFiles:
+    """An engine and the files beside it, read and checked.
+
+    Attributes:
+        path: of the engine.
+        plan: its bytes.
+        network: bytes of the typed ONNX network.
+        sidecar: what both are.
+    """
+
+    path: Path
+    plan: bytes
+    network: bytes
+    sidecar: Sidecar
+
+
+def sidecar_path(engine_path: Path) -> Path:
+    """NAME.engine.json for NAME.engine."""
+    return engine_path.with_name(engine_path.name + ".json")
+
+
+def network_path(engine_path: Path) -> Path:
+    """NAME.network.onnx for NAME.engine."""
+    return engine_path.with_name(engine_path.name.removesuffix(ENGINE_SUFFIX) + NETWORK_SUFFIX)
+
+
+def describe_file(path: Path, content: bytes) -> dict[str, Any]:
+    """Return the sidecar's entry for one file."""
+    return {"name": path.name, "sha256": sha256_of(content), "bytes": len(content)}
+
+
+def sign_network(network: onnx.ModelProto, identity: Mapping[str, Any]) -> bytes:
+    """Return the network's bytes with a copy of the sidecar's identity in its metadata."""
+    signed = type(network)()
+    signed.CopyFrom(network)
+    entry = signed.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, json.dumps(identity)
+    return bytes(signed.SerializeToString(deterministic=True))
+
+
+def read_engine(path: Path, network_metadata: Callable[[bytes], Mapping[str, str]]) -> EngineFiles:
+    """Read an engine with its sidecar and network, and check that they belong together.
+
+    Args:
+        path: of NAME.engine.
+        network_metadata: from the network's bytes to its metadata.
+
+    Raises:
+        EngineLoadError: a file is missing or damaged; the sidecar has another schema or version, or a field that is
+            missing or of a wrong type; or it differs from the files. The message names the field and the command that
+            rebuilds.
+    """
+    if path.name.endswith(NETWORK_SUFFIX):
+        engine = path.with_name(path.name.removesuffix(NETWORK_SUFFIX) + ENGINE_SUFFIX)
+        raise EngineLoadError(f"{path} is the network that lies beside an engine, expected the engine: {engine}")
+    plan = _read(path, "the engine")
+    text = _read(sidecar_path(path), "its sidecar, which says what the engine is,")
+    sidecar = _parse(text, path)
+    network = _read(network_path(path), "its network, which the CPU runs,")
+    built = sidecar.to_values()
+    problems = [
+        *_file_problems("engine", path, plan, sidecar.files.engine),
+        *_file_problems("network", network_path(path), network, sidecar.files.network),
+    ]
+    if not problems:
+        built, problems = _identity_problems(network_metadata(network), sidecar)
+    if problems:
+        raise EngineLoadError(
+            f"{path} does not match its sidecar: {'; '.join(problems)}. Restore the file, or rebuild: "
+            f"{rebuild_command(built, path)}"
+        )
+    return EngineFiles(path, plan, network, sidecar)
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise EngineLoadError(
+            f"{what} {path} cannot be read: {error.strerror}. NAME.engine, NAME.engine.json and NAME.network.onnx "
+            "belong together: keep them in one folder, or build them with python build_engine.py"
+        ) from error
+
+
+def _parse(text: bytes, engine_path: Path) -> Sidecar:
+    path, values = sidecar_path(engine_path), None
+    try:
+        values = json.loads(text)
+        schema = values.get("schema", SCHEMA) if isinstance(values, dict) else SCHEMA
+        if schema != SCHEMA:
+            raise InvalidArgumentError(f"schema is {schema!r}, expected {SCHEMA}")
+        return Sidecar.from_values(values)
+    except InvalidArgumentError as error:
+        problem = str(error)
+    except (ValueError, RecursionError) as error:
+        problem = f"the file is not JSON ({error})"
+    raise EngineLoadError(f"sidecar {path}: {problem}. Rebuild the engine: {rebuild_command(values, engine_path)}")
+
+
+def _file_problems(kind: str, path: Path, content: bytes, entry: FileEntry) -> list[str]:
+    actual = describe_file(path, content)
+    # A renamed engine is still the same engine.
+    return [
+        f"files.{kind}.{key} is {given!r}, but {path.name} has {actual[key]!r}"
+        for key, given in (("bytes", entry.bytes), ("sha256", entry.sha256))
+        if given != actual[key]
+    ]
+
+
+def _identity_problems(metadata: Mapping[str, str], sidecar: Sidecar) -> tuple[dict[str, Any], list[str]]:
+    """Return the identity in the network's metadata, and how the sidecar differs from it."""
+    identity = sidecar.identity()
+    try:
+        built = json.loads(metadata[METADATA_KEY])
+    except (KeyError, ValueError, RecursionError):
+        return identity, ["the network does not say which build it belongs to"]
+    problems = _differences("", built, identity)
+    ours = project_version()
+    if _release(sidecar.project_version) != _release(ours):
+        problems.append(f"project_version is {sidecar.project_version}, but {ours} is installed")
+    return built, problems
+
+
+def _differences(prefix: str, built: Any, given: Any) -> list[str]:
+    if isinstance(built, dict) and isinstance(given, dict):
+        return [
+            line
+            for key in sorted(built.keys() | given.keys())
+            for line in _differences(f"{prefix}.{key}".lstrip("."), built.get(key), given.get(key))
+        ]
+    return [] if built == given else [f"{prefix} is {given!r}, but the engine was built with {built!r}"]
+
+
+def _release(version: str) -> tuple[str, ...]:
+    """Engines of one minor release are interchangeable."""
+    return tuple(version.split(".")[:2])
