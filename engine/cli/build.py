@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ _COUNT = re.compile(r" \d+/\d+$")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of a build."""
-    defaults, thresholds = BuildOptions(), Thresholds()
+    defaults = BuildOptions()
     add = parser.add_argument
     # Values are checked by the builder, whose messages say more than argparse's.
     add("--precision", default=defaults.precision, help=f"{', '.join(PRECISIONS)} (default %(default)s)")
@@ -42,13 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--runtime", default=defaults.runtime, help="auto, tensorrt or tensorrt-rtx (default %(default)s)")
     add("--target", action="append", default=[], metavar="ARCH",
         help=f"GPU architecture, repeatable: {', '.join(TARGET_CHOICES)} (TensorRT-RTX; default portable)")  # fmt: skip
-    add("--score-threshold", type=float, default=thresholds.score,
-        help="the engine drops faces with scores below it (default %(default)s)")  # fmt: skip
-    add("--iou-threshold", type=float, default=thresholds.iou, help="of the suppression (default %(default)s)")
-    add("--top-k", type=int, default=thresholds.top_k, help="candidates before suppression (default %(default)s)")
-    add("--max-detections", type=int, default=thresholds.max_detections, help="faces a picture (default %(default)s)")
-    add("--voting", action=argparse.BooleanOptionalAction, default=thresholds.voting,
-        help="average the boxes that a face suppresses into its own")  # fmt: skip
+    for setting in fields(Thresholds):
+        name, meaning = f"--{setting.metadata['option'].replace('_', '-')}", setting.metadata["help"]
+        if isinstance(setting.default, bool):
+            add(name, action=argparse.BooleanOptionalAction, default=setting.default, help=meaning)
+        else:
+            add(name, type=type(setting.default), default=setting.default, help=f"{meaning} (default %(default)s)")
     add("--embed-plugins", action=argparse.BooleanOptionalAction, default=defaults.embed_plugins,
         help="put the plugin library into the engine: one self-contained file")  # fmt: skip
     _add_quantisation(
@@ -110,13 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
         max_batch=arguments.max_batch,
         runtime=arguments.runtime,
         targets=tuple(arguments.target),
-        thresholds=Thresholds(
-            score=arguments.score_threshold,
-            iou=arguments.iou_threshold,
-            top_k=arguments.top_k,
-            max_detections=arguments.max_detections,
-            voting=arguments.voting,
-        ),
+        thresholds=Thresholds(**{v.name: getattr(arguments, v.metadata["option"]) for v in fields(Thresholds)}),
         embed_plugins=arguments.embed_plugins,
         quantisation=_quantisation(arguments),
         output=arguments.output,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from engine.config.model import RetinaFaceConfig
@@ -44,6 +44,11 @@ class InputSize:
                 )
 
 
+def _option(default: Any, name: str, meaning: str) -> Any:
+    """Return a field with the name and the help of its option on the command line."""
+    return field(default=default, metadata={"option": name, "help": meaning})
+
+
 @dataclass(frozen=True)
 class Thresholds:
     """Settings of decoding and suppression, fixed when an engine is built.
@@ -56,11 +61,11 @@ class Thresholds:
         voting: whether a box becomes the score-weighted mean of itself and the boxes that it suppresses.
     """
 
-    score: float = 0.02
-    iou: float = 0.4
-    top_k: int = 5000
-    max_detections: int = 750
-    voting: bool = False
+    score: float = _option(0.02, "score_threshold", "the engine drops faces with scores below it")
+    iou: float = _option(0.4, "iou_threshold", "a face suppresses those that overlap it by more")
+    top_k: int = _option(5000, "top_k", "candidates before suppression")
+    max_detections: int = _option(750, "max_detections", "faces a picture")
+    voting: bool = _option(False, "voting", "average the boxes that a face suppresses into its own")
 
     def __post_init__(self) -> None:
         """Raise InvalidArgumentError for a value out of range; the plugins have the same ranges."""
@@ -74,6 +79,15 @@ class Thresholds:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return asdict(self)
+
+    def decode_arguments(self) -> dict[str, Any]:
+        """Return the arguments of engine.ops.decode, which are the plugin's attributes too."""
+        return {"score_threshold": self.score, "top_k": self.top_k}
+
+    def nms_arguments(self) -> dict[str, Any]:
+        """Return the arguments of engine.ops.nms, which are the plugin's attributes too."""
+        others = {name: value for name, value in asdict(self).items() if name not in ("score", "iou", "top_k")}
+        return {"iou_threshold": self.iou, **others}
 
 
 def detection_names(config: RetinaFaceConfig) -> list[str]:

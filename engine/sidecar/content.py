@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,8 @@ _OPTIONS = {
     "--config": "config.name",
     "--weights": "weights.source",
     "--runtime": "runtime.name",
-    "--score-threshold": "thresholds.score",
-    "--iou-threshold": "thresholds.iou",
-    "--top-k": "thresholds.top_k",
-    "--max-detections": "thresholds.max_detections",
+    **{f"--{v.metadata['option'].replace('_', '-')}": f"thresholds.{v.name}" for v in fields(Thresholds)},
+    "--embed-plugins": "plugins.embedded",
 }
 
 
@@ -189,7 +187,10 @@ def rebuild_command(values: Any, engine_path: Path, maximum: tuple[int, int] | N
     """
     options: list[Any] = []
     for option, name in _OPTIONS.items():
-        if isinstance(value := _find(values, name), (str, int, float)):
+        value = _find(values, name)
+        if isinstance(value, bool):
+            options += [option] if value else []
+        elif isinstance(value, (str, int, float)):
             options += [option, value]
     shapes = [_find(values, f"io.input.{kind}") for kind in ("minimum", "optimum", "maximum")]
     if all(isinstance(shape, list) and len(shape) == 4 for shape in shapes):
@@ -200,8 +201,6 @@ def rebuild_command(values: Any, engine_path: Path, maximum: tuple[int, int] | N
     targets = _find(values, "targets")
     if isinstance(targets, list) and _find(values, "runtime.name") == "tensorrt-rtx":
         options += [word for target in targets for word in ("--target", target)]
-    options += ["--voting"] if _find(values, "thresholds.voting") is True else []
-    options += ["--embed-plugins"] if _find(values, "plugins.embedded") is True else []
     return shlex.join(["python", "build_engine.py", *map(str, options), "--output", str(engine_path)])
 
 

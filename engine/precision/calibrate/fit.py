@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ _LARGE_IMAGES = 16
 def fit(
     config: RetinaFaceConfig,
     graph: Graph,
-    assignments: list[Assignment],
+    assignments: Sequence[Assignment],
     images: CalibrationImages,
     techniques: Techniques,
     on_stage: Callable[[str], None],

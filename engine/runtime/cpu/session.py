@@ -157,15 +157,9 @@ def detect(heads: Sequence[FloatArray], config: RetinaFaceConfig, thresholds: Th
         strides=[level.stride for level in config.levels],
         anchor_sizes=[level.anchors for level in config.levels],
         variances=config.variances,
-        score_threshold=thresholds.score,
-        top_k=thresholds.top_k,
+        **thresholds.decode_arguments(),
     )
-    num, boxes, scores, landmarks, _ = ops.nms(
-        *candidates,
-        iou_threshold=thresholds.iou,
-        max_detections=thresholds.max_detections,
-        voting=thresholds.voting,
-    )
+    num, boxes, scores, landmarks, _ = ops.nms(*candidates, **thresholds.nms_arguments())
     return RawDetections(num, boxes, scores, landmarks)
 
 
