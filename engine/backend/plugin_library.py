@@ -8,7 +8,7 @@ from pathlib import Path
 from engine.errors import BuildError
 from engine.files import find_in_package, sha256_of_file
 
-# Of every plugin in the library: kPluginVersion of plugins/plugin_base.h. It changes with a plugin's tensors and
+# Of every plugin in the library: kPluginVersion of plugins/base/plugin_base.h. It changes with a plugin's tensors and
 # attributes; libraries of the same release and version, compiled anywhere, run each other's engines.
 PLUGIN_VERSION = "1"
 _LIBRARY = "libretinaface_plugins.so"
