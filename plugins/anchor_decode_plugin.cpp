@@ -1,8 +1,11 @@
-#include "anchor_decode_plugin.h"
-
 #include <cmath>
 #include <numeric>
 #include <utility>
+#include <vector>
+
+#include "base/plugin_base.h"
+#include "ops/anchor_decode.h"
+#include "registry.h"
 
 namespace retinaface {
 namespace {
@@ -10,20 +13,39 @@ namespace {
 using nvinfer1::DataType;
 using nvinfer1::Dims;
 using nvinfer1::DimsExprs;
-using nvinfer1::DynamicPluginTensorDesc;
-using nvinfer1::PluginTensorDesc;
 
-/// The operator's own check names levels and anchors; here the attribute is what the user can mend.
+struct AnchorDecodeAttributes {
+    std::vector<int32_t> strides;
+    std::vector<float> anchor_sizes;    // widths, level by level
+    std::vector<float> anchor_heights;  // empty: square anchors
+    std::vector<int32_t> num_anchors;   // per cell, of each level
+    std::vector<float> variances;       // of centres, of sizes
+    float score_threshold = 0.0f;
+    int32_t top_k = 0;
+    int32_t has_landmarks = 1;
+    int32_t cascade = 0;
+
+    template <typename Fields, typename Self>
+    static void describe(Fields &fields, Self &self) {
+        fields.required("strides", self.strides);
+        fields.required("anchor_sizes", self.anchor_sizes);
+        fields.optional("anchor_heights", self.anchor_heights);
+        fields.required("num_anchors", self.num_anchors);
+        fields.required("variances", self.variances);
+        fields.required("score_threshold", self.score_threshold);
+        fields.required("top_k", self.top_k);
+        fields.optional("has_landmarks", self.has_landmarks);
+        fields.optional("cascade", self.cascade);
+    }
+};
+
+/// Checked here as well as by the operator, so that the message names the attribute.
 template <typename T>
 void require_positive(const char *name, const std::vector<T> &values) {
     for (T value : values) {
         require(std::isfinite(value) && value > 0, "attribute '", name, "': expected finite values above 0, got ",
                 value);
     }
-}
-
-void require_flag(const char *name, int32_t value) {
-    require(value == 0 || value == 1, "attribute '", name, "': expected 0 or 1, got ", value);
 }
 
 AnchorDecodeParams params_of(const AnchorDecodeAttributes &attributes) {
@@ -49,8 +71,6 @@ AnchorDecodeParams params_of(const AnchorDecodeAttributes &attributes) {
             " values, as many as in 'anchor_sizes', or none, got ", heights.size());
     require_positive("anchor_heights", heights);
     require_positive("variances", attributes.variances);
-    require_flag("has_landmarks", attributes.has_landmarks);
-    require_flag("cascade", attributes.cascade);
 
     AnchorDecodeParams params;
     params.batch = 1;
@@ -61,27 +81,28 @@ AnchorDecodeParams params_of(const AnchorDecodeAttributes &attributes) {
         level.height = level.width = 1;
         level.stride = attributes.strides[l];
         level.num_anchors = attributes.num_anchors[l];
-        for (int a = 0; a < level.num_anchors; ++a) {
+        for (int a = 0; a < level.num_anchors; ++a, ++anchor) {
             level.anchor_sizes[a] = {attributes.anchor_sizes[anchor], heights[anchor]};
-            ++anchor;
         }
     }
     params.centre_variance = attributes.variances[0];
     params.size_variance = attributes.variances[1];
     params.score_threshold = attributes.score_threshold;
     params.top_k = attributes.top_k;
-    params.has_landmarks = attributes.has_landmarks != 0;
-    params.cascade = attributes.cascade != 0;
+    params.has_landmarks = flag_of("has_landmarks", attributes.has_landmarks);
+    params.cascade = flag_of("cascade", attributes.cascade);
     validate_anchor_decode(params);
     return params;
 }
 
-}  // namespace
+struct Head {
+    const char *name;
+    int channels_per_anchor;
+    const void *(AnchorDecodeInputs::*pointers)[kMaxLevels];
+};
 
-AnchorDecodePlugin::AnchorDecodePlugin(AnchorDecodeAttributes attributes)
-    : PluginBase(std::move(attributes)), params_(params_of(attributes_)), heads_(heads_of(params_)) {}
-
-std::vector<AnchorDecodePlugin::Head> AnchorDecodePlugin::heads_of(const AnchorDecodeParams &params) {
+/// The heads of each level, in the order of the inputs.
+std::vector<Head> heads_of(const AnchorDecodeParams &params) {
     std::vector<Head> heads = {{"logits", 2, &AnchorDecodeInputs::logits},
                                {"box_deltas", 4, &AnchorDecodeInputs::box_deltas}};
     if (params.has_landmarks) {
@@ -93,79 +114,56 @@ std::vector<AnchorDecodePlugin::Head> AnchorDecodePlugin::heads_of(const AnchorD
     return heads;
 }
 
-int AnchorDecodePlugin::channels(int level, int head) const {
-    return params_.levels[level].num_anchors * heads_[head].channels_per_anchor;
-}
+/// RetinaFaceDecode: from the raw heads of all levels to the best candidates of each image.
+class AnchorDecodePlugin final : public PluginBase<AnchorDecodePlugin, AnchorDecodeAttributes, AnchorDecodeParams> {
+  public:
+    static constexpr const char *kName = "RetinaFaceDecode";
 
-void AnchorDecodePlugin::require_tensor_counts(int32_t num_inputs, int32_t num_outputs) const {
-    int expected = params_.num_levels * heads_per_level();
-    require(num_inputs == expected, "expected ", expected, " inputs (", heads_per_level(), " heads for each of the ",
-            params_.num_levels, " levels in attribute 'strides'), got ", num_inputs);
-    require(num_outputs == getNbOutputs(), "expected ", getNbOutputs(), " outputs, got ", num_outputs);
-}
+    explicit AnchorDecodePlugin(AnchorDecodeAttributes attributes)
+        : PluginBase(std::move(attributes)), params_(params_of(attributes_)), heads_(heads_of(params_)) {}
 
-template <typename DimsOf>
-AnchorDecodeParams AnchorDecodePlugin::params_for(DimsOf dims_of, DataType type) const {
-    AnchorDecodeParams params = params_;
-    params.dtype = dtype_of(type);
-    const Dims &first = dims_of(0);
-    require(first.nbDims == 4, "logits of level 0: expected 4 dimensions, got ", first.nbDims);
-    params.batch = static_cast<int>(first.d[0]);
-    for (int l = 0, i = 0; l < params.num_levels; ++l) {
-        const Dims &logits = dims_of(i);
-        require(logits.nbDims == 4, "logits of level ", l, ": expected 4 dimensions, got ", logits.nbDims);
-        params.levels[l].height = static_cast<int>(logits.d[2]);
-        params.levels[l].width = static_cast<int>(logits.d[3]);
-        for (int head = 0; head < heads_per_level(); ++head, ++i) {
-            require_dims(dims_of(i), {first.d[0], channels(l, head), logits.d[2], logits.d[3]}, heads_[head].name, l);
-        }
+    int32_t getNbOutputs() const noexcept override { return params_.has_landmarks ? 4 : 3; }
+
+  private:
+    int num_heads() const { return static_cast<int>(heads_.size()); }
+    int channels(int level, int head) const {
+        return params_.levels[level].num_anchors * heads_[head].channels_per_anchor;
     }
-    validate_anchor_decode(params);
-    return params;
-}
 
-int32_t AnchorDecodePlugin::getNbOutputs() const noexcept {
-    return params_.has_landmarks ? 4 : 3;
-}
+    void require_num_inputs(int32_t num_inputs) const override {
+        int expected = params_.num_levels * num_heads();
+        require(num_inputs == expected, "expected ", expected, " inputs (", num_heads(), " heads for each of the ",
+                params_.num_levels, " levels in attribute 'strides'), got ", num_inputs);
+    }
 
-int32_t AnchorDecodePlugin::getOutputDataTypes(DataType *output_types, int32_t num_outputs, const DataType *,
-                                               int32_t num_inputs) const noexcept {
-    return guarded_status(kName, [&] {
-        require_tensor_counts(num_inputs, num_outputs);
-        for (int32_t i = 0; i < num_outputs - 1; ++i) {
-            output_types[i] = DataType::kFLOAT;
+    void output_types(const DataType *, DataType *outputs) const override {
+        int32_t last = getNbOutputs() - 1;
+        for (int32_t i = 0; i < last; ++i) {
+            outputs[i] = DataType::kFLOAT;
         }
-        output_types[num_outputs - 1] = DataType::kINT32;
-    });
-}
+        outputs[last] = DataType::kINT32;
+    }
 
-int32_t AnchorDecodePlugin::getOutputShapes(const DimsExprs *inputs, int32_t num_inputs, const DimsExprs *, int32_t,
-                                            DimsExprs *outputs, int32_t num_outputs,
-                                            nvinfer1::IExprBuilder &builder) noexcept {
-    return guarded_status(kName, [&] {
-        require_tensor_counts(num_inputs, num_outputs);
+    void output_shapes(const DimsExprs *inputs, int32_t num_inputs, DimsExprs *outputs,
+                       nvinfer1::IExprBuilder &builder) const override {
         for (int32_t i = 0; i < num_inputs; ++i) {
-            int level = i / heads_per_level();
-            int head = i % heads_per_level();
+            int level = i / num_heads();
+            int head = i % num_heads();
             require_dims(inputs[i], {-1, channels(level, head), -1, -1}, heads_[head].name, level);
         }
         auto *batch = inputs[0].d[0];
         auto *top_k = builder.constant(params_.top_k);
-        int32_t i = 0;
-        outputs[i++] = {3, {batch, top_k, builder.constant(4)}};
-        outputs[i++] = {2, {batch, top_k}};
+        *outputs++ = {3, {batch, top_k, builder.constant(4)}};
+        *outputs++ = {2, {batch, top_k}};
         if (params_.has_landmarks) {
-            outputs[i++] = {3, {batch, top_k, builder.constant(kLandmarkValues)}};
+            *outputs++ = {3, {batch, top_k, builder.constant(kLandmarkValues)}};
         }
-        outputs[i] = {1, {batch}};
-    });
-}
+        *outputs = {1, {batch}};
+    }
 
-bool AnchorDecodePlugin::supportsFormatCombination(int32_t position, const DynamicPluginTensorDesc *tensors,
-                                                   int32_t num_inputs, int32_t num_outputs) noexcept {
-    return guarded(kName, false, [&] {
-        require_tensor_counts(num_inputs, num_outputs);
-        const DynamicPluginTensorDesc &tensor = tensors[position];
+    bool supports(int32_t position, const nvinfer1::DynamicPluginTensorDesc *tensors,
+                  int32_t num_inputs) const override {
+        const auto &tensor = tensors[position];
         if (position == 0) {
             return is_linear(tensor, DataType::kFLOAT) || is_linear(tensor, DataType::kHALF) ||
                    is_linear(tensor, DataType::kBF16);
@@ -173,57 +171,59 @@ bool AnchorDecodePlugin::supportsFormatCombination(int32_t position, const Dynam
         if (position < num_inputs) {
             return is_linear(tensor, tensors[0].desc.type);
         }
-        bool is_count = position == num_inputs + num_outputs - 1;
+        bool is_count = position == num_inputs + getNbOutputs() - 1;
         return is_linear(tensor, is_count ? DataType::kINT32 : DataType::kFLOAT);
-    });
-}
+    }
 
-int32_t AnchorDecodePlugin::configurePlugin(const DynamicPluginTensorDesc *inputs, int32_t num_inputs,
-                                            const DynamicPluginTensorDesc *, int32_t num_outputs) noexcept {
-    return guarded_status(kName, [&] {
-        require_tensor_counts(num_inputs, num_outputs);
-        params_for([&](int i) -> const Dims & { return inputs[i].min; }, inputs[0].desc.type);
-        params_for([&](int i) -> const Dims & { return inputs[i].max; }, inputs[0].desc.type);
-    });
-}
-
-size_t AnchorDecodePlugin::getWorkspaceSize(const DynamicPluginTensorDesc *inputs, int32_t,
-                                            const DynamicPluginTensorDesc *, int32_t) const noexcept {
-    return guarded<size_t>(kName, 0, [&] {
-        return anchor_decode_workspace_bytes(
-            params_for([&](int i) -> const Dims & { return inputs[i].max; }, inputs[0].desc.type));
-    });
-}
-
-int32_t AnchorDecodePlugin::onShapeChange(const PluginTensorDesc *inputs, int32_t num_inputs, const PluginTensorDesc *,
-                                          int32_t num_outputs) noexcept {
-    return guarded_status(kName, [&] {
-        require_tensor_counts(num_inputs, num_outputs);
-        params_for([&](int i) -> const Dims & { return inputs[i].dims; }, inputs[0].type);
-    });
-}
-
-int32_t AnchorDecodePlugin::enqueue(const PluginTensorDesc *input_descs, const PluginTensorDesc *,
-                                    const void *const *inputs, void *const *outputs, void *workspace,
-                                    cudaStream_t stream) noexcept {
-    return guarded_status(kName, [&] {
-        AnchorDecodeParams params =
-            params_for([&](int i) -> const Dims & { return input_descs[i].dims; }, input_descs[0].type);
-        AnchorDecodeInputs heads;
-        for (int l = 0; l < params.num_levels; ++l) {
-            for (const Head &head : heads_) {
-                (heads.*head.pointers)[l] = *inputs++;
+    AnchorDecodeParams params_for(const Tensors &inputs) const override {
+        AnchorDecodeParams params = params_;
+        params.dtype = dtype_of(inputs.type(0));
+        for (int l = 0, i = 0; l < params.num_levels; ++l) {
+            const Dims &logits = inputs.dims(i);
+            require(logits.nbDims == 4, "logits of level ", l, ": expected 4 dimensions, got ", logits.nbDims);
+            const int64_t batch = inputs.dims(0).d[0];
+            params.batch = static_cast<int>(batch);
+            params.levels[l].height = static_cast<int>(logits.d[2]);
+            params.levels[l].width = static_cast<int>(logits.d[3]);
+            for (int head = 0; head < num_heads(); ++head, ++i) {
+                require_dims(inputs.dims(i), {batch, channels(l, head), logits.d[2], logits.d[3]}, heads_[head].name,
+                             l);
             }
         }
-        AnchorDecodeOutputs results;
-        results.boxes = static_cast<float *>(*outputs++);
-        results.scores = static_cast<float *>(*outputs++);
-        results.landmarks = params.has_landmarks ? static_cast<float *>(*outputs++) : nullptr;
-        results.count = static_cast<int32_t *>(*outputs);
-        // TensorRT holds a workspace for the profile's largest shapes, so at least this much.
-        check_cuda(anchor_decode_cuda(params, heads, results, workspace, anchor_decode_workspace_bytes(params), stream),
-                   "anchor_decode_cuda");
-    });
+        validate_anchor_decode(params);
+        return params;
+    }
+
+    size_t workspace_bytes(const AnchorDecodeParams &params) const override {
+        return anchor_decode_workspace_bytes(params);
+    }
+
+    cudaError_t launch(const AnchorDecodeParams &params, const Buffers &buffers) const override {
+        const void *const *in = buffers.inputs;
+        void *const *out = buffers.outputs;
+        AnchorDecodeInputs inputs;
+        for (int l = 0; l < params.num_levels; ++l) {
+            for (const Head &head : heads_) {
+                (inputs.*head.pointers)[l] = *in++;
+            }
+        }
+        AnchorDecodeOutputs outputs;
+        outputs.boxes = static_cast<float *>(*out++);
+        outputs.scores = static_cast<float *>(*out++);
+        outputs.landmarks = params.has_landmarks ? static_cast<float *>(*out++) : nullptr;
+        outputs.count = static_cast<int32_t *>(*out);
+        return anchor_decode_cuda(params, inputs, outputs, buffers.workspace, workspace_bytes(params), buffers.stream);
+    }
+
+    const AnchorDecodeParams params_;  // without batch and map sizes, which each launch has
+    const std::vector<Head> heads_;
+};
+
+}  // namespace
+
+nvinfer1::IPluginCreatorInterface *anchor_decode_creator() {
+    static PluginCreator<AnchorDecodePlugin> creator;
+    return &creator;
 }
 
 }  // namespace retinaface

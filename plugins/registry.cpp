@@ -1,21 +1,20 @@
+#include "registry.h"
+
 #include <iterator>
 
-#include "anchor_decode_plugin.h"
-#include "batched_nms_plugin.h"
-#include "deform_conv_plugin.h"
+#include "base/logging.h"
 
 #define RF_EXPORT extern "C" __attribute__((visibility("default")))
 
-/// What TensorRT looks up in a plugin library (IPluginRegistry::loadLibrary), and all this one exports.
+// The two functions that TensorRT looks up in a plugin library (IPluginRegistry::loadLibrary); nothing else is
+// exported.
 RF_EXPORT void setLoggerFinder(const nvinfer1::ILoggerFinder *finder) {
     retinaface::set_logger_finder(finder);
 }
 
 RF_EXPORT nvinfer1::IPluginCreatorInterface *const *getCreators(int32_t &count) {
-    static retinaface::PluginCreator<retinaface::AnchorDecodePlugin> anchor_decode;
-    static retinaface::PluginCreator<retinaface::BatchedNmsPlugin> batched_nms;
-    static retinaface::PluginCreator<retinaface::DeformConvPlugin> deform_conv;
-    static nvinfer1::IPluginCreatorInterface *const creators[] = {&anchor_decode, &batched_nms, &deform_conv};
+    static nvinfer1::IPluginCreatorInterface *const creators[] = {
+        retinaface::anchor_decode_creator(), retinaface::batched_nms_creator(), retinaface::deform_conv_creator()};
     count = static_cast<int32_t>(std::size(creators));
     return creators;
 }

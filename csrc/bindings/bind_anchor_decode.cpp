@@ -1,11 +1,11 @@
 #include <pybind11/stl.h>
 
-#include "bindings/array.h"
+#include "bindings/arrays/array.h"
+#include "bindings/arrays/results.h"
 #include "bindings/operators.h"
-#include "bindings/results.h"
 #include "ops/anchor_decode.h"
 #ifdef RETINAFACE_HAS_CUDA
-#include "bindings/launch.h"
+#include "bindings/arrays/launch.h"
 #endif
 
 namespace retinaface::bindings {
@@ -22,7 +22,7 @@ void expect_levels(const char *name, size_t given, size_t levels) {
     require(given == levels, name, " has ", given, " entries, expected ", levels, ", one per level of heads");
 }
 
-/// What the arguments say without looking at the arrays.
+/// All parameters but those that come from the arrays.
 AnchorDecodeParams params_of(const Heads &heads, const std::vector<int> &strides, const AnchorSizes &anchor_sizes,
                              std::pair<float, float> variances, float score_threshold, int top_k) {
     require(!heads.empty() && heads.size() <= kMaxLevels, "heads has ", heads.size(), " levels, expected 1 to ",

@@ -1,17 +1,16 @@
 #include <pybind11/stl.h>
 
-#include "bindings/array.h"
+#include "bindings/arrays/array.h"
+#include "bindings/arrays/results.h"
 #include "bindings/operators.h"
-#include "bindings/results.h"
 #include "ops/batched_nms.h"
 #ifdef RETINAFACE_HAS_CUDA
-#include "bindings/launch.h"
+#include "bindings/arrays/launch.h"
 #endif
 
 namespace retinaface::bindings {
 namespace {
 
-constexpr int kLandmarkValues = 10;
 constexpr int kBoxAlignment = 16;  // of batched_nms_cuda, bytes
 
 py::tuple nms(const py::object &boxes, const py::object &scores, const py::object &landmarks, const py::object &count,

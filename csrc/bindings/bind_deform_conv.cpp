@@ -2,12 +2,12 @@
 
 #include <array>
 
-#include "bindings/array.h"
+#include "bindings/arrays/array.h"
+#include "bindings/arrays/results.h"
 #include "bindings/operators.h"
-#include "bindings/results.h"
 #include "ops/deform_conv.h"
 #ifdef RETINAFACE_HAS_CUDA
-#include "bindings/launch.h"
+#include "bindings/arrays/launch.h"
 #endif
 
 namespace retinaface::bindings {

@@ -2,18 +2,19 @@
 
 #include <array>
 
-#include "bindings/array.h"
+#include "bindings/arrays/array.h"
+#include "bindings/arrays/results.h"
 #include "bindings/operators.h"
-#include "bindings/results.h"
 #include "ops/letterbox.h"
 #ifdef RETINAFACE_HAS_CUDA
-#include "bindings/launch.h"
+#include "bindings/arrays/launch.h"
 #endif
 
 namespace retinaface::bindings {
 namespace {
 
-/// Rows may lie apart (a crop of a larger image); the pixels of a row and the channels of a pixel may not.
+/// Rows may have any pitch (a crop of a larger image); the pixels of a row and the channels of a pixel must be
+/// adjacent.
 ImageView image_view(const Array &array) {
     array.expect_type({ElementType::kUInt8});
     array.expect_dims(3, "[height, width, 3]");
@@ -31,7 +32,7 @@ ElementType output_type(const std::string &dtype) {
     return dtype == "float32" ? ElementType::kFloat32 : ElementType::kFloat16;
 }
 
-/// Where the images are; without any, where the results shall be.
+/// The place of the images; without images, that of `out`.
 Place place_of_images(const std::vector<py::object> &images, const py::object &out, const py::object &stream) {
     if (!images.empty()) {
         return place_of(images[0], "images[0]", stream);
@@ -66,7 +67,7 @@ py::tuple letterbox(const std::vector<py::object> &images, std::pair<int, int> s
     require(threads >= 0, "threads is ", threads, ", expected at least 0");
     require(place.on_host() || !channels_last, "channels_last is for host arrays, images[0] is on a device");
 
-    // On the host float16 is a matter of rounding the result: the operator writes float32.
+    // On the host the operator writes float32, and a float16 result is rounded from it.
     bool round = place.on_host() && type == ElementType::kFloat16;
     require(!round || out.is_none(), "dtype is 'float16', expected 'float32' where out is a host array");
     type = round ? ElementType::kFloat32 : type;
@@ -127,7 +128,7 @@ py::tuple unletterbox(const py::object &boxes, const py::object &landmarks, cons
         }
         return array.floats();
     };
-    Shape box_shape{params.batch, params.slots, 4}, landmark_shape{params.batch, params.slots, 10};
+    Shape box_shape{params.batch, params.slots, 4}, landmark_shape{params.batch, params.slots, kLandmarkValues};
     UnletterboxInputs inputs;
     inputs.boxes = floats(boxes, "boxes", box_shape);
     inputs.landmarks = params.has_landmarks ? floats(landmarks, "landmarks", landmark_shape) : nullptr;

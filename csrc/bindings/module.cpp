@@ -3,7 +3,7 @@
 #include "bindings/operators.h"
 #include "common/check.h"
 #ifdef RETINAFACE_HAS_CUDA
-#include "bindings/device_array.h"
+#include "bindings/arrays/device_array.h"
 #endif
 
 namespace py = pybind11;
@@ -15,7 +15,7 @@ py::object error_type(const char *name) {
     return py::module_::import("engine.errors").attr(name);
 }
 
-/// The one place where C++ errors become the package's.
+/// Translates C++ exceptions to the package's; the only place that does.
 void translate(std::exception_ptr error) {
     try {
         std::rethrow_exception(error);
@@ -37,12 +37,12 @@ constexpr bool has_cuda() {
 #endif
 }
 
-/// 0 as well where there is no driver: a machine without a GPU is not an error.
+/// 0 also without a driver: a machine without a GPU is not an error.
 int cuda_device_count() {
     int count = 0;
 #ifdef RETINAFACE_HAS_CUDA
     if (cudaGetDeviceCount(&count) != cudaSuccess) {
-        cudaGetLastError();  // forgets the error
+        cudaGetLastError();  // clears the error
         count = 0;
     }
 #endif
@@ -72,8 +72,8 @@ PYBIND11_MODULE(_native, module) {
     module.attr("__version__") = RETINAFACE_VERSION;
     py::register_local_exception_translator(&translate);
     module.def("has_cuda", &has_cuda, "Whether the CUDA kernels were built.");
-    module.def("cuda_device_count", &cuda_device_count, "CUDA devices that can be used; 0 without a driver.");
-    module.def("build_info", &build_info, "What this module was built with.");
+    module.def("cuda_device_count", &cuda_device_count, "Number of usable CUDA devices; 0 without a driver.");
+    module.def("build_info", &build_info, "Version, compiler, CUDA version and architectures of this build.");
 #ifdef RETINAFACE_HAS_CUDA
     bind_device_array(module);
 #endif

@@ -6,13 +6,13 @@
 
 namespace retinaface {
 
-/// Thrown by validate_* functions: names the argument, what was given and what was expected.
+/// An argument is wrong. The message names it and says what was given and what is expected.
 class InvalidArgument : public std::invalid_argument {
   public:
     using std::invalid_argument::invalid_argument;
 };
 
-/// Throws InvalidArgument with the given pieces streamed together unless `ok`.
+/// Throws InvalidArgument unless `ok`. The message is all `pieces` written one after another.
 template <typename... Pieces>
 void require(bool ok, const Pieces &...pieces) {
     if (ok) {

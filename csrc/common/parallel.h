@@ -10,10 +10,9 @@
 
 namespace retinaface {
 
-/// Calls body(begin, end) for pieces of [0, count) of up to `grain` items, on up to `num_threads` threads
-/// (0: one per core), the caller's among them. Pieces are handed out as threads become free; which
-/// thread runs which piece is not determined, so a body may only write what belongs to its items.
-/// The first exception of a body is rethrown once all threads have ended.
+/// Calls body(begin, end) for pieces of [0, count) of up to `grain` items, on up to `num_threads` threads (0: one per
+/// core) including the caller's. A free thread takes the next piece, so any thread may run any piece: a body may write
+/// only data of its own items. Rethrows an exception of a body after all threads have ended.
 template <typename Body>
 void parallel_for(int64_t count, int64_t grain, int num_threads, const Body &body) {
     int64_t pieces = (count + grain - 1) / grain;
@@ -39,7 +38,7 @@ void parallel_for(int64_t count, int64_t grain, int num_threads, const Body &bod
         try {
             threads.emplace_back(work);
         } catch (const std::system_error &) {
-            break;  // no more threads to be had: those that run, and the caller, do all the work
+            break;  // no more threads available: the running ones and the caller do all the work
         }
     }
     work();

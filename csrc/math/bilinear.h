@@ -15,8 +15,8 @@ struct BilinearTap {
     int weight;
 };
 
-/// Output pixel `i` of `out_size` reads around (i + 0.5) * in_size / out_size - 0.5, clamped to the
-/// image. All in integers, so that every processor agrees.
+/// Output pixel `i` of `out_size` reads at (i + 0.5) * in_size / out_size - 0.5, clamped to the image. Computed in
+/// integers, so that CPU and GPU agree.
 RF_HOST_DEVICE BilinearTap bilinear_tap(int i, int in_size, int out_size) {
     int64_t denominator = 2 * static_cast<int64_t>(out_size);
     int64_t numerator = (2 * static_cast<int64_t>(i) + 1) * in_size - out_size;
@@ -32,25 +32,25 @@ RF_HOST_DEVICE BilinearTap bilinear_tap(int i, int in_size, int out_size) {
     return {low, low + 1, weight};
 }
 
-/// Mixes two values, weighted in 1/2048; the result is in 1/2048 of the values' unit.
+/// Mixes two values; the weight is that of `high`, in 1/2048. The result is in 1/2048 of the values' unit.
 RF_HOST_DEVICE int bilinear_blend(int low, int high, int weight) {
     return low * (kBilinearOne - weight) + high * weight;
 }
 
-/// The grey level nearest to a value that was blended along both axes.
+/// Rounds a value that was blended along both axes to a grey level.
 RF_HOST_DEVICE int bilinear_round(int blended) {
     return (blended + (1 << (2 * kBilinearBits - 1))) >> (2 * kBilinearBits);
 }
 
-/// Mixes four grey levels. Nothing is rounded before the end, so either axis may come first; the
-/// blended value is at most 255 * 2^22, which fits.
+/// Mixes four grey levels. Rounds only at the end, so the order of the axes does not matter. The blended value is at
+/// most 255 * 2^22, which fits an int.
 RF_HOST_DEVICE int bilinear_mix(int top_left, int top_right, int bottom_left, int bottom_right, int weight_x,
                                 int weight_y) {
     return bilinear_round(bilinear_blend(bilinear_blend(top_left, top_right, weight_x),
                                          bilinear_blend(bottom_left, bottom_right, weight_x), weight_y));
 }
 
-/// A grey level as the network sees it.
+/// A grey level as the network's input.
 RF_HOST_DEVICE float normalise(int level, float mean, float std) {
     return (static_cast<float>(level) - mean) / std;
 }

@@ -11,7 +11,7 @@ struct Anchor {
     float cx, cy, width, height;
 };
 
-/// The anchor of the given sides in cell (row, column) of a level: centred in the cell.
+/// The anchor with the given sides, centred in cell (row, column) of a level.
 RF_HOST_DEVICE Anchor anchor_at(int row, int column, int stride, float width, float height) {
     float step = static_cast<float>(stride);
     return {(static_cast<float>(column) + 0.5f) * step, (static_cast<float>(row) + 0.5f) * step, width, height};
@@ -22,8 +22,8 @@ RF_HOST_DEVICE float face_score(float margin) {
     return 1.0f / (1.0f + exact_exp(-margin));
 }
 
-/// The box that the deltas make of an anchor, itself in an anchor's form: a cascade takes it as the anchor of the next
-/// stage. SSD box coding with variances: centre deltas in units of variance * anchor, log sizes in variance.
+/// Applies box deltas to an anchor. Returns centre and sides, since in a cascade the result is the next stage's anchor.
+/// SSD box coding with variances: centre deltas in units of variance * side, log sizes in units of variance.
 /// Source: Pytorch_Retinaface utils/box_utils.py, decode, there in units of the image's size.
 RF_HOST_DEVICE Anchor move_anchor(const Anchor &anchor, const float *deltas, float centre_variance,
                                   float size_variance) {
@@ -38,7 +38,7 @@ RF_HOST_DEVICE Box box_of(const Anchor &anchor) {
     return {x1, y1, x1 + anchor.width, y1 + anchor.height};
 }
 
-/// Coordinate `i` of the landmarks: x of the first point, its y, x of the second and so on.
+/// Coordinate `i` of the landmarks, in the order x, y of the first point, x, y of the second, ...
 RF_HOST_DEVICE float decode_landmark(const Anchor &anchor, int i, float delta, float centre_variance) {
     return i % 2 == 0 ? anchor.cx + delta * centre_variance * anchor.width
                       : anchor.cy + delta * centre_variance * anchor.height;

@@ -6,17 +6,17 @@
 
 namespace retinaface {
 
-/// A point between four pixels: the upper left one (which may lie at -1) and the share of each.
+/// A point between four pixels: the upper left one, which may be at -1, and the weight of each.
 struct DeformSample {
     int y = 0, x = 0;
     float top_left = 0.0f, top_right = 0.0f, bottom_left = 0.0f, bottom_right = 0.0f;
 };
 
-/// Splits the point (y, x) of a height * width map into `sample`, the shares multiplied by `scale`.
-/// Pixels outside the map count as zeros, so a point a whole pixel outside contributes nothing: then, and
-/// for a point that is not a number, the result is false and `sample` is not to be used.
+/// Sets `sample` to the point (y, x) of a height * width map, its weights multiplied by `scale`. Pixels outside the map
+/// count as zero. Returns false, and leaves `sample` unchanged, if the point is one pixel or more outside the map or
+/// NaN: it then contributes nothing.
 RF_HOST_DEVICE bool deform_sample(float y, float x, int height, int width, float scale, DeformSample &sample) {
-    // Compared before the conversion to int: huge values and NaN must not reach it.
+    // Before the conversion to int, which is undefined for huge values and NaN.
     if (!(y > -1.0f && x > -1.0f && y < static_cast<float>(height) && x < static_cast<float>(width))) {
         return false;
     }

@@ -8,12 +8,12 @@
 
 namespace retinaface {
 
-/// e^x in float32 from additions, multiplications and exponent bits only, so that the CPU and the GPU
-/// give the same bits (their library functions differ in the last place). Error below 1 ulp of the
-/// exact value for results in the normal range; 0 below -87.33, inf above 88.72, NaN for NaN.
+/// e^x in float32, from additions, multiplications and exponent bits only, so that CPU and GPU return the same bits
+/// (their library functions differ in the last place). Error below 1 ulp for results in the normal range; 0 below
+/// -87.33, inf above 88.72, NaN for NaN.
 ///
-/// Range reduction x = n ln2 + r, |r| <= ln2/2 (Cody and Waite's split of ln2), then a polynomial of
-/// degree 6 for (e^r - 1 - r) / r^2, the coefficients those of the Taylor series to degree 8.
+/// Range reduction x = n ln2 + r, |r| <= ln2/2 (Cody and Waite's split of ln2), then the Taylor series of e^r to
+/// degree 7.
 RF_HOST_DEVICE float exact_exp(float x) {
     if (!(x >= -87.33654f)) {  // also catches NaN
         return x != x ? x : 0.0f;
@@ -32,7 +32,7 @@ RF_HOST_DEVICE float exact_exp(float x) {
     p = p * r + 1.6666667e-1f;
     p = p * r + 5.0e-1f;
     float value = (p * r * r + r) + 1.0f;
-    // 2^n in two factors: n = 128 has no float of its own.
+    // 2^n in two factors: 2^128 is not a float.
     int32_t exponent = static_cast<int32_t>(n);
     int32_t half = exponent / 2;
     int32_t bits_a = (half + 127) << 23;

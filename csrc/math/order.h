@@ -7,8 +7,8 @@
 
 namespace retinaface {
 
-/// A key that sorts (as an unsigned integer, descending) by score, highest first, then by index, lowest
-/// first. Any finite score, negative ones too; the two zeros are equal.
+/// A key whose descending order is by score, highest first, then by index, lowest first. For any finite score; -0 and 0
+/// are equal.
 RF_HOST_DEVICE uint64_t order_key(float score, uint32_t index) {
     float canonical = score + 0.0f;  // -0 becomes +0
     uint32_t bits;

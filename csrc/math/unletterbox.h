@@ -4,8 +4,8 @@
 
 namespace retinaface {
 
-/// A coordinate in the network's input, in pixels of the image that was letterboxed. `factor` is the image's side over
-/// the resized side, which was rounded to whole pixels: each axis has its own.
+/// Maps a coordinate of the network's input to pixels of the letterboxed image. `factor` is the image's side divided by
+/// the resized side. The resized sides are whole pixels, so the two axes have different factors.
 RF_HOST_DEVICE float unletterbox(float value, float pad, float factor) {
     return (value - pad) * factor;
 }

@@ -5,8 +5,8 @@
 
 namespace retinaface {
 
-/// Mean of boxes weighted by score. Floating-point sums depend on their order: add the kept box first,
-/// then the others as they are ordered.
+/// Mean of boxes weighted by score. Floating-point sums depend on the order: add the kept box first, then the others in
+/// the order of the candidates.
 struct BoxVote {
     float x1 = 0.0f, y1 = 0.0f, x2 = 0.0f, y2 = 0.0f;
     float weight = 0.0f;
@@ -19,7 +19,7 @@ struct BoxVote {
         weight += score;
     }
 
-    /// Scores that sum to nothing (or to less) weigh nothing: `kept` then stays as it is.
+    /// Returns `kept` unchanged if the sum of the scores is 0 or negative.
     RF_HOST_DEVICE Box mean(const Box &kept) const {
         return weight > 0.0f ? Box{x1 / weight, y1 / weight, x2 / weight, y2 / weight} : kept;
     }

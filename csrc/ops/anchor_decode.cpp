@@ -43,7 +43,7 @@ void validate_anchor_decode(const AnchorDecodeParams &params) {
     require_range("number of anchors per image", num_anchors_of(params), 1, kMaxAnchorsPerImage);
     require_positive("centre variance", params.centre_variance);
     require_positive("size variance", params.size_variance);
-    // Written so that NaN fails.
+    // NaN fails these comparisons.
     require(params.score_threshold >= 0.0f && params.score_threshold <= 1.0f, "score_threshold is ",
             params.score_threshold, ", expected 0 to 1");
     require_range("top_k", params.top_k, 1, kMaxTopK);
@@ -53,7 +53,7 @@ int64_t num_anchors_of(const AnchorDecodeParams &params) {
     int64_t sum = 0;
     for (int i = 0; i < params.num_levels; ++i) {
         const AnchorLevel &level = params.levels[i];
-        // Clamped far above the limit, lest three large sides overflow 64 bits.
+        // Clamped far above the limit, so that the sum cannot overflow 64 bits.
         int64_t cells = std::min<int64_t>(static_cast<int64_t>(level.height) * level.width, 1 << 30);
         sum += cells * level.num_anchors;
     }
@@ -62,7 +62,7 @@ int64_t num_anchors_of(const AnchorDecodeParams &params) {
 
 float margin_threshold(float score_threshold) {
     double t = score_threshold;
-    return static_cast<float>(std::log(t / (1.0 - t)));  // log(0) and log(1 / 0) are the infinities wanted
+    return static_cast<float>(std::log(t / (1.0 - t)));  // t = 0 and t = 1 give the infinities
 }
 
 }  // namespace retinaface

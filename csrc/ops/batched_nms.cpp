@@ -10,7 +10,7 @@ void validate_batched_nms(const BatchedNmsParams &params) {
             params.num_candidates, ", expected 1 to ", kMaxNmsCandidates);
     require(1 <= params.max_detections && params.max_detections <= kMaxNmsCandidates, "max_detections is ",
             params.max_detections, ", expected 1 to ", kMaxNmsCandidates);
-    // Written so that NaN fails.
+    // NaN fails these comparisons.
     require(params.iou_threshold >= 0.0f && params.iou_threshold <= 1.0f, "iou_threshold is ", params.iou_threshold,
             ", expected 0 to 1");
 }

@@ -5,7 +5,7 @@
 namespace retinaface {
 namespace {
 
-constexpr int64_t kMaxPixels = INT32_MAX;  // maps are indexed by int within one image and channel
+constexpr int64_t kMaxPixels = INT32_MAX;  // a pixel's index within one map is an int
 
 int out_side(int side, int pad_before, int pad_after, int kernel, int dilation, int stride) {
     int64_t room =
@@ -55,7 +55,7 @@ void validate_deform_conv(const DeformConvParams &p) {
     int out_height = deform_conv_out_height(p);
     int out_width = deform_conv_out_width(p);
     require(out_height > 0 && out_width > 0, "the kernel does not fit into the input of ", p.height, " x ", p.width,
-            " pixels and its padding");
+            " pixels and its padding, expected a larger input or a smaller kernel or dilation");
     require((p.height + int64_t{1}) * (p.width + int64_t{1}) <= kMaxPixels &&
                 static_cast<int64_t>(out_height) * out_width <= kMaxPixels,
             "maps of ", p.height, " x ", p.width, " and ", out_height, " x ", out_width,

@@ -16,7 +16,7 @@ constexpr int kMaxDeformSize = 1 << 24;  // of sides, channels and paddings: pos
 constexpr int kMaxDeformStep = 1 << 12;  // of strides and dilations
 constexpr int kMaxDeformGroups = 65535;
 
-/// How x and y lie in memory: NCHW, or NHWC with the channels padded to a multiple of 8.
+/// The layout of x and y: NCHW, or NHWC with the channels padded to a multiple of 8.
 enum class Layout { kLinear, kHwc8 };
 
 /// The standard ONNX operator DeformConv (opset 19 and 22) in two dimensions.
@@ -62,16 +62,16 @@ void validate_deform_conv(const DeformConvParams &params);
 
 /// y [N, Co, h, w] = bias + sum over channels and taps of weight * mask * x(position of the tap + offset).
 /// x is sampled bilinearly and is zero outside its map; a position that is not finite counts as outside.
-/// x itself should be finite: an infinity may spread to results that do not depend on it.
+/// x itself should be finite: an infinity may spread to outputs that do not depend on it.
 ///
-/// Tensors must be float32 in kLinear. Runs on up to `num_threads` threads (0: one per core).
+/// Tensors must be float32 in kLinear. Uses up to `num_threads` threads (0: one per core).
 void deform_conv_cpu(const DeformConvParams &params, const DeformConvInputs &inputs, void *y, int num_threads = 0);
 
 #ifdef RETINAFACE_HAS_CUDA
-/// The same on the device, where all pointers are. Needs no workspace, allocates nothing, synchronises
-/// nothing, may be captured in a graph. Positions, interpolation and sums are float32 for every dtype;
-/// for the 16-bit types each sample is rounded once, to that type, before it meets the tensor cores.
-/// x, weight and y are aligned to 16 bytes, as allocations are (else cudaErrorMisalignedAddress).
+/// As deform_conv_cpu, on the device. All pointers are device pointers; x, weight and y must be aligned to 16 bytes, as
+/// allocations are (else cudaErrorMisalignedAddress). Needs no workspace, does not allocate or synchronise and can be
+/// captured in a graph. Positions, interpolation and sums are float32 for every dtype. For the 16-bit types each sample
+/// is rounded to the type once, before the tensor cores.
 cudaError_t deform_conv_cuda(const DeformConvParams &params, const DeformConvInputs &inputs, void *y,
                              cudaStream_t stream);
 #endif

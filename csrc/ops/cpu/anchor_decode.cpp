@@ -12,9 +12,9 @@
 namespace retinaface {
 namespace {
 
-constexpr int64_t kBlock = 256;  // cells looked at together; few blocks hold a face
+constexpr int64_t kBlock = 256;  // cells tested together; few blocks contain a face
 
-/// Whether any margin lies above the threshold. Almost always false, so this is the loop that counts.
+/// Whether any margin is above the threshold. Almost always false, so most time is spent in this loop.
 RF_SIMD_CLONES
 bool any_above(const float *background, const float *face, int64_t count, float threshold) {
     int hits = 0;
@@ -24,7 +24,7 @@ bool any_above(const float *background, const float *face, int64_t count, float 
     return hits != 0;
 }
 
-/// An anchor by its place in the heads.
+/// The position of an anchor in the heads.
 struct AnchorPlace {
     int level, anchor;
     int64_t cell;
@@ -67,7 +67,7 @@ class ImageDecoder {
         return static_cast<int64_t>(params_.levels[level].height) * params_.levels[level].width;
     }
 
-    /// Plane `channel` of this image in one level's head with `channels` channels.
+    /// Plane `channel` of this image in a level's head that has `channels` channels.
     const float *plane(const void *head, int level, int channels, int channel) const {
         return static_cast<const float *>(head) + (static_cast<int64_t>(image_) * channels + channel) * cells(level);
     }
@@ -111,7 +111,7 @@ class ImageDecoder {
         return {level, static_cast<int>(within % num_anchors), within / num_anchors};
     }
 
-    /// The anchor as a head of box deltas moves it.
+    /// Applies the box deltas of a head to the anchor.
     Anchor moved(const Anchor &anchor, const void *head, const AnchorPlace &place) const {
         int num_anchors = params_.levels[place.level].num_anchors;
         float deltas[4];
@@ -121,7 +121,7 @@ class ImageDecoder {
         return move_anchor(anchor, deltas, params_.centre_variance, params_.size_variance);
     }
 
-    /// Writes the box and, unless null, the landmarks; false when a value is not finite.
+    /// Writes the box and, unless null, the landmarks. Returns false if a value is not finite.
     bool decode(const AnchorPlace &place, float *box_out, float *points) const {
         const AnchorLevel &level = params_.levels[place.level];
         int row = static_cast<int>(place.cell / level.width);

@@ -14,14 +14,13 @@
 namespace retinaface {
 namespace {
 
-constexpr int kLandmarkFloats = 10;
 constexpr int32_t kAlive = -1;
 
-/// One image's candidates in order, a column per quantity so that the inner loop vectorises.
+/// One image's candidates in order, an array per quantity so that the inner loop vectorises.
 struct Candidates {
     std::vector<int32_t> slot;
     std::vector<float> x1, y1, x2, y2, area;
-    std::vector<int32_t> suppressed_by;  // kAlive, or the place in this order of who suppressed it
+    std::vector<int32_t> suppressed_by;  // kAlive, or the place of the candidate that suppressed it
 
     int size() const { return static_cast<int>(slot.size()); }
     Box box(int i) const { return {x1[i], y1[i], x2[i], y2[i]}; }
@@ -57,10 +56,14 @@ Candidates sorted_candidates(const float *boxes, const float *scores, int count)
     return c;
 }
 
-/// Marks those after `kept` that are alive and overlap it.
+/// Marks the living candidates after `kept` that overlap it.
 RF_SIMD_CLONES
-void suppress(int kept, Box box, float box_area, int count, const float *x1, const float *y1, const float *x2,
-              const float *y2, const float *areas, float iou_threshold, int32_t *suppressed_by) {
+void suppress(Candidates &c, int kept, float iou_threshold) {
+    const Box box = c.box(kept);
+    const float box_area = c.area[kept];
+    const int count = c.size();
+    const float *x1 = c.x1.data(), *y1 = c.y1.data(), *x2 = c.x2.data(), *y2 = c.y2.data(), *areas = c.area.data();
+    int32_t *suppressed_by = c.suppressed_by.data();
     for (int i = kept + 1; i < count; ++i) {
         float overlap = iou(box, box_area, Box{x1[i], y1[i], x2[i], y2[i]}, areas[i]);
         int32_t by = overlap > iou_threshold ? kept : kAlive;
@@ -68,7 +71,7 @@ void suppress(int kept, Box box, float box_area, int count, const float *x1, con
     }
 }
 
-/// The mean of the kept box and those it suppressed, in their order.
+/// The mean of the kept box and the boxes that it suppressed, in their order.
 Box vote(const Candidates &c, int kept, const float *scores) {
     BoxVote votes;
     votes.add(c.box(kept), scores[c.slot[kept]]);
@@ -90,8 +93,7 @@ void nms_of_image(const BatchedNmsParams &params, const BatchedNmsInputs &in, co
             continue;
         }
         Box box = c.box(i);
-        suppress(i, box, c.area[i], c.size(), c.x1.data(), c.y1.data(), c.x2.data(), c.y2.data(), c.area.data(),
-                 params.iou_threshold, c.suppressed_by.data());
+        suppress(c, i, params.iou_threshold);
         if (params.voting) {
             box = vote(c, i, in.scores);
         }
@@ -101,8 +103,8 @@ void nms_of_image(const BatchedNmsParams &params, const BatchedNmsInputs &in, co
         out.boxes[4 * kept + 3] = box.y2;
         out.scores[kept] = in.scores[c.slot[i]];
         if (params.has_landmarks) {
-            std::copy_n(in.landmarks + kLandmarkFloats * static_cast<int64_t>(c.slot[i]), kLandmarkFloats,
-                        out.landmarks + kLandmarkFloats * kept);
+            std::copy_n(in.landmarks + kLandmarkValues * static_cast<int64_t>(c.slot[i]), kLandmarkValues,
+                        out.landmarks + kLandmarkValues * kept);
         }
         if (out.indices != nullptr) {
             out.indices[kept] = c.slot[i];
@@ -114,7 +116,7 @@ void nms_of_image(const BatchedNmsParams &params, const BatchedNmsInputs &in, co
     std::fill_n(out.boxes + 4 * kept, 4 * left, 0.0f);
     std::fill_n(out.scores + kept, left, 0.0f);
     if (params.has_landmarks) {
-        std::fill_n(out.landmarks + kLandmarkFloats * kept, kLandmarkFloats * left, 0.0f);
+        std::fill_n(out.landmarks + kLandmarkValues * kept, kLandmarkValues * left, 0.0f);
     }
     if (out.indices != nullptr) {
         std::fill_n(out.indices + kept, left, -1);
@@ -132,9 +134,9 @@ void batched_nms_cpu(const BatchedNmsParams &params, const BatchedNmsInputs &inp
             nms_of_image(
                 params,
                 {inputs.boxes + 4 * in, inputs.scores + in,
-                 params.has_landmarks ? inputs.landmarks + kLandmarkFloats * in : nullptr, inputs.count + image},
+                 params.has_landmarks ? inputs.landmarks + kLandmarkValues * in : nullptr, inputs.count + image},
                 {outputs.num_detections + image, outputs.boxes + 4 * out, outputs.scores + out,
-                 params.has_landmarks ? outputs.landmarks + kLandmarkFloats * out : nullptr,
+                 params.has_landmarks ? outputs.landmarks + kLandmarkValues * out : nullptr,
                  outputs.indices == nullptr ? nullptr : outputs.indices + out});
         }
     });

@@ -17,7 +17,7 @@ float pixel_or_zero(const float *map, int y, int x, int height, int width) {
     return inside ? map[static_cast<int64_t>(y) * width + x] : 0.0f;
 }
 
-/// Samples everything that one row of the output needs: columns [Ci * taps, out_width].
+/// Samples the input for one row of the output: columns [Ci * taps, out_width].
 void gather_row(const DeformConvParams &p, const DeformConvInputs &inputs, int image, int row, float *columns) {
     const int taps = p.kernel_h * p.kernel_w;
     const int out_width = deform_conv_out_width(p);
@@ -79,8 +79,8 @@ void multiply_row(const DeformConvParams &p, const DeformConvInputs &inputs, int
 
 void deform_conv_cpu(const DeformConvParams &p, const DeformConvInputs &inputs, void *y, int num_threads) {
     validate_deform_conv(p);
-    require(p.dtype == DType::kFloat32 && p.layout == Layout::kLinear, "tensors of ", name_of(p.dtype),
-            " are given on the host, expected float32");
+    require(p.dtype == DType::kFloat32 && p.layout == Layout::kLinear, "dtype is ", name_of(p.dtype),
+            ", expected float32 for arrays on the host");
     const int out_height = deform_conv_out_height(p);
     const int64_t rows = static_cast<int64_t>(p.batch) * out_height;
     const size_t column_floats =

@@ -13,8 +13,8 @@ namespace retinaface {
 namespace {
 
 constexpr int64_t kRowsPerPiece = 32;
-// A pixel is handled as four lanes, which a vector register holds; the fourth is the next pixel's first, and means
-// nothing.
+// A pixel is processed as four lanes of a vector register. The fourth is the next pixel's first channel; its result is
+// overwritten or unused.
 constexpr int kLanes = 4;
 
 /// Where one output column reads in a row of pixels, and the weight of the second pixel.
@@ -23,7 +23,7 @@ struct ColumnTap {
     int weight;
 };
 
-/// What the rows of one image share.
+/// What all rows of an image use.
 struct ImagePlan {
     ImageView image;
     LetterboxPlacement placement;
@@ -36,7 +36,7 @@ struct Normalisation {
     bool divides;
 };
 
-/// One row on its way: mixed from two of the image's, then resized and normalised.
+/// One row: blended from two rows of the image, then resized and normalised.
 struct RowBuffers {
     std::vector<int> blended;
     std::vector<float> pixels;
@@ -64,7 +64,7 @@ Normalisation normalisation_of(const LetterboxParams &params) {
     return result;
 }
 
-/// Mixes two rows. First, since here neighbours in memory are neighbours in the result.
+/// Mixes two rows. Before blend_columns, because here consecutive inputs give consecutive outputs.
 RF_SIMD_CLONES
 void blend_rows(const uint8_t *top, const uint8_t *bottom, int weight, int64_t count, int *blended) {
     for (int64_t i = 0; i < count; ++i) {
@@ -72,7 +72,7 @@ void blend_rows(const uint8_t *top, const uint8_t *bottom, int weight, int64_t c
     }
 }
 
-/// Mixes neighbours of a row, whose pixels stay pixels. Both rows end in a lane that belongs to no pixel.
+/// Mixes neighbouring pixels of a row, in HWC order. Both rows end with one unused lane.
 RF_SIMD_CLONES
 void blend_columns(const ColumnTap *columns, int64_t count, const int *row, const Normalisation &normalisation,
                    float *out) {
@@ -97,7 +97,7 @@ void blend_columns(const ColumnTap *columns, int64_t count, const int *row, cons
     }
 }
 
-/// What is left of mixing where the image keeps its size.
+/// Replaces blending if the image keeps its size.
 RF_SIMD_CLONES
 void normalise_row(const uint8_t *row, int64_t width, const Normalisation &normalisation, float *out) {
     constexpr int kBlock = 12;  // whole pixels, and whole vector registers
@@ -120,7 +120,7 @@ void normalise_row(const uint8_t *row, int64_t width, const Normalisation &norma
     }
 }
 
-/// Writes a row of pixels to rows of channels.
+/// Splits a row of pixels into one row per channel.
 RF_SIMD_CLONES
 void split_channels(const float *pixels, int64_t count, float *first, float *second, float *third) {
     for (int64_t x = 0; x < count; ++x) {
@@ -130,7 +130,7 @@ void split_channels(const float *pixels, int64_t count, float *first, float *sec
     }
 }
 
-/// Copies a row of pixels, the first and the last channel exchanged.
+/// Copies a row of pixels with the first and the last channel exchanged.
 void swap_channels(const float *pixels, int64_t count, float *out) {
     for (int64_t x = 0; x < count; ++x) {
         out[3 * x] = pixels[3 * x + 2];

@@ -5,7 +5,7 @@
 namespace retinaface {
 namespace {
 
-/// `points` pairs x, y for each slot of one image.
+/// Maps `points` pairs x, y of each slot of one image.
 void unletterbox_slots(const float *in, float *out, int used, int slots, int points,
                        const UnletterboxPlacement &placement) {
     for (int64_t i = 0; i < static_cast<int64_t>(slots) * points; ++i) {
@@ -25,8 +25,8 @@ void unletterbox_cpu(const UnletterboxParams &params, const UnletterboxPlacement
         const UnletterboxPlacement &placement = placements[image];
         unletterbox_slots(inputs.boxes + 4 * first, outputs.boxes + 4 * first, used, params.slots, 2, placement);
         if (params.has_landmarks) {
-            unletterbox_slots(inputs.landmarks + 10 * first, outputs.landmarks + 10 * first, used, params.slots, 5,
-                              placement);
+            unletterbox_slots(inputs.landmarks + kLandmarkValues * first, outputs.landmarks + kLandmarkValues * first,
+                              used, params.slots, kLandmarkPoints, placement);
         }
     }
 }

@@ -1,4 +1,4 @@
-"""The library that holds the launchers is the plugins' test driver."""
+"""Fixtures: the launchers are in the plugins' test driver."""
 
 from tests.csrc.plugins.conftest import library
 

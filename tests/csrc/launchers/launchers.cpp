@@ -1,5 +1,5 @@
-// The launchers of csrc/ops as plain C functions, for the tests. Structures are mirrored in launchers.py. Memory,
-// streams and graphs come from tests/csrc/plugins/driver.cpp, which goes into the same library. Statuses are cudaError_t.
+// The launchers of csrc/ops as plain C functions, for the tests. launchers.py mirrors the structures. Memory, streams
+// and graphs come from tests/csrc/plugins/driver.cpp, in the same library. Statuses are cudaError_t.
 #include "ops/anchor_decode.h"
 #include "ops/batched_nms.h"
 #include "ops/deform_conv.h"
@@ -9,7 +9,7 @@
 
 using namespace retinaface;
 
-/// Sizes of the structures, in the order of launchers.py's STRUCTURES: a mirror that is out of date shows.
+/// Sizes of the structures, in the order of STRUCTURES in launchers.py, to detect a mirror that is out of date.
 RF_EXPORT const size_t *driver_structure_sizes() {
     static const size_t sizes[] = {
         sizeof(AnchorDecodeParams),   sizeof(AnchorDecodeInputs), sizeof(AnchorDecodeOutputs),

@@ -1,4 +1,4 @@
-"""The launchers' structures as C has them, and device memory to call them in: ctypes over launchers.cpp."""
+"""Calls the launchers through ctypes (launchers.cpp): their structures, and device memory for a launch."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class AnchorLevel(Structure):
 
 
 class AnchorDecodeParams(Structure):
-    """As in ops/anchor_decode.h."""
+    """The struct of ops/anchor_decode.h."""
 
     _fields_ = (
         ("batch", c_int),
@@ -56,7 +56,7 @@ class AnchorDecodeParams(Structure):
 
 
 class AnchorDecodeInputs(Structure):
-    """Likewise."""
+    """The struct of the same name."""
 
     _fields_ = (
         ("logits", c_void_p * MAX_LEVELS),
@@ -67,13 +67,13 @@ class AnchorDecodeInputs(Structure):
 
 
 class AnchorDecodeOutputs(Structure):
-    """Likewise."""
+    """The struct of the same name."""
 
     _fields_ = (("boxes", c_void_p), ("scores", c_void_p), ("landmarks", c_void_p), ("count", c_void_p))
 
 
 class BatchedNmsParams(Structure):
-    """As in ops/batched_nms.h."""
+    """The struct of ops/batched_nms.h."""
 
     _fields_ = (
         ("batch", c_int),
@@ -86,13 +86,13 @@ class BatchedNmsParams(Structure):
 
 
 class BatchedNmsInputs(Structure):
-    """Likewise."""
+    """The struct of the same name."""
 
     _fields_ = (("boxes", c_void_p), ("scores", c_void_p), ("landmarks", c_void_p), ("count", c_void_p))
 
 
 class BatchedNmsOutputs(Structure):
-    """Likewise."""
+    """The struct of the same name."""
 
     _fields_ = (
         ("num_detections", c_void_p),
@@ -104,7 +104,7 @@ class BatchedNmsOutputs(Structure):
 
 
 class LetterboxParams(Structure):
-    """As in ops/letterbox.h."""
+    """The struct of ops/letterbox.h."""
 
     _fields_ = (
         ("batch", c_int),
@@ -120,37 +120,37 @@ class LetterboxParams(Structure):
 
 
 class ImageView(Structure):
-    """Likewise."""
+    """The struct of the same name."""
 
     _fields_ = (("data", c_void_p), ("height", c_int), ("width", c_int), ("pitch_bytes", c_int64))
 
 
 class UnletterboxParams(Structure):
-    """Likewise."""
+    """The struct of the same name."""
 
     _fields_ = (("batch", c_int), ("slots", c_int), ("has_landmarks", c_bool))
 
 
 class UnletterboxPlacement(Structure):
-    """Likewise."""
+    """The struct of the same name."""
 
     _fields_ = (("factor_x", c_float), ("factor_y", c_float), ("pad_x", c_float), ("pad_y", c_float))
 
 
 class UnletterboxInputs(Structure):
-    """Likewise."""
+    """The struct of the same name."""
 
     _fields_ = (("boxes", c_void_p), ("landmarks", c_void_p), ("count", c_void_p))
 
 
 class UnletterboxOutputs(Structure):
-    """Likewise."""
+    """The struct of the same name."""
 
     _fields_ = (("boxes", c_void_p), ("landmarks", c_void_p))
 
 
 class DeformConvParams(Structure):
-    """As in ops/deform_conv.h."""
+    """The struct of ops/deform_conv.h."""
 
     _fields_ = tuple(
         (name, c_int)
@@ -163,7 +163,7 @@ class DeformConvParams(Structure):
 
 
 class DeformConvInputs(Structure):
-    """Likewise."""
+    """The struct of the same name."""
 
     _fields_ = (("x", c_void_p), ("weight", c_void_p), ("offset", c_void_p), ("bias", c_void_p), ("mask", c_void_p))
 
@@ -188,7 +188,7 @@ STRUCTURES: list[type[Structure]] = [
 
 @dataclass
 class Workspace:
-    """What a launcher is given as such."""
+    """The workspace that a launcher gets."""
 
     address: int | None
     size: int
@@ -201,9 +201,9 @@ class Operation:
     Attributes:
         inputs: arrays that go to the device.
         outputs: dtype and shape of each result.
-        workspace_bytes: what the size query says.
+        workspace_bytes: the result of the size query.
         launch: calls the launcher with the addresses of inputs and outputs, the workspace and the stream.
-        expected: what the operator gives on the CPU, to the last bit, where it gives that.
+        expected: the operator's results on the CPU, if they must be bitwise equal.
     """
 
     inputs: list[Array]
@@ -214,7 +214,7 @@ class Operation:
 
 
 class Launch:
-    """An operation's memory: between guards, outputs and workspace filled with 0xFF."""
+    """An operation's device memory, with guards around it. Outputs and workspace are filled with 0xFF."""
 
     def __init__(self, library: Library, operation: Operation) -> None:
         """Upload the inputs."""
@@ -230,13 +230,13 @@ class Launch:
         self.stream: int = library.call("stream")
 
     def set_inputs(self, operation: Operation) -> None:
-        """Take the inputs of another operation with the same parameters."""
+        """Upload the inputs of another operation with the same parameters."""
         self._operation.inputs = operation.inputs
         for memory, array in zip(self.inputs, operation.inputs, strict=True):
             memory.write(array)
 
     def launch(self, workspace: Workspace | None = None, outputs: Sequence[int] | None = None) -> int:
-        """Launch, and return the status. Workspace and the outputs' addresses can be replaced."""
+        """Launch, optionally with another workspace or other output addresses, and return the status."""
         return self._operation.launch(
             [memory.address for memory in self.inputs],
             [memory.address for memory in self.outputs] if outputs is None else outputs,
@@ -245,7 +245,7 @@ class Launch:
         )
 
     def results(self) -> list[Array]:
-        """Wait, and return the outputs. Nothing around them may have been written, nor the inputs changed."""
+        """Synchronise and return the outputs. Checks that guards and inputs are unchanged."""
         assert self._library.call("synchronise", self.stream) == SUCCESS
         self.workspace.read()
         for memory, array in zip(self.inputs, self._operation.inputs, strict=True):
@@ -256,24 +256,24 @@ class Launch:
         ]
 
     def untouched(self) -> bool:
-        """Whether outputs and workspace still hold what they were filled with."""
+        """Return whether outputs and workspace still hold their initial bytes."""
         assert self._library.call("synchronise", self.stream) == SUCCESS
         return all((memory.read() == FILL).all() for memory in [*self.outputs, self.workspace])
 
     def capture(self) -> int:
-        """Record one launch in a graph, which is returned; nothing runs."""
+        """Capture one launch, without running it, and return the graph."""
         assert self._library.call("begin_capture", self.stream) == SUCCESS
         graph = 0
         try:
             status = self.launch()
-        finally:  # a stream that is left capturing would spoil every later test
+        finally:  # a stream left in capture mode would break every later test
             graph = self._library.call("end_capture", self.stream) or 0
         assert status == SUCCESS
         assert graph, "the graph could not be captured"
         return graph
 
     def replay(self, graph: int, launches: int) -> list[Array]:
-        """Launch a graph so many times and return the results."""
+        """Launch a graph `launches` times and return the results."""
         assert self._library.call("replay", graph, self.stream, launches) == SUCCESS
         return self.results()
 
@@ -286,6 +286,6 @@ def run(library: Library, operation: Operation) -> list[Array]:
 
 
 def sizes_of_structures(library: Library) -> list[int]:
-    """What the compiler makes of them."""
+    """Return the sizes of STRUCTURES in C."""
     pointer = ctypes.cast(library.call("structure_sizes"), ctypes.POINTER(ctypes.c_size_t))
     return pointer[: len(STRUCTURES)]

@@ -1,4 +1,4 @@
-"""Every operator with parameters and random inputs."""
+"""Every operator, with parameters and random inputs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ NUMPY: dict[str, Any] = {"float32": np.float32, "float16": np.float16, "bfloat16
 
 
 def decode(library: Library, rng: np.random.Generator, case: decode_cases.Case, dtype: str = "float32") -> Operation:
-    """RetinaFace's decoding."""
+    """Return an anchor decode."""
     heads = [
         [None if head is None else head.astype(NUMPY[dtype]) for head in level]
         for level in decode_cases.random_heads(rng, case)
@@ -92,7 +92,7 @@ def decode(library: Library, rng: np.random.Generator, case: decode_cases.Case, 
 
 
 def nms(library: Library, rng: np.random.Generator, case: nms_cases.Case) -> Operation:
-    """Suppression."""
+    """Return a suppression."""
     candidates = nms_cases.random_candidates(rng, case)
     batch, slots = len(case.count), case.max_detections
     params = BatchedNmsParams(
@@ -124,7 +124,7 @@ def nms(library: Library, rng: np.random.Generator, case: nms_cases.Case) -> Ope
 
 
 def letterbox(library: Library, rng: np.random.Generator, dtype: str) -> Operation:
-    """70 images, more than one launch takes, whose rows lie apart."""
+    """Return a letterbox of 70 images, more than one launch takes, with padded rows."""
     size, pitch = (40, 33), 3 * 50 + 7
     shapes = [(int(h), int(w)) for h, w in np.random.default_rng(1).integers(1, 51, (70, 2))]
     images = [rng.integers(0, 256, (height, pitch), dtype=np.uint8) for height, _ in shapes]
@@ -145,7 +145,7 @@ def letterbox(library: Library, rng: np.random.Generator, dtype: str) -> Operati
 
 
 def unletterbox(library: Library, rng: np.random.Generator, landmarks: bool, counted: bool = True) -> Operation:
-    """The way back, to 70 images: more than one launch takes."""
+    """Return an unletterbox to 70 images, more than one launch takes."""
     size, batch, slots = (40, 33), 70, 131
     shapes = [(int(h), int(w)) for h, w in np.random.default_rng(1).integers(1, 300, (batch, 2))]
     inputs = [rng.uniform(0, 640, (batch, slots, width)).astype(np.float32) for width in (4, 10)[: 1 + landmarks]]
@@ -171,7 +171,7 @@ def unletterbox(library: Library, rng: np.random.Generator, landmarks: bool, cou
 
 
 def to_hwc8(x: Array) -> Array:
-    """NCHW to NHWC with the channels padded to a multiple of 8; the padding is not zero, for nobody may count on it."""
+    """Convert NCHW to NHWC, channels padded to a multiple of 8. The padding is 7: kernels must not rely on zeros."""
     room = np.full((x.shape[0], *x.shape[2:], -x.shape[1] % 8), 7, x.dtype)
     return np.concatenate([x.transpose(0, 2, 3, 1), room], axis=3)
 
@@ -179,7 +179,7 @@ def to_hwc8(x: Array) -> Array:
 def deform_conv(
     library: Library, rng: np.random.Generator, case: deform_cases.Case, dtype: str, layout: int = LINEAR
 ) -> Operation:
-    """Deformable convolution."""
+    """Return a deformable convolution."""
     tensors = [None if t is None else t.astype(NUMPY[dtype]) for t in case.random(rng)]
     x, _, offset, _, _ = tensors
     assert x is not None

@@ -1,4 +1,4 @@
-"""The launchers themselves: plain functions on pointers, without Python's or TensorRT's preparations."""
+"""The launchers, called directly: functions on pointers, without the checks of the bindings or plugins."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ def assert_same_bits(actual: list[Array], expected: list[Array]) -> None:
 
 
 def test_structures_are_mirrored(library: Library) -> None:
-    """The sizes, at least."""
+    """Their sizes are equal in C and Python."""
     assert sizes_of_structures(library) == [ctypes.sizeof(structure) for structure in STRUCTURES]
 
 
 @every_operation
 def test_writes_its_outputs_and_nothing_else(library: Library, rng: np.random.Generator, make: Make) -> None:
-    """All of them, whatever memory held; the inputs stay as they are; where the CPU promises the same bits, those."""
+    """Writes all outputs, keeps the inputs, and agrees with the CPU where the same bits are promised."""
     operation = make(library, rng)
     results = run(library, operation)
     for result in results:
-        assert np.isfinite(result.astype(np.float64)).all(), "never written"
+        assert np.isfinite(result.astype(np.float64)).all(), "some outputs were not written"
     if operation.expected is not None:
         assert_same_bits(results, operation.expected)
 
 
 @every_operation
 def test_repeats_to_the_last_bit(library: Library, rng: np.random.Generator, make: Make) -> None:
-    """Again in the memory and workspace that the first launch left, and in fresh ones."""
+    """In the memory and workspace that the first launch used, and in fresh ones."""
     operation = make(library, rng)
     launch = Launch(library, operation)
     assert launch.launch() == SUCCESS
@@ -57,10 +57,10 @@ def test_repeats_to_the_last_bit(library: Library, rng: np.random.Generator, mak
 
 @every_operation
 def test_replays_from_a_graph(library: Library, rng: np.random.Generator, make: Make) -> None:
-    """Captured once, launched over and over, with the inputs of the moment."""
+    """A graph captured once uses the inputs at the time of each replay."""
     launch = Launch(library, make(library, rng))
     graph = launch.capture()
-    assert launch.untouched(), "something ran while capturing"
+    assert launch.untouched(), "something ran during capture"
     others = make(library, rng)
     launch.set_inputs(others)
     assert_same_bits(launch.replay(graph, 3), run(library, others))
@@ -68,7 +68,7 @@ def test_replays_from_a_graph(library: Library, rng: np.random.Generator, make: 
 
 @with_workspace
 def test_refuses_a_workspace_that_is_too_small(library: Library, rng: np.random.Generator, make: Make) -> None:
-    """With a status, before anything runs. No workspace at all is too small."""
+    """Returns a status before anything runs, also for a null workspace."""
     operation = make(library, rng)
     launch = Launch(library, operation)
     for size in (0, 1, operation.workspace_bytes - 1):
@@ -79,7 +79,7 @@ def test_refuses_a_workspace_that_is_too_small(library: Library, rng: np.random.
 
 @with_workspace
 def test_refuses_a_misaligned_workspace(library: Library, rng: np.random.Generator, make: Make) -> None:
-    """Rather than trap on the device."""
+    """Returns a status instead of a fault on the device."""
     operation = make(library, rng)
     launch = Launch(library, operation)
     for shift in (1, 4, 8):
@@ -96,7 +96,7 @@ def test_refuses_a_misaligned_workspace(library: Library, rng: np.random.Generat
     ],
 )
 def test_refuses_a_misaligned_output(library: Library, rng: np.random.Generator, name: str, output: int) -> None:
-    """Boxes, landmarks, y."""
+    """For boxes, landmarks and y."""
     launch = Launch(library, OPERATIONS[name](library, rng))
     outputs = [memory.address for memory in launch.outputs]
     outputs[output] += 4
@@ -106,7 +106,7 @@ def test_refuses_a_misaligned_output(library: Library, rng: np.random.Generator,
 
 @pytest.mark.parametrize("name", ["unletterbox", "unletterbox, landmarks"])
 def test_unletterbox_may_write_to_its_inputs(library: Library, rng: np.random.Generator, name: str) -> None:
-    """In place."""
+    """Works in place."""
     operation = OPERATIONS[name](library, rng)
     launch = Launch(library, operation)
     places = launch.inputs[: len(launch.outputs)]
@@ -120,7 +120,7 @@ def test_unletterbox_may_write_to_its_inputs(library: Library, rng: np.random.Ge
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("case", DEFORMED)
 def test_layouts_agree(library: Library, rng: np.random.Generator, case: str, dtype: str) -> None:
-    """Deformable convolution gives the same bits in both, and zeros in the channels that pad the second."""
+    """Deformable convolution gives the same bits in both layouts, and zeros in the padding channels of kHwc8."""
     state = rng.bit_generator.state
     (linear,) = run(library, deform_conv(library, rng, DEFORMED[case], dtype))
     rng.bit_generator.state = state

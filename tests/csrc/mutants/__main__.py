@@ -1,4 +1,4 @@
-"""Breaks the CUDA kernels on purpose, one mistake at a time: the tests must notice each. See --help."""
+"""Mutation tests: breaks the CUDA kernels, one mistake at a time; the tests must catch each. See --help."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.backends import ROOT, is_emulated
 from .catalogue import MUTANTS
 from .harness import Harness, HarnessError, Mutant, Verdict
 
-# Which tests to run, by what they run, of those on the device: `-k`.
+# The device tests of each translation unit, for -k.
 KEYWORDS = {
     "anchor_decode": "decode",
     "batched_nms": "nms",
@@ -23,14 +23,14 @@ KEYWORDS = {
 
 
 def main() -> int:
-    """Judge the mutants; 1 where the tests miss one."""
+    """Judge the mutants; return 1 if the tests miss one."""
     parser = argparse.ArgumentParser(prog="python -m tests.csrc.mutants", description=__doc__)
     parser.add_argument("--only", default="", metavar="TEXT", help="mutants whose name contains this")
-    parser.add_argument("--quick", action="store_true", help="the first of each kernel")
+    parser.add_argument("--quick", action="store_true", help="only the first mutant of each kernel")
     parser.add_argument(
-        "--jobs", type=int, default=os.cpu_count() or 1, help="mutants at a time (default: %(default)s)"
+        "--jobs", type=int, default=os.cpu_count() or 1, help="mutants in parallel (default: %(default)s)"
     )
-    parser.add_argument("--list", action="store_true", help="name the mutants, and check that they fit the sources")
+    parser.add_argument("--list", action="store_true", help="list the mutants, and check that they fit the sources")
     given = parser.parse_args()
 
     mutants = [mutant for mutant in MUTANTS if given.only in str(mutant)]
@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def judge(mutants: list[Mutant], jobs: int) -> int:
-    """Report on each as it comes."""
+    """Judge the mutants in parallel and print each verdict."""
     harness = Harness(ROOT / "build" / "mutants")
     survivors = []
     with ThreadPoolExecutor(jobs) as pool:
@@ -70,7 +70,7 @@ def judge(mutants: list[Mutant], jobs: int) -> int:
 
 
 def attempt(harness: Harness, mutant: Mutant) -> Verdict:
-    """Judge a mutant; one that cannot be judged is not caught."""
+    """Judge a mutant. One that cannot be judged counts as missed."""
     try:
         return harness.judge(mutant, arguments_for(mutant))
     except HarnessError as error:
@@ -78,8 +78,8 @@ def attempt(harness: Harness, mutant: Mutant) -> Verdict:
 
 
 def arguments_for(mutant: Mutant) -> list[str]:
-    """The tests on the device that concern a mutant."""
-    folders = [str(Path("tests") / name) for name in ("launchers", "ops")]
+    """Return the pytest arguments that select the device tests of a mutant's unit."""
+    folders = [str(Path("tests") / "csrc" / name) for name in ("launchers", "ops")]
     return [*folders, "-m", "gpu", "-k", KEYWORDS[mutant.unit]]
 
 

@@ -1,4 +1,4 @@
-"""The mistakes, at least five to each kernel. The first of each kernel is the quick selection."""
+"""All mutants: at least five per kernel. --quick takes the first of each kernel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mistakes in the decoder's three kernels and the sorting that it shares with suppression."""
+"""Mistakes in the decoder's three kernels and in the sorting that decoding and suppression share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DECODE = [
     _collect("infinite margins pass", " && is_finite(margins[i]));", ");"),
     _collect("one cell past the plane", "cell < level.num_cells ?", "cell <= level.num_cells ?"),
     _collect("no bound on vectors", "level.aligned && first < level.num_cells", "level.aligned"),
-    _collect("mask one lane too wide", "((1u << lane) - 1)", "((2u << lane) - 1)"),
+    _collect("mask one lane too wide", "bits_below(lane)", "((2u << lane) - 1)"),
     _collect(
         "anchor forgotten in the index",
         "* level.num_anchors + anchor;\n            uint64_t",
@@ -50,7 +50,7 @@ DECODE = [
         "above < wanted && wanted <= above + in_bin",
         "above + 1 < wanted && wanted <= above + in_bin + 1",
     ),
-    _select("the K-th left behind", "rank_of(key, plan) >= lowest", "rank_of(key, plan) > lowest"),
+    _select("the K-th left out", "rank_of(key, plan) >= lowest", "rank_of(key, plan) > lowest"),
     _select("one candidate past the tile", "place < count ? scores", "place <= count ? scores"),
     _select("one more than can be sorted", "total > SelectSort::kCapacity", "total > SelectSort::kCapacity + 1"),
     _select(
@@ -69,7 +69,7 @@ DECODE = [
     _select("progress not cleared", "workspace.progress[image] = 0;", ""),
     _select("upper bits of large indices left out", "((1u << kIndexBits) - 1)", "((1u << (kIndexBits - 4)) - 1)"),
     _select(
-        "tiles counted by one thread each",
+        "each thread counts one tile only",
         "tile += kSelectThreads) {\n        int in_tile",
         "tile += plan.num_tiles) {\n        int in_tile",
     ),
@@ -96,7 +96,7 @@ DECODE = [
         "Descending());\n        __syncthreads();",
         "Descending());",
     ),
-    _write("the first anchor of a level taken for the level before", "index >= plan.levels", "index > plan.levels"),
+    _write("a level's first anchor taken for one of the level before", "index >= plan.levels", "index > plan.levels"),
     _write(
         "barrier before the staged landmarks removed",
         "staged_slots[thread] = slot;\n        __syncthreads();",
@@ -108,12 +108,12 @@ DECODE = [
         "box_out = make_float4(__half2float(__float2half(box.x1)), box.y1, box.x2, box.y2);",
     ),
     _write(
-        "a cascade's first stage left out",
+        "first stage of a cascade left out",
         "if (plan.cascade) {\n        anchor = move_anchor",
         "if (false) {\n        anchor = move_anchor",
     ),
     _write(
-        "first deltas read where there are none",
+        "first deltas read without a cascade",
         "if (plan.cascade) {\n            anchor_deltas[i]",
         "if (true) {\n            anchor_deltas[i]",
     ),
@@ -123,7 +123,7 @@ DECODE = [
         "(level.anchor_deltas) + image * level.num_anchors * 4 * step",
     ),
     _write(
-        "landmarks stay behind in a cascade",
+        "landmarks not moved by the first stage of a cascade",
         "decode_landmark(anchor, i,",
         "decode_landmark(anchor_at(cell / level.width, cell % level.width, level.stride, size.width, size.height), i,",
     ),
@@ -138,12 +138,12 @@ DECODE = [
     ),
     _write("slots taken for places in the list", "slot = anchor.slot;", ""),
     _write("boxes behind the last not cleared", "if (thread < slots) {", "if (thread < used) {"),
-    _write("landmarks behind the last not cleared", "i < slots * kPairs", "i < used * kPairs"),
+    _write("landmarks behind the last not cleared", "i < slots * kLandmarkPoints", "i < used * kLandmarkPoints"),
     _write("no bound on the slots", "min(kWriteThreads, plan.top_k - first_slot)", "kWriteThreads"),
     _write("infinite landmarks stay", "finite = finite && is_finite(points[i]);\n    }\n    return", "}\n    return"),
     _write("gaps closed one slot too far", "&in_chunk) - 1;", "&in_chunk);"),
     _write(
-        "the last block does not know it",
+        "the last block not recognised",
         "(progress & 0xffffu) == active_blocks &&",
         "(progress & 0xffffu) == active_blocks - 1 &&",
     ),
@@ -152,7 +152,7 @@ DECODE = [
         "anchor_decode",
         "ops/cuda/common/block_scan.cuh",
         "first barrier of the sum removed",
-        "__syncthreads();\n    if (lane == 31)",
-        "if (lane == 31)",
+        "__syncthreads();\n    if (lane == kWarpSize - 1)",
+        "if (lane == kWarpSize - 1)",
     ),
 ]

@@ -1,4 +1,4 @@
-"""Mistakes in deformable convolution: what all types share, the tensor cores' part, the part of ordinary units."""
+"""Mistakes in deformable convolution: in the common part, in that of tensor cores and in that of FMA units."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ DEFORM_CONV = [
     ),
     _both(
         "one column past the map",
-        "column < args_.p.width;\n            sources",
-        "column <= args_.p.width;\n            sources",
+        "column < args_.params.width;\n            sources",
+        "column <= args_.params.width;\n            sources",
     ),
     _both("one row past the window", "row + 1 < args_.plan.window_h", "row < args_.plan.window_h"),
     _both("far samples taken for near ones", "far |= position < 0;", ""),
     _both(
         "far samples not bounded",
-        "row >= 0 && column >= 0 && row < args_.p.height && column < args_.p.width;\n            int64_t",
-        "row >= 0 && row < args_.p.height && column < args_.p.width;\n            int64_t",
+        "row >= 0 && column >= 0 && row < args_.params.height && column < args_.params.width;\n            int64_t",
+        "row >= 0 && row < args_.params.height && column < args_.params.width;\n            int64_t",
     ),
     _both(
         "weights of two corners exchanged",
@@ -91,7 +91,7 @@ DEFORM_CONV = [
         "multiply_add(samples + (k + i) * kPitch, column);",
         "multiply_add(samples + (k + i + 1) * kPitch, column);",
     ),
-    _fma("pixels in another order", "% 8 * 4 + i % 4 + i / 4 * 32", "% 8 * 8 + i"),
+    _fma("pixels in another order", "% 8 * 4 + i % 4 + i / 4 * kHalfTile", "% 8 * 8 + i"),
     _fma("bias forgotten", "(sums_[i][n] + bias)", "(sums_[i][n])"),
     _fma(
         "sums in half precision",

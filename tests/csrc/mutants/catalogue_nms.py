@@ -18,26 +18,26 @@ NMS = [
         "__syncthreads();\n    const int sorted = num_keys;",
         "const int sorted = num_keys;",
     ),
-    _order("an inversion between two warps overlooked", "if (lane == 31 && i + 1 < count)", "if (false)"),
+    _order("an inversion between two warps overlooked", "if (lane == kWarpSize - 1 && i + 1 < count)", "if (false)"),
     _order("ticket not cleared", "*workspace.ticket = 0;", ""),
-    _order("counts believed", "max(0, min(inputs.count[image], params.num_candidates))", "inputs.count[image]"),
-    _order("mask forgotten", "__popc(lanes & ((1u << lane) - 1))", "__popc(lanes)"),
+    _order("counts not clamped", "max(0, min(inputs.count[image], params.num_candidates))", "inputs.count[image]"),
+    _order("mask forgotten", "__popc(lanes & bits_below(lane))", "__popc(lanes)"),
     _order("infinite scores pass", "slot < count && is_finite(score)", "slot < count"),
     _order("an infinite score counts as in order", "in_order && is_finite(score) &&", "in_order &&"),
     _suppress(
         "barrier before testing ahead removed",
-        "area(to_box(box));\n    }\n    __syncthreads();\n    const int own_word",
-        "area(to_box(box));\n    }\n    const int own_word",
+        "area(to_box(box));\n    }\n    __syncthreads();\n    // Of the own tile",
+        "area(to_box(box));\n    }\n    // Of the own tile",
     ),
     _suppress(
         "barrier after testing ahead removed",
-        "s.overlap_previous[q][c] = in_previous;\n    __syncthreads();",
-        "s.overlap_previous[q][c] = in_previous;",
+        "s.overlap_previous[word][mine.index] = in_previous;\n    __syncthreads();",
+        "s.overlap_previous[word][mine.index] = in_previous;",
     ),
     _suppress(
         "barrier before settling removed",
-        "__syncthreads();\n    if (thread < 32) {\n        settle",
-        "if (thread < 32) {\n        settle",
+        "__syncthreads();\n    if (thread < kWarpSize) {\n        settle",
+        "if (thread < kWarpSize) {\n        settle",
     ),
     _suppress(
         "barrier after settling removed",
@@ -47,13 +47,19 @@ NMS = [
     _suppress("the last verdict not taken", "if (tile > 1 && alive.any())", "if (tile > 2 && alive.any())"),
     _suppress("one buffer instead of two", "const int buffer = other % 2;", "const int buffer = 0;"),
     _suppress("the wrong buffer at the end", "s.overlap[tile % 2]", "s.overlap[1 - tile % 2]"),
-    _suppress("candidates suppress themselves", "in_own & ((1u << lane) - 1)", "in_own & ((2u << lane) - 1)"),
+    _suppress(
+        "candidates suppress themselves",
+        "bits_below(mine.index % kWarpSize)",
+        "((2u << mine.index % kWarpSize) - 1)",
+    ),
     _suppress(
         "one candidate past the last",
-        "if (place < image.count) {\n        mine.box",
-        "if (place <= image.count) {\n        mine.box",
+        "if (mine.place < image.count) {\n        mine.box",
+        "if (mine.place <= image.count) {\n        mine.box",
     ),
-    _suppress("one detection too many", "__popc(keep & lanes_before) < room", "__popc(keep & lanes_before) <= room"),
+    _suppress(
+        "one detection too many", "__popc(keep & bits_below(lane)) < room", "__popc(keep & bits_below(lane)) <= room"
+    ),
     _suppress("the undecided suppress", "(overlapped & safe) != 0", "(overlapped & undecided) != 0"),
     _suppress(
         "the previous tile forgotten", "if (tile > 0) {\n        in_previous", "if (tile > 1) {\n        in_previous"
@@ -63,13 +69,13 @@ NMS = [
         "infinite boxes pass", "is_finite(mine.box.x1) && is_finite(mine.box.y1) &&", "is_finite(mine.box.x1) &&"
     ),
     _tile("suppressed at the threshold", "box_area) > iou_threshold", "box_area) >= iou_threshold"),
-    _tile("rank one too high", "__popc(at(q) & ((1u << i) - 1))", "__popc(at(q) & ((2u << i) - 1))"),
+    _tile("rank one too high", "__popc(at(word) & bits_below(bit))", "__popc(at(word) & ((2u << bit) - 1))"),
     _tile(
         "coordinates in half precision",
         "const Box other = to_box(tile.box[at]);",
         "Box other = to_box(tile.box[at]);\nother.x1 = __uint_as_float(__float_as_uint(other.x1) & 0xffffe000u);",
     ),
-    _tile("the last of 32 forgotten", "for (int i = 0; i < 32; ++i)", "for (int i = 0; i < 31; ++i)"),
+    _tile("the last of 32 forgotten", "bit < kWarpSize; ++bit", "bit < kWarpSize - 1; ++bit"),
     _image(
         "indices behind the last are zero", "outputs.indices[at + thread] = -1;", "outputs.indices[at + thread] = 0;"
     ),

@@ -1,4 +1,4 @@
-"""Compiles a mutated copy of the CUDA sources into the libraries that the tests load, and runs the tests on it."""
+"""Compiles a mutated copy of the CUDA sources into the libraries that the tests load, and runs the tests on them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ CUDA = SOURCES / "ops" / "cuda"
 ARCHIVE = "librf_ops_cuda.a"
 DRIVER = "librf_plugin_driver.so"
 PLUGINS = "libretinaface_plugins.so"
-# A mutant may wait for what never comes; the slowest tests take a few seconds.
+# A mutant may hang; the slowest tests take a few seconds.
 LIMIT_S = 400
 
 TESTS_FAILED, NOTHING_RAN = 1, 5  # pytest's exit codes
 
 
 class HarnessError(Exception):
-    """The harness cannot judge: the mutant does not fit the sources, or does not compile."""
+    """The harness cannot judge a mutant: it does not fit the sources, or it does not compile."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class Mutant:
     """One way to break a kernel.
 
     Attributes:
-        kernel: what is broken, for the report.
-        unit: the translation unit that shows it, without ".cu".
+        kernel: the broken kernel, for the report.
+        unit: the translation unit to compile, without ".cu".
         file: the file to change, in csrc.
         what: the mistake.
-        old: text that occurs once in the file.
-        new: what stands there instead.
+        old: the text to replace; occurs once in the file.
+        new: its replacement.
     """
 
     kernel: str
@@ -50,24 +50,24 @@ class Mutant:
     new: str
 
     def changed(self) -> str:
-        """The file's text with the mistake in it."""
+        """Return the file's text with the mistake."""
         text = (SOURCES / self.file).read_text()
         count = text.count(self.old)
         if count != 1:
             raise HarnessError(
                 f"{self}: its text occurs {count} times in {self.file}, expected once. "
-                f"Bring tests/csrc/mutants up to date:\n{self.old}"
+                f"Update the catalogue in tests/csrc/mutants:\n{self.old}"
             )
         return text.replace(self.old, self.new)
 
     def __str__(self) -> str:
-        """Name it."""
+        """Return the mutant's name."""
         return f"{self.kernel}: {self.what}"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the tests noticed a mutant, and the line that tells how."""
+    """Whether the tests caught a mutant, and the line of their output that shows it."""
 
     mutant: Mutant
     caught: bool
@@ -76,10 +76,10 @@ class Verdict:
 
 
 class Harness:
-    """Shares what all mutants have in common."""
+    """Builds and judges mutants; objects that no mutant changes are linked once."""
 
     def __init__(self, folder: Path) -> None:
-        """Link the objects that no mutant changes; the emulator's build must be up to date."""
+        """Link the unchanged objects. The emulator's build must be up to date."""
         self._folder = folder
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -89,7 +89,7 @@ class Harness:
         with (EMULATOR_BUILD / "compile_commands.json").open() as file:
             units = {Path(entry["file"]): shlex.split(entry["command"]) for entry in json.load(file)}
         self._commands = {path.stem: command for path, command in units.items() if CUDA in path.parents}
-        # Link-time optimisation takes longer than compiling a kernel: once is enough.
+        # Link-time optimisation takes longer than compiling a kernel, so it runs once.
         self._bindings = folder / "bindings.o"
         command = self._link_command(self._native.name)
         objects = [word for word in command if word.endswith(".o")]
@@ -98,11 +98,11 @@ class Harness:
 
     def _link_command(self, target: str) -> list[str]:
         listed = _run(["ninja", "-t", "commands", target]).splitlines()
-        # CMake wraps it: ": && c++ ... && strip ...".
+        # CMake wraps the command: ": && c++ ... && strip ...".
         return next(shlex.split(part) for part in listed[-1].split("&&") if f" -o {target} " in part)
 
     def judge(self, mutant: Mutant, pytest_arguments: list[str]) -> Verdict:
-        """Build a mutant and run the tests on it until one fails."""
+        """Build a mutant and run the tests until one fails."""
         start = time.monotonic()
         folder = self._folder / str(abs(hash(mutant)))
         try:
@@ -132,7 +132,7 @@ class Harness:
         assert self._native is not None
         compiled = str(folder / f"{mutant.unit}.o")
         command = [word.replace(str(SOURCES), str(folder / "csrc")) for word in self._commands[mutant.unit]]
-        command = [word for word in command if "Werror" not in word]  # a mistake may leave a variable unused
+        command = [word for word in command if "Werror" not in word]  # a mutant may have unused variables
         command[command.index("-o") + 1] = compiled
         _run(command)
 
@@ -145,7 +145,7 @@ class Harness:
             command = [archive if word == ARCHIVE else word for word in self._link_command(target)]
             command[command.index("-o") + 1] = str(folder / target)
             if target == DRIVER:
-                # A library that lacks a kernel would fail every test, and no mistake would have been noticed.
+                # Without a kernel the library fails every test, which would count as caught.
                 command.append("-Wl,--no-undefined")
             else:
                 first = next(i for i, word in enumerate(command) if word.endswith(".o"))

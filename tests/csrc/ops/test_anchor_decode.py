@@ -1,4 +1,4 @@
-"""engine.ops.decode against a float64 oracle, on every processor."""
+"""engine.ops.decode against a float64 oracle, on the CPU and on CUDA."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tests.support.tolerances import BOX_ABSOLUTE_PX, RELATIVE
 Heads = list[tuple[Any, ...]]  # per level: logits, box deltas, landmark deltas or None, and a cascade's anchor deltas
 Sides = tuple[float | tuple[float, float], ...]
 
-# Between neighbouring margins of random heads: wide enough that float32 scores keep their order.
+# Distance between neighbouring margins of random heads, large enough that float32 scores keep their order.
 MARGIN_STEP = 6e-5
 
 
 @dataclass(frozen=True)
 class Case:
-    """A pyramid, its anchors and the settings; `above` anchors of each image pass the threshold."""
+    """A pyramid, its anchors and the settings. `above` is the number of anchors above the threshold, per image."""
 
     id: str
     levels: tuple[tuple[int, int, int, Sides], ...]  # height, width, stride, anchor sizes
@@ -47,7 +47,7 @@ class Case:
         }
 
     def num_anchors(self) -> int:
-        """Return how many anchors an image has."""
+        """Return the number of anchors of an image."""
         return sum(height * width * len(sizes) for height, width, _, sizes in self.levels)
 
 
@@ -87,9 +87,9 @@ CASES = [
 
 
 def random_heads(rng: np.random.Generator, case: Case) -> Heads:
-    """Heads whose margins lie on a grid: no ties, none at the threshold, whatever float32 rounds.
+    """Return heads whose margins lie on a grid, so that float32 rounding makes no ties and none at the threshold.
 
-    Above a margin of some 5, float32 scores become equal; no case reaches there.
+    Margins above about 5 would give equal float32 scores; no case has such margins.
     """
     limit = logit(case.threshold) if 0 < case.threshold < 1 else -4.0
     images = []
@@ -114,19 +114,19 @@ def random_heads(rng: np.random.Generator, case: Case) -> Heads:
 
 
 def first_deltas(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """A cascade's first box deltas."""
+    """Return the first stage's box deltas of a cascade."""
     return rng.normal(size=shape).astype(np.float32)
 
 
 def run(backend: Backend, heads: Heads, options: dict[str, Any]) -> list[Any]:
-    """Decode on the backend; the results on the host."""
+    """Decode on the backend and return the results on the host."""
     placed: list[Any] = [tuple(None if head is None else backend.put(head) for head in level) for level in heads]
     results = ops.decode(placed, **options)
     return [None if array is None else backend.get(array) for array in results]
 
 
 def check(results: list[Any], heads: Heads, options: dict[str, Any]) -> None:
-    """Compare with the oracle: counts exactly, values within rounding, zeros behind them."""
+    """Compare with the oracle: counts exactly, values within rounding, zeros after them."""
     boxes, scores, landmarks, count = results
     expected = anchor_decode(heads, **options)
     batch, top_k = heads[0][0].shape[0], options["top_k"]
@@ -150,7 +150,7 @@ def check(results: list[Any], heads: Heads, options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_decode_matches_the_oracle(backend: Backend, rng: np.random.Generator, case: Case) -> None:
-    """Pyramids and settings."""
+    """For many pyramids and settings."""
     heads = random_heads(rng, case)
     results = run(backend, heads, case.options())
     check(results, heads, case.options())
@@ -225,7 +225,7 @@ def test_decode_of_one_anchor_worked_by_hand(backend: Backend) -> None:
 
 @pytest.mark.parametrize("margin", [0.25, 40.0], ids=["equal margins", "scores all 1 in float32"])
 def test_decode_orders_ties_by_anchor(backend: Backend, rng: np.random.Generator, margin: float) -> None:
-    """Anchors of equal score come in the order of their index; those beyond top_k are the last of it."""
+    """Anchors of equal score are in the order of their index, and top_k keeps the first of them."""
     case = replace(CASES[0], top_k=20)
     heads = random_heads(rng, case)
     for logits, _, _ in heads:
@@ -238,11 +238,11 @@ def test_decode_orders_ties_by_anchor(backend: Backend, rng: np.random.Generator
     check(results, heads, case.options())
 
 
-# The K-th candidate first or last among those that share its upper bits; another number of bits to tell them apart.
+# The K-th candidate is the first or last of those that share its upper bits; thresholds change the number of bits.
 @pytest.mark.parametrize("top_k", [1, 4096, 4097, 5000])
 @pytest.mark.parametrize("threshold", [0.0, 0.25, 0.95])
 def test_decode_of_200_000_ties(backend: Backend, threshold: float, top_k: int) -> None:
-    """Every anchor a candidate, all equal: the first anchors come out, whatever arrives first."""
+    """Every anchor is a candidate of the same score: the first anchors are selected."""
     sizes = (16.0, 20.0, 25.0, 32.0)
     heads = [tuple(np.zeros((1, width * 4, 250, 200), np.float32) for width in (2, 4, 10))]
     heads[0][0][:, 1::2] = 5
@@ -257,14 +257,14 @@ def test_decode_of_200_000_ties(backend: Backend, threshold: float, top_k: int) 
     np.testing.assert_array_equal(landmarks[0], np.tile(centre, 5))
 
 
-# Eight maps of eight anchors a cell whose last tiles hold one cell, but for the last map: nearly as many tiles as there
-# can be, and exactly as many anchors.
+# Eight maps of eight anchors per cell: the maximum number of anchors, and nearly the maximum number of tiles, because
+# the last tile of each map but the last has one cell.
 MOST_CELLS = (65537,) * 7 + (65529,)
 MOST_ANCHORS = 1 << 22
 
 
 def heads_of_the_most_anchors(face_logits: NDArray[np.float32]) -> Heads:
-    """One image; logits by anchor, in the order of the anchors' indices, and no deltas."""
+    """Return the heads of one image: logits in the order of the anchors' indices, deltas of 0."""
     heads: Heads = []
     ends = np.cumsum(np.multiply(MOST_CELLS, 8))
     for cells, face in zip(MOST_CELLS, np.split(face_logits, ends[:-1]), strict=True):
@@ -274,8 +274,8 @@ def heads_of_the_most_anchors(face_logits: NDArray[np.float32]) -> Heads:
     return heads
 
 
-def test_decode_of_the_most_anchors_there_can_be(backend: Backend, rng: np.random.Generator) -> None:
-    """A few good ones, and more equal ones than can be sorted at once: those with the lowest indices come out."""
+def test_decode_of_the_maximum_number_of_anchors(backend: Backend, rng: np.random.Generator) -> None:
+    """A few good candidates, and more equal ones than fit one sort: those with the lowest indices are selected."""
     assert np.dot(MOST_CELLS, 8).sum() == MOST_ANCHORS
     ties = rng.choice(np.arange(1, MOST_ANCHORS - 1), 6000, replace=False)
     good = rng.permutation(np.concatenate([[0, MOST_ANCHORS - 1], rng.choice(np.arange(1, MOST_ANCHORS - 1), 5)]))
@@ -299,8 +299,10 @@ def test_decode_of_the_most_anchors_there_can_be(backend: Backend, rng: np.rando
 
 
 @pytest.mark.parametrize("cascade", [False, True])
-def test_decode_leaves_out_what_is_not_finite(backend: Backend, rng: np.random.Generator, cascade: bool) -> None:
-    """NaN and infinities anywhere in the heads never come out."""
+def test_decode_leaves_out_values_that_are_not_finite(
+    backend: Backend, rng: np.random.Generator, cascade: bool
+) -> None:
+    """NaN and infinities anywhere in the heads never reach the results."""
     case = Case("", FULL[1:], above=(3000, 40), top_k=500, cascade=cascade)
     heads = random_heads(rng, case)
     for level in heads:
@@ -317,7 +319,7 @@ def test_decode_leaves_out_what_is_not_finite(backend: Backend, rng: np.random.G
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("head", [1, 2, 3], ids=["box", "landmarks", "anchor"])
 def test_decode_leaves_out_one_candidate(backend: Backend, rng: np.random.Generator, head: int, value: float) -> None:
-    """A single value that is not finite, in any place of a delta, in one of three images."""
+    """A single value that is not finite, in each channel of the deltas, in one of three images."""
     case = Case("", FULL[2:], above=(150, 150, 150), top_k=200, cascade=head == 3)
     width = 10 if head == 2 else 4
     for channel in range(width):
@@ -329,13 +331,13 @@ def test_decode_leaves_out_one_candidate(backend: Backend, rng: np.random.Genera
         chosen[1, anchor * width + channel, row, column] = value
         results = run(backend, heads, case.options())
         check(results, heads, case.options())
-        # exp(-inf) is 0: a box without a width is one all the same.
+        # exp(-inf) is 0: a box of width 0 is finite.
         empty = head != 2 and channel >= 2 and value == -np.inf
         assert results[3].tolist() == [150, 150 if empty else 149, 150]
 
 
 def test_decode_of_float16_heads(backend: Backend, rng: np.random.Generator) -> None:
-    """Half-precision heads are exact in float32: the oracle sees the same numbers, ties included."""
+    """float16 heads are exact in float32, so the oracle gets the same numbers, including ties."""
     case = Case("", FULL[2:], above=(0, 0), top_k=700)
     heads: Heads = []
     for logits, box_deltas, landmark_deltas in random_heads(rng, case):
@@ -348,25 +350,25 @@ def test_decode_of_float16_heads(backend: Backend, rng: np.random.Generator) -> 
 
 
 class BFloat16:
-    """A float32 array whose values bfloat16 holds exactly, as such on a device: NumPy has no name for it."""
+    """A float32 array of exact bfloat16 values, as a bfloat16 array on a device. NumPy has no bfloat16."""
 
     BFLOAT_CODE = 4
 
     def __init__(self, backend: Backend, array: NDArray[np.float32]) -> None:
-        """Keep the upper halves."""
+        """Upload the upper halves."""
         halves = (array.view(np.uint32) >> 16).astype(np.uint16)
         self._array = backend.put(halves.view(np.float16))
         self.__dlpack_device__ = self._array.__dlpack_device__
 
     def __dlpack__(self, *, stream: int | None = None) -> object:
-        """Export under another type code."""
+        """Export with the type code of bfloat16."""
         capsule: object = self._array.__dlpack__(stream=stream)
         tensor_of(capsule).code = self.BFLOAT_CODE
         return capsule
 
 
 def test_decode_of_bfloat16_heads(cuda: Backend, rng: np.random.Generator) -> None:
-    """Likewise, through DLPack."""
+    """bfloat16 heads are exact in float32, too."""
     case = Case("", SMALL, above=(13,))
     heads: Heads = [
         tuple(rng.integers(-128, 128, head.shape).astype(np.float32) / 64 for head in level if head is not None)
@@ -437,7 +439,7 @@ BAD = [
 
 
 def test_decode_takes_sizes_as_lists_and_arrays(rng: np.random.Generator) -> None:
-    """The same anchors, written in several ways."""
+    """The same anchors in several forms."""
     heads = random_heads(rng, CASES[0])
     options = CASES[0].options()
     results = [
@@ -456,7 +458,7 @@ def test_decode_takes_sizes_as_lists_and_arrays(rng: np.random.Generator) -> Non
 
 @pytest.mark.parametrize(("spoil", "message"), BAD, ids=[message[:40] for _, message in BAD])
 def test_decode_refuses(rng: np.random.Generator, spoil: Callable[[Heads, dict[str, Any]], None], message: str) -> None:
-    """Each message names the argument, what it is and what was expected."""
+    """Each message names the argument, what was given and what is expected."""
     heads, options = random_heads(rng, CASES[0]), CASES[0].options()
     spoil(heads, options)
     with pytest.raises(InvalidArgumentError, match=message):
@@ -464,7 +466,7 @@ def test_decode_refuses(rng: np.random.Generator, spoil: Callable[[Heads, dict[s
 
 
 def test_decode_refuses_more_levels_or_anchors_than_it_can_hold(rng: np.random.Generator) -> None:
-    """The limits of the contract: 8 levels, 2^22 anchors per image."""
+    """The limits are 8 levels and 2^22 anchors per image."""
     head = random_heads(rng, CASES[0])[0]
     options: dict[str, Any] = {"score_threshold": 0.5, "top_k": 1}
     with pytest.raises(InvalidArgumentError, match="heads has 9 levels, expected 1 to 8"):

@@ -1,4 +1,4 @@
-"""How arrays enter and leave engine.ops: protocols, streams, lifetimes, and what is refused."""
+"""Arrays in engine.ops: protocols, streams, lifetimes and errors."""
 
 from __future__ import annotations
 
@@ -18,47 +18,47 @@ DLPACK_CUDA = 2
 
 
 class OnlyDlpack:
-    """An array that speaks nothing but DLPack, as seen from `array`."""
+    """An array that supports only DLPack, with the data of `array`."""
 
     def __init__(self, array: Any) -> None:
-        """Remember what was asked of it."""
+        """Wrap an array; `streams` records the streams that consumers pass."""
         self._array = array
         self.streams: list[int | None] = []
 
     def __dlpack__(self, *, stream: int | None = None) -> object:
-        """Export, noting the consumer's stream."""
+        """Export, and record the consumer's stream."""
         self.streams.append(stream)
         return self._array.__dlpack__(stream=stream)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        """Return where it lies."""
+        """Return the device."""
         device: tuple[int, int] = self._array.__dlpack_device__()
         return device
 
 
 class OnlyCudaInterface:
-    """An array that speaks nothing but __cuda_array_interface__."""
+    """An array that supports only __cuda_array_interface__."""
 
     def __init__(self, array: Any, **changes: Any) -> None:
-        """Take an array's interface, with changes."""
+        """Wrap an array's interface, with changes."""
         self._array = array
         self.__cuda_array_interface__ = {**array.__cuda_array_interface__, **changes}
 
 
 @pytest.fixture
 def candidates(rng: np.random.Generator) -> Candidates:
-    """Something to suppress."""
+    """Random candidates for nms."""
     return random_candidates(rng, CASES[0])
 
 
 def expected_indices(candidates: Candidates) -> Any:
-    """Return what the CPU makes of NumPy arrays."""
+    """Return the indices that nms gives for NumPy arrays."""
     return ops.nms(*candidates, **options_of(0.4)).indices
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int32", "uint8"])
 @pytest.mark.parametrize("shape", [(), (7,), (3, 0, 2), (2, 3, 5)], ids=str)
-def test_device_arrays_keep_what_they_are_given(cuda: Backend, dtype: str, shape: tuple[int, ...]) -> None:
+def test_device_arrays_keep_their_contents(cuda: Backend, dtype: str, shape: tuple[int, ...]) -> None:
     """To the device and back."""
     array = np.arange(np.prod(shape, dtype=int), dtype=dtype).reshape(shape)
     placed = cuda.put(array)
@@ -67,7 +67,7 @@ def test_device_arrays_keep_what_they_are_given(cuda: Backend, dtype: str, shape
 
 
 def test_device_arrays_describe_themselves(cuda: Backend) -> None:
-    """The same memory, dtype and shape in both protocols."""
+    """Both protocols report the same memory, dtype and shape."""
     placed = cuda.put(np.zeros((2, 3), np.int32))
     interface = placed.__cuda_array_interface__
     assert interface["data"] == (placed.ptr, False)
@@ -81,13 +81,13 @@ def test_device_arrays_describe_themselves(cuda: Backend) -> None:
 
 
 def test_memory_outlives_the_array_it_was_taken_from(cuda: Backend) -> None:
-    """A DLPack tensor holds the memory until its consumer deletes it."""
+    """A DLPack tensor keeps the memory until its consumer deletes it."""
     content = np.arange(1000, dtype=np.float32)
     placed = cuda.put(content)
     pointer, capsule = placed.ptr, placed.__dlpack__()
     del placed
     gc.collect()
-    # What is allocated now would get the memory if it had been freed.
+    # If the memory had been freed, one of these allocations would get it.
     others = [cuda.put(np.zeros_like(content)) for _ in range(4)]
     assert pointer not in [other.ptr for other in others]
     assert tensor_of(capsule).data == pointer
@@ -95,12 +95,12 @@ def test_memory_outlives_the_array_it_was_taken_from(cuda: Backend) -> None:
 
 @pytest.mark.parametrize("wrap", [OnlyDlpack, OnlyCudaInterface], ids=["DLPack", "__cuda_array_interface__"])
 def test_foreign_device_arrays_are_read_in_place(cuda: Backend, candidates: Candidates, wrap: type[Any]) -> None:
-    """Inputs may speak one protocol only; the results are device arrays."""
+    """Inputs may support only one protocol; the results are device arrays."""
     expected = expected_indices(candidates)
     placed: list[Any] = [wrap(cuda.put(array)) for array in candidates if array is not None]
     results = ops.nms(*placed, **options_of(0.4))
     np.testing.assert_array_equal(results.indices.numpy(), expected)
-    # And the results feed the next operator through the same protocol.
+    # The results are inputs of the next operator, through the same protocol.
     again = ops.nms(wrap(results.boxes), wrap(results.scores), None, wrap(results.num_detections), **options_of(0.4))
     np.testing.assert_array_equal(again.boxes.numpy(), results.boxes.numpy())
 
@@ -141,13 +141,13 @@ class CudaPythonStream:
 
 @pytest.mark.parametrize("stream", [2, TorchStream(), CupyStream(), PycudaStream(), CudaPythonStream()])
 def test_streams_of_every_kind(cuda: Backend, candidates: Candidates, stream: object) -> None:
-    """2 is the number of the per-thread default stream; producers are told it, and results carry it on."""
+    """2 is the per-thread default stream. Producers receive it, and results report it."""
     placed: list[Any] = [OnlyDlpack(cuda.put(array)) for array in candidates if array is not None]
     results = ops.nms(*placed, **options_of(0.4), stream=stream)
     assert placed[0].streams == [2]
     assert results.boxes.__cuda_array_interface__["stream"] == 2
     np.testing.assert_array_equal(results.indices.numpy(), expected_indices(candidates))
-    # Without a stream, work follows the first array's own.
+    # Without a stream argument, the first array's stream is used.
     again = ops.nms(results.boxes, results.scores, None, results.num_detections, **options_of(0.4))
     assert again.boxes.__cuda_array_interface__["stream"] == 2
 
@@ -160,8 +160,8 @@ def test_the_default_stream_has_number_1_in_the_protocols(cuda: Backend, candida
     assert results.boxes.__cuda_array_interface__["stream"] == 1
 
 
-def test_what_cannot_be_a_device_array_is_refused(cuda: Backend, candidates: Candidates) -> None:
-    """Each message names the argument, what it is and what was expected."""
+def test_wrong_device_arrays_are_refused(cuda: Backend, candidates: Candidates) -> None:
+    """Each message names the argument, what was given and what is expected."""
     placed: list[Any] = [array if array is None else cuda.put(array) for array in candidates]
     boxes = placed[0]
     host = np.zeros((1, 20, 4), np.float32)
@@ -198,10 +198,10 @@ def test_cuda_errors_carry_name_and_code(cuda: Backend) -> None:
     with pytest.raises(CudaError, match="choosing the device failed: cudaErrorInvalidDevice") as caught:
         ops.to_device(np.zeros(3, np.float32), device=99)
     assert (caught.value.name, caught.value.code) == ("cudaErrorInvalidDevice", 101)
-    np.testing.assert_array_equal(cuda.put(np.ones(3, np.float32)).numpy(), [1, 1, 1])  # and all goes on
+    np.testing.assert_array_equal(cuda.put(np.ones(3, np.float32)).numpy(), [1, 1, 1])  # later calls work
 
 
-def test_device_arrays_hold_only_what_operators_know(cuda: Backend) -> None:
+def test_device_arrays_hold_only_dtypes_of_operators(cuda: Backend) -> None:
     """No float64, no strides."""
     with pytest.raises(InvalidArgumentError, match="array has dtype float64"):
         cuda.put(np.zeros(3))

@@ -1,4 +1,4 @@
-"""engine.ops.nms against a float64 oracle, on every processor."""
+"""engine.ops.nms against a float64 oracle, on the CPU and on CUDA."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Candidates = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Case:
-    """Random candidates, crowded around `faces` places in each image."""
+    """Random candidates, clustered around `faces` centres in each image."""
 
     id: str
     slots: int
@@ -63,13 +63,13 @@ CASES = [
 
 
 def random_candidates(rng: np.random.Generator, case: Case) -> Candidates:
-    """Distinct scores in no order, boxes whose IoU float32 can not round across a threshold.
+    """Return unordered distinct scores, and boxes whose IoU float32 cannot round across a threshold.
 
-    Their corners lie on a grid of quarter pixels, so areas are whole numbers of grid cells, up to 80,000 for a union:
-    an IoU other than 2/5 differs from it by 1 / (5 * 80,000) at least, forty roundings.
+    Corners lie on a grid of quarter pixels, so areas are integers in grid cells, up to 80,000 for a union. An IoU that
+    is not 2/5 differs from 2/5 by at least 1 / (5 * 80,000), forty roundings.
     """
     batch = len(case.count)
-    boxes = np.full((batch, case.slots, 4), np.nan, np.float32)  # NaN: whoever reads beyond count shows it
+    boxes = np.full((batch, case.slots, 4), np.nan, np.float32)  # NaN, to detect reads beyond count
     scores = np.full((batch, case.slots), np.nan, np.float32)
     for i, count in enumerate(case.count):
         corners = rng.integers(0, 4 * 600, (case.faces, 2))[rng.integers(0, case.faces, count)]
@@ -82,13 +82,13 @@ def random_candidates(rng: np.random.Generator, case: Case) -> Candidates:
 
 
 def run(backend: Backend, candidates: Candidates, options: dict[str, Any]) -> list[Any]:
-    """Suppress on the backend; the results on the host."""
+    """Suppress on the backend and return the results on the host."""
     placed: list[Any] = [None if array is None else backend.put(array) for array in candidates]
     return [None if array is None else backend.get(array) for array in ops.nms(*placed, **options)]
 
 
 def check(results: list[Any], candidates: Candidates, options: dict[str, Any]) -> None:
-    """Compare with the oracle: kept slots exactly, values within rounding, zeros and -1 behind them."""
+    """Compare with the oracle: kept slots exactly, values within rounding, zeros and -1 after them."""
     num, boxes, scores, landmarks, indices = results
     batch, slots = candidates[0].shape[0], options["max_detections"]
     assert (num.shape, num.dtype) == ((batch,), np.int32)
@@ -99,8 +99,8 @@ def check(results: list[Any], candidates: Candidates, options: dict[str, Any]) -
         expected = nms(candidates[0][i], candidates[1][i], int(candidates[3][i]), **options)
         n = int(num[i])
         assert indices[i, :n].tolist() == expected.indices
-        # A mean of coordinates of either sign may come out near 0, where no relative error is small: members lie
-        # within some 15 pixels of each other.
+        # A mean of coordinates may be near 0, where a relative tolerance is too strict. Members of a cluster lie within
+        # about 15 pixels of each other.
         rtol, atol = (RELATIVE, 15 * RELATIVE) if options["voting"] else (0, 0)
         np.testing.assert_allclose(boxes[i, :n], expected.boxes, rtol=rtol, atol=atol)
         np.testing.assert_array_equal(scores[i, :n], candidates[1][i, expected.indices])
@@ -116,7 +116,7 @@ def check(results: list[Any], candidates: Candidates, options: dict[str, Any]) -
 
 
 def candidates_of(boxes: Any, scores: Any) -> Candidates:
-    """One image."""
+    """Return the candidates of one image."""
     return (
         np.array(boxes, np.float32)[None],
         np.array(scores, np.float32)[None],
@@ -126,20 +126,20 @@ def candidates_of(boxes: Any, scores: Any) -> Candidates:
 
 
 def options_of(iou_threshold: float, voting: bool = False) -> dict[str, Any]:
-    """With room for few detections."""
+    """Return options for up to 8 detections."""
     return {"iou_threshold": iou_threshold, "max_detections": 8, "voting": voting}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_nms_matches_the_oracle(backend: Backend, rng: np.random.Generator, case: Case) -> None:
-    """Sizes, limits, voting."""
+    """For many sizes and limits, with and without voting."""
     candidates = random_candidates(rng, case)
     check(run(backend, candidates, case.options()), candidates, case.options())
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_nms_gives_the_same_bits_on_both(cuda: Backend, rng: np.random.Generator, case: Case) -> None:
-    """CPU and CUDA agree to the last bit, voting's sums included."""
+    """CPU and CUDA agree to the last bit, including the sums of voting."""
     candidates = random_candidates(rng, case)
     on_cpu = run(Backend("cpu"), candidates, case.options())
     on_cuda = run(cuda, candidates, case.options())
@@ -153,14 +153,14 @@ def test_nms_gives_the_same_bits_on_both(cuda: Backend, rng: np.random.Generator
     ids=["at", "just below", "just above"],
 )
 def test_nms_suppresses_above_the_threshold_only(backend: Backend, iou_threshold: float, kept: list[int]) -> None:
-    """Two boxes whose IoU is exactly 1/4: 4 x 4 and 4 x 1, one inside the other."""
+    """Two boxes whose IoU is exactly 1/4: a box of 4 x 1 inside one of 4 x 4."""
     candidates = candidates_of([[0, 0, 4, 4], [0, 0, 4, 1]], [0.9, 0.8])
     assert iou(*candidates[0][0]) == 0.25
     assert run(backend, candidates, options_of(iou_threshold))[4][0, :2].tolist() == [*kept, -1][:2]
 
 
-def test_nms_lets_the_suppressed_suppress_nobody(backend: Backend) -> None:
-    """A chain: the first drops the second, which would have dropped the third."""
+def test_nms_lets_suppressed_candidates_suppress_no_others(backend: Backend) -> None:
+    """A chain: the first suppresses the second, which would have suppressed the third."""
     candidates = candidates_of([[0, 0, 10, 10], [0, 4, 10, 14], [0, 8, 10, 18]], [0.9, 0.8, 0.7])
     results = run(backend, candidates, options_of(0.3))
     assert results[0].tolist() == [2]
@@ -168,7 +168,7 @@ def test_nms_lets_the_suppressed_suppress_nobody(backend: Backend) -> None:
 
 
 def test_nms_orders_ties_by_slot(backend: Backend, rng: np.random.Generator) -> None:
-    """Equal scores everywhere, and both zeros are one score."""
+    """All scores equal; -0 and 0 are the same score."""
     case = Case("", 200, (200,), faces=20)
     candidates = random_candidates(rng, case)
     candidates[1][:] = 0.5
@@ -179,7 +179,7 @@ def test_nms_orders_ties_by_slot(backend: Backend, rng: np.random.Generator) -> 
 
 @pytest.mark.parametrize("place", [0, 30, 31, 32, 127, 1023, 1024])
 def test_nms_notices_one_inversion(backend: Backend, rng: np.random.Generator, place: int) -> None:
-    """Scores that descend but for two neighbours are not in order, wherever a warp or a block ends."""
+    """Two exchanged neighbours, also at the end of a warp or block, are noticed."""
     case = Case("", 1100, (1100,), faces=500, max_detections=1100)
     candidates = random_candidates(rng, case)
     candidates[1][:] = -np.sort(-candidates[1])
@@ -191,7 +191,7 @@ def test_nms_notices_one_inversion(backend: Backend, rng: np.random.Generator, p
 def test_nms_leaves_out_infinite_scores_in_order(
     backend: Backend, rng: np.random.Generator, place: int, score: float
 ) -> None:
-    """Scores that descend need no sorting, but may still not be finite."""
+    """Descending scores need no sorting but may still be infinite or NaN."""
     case = Case("", 100, (100,), faces=50)
     candidates = random_candidates(rng, case)
     candidates[1][:] = -np.sort(-candidates[1])
@@ -200,7 +200,7 @@ def test_nms_leaves_out_infinite_scores_in_order(
 
 
 def test_nms_of_equal_boxes_keeps_one(backend: Backend) -> None:
-    """Everything is suppressed by the best."""
+    """The best suppresses all others."""
     candidates = candidates_of([[5, 5, 20, 30]] * 600, np.linspace(0.1, 0.9, 600))
     results = run(backend, candidates, options_of(0.99))
     assert results[0].tolist() == [1]
@@ -208,13 +208,13 @@ def test_nms_of_equal_boxes_keeps_one(backend: Backend) -> None:
 
 
 def test_nms_with_threshold_1_keeps_all(backend: Backend) -> None:
-    """No IoU is above 1, not even that of equal boxes."""
+    """No IoU is above 1, not even of equal boxes."""
     results = run(backend, candidates_of([[5, 5, 20, 30]] * 5, [0.1, 0.5, 0.3, 0.4, 0.2]), options_of(1.0))
     assert results[4][0].tolist() == [1, 3, 2, 4, 0, -1, -1, -1]
 
 
-def test_nms_leaves_out_what_is_not_finite(backend: Backend, rng: np.random.Generator) -> None:
-    """NaN and infinite scores and boxes neither come out nor suppress; negative scores and empty boxes are fine."""
+def test_nms_leaves_out_values_that_are_not_finite(backend: Backend, rng: np.random.Generator) -> None:
+    """Candidates with NaN or infinite scores or boxes are dropped; negative scores and empty boxes are allowed."""
     case = Case("", 300, (300, 200), faces=40)
     candidates = random_candidates(rng, case)
     for array in candidates[:2]:
@@ -226,7 +226,7 @@ def test_nms_leaves_out_what_is_not_finite(backend: Backend, rng: np.random.Gene
 
 
 def test_nms_voting_worked_by_hand(backend: Backend) -> None:
-    """Weights 3 : 1 on corners 0 and 1; the candidate far away votes for itself alone."""
+    """Weights 3 : 1 on corners 0 and 1. The distant candidate votes only for itself."""
     candidates = candidates_of([[0, 0, 10, 10], [1, 1, 11, 11], [50, 50, 60, 60]], [0.75, 0.25, 0.5])
     _, boxes, scores, _, indices = run(backend, candidates, options_of(0.4, voting=True))
     assert indices[0, :3].tolist() == [0, 2, -1]
@@ -235,14 +235,14 @@ def test_nms_voting_worked_by_hand(backend: Backend) -> None:
 
 
 def test_nms_voting_without_weight_leaves_the_box(backend: Backend) -> None:
-    """Scores that sum to nothing have no mean."""
+    """Scores that sum to 0 have no mean."""
     candidates = candidates_of([[0, 0, 10, 10], [1, 1, 11, 11]], [0.0, 0.0])
     _, boxes, *_ = run(backend, candidates, options_of(0.4, voting=True))
     assert boxes[0, 0].tolist() == [0, 0, 10, 10]
 
 
-def test_nms_reads_counts_outside_the_slots_as_the_nearest(backend: Backend) -> None:
-    """A count is data: out of range, it must not read outside the arrays."""
+def test_nms_clamps_counts_to_the_slots(backend: Backend) -> None:
+    """A count out of range must not cause reads outside the arrays."""
     candidates = candidates_of([[0, 0, 10, 10], [50, 50, 60, 60]], [0.75, 0.5])
     for count, expected in [(-3, 0), (3, 2), (2**31 - 1, 2)]:
         candidates[3][:] = count
@@ -283,7 +283,7 @@ BAD = [
 def test_nms_refuses(
     rng: np.random.Generator, spoil: Callable[[list[Any], dict[str, Any]], None], message: str
 ) -> None:
-    """Each message names the argument, what it is and what was expected."""
+    """Each message names the argument, what was given and what is expected."""
     candidates, options = list(random_candidates(rng, CASES[0])), CASES[0].options()
     spoil(candidates, options)
     with pytest.raises(InvalidArgumentError, match=message):

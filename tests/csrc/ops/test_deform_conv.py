@@ -1,4 +1,4 @@
-"""engine.ops.deform_conv against a float64 oracle and ONNX Runtime, on every processor."""
+"""engine.ops.deform_conv against a float64 oracle and ONNX Runtime, on the CPU and on CUDA."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from tests.support.tolerances import DEFORM_CONV_ABSOLUTE, DEFORM_CONV_ROUNDINGS
 
 # x, weight, offset, bias, mask
 Tensors = list[NDArray[Any] | None]
-# Spacing of values in [1, 2).
+# Spacing of the values in [1, 2).
 EPSILON = {"float16": 2.0**-10, "bfloat16": 2.0**-7}
 
 
 @dataclass(frozen=True)
 class Case:
-    """Shapes, options, and how far taps move."""
+    """Shapes, options, and the size of the offsets."""
 
     id: str
     batch: int = 1
@@ -50,7 +50,7 @@ class Case:
         return {name: getattr(self, name) for name in names}
 
     def random(self, rng: np.random.Generator) -> Tensors:
-        """Tensors whose results are of order 1."""
+        """Return random tensors whose results are of order 1."""
         (inputs, outputs), (top, left, bottom, right) = self.channels, self.padding
         taps = self.kernel[0] * self.kernel[1]
         room = (self.size[0] + top + bottom, self.size[1] + left + right)
@@ -69,8 +69,8 @@ class Case:
         return [None if t is None else t.astype(np.float32) for t in tensors]
 
 
-# The kernels work on 64 pixels, 64 to 256 output channels and 8 or 16 input channels at a time, on up to ten taps,
-# and know windows of a few pixels around a tile; 3x3 kernels with whole steps of channels have code of their own.
+# The kernels process 64 pixels, 64 to 256 output channels, 8 or 16 input channels and up to ten taps at a time, in
+# windows of a few pixels around a tile. 3x3 kernels with whole steps of channels have instances of their own.
 CASES = [
     Case("plain"),
     Case("no bias, no mask", bias=False, mask=False),
@@ -99,7 +99,7 @@ CASES = [
 
 
 def run(backend: Backend, tensors: Tensors, options: dict[str, Any], dtype: str = "float32") -> NDArray[Any]:
-    """Convolve on the backend; the result on the host, in its own type."""
+    """Convolve on the backend and return the result on the host, in its own type."""
 
     def put(array: NDArray[Any]) -> Any:
         return BFloat16(backend, array) if dtype == "bfloat16" else backend.put(array.astype(dtype))
@@ -110,13 +110,13 @@ def run(backend: Backend, tensors: Tensors, options: dict[str, Any], dtype: str 
 
 
 def rounded(tensors: Tensors, dtype: str) -> Tensors:
-    """The nearest values of a 16-bit type, as float32."""
+    """Round to the nearest values of a 16-bit type; return them as float32."""
     to = ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype
     return [None if t is None else t.astype(to).astype(np.float32) for t in tensors]
 
 
 def expect(tensors: Tensors, options: dict[str, Any]) -> NDArray[np.float64]:
-    """What the oracle says."""
+    """Return the oracle's result."""
     x, weight, offset, bias, mask = tensors
     assert x is not None
     assert weight is not None
@@ -125,11 +125,11 @@ def expect(tensors: Tensors, options: dict[str, Any]) -> NDArray[np.float64]:
 
 
 def test_oracle_worked_by_hand() -> None:
-    """A quarter of the way from 1 to 2 and half of the way from there to zeros; outside; not a number."""
+    """A point between pixels and zeros outside, a pixel, points outside, NaN, a corner."""
     image = np.array([[[1.0, 2.0], [3.0, 4.0]]])
     y, x = np.array([-0.5, 1.0, 2.0, np.nan, 1.5]), np.array([0.25, 1.0, 0.0, 0.0, 1.5])
     np.testing.assert_array_equal(sample(image, y, x), [[0.625, 4.0, 0.0, 0.0, 1.0]])
-    # One 1x2 kernel, stride 2, whose second tap moves one pixel up and whose first is masked to a half.
+    # One 1x2 kernel of stride 2. The second tap moves up by one pixel; the mask of the first is a half.
     result = deform_conv(
         image[None],
         np.array([[[[10.0, 100.0]]]]),
@@ -152,7 +152,7 @@ def test_deform_conv_matches_the_oracle(backend: Backend, rng: np.random.Generat
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_deform_conv_in_16_bits(cuda: Backend, rng: np.random.Generator, case: Case, dtype: str) -> None:
-    """No worse than twice the worst error of a result that is computed exactly and rounded once."""
+    """The error is at most twice the largest error of an exact result that is rounded once."""
     tensors = rounded(case.random(rng), dtype)
     expected = expect(tensors, case.options())
     y = run(cuda, tensors, case.options(), dtype).astype(np.float64)
@@ -163,7 +163,7 @@ def test_deform_conv_in_16_bits(cuda: Backend, rng: np.random.Generator, case: C
 
 
 def onnx_deform_conv(tensors: Tensors, case: Case) -> NDArray[np.float32]:
-    """What ONNX Runtime gives."""
+    """Return ONNX Runtime's result."""
     names = ("x", "weight", "offset", "bias", "mask")
     given = {name: t for name, t in zip(names, tensors, strict=True) if t is not None}
     attributes: dict[str, Any] = {
@@ -185,7 +185,7 @@ def onnx_deform_conv(tensors: Tensors, case: Case) -> NDArray[np.float32]:
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.batch > 0], ids=lambda case: case.id)
 def test_deform_conv_matches_onnx_runtime(backend: Backend, rng: np.random.Generator, case: Case) -> None:
-    """The standard operator, as another implementation of it reads the standard."""
+    """Another implementation of the standard operator."""
     tensors = case.random(rng)
     expected = onnx_deform_conv(tensors, case)
     y = run(backend, tensors, case.options())
@@ -193,10 +193,10 @@ def test_deform_conv_matches_onnx_runtime(backend: Backend, rng: np.random.Gener
 
 
 @pytest.mark.parametrize("channels", [(32, 16), (6, 5)], ids=["whole steps", "ragged"])
-def test_taps_at_no_place_count_as_outside(
+def test_taps_at_positions_that_are_not_finite_count_as_outside(
     backend: Backend, rng: np.random.Generator, channels: tuple[int, int]
 ) -> None:
-    """NaN, infinities and offsets beyond every integer."""
+    """NaN, infinities and offsets beyond the range of int."""
     case = Case("", channels=channels, size=(20, 20))
     tensors = case.random(rng)
     offset = tensors[2]
@@ -209,7 +209,7 @@ def test_taps_at_no_place_count_as_outside(
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_places_are_not_rounded_to_16_bits(cuda: Backend, dtype: str) -> None:
-    """A quarter of a pixel right of every column: neither 16-bit type knows 600.25."""
+    """A quarter of a pixel right of every column: 600.25 has no exact value in either 16-bit type."""
     x = np.tile(np.array([0.0, 1.0], np.float32), (1, 16, 2, 400))
     weight = np.zeros((8, 16, 1, 1), np.float32)
     weight[:, 0] = 1
@@ -217,14 +217,14 @@ def test_places_are_not_rounded_to_16_bits(cuda: Backend, dtype: str) -> None:
     offset[:, 1] = 0.25
     y = run(cuda, [x, weight, offset, None, None], {}, dtype).astype(np.float32)
     expected = np.tile(np.array([0.25, 0.75], np.float32), (1, 8, 2, 400))
-    expected[..., -1] = 0.75  # half of the way out
+    expected[..., -1] = 0.75  # a quarter of the way from 1 to the zeros outside
     np.testing.assert_array_equal(y, expected)
 
 
 @pytest.mark.parametrize("channels", [(64, 16), (21, 5)], ids=["whole steps", "ragged"])
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_deform_conv_sums_in_float32(cuda: Backend, dtype: str, channels: tuple[int, int]) -> None:
-    """4096, many quarters, -4096: a 16-bit sum would lose every quarter."""
+    """4096, many quarters, -4096: a 16-bit sum would lose the quarters."""
     inputs, outputs = channels
     weight = np.zeros((outputs, inputs, 3, 3), np.float32)
     weight[:, 0, 0, 0], weight[:, 1:-1, 1, 1], weight[:, -1, 2, 2] = 4096, 0.25, -4096
@@ -234,7 +234,7 @@ def test_deform_conv_sums_in_float32(cuda: Backend, dtype: str, channels: tuple[
 
 
 def test_each_image_is_convolved_by_itself(backend: Backend, rng: np.random.Generator) -> None:
-    """A batch gives the bits of its images one by one."""
+    """A batch gives the same bits as its images one by one."""
     case = Case("", batch=3, channels=(32, 64), size=(14, 18))
     tensors = case.random(rng)
     y = run(backend, tensors, case.options())
@@ -243,8 +243,8 @@ def test_each_image_is_convolved_by_itself(backend: Backend, rng: np.random.Gene
         np.testing.assert_array_equal(run(backend, one, case.options())[0], y[i])
 
 
-def test_numbers_stand_for_pairs(backend: Backend, rng: np.random.Generator) -> None:
-    """Stride and dilation of both sides, padding of all or of opposite sides."""
+def test_one_number_means_both_sides(backend: Backend, rng: np.random.Generator) -> None:
+    """One stride or dilation for both axes; one padding for all sides or two for opposite sides."""
     case = Case("", stride=(2, 2), padding=(2, 1, 2, 1), dilation=(2, 2))
     tensors = case.random(rng)
     expected = run(backend, tensors, case.options())
@@ -293,7 +293,7 @@ BAD = [
 def test_wrong_arguments_are_refused(
     backend: Backend, rng: np.random.Generator, spoil: Callable[[Tensors, dict[str, Any]], None], message: str
 ) -> None:
-    """The message names the argument, what was given and what was expected."""
+    """Each message names the argument, what was given and what is expected."""
     case = Case("")
     tensors, options = case.random(rng), case.options()
     spoil(tensors, options)

@@ -1,4 +1,4 @@
-"""The same bits every time, in whatever order the work comes."""
+"""The same bits in every run, whatever the order of images or candidates."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def same_bits(actual: list[Any], expected: list[Any]) -> None:
 
 
 def test_decode_repeats_and_follows_the_order_of_images(backend: Backend, rng: np.random.Generator) -> None:
-    """Images do not know of each other."""
+    """Each image's result does not depend on the others."""
     case = decoding.Case("", decoding.FULL[1:], above=(900, 0, 4000, 37), top_k=700)
     heads = decoding.random_heads(rng, case)
     first = decoding.run(backend, heads, case.options())
@@ -38,7 +38,7 @@ def test_decode_repeats_and_follows_the_order_of_images(backend: Backend, rng: n
 
 @pytest.mark.parametrize("voting", [False, True], ids=["", "voting"])
 def test_nms_repeats_and_follows_the_order_of_images(backend: Backend, rng: np.random.Generator, voting: bool) -> None:
-    """Likewise."""
+    """Each image's result does not depend on the others."""
     case = suppression.Case("", 600, (600, 0, 333, 128), faces=60, voting=voting)
     candidates = suppression.random_candidates(rng, case)
     first = suppression.run(backend, candidates, case.options())
@@ -51,7 +51,7 @@ def test_nms_repeats_and_follows_the_order_of_images(backend: Backend, rng: np.r
 
 @pytest.mark.parametrize("voting", [False, True], ids=["", "voting"])
 def test_nms_finds_the_same_faces_in_any_order(backend: Backend, rng: np.random.Generator, voting: bool) -> None:
-    """Where no scores are equal, slots only name the candidates. Descending order takes a way of its own."""
+    """With distinct scores the order of the slots has no effect. Descending order takes another code path."""
     case = suppression.Case("", 700, (700,), faces=60, voting=voting)
     candidates = suppression.random_candidates(rng, case)
     num, *faces, indices = suppression.run(backend, candidates, case.options())
@@ -66,7 +66,7 @@ def test_nms_finds_the_same_faces_in_any_order(backend: Backend, rng: np.random.
 
 
 def test_letterbox_repeats_and_follows_the_order_of_images(backend: Backend, rng: np.random.Generator) -> None:
-    """Likewise, over the boundary between two launches."""
+    """Also with more images than one launch takes."""
     sizes = [(int(h), int(w)) for h, w in rng.integers(1, 40, (67, 2))]
     images = letterboxing.random_images(rng, sizes)
     first = letterboxing.run(backend, list(images), (24, 31))
@@ -78,7 +78,7 @@ def test_letterbox_repeats_and_follows_the_order_of_images(backend: Backend, rng
 
 
 def test_unletterbox_repeats_and_follows_the_order_of_images(backend: Backend, rng: np.random.Generator) -> None:
-    """Likewise."""
+    """Each image's result does not depend on the others."""
     sizes = [(int(h), int(w)) for h, w in rng.integers(1, 900, (67, 2))]
     detections = letterboxing.random_detections(rng, len(sizes), 9)
 
@@ -99,7 +99,7 @@ def test_unletterbox_repeats_and_follows_the_order_of_images(backend: Backend, r
 def test_deform_conv_repeats_and_follows_the_order_of_images(
     cuda: Backend, rng: np.random.Generator, dtype: str
 ) -> None:
-    """Likewise."""
+    """Each image's result does not depend on the others."""
     case = convolution.Case("", 4, (32, 40), (14, 9), spread=3.0)
     tensors = case.random(rng)
     first = convolution.run(cuda, tensors, case.options(), dtype)

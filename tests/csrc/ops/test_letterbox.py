@@ -1,4 +1,4 @@
-"""engine.ops.letterbox against exact bilinear interpolation and OpenCV, on every processor."""
+"""engine.ops.letterbox against exact bilinear interpolation and OpenCV, on the CPU and on CUDA."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.tolerances import GREY_LEVELS_EXACT, GREY_LEVELS_OPENCV, UNLE
 Image = NDArray[np.uint8]
 Size = tuple[int, int]
 
-# Sizes of the images of a batch and of the result.
+# Name, sizes of a batch's images, size of the result.
 CASES: list[tuple[str, list[Size], Size]] = [
     ("half", [(128, 256)], (64, 128)),
     ("same size", [(37, 53)], (37, 53)),
@@ -38,18 +38,18 @@ MEAN, STD, PAD = (104.0, 117.5, 123.0), (1.0, 57.0, 2.0), (5, 0, 255)
 
 
 def random_images(rng: np.random.Generator, sizes: list[Size]) -> list[Image]:
-    """Noise: every pixel that is read wrongly shows."""
+    """Return noise, so that any wrongly read pixel changes the result."""
     return [rng.integers(0, 256, (height, width, 3), dtype=np.uint8) for height, width in sizes]
 
 
 def levels_of(batch: NDArray[Any]) -> NDArray[np.float64]:
-    """Undo the normalisation: grey levels, whole up to rounding."""
+    """Undo the normalisation: return grey levels, integers up to rounding."""
     shape = (1, 3, 1, 1)
     return np.asarray(batch.astype(np.float64) * np.reshape(STD, shape) + np.reshape(MEAN, shape))
 
 
 def run(backend: Backend, images: list[Any], size: Size, **options: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Letterbox on the backend; the results on the host."""
+    """Letterbox on the backend and return the results on the host."""
     placed = [backend.put(image) for image in images]
     batch, transforms = ops.letterbox(placed, size, mean=MEAN, std=STD, pad_value=PAD, **options)
     return backend.get(batch), backend.get(transforms)
@@ -60,7 +60,7 @@ def run(backend: Backend, images: list[Any], size: Size, **options: Any) -> tupl
 def test_letterbox_matches_the_oracles(
     backend: Backend, rng: np.random.Generator, sizes: list[Size], size: Size, swap_rb: bool
 ) -> None:
-    """As near the exact value as fixed point allows, within one level of cv2.resize; transforms exactly."""
+    """Within the fixed-point error of the exact value and one level of cv2.resize; transforms exactly."""
     images = random_images(rng, sizes)
     batch, transforms = run(backend, images, size, swap_rb=swap_rb)
     assert batch.shape == (len(images), 3, *size)
@@ -90,7 +90,7 @@ def test_letterbox_gives_the_same_bits_on_both(
 
 
 def test_letterbox_normalises_per_output_channel(backend: Backend) -> None:
-    """Mean, std and padding are in the order of the result, also where red and blue are exchanged."""
+    """Mean, std and padding are in the order of the result's channels, also with swap_rb."""
     image = np.tile(np.array([10, 20, 30], np.uint8), (2, 4, 1))
     batch, transforms = run(backend, [image], (4, 4), swap_rb=True)
     inside = [(30 - 104) / 1, (20 - 117.5) / 57, (10 - 123) / 2]
@@ -123,7 +123,7 @@ def test_letterbox_refuses_impossible_threads_and_channels_last_on_a_device(cuda
 
 
 def test_letterbox_puts_the_odd_pixel_right_and_below(backend: Backend) -> None:
-    """Three columns of padding: one left, two right."""
+    """Three columns of padding: one left and two right."""
     batch, transforms = run(backend, [np.full((6, 3, 3), 200, np.uint8)], (6, 6))
     assert transforms.tolist() == [[1, 1, 0]]
     columns = levels_of(batch)[0, 0, 0].round().tolist()
@@ -131,7 +131,7 @@ def test_letterbox_puts_the_odd_pixel_right_and_below(backend: Backend) -> None:
 
 
 def test_letterbox_takes_crops_without_a_copy(rng: np.random.Generator) -> None:
-    """Rows may lie apart; what lies beside the crop is never read into it."""
+    """Rows may have a pitch; pixels outside the crop do not affect the result."""
     image = random_images(rng, [(90, 120)])[0]
     crop = image[11:70, 5:64]
     cpu = Backend("cpu")
@@ -139,7 +139,7 @@ def test_letterbox_takes_crops_without_a_copy(rng: np.random.Generator) -> None:
 
 
 def test_letterbox_takes_one_image_a_list_or_a_batch(rng: np.random.Generator) -> None:
-    """All mean the same."""
+    """All give the same result."""
     images = random_images(rng, [(20, 30), (20, 30)])
     both = ops.letterbox(images, (16, 16), mean=0).batch
     np.testing.assert_array_equal(ops.letterbox(np.stack(images), (16, 16), mean=0).batch, both)
@@ -155,7 +155,7 @@ def test_letterbox_to_float16_on_the_cpu(rng: np.random.Generator) -> None:
 
 
 def test_letterbox_takes_crops_on_a_device(cuda: Backend, rng: np.random.Generator) -> None:
-    """Rows that lie apart, through __cuda_array_interface__."""
+    """Rows with a pitch, through __cuda_array_interface__."""
     image = random_images(rng, [(90, 120)])[0]
     placed = cuda.put(image)
     interface = {**placed.__cuda_array_interface__, "shape": (59, 60, 3), "strides": (360, 3, 1)}
@@ -166,8 +166,8 @@ def test_letterbox_takes_crops_on_a_device(cuda: Backend, rng: np.random.Generat
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_letterbox_writes_where_it_is_told(backend: Backend, rng: np.random.Generator, dtype: str) -> None:
-    """Every element of the given arrays, and those arrays come back."""
+def test_letterbox_writes_to_given_arrays(backend: Backend, rng: np.random.Generator, dtype: str) -> None:
+    """Writes every element of the given arrays, and returns these arrays."""
     images = random_images(rng, [(20, 30), (7, 5)])
     if backend.name == "cpu" and dtype == "float16":
         with pytest.raises(InvalidArgumentError, match="dtype is 'float16', expected 'float32' where out is a host"):
@@ -183,7 +183,7 @@ def test_letterbox_writes_where_it_is_told(backend: Backend, rng: np.random.Gene
     np.testing.assert_array_equal(backend.get(out[1]), expected[1])
 
 
-def test_letterbox_refuses_to_write_where_it_should_not() -> None:
+def test_letterbox_refuses_wrong_output_arrays() -> None:
     """Wrong shape, wrong dtype, read-only."""
     good = np.zeros((1, 3, 8, 8), np.float32), np.zeros((1, 3), np.float32)
     fixed = good[1].copy()
@@ -198,7 +198,7 @@ def test_letterbox_refuses_to_write_where_it_should_not() -> None:
 
 
 def random_detections(rng: np.random.Generator, batch: int, slots: int) -> list[NDArray[Any]]:
-    """Boxes, landmarks and counts, among them none and all."""
+    """Return boxes, landmarks and counts, which include 0 and all slots."""
     boxes, landmarks = (rng.uniform(-50, 700, (batch, slots, width)).astype(np.float32) for width in (4, 10))
     count = rng.integers(0, slots + 1, batch).astype(np.int32)
     count[: min(2, batch)] = (slots, 0)[: min(2, batch)]
@@ -207,10 +207,10 @@ def random_detections(rng: np.random.Generator, batch: int, slots: int) -> list[
 
 @pytest.mark.parametrize("enlarge", [False, True], ids=["", "enlarge"])
 @pytest.mark.parametrize(("batch", "slots"), [(1, 1), (3, 7), (67, 40), (2, 0), (0, 5)])
-def test_unletterbox_leads_back_to_the_image(
+def test_unletterbox_matches_the_oracle(
     backend: Backend, rng: np.random.Generator, batch: int, slots: int, enlarge: bool
 ) -> None:
-    """Exactly, each axis by its own factor; zeros behind the detections. 67 images are more than one launch takes."""
+    """Each axis has its own factor; zeros after the detections. 67 images are more than one launch takes."""
     size = (640, 513)
     sizes = [(int(height), int(width)) for height, width in np.exp(rng.uniform(0, np.log(16385), (batch, 2)))]
     boxes, landmarks, count = random_detections(rng, batch, slots)
@@ -229,7 +229,7 @@ def test_unletterbox_leads_back_to_the_image(
 
 @pytest.mark.parametrize("image_size", [(720, 1280), (333, 1000), (1000, 3), (16384, 16384), (1, 1)])
 def test_unletterbox_undoes_letterbox(image_size: Size) -> None:
-    """The corners of the resized image become those of the image."""
+    """The corners of the resized image map to those of the image."""
     size = (640, 640)
     _, (height, width), (left, top) = placement(*image_size, size)
     corners = np.array([[[left, top, left + width, top + height]]], np.float32)
@@ -256,7 +256,7 @@ SIZES = [(30, 40), (50, 60)]
     ],
 )
 def test_unletterbox_refuses(changed: dict[str, Any], message: str) -> None:
-    """Each message names the argument, what it is and what was expected."""
+    """Each message names the argument, what was given and what is expected."""
     given = {"boxes": BOXES, "landmarks": LANDMARKS, "count": COUNT, "image_sizes": SIZES, "size": (8, 8)}
     with pytest.raises(InvalidArgumentError, match=message):
         ops.unletterbox(**{**given, **changed})
@@ -286,7 +286,7 @@ BAD: list[tuple[Any, dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("images", "options", "message"), BAD, ids=[message[:40] for *_, message in BAD])
 def test_letterbox_refuses(images: Any, options: dict[str, Any], message: str) -> None:
-    """Each message names the argument, what it is and what was expected."""
+    """Each message names the argument, what was given and what is expected."""
     given: dict[str, Any] = {"size": (8, 8), "mean": 0, **options}
     with pytest.raises(InvalidArgumentError, match=message):
         ops.letterbox(images, **given)
@@ -296,7 +296,7 @@ def test_letterbox_refuses(images: Any, options: dict[str, Any], message: str) -
 def test_letterbox_enlarges_only_where_asked(
     backend: Backend, rng: np.random.Generator, height: int, width: int
 ) -> None:
-    """Without `enlarge` a smaller image keeps its pixels; a larger one shrinks all the same."""
+    """Without `enlarge` a smaller image keeps its size; a larger one still shrinks."""
     image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
     batch, transforms = run(backend, [image], (8, 8), enlarge=False)
     scale, (resized_height, resized_width), (left, top) = placement(height, width, (8, 8), enlarge=False)

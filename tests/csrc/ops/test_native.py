@@ -1,4 +1,4 @@
-"""The compiled module as a part: what it says about itself, and the package without it."""
+"""The compiled module: its build information, and the package without it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_counting_devices_never_fails() -> None:
 
 
 def test_build_info_says_what_was_built() -> None:
-    """Version, compiler, and CUDA's version and architectures or neither."""
+    """Version, compiler, and either both of CUDA's version and architectures or neither."""
     info = ops.build_info()
     assert set(info) == {"version", "compiler", "cuda_version", "cuda_architectures"}
     assert info["version"]
@@ -29,7 +29,7 @@ def test_build_info_says_what_was_built() -> None:
 
 
 def test_the_package_imports_nothing_heavy() -> None:
-    """No torch, no TensorRT, no ONNX: those load where they are used."""
+    """Torch, TensorRT and ONNX are imported only where they are used."""
     code = (
         "import sys, engine, engine.ops; print([m for m in sys.modules if m in {'torch', 'tensorrt', 'onnx', 'cupy'}])"
     )
@@ -37,7 +37,7 @@ def test_the_package_imports_nothing_heavy() -> None:
 
 
 def test_without_the_compiled_module_the_message_says_how_to_build_it() -> None:
-    """The package itself still imports."""
+    """The package itself can be imported."""
     code = """
 import sys
 sys.modules["engine._native"] = None
@@ -50,15 +50,3 @@ except NativeModuleError as error:
 """
     assert "True engine._native, the compiled part" in (message := run_python(code))
     assert "pip install -e ." in message
-
-
-class FakeDeviceArray:
-    """On a device, it says."""
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        """Return a CUDA device."""
-        return 2, 0
-
-    def __dlpack__(self, *, stream: int | None = None) -> object:
-        """Fail: nobody should get here."""
-        raise AssertionError

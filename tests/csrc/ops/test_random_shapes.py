@@ -1,4 +1,4 @@
-"""Shapes and settings that nobody chose: drawn anew for every --seed, checked against the oracles everywhere."""
+"""Random shapes and settings, different for each --seed, against the oracles on the CPU and on CUDA."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ TRIALS = 16
 
 @pytest.fixture(params=range(TRIALS))
 def rng(request: pytest.FixtureRequest) -> np.random.Generator:
-    """Another generator for each trial."""
+    """A different generator for each trial."""
     return np.random.default_rng([request.config.getoption("--seed"), request.param])
 
 
 def pick(rng: np.random.Generator, *values: Any) -> Any:
-    """One of the values."""
+    """Return one of the values."""
     return values[rng.integers(len(values))]
 
 
 def between(rng: np.random.Generator, low: int, high: int) -> int:
-    """A whole number from low to high, small ones as likely as large ones."""
+    """Return an integer from low to high, with its logarithm uniformly distributed."""
     return min(high, int(np.exp(rng.uniform(np.log(low), np.log(high + 1)))))
 
 
 def random_pyramid(rng: np.random.Generator) -> decoding.Case:
-    """1 to 8 levels of odd sizes with 1 to 8 anchors per cell, every limit of K and of the threshold."""
+    """Return 1 to 8 levels of any size with 1 to 8 anchors per cell, and K and threshold up to their limits."""
     levels = tuple(
         (
             between(rng, 1, 24),
@@ -76,12 +76,12 @@ def test_decode(backend: Backend, rng: np.random.Generator) -> None:
 
 
 def test_decode_of_ties(backend: Backend, rng: np.random.Generator) -> None:
-    """In float16, where many margins are equal, and some are the threshold itself."""
+    """In float16, where many margins are equal to each other or to the threshold."""
     case = random_pyramid(rng)
     print(case)
     heads: decoding.Heads = []
     for logits, *deltas in decoding.random_heads(rng, case):
-        # Up to a margin of 8: beyond, float32 scores become equal where margins are not.
+        # Margins up to 8: above, different margins give equal float32 scores.
         grid = rng.integers(-32, 32, logits.shape) / pick(rng, 8, 64)
         narrow = [None if delta is None else delta.astype(np.float16) for delta in deltas]
         heads.append((grid.astype(np.float16), *narrow))
@@ -89,12 +89,12 @@ def test_decode_of_ties(backend: Backend, rng: np.random.Generator) -> None:
     decoding.check(decoding.run(backend, heads, options), heads, options)
 
 
-# IoUs of random boxes differ from fractions like these by many roundings, or they are equal: see random_candidates.
+# IoUs of random boxes are equal to such a fraction or differ from it by many roundings: see random_candidates.
 THRESHOLDS = [a / b for b in range(1, 11) for a in range(b + 1)]
 
 
 def random_suppression(rng: np.random.Generator) -> suppression.Case:
-    """Every limit of K, M and the threshold; images without candidates."""
+    """Return K, M and threshold up to their limits; some images have no candidates."""
     slots = pick(rng, 1, 5000, between(rng, 1, 1500), between(rng, 1, 1500), between(rng, 1, 1500))
     return suppression.Case(
         "random",
@@ -109,13 +109,13 @@ def random_suppression(rng: np.random.Generator) -> suppression.Case:
 
 
 def test_nms(backend: Backend, rng: np.random.Generator) -> None:
-    """Scores in order, in disorder, and with many ties."""
+    """Scores in order, unordered, and with many ties."""
     case = random_suppression(rng)
     print(case)
     candidates = suppression.random_candidates(rng, case)
     scores, order = candidates[1], pick(rng, "none", "descending", "ties")
     if order == "descending":
-        scores[:] = -np.sort(-scores, axis=1)  # NaN goes last, where it was
+        scores[:] = -np.sort(-scores, axis=1)  # NaN stays last
     elif order == "ties":
         scores[:] = np.ceil(scores * 8) / 8
     results = suppression.run(backend, candidates, case.options())
@@ -123,7 +123,7 @@ def test_nms(backend: Backend, rng: np.random.Generator) -> None:
 
 
 def test_nms_at_the_threshold(backend: Backend, rng: np.random.Generator) -> None:
-    """Pairs, far from each other, whose IoU is the threshold, or a cell of the grid less or more."""
+    """Pairs, far from each other, whose IoU is the threshold or differs by one grid cell."""
     b = int(rng.integers(2, 30))
     a = int(rng.integers(1, b))
     pairs, cell = 150, 1 / 16
@@ -137,14 +137,14 @@ def test_nms_at_the_threshold(backend: Backend, rng: np.random.Generator) -> Non
     candidates = suppression.candidates_of(np.concatenate([outer, inner]), scores)
     options = {"iou_threshold": a / b, "max_detections": 2 * pairs, "voting": False}
     results = suppression.run(backend, candidates, options)
-    # The IoU exceeds the threshold in whole numbers: no rounding decides.
+    # Compared in integers, without rounding.
     exceeds = (a * times + more) * b > a * b * times
     assert results[0][0] == 2 * pairs - exceeds.sum()
     suppression.check(results, candidates, options)
 
 
 def test_letterbox(backend: Backend, rng: np.random.Generator) -> None:
-    """Batches of images of any sizes."""
+    """Batches of images of any size."""
     sizes = [(between(rng, 1, 300), between(rng, 1, 300)) for _ in range(rng.integers(1, 5))]
     size = between(rng, 1, 200), between(rng, 1, 200)
     swap_rb, enlarge = bool(rng.integers(2)), bool(rng.integers(2))
@@ -161,7 +161,7 @@ def test_letterbox(backend: Backend, rng: np.random.Generator) -> None:
 
 
 def random_convolution(rng: np.random.Generator) -> convolution.Case:
-    """Kernels, steps, paddings, groups of both kinds, and taps near or far."""
+    """Return random kernels, strides, paddings, groups of both kinds, and small or large offsets."""
     groups, offset_groups = between(rng, 1, 4), between(rng, 1, 4)
     share = int(np.lcm(groups, offset_groups)) * pick(rng, 1, 1, 3, 8, 16)
     kernel = pick(rng, (3, 3), (3, 3), (between(rng, 1, 7), between(rng, 1, 7)))
@@ -203,7 +203,7 @@ def test_deform_conv_in_16_bits(cuda: Backend, rng: np.random.Generator, dtype: 
     tensors = convolution.rounded(case.random(rng), dtype)
     expected = convolution.expect(tensors, case.options())
     y = convolution.run(cuda, tensors, case.options(), dtype).astype(np.float64)
-    # A rounding for each sample, and one for their sum.
+    # One rounding per sample, and one for the sum.
     sizes = [t if i == 2 or t is None else abs(t) for i, t in enumerate(tensors)]
     magnitude = convolution.expect(sizes, case.options())
     bound = convolution.EPSILON[dtype] / 2 * (abs(expected) + magnitude) + DEFORM_CONV_ABSOLUTE

@@ -1,4 +1,4 @@
-"""Attributes and inputs of the two plugins."""
+"""Attributes and inputs of RetinaFaceDecode and RetinaFaceNMS."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DECODE_ATTRIBUTES: dict[str, Any] = {
 }
 NMS_ATTRIBUTES: dict[str, Any] = {"iou_threshold": 0.4, "max_detections": 20, "voting": 0, "has_landmarks": 1}
 
-# (plugin, attribute to change, its value; None leaves it out, what the message must say)
+# (plugin, attribute to change, its value or None to leave it out, text of the message)
 REFUSED = [
     (DECODE, "strides", None, "'strides' is missing"),
     (DECODE, "strides", [], "'strides': expected 1 to 8 values, got 0"),
@@ -79,14 +79,14 @@ REFUSED = [
 
 
 def changed(plugin: str, attribute: str, value: Any) -> dict[str, Any]:
-    """The plugin's attributes with one of them changed, or left out for None."""
+    """Return the plugin's attributes with one of them changed, or left out if `value` is None."""
     attributes = {**(DECODE_ATTRIBUTES if plugin == DECODE else NMS_ATTRIBUTES), attribute: value}
     return {name: v for name, v in attributes.items() if v is not None}
 
 
 @dataclass
 class Heads:
-    """Levels of a model and an input size."""
+    """The levels of a model, for one input size."""
 
     batch: int
     height: int
@@ -102,7 +102,7 @@ class Heads:
 
     @property
     def anchor_sizes(self) -> list[list[float]]:
-        """Anchor sizes per level, each different."""
+        """Anchor sizes per level, all different."""
         return [[2.0 * s * (1.5**a) for a in range(n)] for s, n in zip(self.strides, self.num_anchors, strict=True)]
 
     @property
@@ -139,14 +139,14 @@ class Heads:
         ]
 
     def random(self, rng: np.random.Generator) -> list[Array]:
-        """Inputs of which about one anchor in six passes a threshold of 0.5."""
+        """Return inputs in which about one anchor in six passes a threshold of 0.5."""
         heads = [rng.normal(size=shape) for shape in self.shapes()]
         for logits in heads[:: len(self.widths)]:
             logits[:, 1::2] -= 1.4
         return [head.astype(DTYPES[self.dtype]) for head in heads]
 
     def expected(self, inputs: list[Array]) -> list[Array]:
-        """What the operator computes on the CPU, where it promises the same bits."""
+        """Return the CPU operator's results, which must be bitwise equal."""
         wide = [head.astype(np.float32) for head in inputs]
         levels: list[tuple[Array | None, ...]] = []
         for i in range(0, len(wide), len(self.widths)):
@@ -164,7 +164,7 @@ class Heads:
 
 
 def random_candidates(rng: np.random.Generator, batch: int, slots: int, landmarks: bool) -> list[Array]:
-    """Inputs of RetinaFaceNMS: boxes that often overlap; image i holds a third, two thirds, all of the slots."""
+    """Return inputs of RetinaFaceNMS. Boxes often overlap; images use a third, two thirds or all of their slots."""
     corners = rng.uniform(0, 100, size=(batch, slots, 2))
     boxes = np.concatenate([corners, corners + rng.uniform(5, 60, size=corners.shape)], axis=2)
     count = np.array([slots * (i % 3 + 1) // 3 for i in range(batch)])
@@ -173,7 +173,7 @@ def random_candidates(rng: np.random.Generator, batch: int, slots: int, landmark
 
 
 def expected_detections(inputs: list[Array], attributes: dict[str, Any]) -> list[Array]:
-    """What the operator computes on the CPU, where it promises the same bits."""
+    """Return the CPU operator's results, which must be bitwise equal."""
     boxes, scores, *landmarks, count = inputs
     result = ops.nms(
         boxes,

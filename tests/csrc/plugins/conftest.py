@@ -1,4 +1,4 @@
-"""The plugin library as built, and where it runs."""
+"""Fixtures: the plugin library, on a device or on the emulator."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ DRIVER = "librf_plugin_driver.so"
 
 @pytest.fixture(params=[10, 11])
 def any_library(request: pytest.FixtureRequest) -> Library:
-    """The library to call, loaded as TensorRT 10 and as 11 do it; without a device on the emulator, else skipped."""
+    """The library, loaded as TensorRT 10 and as TensorRT 11 load it. Uses the emulator if there is no device."""
     return _library(request.param)
 
 
 @pytest.fixture
 def library() -> Library:
-    """The library to call, loaded as TensorRT 10 does it; without a device on the emulator, else skipped."""
+    """The library, loaded as TensorRT 10 loads it. Uses the emulator if there is no device."""
     return _library(10)
 
 
@@ -48,11 +48,11 @@ def _library(tensorrt_major: int) -> Library:
 
 @dataclass(frozen=True)
 class BuilderFiles:
-    """What a builder needs.
+    """The files that a builder loads.
 
     Attributes:
         plugins: the plugin library.
-        alias: bears the name that TensorRT-RTX's parser looks for on meeting a plugin.
+        alias: a library with the name that TensorRT-RTX's parser opens when it meets a plugin.
     """
 
     plugins: Path
@@ -61,7 +61,7 @@ class BuilderFiles:
 
 @pytest.fixture(scope="session")
 def builder_files() -> BuilderFiles:
-    """The shipped libraries, else those built for the emulator: a builder runs no kernel."""
+    """The installed libraries, else those built for the emulator: a builder runs no kernels."""
     alias = rtx_alias_path()
     if alias is not None:
         with suppress(BuildError):

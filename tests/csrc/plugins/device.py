@@ -1,4 +1,4 @@
-"""Device memory with guards around it, and running a plugin's kernels in it."""
+"""Device memory with guards around it, and the launch of a plugin in such memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DTYPE_OF = {FLOAT: np.float32, INT32: np.int32}
 
 
 class Memory:
-    """Device memory, each byte 0xFF, between two guards."""
+    """Device memory filled with 0xFF, between two guards."""
 
     def __init__(self, library: Library, size: int) -> None:
         """Allocate and fill."""
@@ -40,16 +40,16 @@ class Memory:
         self._upload(self.address, array)
 
     def read(self) -> Array:
-        """Copy the bytes from the device; the guards must be intact."""
+        """Copy the bytes from the device. Checks the guards."""
         whole = np.empty(self._size + 2 * GUARD_BYTES, np.uint8)
         assert self._library.call("download", whole.ctypes.data, self._base, whole.nbytes) == 0
-        assert (whole[:GUARD_BYTES] == FILL).all(), "written before the beginning"
-        assert (whole[-GUARD_BYTES:] == FILL).all(), "written past the end"
+        assert (whole[:GUARD_BYTES] == FILL).all(), "a kernel wrote before the beginning"
+        assert (whole[-GUARD_BYTES:] == FILL).all(), "a kernel wrote past the end"
         return whole[GUARD_BYTES:-GUARD_BYTES]
 
 
 class Launch:
-    """A plugin's inputs on the device, and room for what enqueue writes."""
+    """A plugin's inputs, outputs and workspace on the device."""
 
     def __init__(self, plugin: Plugin, inputs: Sequence[Array], workspace_bytes: int) -> None:
         """Upload the inputs; outputs and workspace hold 0xFF."""
@@ -82,7 +82,7 @@ class Launch:
         )
 
     def outputs(self) -> list[Array]:
-        """Wait, and return the outputs. Nothing else may have been written, nor the inputs changed."""
+        """Synchronise and return the outputs. Checks that guards and inputs are unchanged."""
         assert self.plugin.library.call("synchronise", self.stream) == 0
         self._workspace.read()
         for memory, array in zip(self._inputs, self._host_inputs, strict=True):
@@ -91,27 +91,27 @@ class Launch:
         return [memory.read().view(dtype).reshape(shape) for memory, dtype, shape in memories]
 
     def capture(self, queue: Callable[[], None]) -> int:
-        """Record what `queue` does on the stream; return the graph, or 0 where something forbidden was done."""
+        """Capture the work that `queue` queues on the stream. Returns the graph, or 0 if the capture failed."""
         call = self.plugin.library.call
         assert call("begin_capture", self.stream) == 0
         graph = 0
         try:
             queue()
-        finally:  # a stream that is left capturing would spoil every later test
+        finally:  # a stream left in capture mode would break every later test
             graph = call("end_capture", self.stream) or 0
         return graph
 
     def replay(self, graph: int, launches: int) -> list[Array]:
-        """Launch a graph so many times and return the outputs."""
+        """Launch a graph `launches` times and return the outputs."""
         assert graph, "the graph could not be captured"
         assert self.plugin.library.call("replay", graph, self.stream, launches) == 0
         return self.outputs()
 
 
 def prepare(plugin: Plugin, inputs: Sequence[Array], largest: Sequence[Shape] | None = None) -> Launch:
-    """Take a plugin through the calls of building and loading an engine, up to the enqueue.
+    """Make the calls of building and loading an engine, up to the enqueue.
 
-    The profile reaches from the inputs' shapes to the `largest` ones.
+    The profile is from the inputs' shapes to the `largest` ones.
     """
     types = [_TYPE_OF[a.dtype.name] for a in inputs]
     shapes = [a.shape for a in inputs]

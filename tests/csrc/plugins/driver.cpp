@@ -1,5 +1,5 @@
-// Calls plugin objects as TensorRT would, for the tests: their interface is virtual tables, so Python
-// needs this plain C one. Structures of TensorRT without virtual functions pass through as they are.
+// Calls plugin objects as TensorRT does, for the tests. Plugins have virtual functions, which Python cannot call, so
+// this is a plain C interface to them. TensorRT's structures without virtual functions are passed unchanged.
 #include <cuda_runtime_api.h>
 #include <dlfcn.h>
 
@@ -18,7 +18,7 @@ using namespace nvinfer1;
 std::string log_lines;
 int32_t pretended_major = 10;
 
-// ILogger as TensorRT 10 and as TensorRT 11 lay it out, whichever headers are used here.
+// ILogger in the layouts of TensorRT 10 and of TensorRT 11, whichever headers are used here.
 class Logger10 {
   public:
     virtual void log(ILogger::Severity, const char *message) noexcept { (log_lines += message) += '\n'; }
@@ -34,7 +34,7 @@ class Logger11 : public IVersionedInterface {
 Logger10 logger_10;
 Logger11 logger_11;
 
-// Expressions are numbers here; -1 is one that is not known while building.
+// Dimension expressions are numbers here; -1 is unknown during the build.
 class Dimension : public IDimensionExpr, public apiv::VDimensionExpr {
   public:
     explicit Dimension(int64_t value) : value_(value) { mImpl = this; }
@@ -84,7 +84,7 @@ auto *runtime_of(IPluginV3 *plugin) {
 
 }  // namespace
 
-// What a plugin library looks up in TensorRT's library to find its logger.
+// The functions that a plugin library looks up in TensorRT to find its logger.
 RF_EXPORT ILogger *getLogger() noexcept {
     void *logger = pretended_major >= 11 ? static_cast<void *>(&logger_11) : static_cast<void *>(&logger_10);
     return static_cast<ILogger *>(logger);
@@ -96,7 +96,8 @@ RF_EXPORT int32_t getInferLibMinorVersion() noexcept {
     return 0;
 }
 
-/// Loads a library and hands it a finder, as TensorRT of that major version; null and a log line on failure.
+/// Loads a library and passes it a logger finder, as TensorRT of that major version does. Null and a log line on
+/// failure.
 RF_EXPORT void *driver_load(const char *path, int32_t tensorrt_major) {
     pretended_major = tensorrt_major;
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
@@ -104,7 +105,7 @@ RF_EXPORT void *driver_load(const char *path, int32_t tensorrt_major) {
         (log_lines += dlerror()) += '\n';
         return nullptr;
     }
-    // Of a finder, nothing but the place of its virtual table is used.
+    // The library uses only the address of the finder's virtual table.
     reinterpret_cast<void (*)(void *)>(dlsym(library, "setLoggerFinder"))(&logger_10);
     return library;
 }
@@ -224,7 +225,7 @@ RF_EXPORT int32_t driver_synchronise(cudaStream_t stream) {
 RF_EXPORT int32_t driver_begin_capture(cudaStream_t stream) {
     return cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal);
 }
-/// The graph that was captured, ready to launch; null where the capture was spoilt.
+/// Returns the captured graph, ready to launch; null if the capture failed.
 RF_EXPORT cudaGraphExec_t driver_end_capture(cudaStream_t stream) {
     cudaGraph_t graph = nullptr;
     cudaGraphExec_t executable = nullptr;
@@ -234,7 +235,7 @@ RF_EXPORT cudaGraphExec_t driver_end_capture(cudaStream_t stream) {
     }
     return executable;
 }
-/// Launches a graph so many times, waits, and gives it up.
+/// Launches a graph `launches` times, synchronises and destroys it.
 RF_EXPORT int32_t driver_replay(cudaGraphExec_t executable, cudaStream_t stream, int32_t launches) {
     cudaError_t status = cudaSuccess;
     for (int32_t i = 0; status == cudaSuccess && i < launches; ++i) {

@@ -1,4 +1,4 @@
-"""TensorRT's calls to a plugin library, from Python: ctypes over driver.cpp."""
+"""Calls a plugin library as TensorRT does, through ctypes (driver.cpp)."""
 
 from __future__ import annotations
 
@@ -94,11 +94,11 @@ class FieldCollection(ctypes.Structure):
 
 
 class PluginError(Exception):
-    """A plugin gave a failure; the text is what it logged."""
+    """A plugin returned a failure; the text is its log."""
 
 
 def _as_field_data(value: Any) -> Array:
-    """Return an attribute as the ONNX parser would: 32 bits wide. An array is taken as it is."""
+    """Return an attribute as the ONNX parser passes it, in 32 bits. An array is not converted."""
     if isinstance(value, np.ndarray):
         return np.atleast_1d(value)
     array = np.atleast_1d(np.asarray(value))
@@ -157,11 +157,11 @@ class Library:
 
 @dataclass
 class Plugin:
-    """One plugin object; goes with this one."""
+    """Owns one plugin object."""
 
     library: Library
     handle: int
-    # Of inputs and outputs, by position, where they are not LINEAR while the plugin runs.
+    # Formats at run time by position, inputs before outputs; LINEAR if not listed.
     formats: Mapping[int, int] = field(default_factory=dict)
 
     def __del__(self) -> None:
@@ -185,11 +185,11 @@ class Plugin:
         return Plugin(self.library, self._call("attach"))
 
     def recreate(self) -> Plugin:
-        """Serialise and create anew, as an engine that is loaded does."""
+        """Serialise and create again, as loading an engine does."""
         return self.library.create_from(self._call("name").decode(), self._call("fields"), RUNTIME)
 
     def fields(self) -> dict[str, list[float]]:
-        """Return what the plugin serialises."""
+        """Return the serialised attributes."""
         result = {}
         for f in FieldCollection.at(self._call("fields")):
             values = ctypes.cast(f.data, ctypes.POINTER(_FIELD_CTYPES[f.type]))
@@ -210,7 +210,7 @@ class Plugin:
         return list(outputs)
 
     def output_shapes(self, inputs: Sequence[Shape]) -> list[tuple[int, ...]]:
-        """IPluginV3OneBuild::getOutputShapes; -1 is an extent that is not known while building."""
+        """IPluginV3OneBuild::getOutputShapes; -1 is an extent unknown during the build."""
         outputs = (Dims * self.num_outputs)()
         shapes = (Dims * len(inputs))(*map(Dims.of, inputs))
         self._checked("output_shapes", shapes, len(inputs), outputs, len(outputs))
@@ -219,7 +219,7 @@ class Plugin:
     def supports(self, position: int, tensors: Sequence[tuple[int, int]], num_inputs: int) -> bool:
         """IPluginV3OneBuild::supportsFormatCombination for (type, format) of the tensors up to `position`."""
         count = num_inputs + self.num_outputs
-        # What lies behind `position` is invalid: a plugin must not look at it.
+        # Tensors after `position` are invalid: a plugin must not read them.
         invalid = [(99, 99)] * (count - len(tensors))
         descs = (DynamicTensorDesc * count)(
             *(DynamicTensorDesc(desc=TensorDesc(type=t, format=f)) for t, f in [*tensors, *invalid])

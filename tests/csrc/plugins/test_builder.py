@@ -1,4 +1,4 @@
-"""The plugin library in TensorRT-RTX's builder, which compiles engines without a GPU."""
+"""The plugins in TensorRT-RTX's builder, which builds engines without a GPU."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ TYPES = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16, "bfloat16
 
 
 class Log(trt.ILogger):  # type: ignore[misc, name-defined]
-    """Keeps what TensorRT and the plugins say."""
+    """Collects the errors of TensorRT and the plugins."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
+        """Start empty."""
         super().__init__()
         self.errors: list[str] = []
 
@@ -34,13 +34,13 @@ class Log(trt.ILogger):  # type: ignore[misc, name-defined]
             self.errors.append(message)
 
 
-# TensorRT keeps the first logger of a process and uses it for good: one for all tests.
+# TensorRT uses the first logger of a process until the end, so all tests share one.
 LOG = Log()
 
 
 @pytest.fixture
 def builder(builder_files: BuilderFiles) -> Any:
-    """A builder that knows the plugins."""
+    """A builder with the plugins registered."""
     ctypes.CDLL(str(builder_files.alias))
     builder = trt.Builder(LOG)
     assert builder.get_plugin_registry().load_library(str(builder_files.plugins)) is not None
@@ -49,7 +49,7 @@ def builder(builder_files: BuilderFiles) -> Any:
 
 
 def detector(heads: Heads, decode: dict[str, Any], nms: dict[str, Any]) -> bytes:
-    """An ONNX file whose inputs are raw heads of any batch and size, and whose outputs are faces."""
+    """Return an ONNX model from raw heads of any batch and size to detections."""
     names = [f"head_{i}" for i in range(len(heads.shapes()))]
     inputs = [
         helper.make_tensor_value_info(name, TYPES[heads.dtype], ["batch", channels, f"h_{name}", f"w_{name}"])
@@ -74,7 +74,7 @@ def detector(heads: Heads, decode: dict[str, Any], nms: dict[str, Any]) -> bytes
 
 
 def parse(builder: Any, model: bytes) -> Any:
-    """The network, or None."""
+    """Return the network, or None if the parser fails."""
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, LOG)
     return network if parser.parse(model) else None
@@ -83,7 +83,7 @@ def parse(builder: Any, model: bytes) -> Any:
 def build(
     builder: Any, network: Any, shapes: list[list[tuple[int, ...]]], embedded: Path | None = None
 ) -> bytes | None:
-    """The engine for the smallest, the usual and the largest shapes of the inputs."""
+    """Build the engine for the smallest, the usual and the largest shapes of the inputs; None if that fails."""
     config = builder.create_builder_config()
     profile = builder.create_optimization_profile()
     for i, shape in enumerate(zip(*shapes, strict=True)):
@@ -96,12 +96,12 @@ def build(
 
 
 def profile_of(heads: Heads, *sizes: tuple[int, int, int]) -> list[list[tuple[int, ...]]]:
-    """Shapes of the heads for (batch, height, width) each."""
+    """Return the shapes of the heads for each (batch, height, width)."""
     return [list(replace(heads, batch=b, height=h, width=w).shapes()) for b, h, w in sizes]
 
 
 def test_engines_name_the_version_that_the_plugins_have(builder: Any) -> None:
-    """A sidecar's versions are all that tells whether a library can run an engine."""
+    """A sidecar's plugin versions decide whether a library can run an engine."""
     creators = {creator.name: creator for creator in builder.get_plugin_registry().all_creators}
     assert {creators[name].plugin_version for name in (DECODE, NMS)} == {PLUGIN_VERSION}
 
@@ -133,7 +133,7 @@ def test_engines_build(builder: Any, builder_files: BuilderFiles, dtype: str, la
     assert builder_files.plugins.read_bytes() not in plan
 
 
-# The parser hands over only attributes that it knows the plugin to have, and lets an empty array out.
+# The parser passes only attributes that the plugin advertises, and drops empty arrays.
 @pytest.mark.parametrize(("name", "attribute", "value", "message"), [r for r in REFUSED if r[2] != []])
 def test_wrong_attributes_are_refused(builder: Any, name: str, attribute: str, value: Any, message: str) -> None:
     attributes = {DECODE: DECODE_ATTRIBUTES, NMS: NMS_ATTRIBUTES, name: changed(name, attribute, value)}

@@ -21,7 +21,7 @@ PLAIN = Case("plain", batch=2, channels=(16, 24))
 
 
 def attributes_of(case: Case) -> dict[str, Any]:
-    """As the ONNX parser hands them over."""
+    """Return the attributes as the ONNX parser passes them."""
     return {
         "kernel_shape": list(case.kernel),
         "strides": list(case.stride),
@@ -33,7 +33,7 @@ def attributes_of(case: Case) -> dict[str, Any]:
 
 
 def to_hwc8(array: Array) -> Array:
-    """Channels last, padded to a multiple of 8 by NaN: what lies there must not matter."""
+    """Convert to channels last, padded to a multiple of 8 with NaN, which must not affect the result."""
     batch, channels, height, width = array.shape
     result = np.full((batch, height, width, -(-channels // 8) * 8), np.nan, array.dtype)
     result[..., :channels] = array.transpose(0, 2, 3, 1)
@@ -41,10 +41,10 @@ def to_hwc8(array: Array) -> Array:
 
 
 class Convolution:
-    """A plugin that is ready to run, and its tensors on the device."""
+    """A plugin ready to run, and its tensors on the device."""
 
     def __init__(self, plugin: Plugin, tensors: Tensors, dtype: str, hwc8: bool = False) -> None:
-        """Take the plugin through the calls of building and loading an engine, up to the enqueue."""
+        """Make the calls of building and loading an engine, up to the enqueue."""
         self._given = [t.astype(DTYPES[dtype]) for t in tensors if t is not None]
         self.shapes = [t.shape for t in self._given]
         self.types = [TYPES[dtype]] * len(self._given)
@@ -68,12 +68,12 @@ class Convolution:
         self.stream: int = library.call("stream")
 
     def enqueue(self) -> None:
-        """Queue the plugin's work; it needs no workspace."""
+        """Queue the plugin's work. It needs no workspace."""
         inputs = [memory.address for memory in self._inputs]
         self.plugin.enqueue(self.types, self.shapes, inputs, [self._output.address], 0, self.stream)
 
     def output(self) -> Array:
-        """Wait, and return y in NCHW. Nothing else may have been written, nor the inputs changed."""
+        """Synchronise and return y in NCHW. Checks that guards and inputs are unchanged."""
         assert self.plugin.library.call("synchronise", self.stream) == 0
         for memory, array in zip(self._inputs, self._given, strict=True):
             assert memory.read().tobytes() == array.tobytes()
@@ -113,7 +113,7 @@ def test_matches_the_oracle(library: Library, rng: np.random.Generator, case: Ca
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("mask", [True, False])
 def test_bias_and_mask_may_be_missing(library: Library, rng: np.random.Generator, bias: bool, mask: bool) -> None:
-    """Each alone, too: the number of dimensions tells them apart."""
+    """Together or one alone: the number of dimensions distinguishes them."""
     case = Case("", bias=bias, mask=mask)
     tensors = case.random(rng)
     convolution = Convolution(library.create(NAME, attributes_of(case)), tensors, "float32")
@@ -155,7 +155,7 @@ def test_attributes_survive_and_have_defaults(library: Library) -> None:
 @pytest.mark.parametrize("hwc8", [False, True])
 @pytest.mark.parametrize("type_", TYPES.values())
 def test_formats(library: Library, type_: int, hwc8: bool) -> None:
-    """All tensors have X's type; x and y its format, the rest is linear."""
+    """All tensors have X's type. The output has X's format, the others are linear."""
     plugin = library.create(NAME, {})
     format_ = HWC8 if hwc8 else LINEAR
     every = list(itertools.product(DATA_TYPES, FORMATS))

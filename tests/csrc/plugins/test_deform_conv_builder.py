@@ -12,7 +12,7 @@ from .test_builder import LOG, TYPES, build, builder, parse, trt  # noqa: F401  
 
 
 def model(dtype: str, opset: int, inputs: tuple[str, ...], attributes: dict[str, Any]) -> bytes:
-    """Convolutions that give x, offsets and masks to a DeformConv with 16 to 24 channels, and one behind it."""
+    """Return a model: convolutions for x, offset and mask, a DeformConv of 16 to 24 channels, a convolution."""
     type_ = TYPES[dtype]
     rng = np.random.default_rng(0)
     weights = {"wx": (16, 3, 3, 3), "wo": (18, 16, 3, 3), "wm": (9, 16, 3, 3), "w": (24, 16, 3, 3), "b": (24,)}
@@ -53,7 +53,7 @@ def test_engines_build(builder: Any, dtype: str, opset: int, inputs: tuple[str, 
 
 
 def test_the_parser_takes_no_mask_without_a_bias(builder: Any) -> None:  # noqa: F811
-    """What plugins/README.md warns of."""
+    """As plugins/README.md says."""
     standard = model("float32", 19, ("", "mask"), {"kernel_shape": [3, 3], "pads": [1] * 4})
     assert parse(builder, standard) is None
 

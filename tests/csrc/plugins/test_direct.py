@@ -130,7 +130,7 @@ def test_nms_shapes_and_types(library: Library, landmarks: bool) -> None:
 
 
 def accepted(plugin: Plugin, num_inputs: int, before: list[tuple[int, int]]) -> set[tuple[int, int]]:
-    """All (type, format) that the plugin takes for the tensor after `before`."""
+    """Return all (type, format) that the plugin accepts for the tensor after `before`."""
     every = itertools.product(DATA_TYPES, FORMATS)
     return {one for one in every if plugin.supports(len(before), [*before, one], num_inputs)}
 
@@ -206,7 +206,7 @@ def test_nms_gives_what_the_cpu_gives(
 
 
 def test_nms_survives_counts_out_of_range(library: Library, rng: np.random.Generator) -> None:
-    """A builder that times layers runs them on memory that holds anything."""
+    """When a builder times layers, their inputs are arbitrary memory."""
     inputs = random_candidates(rng, 3, 40, landmarks=True)
     inputs[-1][:] = [-(2**31), 41, 2**31 - 1]
     clamped = [*inputs[:-1], np.array([0, 40, 40], np.int32)]
@@ -223,7 +223,7 @@ def test_decode_in_a_workspace_for_larger_shapes(library: Library, dtype: str, r
 
 
 def test_workspace_never_shrinks_with_shapes(library: Library, rng: np.random.Generator) -> None:
-    """TensorRT asks for the largest shapes and runs smaller ones in what it got."""
+    """TensorRT queries the size for the largest shapes and uses that workspace for smaller ones."""
     decode = library.create(DECODE, Heads(1, 64, 64, top_k=1000).attributes)
     for _ in range(200):
         batch, height, width = (int(v) for v in rng.integers(1, (17, 1281, 1281)))
@@ -248,7 +248,7 @@ def test_decode_in_a_graph(library: Library, rng: np.random.Generator) -> None:
     heads = Heads(2, 104, 72, dtype="float16")
     launch = prepare(library.create(DECODE, heads.attributes), heads.random(rng))
     graph = launch.capture(launch.enqueue)
-    inputs = heads.random(rng)  # others than while capturing: a graph holds work, not results
+    inputs = heads.random(rng)  # not those of the capture: a graph holds work, not results
     launch.set_inputs(inputs)
     assert_same_bits(launch.replay(graph, 3), heads.expected(inputs))
 
@@ -262,7 +262,7 @@ def test_nms_in_a_graph(library: Library, rng: np.random.Generator) -> None:
 
 
 def wrong_shapes() -> list[tuple[str, list[tuple[int, ...]], str]]:
-    """(plugin, shapes of its inputs, what the message must say)."""
+    """Return (plugin, shapes of its inputs, text of the message)."""
     heads: list[tuple[int, ...]] = list(Heads(2, 64, 64).shapes())
     candidates: list[tuple[int, ...]] = [(2, 30, 4), (2, 30), (2, 30, 10), (2,)]
 
@@ -310,8 +310,8 @@ def test_a_failing_launch_is_a_failing_enqueue(library: Library, rng: np.random.
     launch = prepare(library.create(DECODE, heads.attributes), heads.random(rng))
 
     def spoil_and_enqueue() -> None:
-        library.call("synchronise", launch.stream)  # forbidden while capturing
+        library.call("synchronise", launch.stream)  # not allowed during capture
         launch.enqueue()
 
-    with pytest.raises(PluginError, match="anchor_decode_cuda: cudaErrorStreamCapture"):
+    with pytest.raises(PluginError, match="the launch failed: cudaErrorStreamCapture"):
         launch.capture(spoil_and_enqueue)

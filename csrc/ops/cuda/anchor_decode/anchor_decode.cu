@@ -1,7 +1,6 @@
 #include <algorithm>
 
 #include "common/aligned.h"
-#include "common/workspace.h"
 #include "math/decode.h"
 #include "math/order.h"
 #include "ops/anchor_decode.h"
@@ -10,15 +9,16 @@
 #include "ops/cuda/anchor_decode/select.cuh"
 #include "ops/cuda/anchor_decode/write.cuh"
 #include "ops/cuda/common/launch.cuh"
+#include "ops/cuda/common/workspace.h"
 
-// Three launches for a whole batch, whatever its number of levels: collect the candidates above the
-// threshold (all SMs), choose and order the K best (a block per image), decode those (all SMs).
+// Three launches for a whole batch and all levels: collect the candidates above the threshold (all multiprocessors),
+// choose and order the K best (a block per image), decode those (all multiprocessors).
 
 namespace retinaface {
 namespace {
 
-/// Bounds the scores of candidates. The sigmoid is within a few units in the last place of the exact
-/// one, so a margin above the threshold may give a score that little below the threshold's.
+/// Sets the range of the candidates' scores. The computed sigmoid is a few units in the last place from the exact one,
+/// so a margin above the threshold may give a score that far below the threshold's.
 void set_score_range(DecodePlan &plan) {
     constexpr uint32_t kSlack = 16;
     auto bits_of = [](float score) { return static_cast<uint32_t>(order_key(score, 0) >> 32); };
@@ -92,10 +92,10 @@ DecodeWorkspace carve(const AnchorDecodeParams &params, Workspace &workspace) {
 
 cudaError_t select(const DecodePlan &plan, const DecodeWorkspace &workspace, const AnchorDecodeOutputs &outputs,
                    int batch, cudaStream_t stream) {
-    constexpr size_t kWithoutAsking = 48 * 1024;
+    constexpr size_t kDefaultLimit = 48 * 1024;
     const size_t shared_bytes = plan.num_tiles * sizeof(TileCount);
-    if (sizeof(SelectStorage) + shared_bytes > kWithoutAsking) {
-        // The most there can be, whatever this call needs: another thread may launch between these two calls.
+    if (sizeof(SelectStorage) + shared_bytes > kDefaultLimit) {
+        // The maximum, not what this call needs: another thread may launch between these two calls.
         cudaError_t status = cudaFuncSetAttribute(select_candidates_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                                   kMaxTiles * sizeof(TileCount));
         if (status != cudaSuccess) {
@@ -125,9 +125,7 @@ cudaError_t decode(const DecodePlan &plan, const DecodeWorkspace &workspace, con
 }  // namespace
 
 size_t anchor_decode_workspace_bytes(const AnchorDecodeParams &params) {
-    Workspace workspace(nullptr);
-    carve(params, workspace);
-    return workspace.bytes();
+    return workspace_bytes_of(params, carve);
 }
 
 cudaError_t anchor_decode_cuda(const AnchorDecodeParams &params, const AnchorDecodeInputs &inputs,
@@ -136,13 +134,12 @@ cudaError_t anchor_decode_cuda(const AnchorDecodeParams &params, const AnchorDec
     if (params.batch == 0) {
         return cudaSuccess;
     }
-    Workspace carver(workspace);
-    const DecodeWorkspace arrays = carve(params, carver);
-    if (workspace == nullptr || workspace_bytes < carver.bytes()) {
-        return cudaErrorInvalidValue;
+    DecodeWorkspace arrays;
+    cudaError_t status = open_workspace(params, carve, workspace, workspace_bytes, arrays);
+    if (status != cudaSuccess) {
+        return status;
     }
-    if (!is_aligned(outputs.boxes, sizeof(float4)) || !is_aligned(outputs.landmarks, sizeof(float2)) ||
-        !is_aligned(workspace, sizeof(float4))) {
+    if (!is_aligned(outputs.boxes, sizeof(float4)) || !is_aligned(outputs.landmarks, sizeof(float2))) {
         return cudaErrorMisalignedAddress;
     }
     const DecodePlan plan = make_plan(params, inputs);

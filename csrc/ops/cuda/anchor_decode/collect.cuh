@@ -4,6 +4,7 @@
 #include "math/order.h"
 #include "ops/cuda/anchor_decode/plan.cuh"
 #include "ops/cuda/common/scalar.cuh"
+#include "ops/cuda/common/warp.cuh"
 
 namespace retinaface {
 
@@ -13,17 +14,17 @@ static_assert(kCellsPerThread == 4, "load_four");
 
 /// Finds the anchors above the threshold and stores their keys, tile by tile.
 ///
-/// Grid (tiles of all levels and anchors, images); each block reads two planes of class logits, once,
-/// and nothing else. A thread takes four cells: neighbours, where they can be loaded at once, else cells
-/// a block's width apart, so that the loads of a warp stay coalesced. Few anchors pass, so the sigmoid is
-/// computed after the threshold. Ballots give each survivor its place in the tile, hence no atomics
-/// and coalesced stores even where everything survives. The place has no meaning: the keys are sorted later.
+/// Grid (tiles of all levels and anchors, images). A block reads its part of two planes of class logits, once, and
+/// nothing else. A thread takes four cells: neighbours if one load can read them, else cells kCollectThreads apart, so
+/// that the loads of a warp are coalesced. Few anchors pass, so the sigmoid is computed after the threshold. Ballots
+/// give each survivor its place in the tile: no atomics, and coalesced stores even if everything survives. The order
+/// within a tile has no meaning: the keys are sorted later.
 template <typename T>
 __global__ void __launch_bounds__(kCollectThreads)
     collect_candidates_kernel(const __grid_constant__ DecodePlan plan, DecodeWorkspace workspace) {
-    constexpr int kWarps = kCollectThreads / 32;
+    constexpr int kWarps = kCollectThreads / kWarpSize;
     __shared__ int warp_counts[kWarps];
-    const int tile = blockIdx.x, image = blockIdx.y, thread = threadIdx.x;
+    const int tile = blockIdx.x, image = blockIdx.y, thread = thread_index();
 
     int l = 0;
     while (l + 1 < plan.num_levels && tile >= plan.levels[l + 1].first_tile) {
@@ -59,10 +60,10 @@ __global__ void __launch_bounds__(kCollectThreads)
     int survivors = 0;
 #pragma unroll
     for (int i = 0; i < kCellsPerThread; ++i) {
-        ballots[i] = __ballot_sync(~0u, margins[i] > plan.margin_threshold && is_finite(margins[i]));
+        ballots[i] = __ballot_sync(kFullMask, margins[i] > plan.margin_threshold && is_finite(margins[i]));
         survivors += __popc(ballots[i]);
     }
-    const int warp = thread / 32, lane = thread % 32;
+    const int warp = warp_index(), lane = lane_index();
     if (lane == 0) {
         warp_counts[warp] = survivors;
     }
@@ -84,10 +85,10 @@ __global__ void __launch_bounds__(kCollectThreads)
     int64_t first_of_warp = place * kTileCells + before;
 #pragma unroll
     for (int i = 0; i < kCellsPerThread; ++i) {
-        if ((ballots[i] >> lane & 1) != 0) {
+        if (has_bit(ballots[i], lane)) {
             int index = level.first_anchor + (first + i * step) * level.num_anchors + anchor;
             uint64_t key = order_key(face_score(margins[i]), static_cast<uint32_t>(index));
-            int64_t at = first_of_warp + __popc(ballots[i] & ((1u << lane) - 1));
+            int64_t at = first_of_warp + __popc(ballots[i] & bits_below(lane));
             workspace.scores[at] = static_cast<uint32_t>(key >> 32);
             workspace.indices[at] = static_cast<uint32_t>(key);
         }

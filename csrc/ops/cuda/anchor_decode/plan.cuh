@@ -6,15 +6,14 @@
 
 namespace retinaface {
 
-/// Cells looked at by one block of the first kernel, of one anchor: the unit in which candidates are
-/// stored. Fixed places for every tile's candidates need neither a counter nor its clearing, and the
-/// number of each is written, not added to.
+/// Cells that one block of the first kernel tests, for one anchor. Candidates are stored by tile, each tile's at a
+/// fixed place: this needs no counter to clear, and a tile's count is written, not added to.
 constexpr int kTileCells = 512;
 
 /// Tiles of one image.
 constexpr int kMaxTiles = kMaxAnchorsPerImage / kTileCells + kMaxLevels * kMaxAnchorsPerCell;
 
-/// A tile's number of candidates in shared memory: half an int, so that those of all tiles fit there.
+/// A tile's number of candidates in shared memory, in 16 bits, so that the counts of all tiles fit.
 using TileCount = uint16_t;
 static_assert(kTileCells <= UINT16_MAX, "a tile's count must fit");
 
@@ -31,11 +30,11 @@ struct LevelPlan {
     int first_anchor;  // in the order of all anchors of an image
     int first_tile;
     int tiles_per_anchor;
-    bool aligned;  // four neighbouring cells of every plane lie in one aligned piece of memory
+    bool aligned;  // the logits of four neighbouring cells can be loaded at once
     AnchorSize anchor_sizes[kMaxAnchorsPerCell];
 };
 
-/// Everything that does not depend on the data; travels as a kernel parameter.
+/// Everything that does not depend on the data; passed as a kernel parameter.
 struct DecodePlan {
     LevelPlan levels[kMaxLevels];
     int num_levels;
@@ -45,19 +44,19 @@ struct DecodePlan {
     bool cascade;
     float margin_threshold;
     float centre_variance, size_variance;
-    uint32_t lowest_score;  // no candidate lies below, in the upper half of its key
-    int rank_bits;          // in which any candidate's rank_of fits
-    int place_shift;        // anchors whose indices agree above these bits are read together
+    uint32_t lowest_score;  // a lower bound of the upper halves of the candidates' keys
+    int rank_bits;          // bits of any candidate's rank_of
+    int place_shift;        // list_selected puts anchors whose indices agree above these bits together
 };
 
 /// One of the K best: its anchor and its place in the order of scores.
-struct alignas(8) SelectedAnchor {  // loaded and stored at once
+struct alignas(8) SelectedAnchor {  // one load or store
     int32_t index, slot;
 };
 
-/// scores, indices [N, tiles, kTileCells]: the upper and lower halves of the candidates' order_key, apart
-/// because most are told apart by the score alone; tile_counts [N, tiles]; selected [N, K], neighbours in the
-/// map roughly together; progress [N]: see decode_selected_kernel.
+/// scores, indices [N, tiles, kTileCells]: the upper and lower halves of the candidates' order_key, in two arrays
+/// because the score alone decides most comparisons; tile_counts [N, tiles]; selected [N, K], roughly in the order of
+/// the anchors; progress [N]: see decode_selected_kernel.
 struct DecodeWorkspace {
     uint32_t *scores;
     uint32_t *indices;

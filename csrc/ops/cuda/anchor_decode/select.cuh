@@ -8,10 +8,10 @@
 namespace retinaface {
 
 constexpr int kSelectThreads = 1024;
-constexpr int kSelectWarps = kSelectThreads / 32;
+constexpr int kSelectWarps = kSelectThreads / kWarpSize;
 
 using SelectSort = BlockSort<kSelectThreads, 5>;
-static_assert(SelectSort::kCapacity >= kMaxTopK, "what is selected must fit");
+static_assert(SelectSort::kCapacity >= kMaxTopK, "the selected must fit");
 
 constexpr int kDigitBits = 13;
 constexpr int kBins = 1 << kDigitBits;
@@ -20,7 +20,7 @@ constexpr int kBinsPerThread = kBins / kSelectThreads;
 constexpr int kPlaceBins = kSelectThreads;
 
 struct SelectStorage {
-    union {  // the bins have served when keys arrive to be sorted
+    union {  // the bins are no longer needed when the keys are gathered
         int bins[kBins];
         SelectSort::Storage sort;
     };
@@ -29,48 +29,47 @@ struct SelectStorage {
     int boundary_bin, above_boundary, in_boundary;
     int gathered;
 };
-static_assert(sizeof(SelectStorage) + kMaxTiles * sizeof(TileCount) <= 64 * 1024, "what sm_75 has, the least of all");
+static_assert(sizeof(SelectStorage) + kMaxTiles * sizeof(TileCount) <= 64 * 1024, "the limit of sm_75, the smallest");
 
-/// Orders candidates as their keys do, without the bits that all keys share: those above the range of
-/// scores and those above the range of indices. Digits of these numbers tell candidates apart.
+/// Orders candidates as their keys do, in fewer bits: without the bits above the range of scores and above the range of
+/// indices, which are the same in all keys.
 __device__ __forceinline__ uint64_t rank_of(uint64_t key, const DecodePlan &plan) {
     uint64_t score = static_cast<uint32_t>(key >> 32) - plan.lowest_score;
     return score << kIndexBits | (key & ((1u << kIndexBits) - 1));
 }
 
-/// An image's part of the workspace, and the number of candidates in each tile, in shared memory.
+/// An image's part of the workspace. `tile_counts` lies in shared memory.
 struct ImageKeys {
     const uint32_t *scores, *indices;
     const TileCount *tile_counts;
 };
 
-/// Calls visit(key) for all candidates of an image: whole warps together, 0 where a lane has none. The lower
-/// half is read only where needs_index(upper half). A warp takes a tile at a time and has several loads in
-/// flight.
+/// Calls visit(key) for all candidates of an image, in whole warps; a lane without a candidate gets 0. Reads the lower
+/// half of a key only if needs_index(upper half). Each warp takes one tile at a time and keeps several loads in flight.
 template <typename NeedsIndex, typename Visit>
 __device__ __forceinline__ void for_each_key(const ImageKeys &keys, int num_tiles, NeedsIndex needs_index,
                                              Visit visit) {
-    constexpr int kInFlight = 2;  // of either half; with more of them, registers are spilled
-    const int lane = static_cast<int>(threadIdx.x) % 32;
-    for (int tile = static_cast<int>(threadIdx.x) / 32; tile < num_tiles; tile += kSelectWarps) {
+    constexpr int kInFlight = 2;  // of each half; more would spill registers
+    const int lane = lane_index();
+    for (int tile = warp_index(); tile < num_tiles; tile += kSelectWarps) {
         int count = keys.tile_counts[tile];
         const uint32_t *scores = keys.scores + static_cast<int64_t>(tile) * kTileCells;
         const uint32_t *indices = keys.indices + static_cast<int64_t>(tile) * kTileCells;
-        for (int begin = 0; begin < count; begin += 32 * kInFlight) {
+        for (int begin = 0; begin < count; begin += kWarpSize * kInFlight) {
             uint32_t score[kInFlight], index[kInFlight];
 #pragma unroll
             for (int i = 0; i < kInFlight; ++i) {
-                int place = begin + 32 * i + lane;
+                int place = begin + kWarpSize * i + lane;
                 score[i] = place < count ? scores[place] : 0;
             }
 #pragma unroll
             for (int i = 0; i < kInFlight; ++i) {
-                int place = begin + 32 * i + lane;
+                int place = begin + kWarpSize * i + lane;
                 index[i] = place < count && needs_index(score[i]) ? indices[place] : 0;
             }
 #pragma unroll
             for (int i = 0; i < kInFlight; ++i) {
-                if (begin + 32 * i < count) {
+                if (begin + kWarpSize * i < count) {
                     visit(static_cast<uint64_t>(score[i]) << 32 | index[i]);
                 }
             }
@@ -78,17 +77,17 @@ __device__ __forceinline__ void for_each_key(const ImageKeys &keys, int num_tile
     }
 }
 
-/// Counts a key in its bin. Many scores are equal where the sigmoid saturates, and equal addresses
-/// would be served one by one: a warp that agrees on the bin adds once.
+/// Counts a key in its bin. Where the sigmoid saturates many scores are equal, and atomics on the same address run one
+/// after another: so a warp whose keys all have the same bin adds once.
 __device__ __forceinline__ void count_in_bin(int *bins, bool counted, int bin) {
-    unsigned lanes = __ballot_sync(~0u, counted);
+    unsigned lanes = __ballot_sync(kFullMask, counted);
     if (lanes == 0) {
         return;
     }
     int leader = __ffs(lanes) - 1;
-    int common = __shfl_sync(~0u, bin, leader);
-    if (__all_sync(~0u, !counted || bin == common)) {
-        if (static_cast<int>(threadIdx.x) % 32 == leader) {
+    int common = __shfl_sync(kFullMask, bin, leader);
+    if (__all_sync(kFullMask, !counted || bin == common)) {
+        if (lane_index() == leader) {
             atomicAdd(&bins[bin], __popc(lanes));
         }
     } else if (counted) {
@@ -96,9 +95,9 @@ __device__ __forceinline__ void count_in_bin(int *bins, bool counted, int bin) {
     }
 }
 
-/// Finds the bin that holds the `wanted`-th key from above.
+/// Finds the bin with the `wanted`-th highest key.
 __device__ __forceinline__ void find_boundary(SelectStorage &s, int wanted) {
-    const int top = kBins - 1 - static_cast<int>(threadIdx.x) * kBinsPerThread;  // the highest of this thread's bins
+    const int top = kBins - 1 - thread_index() * kBinsPerThread;  // the highest of this thread's bins
     int mine = 0;
 #pragma unroll
     for (int i = 0; i < kBinsPerThread; ++i) {
@@ -119,17 +118,17 @@ __device__ __forceinline__ void find_boundary(SelectStorage &s, int wanted) {
     __syncthreads();
 }
 
-/// A rank from which upwards there are at least K candidates, but no more than can be sorted. Radix
-/// selection from the top digit: the candidates in the bin of the K-th are told apart by the next digit,
-/// until all that remain fit. Ranks are distinct, so the last digit settles it.
+/// Returns a rank such that at least K candidates, but no more than can be sorted, have this rank or a higher one.
+/// Radix selection from the top digit: the next digit divides the candidates in the K-th one's bin, until the rest
+/// fits. Ranks are distinct, so it fits after the last digit at the latest.
 __device__ __forceinline__ uint64_t lowest_rank_to_sort(SelectStorage &s, const DecodePlan &plan,
                                                         const ImageKeys &keys) {
-    uint64_t prefix = 0;  // the K-th candidate's digits, as far as they are known
+    uint64_t prefix = 0;  // the digits of the K-th candidate that are known so far
     int above = 0;        // candidates known to be among the best
     int digit_end = plan.rank_bits;
     while (true) {
         int shift = max(digit_end - kDigitBits, 0);
-        for (int bin = static_cast<int>(threadIdx.x); bin < kBins; bin += kSelectThreads) {
+        for (int bin = thread_index(); bin < kBins; bin += kSelectThreads) {
             s.bins[bin] = 0;
         }
         __syncthreads();
@@ -151,32 +150,32 @@ __device__ __forceinline__ uint64_t lowest_rank_to_sort(SelectStorage &s, const 
     }
 }
 
-/// Copies the keys ranked `lowest` or higher, in any order, to where they are sorted; s.gathered is 0 before.
+/// Copies the keys of rank `lowest` or higher to s.sort, in any order. s.gathered must be 0.
 __device__ __forceinline__ void gather_keys(SelectStorage &s, const DecodePlan &plan, const ImageKeys &keys,
                                             uint64_t lowest) {
-    const int lane = static_cast<int>(threadIdx.x) % 32;
+    const int lane = lane_index();
     auto needs_index = [&](uint32_t score) { return score - plan.lowest_score >= lowest >> kIndexBits; };
     for_each_key(keys, plan.num_tiles, needs_index, [&](uint64_t key) {
         bool taken = key != 0 && rank_of(key, plan) >= lowest;
-        unsigned lanes = __ballot_sync(~0u, taken);
+        unsigned lanes = __ballot_sync(kFullMask, taken);
         int first = 0;
         if (lanes != 0 && lane == 0) {
             first = atomicAdd(&s.gathered, __popc(lanes));
         }
-        first = __shfl_sync(~0u, first, 0);
+        first = __shfl_sync(kFullMask, first, 0);
         if (taken) {
-            s.sort.keys[first + __popc(lanes & ((1u << lane) - 1))] = key;
+            s.sort.keys[first + __popc(lanes & bits_below(lane))] = key;
         }
     });
     __syncthreads();
 }
 
-/// Lists the selected with neighbours in the map together (a counting sort by the upper bits of the index),
-/// for in the order of their scores they lie all over it, and each delta would be a sector of its own. Within
-/// a bin the order is that of the atomics; it decides who decodes an anchor, not what comes of it.
+/// Lists the selected anchors with neighbours in the map together (a counting sort by the upper bits of the index), so
+/// that their deltas share sectors; anchors in the order of scores are scattered over the map. The order within a bin
+/// is that of the atomics: it decides which thread decodes an anchor, not the result.
 __device__ __forceinline__ void list_selected(SelectStorage &s, const DecodePlan &plan, int selected,
                                               SelectedAnchor *list) {
-    const int thread = static_cast<int>(threadIdx.x);
+    const int thread = thread_index();
     s.places[thread] = 0;
     __syncthreads();
     for (int i = thread; i < selected; i += kSelectThreads) {
@@ -196,21 +195,20 @@ __device__ __forceinline__ void list_selected(SelectStorage &s, const DecodePlan
 
 /// Chooses and orders the K best candidates of an image: one block per image.
 ///
-/// Candidates are compared by (score, anchor index) as one 64-bit key, a total order, so that the order
-/// in which they arrive, which atomics decide, does not show. Up to 5120 of them (the common case by far)
-/// are gathered and sorted at once, in shared memory; more are first narrowed down by one or two
-/// histograms. (Bins count from the threshold's score: most scores share their exponent, and plain digits
-/// would put nearly all of them into a few bins.)
+/// Candidates are compared by (score, anchor index) as one 64-bit key. This order is total, so the result does not
+/// depend on the order of the atomics. Up to 5120 candidates (nearly always) are gathered and sorted in shared memory;
+/// more are first narrowed down by one or two histograms. Bins start at the threshold's score: most scores share their
+/// exponent, and plain digits would put nearly all of them into a few bins.
 ///
-/// One block per multiprocessor is said to be enough: making room for a second one, which no batch below the
-/// number of multiprocessors has, the compiler spills.
+/// __launch_bounds__ asks for one block per multiprocessor: with two, the compiler spills. A second block would help
+/// only batches with more images than multiprocessors.
 static __global__ void __launch_bounds__(kSelectThreads, 1)
     select_candidates_kernel(const __grid_constant__ DecodePlan plan, DecodeWorkspace workspace, float *scores,
                              int32_t *count) {
     __shared__ SelectStorage s;
     extern __shared__ TileCount tile_counts[];
     const int64_t image = blockIdx.x;
-    const int thread = static_cast<int>(threadIdx.x);
+    const int thread = thread_index();
     const int64_t first_key = image * plan.num_tiles * kTileCells;
     const ImageKeys keys = {workspace.scores + first_key, workspace.indices + first_key, tile_counts};
 

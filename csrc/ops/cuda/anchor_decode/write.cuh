@@ -4,17 +4,18 @@
 #include "ops/cuda/anchor_decode/plan.cuh"
 #include "ops/cuda/common/block_scan.cuh"
 #include "ops/cuda/common/scalar.cuh"
+#include "ops/cuda/common/warp.cuh"
 
 namespace retinaface {
 
 constexpr int kWriteThreads = 64;  // and slots per block: small, so that few candidates still spread
 
-/// Moves the finite candidates of an image together, keeping their order, and clears what they leave:
-/// one block, chunk by chunk. A chunk only ever moves to slots that have been read already.
+/// Moves the finite candidates of an image together in their order and clears the slots behind them: one block, chunk
+/// by chunk. A chunk moves only to slots that were read before.
 __device__ inline void leave_out_nonfinite(const DecodePlan &plan, int count, float *boxes, float *scores,
                                            float *landmarks, int32_t *count_out) {
-    __shared__ int warp_sums[kWriteThreads / 32];
-    const int thread = static_cast<int>(threadIdx.x);
+    __shared__ int warp_sums[kWriteThreads / kWarpSize];
+    const int thread = thread_index();
     auto *box_slots = reinterpret_cast<float4 *>(boxes);
     int kept = 0;
     for (int begin = 0; begin < count; begin += kWriteThreads) {
@@ -24,7 +25,7 @@ __device__ inline void leave_out_nonfinite(const DecodePlan &plan, int count, fl
         float points[kLandmarkValues] = {};
         float score = 0.0f;
         if (finite) {
-            // Written by other blocks of this kernel: read past the L1 cache.
+            // Other blocks of this kernel wrote these: bypass the L1 cache.
             box = __ldcg(box_slots + from);
             score = __ldcg(scores + from);
             finite = is_finite(box.x) && is_finite(box.y) && is_finite(box.z) && is_finite(box.w);
@@ -57,7 +58,7 @@ __device__ inline void leave_out_nonfinite(const DecodePlan &plan, int count, fl
     }
 }
 
-/// Decodes the anchor `index`; false where a value is not finite.
+/// Decodes the anchor `index`. Returns false if a value is not finite.
 template <typename T>
 __device__ __forceinline__ bool decode_candidate(const DecodePlan &plan, int64_t image, int index, float4 &box_out,
                                                  float *points) {
@@ -74,7 +75,7 @@ __device__ __forceinline__ bool decode_candidate(const DecodePlan &plan, int64_t
     const T *p = static_cast<const T *>(level.landmark_deltas) + first_plane * kLandmarkValues * step + cell;
     const T *f = static_cast<const T *>(level.anchor_deltas) + first_plane * 4 * step + cell;
 
-    // All loads before the first use: they go to 14 or 18 different planes, and each takes as long as all do.
+    // All loads before the first use, so that their latencies overlap: they go to 14 or 18 different planes.
     float deltas[4];
     float anchor_deltas[4] = {};
 #pragma unroll
@@ -108,26 +109,25 @@ __device__ __forceinline__ bool decode_candidate(const DecodePlan &plan, int64_t
     return finite;
 }
 
-/// Decodes the selected candidates: boxes and landmarks; clears the slots without one.
+/// Decodes boxes and landmarks of the selected anchors and clears the slots without one.
 ///
-/// Grid (groups of slots, images), a thread per slot or selected anchor. Anchors follow from the index; only
-/// the 14 deltas (18 in a cascade) of a selected anchor are read, neighbouring anchors by neighbouring
-/// threads, which store to the slots that the scores demand. Landmarks pass through shared memory (2.5 KB):
-/// each thread has 40 bytes of them, which neighbouring threads store.
+/// Grid (groups of slots, images), a thread per slot. A thread computes its anchor from the index and reads only the
+/// anchor's 14 deltas (18 in a cascade); neighbouring threads have neighbouring anchors. It stores to the slot of the
+/// anchor's score. Landmarks, 40 bytes per thread, pass through shared memory (2.5 KB), so that neighbouring threads
+/// store neighbouring points.
 ///
-/// A candidate whose values overflow is left out. That is rare and moves all behind it, so it is not
-/// prepared for: blocks add up, in progress[image], how many have finished (low half) and how many such
-/// candidates they met (high half), and where there are any the last block to finish closes the gaps.
+/// A candidate whose values overflow is left out. This is rare and moves all candidates after it, so the fast path does
+/// not handle it: blocks count in progress[image] the finished blocks (low half) and such candidates (high half). If
+/// there are any, the last block to finish closes the gaps.
 template <typename T>
 __global__ void __launch_bounds__(kWriteThreads)
     decode_selected_kernel(const __grid_constant__ DecodePlan plan, DecodeWorkspace workspace,
                            AnchorDecodeOutputs outputs) {
-    constexpr int kPairs = kLandmarkValues / 2;  // float2 keeps every slot aligned, float4 would not
-    __shared__ float2 staged[kWriteThreads * kPairs];
+    __shared__ float2 staged[kWriteThreads * kLandmarkPoints];  // 40 bytes per slot are not aligned for float4
     __shared__ int staged_slots[kWriteThreads];
     __shared__ unsigned progress;
     const int64_t image = blockIdx.y;
-    const int thread = static_cast<int>(threadIdx.x);
+    const int thread = thread_index();
     const int first_slot = static_cast<int>(blockIdx.x) * kWriteThreads;
     const int slots = min(kWriteThreads, plan.top_k - first_slot);
     const int count = outputs.count[image];
@@ -150,14 +150,14 @@ __global__ void __launch_bounds__(kWriteThreads)
     }
     if (plan.has_landmarks) {
 #pragma unroll
-        for (int i = 0; i < kPairs; ++i) {
-            staged[thread * kPairs + i] = make_float2(points[2 * i], points[2 * i + 1]);
+        for (int i = 0; i < kLandmarkPoints; ++i) {
+            staged[thread * kLandmarkPoints + i] = make_float2(points[2 * i], points[2 * i + 1]);
         }
         staged_slots[thread] = slot;
         __syncthreads();
-        auto *pairs = reinterpret_cast<float2 *>(landmarks);
-        for (int i = thread; i < slots * kPairs; i += kWriteThreads) {
-            pairs[staged_slots[i / kPairs] * kPairs + i % kPairs] = staged[i];
+        auto *targets = reinterpret_cast<float2 *>(landmarks);
+        for (int i = thread; i < slots * kLandmarkPoints; i += kWriteThreads) {
+            targets[staged_slots[i / kLandmarkPoints] * kLandmarkPoints + i % kLandmarkPoints] = staged[i];
         }
     }
     if (used == 0) {

@@ -1,17 +1,16 @@
 #include <algorithm>
 
 #include "common/aligned.h"
-#include "common/workspace.h"
 #include "ops/batched_nms.h"
 #include "ops/cuda/batched_nms/order.cuh"
 #include "ops/cuda/batched_nms/plan.cuh"
 #include "ops/cuda/batched_nms/suppress.cuh"
 #include "ops/cuda/batched_nms/vote.cuh"
 #include "ops/cuda/common/launch.cuh"
+#include "ops/cuda/common/workspace.h"
 
-// Two launches for a whole batch: put the candidates in order (a block per image, which does nothing but
-// look where they are already), then suppress and write the result (a block per 128 candidates). Voting
-// takes a third.
+// Two launches for a whole batch: put the candidates in order (a block per image, which only checks the scores if they
+// are in order already), then suppress and write the result (a block per 128 candidates). Voting takes a third.
 
 namespace retinaface {
 namespace {
@@ -20,7 +19,7 @@ NmsWorkspace carve(const BatchedNmsParams &params, Workspace &workspace) {
     const size_t batch = params.batch;
     const size_t candidates = batch * params.num_candidates;
     NmsWorkspace arrays;
-    // Slots of the result are cleared by tiles of the same numbers: there may be more of them.
+    // A tile also clears the result's slots of the same numbers, of which there may be more than candidates.
     arrays.num_tiles = (std::max(params.num_candidates, params.max_detections) + kNmsTile - 1) / kNmsTile;
     arrays.order = workspace.take<NmsOrder>(batch);
     arrays.verdicts = workspace.take<uint64_t>(batch * arrays.num_tiles * kNmsWords);
@@ -34,9 +33,7 @@ NmsWorkspace carve(const BatchedNmsParams &params, Workspace &workspace) {
 }  // namespace
 
 size_t batched_nms_workspace_bytes(const BatchedNmsParams &params) {
-    Workspace workspace(nullptr);
-    carve(params, workspace);
-    return workspace.bytes();
+    return workspace_bytes_of(params, carve);
 }
 
 cudaError_t batched_nms_cuda(const BatchedNmsParams &params, const BatchedNmsInputs &inputs,
@@ -45,22 +42,16 @@ cudaError_t batched_nms_cuda(const BatchedNmsParams &params, const BatchedNmsInp
     if (params.batch == 0) {
         return cudaSuccess;
     }
-    Workspace carver(workspace);
-    const NmsWorkspace arrays = carve(params, carver);
-    if (workspace == nullptr || workspace_bytes < carver.bytes()) {
-        return cudaErrorInvalidValue;
+    NmsWorkspace arrays;
+    cudaError_t status = open_workspace(params, carve, workspace, workspace_bytes, arrays);
+    if (status != cudaSuccess) {
+        return status;
     }
-    for (const void *pointer : {static_cast<const void *>(inputs.boxes), static_cast<const void *>(outputs.boxes),
-                                static_cast<const void *>(workspace)}) {
-        if (!is_aligned(pointer, sizeof(float4))) {
-            return cudaErrorMisalignedAddress;
-        }
-    }
-    if (!is_aligned(inputs.landmarks, sizeof(float2)) || !is_aligned(outputs.landmarks, sizeof(float2))) {
+    if (!is_aligned(inputs.boxes, sizeof(float4)) || !is_aligned(outputs.boxes, sizeof(float4)) ||
+        !is_aligned(inputs.landmarks, sizeof(float2)) || !is_aligned(outputs.landmarks, sizeof(float2))) {
         return cudaErrorMisalignedAddress;
     }
-    cudaError_t status =
-        launch(order_candidates_kernel, params.batch, kOrderThreads, 0, stream, params, inputs, arrays);
+    status = launch(order_candidates_kernel, params.batch, kOrderThreads, 0, stream, params, inputs, arrays);
     if (status != cudaSuccess) {
         return status;
     }
@@ -72,8 +63,8 @@ cudaError_t batched_nms_cuda(const BatchedNmsParams &params, const BatchedNmsInp
     if (status != cudaSuccess) {
         return status;
     }
-    const dim3 groups((params.max_detections + 31) / 32, params.batch);
-    return launch(vote_kernel, groups, 32, 0, stream, params, inputs, outputs, arrays);
+    const dim3 groups((params.max_detections + kWarpSize - 1) / kWarpSize, params.batch);
+    return launch(vote_kernel, groups, kWarpSize, 0, stream, params, inputs, outputs, arrays);
 }
 
 }  // namespace retinaface

@@ -5,13 +5,11 @@
 
 namespace retinaface {
 
-constexpr int kLandmarkPairs = 5;  // float2 keeps every slot aligned, float4 would not
-
 __device__ __forceinline__ Box to_box(const float4 &box) {
     return {box.x, box.y, box.z, box.w};
 }
 
-/// The image that a block works on, with its candidates in order.
+/// A block's image, with its candidates in order.
 struct NmsImage {
     int64_t index;
     int count;
@@ -31,12 +29,12 @@ struct NmsImage {
     }
 };
 
-/// Clears the result's slots of the same numbers as the tile's candidates. The detections of a tile go to
-/// slots of its own or earlier numbers, and a block has read the verdicts of all earlier tiles before it
-/// has any detection: so no slot is cleared after it was written, and nobody waits to clear the rest.
+/// Clears the slots of the result that have the same numbers as the tile's candidates. Detections of a tile go to these
+/// slots or to earlier ones, and a block finds its detections only after it has read the verdicts of all earlier tiles.
+/// So no slot is cleared after it was written, and no block waits for the clearing.
 __device__ __forceinline__ void clear_slots(const BatchedNmsParams &params, const BatchedNmsOutputs &outputs,
                                             int64_t image, int tile) {
-    const int thread = static_cast<int>(threadIdx.x);
+    const int thread = thread_index();
     const int first = tile * kNmsTile;
     const int slots = min(kNmsTile, params.max_detections - first);
     const int64_t at = image * params.max_detections + first;
@@ -48,9 +46,10 @@ __device__ __forceinline__ void clear_slots(const BatchedNmsParams &params, cons
         }
     }
     if (params.has_landmarks) {
-        auto *pairs = reinterpret_cast<float2 *>(outputs.landmarks) + at * kLandmarkPairs;
-        for (int i = thread; i < slots * kLandmarkPairs; i += static_cast<int>(blockDim.x)) {
-            pairs[i] = float2{};
+        // As points: 40 bytes per slot are aligned for float2, not for float4.
+        auto *points = reinterpret_cast<float2 *>(outputs.landmarks) + at * kLandmarkPoints;
+        for (int i = thread; i < slots * kLandmarkPoints; i += static_cast<int>(blockDim.x)) {
+            points[i] = float2{};
         }
     }
 }

@@ -11,15 +11,15 @@ constexpr int kOrderThreads = 1024;
 using NmsSort = BlockSort<kOrderThreads, 5>;
 static_assert(NmsSort::kCapacity >= kMaxNmsCandidates, "an image's candidates must fit");
 
-/// Whether all scores are finite and none is below its successor. Called by whole blocks.
+/// Whether all scores are finite and none is below the next one. Called by all threads of the block.
 __device__ __forceinline__ bool scores_in_order(const float *scores, int count) {
     bool in_order = true;
-    const int lane = static_cast<int>(threadIdx.x) % 32;
-    for (int first = static_cast<int>(threadIdx.x) - lane; first < count; first += kOrderThreads) {
+    const int lane = lane_index();
+    for (int first = thread_index() - lane; first < count; first += kOrderThreads) {
         int i = first + lane;
         float score = i < count ? scores[i] : 0.0f;
-        float next = __shfl_down_sync(~0u, score, 1);
-        if (lane == 31 && i + 1 < count) {
+        float next = __shfl_down_sync(kFullMask, score, 1);
+        if (lane == kWarpSize - 1 && i + 1 < count) {
             next = scores[i + 1];
         }
         in_order = in_order && is_finite(score) && (i + 1 >= count || score >= next);
@@ -27,14 +27,14 @@ __device__ __forceinline__ bool scores_in_order(const float *scores, int count) 
     return __syncthreads_and(in_order ? 1 : 0) != 0;
 }
 
-/// Puts each image's candidates in order and prepares the workspace for the next kernel: one block per
-/// image. Candidates straight from the decoder are in order; this is seen from the scores alone.
+/// Puts each image's candidates in order and prepares the workspace for the next kernel, one block per image.
+/// Candidates from the decoder are in order already, which the scores alone show.
 static __global__ void __launch_bounds__(kOrderThreads)
     order_candidates_kernel(BatchedNmsParams params, BatchedNmsInputs inputs, NmsWorkspace workspace) {
     __shared__ NmsSort::Storage storage;
     __shared__ int num_keys;
     const int64_t image = blockIdx.x;
-    const int thread = static_cast<int>(threadIdx.x), lane = thread % 32;
+    const int thread = thread_index(), lane = lane_index();
     const int count = max(0, min(inputs.count[image], params.num_candidates));
     const float *scores = inputs.scores + image * params.num_candidates;
 
@@ -58,12 +58,12 @@ static __global__ void __launch_bounds__(kOrderThreads)
         int slot = first + lane;
         float score = slot < count ? scores[slot] : 0.0f;
         bool taken = slot < count && is_finite(score);
-        unsigned lanes = __ballot_sync(~0u, taken);
+        unsigned lanes = __ballot_sync(kFullMask, taken);
         int place = 0;
         if (lane == 0) {
             place = atomicAdd(&num_keys, __popc(lanes));
         }
-        place = __shfl_sync(~0u, place, 0) + __popc(lanes & ((1u << lane) - 1));
+        place = __shfl_sync(kFullMask, place, 0) + __popc(lanes & bits_below(lane));
         if (taken) {
             storage.keys[place] = order_key(score, static_cast<uint32_t>(slot));
         }

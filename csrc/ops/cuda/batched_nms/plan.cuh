@@ -3,22 +3,24 @@
 #include <cstdint>
 
 #include "ops/batched_nms.h"
+#include "ops/cuda/common/warp.cuh"
 
 namespace retinaface {
 
-/// Candidates that one block decides about: as many as one warp settles without a barrier (four per lane).
+/// Candidates of one block. One warp settles them without a barrier, four per lane.
 constexpr int kNmsTile = 128;
-constexpr int kNmsWords = kNmsTile / 32;
+/// A tile's candidates as bits: a ballot of a warp is a word.
+constexpr int kNmsWords = kNmsTile / kWarpSize;
 
-/// What the first kernel found out about an image.
+/// The first kernel's result for an image.
 struct NmsOrder {
     int32_t count;     // candidates with a finite score
-    int32_t in_order;  // they came in order: places are slots, and the caller's boxes are used
+    int32_t in_order;  // 1: the candidates were in order, places are slots, and the caller's boxes are used
 };
 
-/// order [N]; verdicts [N, tiles, kNmsWords], see publish(); slots [N, K] and boxes [N, K]: of the
-/// candidates in order, where they had to be sorted; detection [N, K] (voting only): which detection's
-/// box a candidate votes for, -1 for none; ticket [1].
+/// order [N]; verdicts [N, tiles, kNmsWords], see publish(); slots [N, K] and boxes [N, K]: of the candidates in order,
+/// if they had to be sorted; detection [N, K] (voting only): the detection whose box a candidate votes for, -1 for
+/// none; ticket [1].
 struct NmsWorkspace {
     NmsOrder *order;
     uint64_t *verdicts;

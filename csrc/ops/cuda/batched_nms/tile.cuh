@@ -8,8 +8,8 @@
 
 namespace retinaface {
 
-/// Four threads per candidate: thread 128 q + c tests candidate c of the block's tile against word q (32
-/// candidates) of another tile. A warp shares q, so that it reads each of those boxes once, by broadcast.
+/// Four threads per candidate, each of which tests it against one word (32 candidates) of another tile. The threads of
+/// a warp have the same word, so they read each of its boxes by one broadcast.
 constexpr int kSuppressThreads = kNmsTile * kNmsWords;
 
 struct TileBoxes {
@@ -17,47 +17,50 @@ struct TileBoxes {
     float area[kNmsTile];
 };
 
-/// One bit per candidate of some tile, 32 to a word.
+/// One bit per candidate of a tile.
 struct TileBits {
-    uint32_t word[kNmsWords];
+    uint32_t words[kNmsWords];
 
     __device__ int count() const {
         int sum = 0;
 #pragma unroll
-        for (int q = 0; q < kNmsWords; ++q) {
-            sum += __popc(word[q]);
+        for (int word = 0; word < kNmsWords; ++word) {
+            sum += __popc(words[word]);
         }
         return sum;
     }
 
-    __device__ bool any() const { return (word[0] | word[1] | word[2] | word[3]) != 0; }
+    __device__ bool any() const { return (words[0] | words[1] | words[2] | words[3]) != 0; }
 
-    /// Word `q`; chosen by comparisons, so that the words can stay in registers.
-    __device__ uint32_t at(int q) const {
-        uint32_t chosen = word[0];
+    /// words[word], chosen by comparisons, so that the words can stay in registers.
+    __device__ uint32_t at(int word) const {
+        uint32_t chosen = words[0];
 #pragma unroll
-        for (int p = 1; p < kNmsWords; ++p) {
-            chosen = p == q ? word[p] : chosen;
+        for (int other = 1; other < kNmsWords; ++other) {
+            chosen = other == word ? words[other] : chosen;
         }
         return chosen;
     }
 
-    /// Bits set before bit `i` of word `q`.
-    __device__ int rank(int q, int i) const {
-        int sum = __popc(at(q) & ((1u << i) - 1));
+    /// Number of bits set before bit `bit` of words[word].
+    __device__ int rank(int word, int bit) const {
+        int sum = __popc(at(word) & bits_below(bit));
 #pragma unroll
-        for (int p = 0; p < kNmsWords; ++p) {
-            sum += p < q ? __popc(word[p]) : 0;
+        for (int other = 0; other < kNmsWords; ++other) {
+            sum += other < word ? __popc(words[other]) : 0;
         }
         return sum;
     }
 };
 
+/// For each word and candidate: the candidates of that word which this candidate overlaps.
+using Overlaps = uint32_t[kNmsWords][kNmsTile];
+
 struct SuppressStorage {
     TileBoxes tiles[2];
-    uint32_t overlap[2][kNmsWords][kNmsTile];  // [.][q][c]: whom of word q candidate c overlaps
-    uint32_t overlap_own[kNmsWords][kNmsTile];
-    uint32_t overlap_previous[kNmsWords][kNmsTile];
+    Overlaps overlap[2];
+    Overlaps overlap_own;
+    Overlaps overlap_previous;
     TileBits kept[2];
     TileBits alive;   // after all earlier tiles but the previous two
     int kept_before;  // detections of earlier tiles
@@ -70,8 +73,8 @@ struct SuppressStorage {
 using Verdict = cuda::atomic_ref<uint64_t, cuda::thread_scope_device>;
 constexpr uint64_t kDecided = uint64_t{1} << 32;
 
-/// A tile's verdict is one word per 32 candidates: which are kept, and that this is final. Whoever reads
-/// it also sees what the publishing block wrote before.
+/// Publishes one word of a tile's verdict: the kept candidates, and the flag that they are final. A block that reads it
+/// also sees all earlier writes of the publishing block.
 __device__ __forceinline__ void publish(uint64_t *verdict, uint32_t kept) {
     Verdict(*verdict).store(kDecided | kept, cuda::memory_order_release);
 }
@@ -85,28 +88,28 @@ __device__ __forceinline__ uint32_t wait_for(uint64_t *verdict) {
     return static_cast<uint32_t>(word);
 }
 
-/// Which of the `candidates` of word `q` this box overlaps. `candidates` is the same for a whole warp.
-__device__ __forceinline__ uint32_t overlap_word(const TileBoxes &tile, int q, uint32_t candidates, const Box &box,
+/// Returns which of the `tested` candidates of a word the box overlaps. `tested` is the same in all lanes of a warp.
+__device__ __forceinline__ uint32_t overlap_word(const TileBoxes &tile, int word, uint32_t tested, const Box &box,
                                                  float box_area, float iou_threshold) {
-    uint32_t word = 0;
-    auto test = [&](int i) {
-        const int at = q * 32 + i;
+    uint32_t overlapped = 0;
+    auto test = [&](int bit) {
+        const int at = word * kWarpSize + bit;
         const Box other = to_box(tile.box[at]);
         if (may_meet(other, box) && iou(other, tile.area[at], box, box_area) > iou_threshold) {
-            word |= 1u << i;
+            overlapped |= 1u << bit;
         }
     };
-    if (candidates == ~0u) {  // scattered candidates, where the work is: spared the search for bits
+    if (tested == kFullMask) {  // scattered candidates, the expensive case: no search for bits
 #pragma unroll 8
-        for (int i = 0; i < 32; ++i) {
-            test(i);
+        for (int bit = 0; bit < kWarpSize; ++bit) {
+            test(bit);
         }
     } else {
-        for (; candidates != 0; candidates &= candidates - 1) {
-            test(__ffs(candidates) - 1);
+        for (; tested != 0; tested &= tested - 1) {
+            test(__ffs(tested) - 1);
         }
     }
-    return word;
+    return overlapped;
 }
 
 }  // namespace retinaface

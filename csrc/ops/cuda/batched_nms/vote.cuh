@@ -5,15 +5,15 @@
 
 namespace retinaface {
 
-/// Replaces each detection's box by the mean of its voters. Grid (groups of 32 detections, images), one
-/// warp: lane d sums up the votes for detection d of the group.
+/// Replaces each detection's box by the mean of its voters. Grid (groups of 32 detections, images), one warp per block:
+/// lane i adds the votes for detection i of the group.
 ///
-/// The order of a sum must be that of the candidates, so the warp walks through all of them, 32 at a time,
-/// and only stops for those that vote in its group. A detection's own candidate comes first by nature.
-static __global__ void __launch_bounds__(32)
+/// Votes are added in the order of the candidates. So the warp goes through all candidates, 32 at a time, and stops
+/// only for those that vote in its group. A detection's own candidate is the first of its voters.
+static __global__ void __launch_bounds__(kWarpSize)
     vote_kernel(BatchedNmsParams params, BatchedNmsInputs inputs, BatchedNmsOutputs outputs, NmsWorkspace workspace) {
-    const int lane = static_cast<int>(threadIdx.x);
-    const int first_detection = static_cast<int>(blockIdx.x) * 32;
+    const int lane = thread_index();
+    const int first_detection = static_cast<int>(blockIdx.x) * kWarpSize;
     const NmsImage image(blockIdx.y, params, inputs, workspace);
     const int detections = outputs.num_detections[image.index];
     if (first_detection >= detections) {
@@ -22,23 +22,23 @@ static __global__ void __launch_bounds__(32)
     const int64_t first_in = image.index * params.num_candidates;
     const int16_t *detection_of = workspace.detection + first_in;
     BoxVote votes;
-    // A detection's number is at most its candidate's place.
-    for (int first = first_detection; first < image.count; first += 32) {
+    // No detection's number exceeds its candidate's place: earlier candidates do not vote here.
+    for (int first = first_detection; first < image.count; first += kWarpSize) {
         const int place = first + lane;
         int voted = place < image.count ? detection_of[place] - first_detection : -1;
-        uint32_t voters = __ballot_sync(~0u, 0 <= voted && voted < 32);
+        uint32_t voters = __ballot_sync(kFullMask, 0 <= voted && voted < kWarpSize);
         float4 box = {};
         float score = 0.0f;
-        if ((voters >> lane & 1) != 0) {
+        if (has_bit(voters, lane)) {
             box = image.boxes[place];
             score = inputs.scores[first_in + (image.slots == nullptr ? place : image.slots[place])];
         }
         for (; voters != 0; voters &= voters - 1) {
             int voter = __ffs(voters) - 1;
-            Box voter_box = {__shfl_sync(~0u, box.x, voter), __shfl_sync(~0u, box.y, voter),
-                             __shfl_sync(~0u, box.z, voter), __shfl_sync(~0u, box.w, voter)};
-            float voter_score = __shfl_sync(~0u, score, voter);
-            if (__shfl_sync(~0u, voted, voter) == lane) {
+            Box voter_box = {__shfl_sync(kFullMask, box.x, voter), __shfl_sync(kFullMask, box.y, voter),
+                             __shfl_sync(kFullMask, box.z, voter), __shfl_sync(kFullMask, box.w, voter)};
+            float voter_score = __shfl_sync(kFullMask, score, voter);
+            if (__shfl_sync(kFullMask, voted, voter) == lane) {
                 votes.add(voter_box, voter_score);
             }
         }

@@ -3,14 +3,16 @@
 #include <cstdint>
 #include <cub/block/block_merge_sort.cuh>
 
+#include "ops/cuda/common/warp.cuh"
+
 namespace retinaface {
 
-/// Sorts up to kCapacity distinct, non-zero 64-bit keys in shared memory, largest first, by one block of
-/// kThreads threads.
+/// Sorts up to kCapacity distinct, non-zero 64-bit keys in shared memory, largest first, in one block of kThreads
+/// threads.
 ///
-/// A typical image has a few hundred candidates: those are ranked by counting (each thread compares its
-/// key with all others, broadcast reads, two barriers). Beyond kCountingLimit a merge sort is cheaper; a
-/// radix sort would need a pass for every four of up to 50 significant bits.
+/// A typical image has a few hundred candidates. They are ranked by counting: each thread compares its key with all
+/// others (broadcast reads, two barriers). Above kCountingLimit keys a merge sort is cheaper. A radix sort would need
+/// one pass per four of up to 50 significant bits.
 template <int kThreads, int kItems>
 class BlockSort {
     struct Descending {
@@ -21,13 +23,13 @@ class BlockSort {
   public:
     static constexpr int kCapacity = kThreads * kItems;
 
-    /// The keys lie in `keys`, before and after.
+    /// `keys` holds the keys before and after.
     union Storage {
         uint64_t keys[kCapacity];
         typename MergeSort::TempStorage merge;
     };
 
-    /// All threads call this after a barrier that follows the last write; it ends with one.
+    /// Called by all threads, after a barrier that follows the last write. Ends with a barrier.
     static __device__ void sort(Storage &storage, int count) {
         if (count <= kCountingLimit) {
             sort_by_counting(storage.keys, count);
@@ -41,7 +43,7 @@ class BlockSort {
     static_assert(kCountingLimit <= kThreads, "one thread per key");
 
     static __device__ void sort_by_counting(uint64_t *keys, int count) {
-        int thread = static_cast<int>(threadIdx.x);
+        int thread = thread_index();
         uint64_t mine = 0;
         int rank = 0;
         if (thread < count) {
@@ -58,7 +60,7 @@ class BlockSort {
     }
 
     static __device__ void sort_by_merging(Storage &storage, int count) {
-        int first = static_cast<int>(threadIdx.x) * kItems;
+        int first = thread_index() * kItems;
         uint64_t items[kItems];
         for (int i = 0; i < kItems; ++i) {
             items[i] = first + i < count ? storage.keys[first + i] : 0;

@@ -6,8 +6,8 @@
 
 namespace retinaface {
 
-/// Launches a kernel and returns the status of this launch. cudaGetLastError, which <<<>>> needs, may report
-/// what somebody else did before.
+/// Launches a kernel and returns the status of this launch. <<<>>> would need cudaGetLastError, which may report an
+/// earlier error of other code.
 template <typename... Parameters>
 cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
                    std::decay_t<Parameters>... arguments) {

@@ -7,8 +7,8 @@
 
 namespace retinaface {
 
-/// The four 8x8 matrices whose 16-byte rows the lanes point to, eight lanes each. The constant part of the
-/// address is an immediate: added in C++, every sum would be kept in a register of its own.
+/// Loads four 8x8 matrices; each group of eight lanes points to the 16-byte rows of one. The constant part of the
+/// address is an immediate operand: added in C++, each sum would take a register of its own.
 template <int kOffset>
 __device__ __forceinline__ uint4 load_matrices(const unsigned char *row) {
     uint4 result;
@@ -19,8 +19,8 @@ __device__ __forceinline__ uint4 load_matrices(const unsigned char *row) {
     return result;
 }
 
-/// sums[16x8] += a[16x16] * b[16x8] in the register layout of mma.m16n8k16. Turing has half the depth and
-/// no bfloat16 (there the launcher does without tensor cores).
+/// sums[16x8] += a[16x16] * b[16x8] in the register layout of mma.m16n8k16. Turing has m16n8k8, and no bfloat16: there
+/// the launcher does not use tensor cores.
 template <typename T>
 __device__ __forceinline__ void multiply_add(float (&sums)[4], const uint4 &a, const uint2 &b);
 

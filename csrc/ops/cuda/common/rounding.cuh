@@ -8,7 +8,7 @@
 
 namespace retinaface {
 
-/// The nearest value of a tensor's element type.
+/// Rounds to the nearest value of type T.
 template <typename T>
 __device__ __forceinline__ T from_float(float value) {
     if constexpr (sizeof(T) == 4) {
@@ -20,7 +20,7 @@ __device__ __forceinline__ T from_float(float value) {
     }
 }
 
-/// Two rounded values in 32 bits, the first one low.
+/// Rounds two values to a 16-bit type and packs them into 32 bits, the first one low.
 template <typename T>
 __device__ __forceinline__ uint32_t pack(float first, float second) {
     static_assert(sizeof(T) == 2);

@@ -19,7 +19,7 @@ __device__ __forceinline__ float to_float(__nv_bfloat16 value) {
     return __bfloat162float(value);
 }
 
-/// Four neighbouring elements, loaded with one instruction; `source` is aligned to their size.
+/// Loads four consecutive elements with one instruction. `source` must be aligned to their total size.
 template <typename T>
 __device__ __forceinline__ void load_four(const T *source, float (&values)[4]) {
     struct alignas(4 * sizeof(T)) Four {
@@ -32,7 +32,7 @@ __device__ __forceinline__ void load_four(const T *source, float (&values)[4]) {
     }
 }
 
-/// Calls `function` with a null pointer to the element type that `dtype` names.
+/// Calls `function` with a null pointer whose type is the element type of `dtype`.
 template <typename Function>
 auto dispatch(DType dtype, Function &&function) {
     switch (dtype) {

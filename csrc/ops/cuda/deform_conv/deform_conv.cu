@@ -57,7 +57,7 @@ cudaError_t convolve(const Call &call) {
     if (tiles > INT32_MAX || co_tiles > 65535) {
         return cudaErrorInvalidConfiguration;
     }
-    // The most there can be, whatever this call needs: another thread may launch between these two calls.
+    // The maximum, not what this call needs: another thread may launch between these two calls.
     cudaError_t status = cudaFuncSetAttribute(deform_conv_kernel<Multiplier>,
                                               cudaFuncAttributeMaxDynamicSharedMemorySize, call.device.shared_limit);
     if (status != cudaSuccess) {
@@ -67,8 +67,8 @@ cudaError_t convolve(const Call &call) {
                   kDeformThreads, args.plan.shared_bytes, call.stream, args);
 }
 
-/// Output channels per block. More of them share the gathering; fewer make more blocks, which a small map
-/// needs to occupy the device. Gathering costs about as much as kGatherCost output channels.
+/// Output channels per block. With more channels per block less is gathered in total; with fewer there are more blocks,
+/// which a small map needs to fill the device. Gathering costs about as much as kGatherCost output channels.
 int choose_co_tile(const Call &call) {
     constexpr int64_t kGatherCost = 64;
     const DeformConvParams &p = call.params;
@@ -88,8 +88,8 @@ int choose_co_tile(const Call &call) {
     return best;
 }
 
-/// Four neighbouring weights can be loaded at once, every step has all its channels, and output channels
-/// come in eights.
+/// Whether an instance for 3x3 kernels can run: whole steps of channels and a multiple of 8 output channels, so that
+/// weights can be loaded four at a time.
 template <typename Multiplier>
 bool is_regular(const DeformConvParams &p) {
     return p.kernel_h == 3 && p.kernel_w == 3 && p.in_channels / p.groups % Multiplier::kChannels == 0 &&

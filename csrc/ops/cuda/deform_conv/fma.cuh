@@ -4,16 +4,17 @@
 
 namespace retinaface {
 
-/// Multiplies on the ordinary float32 units, in steps of 8 channels: for float32, and for bfloat16 where the
-/// tensor cores do not know it. A thread computes 8 pixels x kOutputs output channels; a warp's lanes cover
-/// all 64 pixels of the tile and 4 * kOutputs channels. kTaps as in DeformMma.
+/// Multiplies with float32 FMA, in steps of 8 channels: for float32, and for bfloat16 on devices whose tensor cores do
+/// not support it. A thread computes 8 pixels x kOutputs output channels; a warp covers all 64 pixels of the tile and
+/// 4 * kOutputs channels. kTaps as in DeformMma.
 ///
-/// The tile is [sample][pixel], so that a thread reads its pixels as two 16-byte vectors without bank
-/// conflicts. Weights are read straight from global memory: eight lanes ask for the same ones.
+/// The tile is [sample][pixel], so that a thread reads its pixels as two 16-byte vectors without bank conflicts.
+/// Weights are read directly from global memory; eight lanes read the same ones.
 template <typename T, int kTaps, int kOutputs>
 class DeformFma {
     static constexpr int kPixels = 8;
-    static constexpr int kPitch = kDeformTilePixels + 4;  // floats; keeps the gather's stores conflict-free too
+    static constexpr int kHalfTile = kDeformTilePixels / 2;
+    static constexpr int kPitch = kDeformTilePixels + 4;  // floats; keeps the stores of fill_tile conflict-free too
 
   public:
     using Element = T;
@@ -28,21 +29,22 @@ class DeformFma {
     }
 
     __device__ DeformFma(const DeformConvArgs<T> &args, int group, int co_tile) : args_(args) {
-        const int group_outputs = args.p.out_channels / args.p.groups;
+        const int group_outputs = args.params.out_channels / args.params.groups;
         co_end_ = (group + 1) * group_outputs;
-        co_ = group * group_outputs + co_tile * kCoTile + static_cast<int>(threadIdx.x) / 8 * kOutputs;
+        co_ = group * group_outputs + co_tile * kCoTile + thread_index() / 8 * kOutputs;
     }
 
     template <typename Gather>
-    __device__ void gather(const Gather &gather, ChannelChunk chunk, int buffer, int taps, unsigned char *tile) const {
-        const int pixel = static_cast<int>(threadIdx.x) / kDeformPieces;
-        const int piece = static_cast<int>(threadIdx.x) % kDeformPieces;
+    __device__ void fill_tile(const Gather &gather, ChannelChunk chunk, int buffer, int taps,
+                              unsigned char *tile) const {
+        const int pixel = thread_index() / kDeformPieces;
+        const int piece = thread_index() % kDeformPieces;
         if constexpr (kTaps > 0) {
             taps = kTaps;
         }
         float *samples = reinterpret_cast<float *>(tile) + piece * Gather::kPieceChannels * taps * kPitch + pixel;
         auto put = [&](int tap, int c, float value) { samples[(c * taps + tap) * kPitch] = value; };
-        gather.template gather<kTaps>(chunk, buffer, taps, put, put);
+        gather.template sample<kTaps>(chunk, buffer, taps, put, put);
     }
 
     __device__ void multiply(const unsigned char *tile, int, const WeightSpan &weights) {
@@ -53,7 +55,7 @@ class DeformFma {
         const T *rows[kOutputs];
 #pragma unroll
         for (int n = 0; n < kOutputs; ++n) {
-            // Past the end the last channel stands in; its results are not stored.
+            // Past the end the last channel is used again; its results are not stored.
             rows[n] = args_.weight + min(co_ + n, co_end_ - 1) * args_.plan.weight_depth + weights.begin;
         }
         if constexpr (kTaps > 0) {
@@ -92,7 +94,7 @@ class DeformFma {
         T *image = args_.y + gather.image() * args_.plan.y_image;
 #pragma unroll
         for (int i = 0; i < kPixels; ++i) {
-            int pixel = gather.output_pixel(static_cast<int>(threadIdx.x) % 8 * 4 + i % 4 + i / 4 * 32);
+            int pixel = gather.output_pixel(thread_index() % 8 * 4 + i % 4 + i / 4 * kHalfTile);
             if (pixel < 0) {
                 continue;
             }
@@ -103,7 +105,7 @@ class DeformFma {
                     float bias = args_.bias == nullptr ? 0.0f : to_float(args_.bias[co]);
                     image[pixel * args_.plan.y_pixel + co * args_.plan.y_channel] = from_float<T>(sums_[i][n] + bias);
                 }
-                if (co == args_.p.out_channels - 1) {  // zero the padding that channels-last has
+                if (co == args_.params.out_channels - 1) {  // zero the padding of channels-last
                     for (int64_t c = co + 1; c < args_.plan.y_pixel; ++c) {
                         image[pixel * args_.plan.y_pixel + c] = from_float<T>(0.0f);
                     }
@@ -115,7 +117,7 @@ class DeformFma {
   private:
     __device__ void multiply_add(const float *samples, const float (&column)[kOutputs]) {
         float4 low = *reinterpret_cast<const float4 *>(samples);
-        float4 high = *reinterpret_cast<const float4 *>(samples + 32);
+        float4 high = *reinterpret_cast<const float4 *>(samples + kHalfTile);
         const float pixels[kPixels] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
 #pragma unroll
         for (int i = 0; i < kPixels; ++i) {

@@ -5,31 +5,31 @@
 #include "math/deform_sample.h"
 #include "ops/cuda/common/rounding.cuh"
 #include "ops/cuda/common/scalar.cuh"
+#include "ops/cuda/common/warp.cuh"
 #include "ops/cuda/deform_conv/plan.h"
 
 namespace retinaface {
 
 template <typename T>
 struct DeformConvArgs {
-    DeformConvParams p;
+    DeformConvParams params;
     DeformConvPlan plan;
     const T *x, *weight, *offset, *bias, *mask;
     T *y;
 };
 
-/// Consecutive input channels, all of one group and one offset group, that are gathered in one step.
+/// The consecutive input channels of one step, all of one group and one offset group.
 struct ChannelChunk {
     int first, count;
 };
 
-/// From the input to samples: the part of the kernel that knows about positions.
+/// Gathers samples of the input: the part of the kernel that handles positions.
 ///
-/// A block keeps a window of the input around its tile in shared memory, kChannels channels at a time and
-/// channels last, with zeros where the window leaves the map. Each (pixel, tap) has one entry in a table,
-/// made once per offset group: its four interpolation weights (times the mask) and the byte position of
-/// its upper left pixel in the window. Kernels gather from the window kPieces threads per pixel, so that
-/// the threads of a warp read neighbouring bytes. A sample that lies in the map but not in the window is
-/// "far": its position is negative and encodes the pixel, and it is read from global memory.
+/// A block keeps a window of the input around its tile in shared memory: kChannels channels at a time, channels last,
+/// with zeros outside the map. A table, filled once per offset group, has an entry for each (pixel, tap): the four
+/// interpolation weights (times the mask) and the byte position of the upper left pixel in the window. kDeformPieces
+/// threads per pixel read the window, so that the threads of a warp read neighbouring bytes. A sample inside the map
+/// but outside the window is "far": its position is negative and encodes the pixel, and it is read from global memory.
 template <typename T, int kChannels>
 class DeformGather {
   public:
@@ -39,16 +39,17 @@ class DeformGather {
     /// Ends with a barrier.
     __device__ DeformGather(const DeformConvArgs<T> &args, unsigned char *shared) : args_(args), shared_(shared) {
         const DeformConvPlan &plan = args.plan;
-        if (threadIdx.x == 0) {
+        if (thread_index() == 0) {
             const int tiles = plan.tiles_x * plan.tiles_y;
             const int tile = static_cast<int>(blockIdx.x) % tiles;
             Block &block = *this->block();
             block.image = static_cast<int>(blockIdx.x) / tiles;
             block.row = tile / plan.tiles_x * plan.tile_h;
             block.column = tile % plan.tiles_x * plan.tile_w;
-            block.window_row = window_begin(block.row * args.p.stride_h - args.p.pad_top, plan.window_h, args.p.height);
-            block.window_column =
-                window_begin(block.column * args.p.stride_w - args.p.pad_left, plan.window_w, args.p.width);
+            block.window_row =
+                window_begin(block.row * args.params.stride_h - args.params.pad_top, plan.window_h, args.params.height);
+            block.window_column = window_begin(block.column * args.params.stride_w - args.params.pad_left,
+                                               plan.window_w, args.params.width);
         }
         __syncthreads();
     }
@@ -64,28 +65,27 @@ class DeformGather {
         return exists ? row * args_.plan.out_width + column : -1;
     }
 
-    /// Where the pixels of the window lie in the map. Once per block, before anything is staged.
+    /// Computes the map index of each pixel of the window, -1 outside the map. Once per block, before stage().
     __device__ void locate_window() {
         int *sources = reinterpret_cast<int *>(shared_ + args_.plan.sources_at);
 #pragma unroll 1
-        for (int i = static_cast<int>(threadIdx.x); i < args_.plan.window_h * args_.plan.window_w;
-             i += kDeformThreads) {
+        for (int i = thread_index(); i < args_.plan.window_h * args_.plan.window_w; i += kDeformThreads) {
             int row = block()->window_row + i / args_.plan.window_w;
             int column = block()->window_column + i % args_.plan.window_w;
-            bool inside = row >= 0 && column >= 0 && row < args_.p.height && column < args_.p.width;
-            sources[i] = inside ? row * args_.p.width + column : -1;
+            bool inside = row >= 0 && column >= 0 && row < args_.params.height && column < args_.params.width;
+            sources[i] = inside ? row * args_.params.width + column : -1;
         }
     }
 
-    /// Fills the table for `taps` taps from `first_tap`. All threads of the block; ends with a barrier.
+    /// Fills the table for `taps` taps from `first_tap`. Called by all threads of the block; ends with a barrier.
     __device__ void locate_samples(int offset_group, int first_tap, int taps) {
-        const DeformConvParams &p = args_.p;
+        const DeformConvParams &p = args_.params;
         const int64_t plane = static_cast<int64_t>(args_.plan.out_height) * args_.plan.out_width;
         const int64_t first_slot =
             (static_cast<int64_t>(image()) * p.offset_groups + offset_group) * p.kernel_h * p.kernel_w + first_tap;
         bool far = false;
 #pragma unroll 1
-        for (int i = static_cast<int>(threadIdx.x); i < taps * kDeformTilePixels; i += kDeformThreads) {
+        for (int i = thread_index(); i < taps * kDeformTilePixels; i += kDeformThreads) {
             DeformSample sample;
             int position = 0;
             int pixel = output_pixel(i % kDeformTilePixels);
@@ -108,18 +108,17 @@ class DeformGather {
         any_far_ = __syncthreads_or(far);
     }
 
-    /// Copies the chunk's channels of the window into one of two buffers; may still be under way until
+    /// Copies the chunk's channels of the window into one of two buffers. The copy is complete only after
     /// finish_staging and a barrier.
     __device__ void stage(ChannelChunk chunk, int buffer) const {
         const int *sources = reinterpret_cast<const int *>(shared_ + args_.plan.sources_at);
         unsigned char *window = window_of(buffer);
         const T *x = args_.x + image() * args_.plan.x_image + chunk.first * args_.plan.x_channel;
         const bool full = chunk.count == kChannels;
-        // Vectors need neighbouring channels, and a start at a multiple of 16 bytes.
-        const bool vectors = full && args_.p.layout == Layout::kHwc8 && chunk.first % 8 == 0;
+        // Vector copies need consecutive channels that start at a multiple of 16 bytes.
+        const bool vectors = full && args_.params.layout == Layout::kHwc8 && chunk.first % 8 == 0;
 #pragma unroll 1
-        for (int i = static_cast<int>(threadIdx.x); i < args_.plan.window_h * args_.plan.window_w;
-             i += kDeformThreads) {
+        for (int i = thread_index(); i < args_.plan.window_h * args_.plan.window_w; i += kDeformThreads) {
             int source = sources[i];
             const T *pixel = x + max(source, 0) * args_.plan.x_pixel;
             unsigned char *target = window + i * kPixelBytes;
@@ -159,21 +158,20 @@ class DeformGather {
 #endif
     }
 
-    /// Samples the chunk for this thread's pixel and piece of the channels and hands each value on with
-    /// put(tap, channel of the piece, value), taps ascending. With kTaps > 0 the loop is unrolled, so that
-    /// tap and channel are constants to `put`; far samples are then put a second time, by `put_late`, which
-    /// must overwrite.
+    /// Samples the chunk at this thread's pixel, for its piece of the channels, and passes each value to
+    /// put(tap, channel within the piece, value), taps ascending. With kTaps > 0 the loop is unrolled, so that tap and
+    /// channel are constants in `put`; a far sample is then passed again, to `put_late`, which must overwrite it.
     template <int kTaps, typename Put, typename PutLate>
-    __device__ void gather(ChannelChunk chunk, int buffer, int taps, const Put &put, const PutLate &put_late) const {
-        const int pixel = static_cast<int>(threadIdx.x) / kDeformPieces;
-        const int piece = static_cast<int>(threadIdx.x) % kDeformPieces;
+    __device__ void sample(ChannelChunk chunk, int buffer, int taps, const Put &put, const PutLate &put_late) const {
+        const int pixel = thread_index() / kDeformPieces;
+        const int piece = thread_index() % kDeformPieces;
         const unsigned char *window = window_of(buffer) + piece * (kPixelBytes / kDeformPieces);
         const float4 *weights = this->weights() + pixel;
         const int *positions = this->positions() + pixel;
         if constexpr (kTaps > 0) {
 #pragma unroll
             for (int tap = 0; tap < kTaps; ++tap) {
-                // A far sample reads the window's first pixel here: harmless, and cheaper than a branch.
+                // A far sample reads the window's first pixel here: cheaper than a branch, and overwritten below.
                 float values[kPieceChannels];
                 sample_window(window + max(positions[tap * kDeformTilePixels], 0), weights[tap * kDeformTilePixels],
                               values);
@@ -209,8 +207,8 @@ class DeformGather {
     }
 
   private:
-    /// Where the block's tile and window begin. In shared memory, because registers are scarce where the
-    /// samples are gathered and multiplied, and this is needed only before and after.
+    /// Where the block's tile and window begin. In shared memory, because gathering and multiplying need the registers
+    /// and do not need this.
     struct Block {
         int image, row, column, window_row, window_column;
     };
@@ -222,7 +220,7 @@ class DeformGather {
         return shared_ + args_.plan.windows_at + buffer * args_.plan.window_bytes;
     }
 
-    /// First row (or column) of the window: `margin` before the first tap, within one pixel of the map.
+    /// First row (or column) of the window: `margin` before the first tap, but at most one pixel outside the map.
     __device__ int window_begin(int first_tap, int window_side, int side) const {
         return max(-1, min(first_tap - args_.plan.margin, side + 1 - window_side));
     }
@@ -232,7 +230,7 @@ class DeformGather {
         int column = x - block()->window_column;
         bool in_window = row >= 0 && column >= 0 && row + 1 < args_.plan.window_h && column + 1 < args_.plan.window_w;
         return in_window ? (row * args_.plan.window_w + column) * kPixelBytes
-                         : ~((y + 1) * (args_.p.width + 1) + x + 1);
+                         : ~((y + 1) * (args_.params.width + 1) + x + 1);
     }
 
     __device__ void sample_window(const unsigned char *top, const float4 &weight,
@@ -254,11 +252,11 @@ class DeformGather {
 
     __device__ float sample_map(int channel, int pixel, const float4 &weight) const {
         const T *map = args_.x + image() * args_.plan.x_image + channel * args_.plan.x_channel;
-        const int y = pixel / (args_.p.width + 1) - 1;
-        const int x = pixel % (args_.p.width + 1) - 1;
+        const int y = pixel / (args_.params.width + 1) - 1;
+        const int x = pixel % (args_.params.width + 1) - 1;
         auto at = [&](int row, int column) {
-            bool inside = row >= 0 && column >= 0 && row < args_.p.height && column < args_.p.width;
-            int64_t index = static_cast<int64_t>(row) * args_.p.width + column;
+            bool inside = row >= 0 && column >= 0 && row < args_.params.height && column < args_.params.width;
+            int64_t index = static_cast<int64_t>(row) * args_.params.width + column;
             return inside ? to_float(map[index * args_.plan.x_pixel]) : 0.0f;
         };
         return mix(at(y, x), at(y, x + 1), at(y + 1, x), at(y + 1, x + 1), weight);

@@ -5,38 +5,37 @@
 
 namespace retinaface {
 
-/// Blocks that a multiprocessor has shared memory for: two on 8.0 and 9.0, elsewhere one, which may
-/// then have all the registers.
+/// Blocks that fit into a multiprocessor's shared memory: two on sm_80 and sm_90. Elsewhere one, which may use all
+/// registers.
 #if defined(__CUDA_ARCH__) && (__CUDA_ARCH__ == 800 || __CUDA_ARCH__ == 900)
 constexpr int kDeformResidentBlocks = 2;
 #else
 constexpr int kDeformResidentBlocks = 1;
 #endif
 
-/// Where the weights of one step lie. Sample k of a tile belongs to channel k / taps of the chunk and tap
-/// k % taps of the pass. Weights keep their ONNX layout [Co, Ci / groups, kh, kw]; where a pass covers the
-/// whole kernel, a step's weights of one output channel are `count` neighbours from `begin`; else
-/// `index[k]` says where they are (filled for instances without a kernel size of their own).
+/// Where the weights of one step are. Sample k of a tile belongs to channel k / taps of the chunk and tap k % taps of
+/// the pass. Weights keep their ONNX layout [Co, Ci / groups, kh, kw]. If a pass covers the whole kernel, a step's
+/// weights of one output channel are `count` consecutive elements from `begin`. Otherwise element `begin` + `index[k]`
+/// is the weight of sample k (only for instances with kTaps = 0).
 struct WeightSpan {
     int64_t begin;
     int count;
     const int *index;
 };
 
-/// Deformable convolution of one tile of output pixels and a range of output channels as an implicit matrix
-/// product, [pixels] x [channel, tap] x [output channels], in steps of Multiplier::kChannels channels.
+/// Deformable convolution of one tile of output pixels and a range of output channels as an implicit matrix product,
+/// [pixels] x [channel, tap] x [output channels], in steps of Multiplier::kChannels channels.
 ///
-/// Three things go on at a time, each on one half of a double buffer: the window of step i + 2 is staged,
-/// samples of step i + 1 are gathered, samples of step i are multiplied. One barrier per step. Half of the
-/// warps multiply before they gather, so that the matrix units and the others work together even where one
-/// block fills a multiprocessor.
+/// A software pipeline with double buffers and one barrier per step: it stages the window of step i + 2, gathers the
+/// samples of step i + 1 and multiplies the samples of step i. Half of the warps multiply first and the other half
+/// gather first, so that matrix units and load units work at the same time even if only one block is resident.
 template <typename Multiplier>
 __global__ void __launch_bounds__(kDeformThreads, Multiplier::kResidentBlocks)
     deform_conv_kernel(const __grid_constant__ DeformConvArgs<typename Multiplier::Element> args) {
     extern __shared__ __align__(128) unsigned char shared[];
     constexpr int kChannels = Multiplier::kChannels;
-    const DeformConvParams &p = args.p;
-    // Constants for the kernel size that has its own instance.
+    const DeformConvParams &p = args.params;
+    // Compile-time constants in the instances for one kernel size.
     constexpr int kTaps = Multiplier::kKernelTaps;
     const int kernel_taps = kTaps > 0 ? kTaps : p.kernel_h * p.kernel_w;
     const int taps_per_pass = kTaps > 0 ? kTaps : args.plan.taps_per_pass;
@@ -44,14 +43,14 @@ __global__ void __launch_bounds__(kDeformThreads, Multiplier::kResidentBlocks)
     const int offset_group_inputs = p.in_channels / p.offset_groups;
     const int co_tiles = (p.out_channels / p.groups + Multiplier::kCoTile - 1) / Multiplier::kCoTile;
     const int group = static_cast<int>(blockIdx.y) / co_tiles;
-    const bool multiply_first = threadIdx.x >= kDeformThreads / 2;
+    const bool multiply_first = thread_index() >= kDeformThreads / 2;
 
     DeformGather<typename Multiplier::Element, kChannels> gather(args, shared);
     Multiplier multiplier(args, group, static_cast<int>(blockIdx.y) % co_tiles);
     int *weight_index = reinterpret_cast<int *>(shared + args.plan.weight_index_at);
     gather.locate_window();
 
-    // Channels of this group, offset group by offset group (either kind may be the finer one).
+    // The channels of this group, one offset group after the other. Either kind of group may be the smaller.
     const int group_end = (group + 1) * group_inputs;
     for (int first = group * group_inputs, end; first < group_end; first = end) {
         const int offset_group = first / offset_group_inputs;
@@ -61,7 +60,7 @@ __global__ void __launch_bounds__(kDeformThreads, Multiplier::kResidentBlocks)
         for (int first_tap = 0; first_tap < kernel_taps; first_tap += taps_per_pass) {
             const int taps = min(taps_per_pass, kernel_taps - first_tap);
             if constexpr (kTaps == 0) {
-                for (int k = static_cast<int>(threadIdx.x); k < taps * kChannels; k += kDeformThreads) {
+                for (int k = thread_index(); k < taps * kChannels; k += kDeformThreads) {
                     weight_index[k] = k / taps * kernel_taps + k % taps;
                 }
             }
@@ -88,7 +87,7 @@ __global__ void __launch_bounds__(kDeformThreads, Multiplier::kResidentBlocks)
                         gather.stage(chunk_of(step + 2), step & 1);
                     }
                     if (step >= -1 && step + 1 < steps) {
-                        multiplier.gather(gather, chunk_of(step + 1), (step + 1) & 1, taps, tile_of(step + 1));
+                        multiplier.fill_tile(gather, chunk_of(step + 1), (step + 1) & 1, taps, tile_of(step + 1));
                     }
                 }
                 gather.finish_staging();

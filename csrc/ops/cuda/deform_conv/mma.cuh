@@ -16,22 +16,21 @@ __device__ __forceinline__ void for_constants(Function &&function) {
     }
 }
 
-/// Multiplies 16-bit samples on the tensor cores, in steps of 16 channels. kWarpsM warps share the pixels,
-/// 8 / kWarpsM the output channels, 32 each. kTaps > 0: kernels of so many taps, whose weights can be loaded
-/// four at a time; 0: all others.
+/// Multiplies 16-bit samples on the tensor cores, in steps of 16 channels. kWarpsM warps divide the pixels, 8 / kWarpsM
+/// warps the output channels, 32 each. kTaps > 0: kernels with this number of taps, whose weights can be loaded four
+/// at a time; 0: all others.
 ///
-/// The order of k within a matrix instruction is free as long as both sides agree. Lane t of a row's four
-/// takes samples 4t .. 4t + 3 of each 16, so its weights are 8 neighbouring bytes in their ONNX layout and
-/// go from global memory to registers: no packing, and no detour through shared memory, since no two
-/// warps in a column need the same weights. A row of the tile therefore has two planes, one with the first and
-/// one with the second pair of every four samples; ldmatrix finds its 16-byte rows in them. The rows are an
-/// odd number of 16 bytes apart: no bank conflicts.
+/// The order of k within a matrix instruction is free if both operands use the same. Here lane t of a row's four takes
+/// samples 4t to 4t + 3 of each 16. So its weights are 8 consecutive bytes in the ONNX layout, which it loads from
+/// global memory to registers without packing. Shared memory would not help: the warps need different weights.
+/// A row of the tile therefore has two planes, one with the first and one with the second pair of every four samples,
+/// in which ldmatrix finds its 16-byte rows. The pitch of the rows is an odd multiple of 16 bytes: no bank conflicts.
 ///
-/// The order of output channels is free too: they are dealt so that a lane ends with 8 neighbours, one
-/// 16-byte store in channels-last layout.
+/// The order of output channels is free too. It gives each lane 8 consecutive channels, one 16-byte store in
+/// channels-last layout.
 template <typename T, int kTaps, int kWarpsM>
 class DeformMma {
-    static constexpr int kWarpsN = kDeformThreads / 32 / kWarpsM;
+    static constexpr int kWarpsN = kDeformThreads / kWarpSize / kWarpsM;
     static constexpr int kRows = kDeformTilePixels / kWarpsM / 16;  // 16-pixel tiles per warp
     static constexpr int kColumns = 4;                              // 8-channel tiles per warp
 
@@ -39,7 +38,7 @@ class DeformMma {
     using Element = T;
     static constexpr int kKernelTaps = kTaps;
     static constexpr int kChannels = 16;
-    // The widest instance wants more than the 128 registers per thread that two blocks would leave.
+    // The widest instance needs more than the 128 registers per thread that two resident blocks would leave.
     static constexpr int kResidentBlocks = kWarpsM == 1 ? 1 : kDeformResidentBlocks;
     static constexpr int kCoTile = kWarpsN * kColumns * 8;
 
@@ -49,29 +48,30 @@ class DeformMma {
     }
 
     __device__ DeformMma(const DeformConvArgs<T> &args, int group, int co_tile) : args_(args) {
-        const int warp = static_cast<int>(threadIdx.x) / 32;
-        const int lane = static_cast<int>(threadIdx.x) % 32;
-        const int group_outputs = args.p.out_channels / args.p.groups;
+        const int warp = warp_index();
+        const int lane = lane_index();
+        const int group_outputs = args.params.out_channels / args.params.groups;
         co_end_ = (group + 1) * group_outputs;
         co_ = group * group_outputs + co_tile * kCoTile + warp % kWarpsN * kColumns * 8;
         if constexpr (kTaps > 0) {
-            // The output channel that this lane loads for the first column tile; each further one has the
-            // next but one. Past the end the last eight stand in; their results are not stored.
+            // The output channel whose weights this lane loads for the first column tile; for each further tile it
+            // is two channels further. Past the end the last eight are used again; their results are not stored.
             const int co = min(co_ + lane / 8 * 8, co_end_ - 8) + lane / 4 % 2;
             weights_ = args.weight + co * args.plan.weight_depth + lane % 4 * 4;
         }
     }
 
     template <typename Gather>
-    __device__ void gather(const Gather &gather, ChannelChunk chunk, int buffer, int taps, unsigned char *tile) const {
-        const int pixel = static_cast<int>(threadIdx.x) / kDeformPieces;
-        const int piece = static_cast<int>(threadIdx.x) % kDeformPieces;
+    __device__ void fill_tile(const Gather &gather, ChannelChunk chunk, int buffer, int taps,
+                              unsigned char *tile) const {
+        const int pixel = thread_index() / kDeformPieces;
+        const int piece = thread_index() % kDeformPieces;
         if constexpr (kTaps > 0) {
             taps = kTaps;
         }
         const int plane = taps * kChannels;  // bytes: half of the samples
         unsigned char *row = tile + pixel * row_bytes(taps) + piece * taps * 4;
-        // k counts from the piece's first sample, which is a multiple of 4.
+        // k is relative to the piece's first sample, whose index is a multiple of 4.
         auto place = [&](int k) { return row + k / 2 % 2 * plane + k / 4 * 4 + k % 2 * 2; };
         auto put_alone = [&](int tap, int c, float value) {
             *reinterpret_cast<T *>(place(c * taps + tap)) = from_float<T>(value);
@@ -81,13 +81,13 @@ class DeformMma {
             auto put_pairs = [&](int tap, int c, float value) {
                 const int k = c * kTaps + tap;
                 samples[k] = value;
-                if ((k ^ 1) % kTaps < tap) {  // the neighbour is there already: store both
+                if ((k ^ 1) % kTaps < tap) {  // the other sample of the pair is known: store both
                     *reinterpret_cast<uint32_t *>(place(k & ~1)) = pack<T>(samples[k & ~1], samples[k | 1]);
                 }
             };
-            gather.template gather<kTaps>(chunk, buffer, taps, put_pairs, put_alone);
+            gather.template sample<kTaps>(chunk, buffer, taps, put_pairs, put_alone);
         } else {
-            gather.template gather<0>(chunk, buffer, taps, put_alone, put_alone);
+            gather.template sample<0>(chunk, buffer, taps, put_alone, put_alone);
         }
     }
 
@@ -98,7 +98,7 @@ class DeformMma {
         if constexpr (kTaps > 0) {
             taps = kTaps;
         }
-        const int lane = static_cast<int>(threadIdx.x) % 32;
+        const int lane = lane_index();
         const unsigned char *rows =
             tile + (first_pixel() + lane % 16) * row_bytes(taps) + lane / 16 * (taps * kChannels);
         uint2 current[kColumns];
@@ -132,10 +132,10 @@ class DeformMma {
 
     template <typename Gather>
     __device__ void store(const Gather &gather) const {
-        const int lane = static_cast<int>(threadIdx.x) % 32;
+        const int lane = lane_index();
         const int first = co_ + lane % 4 * 8;
-        // Whoever stores the very last channel zeroes the padding behind it, which channels-last has.
-        const bool is_last = co_end_ == args_.p.out_channels && first + 8 >= co_end_;
+        // The lane that stores the last channel also zeroes the padding of channels-last.
+        const bool is_last = co_end_ == args_.params.out_channels && first + 8 >= co_end_;
         float bias[8];
 #pragma unroll
         for (int c = 0; c < 8; ++c) {
@@ -155,7 +155,7 @@ class DeformMma {
                 values[c] = from_float<T>(first + c < co_end_ ? sum : 0.0f);
             }
             T *target = image + pixel * args_.plan.y_pixel + first * args_.plan.y_channel;
-            if (args_.p.layout == Layout::kHwc8 && first % 8 == 0 && (first + 8 <= co_end_ || is_last)) {
+            if (args_.params.layout == Layout::kHwc8 && first % 8 == 0 && (first + 8 <= co_end_ || is_last)) {
                 *reinterpret_cast<uint4 *>(target) = *reinterpret_cast<const uint4 *>(values);
             } else {
 #pragma unroll
@@ -172,7 +172,7 @@ class DeformMma {
     }
 
   private:
-    static __device__ int first_pixel() { return static_cast<int>(threadIdx.x) / 32 / kWarpsN * kRows * 16; }
+    static __device__ int first_pixel() { return warp_index() / kWarpsN * kRows * 16; }
 
     template <int kOffset>
     static __device__ void multiply_row(const unsigned char *row, const uint2 (&weights)[kColumns],
@@ -191,7 +191,7 @@ class DeformMma {
         }
     }
 
-    /// The weights of 16 samples, kTaps > 0: eight neighbouring bytes of each channel.
+    /// Loads the weights of 16 samples, kTaps > 0: eight consecutive bytes of each channel.
     __device__ void load_weights(const T *first, int k, uint2 (&result)[kColumns]) const {
 #pragma unroll
         for (int n = 0; n < kColumns; ++n) {
@@ -199,9 +199,9 @@ class DeformMma {
         }
     }
 
-    /// The same one by one.
+    /// Loads them one by one, for any kernel.
     __device__ void load_weights(const WeightSpan &weights, int k, uint2 (&result)[kColumns]) const {
-        const int lane = static_cast<int>(threadIdx.x) % 32;
+        const int lane = lane_index();
         k += lane % 4 * 4;
 #pragma unroll
         for (int n = 0; n < kColumns; ++n) {
@@ -219,7 +219,7 @@ class DeformMma {
     }
 
     const DeformConvArgs<T> &args_;
-    const T *weights_ = nullptr;  // this lane's, kTaps > 0
+    const T *weights_ = nullptr;  // of this lane's channel, if kTaps > 0
     int co_, co_end_;
     float sums_[kRows][kColumns][4] = {};
 };

@@ -6,7 +6,7 @@
 namespace retinaface {
 namespace {
 
-constexpr int kMaxMargin = 4;  // offsets of a few pixels are usual; further ones are read from global memory
+constexpr int kMaxMargin = 4;  // pixels; larger offsets are rare and read global memory
 constexpr int kAlignment = 128;
 
 int ceil_div(int a, int b) {
@@ -16,14 +16,14 @@ int aligned(int bytes) {
     return ceil_div(bytes, kAlignment) * kAlignment;
 }
 
-/// Rows (or columns) of the input that `tile` output rows read when offsets stay within `margin`; a map has
-/// `side` of them and one of zeros on either side.
+/// Rows (or columns) of the input that `tile` output rows read if offsets are at most `margin`. At most `side`, those
+/// of the map, and one row of zeros on either side.
 int window_side(int tile, int stride, int kernel, int dilation, int margin, int side) {
     int64_t reach = static_cast<int64_t>(tile - 1) * stride + static_cast<int64_t>(kernel - 1) * dilation;
     return static_cast<int>(std::min<int64_t>(reach + 2 * margin + 1, side + int64_t{2}));
 }
 
-/// The fewest tiles, then the smallest window.
+/// Chooses the shape with the fewest tiles; among those, the one with the smallest window.
 void choose_tile(const DeformConvParams &p, DeformConvPlan &plan) {
     int64_t best_tiles = INT64_MAX;
     int64_t best_window = INT64_MAX;
@@ -76,7 +76,7 @@ DeformConvPlan make_deform_conv_plan(const DeformConvParams &p, const DeformConv
     plan.taps_per_pass = deform_conv_taps_per_pass(p);
     choose_tile(p, plan);
 
-    // The widest margin that fits; where not even the undeformed taps do (large dilations), next to nothing.
+    // The widest margin that fits. If not even the undeformed taps fit (large dilations), a minimal window.
     for (plan.margin = kMaxMargin; plan.margin >= 0; --plan.margin) {
         plan.window_h = window_side(plan.tile_h, p.stride_h, p.kernel_h, p.dilation_h, plan.margin, p.height);
         plan.window_w = window_side(plan.tile_w, p.stride_w, p.kernel_w, p.dilation_w, plan.margin, p.width);

@@ -6,6 +6,7 @@
 #include "math/bilinear.h"
 #include "math/unletterbox.h"
 #include "ops/cuda/common/launch.cuh"
+#include "ops/cuda/common/warp.cuh"
 #include "ops/letterbox.h"
 
 namespace retinaface {
@@ -16,7 +17,7 @@ constexpr int kTileHeight = 32;
 constexpr int kThreadRows = 4;
 constexpr int kThreads = kTileWidth * kThreadRows;
 constexpr int kGreyLevels = 256;
-constexpr int kMaxImagesPerLaunch = 64;  // of 48 bytes: the parameters of a kernel end at 4 KB
+constexpr int kMaxImagesPerLaunch = 64;  // 48 bytes each: kernel parameters are limited to 4 KB
 
 struct SourceImage {
     ImageView view;
@@ -29,10 +30,10 @@ struct SourceImages {
 
 /// Resizes, pads and normalises a batch of images of different sizes.
 ///
-/// Grid (tiles of 64 x 32 pixels, images). A warp takes neighbouring pixels of a row, so that stores are
-/// dense and the bytes it loads lie close together: the L1 cache turns them into few sectors. A thread
-/// keeps to one column, whose taps (64-bit divisions) it computes once; those of the rows are shared. There
-/// are only 256 grey levels, so the division by std is done once per level and block: 3 KB of shared memory.
+/// Grid (tiles of 64 x 32 pixels, images). A warp takes neighbouring pixels of a row, so its stores are coalesced and
+/// the bytes it loads are close together (few sectors from the L1 cache). A thread stays in one column and computes the
+/// column's tap (64-bit divisions) once; the rows' taps are in shared memory. There are only 256 grey levels, so the
+/// normalised levels are a table in shared memory (3 KB), computed once per block.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
     letterbox_kernel(const __grid_constant__ LetterboxParams params, const __grid_constant__ SourceImages images,
@@ -41,7 +42,7 @@ __global__ void __launch_bounds__(kThreads)
     __shared__ BilinearTap row_taps[kTileHeight];
     const SourceImage &source = images.image[blockIdx.z];
     const LetterboxPlacement &placement = source.placement;
-    const int thread = static_cast<int>(threadIdx.x);
+    const int thread = thread_index();
     const int first_row = static_cast<int>(blockIdx.y) * kTileHeight;
     const int column = static_cast<int>(blockIdx.x) * kTileWidth + thread % kTileWidth;
 
@@ -120,14 +121,13 @@ cudaError_t letterbox_images(const LetterboxParams &params, const ImageView *ima
 
 constexpr int kUnletterboxThreads = 256;
 constexpr int kBoxPoints = 2;
-constexpr int kLandmarkPoints = 5;
 
 struct UnletterboxPlacements {
     UnletterboxPlacement image[kMaxImagesPerLaunch];
 };
 
 /// Grid (points of an image, images), a thread per point: first the corners of the image's boxes, then its landmarks.
-/// `first` is the image that the first placement is of.
+/// `first` is the index of the first image of this launch.
 __global__ void __launch_bounds__(kUnletterboxThreads)
     unletterbox_kernel(UnletterboxParams params, const __grid_constant__ UnletterboxPlacements placements, int first,
                        UnletterboxInputs inputs, UnletterboxOutputs outputs) {

@@ -11,10 +11,10 @@
 namespace retinaface {
 namespace {
 
-// A library built against one TensorRT may be loaded by another, and since version 11 (TensorRT-RTX 1.7)
-// ILoggerFinder and ILogger derive from IVersionedInterface, which moves findLogger() and log() in their
-// virtual tables. The classes of the headers are therefore not used: plain C functions of the TensorRT
-// that loads us say which version it is and where its logger is, and log() is called by its place.
+// This library may be built with the headers of one TensorRT version and loaded by another. In TensorRT 11 (and
+// TensorRT-RTX 1.7) ILoggerFinder and ILogger derive from IVersionedInterface, which moves findLogger() and log()
+// in their virtual tables. So the header's classes are not used: plain C functions of the loading TensorRT give its
+// version and its logger, and log() is called by its slot in the virtual table.
 constexpr int kLogSlot10 = 0;
 constexpr int kLogSlot11 = 4;  // after getAPILanguage, getInterfaceInfo and two entries for the destructor
 
@@ -28,7 +28,7 @@ std::atomic<int> log_slot{kLogSlot10};
 }  // namespace
 
 void set_logger_finder(const void *finder) noexcept {
-    // The finder's virtual table lies in the library that made it.
+    // The finder's virtual table lies in TensorRT's own library.
     Dl_info tensorrt;
     if (finder == nullptr || dladdr(*static_cast<void *const *>(finder), &tensorrt) == 0) {
         return;
@@ -47,7 +47,7 @@ void set_logger_finder(const void *finder) noexcept {
         log_slot = is_11 ? kLogSlot11 : kLogSlot10;
         get_logger = is_10 || is_11 ? get : nullptr;
     }
-    dlclose(library);  // it stays loaded: it is what calls us
+    dlclose(library);  // stays loaded: it is the caller
 }
 
 void log_error(const char *who, const char *message) noexcept {
@@ -62,7 +62,7 @@ void log_error(const char *who, const char *message) noexcept {
             std::fprintf(stderr, "%s\n", line.c_str());
         }
     } catch (...) {
-        std::fputs("retinaface_plugins: an error could not be logged\n", stderr);
+        std::fputs("retinaface_plugins: logging an error failed\n", stderr);
     }
 }
 

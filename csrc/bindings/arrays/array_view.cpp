@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
-#include "bindings/array.h"
-#include "bindings/dlpack.h"
+#include "bindings/arrays/array.h"
+#include "bindings/arrays/dlpack.h"
 #ifdef RETINAFACE_HAS_CUDA
-#include "bindings/device_array.h"
+#include "bindings/arrays/device_array.h"
 #endif
 
 namespace retinaface::bindings {
@@ -19,7 +19,7 @@ std::string type_name(const py::object &object) {
     return py::str(py::type::of(object).attr("__name__"));
 }
 
-/// From the letter that NumPy and __cuda_array_interface__ give to a kind of number.
+/// From the letter that NumPy and __cuda_array_interface__ use for a kind of number.
 ElementType type_of_kind(char kind, int64_t bytes, const std::string &name, const std::string &given) {
     for (auto [letter, type] : {std::pair{'f', ElementType::kFloat32}, std::pair{'f', ElementType::kFloat16},
                                 std::pair{'i', ElementType::kInt32}, std::pair{'u', ElementType::kUInt8}}) {
@@ -27,7 +27,7 @@ ElementType type_of_kind(char kind, int64_t bytes, const std::string &name, cons
             return type;
         }
     }
-    fail(name + " has dtype " + given + ", which no operator takes");
+    fail(name + " has dtype " + given + ", which no operator takes, expected float32, float16, int32 or uint8");
 }
 
 Array view_numpy(const py::array &array, const std::string &name) {
@@ -55,7 +55,7 @@ ElementType type_of(const DlDataType &dtype, const std::string &name) {
         }
     }
     fail(name + " has a dtype of DLPack code " + std::to_string(dtype.code) + " with " + std::to_string(dtype.bits) +
-         " bits, which no operator takes");
+         " bits, which no operator takes, expected float32, float16, bfloat16, int32 or uint8");
 }
 
 bool is_host(int32_t dl_device) {
@@ -75,12 +75,12 @@ int device_of_dlpack(const py::object &object, const std::string &name) {
 Array view_dlpack(const py::object &object, const std::string &name, const Place &place) {
     py::object stream = py::none();
     if (!place.on_host()) {
-        // DLPack has no 0: the default stream is 1, which is cudaStreamLegacy.
+        // In DLPack the default stream is 1 (cudaStreamLegacy); 0 is not allowed.
         auto handle = reinterpret_cast<intptr_t>(place.stream);
         stream = py::int_(handle == 0 ? 1 : handle);
     }
     py::object capsule = object.attr("__dlpack__")(py::arg("stream") = stream);
-    // The capsule is kept, not taken over: it frees the tensor when it goes.
+    // The capsule is not consumed: it frees the tensor when it is deleted.
     auto *managed = static_cast<DlManagedTensor *>(PyCapsule_GetPointer(capsule.ptr(), kDlCapsule));
     if (managed == nullptr) {
         throw py::error_already_set();
@@ -109,13 +109,13 @@ constexpr const char *kCudaInterface = "__cuda_array_interface__";
 int device_of_pointer(const void *pointer, const std::string &name) {
     int device = 0;
     if (pointer == nullptr) {  // an array without elements
-        check(cudaGetDevice(&device), "asking for the current device");
+        check(cudaGetDevice(&device), "getting the current device");
         return device;
     }
     cudaPointerAttributes attributes{};
-    check(cudaPointerGetAttributes(&attributes, pointer), "asking where an array lies");
+    check(cudaPointerGetAttributes(&attributes, pointer), "finding the device of an array");
     require(attributes.type == cudaMemoryTypeDevice || attributes.type == cudaMemoryTypeManaged, name,
-            " points to memory that is not a CUDA device's");
+            " points to memory that is not a CUDA device's, expected device or managed memory");
     return attributes.device;
 }
 
@@ -150,7 +150,7 @@ Array view_cuda_interface(const py::object &object, const std::string &name, con
     return view;
 }
 
-/// The handle of a stream given as a number or as an object of CUDA Python, torch, CuPy or PyCUDA.
+/// The handle of a stream: an int, or an object of CUDA Python, torch, CuPy or PyCUDA.
 void *stream_handle(const py::object &stream) {
     py::object handle = stream;
     if (py::hasattr(stream, "__cuda_stream__")) {

@@ -4,11 +4,11 @@
 
 #include <memory>
 
-#include "bindings/array.h"
+#include "bindings/arrays/array.h"
 
 namespace retinaface::bindings {
 
-/// A CUDA status that is not success; becomes engine.errors.CudaError.
+/// A CUDA call failed; becomes engine.errors.CudaError.
 class CudaFailure : public std::runtime_error {
   public:
     CudaFailure(cudaError_t status, const std::string &what);
@@ -19,10 +19,10 @@ class CudaFailure : public std::runtime_error {
     cudaError_t status_;
 };
 
-/// `what` says what was being done.
+/// Throws CudaFailure unless `status` is success. `what` says what was tried.
 void check(cudaError_t status, const char *what);
 
-/// Makes a device current and puts the former one back.
+/// Makes a device current, and the former one again at the end.
 class DeviceGuard {
   public:
     explicit DeviceGuard(int device);
@@ -34,7 +34,7 @@ class DeviceGuard {
     int former_ = 0;
 };
 
-/// Scratch memory in the order of a stream: given back as soon as the work queued so far is done.
+/// Workspace allocated and freed in stream order: freed after the work queued so far.
 class StreamWorkspace {
   public:
     StreamWorkspace(size_t bytes, cudaStream_t stream);
@@ -57,18 +57,18 @@ class Event {
     Event &operator=(const Event &) = delete;
 
     void record(cudaStream_t stream);
-    void make_wait(cudaStream_t stream) const;  // the stream
-    void wait() const;                          // the caller
+    void make_wait(cudaStream_t stream) const;  // the stream waits
+    void wait() const;                          // the caller waits
 
   private:
     cudaEvent_t event_ = nullptr;
 };
 
-/// Makes `stream` wait for what has been queued in `other`.
+/// Makes `stream` wait for the work queued in `other`.
 void wait_for_stream(cudaStream_t stream, cudaStream_t other);
 
-/// An array in device memory. The memory is plain (not a stream's): it may be used in any stream and
-/// freeing it waits for the device, so that a view taken through DLPack can not outlive its contents.
+/// An array in device memory, from cudaMalloc: it can be used in any stream, and freeing it waits for the device, so
+/// work queued on a DLPack view of it completes first.
 class DeviceArray {
   public:
     DeviceArray(ElementType type, Shape shape, int device);
@@ -76,7 +76,7 @@ class DeviceArray {
     static DeviceArray from_numpy(const py::array &array, int device);
     py::array to_numpy() const;
 
-    /// Notes that the work queued in the place's stream so far fills this array.
+    /// Records that the work queued in the place's stream so far fills this array.
     void filled_by(const Place &place);
 
     void *data() const { return memory_.get(); }

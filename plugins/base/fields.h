@@ -1,22 +1,14 @@
 #pragma once
 
-#include <cuda_runtime_api.h>
-
 #include <cstdint>
-#include <initializer_list>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "NvInferRuntime.h"
 #include "common/check.h"
-#include "common/dtype.h"
-#include "logging.h"
 
 namespace retinaface {
-
-/// Throws std::runtime_error with the error's name and text unless `status` is success.
-void check_cuda(cudaError_t status, const char *what);
 
 template <typename T>
 constexpr nvinfer1::PluginFieldType kFieldType = nvinfer1::PluginFieldType::kUNKNOWN;
@@ -25,12 +17,12 @@ inline constexpr nvinfer1::PluginFieldType kFieldType<int32_t> = nvinfer1::Plugi
 template <>
 inline constexpr nvinfer1::PluginFieldType kFieldType<float> = nvinfer1::PluginFieldType::kFLOAT32;
 
-/// Fills attributes, scalars or arrays of int32_t or float, from the fields given to a creator. Throws
-/// InvalidArgument, naming the attribute, for one that is missing, given twice, of another type, of a
-/// wrong length, or unknown.
+/// Reads attributes (scalars or arrays of int32_t or float) from the fields that TensorRT passes to a creator.
+/// Throws InvalidArgument, naming the attribute, if one is missing, unknown, given twice, or of the wrong type or
+/// length.
 ///
-/// A plugin lists its attributes once, in a function template describe(fields, attributes) that calls
-/// required() and optional() on each: given a FieldReader it reads, given a FieldList it collects.
+/// A plugin lists its attributes once, in a template describe(fields, attributes) that calls required() or
+/// optional() for each. A FieldReader then reads them, a FieldList collects them.
 class FieldReader {
   public:
     explicit FieldReader(const nvinfer1::PluginFieldCollection *fields);
@@ -40,13 +32,13 @@ class FieldReader {
         require(read(name, value), "attribute '", name, "' is missing");
     }
 
-    /// Keeps what `value` holds where the field is absent.
+    /// Leaves `value` unchanged if the field is absent.
     template <typename T>
     void optional(const char *name, T &value) {
         read(name, value);
     }
 
-    /// Refuses the fields that nobody asked for.
+    /// Refuses fields that were not read.
     void finish() const;
 
   private:
@@ -76,8 +68,8 @@ class FieldReader {
     std::set<std::string> known_;
 };
 
-/// Attributes as TensorRT's fields: names and types only for a creator to advertise, or with the values,
-/// for a plugin to serialise. Values are pointed to, not copied; an empty array counts as absent.
+/// Attributes as TensorRT's fields: kNames for a creator to advertise, kValues for a plugin to serialise. Holds
+/// pointers to the values, not copies; leaves out empty arrays.
 class FieldList {
   public:
     enum Content { kNames, kValues };
@@ -111,18 +103,7 @@ class FieldList {
     nvinfer1::PluginFieldCollection collection_{};
 };
 
-/// Throws InvalidArgument, naming the tensor, unless `dims` are `expected`.
-void require_dims(const nvinfer1::Dims &dims, std::initializer_list<int64_t> expected, const char *tensor,
-                  int level = -1);
-
-/// The same where dims may be unknown yet: checks the rank and, where both sides are known, the extents.
-/// Give -1 for an extent that may be anything.
-void require_dims(const nvinfer1::DimsExprs &dims, std::initializer_list<int64_t> expected, const char *tensor,
-                  int level = -1);
-
-bool is_linear(const nvinfer1::DynamicPluginTensorDesc &tensor, nvinfer1::DataType type);
-
-/// kFLOAT, kHALF and kBF16; throws InvalidArgument for another type.
-DType dtype_of(nvinfer1::DataType type);
+/// The attribute `name`, which is 0 or 1.
+bool flag_of(const char *name, int32_t value);
 
 }  // namespace retinaface

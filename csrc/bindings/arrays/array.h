@@ -20,7 +20,7 @@ enum class ElementType { kFloat32, kFloat16, kBFloat16, kInt32, kUInt8 };
 const char *name_of(ElementType type);
 int64_t size_of(ElementType type);
 
-/// The operators' name of a floating-point element type.
+/// The DType of a floating-point element type.
 DType float_type(ElementType type);
 
 using Shape = std::vector<int64_t>;
@@ -31,18 +31,18 @@ Shape contiguous_strides(const Shape &shape, int64_t item_bytes);
 
 constexpr int kHost = -1;
 
-/// Where an operator runs: on the host, or on a CUDA device in the order of a stream.
+/// Where an operator runs: on the host, or on a CUDA device in a stream.
 struct Place {
     int device = kHost;
     void *stream = nullptr;    // cudaStream_t
-    py::object stream_object;  // what `stream` came from: results keep it alive
+    py::object stream_object;  // the owner of `stream`, which results keep alive
 
     bool on_host() const { return device == kHost; }
 };
 
-/// Somebody else's array, seen through the buffer of a NumPy array, DLPack or __cuda_array_interface__.
+/// A view of the caller's array: of a NumPy array, or through DLPack or __cuda_array_interface__.
 struct Array {
-    std::string name;  // of the argument, for messages
+    std::string name;  // of the argument, for error messages
     void *data = nullptr;
     ElementType type = ElementType::kFloat32;
     Shape shape;
@@ -54,7 +54,7 @@ struct Array {
     const float *floats() const { return static_cast<const float *>(data); }
     const int32_t *ints() const { return static_cast<const int32_t *>(data); }
 
-    /// Each throws InvalidArgument that names the argument, what was expected and what was given.
+    /// Each throws InvalidArgument, naming the argument, if the array is not as expected.
     void expect_type(std::initializer_list<ElementType> allowed) const;
     void expect_shape(const Shape &expected) const;
     void expect_dims(int count, const char *meaning) const;
@@ -66,12 +66,11 @@ struct Array {
     int int_extent(int axis) const;
 };
 
-/// The place of an operator whose first array is `first`: on the host for a NumPy array; else that
-/// array's device and the stream given as an int or an object (None: the array's own, or the default).
+/// The place of an operator whose first array is `first`: the host for a NumPy array; else that array's device, and the
+/// stream given as an int or an object (None: the array's own stream, or the default stream).
 Place place_of(const py::object &first, const std::string &name, const py::object &stream);
 
-/// Views `object`, which must lie at `place`. For a device array the stream of the place waits for
-/// whatever still fills it.
+/// Views `object`, which must lie at `place`. The stream of the place waits for work that still fills a device array.
 Array view(const py::object &object, const std::string &name, const Place &place);
 
 }  // namespace retinaface::bindings

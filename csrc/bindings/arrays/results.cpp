@@ -1,7 +1,7 @@
-#include "bindings/results.h"
+#include "bindings/arrays/results.h"
 
 #ifdef RETINAFACE_HAS_CUDA
-#include "bindings/device_array.h"
+#include "bindings/arrays/device_array.h"
 #endif
 
 namespace retinaface::bindings {

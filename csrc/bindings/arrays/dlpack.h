@@ -4,8 +4,8 @@
 
 namespace retinaface::bindings {
 
-// The binary interface of DLPack's unversioned capsules (https://dmlc.github.io/dlpack), as far as it
-// is needed here. Field order and sizes are the standard's; the names are this project's.
+// The part of the binary interface of DLPack's unversioned capsules (https://dmlc.github.io/dlpack) that is needed
+// here. Field order and sizes are the standard's; the names are this project's.
 
 enum DlDeviceType : int32_t { kDlCpu = 1, kDlCuda = 2, kDlCudaHost = 3, kDlCudaManaged = 13 };
 enum DlTypeCode : uint8_t { kDlInt = 0, kDlUInt = 1, kDlFloat = 2, kDlBFloat = 4 };
@@ -37,6 +37,6 @@ struct DlManagedTensor {
     void (*deleter)(DlManagedTensor *self);
 };
 
-constexpr const char *kDlCapsule = "dltensor";  // renamed by a consumer that takes the tensor over
+constexpr const char *kDlCapsule = "dltensor";  // a consumer renames it
 
 }  // namespace retinaface::bindings

@@ -1,11 +1,11 @@
 #pragma once
 
-#include "bindings/device_array.h"
+#include "bindings/arrays/device_array.h"
 
 namespace retinaface::bindings {
 
-/// Queues `op(workspace, bytes, stream)`, which returns a cudaError_t, on the place's device and stream,
-/// without the GIL.
+/// Calls `op(workspace, bytes, stream)`, which returns a cudaError_t, with the place's device and stream, without the
+/// GIL.
 template <typename Operator>
 void launch(const char *what, const Place &place, size_t workspace_bytes, const Operator &op) {
     py::gil_scoped_release unlocked;

@@ -2,11 +2,11 @@
 
 #include <vector>
 
-#include "bindings/array.h"
+#include "bindings/arrays/array.h"
 
 namespace retinaface::bindings {
 
-/// An operator's results: NumPy arrays or DeviceArrays, where its inputs are. Not initialised.
+/// An operator's results, not initialised: NumPy arrays or DeviceArrays, at the place of its inputs.
 class Results {
   public:
     explicit Results(const Place &place) : place_(place) {}
@@ -14,11 +14,11 @@ class Results {
     float *floats(const Shape &shape) { return static_cast<float *>(add(ElementType::kFloat32, shape)); }
     int32_t *ints(const Shape &shape) { return static_cast<int32_t *>(add(ElementType::kInt32, shape)); }
     void *add(ElementType type, const Shape &shape);
-    /// The caller's own array for a result, instead of a new one.
+    /// Uses the caller's array for a result, instead of a new one.
     void *adopt(const py::object &object, const std::string &name, ElementType type, const Shape &shape);
     void add_none() { objects_.push_back(py::none()); }
 
-    /// The results in the order they were added, once the work that fills them is queued.
+    /// Returns the results in the order they were added. Call it after the work that fills them is queued.
     py::tuple take();
 
   private:

@@ -1,8 +1,8 @@
-#include "bindings/device_array.h"
+#include "bindings/arrays/device_array.h"
 
 #include <pybind11/stl.h>
 
-#include "bindings/dlpack.h"
+#include "bindings/arrays/dlpack.h"
 
 namespace retinaface::bindings {
 namespace {
@@ -38,16 +38,16 @@ std::shared_ptr<void> allocate(int64_t bytes, int device) {
     DeviceGuard guard(device);
     void *data = nullptr;
     check(cudaMalloc(&data, static_cast<size_t>(bytes)), "allocating device memory");
-    // The status is of no use to anyone in a destructor; at the end of the process the driver may be gone.
+    // A deleter cannot report the status; at the end of the process the driver may be gone.
     return std::shared_ptr<void>(data, [](void *memory) { static_cast<void>(cudaFree(memory)); });
 }
 
-/// The stream number of DLPack and __cuda_array_interface__, neither of which has 0.
+/// The stream's number in DLPack and __cuda_array_interface__, which do not allow 0.
 intptr_t protocol_handle(cudaStream_t stream) {
     return stream == nullptr ? 1 : reinterpret_cast<intptr_t>(stream);
 }
 
-/// What a DLPack tensor of ours points to.
+/// Owns what an exported DLPack tensor points to.
 struct Exported {
     DlManagedTensor managed;
     Shape shape;
@@ -62,13 +62,13 @@ CudaFailure::CudaFailure(cudaError_t status, const std::string &what)
 
 void check(cudaError_t status, const char *what) {
     if (status != cudaSuccess) {
-        cudaGetLastError();  // forgets it where it can be forgotten: this exception is its report
+        cudaGetLastError();  // clears it: this exception reports it
         throw CudaFailure(status, what);
     }
 }
 
 DeviceGuard::DeviceGuard(int device) {
-    check(cudaGetDevice(&former_), "asking for the current device");
+    check(cudaGetDevice(&former_), "getting the current device");
     check(cudaSetDevice(device), "choosing the device");
 }
 
@@ -153,7 +153,7 @@ void DeviceArray::filled_by(const Place &place) {
 
 py::dict DeviceArray::cuda_array_interface() const {
     if (type_ == ElementType::kBFloat16) {
-        throw py::attribute_error("__cuda_array_interface__ has no name for bfloat16; use DLPack");
+        throw py::attribute_error("__cuda_array_interface__ does not support bfloat16; use DLPack");
     }
     py::dict interface;
     interface["shape"] = py::tuple(py::cast(shape_));
@@ -183,7 +183,7 @@ py::capsule DeviceArray::dlpack(const py::object &stream) const {
     exported->managed.context = exported.get();
     exported->managed.deleter = [](DlManagedTensor *self) { delete static_cast<Exported *>(self->context); };
     py::capsule capsule(&exported->managed, kDlCapsule, [](PyObject *object) {
-        // A consumer that takes the tensor over renames the capsule and calls the deleter itself.
+        // A consumer renames the capsule and calls the deleter itself.
         if (PyCapsule_IsValid(object, kDlCapsule) != 0) {
             auto *managed = static_cast<DlManagedTensor *>(PyCapsule_GetPointer(object, kDlCapsule));
             managed->deleter(managed);
@@ -194,7 +194,7 @@ py::capsule DeviceArray::dlpack(const py::object &stream) const {
 }
 
 void bind_device_array(py::module_ &module) {
-    // Local to the module: a second build of it may live in the same process.
+    // Local to the module: a second build of it may be loaded in the same process.
     py::class_<DeviceArray>(module, "DeviceArray", py::module_local(),
                             "A C-contiguous array in the memory of a CUDA device.")
         .def_static("from_numpy", &DeviceArray::from_numpy, py::arg("array"), py::arg("device") = 0,

@@ -1,0 +1,8 @@
+#pragma once
+
+namespace retinaface {
+
+constexpr int kLandmarkPoints = 5;                    // eyes, nose, corners of the mouth
+constexpr int kLandmarkValues = 2 * kLandmarkPoints;  // x and y of each
+
+}  // namespace retinaface

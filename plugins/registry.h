@@ -1,0 +1,11 @@
+#pragma once
+
+#include "NvInferRuntime.h"
+
+namespace retinaface {
+
+nvinfer1::IPluginCreatorInterface *anchor_decode_creator();
+nvinfer1::IPluginCreatorInterface *batched_nms_creator();
+nvinfer1::IPluginCreatorInterface *deform_conv_creator();
+
+}  // namespace retinaface
