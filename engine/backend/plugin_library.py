@@ -8,8 +8,8 @@ from pathlib import Path
 from engine.errors import BuildError
 from engine.files import find_in_package, sha256_of_file
 
-# kPluginVersion of plugins/base/plugin_base.h, for all plugins. It changes with the tensors or attributes of a plugin. Any
-# library of the same release and plugin version runs the engine, wherever it was compiled.
+# kPluginVersion of plugins/base/plugin_base.h, for all plugins. It changes with the tensors or attributes of a plugin.
+# Any library of the same release and plugin version runs the engine, wherever it was compiled.
 PLUGIN_VERSION = "1"
 _LIBRARY = "libretinaface_plugins.so"
 _RTX_ALIAS = "rtx_alias/libtensorrt_rtx.so"
