@@ -1,22 +1,30 @@
+# Users:
 # make demo   builds an engine from published weights and finds a face in a photo
-# make test   runs the tests, WORKERS=1 of them at a time (default: 2)
-# make check   lints and runs the tests that are quick: no engines, no emulator
+#
+# Developers:
+# make check   runs the linters and the quick tests: without engines and the emulator
+# make lint   runs the linters; make format formats the sources
+# make test   runs all tests, WORKERS=2 processes at a time
 # make test-kernels SEED=7   runs the operators' tests with other random cases
-# make mutants   breaks the CUDA kernels on purpose, about a hundred times, and sees whether the tests notice
-# make kernel-table   compiles the kernels for every architecture, kernel-counts counts what they do on the CUDA
-#     emulator (tools/cuda_emulator); both rewrite tables of docs/kernels.md. kernel-table-check only compares.
-# make family   builds every model of docs/models.md as it was published and compares with its table (minutes);
-#     make model-table rewrites that
-# make precision-table FACES=DIR PHOTOS=DIR WEIGHTS=FILE   measures every precision; rewrites docs/precision.md's table
-# make test-gpu   runs, on a machine with an NVIDIA GPU, everything that needs one
-# make gpu-report   runs that and serve_bench there; rewrites the GPU's part of docs/performance.md
-# make peers PHOTOS=DIR   measures what others take on the CPU with the same weights, each in an environment of its own;
-#     writes build/peers.json, and with DOCUMENT=1 the table of docs/performance.md. THREADS=2 for more cores,
-#     CALIBRATE=DIR for photos to calibrate the engine in 8 bits with
-# make wheel   puts wheels for every Python found, and a source distribution, into dist/; make test-wheel installs the one
-#     for this Python into a new environment, builds an engine there and finds a face
-# make lock   finds today's newest versions of what is installed, and writes constraints.txt
-# All set up .venv themselves. make lint checks the sources, make clean removes what was built.
+# make mutants   breaks the CUDA kernels on purpose, about a hundred times, and checks that the tests notice
+# make test-gpu   runs the tests that need an NVIDIA GPU
+# make wheel   makes a source distribution and wheels for every Python found, in dist/
+# make test-wheel   installs the wheel for this Python into a new environment, builds an engine there and finds a face
+# make lock   rewrites constraints.txt with the newest versions of all packages
+# make clean   removes everything that was built, and .venv
+#
+# Measurements, which rewrite tables of docs/:
+# make kernel-table   compiles the kernels for every architecture (docs/development/kernels.md)
+# make kernel-table-check   only compares with that table
+# make kernel-counts   counts the work of the kernels on the CUDA emulator, tools/cuda_emulator (docs/development/kernels.md)
+# make model-table   builds every preset as published, for minutes (docs/models.md); make family only compares
+# make precision-table FACES=DIR PHOTOS=DIR WEIGHTS=FILE   measures every precision (docs/precision.md)
+# make gpu-report   runs test-gpu's tests and serve_bench on a machine with a GPU (docs/performance.md)
+# make peers PHOTOS=DIR   measures other CPU packages with the same weights, each in its own environment. Writes
+#     build/peers.json; DOCUMENT=1 also writes docs/performance.md. THREADS=2: cores for each. CALIBRATE=DIR: photos to
+#     calibrate the INT8 engine
+#
+# Each target sets up .venv if it needs it.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 VENV ?= .venv
@@ -28,7 +36,7 @@ EMULATOR_SOURCES := $(shell find tools -name '*.txt' -o -name '*.map' -o -name '
 	$(wildcard tests/csrc/*/*.cpp benchmarks/kernels/*.cpp benchmarks/kernels/*/*.cu)
 
 SEED ?= 1
-# Tests at a time. Each takes up to 4 GB; what one has done another takes over.
+# Test processes at a time, of up to 4 GB each. A process without work takes over tests from another.
 WORKERS ?= 2
 PYTEST := $(PY) -m pytest -n $(WORKERS) --dist worksteal
 # Options of python -m tests.csrc.mutants, such as MUTANTS=--quick.
@@ -113,12 +121,12 @@ $(VENV)/.demo: $(SOURCES)
 	scripts/bootstrap $(VENV) build,tensorrt-rtx,openvino,demo
 	@touch $@
 
-# CuPy imports without a GPU: what the session and its doubles use of it is looked up in the real one.
+# CuPy can be imported without a GPU. Tests check that it has everything that the session and the doubles use of it.
 $(VENV)/.test: $(SOURCES)
 	scripts/bootstrap $(VENV) build,tensorrt-rtx,openvino,gpu,demo,evaluate,bench,compare,test
 	@touch $@ $(VENV)/.demo
 
-# Where there is a GPU; it says so before anything takes minutes.
+# Needs a GPU; fails at once without one.
 $(VENV)/.gpu: $(SOURCES)
 	@command -v nvidia-smi >/dev/null && nvidia-smi -L | grep -q GPU || \
 		{ echo "This needs an NVIDIA GPU and its driver: nvidia-smi finds none here." >&2; exit 1; }
@@ -130,16 +138,16 @@ build/device/.built: $(VENV)/.gpu $(SOURCES) $(wildcard tests/csrc/*/*.cpp)
 	scripts/build-for-emulator $(VENV) device
 	@touch $@
 
-# TensorRT's types, apart from site-packages: there they would pass for an installed TensorRT.
+# TensorRT's type stubs. In site-packages they would look like an installed TensorRT.
 build/stubs: $(VENV)/.test
 	rm -rf $@ $@.part
 	$(PY) -m pip install --quiet --no-deps --constraint constraints.txt --target $@.part tensorrt-stubs
-	@# Two of their slips are no Python: arguments called "in", a default before an argument without.
+	@# Fixes two syntax errors in the stubs: arguments called "in", and a default before an argument without one.
 	sed -i 's/\bin: list\[/in_: list[/; s/, channel_axis: int)/, channel_axis: int = 0)/' $@.part/tensorrt_bindings/tensorrt.pyi
 	mv $@.part $@
 	@touch $@
 
-# The CUDA emulator, and the kernels once more in the form that it can run.
+# The CUDA emulator, and the kernels compiled in the form that it can run.
 build/emulator/.built: $(VENV)/.test $(SOURCES) $(EMULATOR_SOURCES)
 	@mkdir -p $(@D)
 	scripts/build-for-emulator $(VENV)

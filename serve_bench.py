@@ -1,4 +1,4 @@
-"""Measure how fast engines find faces under load: `python serve_bench.py --engine retinaface_fp16.engine`."""
+"""Measure throughput and latency of engines under load: `python serve_bench.py --engine retinaface_fp16.engine`."""
 
 import sys
 

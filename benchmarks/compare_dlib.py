@@ -1,9 +1,9 @@
-"""dlib's HOG face detector and an engine on the same photos: faces found and images per second, in one run.
+"""Compares dlib's HOG face detector with an engine: faces found and images per second on the same photos.
 
     python -m benchmarks.compare_dlib --engine FILE [--labels FILE] [--json FILE] PHOTO...
 
-Both are timed from the decoded picture to the list of faces, in turns, so that a machine that slows down slows both.
-dlib runs on one core; the engine takes what its device gives: `taskset -c 0` leaves one core to both.
+Both are timed from the decoded image to the list of faces. They take turns, so that load on the machine slows both.
+dlib runs on one core; the engine uses all cores of its device. `taskset -c 0` limits both to one core.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from rich.console import Console
 from rich.table import Table
 
 from engine import InvalidArgumentError, RetinaFaceError, TRTRetinaFace
-from engine.cli.outputs import check_outputs
-from engine.evaluate.sweep.thresholds import meets
+from engine.cli.arguments import check_outputs
+from engine.evaluate.sweep.thresholds import matched
 from engine.files import write_together
 from engine.images import read_image
 from engine.pictures.labels import boxes_of, read_labels
 from engine.runtime.letterbox import check_image
 from engine.types import FloatArray, Image
 
-# Whose boxes end where differs between detectors and labels more than between a face and its neighbour.
+# Low, because detectors and labels disagree about where a face ends; neighbouring faces overlap less than this.
 MATCH_IOU = 0.35
 
 Detector = Callable[[Image], NDArray[Any]]
@@ -42,15 +42,15 @@ Detector = Callable[[Image], NDArray[Any]]
 
 @dataclass(frozen=True)
 class Result:
-    """One detector on all photos.
+    """The result of one detector on all photos.
 
     Attributes:
-        name: of the detector.
+        name: name of the detector.
         images_per_second: median over the rounds.
         slowest: images per second of the slowest round.
-        fastest: of the fastest.
-        faces: found in all photos.
-        labelled: labelled faces among them; None without labels.
+        fastest: images per second of the fastest round.
+        faces: number of faces found in all photos.
+        labelled: number of labelled faces found; None without labels.
     """
 
     name: str
@@ -64,13 +64,13 @@ class Result:
 def compare(
     detectors: dict[str, Detector], images: Sequence[Image], labels: Sequence[FloatArray] | None, rounds: int
 ) -> list[Result]:
-    """Run each detector over the images once to warm up and to count, then in turns for time.
+    """Run each detector once over the images to warm up and to count faces; then time the detectors in turns.
 
     Args:
-        detectors: by name.
-        images: photos.
-        labels: faces of each, or None.
-        rounds: passes over all images.
+        detectors: detectors by name.
+        images: BGR photos.
+        labels: boxes of the labelled faces of each photo, or None.
+        rounds: timed passes over all images.
     """
     found = {name: [detect(image) for image in images] for name, detect in detectors.items()}
     rates: dict[str, list[float]] = {name: [] for name in detectors}
@@ -89,14 +89,14 @@ def compare(
             sum(map(len, boxes)),
             None
             if labels is None
-            else sum(int(meets(*pair, MATCH_IOU).sum()) for pair in zip(boxes, labels, strict=True)),
+            else sum(int(matched(*pair, MATCH_IOU).sum()) for pair in zip(boxes, labels, strict=True)),
         )
         for name, boxes in found.items()
     ]
 
 
 def dlib_detector(upsample: int) -> Detector:
-    """dlib.get_frontal_face_detector() on pictures that are doubled in size `upsample` times.
+    """Return dlib.get_frontal_face_detector(), which doubles the size of each picture `upsample` times first.
 
     Raises:
         RetinaFaceError: dlib is not installed.
@@ -118,9 +118,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Compare, print a table and write JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--engine", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--device", default="auto", help="of the engine (default %(default)s)")
+    parser.add_argument("--device", default="auto", help="device of the engine (default %(default)s)")
     parser.add_argument(
-        "--labels", type=Path, metavar="FILE", help="labelled faces by the photos' names or file names, JSON lines"
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        help="labelled faces: a JSON line for each photo, by its path or file name",
     )
     parser.add_argument("--rounds", type=int, default=5, help="passes over all photos (default %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE")

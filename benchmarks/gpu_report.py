@@ -1,8 +1,8 @@
-"""Runs what needs a GPU, and keeps the GPU's part of docs/performance.md: `make gpu-report`.
+"""Runs the tests and benchmarks that need a GPU, and writes the GPU section of docs/performance.md: `make gpu-report`.
 
-The tests come first: numbers of engines that find other faces are worth nothing, so that nothing is written where one
-fails. Then serve_bench measures the default model in FP32 and FP16, with one and with two execution contexts, and once
-without CUDA graphs. Its JSON files and pages stay in build/gpu-report.
+The tests come first. If one fails, nothing is written: the speed of an engine with wrong results means nothing. Then
+serve_bench measures the default model in FP32 and FP16, with one and with two execution contexts, and once without CUDA
+graphs. Its JSON files and pages stay in build/gpu-report.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DOCUMENT = document.ROOT / "docs" / "performance.md"
 SECTION = "GPU report"
 FOLDER = document.ROOT / "build" / "gpu-report"
 PRECISIONS = ("fp32", "fp16")
-# What the table calls a run, and the options that make it.
+# Runs: the name in the table, and the options of serve_bench.
 RUNS = {
     "1 context": ["--contexts", "1"],
     "2 contexts": ["--contexts", "2"],
@@ -35,10 +35,12 @@ HEADER = ("engine", "run", "load", "images/s", "p50, ms", "p99, ms", "mean batch
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run everything; 1 where there is no GPU, a test fails or a measurement does."""
+    """Run everything; return 1 if there is no GPU, or if a test or a measurement fails."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--duration", type=float, default=20.0, metavar="S", help="seconds of each load")
-    parser.add_argument("--runtime", default="auto", help="auto, tensorrt or tensorrt-rtx")
+    parser.add_argument(
+        "--duration", type=float, default=20.0, metavar="S", help="seconds of each load (default %(default)s)"
+    )
+    parser.add_argument("--runtime", default="auto", help="auto, tensorrt or tensorrt-rtx (default %(default)s)")
     options = parser.parse_args(arguments)
     gpus = gpu_names()
     if not gpus:
@@ -53,31 +55,31 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"Nothing was written to {DOCUMENT.name}: {' '.join(error.cmd)} failed.", file=sys.stderr)
         return 1
     document.write(SECTION, report(tests, results), DOCUMENT)
-    print(f"Wrote the section on the GPU of {DOCUMENT}.")
+    print(f"Wrote the GPU section of {DOCUMENT}.")
     return 0
 
 
 def run_tests(junit: Path) -> str:
-    """Run the tests that need a GPU, and return in words how many there were."""
+    """Run the tests that need a GPU; return a sentence with their number."""
     _run("-m", "pytest", "-m", "gpu", f"--junitxml={junit}")
     return tests_in_words(junit)
 
 
 def tests_in_words(junit: Path) -> str:
-    """Return what a JUnit file of a run without failures says."""
+    """Return a sentence with the numbers of a JUnit file, which must have no failures."""
     suites = list(ElementTree.parse(junit).iter("testsuite"))
     total, skipped = (sum(int(suite.get(name, 0)) for suite in suites) for name in ("tests", "skipped"))
     return f"{total - skipped} tests passed, {skipped} were skipped"
 
 
 def build(runtime: str) -> None:
-    """Build the engines anew: those of an earlier report may be another version's."""
+    """Build the engines, even if there are some: an earlier version of the project may have built those."""
     for precision in PRECISIONS:
         _run("build_engine.py", "--precision", precision, "--runtime", runtime, "--output", str(_engine(precision)))
 
 
 def measure(run: str, duration: float) -> dict[str, Any]:
-    """Measure the engines, and return the JSON of serve_bench."""
+    """Measure the engines in one of RUNS; return the JSON of serve_bench."""
     engines = [option for precision in PRECISIONS for option in ("--engine", str(_engine(precision)))]
     folder = FOLDER / run.replace(",", "").replace(" ", "-")
     load = ["--device", "cuda:0", "--concurrency", CONCURRENCY, *RUNS[run], "--duration", str(duration)]
@@ -87,7 +89,7 @@ def measure(run: str, duration: float) -> dict[str, Any]:
 
 
 def report(tests: str, results: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the section: the machine, the tests, a row for each load, and the verdicts."""
+    """Return the text of the section: the machine, the tests, a table row for each load, and the verdicts."""
     environment = next(iter(results.values()))["environment"]
     packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
     lines = [
@@ -97,7 +99,7 @@ def report(tests: str, results: Mapping[str, Mapping[str, Any]]) -> str:
         "",
         document.table(HEADER, [row for run, result in results.items() for row in rows(run, result)]),
         "",
-        "Stages are means over requests; a batch's stages count whole for each image of it.",
+        "Stages are means over requests. Each image of a batch counts the whole time of the batch's stages.",
     ]
     for run, result in results.items():
         lines += ["", f"With {run}:", ""]
@@ -106,7 +108,7 @@ def report(tests: str, results: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def rows(run: str, result: Mapping[str, Any]) -> list[Sequence[object]]:
-    """Return a row of the table for each point of a run."""
+    """Return the table rows of a run, one for each point."""
     return [
         [
             point["engine"],

@@ -1,10 +1,10 @@
-"""Builds every preset as it was published, in float32, float16 and INT8, and keeps the table in docs/models.md.
+"""Builds every preset as published, in float32, float16 and INT8, and writes the table of docs/models.md.
 
     python -m benchmarks.models            # rewrites the table
-    python -m benchmarks.models --check    # fails where a preset does not build, or the table is out of date
+    python -m benchmarks.models --check    # fails if a preset does not build or the table is out of date
 
-Engines are TensorRT-RTX's, portable, for up to 16 images of the preset's input size, with random weights, which their
-size does not depend on; nor does it on scales, so INT8 is not calibrated here. Takes a few minutes, and no GPU.
+Engines are portable TensorRT-RTX engines for up to 16 images of the preset's input size. Their size depends neither on
+the weights, which are random here, nor on the scales, so INT8 is not calibrated. Takes a few minutes; needs no GPU.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from benchmarks.kernels import document
 from engine.backend.plugin_library import plugin_library
 from engine.backend.targets import check_targets
 from engine.backend.tensorrt import load_backend
-from engine.build.plan import build_plan
+from engine.build.plan import Toolchain, build_plan
 from engine.config.detection import InputSize, Thresholds
+from engine.config.formats import INT8
 from engine.config.model import RetinaFaceConfig
 from engine.config.presets import PRESETS
 from engine.export.attach import attach_detection
@@ -29,22 +30,22 @@ from engine.model.retinaface import RetinaFace
 from engine.model.weights.load import load_model
 from engine.precision.cast import to_fp16
 from engine.precision.qdq.graph import Graph
-from engine.precision.qdq.placement import INT8, points, quantisable, scale_groups
+from engine.precision.qdq.placement import points, quantisable, scale_groups
 from engine.precision.qdq.rewrite import prepare
-from engine.precision.qdq.simulate import LARGEST, Simulation, to_half
+from engine.precision.qdq.simulate import Simulation, to_half
 from engine.precision.qdq.writer import write_quantised
 
 DOCUMENT = document.ROOT / "docs" / "models.md"
 TABLE = "model table"
 HEADER = ["preset", "parameters", "GFLOPs at 640x640", "input", "anchors", "FP32 engine, MB", "FP16", "INT8"]
-SIZES = 3  # the last columns
+SIZES = 3  # columns with engine sizes, the last ones
 MAX_BATCH = 16
-# Another version of TensorRT-RTX packs an engine a little differently.
+# Engine sizes differ a little between versions of TensorRT-RTX.
 SIZE_TOLERANCE = 0.05
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure every preset; write the table or compare with it."""
+    """Measure every preset; write the table, or compare with it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="compare with the table in the document, write nothing")
     options = parser.parse_args(arguments)
@@ -80,7 +81,7 @@ def facts(config: RetinaFaceConfig) -> list[str]:
 
 
 def flops(model: RetinaFace, height: int, width: int) -> int:
-    """Count two operations for each multiply-add of the convolutions, for one image. The model is on `meta`."""
+    """Count the operations of the convolutions for one image, two per multiply-add. The model is on device `meta`."""
     total = 0
 
     def count(module: nn.Module, _: object, output: torch.Tensor) -> None:
@@ -96,22 +97,20 @@ def flops(model: RetinaFace, height: int, width: int) -> int:
 
 
 def engine_bytes(config: RetinaFaceConfig) -> list[int]:
-    """Build the engines, float32, float16 and INT8, from one export; return their sizes."""
+    """Build the float32, float16 and INT8 engines from one export; return their sizes in bytes."""
     backend, size = load_backend("tensorrt-rtx"), InputSize.fixed(*config.input_size)
-    targets = check_targets((), backend.runtime)
+    toolchain = Toolchain(backend, plugin_library(), check_targets((), backend.runtime))
     network = export_network(load_model(config, "random")[0], size)
     sizes = []
     for typed in (network, to_fp16(network), _int8(network, config.input_size)):
         detector = attach_detection(typed, config, Thresholds()).SerializeToString()
-        plan = build_plan(
-            detector, backend, plugin_library(), size=size, max_batch=MAX_BATCH, targets=targets, embed_plugins=False
-        )
+        plan = build_plan(detector, toolchain, size=size, max_batch=MAX_BATCH)
         sizes.append(len(plan.data))
     return sizes
 
 
 def _int8(network: onnx.ModelProto, size: tuple[int, int]) -> onnx.ModelProto:
-    """Every convolution in INT8, with the ranges of its weights and some range for every activation."""
+    """Return the network with every convolution in INT8: real weight scales, one made-up scale for all activations."""
     graph = Graph(prepare(network), size)
     simulation = Simulation(graph)
     simulation.assignment = simulation.fitted = dict.fromkeys(quantisable(graph, INT8), INT8)
@@ -120,7 +119,7 @@ def _int8(network: onnx.ModelProto, size: tuple[int, int]) -> onnx.ModelProto:
         simulation.scales[groups.get(name, name), kind] = torch.tensor(0.01)
     for name in simulation.assignment:
         largest = simulation.weights[name].abs().amax(dim=(1, 2, 3), keepdim=True)
-        simulation.steps[name, INT8] = to_half(largest / LARGEST[INT8])
+        simulation.steps[name, INT8] = to_half(largest / INT8.largest)
     return write_quantised(graph, simulation)
 
 

@@ -1,10 +1,10 @@
-"""Quantises a network with each technique on and off, and keeps the table in docs/precision.md.
+"""Quantises a network with each technique on and off, and writes the table of docs/precision.md.
 
     python -m benchmarks.precision --sources DIR --photos DIR [--weights FILE]        # rewrites the table
 
-Calibrates on generated pictures only: faces cut from the photos of --sources on drawn textures. Judges on the photos of
---photos and on pictures generated from them, faces that calibration never saw. CPU only: Q/DQ graphs on ONNX Runtime
-against float32. Takes about 40 minutes on two cores.
+Calibration uses generated pictures only: faces cut from the photos of --sources, on drawn textures. The evaluation uses
+the photos of --photos and pictures generated from them, that is, faces that calibration did not use. It compares Q/DQ
+graphs with the float32 network in ONNX Runtime, on the CPU, and takes about 40 minutes on two cores.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from rich.console import Console
 
 from benchmarks.kernels import document
 from engine.config.detection import InputSize, Thresholds
+from engine.config.formats import QUANTISED_PRECISIONS
 from engine.config.presets import preset
 from engine.export.network import export_network
 from engine.images import list_images, read_image
@@ -28,7 +29,7 @@ from engine.model.weights.load import load_model
 from engine.pictures.compose import compose
 from engine.pictures.faces import LabelledImage
 from engine.precision.convert import TypedNetwork, to_precision
-from engine.precision.options import QuantisationOptions, Techniques
+from engine.precision.options import Conversion, QuantisationOptions, Techniques
 from engine.runtime.cpu.network_detector import NetworkDetector
 from engine.types import Image
 
@@ -48,12 +49,12 @@ class Row:
     """A line of the table.
 
     Attributes:
-        name: what is shown.
-        precision: see precision.typed.PRECISIONS.
-        techniques: on and off.
-        max_loss: the budget; infinity is off.
+        name: first cell of the row.
+        precision: one of engine.config.formats.PRECISIONS.
+        techniques: techniques of quantisation.
+        max_loss: the loss budget; infinity disables it, None is the default.
         draw: seed of the calibration pictures.
-        voting: whether the engine, and the float32 one, average the boxes that a face suppresses into its own.
+        voting: whether NMS averages suppressed boxes into the one that suppresses them (float32 reference too).
     """
 
     name: str
@@ -77,8 +78,6 @@ ROWS = (
     Row("... without equalisation", "int8", Techniques(equalise=False)),
     Row("... with max ranges instead of importance", "int8", Techniques(method="max")),
     Row("... without rounding of weights", "int8", Techniques(round_weights=False)),
-    Row("... with 500 steps of learning", "int8", Techniques(learning_steps=500)),
-    Row("... with bias correction", "int8", Techniques(correct_biases=True)),
     Row("INT8, default", "int8", max_loss=None),
     Row("... from other calibration pictures", "int8", max_loss=None, draw=2),
     Row("... and from others again", "int8", max_loss=None, draw=3),
@@ -93,16 +92,14 @@ ROWS = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Quantise, judge, and write the table."""
+    """Quantise, evaluate, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--sources", type=Path, required=True, help="photos whose faces calibration pictures are made of"
-    )
-    parser.add_argument("--photos", type=Path, required=True, help="photos to judge by")
-    parser.add_argument("--weights", help="of mobilenet0.25 (default: the published ones)")
+    parser.add_argument("--sources", type=Path, required=True, help="photos with the faces for calibration pictures")
+    parser.add_argument("--photos", type=Path, required=True, help="photos for the evaluation")
+    parser.add_argument("--weights", help="weights of mobilenet0.25 (default: the published ones)")
     options = parser.parse_args(arguments)
     config = preset("mobilenet0.25")
-    model, origin = load_model(config, options.weights)
+    model, _ = load_model(config, options.weights)
     network = export_network(model, InputSize.fixed(*SIZE))
     detector = NetworkDetector(network, config, SIZE)
     photos = [read_image(path) for path in list_images(options.photos)]
@@ -121,22 +118,20 @@ def main(arguments: list[str] | None = None) -> int:
             for i, picture in enumerate(_composed(sources, CALIBRATION_IMAGES, draw)):
                 cv2.imwrite(str(Path(folder) / str(draw) / f"{i:03}.png"), picture)
         for row in ROWS:
-            quantised = row.precision in ("int8", "fp8", "mixed")
-            typed = to_precision(
+            calibrated = QuantisationOptions(
+                Path(folder) / str(row.draw), CALIBRATION_IMAGES, techniques=row.techniques, max_loss=row.max_loss
+            )
+            plain = QuantisationOptions(techniques=row.techniques)
+            conversion = Conversion(
                 network,
                 config,
                 row.precision,
                 SIZE,
-                QuantisationOptions(
-                    Path(folder) / str(row.draw), CALIBRATION_IMAGES, techniques=row.techniques, max_loss=row.max_loss
-                )
-                if quantised
-                else QuantisationOptions(techniques=row.techniques),
-                weights_sha256=origin.sha256 or "",
-                fp8_allowed=True,
-                on_stage=lambda stage, name=row.name: status.update(f"{name}: {stage}"),  # type: ignore[misc]
+                calibrated if row.precision in QUANTISED_PRECISIONS else plain,
                 thresholds=thresholds[row.voting],
+                on_stage=lambda stage, name=row.name: status.update(f"{name}: {stage}"),  # type: ignore[misc]
             )
+            typed = to_precision(conversion)
             found = NetworkDetector(typed.on_cpu, config, SIZE, thresholds=thresholds[row.voting]).detect(judged)
             rows.append([row.name, _share(typed), *_columns(agreement(reference[row.voting], found))])
             print(*rows[-1], sep="  ", flush=True)
@@ -145,7 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _labelled(detector: NetworkDetector, photos: list[Image]) -> list[LabelledImage]:
-    """Photos and the boxes of their sure faces, as the float32 network finds them."""
+    """Return the photos with faces of a score above 0.8 in the float32 network, and those faces' boxes."""
     faces = detector.detect(photos, score_threshold=0.8)
     return [LabelledImage(image, found.boxes) for image, found in zip(photos, faces, strict=True) if len(found.boxes)]
 

@@ -1,6 +1,6 @@
-# TensorRT's headers, for machines without TensorRT: the Python package kernel-lens carries a copy of those of 10.14
-# (Apache-2.0). pip fetches that one file, which is checked, and nothing of it is executed. The package itself cannot be
-# a build requirement, as it requires PyTorch.
+# Fetches TensorRT's headers on machines without TensorRT. The Python package kernel-lens contains those of 10.14
+# (Apache-2.0). pip downloads that one file, its SHA-256 is checked, and none of its code is executed. The package cannot
+# be a build requirement, because it requires PyTorch.
 set(_version 2.0.1)
 set(_file kernel_lens-${_version}-py3-none-any.whl)
 set(_sha256 07cc714e8b5e7f34b672f7c7fad93febe7c747be5837ba276b1527370134ffe0)
@@ -9,8 +9,8 @@ or build without CUDA kernels and plugins: -DRETINAFACE_PLUGINS=OFF for CMake, \
 -Ccmake.define.RETINAFACE_PLUGINS=OFF for pip (before pip 23.1: SKBUILD_CMAKE_DEFINE=RETINAFACE_PLUGINS=OFF in the \
 environment).")
 
-# Puts the headers into a folder of the build, unless it is there, and sets `result` to its path. The folder appears whole
-# or not at all.
+# Puts the headers into a folder of the build, unless it exists, and sets `result` to its path. A folder of that name is
+# always complete, because it is renamed into place at the end.
 function(rf_fetch_tensorrt_headers result)
   set(_headers ${CMAKE_BINARY_DIR}/tensorrt-headers-${_version})
   set(${result} ${_headers} PARENT_SCOPE)
@@ -25,7 +25,7 @@ function(rf_fetch_tensorrt_headers result)
       --dest ${_part} kernel-lens==${_version}
     RESULT_VARIABLE _failed OUTPUT_VARIABLE _output ERROR_VARIABLE _output)
   if(_failed OR NOT EXISTS ${_part}/${_file})
-    message(FATAL_ERROR "pip did not bring TensorRT's headers (the package kernel-lens ${_version}):\n${_output}\n${_without}")
+    message(FATAL_ERROR "pip could not download TensorRT's headers (the package kernel-lens ${_version}):\n${_output}\n${_without}")
   endif()
   file(SHA256 ${_part}/${_file} _digest)
   if(NOT _digest STREQUAL _sha256)

@@ -1,5 +1,5 @@
-# Finds TensorRT's C++ headers, the only part of TensorRT that building the plugins needs: in TENSORRT_ROOT (a variable or
-# an environment variable: the tar package's folder; /usr for Debian's packages), else a fetched copy.
+# Finds TensorRT's C++ headers, the only part of TensorRT that the plugins need at build time. Looks in TENSORRT_ROOT, a
+# CMake or environment variable (the folder of the tar package; /usr for Debian's packages), else fetches a copy.
 if(NOT TENSORRT_ROOT AND DEFINED ENV{TENSORRT_ROOT})
   set(TENSORRT_ROOT $ENV{TENSORRT_ROOT})
 endif()

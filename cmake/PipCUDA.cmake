@@ -1,9 +1,9 @@
-# CUDA's compiler as pip installs it (nvidia-cuda-nvcc, -crt, -runtime, -cccl and nvidia-nvvm), for machines without nvcc
-# of CUDA 13 on PATH. Sets CUDACXX for enable_language(CUDA) if it finds one.
+# Finds the CUDA compiler in pip's packages (nvidia-cuda-nvcc, -crt, -runtime, -cccl and nvidia-nvvm), for machines
+# without nvcc of CUDA 13 on PATH. Sets CUDACXX for enable_language(CUDA) if it finds one.
 #
-# The packages lack what nvcc and FindCUDAToolkit look for, a folder lib64 and a libcudart.so without version. So a
-# toolkit of links is laid out in the build folder; nothing is written into site-packages. nvcc finds its parts relative
-# to the path it was called by, hence links to the files of bin, and not one to bin.
+# nvcc and FindCUDAToolkit need a folder lib64 and a libcudart.so without a version, which the packages do not have. So
+# this makes a toolkit of links in the build folder; site-packages is not changed. nvcc finds its parts relative to the
+# path by which it is called, so each file of bin is linked, not the folder.
 function(rf_use_cuda_from_pip)
   set(_toolkit ${CMAKE_BINARY_DIR}/cuda-toolkit)
   if(NOT CMAKE_CUDA_COMPILER STREQUAL ${_toolkit}/bin/nvcc)
@@ -23,10 +23,10 @@ function(rf_use_cuda_from_pip)
       "import importlib.util as u, pathlib as p; s = u.find_spec('nvidia'); print(next((f for f in map(str, (p.Path(d, 'cu13') for d in s.submodule_search_locations)) if p.Path(f, 'bin/nvcc').is_file()), '') if s else '')"
     OUTPUT_VARIABLE _packages OUTPUT_STRIP_TRAILING_WHITESPACE)
   if(NOT _packages)
-    unset(CMAKE_CUDA_COMPILER CACHE) # of packages that are gone
+    unset(CMAKE_CUDA_COMPILER CACHE) # the packages were removed
     return()
   endif()
-  # Anew each time: an isolated build has its packages elsewhere every time, and environments come and go.
+  # Made again each time: in every isolated build the packages are in another folder.
   file(REMOVE_RECURSE ${_toolkit})
   file(MAKE_DIRECTORY ${_toolkit}/bin ${_toolkit}/lib64)
   foreach(_folder bin lib)

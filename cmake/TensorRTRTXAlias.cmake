@@ -1,8 +1,7 @@
-# TensorRT-RTX's ONNX parser opens "libtensorrt_rtx.so" when it meets its first plugin node, but the
-# Python wheels ship only "libtensorrt_rtx.so.1", and the process would end there. The loader matches an
-# already loaded library by its soname, so this empty library bears the missing name and needs the one
-# that exists: once it is loaded, the parser's dlopen and dlsym reach the real library. Nothing is
-# written into site-packages.
+# TensorRT-RTX's ONNX parser opens "libtensorrt_rtx.so" at its first plugin node, but the Python wheels contain
+# only "libtensorrt_rtx.so.1", and the process would abort. The loader finds libraries that are already loaded
+# by their soname. So this empty library has the missing name and links to the existing one: once it is loaded,
+# the parser's dlopen and dlsym reach the real library. site-packages is not changed.
 set(_empty ${CMAKE_CURRENT_BINARY_DIR}/empty.c.cpp)
 file(WRITE ${_empty} "")
 add_library(rf_rtx_soname SHARED ${_empty})

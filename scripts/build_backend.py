@@ -1,6 +1,6 @@
-"""scikit-build-core as the build backend, which also asks for nvcc from PyPI where the machine has none.
+"""The build backend: scikit-build-core, which also requires nvcc's packages from PyPI if the machine has no nvcc.
 
-So an isolated build (pip install ., pip wheel .) makes the same wheel on every machine. scikit-build-core does as much
+So an isolated build (pip install ., pip wheel .) makes the same wheel on every machine. scikit-build-core does the same
 for CMake and Ninja.
 """
 
@@ -38,17 +38,17 @@ Settings = dict[str, "str | list[str]"] | None
 
 
 def get_requires_for_build_wheel(config_settings: Settings = None) -> list[str]:
-    """Return what building a wheel needs beside build-system.requires."""
+    """Return the requirements of a wheel build in addition to build-system.requires."""
     return build.get_requires_for_build_wheel(config_settings) + _nvcc(config_settings)
 
 
 def get_requires_for_build_editable(config_settings: Settings = None) -> list[str]:
-    """Return what an editable installation needs beside build-system.requires."""
+    """Return the requirements of an editable build in addition to build-system.requires."""
     return build.get_requires_for_build_editable(config_settings) + _nvcc(config_settings)
 
 
 def _nvcc(settings: Settings) -> list[str]:
-    # For pips that have no settings, scikit-build-core takes them from a variable too: "NAME=VALUE;NAME=VALUE".
+    # For old versions of pip without --config-settings, scikit-build-core also reads "NAME=VALUE;NAME=VALUE" from here.
     defined = dict(item.partition("=")[::2] for item in os.environ.get("SKBUILD_CMAKE_DEFINE", "").split(";"))
     plugins = (settings or {}).get("cmake.define.RETINAFACE_PLUGINS", defined.get("RETINAFACE_PLUGINS", "ON"))
     if str(plugins).upper() in ("OFF", "0", "NO", "FALSE") or os.environ.get("CUDACXX") or _has_nvcc():

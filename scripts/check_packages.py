@@ -1,6 +1,6 @@
-"""Exit with 1, and say which, if packages of this environment lack files, as a full disk or an interrupt leaves them.
+"""Exit with 1 and name the packages of this environment that lack files, for example after an interrupted installation.
 
-pip takes a package for installed as soon as its metadata is there.
+pip cannot find them: it regards a package as installed as soon as its metadata is there.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from pathlib import Path
 
 
 def is_whole(package: Distribution) -> bool:
-    """Return whether all files of a package's RECORD are there in their full size."""
+    """Return whether all files of a package's RECORD exist with their full size."""
     if package.read_text("METADATA") is None:
-        return True  # a development installation of the kind that keeps no record
+        return True  # an old kind of editable installation, which has no RECORD
     record = package.read_text("RECORD")
     if not record:
         return False
-    # Read here, as Distribution.files leaves out what is missing. Compiled .pyc files have no size: they come and go.
+    # Distribution.files would leave out missing files. Compiled .pyc files have no size in RECORD and are not checked.
     listed = [(Path(str(package.locate_file(path))), size) for path, _, size in csv.reader(record.splitlines()) if size]
     return all(file.is_file() and file.stat().st_size == int(size) for file, size in listed)
 

@@ -1,7 +1,7 @@
-"""The requirements of this project: `requirements.py NAME ...` prints those of extras and dependency groups.
+"""Prints the requirements of extras and dependency groups of this project: `requirements.py NAME ...`.
 
-The name "base" stands for what running needs. pip installs a project's requirements only together with the project, and
-knows dependency groups since 25.1 only.
+The name "base" stands for the requirements without extras. pip alone cannot do this: it installs requirements only
+together with the project, and supports dependency groups only since 25.1.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ else:
 
 
 def requirements(pyproject: Path, names: Sequence[str]) -> list[str]:
-    """Return the requirements that go by these names in a pyproject.toml.
+    """Return the requirements of the extras and groups with these names in a pyproject.toml.
 
     Raises:
-        SystemExit: there is none of such a name.
+        SystemExit: there is no extra or group with such a name.
     """
     content: dict[str, Any] = tomllib.loads(pyproject.read_text(encoding="utf-8"))
     project = content["project"]

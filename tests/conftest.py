@@ -7,42 +7,46 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from engine.backend.driver import sees_gpu
 from tests.support import shared
 from tests.support.backends import Backend, use_cuda
+from tests.support.data import astronaut
 
 DEFAULT_SEED = 20240229
 INTEGRATION = Path(__file__).parent / "integration"
 # Markers of tests that run only with the option of the same name.
 OPTIONAL = ("wheel", "browser")
 
-# Two warps that touch the same shared memory without a barrier between them are an error of the launch, on the CUDA
-# emulator of these tests and of the processes that they start.
+# Makes the CUDA emulator report races: two warps that access the same shared memory without a barrier between them. The
+# processes that tests start inherit the setting.
 os.environ.setdefault("CUDA_EMULATOR_RACE", "1")
-# Idle threads of PyTorch, which is not imported yet, sleep: they would spin, and take the core from the threads that
-# they wait for wherever several processes share the cores.
+# Makes idle PyTorch threads sleep. By default they spin, which slows all processes when several share the cores.
+# PyTorch reads the variable when it is imported, later.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add --seed, --core-seconds, --wheel and --browser."""
-    parser.addoption("--seed", type=int, default=DEFAULT_SEED, help="of every random test (default: %(default)s)")
-    parser.addoption("--core-seconds", type=float, default=math.inf, help="a test that takes more of a core fails")
+    parser.addoption("--seed", type=int, default=DEFAULT_SEED, help="seed of the random tests (default: %(default)s)")
+    parser.addoption(
+        "--core-seconds", type=float, default=math.inf, help="fail tests that take more CPU time than this"
+    )
     parser.addoption("--wheel", type=Path, help="the wheel that the tests marked wheel install")
-    parser.addoption("--browser", help="the Chromium in which the tests marked browser look at a page")
+    parser.addoption("--browser", help="the Chromium of the tests marked browser")
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """Name the seed, so that a failure can be repeated, and what is left out."""
+    """Report the seed, with which a failure can be repeated, and the markers that are left out."""
     without = [f"left out: tests marked {name}, without --{name}" for name in OPTIONAL if not config.getoption(name)]
     return [f"random tests: --seed {config.getoption('--seed')}", *without]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark, skip and leave out tests by what they need: engines, CUDA, a GPU, an option."""
+    """Mark, skip or deselect tests by their needs: engines, CUDA, a GPU, an option."""
     for name in OPTIONAL:
         if config.getoption(f"--{name}") is None:
             without = [item for item in items if item.get_closest_marker(name)]
@@ -64,29 +68,37 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session", autouse=True)
 def _shared(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Where tests.support.shared keeps what it makes."""
+    """Open the folder of tests.support.shared."""
     shared.open_folder(tmp_path_factory)
 
 
 @pytest.fixture(autouse=True)
 def _core_seconds(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail what is too slow for tests that claim to be quick; what other processes do meanwhile does not count."""
+    """Fail tests that take more CPU time than --core-seconds; other processes do not count."""
     begin = sum(os.times()[:4])
     yield
     took, limit = sum(os.times()[:4]) - begin, request.config.getoption("--core-seconds")
     if took > limit:
-        pytest.fail(f"took {took:.0f} s of a core, {limit:g} s are allowed: mark it slow, or make it smaller")
+        pytest.fail(f"took {took:.0f} s of CPU time, {limit:g} s are allowed: mark the test slow, or make it smaller")
 
 
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> np.random.Generator:
-    """A generator that starts afresh in every test."""
+    """A random generator with the seed of the run, a new one for every test."""
     return np.random.default_rng(request.config.getoption("--seed"))
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A PNG file of the astronaut: one face, at ASTRONAUT_FACE."""
+    path = tmp_path / "astronaut.png"
+    cv2.imwrite(str(path), astronaut())
+    return path
 
 
 @pytest.fixture(params=["cpu", "cuda"])
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Backend:
-    """Each processor in turn; CUDA on a device, else on the CUDA emulator, else skipped."""
+    """Each processor in turn; CUDA runs on a GPU, else on the CUDA emulator, else it is skipped."""
     if request.param == "cuda":
         use_cuda(monkeypatch)
     return Backend(request.param)
@@ -94,6 +106,6 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def cuda(monkeypatch: pytest.MonkeyPatch) -> Backend:
-    """CUDA only, likewise."""
+    """CUDA only: on a GPU, else on the CUDA emulator, else skipped."""
     use_cuda(monkeypatch)
     return Backend("cuda")

@@ -1,1 +1,1 @@
-"""What the CPU session and its operators take, beside other ways to do the same."""
+"""Measures the CPU session and its operators beside alternatives."""

@@ -1,4 +1,4 @@
-"""Resident memory over many images: python -m benchmarks.cpu.memory --engine FILE."""
+"""Measures resident memory over many images: python -m benchmarks.cpu.memory --engine FILE."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from engine import TRTRetinaFace
 
 
 def main() -> None:
-    """Detect in images of all sizes, singly and in batches, and print the memory at tenths of the way."""
+    """Detect faces in images of many sizes, singly and in batches; print the memory after each tenth of the images."""
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--engine", type=Path, required=True, metavar="FILE")
     add("--device", default="cpu", help="cpu, cpu:openvino or cpu:onnxruntime (default %(default)s)")
-    add("--images", type=int, default=10_000, help="(default %(default)s)")
+    add("--images", type=int, default=10_000, help="number of images (default %(default)s)")
     arguments = parser.parse_args()
     detector = TRTRetinaFace(arguments.engine, arguments.device)
     rng = np.random.default_rng(1)

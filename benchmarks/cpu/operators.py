@@ -1,4 +1,4 @@
-"""Letterbox against OpenCV, decoding and suppression against NumPy: python -m benchmarks.cpu.operators.
+"""Compares letterbox with OpenCV, and decoding and NMS with NumPy: python -m benchmarks.cpu.operators.
 
 Everything runs on one thread.
 """
@@ -13,22 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.cpu.side_by_side import milliseconds, ratio, time_in_turn
-from benchmarks.peers.pipeline import Anchors, letterbox, postprocess
+from benchmarks.peers.pipeline import Anchors, Faces, Outputs, PostProcessing, letterbox
 from engine import ops
 from engine.types import Image
 
 MEAN, SIDE = (104.0, 117.0, 123.0), 640
-# Height and width of pictures: VOC's, a square, the input itself, full HD, 4K.
+# Height and width of the pictures: typical of PASCAL VOC, a square, the input size itself, full HD, 4K.
 PICTURES = ((375, 500), (512, 512), (640, 640), (1080, 1920), (2160, 3840))
-# 102,300 anchors at 640 x 640, three on each cell of five levels: the paper's.
+# The paper's anchors: three in each cell of five levels, 102,300 at 640 x 640.
 PAPER = Anchors((4, 8, 16, 32, 64), tuple((4.0 * s, 5.04 * s, 6.35 * s) for s in (4, 8, 16, 32, 64)))
 CANDIDATES, THRESHOLD = 5000, 0.02
 
 
 def main() -> None:
-    """Print a table of both."""
+    """Measure, and print a table of both comparisons."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=60, help="(default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=60, help="timed rounds (default %(default)s)")
     rounds = parser.parse_args().rounds
     cv2.setNumThreads(1)
     print("| letterbox of | ours, ms | cv2.resize + NumPy, ms | ratio | resize + blobFromImage, ms | ratio |")
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def letterboxes(height: int, width: int) -> dict[str, Callable[[], object]]:
-    """Ours and OpenCV's, of one picture."""
+    """Return our letterbox of one picture, and two made with OpenCV, by name."""
     image = np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
     out = (np.empty((1, 3, SIDE, SIDE), np.float32), np.empty((1, 3), np.float32))
     pad = tuple(int(level) for level in MEAN)
@@ -77,7 +77,7 @@ def _blob(image: Image) -> object:
 
 
 def suppressions(rng: np.random.Generator) -> tuple[dict[str, Callable[[], object]], float]:
-    """Ours and NumPy's on the same random heads, and which part of the faces both find."""
+    """Return our decoding and NMS and NumPy's, by name, and the share of our faces that NumPy finds too."""
     total = sum(len(sides) * (SIDE // stride) ** 2 for stride, sides in zip(PAPER.strides, PAPER.sides, strict=True))
     margins = rng.normal(-12, 1, total)
     margins[rng.choice(total, CANDIDATES, replace=False)] = rng.uniform(-3.5, 5, CANDIDATES)
@@ -85,8 +85,8 @@ def suppressions(rng: np.random.Generator) -> tuple[dict[str, Callable[[], objec
     deltas = rng.normal(size=(total, 4)).astype(np.float32)
     points = rng.normal(size=(total, 10)).astype(np.float32)
     heads = _as_heads(logits, deltas, points)
-    grid = PAPER.grid(SIDE, SIDE)
     scores = (1 / (1 + np.exp(-margins))).astype(np.float32)
+    post = PostProcessing((SIDE, SIDE), PAPER, THRESHOLD)
 
     def ours() -> ops.Detected:
         found = ops.decode(
@@ -94,17 +94,17 @@ def suppressions(rng: np.random.Generator) -> tuple[dict[str, Callable[[], objec
         )
         return ops.nms(*found, iou_threshold=0.4, max_detections=750)
 
-    def numpy() -> dict[str, NDArray[np.float32]]:
-        return postprocess(deltas, scores, points, grid, (SIDE, SIDE), score_threshold=THRESHOLD, variances=PAPER)
+    def numpy() -> Faces:
+        return post.run(Outputs(deltas, scores, points))
 
     mine, theirs = ours(), numpy()
     boxes = mine.boxes[0, : mine.num_detections[0]]
-    nearest = np.abs(boxes[:, None] - theirs["boxes"][None]).max(axis=2).min(axis=1)
+    nearest = np.abs(boxes[:, None] - theirs.boxes[None]).max(axis=2).min(axis=1)
     return {"ours": ours, "numpy": numpy}, float(np.mean(nearest < 0.01))
 
 
 def _as_heads(*values: NDArray[np.float32]) -> list[tuple[NDArray[np.float32], ...]]:
-    """Cut rows of anchors into the maps of each level, as a network gives them."""
+    """Split arrays with a row per anchor into the maps of each level, as a network returns them."""
     heads, begin = [], 0
     for stride, sides in zip(PAPER.strides, PAPER.sides, strict=True):
         cells, anchors = SIDE // stride, len(sides)

@@ -1,9 +1,10 @@
-"""What the CPU's ways to run a quantised network give, and how fast; writes a table of docs/performance.md.
+"""Compares the ways to run a quantised network on the CPU; writes a table of docs/performance.md.
 
     python -m benchmarks.cpu.quantised --calibrate DIR --photos DIR [--document]
 
-Quantises mobilenet0.25 with the pictures of --calibrate, and judges every way to run it by those of --photos, against
-the float32 network. With ONEDNN_MAX_CPU_ISA=AVX2 in the environment it shows a processor without VNNI.
+Quantises mobilenet0.25 with the pictures of --calibrate. Each way to run the result is compared with the float32
+network on the pictures of --photos: accuracy and time. Set ONEDNN_MAX_CPU_ISA=AVX2 in the environment to measure what a
+processor without VNNI does.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from engine.images import list_images, read_image
 from engine.metrics.agreement import agreement
 from engine.model.weights.load import load_model
 from engine.precision.convert import to_precision
-from engine.precision.options import QuantisationOptions
+from engine.precision.options import Conversion, QuantisationOptions
 from engine.runtime.cpu.load import check_threads
 from engine.runtime.cpu.openvino import OpenVinoRuntime
 from engine.runtime.cpu.ort import OnnxRuntime
@@ -47,19 +48,17 @@ _TIMED_PHOTOS, _ROUNDS = 4, 15
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Quantise, judge, print the table."""
+    """Quantise, compare, print the table."""
     options = _parse(arguments)
     config = preset("mobilenet0.25")
-    model, origin = load_model(config, options.weights)
+    model, _ = load_model(config, options.weights)
     exported = export_network(model, InputSize.fixed(*options.input_size))
     photos = [read_image(path) for path in list_images(options.photos)][: options.limit]
     float32 = exported.SerializeToString()
     rows: list[list[object]] = []
     for mode, max_loss in MODES.items():
-        typed = to_precision(
-            exported, config, "int8", options.input_size, QuantisationOptions(options.calibrate, max_loss=max_loss),
-            weights_sha256=origin.sha256 or "", fp8_allowed=False, on_stage=lambda stage: None,
-        )  # fmt: skip
+        calibration = QuantisationOptions(options.calibrate, max_loss=max_loss)
+        typed = to_precision(Conversion(exported, config, "int8", options.input_size, calibration))
         network = typed.on_cpu.SerializeToString()
         settings = CpuSettings(
             tuple(config.head_names()), "int8", check_threads(1), options.input_size, config.mean, config.std
@@ -78,10 +77,10 @@ def main(arguments: list[str] | None = None) -> int:
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--calibrate", type=Path, required=True, metavar="DIR", help="photos to calibrate with")
-    add("--photos", type=Path, required=True, metavar="DIR", help="other photos, to judge by")
-    add("--limit", type=int, default=200, help="of these at most (default %(default)s)")
-    add("--weights", help="of mobilenet0.25 (default: the published ones)")
+    add("--calibrate", type=Path, required=True, metavar="DIR", help="photos for calibration")
+    add("--photos", type=Path, required=True, metavar="DIR", help="other photos, for the comparison")
+    add("--limit", type=int, default=200, help="photos of --photos at most (default %(default)s)")
+    add("--weights", help="weights of mobilenet0.25 (default: the published ones)")
     add("--input-size", type=int, nargs=2, default=(640, 640), metavar=("H", "W"), help="(default 640 640)")
     add("--document", action="store_true", help="write the table into docs/performance.md")
     options = parser.parse_args(arguments)
@@ -90,7 +89,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _as_read(network: bytes, settings: CpuSettings) -> CpuRuntime:
-    """OpenVINO without the session's change of what its reader gives."""
+    """Return OpenVINO without the correction that the session makes after OpenVINO has read the file."""
     with patch("engine.runtime.cpu.openvino.fold_scales"):
         return OpenVinoRuntime(network, settings)
 
@@ -107,7 +106,7 @@ WAYS: dict[str, Callable[[bytes, CpuSettings], CpuRuntime]] = {
 
 
 class _Way:
-    """A runtime with letterbox, decoding and suppression around it."""
+    """A runtime with letterbox, decoding and NMS."""
 
     def __init__(self, runtime: CpuRuntime, config: RetinaFaceConfig, size: tuple[int, int]) -> None:
         self._last, self._config = runtime.channels_last, config
@@ -116,17 +115,17 @@ class _Way:
         self._buffer = self._runner.input(*size)
 
     def run(self, image: Image) -> list[FloatArray]:
-        """Return the heads, which the next run overwrites."""
+        """Run the network; the next run overwrites the heads that this one returns."""
         self._letterbox.fill(self._buffer, [image], channels_last=self._last, threads=1)
         return self._runner.run()
 
     def faces(self, image: Image, heads: list[FloatArray]) -> Detections:
-        """Decode."""
+        """Decode the heads of an image."""
         raw = detect(heads, self._config, Thresholds())
         return self._letterbox.to_images(raw, [image], 0.0)[0]
 
     def logits(self, heads: list[FloatArray]) -> FloatArray:
-        """All class logits in a row."""
+        """Return all class logits as one vector."""
         named = zip(self._config.head_names(), heads, strict=True)
         return np.concatenate([head.ravel() for name, head in named if name.startswith("logits")])
 

@@ -1,4 +1,4 @@
-"""Timing several ways in turn, so that the noise of a shared machine falls on all of them."""
+"""Times alternatives in turns, so that other work on a shared machine slows all of them alike."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Seconds = dict[str, NDArray[np.float64]]
 
 
 def time_in_turn(ways: Mapping[str, Callable[[], object]], rounds: int) -> Seconds:
-    """Return the seconds of each way in each round, after one round that is not counted."""
+    """Return the seconds of each way in each round; a warm-up round before is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(rounds + 1):
         for name, way in ways.items():
@@ -24,11 +24,11 @@ def time_in_turn(ways: Mapping[str, Callable[[], object]], rounds: int) -> Secon
 
 
 def ratio(seconds: Seconds, slow: str, fast: str) -> str:
-    """Say how many times as long `slow` takes: median of the rounds' ratios, and quartiles."""
+    """Return the time of `slow` over that of `fast`: the median of the rounds' ratios, and the quartiles."""
     low, middle, high = np.percentile(seconds[slow] / seconds[fast], [25, 50, 75])
     return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
 def milliseconds(seconds: Seconds, name: str) -> str:
-    """Return the median and the least."""
+    """Return the median and the minimum over the rounds."""
     return f"{1e3 * np.median(seconds[name]):.2f} (least {1e3 * seconds[name].min():.2f})"

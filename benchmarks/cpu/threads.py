@@ -1,4 +1,4 @@
-"""What more threads give in batches: python -m benchmarks.cpu.threads --engine FILE --photos DIR."""
+"""Measures how batches scale with threads: python -m benchmarks.cpu.threads --engine FILE --photos DIR."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from engine.images import list_images, read_image
 
 
 def main() -> None:
-    """Print the wall-clock ratio, and what the processor spends on an image.
+    """Print the wall-clock ratio and the processor time of a batch.
 
-    Beside other work the ratio shows what the machine had left. The processor's time does not: where it is the same
-    with two threads, idle cores give all that they have.
+    When other programs run, the ratio shows how much of the machine was free. The processor time does not depend on
+    them: if more threads do not increase it, the speed-up on idle cores is the number of threads.
     """
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--engine", type=Path, required=True, metavar="FILE")
     add("--device", default="cpu", help="cpu, cpu:openvino or cpu:onnxruntime (default %(default)s)")
     add("--photos", type=Path, required=True, metavar="DIR")
-    add("--threads", type=int, default=2, help="to compare with one (default %(default)s)")
-    add("--batch", type=int, default=16, help="(default %(default)s)")
-    add("--rounds", type=int, default=15, help="(default %(default)s)")
+    add("--threads", type=int, default=2, help="number of threads to compare with one (default %(default)s)")
+    add("--batch", type=int, default=16, help="images of a batch (default %(default)s)")
+    add("--rounds", type=int, default=15, help="timed rounds (default %(default)s)")
     arguments = parser.parse_args()
     images = [read_image(path) for path in list_images(arguments.photos)]
     batch = (images * arguments.batch)[: arguments.batch]

@@ -1,1 +1,1 @@
-"""Figures about the CUDA kernels, for docs/kernels.md."""
+"""Measures the CUDA kernels without a GPU, for docs/development/kernels.md: compiler output and emulator counts."""

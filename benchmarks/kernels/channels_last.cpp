@@ -1,5 +1,5 @@
-// The deformable convolution in channels-last layout, which TensorRT offers the plugin and engine.ops does
-// not have: for counting it.
+// The deformable convolution in channels-last layout, so that the emulator can count it: the plugin supports
+// this layout, engine.ops does not.
 
 #include "ops/deform_conv.h"
 

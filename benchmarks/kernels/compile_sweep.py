@@ -1,10 +1,10 @@
-"""Compiles every kernel for every architecture and keeps the table in docs/kernels.md.
+"""Compiles every kernel for every architecture and writes the table of docs/development/kernels.md.
 
     python -m benchmarks.kernels.compile_sweep            # rewrites the table
-    python -m benchmarks.kernels.compile_sweep --check    # fails where the table is out of date
+    python -m benchmarks.kernels.compile_sweep --check    # fails if the table is out of date
 
-Either fails on a compiler warning and on a kernel that spills registers. No kernel needs a stack frame either; one that
-has it holds spills of a subroutine, which the assembler does not add to those of the kernel.
+Both fail on a compiler warning, on a kernel that spills registers, and on a kernel with a stack frame: no kernel needs
+one, except for the spills of a subroutine, which ptxas does not count as spills of the kernel.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TABLE = "compile table"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Compile, judge, write or compare."""
+    """Compile all kernels; write the table, or compare with it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="compare with the table in the document, write nothing")
     options = parser.parse_args(arguments)
@@ -37,15 +37,15 @@ def main(arguments: list[str] | None = None) -> int:
     elif document.read(TABLE) != text:
         written_by = document.read(TABLE).splitlines()[0]
         if written_by.split(";")[0] != text.split(";")[0]:
-            print(f"The table is another compiler's, so it was not compared. It says: {written_by}")
+            print(f"The table was not compared: another compiler made it. Its first line: {written_by}")
         else:
-            print("The table in docs/kernels.md is out of date: make kernel-table rewrites it.")
+            print("The table in docs/development/kernels.md is out of date: make kernel-table rewrites it.")
             return 1
     return 1 if bad else 0
 
 
 def render(compiled: list[Compiled]) -> str:
-    """Lay out one row per kernel, one column per architecture."""
+    """Return the table: a row per kernel, a column per architecture."""
     rows = []
     for source, kernel in dict.fromkeys((one.source, one.kernel) for one in compiled):
         found = {one.architecture: one for one in compiled if (one.source, one.kernel) == (source, kernel)}

@@ -1,8 +1,8 @@
-"""Runs the kernels on the CUDA emulator, counts, and rewrites the tables of docs/kernels.md.
+"""Runs the kernels on the CUDA emulator, counts their work, and writes the tables of docs/development/kernels.md.
 
     python -m benchmarks.kernels.count
 
-Needs what scripts/build-for-emulator builds; takes a few minutes. Fails where a limit is exceeded.
+Needs the build of scripts/build-for-emulator; takes a few minutes. Fails if a limit is exceeded.
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ Results = dict[str, Counted]
 
 
 def main() -> int:
-    """Count everything, print the limits, rewrite the tables."""
+    """Count all workloads, write the tables, print the limits that do not hold."""
     if not is_emulated():
-        print("The CUDA emulator counts: scripts/build-for-emulator VENV builds it, CUDA_VISIBLE_DEVICES= hides GPUs.")
+        print(
+            "Counting needs the CUDA emulator and works only where no GPU is visible. "
+            "scripts/build-for-emulator VENV builds the emulator; an empty CUDA_VISIBLE_DEVICES hides GPUs."
+        )
         return 2
     results = count_all(list(WORKLOADS))
     document.write("decode table", decode_table(results))
@@ -37,7 +40,7 @@ def main() -> int:
 
 
 def decode_table(results: Results) -> str:
-    """Sectors, instructions and launches of decoding."""
+    """Return the table of decoding: launches, instructions and sectors."""
     header = ["", "launches", "survivors", "written", "warp instructions", "sectors loaded", "/ compulsory",
               "/ distinct", "of the heads", "sectors stored"]  # fmt: skip
     rows = []
@@ -57,7 +60,7 @@ def decode_table(results: Results) -> str:
 
 
 def nms_table(results: Results) -> str:
-    """The same of suppression."""
+    """Return the table of NMS."""
     header = ["", "kept", "launches", "blocks", "warp instructions", "sectors loaded", "stored", "/ compulsory"]
     rows = [
         [name, int(c.facts["kept"]), c.launches, c.total("blocks"), _n(c.warp_instructions), _n(c.loaded),
@@ -68,7 +71,7 @@ def nms_table(results: Results) -> str:
 
 
 def deform_conv_table(results: Results) -> str:
-    """The same of the deformable convolution."""
+    """Return the table of the deformable convolution."""
     header = ["", "launches", "blocks", "warp instructions", "m16n8k16", "MB requested", "MB by lanes", "MB stored"]
     rows = [
         [name, c.launches, c.total("blocks"), _n(c.warp_instructions), _n(int(c.matrix_instructions)),
@@ -85,7 +88,7 @@ def deform_conv_table(results: Results) -> str:
 
 
 def letterbox_table(results: Results) -> str:
-    """The same of letterboxing."""
+    """Return the table of letterboxing."""
     header = ["", "launches", "blocks", "warp instructions", "MB compulsory", "MB requested", "MB by lanes"]
     rows = [
         [name, c.launches, c.total("blocks"), _n(c.warp_instructions), _mb(int(c.facts["compulsory_bytes"])),
@@ -96,7 +99,7 @@ def letterbox_table(results: Results) -> str:
 
 
 def limits_table(results: Results) -> str:
-    """Each limit beside what was counted."""
+    """Return the table of limits beside the counted figures."""
     rows: list[Sequence[object]] = []
     for limit in LIMITS:
         bound = f"at least {limit.at_least:,g}" if limit.at_least else f"at most {limit.at_most:,.9g}"

@@ -1,4 +1,4 @@
-"""What the kernels may cost at most, counted; kept by tests/benchmarks/test_kernel_counts.py."""
+"""Limits of the kernels' counted costs; tests/benchmarks/test_kernel_counts.py checks them."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ class Limit:
     at_least: float = 0.0
 
     def holds(self, counted: Counted) -> bool:
-        """Whether the figure lies within the bounds."""
+        """Return whether the figure is within the bounds."""
         return self.at_least <= self.measure(counted) <= self.at_most
 
 
 def load_ratio(counted: Counted) -> float:
-    """Sectors loaded, in units of the compulsory ones."""
+    """Return sectors loaded over compulsory sectors; each candidate's deltas count on their own."""
     return counted.loaded / counted.facts["compulsory_sectors"]
 
 
 def distinct_ratio(counted: Counted) -> float:
-    """The same where a sector that several candidates share is compulsory once."""
+    """Return sectors loaded over compulsory sectors; a sector that several candidates share counts once."""
     return counted.loaded / counted.facts["distinct_sectors"]
 
 
 def traffic_ratio(counted: Counted) -> float:
-    """Sectors loaded and stored, in units of the compulsory ones."""
+    """Return sectors loaded and stored over compulsory sectors."""
     return (counted.loaded + counted.stored) / counted.facts["compulsory_sectors"]
 
 

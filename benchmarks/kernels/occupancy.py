@@ -1,29 +1,29 @@
-"""How many warps of a kernel a multiprocessor can hold."""
+"""Computes the occupancy of kernels: the share of a multiprocessor's warp slots that they fill."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-_REGISTERS = 64 * 1024  # of a multiprocessor, in every architecture below
-_REGISTER_UNIT = 256  # registers are given to a warp in such pieces
-_PARTITIONS = 4  # of a multiprocessor, each with a quarter of the registers
+_REGISTERS = 64 * 1024  # per multiprocessor, in every architecture below
+_REGISTER_UNIT = 256  # allocation unit of a warp's registers
+_PARTITIONS = 4  # per multiprocessor, each with a quarter of the registers
 
 
 @dataclass(frozen=True)
 class Architecture:
     """Limits of a multiprocessor.
 
-    Source: CUDA C++ Programming Guide 13.0, "Technical Specifications per Compute Capability"; the units in which
-    registers and shared memory are given out and the shared memory that the system keeps are those of the occupancy
-    calculator in Nsight Compute (cuda_occupancy.h of the CUDA toolkit computes with the same numbers).
+    Source: CUDA C++ Programming Guide 13.0, "Technical Specifications per Compute Capability". Allocation units and
+    reserved shared memory: the occupancy calculator in Nsight Compute; cuda_occupancy.h of the CUDA toolkit has the
+    same numbers.
     """
 
     warps: int
     blocks: int
     shared_kib: int
-    block_shared_kib: int  # at most, for a block that opts in
-    reserved: int  # bytes of shared memory that the system keeps per block
-    shared_unit: int
+    block_shared_kib: int  # maximum of a block that opts in
+    reserved: int  # bytes of shared memory per block that the system reserves
+    shared_unit: int  # allocation unit of shared memory in bytes
 
 
 ARCHITECTURES = {
@@ -38,7 +38,7 @@ ARCHITECTURES = {
 
 
 def occupancy(architecture: Architecture, threads: int, registers: int, shared_bytes: int) -> float:
-    """Return the share of a multiprocessor's warps that blocks of `threads` threads can fill."""
+    """Return the occupancy of a kernel with blocks of `threads` threads, from 0 to 1."""
     warps = -(-threads // 32)
     warp_registers = _round_up(registers * 32, _REGISTER_UNIT)
     warps_by_registers = _REGISTERS // _PARTITIONS // warp_registers * _PARTITIONS

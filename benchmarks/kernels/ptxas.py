@@ -1,4 +1,4 @@
-"""What the assembler says about every kernel: compiles the product's .cu files with the product's own flags."""
+"""Compiles the product's .cu files with the product's own flags; reads the resource usage that ptxas reports."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PARALLEL = 2
 
 @dataclass(frozen=True)
 class Compiled:
-    """One kernel on one architecture; sizes in bytes."""
+    """The resources of one kernel on one architecture; sizes in bytes."""
 
     source: str
     kernel: str
@@ -29,13 +29,13 @@ class Compiled:
     threads: int  # per block
     registers: int
     static_shared: int
-    dynamic_shared: int  # that the launcher asks for
+    dynamic_shared: int  # requested by the launcher
     stack: int
     spills: int
 
 
 def compile_all() -> list[Compiled]:
-    """Compile every .cu file for every architecture, warnings being errors."""
+    """Compile every .cu file for every architecture; warnings are errors."""
     commands = _commands()
     jobs = [(source, architecture) for source in commands for architecture in ARCHITECTURES]
     shared = _dynamic_shared(next(iter(commands.values())))
@@ -54,7 +54,7 @@ def nvcc_version() -> str:
 
 @cache
 def _commands() -> dict[Path, list[str]]:
-    """Return CMake's command for each .cu file of the library, without architecture and output."""
+    """Return CMake's compile command for each .cu file of the library, without its architecture and output."""
     options = ["-DRETINAFACE_WARNINGS_AS_ERRORS=ON", "-DCMAKE_CUDA_ARCHITECTURES=80-real"]
     _run(["cmake", "-S", str(ROOT), "-B", str(BUILD), "-G", "Ninja", f"-DPython_EXECUTABLE={sys.executable}", *options])
     commands = {}
@@ -94,7 +94,7 @@ def _compile(source: Path, command: list[str], architecture: int, shared: dict[s
 
 
 def _dynamic_shared(command: list[str]) -> dict[int, dict[str, int]]:
-    """Ask the launcher's own plan, for each architecture, how much shared memory an instance gets."""
+    """Return the dynamic shared memory of each instance, by architecture, from the launcher's own planning code."""
     program = BUILD / "shared_memory"
     sources = [
         Path(__file__).with_name("shared_memory.cu"),
@@ -110,7 +110,7 @@ def _dynamic_shared(command: list[str]) -> dict[int, dict[str, int]]:
 
 
 def _launch_bounds(ptx: str) -> dict[str, int]:
-    """Return each kernel's threads per block: every kernel is launched with as many as its bound."""
+    """Return each kernel's threads per block: the launchers use exactly the launch bound."""
     return {name: int(threads) for name, threads in re.findall(r"\.entry (\w+)\([^{]*?\.maxntid (\d+)", ptx)}
 
 

@@ -5,10 +5,9 @@
 #include "ops/cuda/deform_conv/fma.cuh"
 #include "ops/cuda/deform_conv/mma.cuh"
 
-// Prints, for each instance of the deformable convolution that the launcher chooses from, the most dynamic
-// shared memory it asks for in RetinaFace's context modules, and the most that decoding asks for; runs no
-// kernel. Argument: what a block may have at most, in bytes. The convolution's maps are those of a 640 x 640
-// image, from stride 4 to stride 64.
+// Prints the largest dynamic shared memory, in bytes, of each instance of the deformable convolution in
+// RetinaFace's context modules, and of decoding. Runs no kernel. Argument: the shared memory limit of a block,
+// in bytes. The convolution's feature maps are those of a 640 x 640 image, from stride 4 to stride 64.
 
 namespace {
 
@@ -22,7 +21,7 @@ void print(const char *instance, int shared_limit) {
         p.in_channels = p.out_channels = 256;
         p.height = p.width = side;
         if (Multiplier::kKernelTaps == 0) {
-            p.kernel_h = p.kernel_w = 7;  // what the fallback is for
+            p.kernel_h = p.kernel_w = 7;  // the fallback is for such kernels
         }
         p.pad_top = p.pad_left = p.pad_bottom = p.pad_right = p.kernel_h / 2;
         auto footprint = Multiplier::footprint(deform_conv_taps_per_pass(p));
@@ -33,7 +32,7 @@ void print(const char *instance, int shared_limit) {
 
 }  // namespace
 
-// The names as they are demangled.
+// The printed names match the demangled ones.
 #define PRINT(...) print<__VA_ARGS__>(#__VA_ARGS__, std::atoi(argv[1]))
 
 int main(int, char **argv) {

@@ -1,4 +1,4 @@
-"""What the CUDA emulator counted while a workload ran."""
+"""Runs workloads on the CUDA emulator and reads its counters."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from pathlib import Path
 
 from benchmarks.kernels.document import ROOT
 
-# With this set to a path, the emulator writes there, as JSON, what each kernel did.
+# The emulator writes the counters of each kernel, as JSON, to the file that this variable names.
 STATISTICS_VARIABLE = "CUDA_EMULATOR_STATS"
 _PARALLEL = 2
-_MMA_FLOPS = 2 * 16 * 8 * 16  # of one m16n8k16 instruction
+_MMA_FLOPS = 2 * 16 * 8 * 16  # per m16n8k16 instruction
 
 
 @dataclass(frozen=True)
 class Counted:
-    """One workload.
+    """The counters of one workload.
 
     Attributes:
-        facts: what workloads.py says about the data and what it takes at least.
+        facts: what workloads.py computes from the data: sizes, and lower bounds of traffic and arithmetic.
         kernels: counters by mangled kernel name.
     """
 
@@ -33,7 +33,7 @@ class Counted:
     kernels: dict[str, dict[str, int]]
 
     def total(self, counter: str, kernel: str = "") -> int:
-        """Sum a counter over the kernels whose names contain `kernel`."""
+        """Return the sum of a counter over the kernels whose names contain `kernel`."""
         return sum(counters[counter] for name, counters in self.kernels.items() if kernel in name)
 
     @cached_property
@@ -46,7 +46,7 @@ class Counted:
 
     @cached_property
     def loaded(self) -> int:
-        """Sectors of 32 bytes that warps asked for."""
+        """Sectors of 32 bytes that warps loaded."""
         return self.total("global_load_sectors")
 
     @cached_property
@@ -55,17 +55,17 @@ class Counted:
 
     @cached_property
     def requested_bytes(self) -> int:
-        """Of whole sectors, read and written."""
+        """Bytes of all sectors loaded and stored."""
         return 32 * (self.loaded + self.stored)
 
     @cached_property
     def matrix_instructions(self) -> float:
-        """In units of m16n8k16."""
+        """Matrix instructions, in units of m16n8k16."""
         return self.total("mma_flops") / _MMA_FLOPS
 
 
 def count(workload: str) -> Counted:
-    """Run one workload in a process of its own."""
+    """Run one workload, in its own process."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "statistics.json"
         environment = {**os.environ, STATISTICS_VARIABLE: str(path), "OMP_NUM_THREADS": "1"}
@@ -77,6 +77,6 @@ def count(workload: str) -> Counted:
 
 
 def count_all(workloads: list[str]) -> dict[str, Counted]:
-    """Run several, two at a time."""
+    """Run several workloads, two at a time."""
     with ThreadPoolExecutor(_PARALLEL) as pool:
         return dict(zip(workloads, pool.map(count, workloads), strict=True))

@@ -1,7 +1,7 @@
-"""The work that is counted, each kind in a process of its own: python -m benchmarks.kernels.workloads NAME.
+"""The workloads that the emulator counts, one per process: python -m benchmarks.kernels.workloads NAME.
 
-Results are checked against the tests' oracles, and what must be moved and computed is printed as JSON. Shapes are
-those of RetinaFace for a 640 x 640 image.
+A workload compares its results with the tests' oracles, and prints lower bounds of its traffic and arithmetic as JSON.
+Shapes are those of RetinaFace for a 640 x 640 image.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from engine import ops
 from tests.support.backends import EMULATOR_BUILD, for_emulator, use_cuda
 from tests.support.oracles.anchor_decode import anchor_decode
 from tests.support.oracles.batched_nms import nms as nms_oracle
+from tests.support.oracles.deform_conv import Geometry
 from tests.support.oracles.deform_conv import deform_conv as deform_conv_oracle
 from tests.support.oracles.letterbox import letterbox as letterbox_oracle
 from tests.support.oracles.letterbox import opencv
@@ -41,7 +42,10 @@ FACES = 20
 def random_heads(
     rng: np.random.Generator, batch: int, clean: bool, dtype: str, widths: tuple[int, ...] = (4, 10)
 ) -> Heads:
-    """Random deltas of the given widths; logits all random, or those of 20 faces, each on 2 x 2 cells."""
+    """Return heads with random deltas of the given widths.
+
+    The logits are random; with `clean` they are low but for 20 faces, each of 2 x 2 cells of the finest level.
+    """
     heads = []
     for side in SIDES:
         logits, *deltas = (rng.normal(size=(batch, 2 * n, side, side)) for n in (2, *widths))
@@ -55,7 +59,7 @@ def random_heads(
 
 
 def decode(batch: int, clean: bool, top_k: int, dtype: str, cascade: bool = False) -> Facts:
-    """Heads to candidates."""
+    """Count decoding: heads to candidates."""
     widths = (4, 10, 4) if cascade else (4, 10)
     heads = random_heads(np.random.default_rng(1), batch, clean, dtype, widths)
     found = _decode(heads, top_k)
@@ -66,7 +70,7 @@ def decode(batch: int, clean: bool, top_k: int, dtype: str, cascade: bool = Fals
 
 
 def decode_textbook(clean: bool) -> Facts:
-    """The same by one thread per anchor that reads everything; float32, one image."""
+    """Count the textbook decoding: float32, one image."""
     heads = random_heads(np.random.default_rng(1), 1, clean, "float32")
     anchors = sum(2 * side * side for side in SIDES)
     shapes = {"count": (1,), "indices": (anchors,)}
@@ -82,7 +86,7 @@ def decode_textbook(clean: bool) -> Facts:
         _call("textbook_decode", *map(_pointer, placed), shape, anchor_sizes, threshold, anchors, *outputs)
         first += 2 * side * side
     n = int(count.numpy()[0])
-    # By score, then index, as the oracle orders them; it is asked for all.
+    # Sorted by score, then index, like the oracle's; the oracle returns all.
     order = np.lexsort((indices.numpy()[:n], -scores.numpy()[:n, 0]))
     results = [array.numpy()[:n][order][None] for array in (boxes, scores, landmarks)]
     _check_decoded(heads, anchors, [results[0], results[1][..., 0], results[2]], np.array([n]))
@@ -90,7 +94,7 @@ def decode_textbook(clean: bool) -> Facts:
 
 
 def pipeline(batch: int) -> Facts:
-    """Heads to faces: decoding and suppression of a whole batch."""
+    """Count decoding and NMS of a batch: heads to faces."""
     heads = random_heads(np.random.default_rng(1), batch, True, "float16")
     found = _decode(heads, 750)
     detected = ops.nms(*found, iou_threshold=IOU_THRESHOLD, max_detections=200)
@@ -98,7 +102,7 @@ def pipeline(batch: int) -> Facts:
 
 
 def candidates(clustered: bool, slots: int = 5000) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Boxes and descending scores: spread over a huge image, or around 21 faces."""
+    """Return boxes and descending scores: spread over a huge image, or around 21 faces."""
     rng = np.random.default_rng(1)
     if clustered:
         centres = rng.uniform(0, 600, (21, 2))[rng.integers(21, size=slots)] + 3 * rng.normal(size=(slots, 2))
@@ -110,7 +114,7 @@ def candidates(clustered: bool, slots: int = 5000) -> tuple[NDArray[np.float32],
 
 
 def nms(clustered: bool, voting: bool = False) -> Facts:
-    """5000 candidates of one image with landmarks."""
+    """Count NMS of 5000 candidates of one image, with landmarks."""
     boxes, scores = candidates(clustered)
     landmarks = np.random.default_rng(2).normal(size=(1, len(scores), 10)).astype(np.float32)
     arrays = [boxes[None], scores[None], landmarks, np.array([len(scores)], np.int32)]
@@ -124,7 +128,7 @@ def nms(clustered: bool, voting: bool = False) -> Facts:
 
 
 def nms_textbook(clustered: bool) -> Facts:
-    """The same by one block; boxes only, already in order."""
+    """Count the textbook NMS of the same boxes, which are already sorted; no landmarks."""
     boxes, scores = candidates(clustered)
     placed = ops.to_device(boxes)
     num_kept, indices = ops.to_device(np.zeros(1, np.int32)), ops.to_device(np.zeros(len(scores), np.int32))
@@ -137,7 +141,7 @@ def nms_textbook(clustered: bool) -> Facts:
 
 
 def deform_conv(how: str, batch: int = 4, height: int = 40, width: int = 40, channels: int = 256) -> Facts:
-    """3x3 with a mask, float16, offsets N(0, 1 pixel), by `how`: linear, channels_last or textbook."""
+    """Count a 3x3 convolution with a mask, float16, offsets N(0, 1 pixel); `how`: linear, channels_last or textbook."""
     rng = np.random.default_rng(1)
     taps, pixels = 9, batch * height * width
     x = rng.normal(size=(batch, channels, height, width)).astype(np.float16)
@@ -158,9 +162,9 @@ def deform_conv(how: str, batch: int = 4, height: int = 40, width: int = 40, cha
         columns = ops.to_device(np.zeros((pixels, channels * taps), np.float16))
         _call("textbook_deform_conv", *map(_pointer, (placed, *rest, columns, result)), shape)
         y = result.numpy()
-    expected = deform_conv_oracle(x[:1], weight, offset[:1], bias, mask[:1], padding=(1, 1, 1, 1))
-    # Samples rounded to float16 (2^-11 each, 48 on the way to a sum of order 1 grow as a root) and the result's
-    # own rounding, of order 2^-11 times its size.
+    expected = deform_conv_oracle(x[:1], weight, offset[:1], bias, mask[:1], Geometry(padding=(1, 1, 1, 1)))
+    # Each sample is rounded to float16 (relative 2^-11). The errors of the 48 samples behind a sum of order 1 are
+    # independent and add up like a root. The result is rounded once more, relative 2^-11.
     np.testing.assert_allclose(y[:1].astype(np.float64), expected, atol=4e-3, rtol=2.0**-10)
     arrays = (x, weight, offset, bias, mask, y)
     return {
@@ -172,13 +176,13 @@ def deform_conv(how: str, batch: int = 4, height: int = 40, width: int = 40, cha
 
 
 def letterbox(sizes: list[tuple[int, int]], dtype: str) -> Facts:
-    """Images of the given (height, width) to 640 x 640."""
+    """Count letterboxing of images of the given (height, width) to 640 x 640."""
     rng = np.random.default_rng(1)
     images = [rng.integers(256, size=(*size, 3), dtype=np.uint8) for size in sizes]
     batch, _ = ops.letterbox(list(map(ops.to_device, images)), (640, 640), mean=(104, 117, 123), dtype=dtype)
     levels = batch.numpy()[0].astype(np.float64) + np.array([104, 117, 123])[:, None, None]
     expected = letterbox_oracle(images[0], (640, 640), (0, 0, 0), False, opencv)
-    # A level minus its mean, up to 151, is rounded by at most 1/16 in float16.
+    # Rounding a value of up to 151, a level minus its mean, to float16 changes it by at most 1/16.
     np.testing.assert_allclose(levels, expected, atol=GREY_LEVELS_OPENCV + 1 / 16)
     written = batch.numpy().nbytes
     return {"compulsory_bytes": sum(image.nbytes for image in images) + written, "output_bytes": written}
@@ -191,7 +195,7 @@ def _decode(heads: Heads, top_k: int) -> ops.Candidates:
 
 
 def _check_decoded(heads: Heads, top_k: int, results: list[NDArray[Any]], counts: NDArray[Any]) -> None:
-    """Compare the first image with the oracle; scores that float32 rounds alike may change places."""
+    """Compare the first image with the oracle; candidates whose scores are equal in float32 may be swapped."""
     expected = anchor_decode(
         [tuple(h[:1] for h in level) for level in heads],
         STRIDES,
@@ -211,12 +215,12 @@ def _check_decoded(heads: Heads, top_k: int, results: list[NDArray[Any]], counts
 
 
 def _decode_floor(heads: Heads, counts: NDArray[Any], top_k: int) -> Facts:
-    """Class logits once; one sector for each delta of each candidate that comes out, since they lie scattered."""
+    """Return lower bounds: the class logits once, and one sector for each delta of each selected candidate."""
     logits = sum(level[0].nbytes for level in heads)
     deltas = sum(head.shape[1] for head in heads[0][1:]) // (heads[0][0].shape[1] // 2)  # of an anchor
     limit = np.log(SCORE_THRESHOLD / (1 - SCORE_THRESHOLD))
     margins = [level[0].astype(np.float32)[:, 1::2] - level[0].astype(np.float32)[:, 0::2] for level in heads]
-    # What is left if every candidate's sectors were read once, whoever shares them: a cache that never forgets.
+    # With a perfect cache, a sector that several candidates share is read once.
     per_sector = SECTOR // heads[0][0].itemsize
     shared = 0
     for image in range(len(counts)):

@@ -1,1 +1,1 @@
-"""Ours beside what a user would pick on a CPU, with the same weights, photos and threads."""
+"""Compares this project with other CPU packages: same weights, photos and threads."""

@@ -1,7 +1,7 @@
-"""Measure ours and the peers: `make peers PHOTOS=DIR`, or `python -m benchmarks.peers --photos DIR`.
+"""Measures this project and its peers: `make peers PHOTOS=DIR`, or `python -m benchmarks.peers --photos DIR`.
 
-Ratios are taken within a round, in which all see each picture one after the other; the table gives their median and
-quartiles. Times are wall-clock, of one picture at a time, with the picture already read.
+In each round, all of them process each picture in turn, and the ratios of their times are computed; the table has the
+median and quartiles over the rounds. Times are wall-clock times of one picture, which has been read before.
 """
 
 from __future__ import annotations
@@ -89,12 +89,17 @@ def table(report: dict[str, Any]) -> str:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
     add = parser.add_argument
-    add("--photos", type=Path, required=True, metavar="DIR", help="pictures with faces")
-    add("--calibrate", type=Path, metavar="DIR", help="other ones, for the engine in 8 bits (default: generated)")
-    add("--limit", type=int, default=12, help="pictures at most (default %(default)s)")
-    add("--rounds", type=int, default=15, help="times that each sees all pictures (default %(default)s)")
+    add("--photos", type=Path, required=True, metavar="DIR", help="photos with faces")
+    add(
+        "--calibrate",
+        type=Path,
+        metavar="DIR",
+        help="other photos, to calibrate the INT8 engine (default: generated pictures)",
+    )
+    add("--limit", type=int, default=12, help="photos at most (default %(default)s)")
+    add("--rounds", type=int, default=15, help="passes over all photos (default %(default)s)")
     add("--threads", type=int, default=1, help="cores for each (default %(default)s)")
-    add("--only", nargs="*", choices=PEERS, help="some of the peers")
+    add("--only", nargs="*", choices=PEERS, help="only these peers (default: all)")
     add("--document", action="store_true", help="write the table into docs/performance.md")
     add("--output", type=Path, default=Path("build/peers.json"), help="(default %(default)s)")
     return parser.parse_args()
@@ -103,7 +108,7 @@ def _parse() -> argparse.Namespace:
 def _start(
     prepared: Prepared, pictures: list[str], cores: list[int], folder: Path, only: list[str] | None
 ) -> tuple[dict[str, Worker], dict[str, str]]:
-    """Start ours and the peers; those that cannot are named with the reason."""
+    """Start all workers; return those that run, and for each of the others the reason why it does not."""
     workers: dict[str, Worker] = {}
     missing: dict[str, str] = {}
     for name in (*OURS, *(only or PEERS)):
@@ -122,7 +127,7 @@ def _start(
 
 
 def _engine(name: str) -> tuple[str, str]:
-    """Precision and device of one of OURS."""
+    """Return the precision and the device of one of OURS."""
     precision, _, library = name.removeprefix("ours ").partition(", ")
     return precision, "cpu:onnxruntime" if library else "cpu:openvino"
 

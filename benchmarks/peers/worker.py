@@ -1,4 +1,4 @@
-"""One peer in its own environment: reads the numbers of pictures, answers with stages and, once, with faces."""
+"""The worker process of one peer: reads picture indices from stdin, writes stages and faces as JSON to stdout."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 
 def main() -> None:
-    """Serve until the end of the input; whatever the packages print goes to stderr."""
+    """Serve until stdin ends; the output of packages goes to stderr."""
     answers = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):
         job = json.loads(sys.stdin.readline())

@@ -7,27 +7,32 @@ from typing import Any
 
 from engine.backend.driver import compute_capability
 from engine.backend.tensorrt import Backend
+from engine.config.formats import FP32, NumberFormat
 from engine.errors import InvalidArgumentError
 
 PORTABLE = "portable"
 TARGETS = ("sm75", "sm80", "sm86", "sm89", "sm120", "sm121")
 TARGET_CHOICES = (*TARGETS, PORTABLE)
 NATIVE = "this GPU"
-_FP8_CAPABILITY = (8, 9)
 # Architectures that TensorRT-RTX has no target for: see its support matrix.
 _DATACENTRE = {"sm90": "Hopper", "sm100": "datacentre Blackwell", "sm103": "datacentre Blackwell"}
-FP8_TARGETS = ("sm89", "sm120", "sm121")
 
 
-def check_targets(targets: Sequence[str], runtime: str, *, needs_fp8: bool = False) -> tuple[str, ...]:
+def check_targets(targets: Sequence[str], runtime: str, needs: NumberFormat = FP32) -> tuple[str, ...]:
     """Return the targets in a fixed order, without repetitions.
 
-    By default TensorRT-RTX builds portable engines (compute capability 8.0, 8.6, 8.9, 12.0 and later), and FP8 engines
-    for all of FP8_TARGETS. TensorRT builds for the GPU of this machine only.
+    Without any, TensorRT-RTX builds portable engines (8.0, 8.6, 8.9, 12.0 and later) and TensorRT builds for the GPU
+    of this machine, the only one that it can build for. If some of the portable ones lack the number format that the
+    engine needs, TensorRT-RTX builds for all TARGETS that have it.
+
+    Args:
+        targets: as the user gave them.
+        runtime: "tensorrt" or "tensorrt-rtx".
+        needs: the number format of most convolutions.
 
     Raises:
-        InvalidArgumentError: an unknown target, "portable" beside others, any target for TensorRT, or one that lacks
-            the needed FP8.
+        InvalidArgumentError: an unknown target, "portable" beside others, targets for TensorRT, or one without the
+            number format.
     """
     unknown = [target for target in targets if target not in TARGET_CHOICES]
     if unknown:
@@ -46,33 +51,39 @@ def check_targets(targets: Sequence[str], runtime: str, *, needs_fp8: bool = Fal
                 f"--target {targets[0]} needs TensorRT-RTX; TensorRT builds for this machine's GPU only: leave "
                 "--target out, or add --runtime tensorrt-rtx"
             )
-        capability = compute_capability()
-        if needs_fp8 and not _native_has_fp8(capability):
+        if needs.capability is not None and not has_format((NATIVE,), needs):
+            capability = compute_capability()
             found = "none was found" if capability is None else "compute capability {}.{}".format(*capability)
             raise InvalidArgumentError(
-                f"this machine's GPU, which TensorRT builds for, has no FP8 arithmetic ({found}, FP8 needs 8.9 or "
-                "later): build int8, or add --runtime tensorrt-rtx"
+                f"this machine's GPU, which TensorRT builds for, has no {needs.name.upper()} arithmetic ({found}, "
+                f"expected {needs.capability[0]}.{needs.capability[1]} or later): choose another precision, or add "
+                "--runtime tensorrt-rtx"
             )
         return (NATIVE,)
-    without = [target for target in targets if target not in FP8_TARGETS]
-    if needs_fp8 and without:
-        covers = ", which covers sm80 and sm86" if without[0] == PORTABLE else ""
+    having = tuple(target for target in TARGETS if has_format((target,), needs))
+    without = [target for target in targets if not has_format((target,), needs)]
+    if without:
+        covers = ", which covers sm80 and sm86," if without[0] == PORTABLE else ""
         raise InvalidArgumentError(
-            f"target {without[0]}{covers} has no FP8 arithmetic: choose from {', '.join(FP8_TARGETS)}, or build int8"
+            f"target {without[0]}{covers} has no {needs.name.upper()} arithmetic: choose from {', '.join(having)}, or "
+            "another precision"
         )
-    default = FP8_TARGETS if needs_fp8 else (PORTABLE,)
+    default = (PORTABLE,) if has_format((PORTABLE,), needs) else having
     return tuple(target for target in TARGETS if target in targets) or default
 
 
-def has_fp8(targets: Sequence[str]) -> bool:
-    """Whether all of the targets, as check_targets returned them, have FP8 arithmetic."""
-    if tuple(targets) == (NATIVE,):
-        return _native_has_fp8(compute_capability())
-    return all(target in FP8_TARGETS for target in targets)
+def has_format(targets: Sequence[str], number_format: NumberFormat) -> bool:
+    """Return whether all targets, as check_targets returned them, have arithmetic in a number format."""
+    needed = number_format.capability
+    return needed is None or all((_capability(target) or (0, 0)) >= needed for target in targets)
 
 
-def _native_has_fp8(capability: tuple[int, int] | None) -> bool:
-    return capability is not None and capability >= _FP8_CAPABILITY
+def _capability(target: str) -> tuple[int, int] | None:
+    """Return the compute capability of a target, the lowest one of `portable`; None without a GPU."""
+    if target == NATIVE:
+        return compute_capability()
+    digits = "80" if target == PORTABLE else target.removeprefix("sm")
+    return int(digits[:-1]), int(digits[-1])
 
 
 def set_targets(builder_config: Any, backend: Backend, targets: Sequence[str]) -> None:

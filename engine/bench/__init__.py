@@ -1,1 +1,1 @@
-"""Serving measured: load, latency from the intended start, stages, what bounds them, and how two runs compare."""
+"""Benchmarks of serving: load generation, latencies by stage, bottlenecks, comparison of two runs."""

@@ -1,18 +1,19 @@
-"""All engines under all loads."""
+"""Runs all engines under all loads."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from engine.bench.analysis.points import Engine, Point, make_point
-from engine.bench.load.client import Server
+from engine.bench.load.client import Client, Server
 from engine.bench.load.clock import WallClock
 from engine.bench.load.generator import ClosedLoop, Load, OpenLoop
 from engine.bench.load.measure import measure
@@ -20,6 +21,10 @@ from engine.bench.load.resources import Sampler
 from engine.bench.load.windows import Window
 from engine.bench.load.workload import Picture
 from engine.errors import InvalidArgumentError
+from engine.runtime.queue import BatchQueue
+
+if TYPE_CHECKING:
+    from engine.detector import TRTRetinaFace
 
 
 @dataclass(frozen=True)
@@ -28,9 +33,9 @@ class Plan:
 
     Attributes:
         loads: at least one.
-        batches: limits of the batch; None is the engine's own.
-        duration: seconds that each point is measured for.
-        decode_threads: that decode picture files.
+        batches: batch limits; None is the engine's own.
+        duration: seconds of each measurement.
+        decode_threads: number of threads that decode picture files.
         seed: of the arrivals.
     """
 
@@ -43,12 +48,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class Contestant:
-    """An engine that can be asked to serve.
+    """An engine that takes part in a run.
 
     Attributes:
-        engine: what it is.
-        max_batch: images that it can run at once.
-        serve: opens a server with a limit of the batch.
+        engine: describes it.
+        max_batch: the largest batch that it can run.
+        serve: opens a server with the given batch limit.
     """
 
     engine: Engine
@@ -64,7 +69,7 @@ def make_plan(
     decode_threads: int | None = None,
     seed: int = 0,
 ) -> Plan:
-    """Check what a user asked for.
+    """Check a user's values and make a plan of them.
 
     Raises:
         InvalidArgumentError: a number is out of range, or there is no load.
@@ -82,6 +87,16 @@ def make_plan(
     return Plan(tuple(loads), tuple(batches) or (None,), duration, threads, seed)
 
 
+@contextmanager
+def serve(detector: TRTRetinaFace, max_batch: int, *, max_delay: float, contexts: int) -> Iterator[Server]:
+    """Open a queue before a detector that runs up to `contexts` batches concurrently, each on a clone of its own."""
+    with ExitStack() as stack:
+        clones = [stack.enter_context(detector.clone()) for _ in range(contexts - 1)]
+        queue = BatchQueue([detector, *clones], max_batch=max_batch, max_delay=max_delay)
+        stack.callback(queue.close, cancel=True)  # nobody waits for what is still unanswered
+        yield queue
+
+
 def run(
     contestants: Sequence[Contestant],
     pictures: Sequence[Picture],
@@ -92,15 +107,15 @@ def run(
 ) -> Iterator[Point]:
     """Yield a point for each batch limit, load and engine.
 
-    Engines take turns under each load rather than loads with each engine: what a machine's mood does to them in the
-    course of a run, it does to all.
+    Under each load all engines are measured one after the other, so that a slow drift of the machine affects all of
+    them alike.
 
     Args:
         contestants: the engines.
-        pictures: to be sent.
+        pictures: to send.
         plan: the loads.
-        on_point: called before each point with the engine, the load and the limit of the batch.
-        on_window: called while it is measured.
+        on_point: called before each measurement with the engine, the load and the batch limit.
+        on_window: called at the end of each window.
     """
     clock = WallClock()
     for contestant, load, limit in points_of(contestants, plan):
@@ -110,37 +125,29 @@ def run(
             _decoders(plan.decode_threads) as executor,
             Sampler(clock, contestant.engine.device) as sampler,
         ):
-            measured = measure(
-                server,
-                load,
-                pictures,
-                duration=plan.duration,
-                clock=clock,
-                executor=executor,
-                # Equal arrivals for all engines.
-                rng=np.random.default_rng(plan.seed),
-                on_window=on_window,
-            )
+            client = Client(server, pictures, clock, executor)
+            rng = np.random.default_rng(plan.seed)  # equal arrivals for all engines
+            measured = measure(client, load, duration=plan.duration, rng=rng, on_window=on_window)
         usage = sampler.usage(measured.begin, measured.end)
         yield make_point(contestant.engine, limit, load, measured, usage, plan.decode_threads)
 
 
 def check_memory(plan: Plan, pictures: Sequence[Picture], available: int) -> None:
-    """Refuse a closed loop whose pixels would not fit into memory.
+    """Refuse a closed loop whose decoded pictures do not fit into memory.
 
     Args:
         plan: the loads.
-        pictures: to be sent.
-        available: bytes.
+        pictures: to send.
+        available: bytes of memory.
 
     Raises:
-        InvalidArgumentError: one would not.
+        InvalidArgumentError: a concurrency needs more memory than is available.
     """
     each = sum(picture.decoded_bytes for picture in pictures) / len(pictures)
     for load in plan.loads:
         if isinstance(load, ClosedLoop) and load.concurrency * each > available:
             raise InvalidArgumentError(
-                f"concurrency is {load.concurrency}: so many decoded pictures take "
+                f"concurrency is {load.concurrency}: that many decoded pictures take "
                 f"{load.concurrency * each / 2**20:.0f} MiB, and {available / 2**20:.0f} MiB of memory are available"
             )
 
@@ -151,14 +158,14 @@ def _decoders(threads: int) -> Iterator[Executor]:
     try:
         yield executor
     finally:
-        executor.shutdown(cancel_futures=True)  # what was given up need not be decoded
+        executor.shutdown(cancel_futures=True)  # nobody waits for what is not decoded yet
 
 
 def points_of(contestants: Sequence[Contestant], plan: Plan) -> list[tuple[Contestant, Load, int]]:
-    """Return the engine, the load and the limit of the batch of each point, in the order of measuring.
+    """Return the engine, the load and the batch limit of each point, in the order of measuring.
 
     Raises:
-        InvalidArgumentError: an engine cannot run so many images at once.
+        InvalidArgumentError: a batch limit is more than an engine was built for.
     """
     points = []
     for batch, load, contestant in product(plan.batches, plan.loads, contestants):

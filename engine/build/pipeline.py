@@ -1,4 +1,4 @@
-"""The whole way from weights to the three files of an engine."""
+"""The build: from weights to the three files of an engine."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.backend.plugin_library import PLUGIN_VERSION, PluginLibrary, plugin_library
-from engine.backend.targets import check_targets, has_fp8
-from engine.backend.tensorrt import Backend, load_backend
-from engine.build.plan import Plan, build_plan
+from engine.backend.plugin_library import PLUGIN_VERSION, plugin_library
+from engine.backend.targets import check_targets, has_format
+from engine.backend.tensorrt import load_backend
+from engine.build.plan import Plan, Toolchain, build_plan
 from engine.config.detection import INPUT_NAME, InputSize, Thresholds, detection_names
+from engine.config.formats import FORMATS, PRECISIONS
 from engine.config.model import RetinaFaceConfig
 from engine.config.presets import preset
 from engine.errors import BuildError, InvalidArgumentError
@@ -23,7 +24,7 @@ from engine.export.network import export_network
 from engine.files import check_writable, sha256_of, write_together
 from engine.model.weights.load import load_model
 from engine.precision.convert import TypedNetwork, check_precision, to_precision
-from engine.precision.options import QuantisationOptions
+from engine.precision.options import Conversion, QuantisationOptions
 from engine.sidecar import ENGINE_SUFFIX, SCHEMA, Sidecar, describe_file, network_path, sidecar_path, sign_network
 from engine.types import WeightsOrigin
 from engine.version import project_version
@@ -36,18 +37,18 @@ MAX_BATCH_LIMIT = 1024
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What to build.
+    """Options of a build.
 
     Attributes:
         precision: one of config.formats.PRECISIONS.
         config: name of the preset that the weights belong to.
-        weights: a name, a path, or None for the preset's default.
+        weights: name or path; None is the preset's default.
         size: of the network's input; None is the preset's.
-        max_batch: the engine takes 1 to max_batch images at once.
+        max_batch: the engine takes 1 to max_batch images in a batch.
         runtime: "auto", "tensorrt" or "tensorrt-rtx".
-        targets: GPU architectures; empty for the runtime's default.
-        thresholds: fixed in the engine.
-        embed_plugins: whether the plan carries the plugin library, so that it can be run where that is not installed.
+        targets: GPU architectures; empty is the runtime's default.
+        thresholds: of decoding and suppression, fixed in the engine.
+        embed_plugins: whether the plan contains the plugin library. It then runs where the library is not installed.
         quantisation: calibration and accuracy budget of the 8-bit precisions.
         output: path of the engine, NAME.engine; None is retinaface_PRECISION.engine in the working directory.
     """
@@ -65,23 +66,23 @@ class BuildOptions:
     output: str | os.PathLike[str] | None = None
 
     def input_size(self) -> InputSize:
-        """What the engine takes; InvalidArgumentError for an unknown config."""
+        """Return the input sizes of the engine; InvalidArgumentError for an unknown config."""
         return self.size or InputSize.fixed(*preset(self.config).input_size)
 
     def engine_path(self) -> Path:
-        """Where the engine goes."""
+        """Return the path of the engine."""
         return Path(self.output or f"retinaface_{self.precision}{ENGINE_SUFFIX}")
 
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What was built.
+    """The result of a build.
 
     Attributes:
-        sidecar: written beside the engine.
-        plan: the engine.
-        seconds: the whole build took.
-        files: written, the engine first.
+        sidecar: as written.
+        plan: the compiled engine.
+        seconds: duration of the build.
+        files: paths of the written files, the engine first.
     """
 
     sidecar: Sidecar
@@ -91,24 +92,24 @@ class BuildReport:
 
 
 def build_engine(options: BuildOptions, on_stage: Callable[[str], None] = lambda stage: None) -> BuildReport:
-    """Build an engine and write its three files, which appear together or not at all.
+    """Build an engine and write its three files, all or none.
 
     Args:
-        options: what to build.
-        on_stage: called with a short text as each stage begins.
+        options: of the build.
+        on_stage: called with a short text as each stage begins and goes on.
 
     Raises:
-        InvalidArgumentError: an option is out of range; found before any work.
+        InvalidArgumentError: an option is out of range; raised before any work.
         WeightsError: the weights cannot be loaded.
-        CalibrationError: the calibration images, the network's values on them, or the cache are unusable.
+        CalibrationError: the calibration images, the network's values or the cache cannot be used.
         BuildError: a package is missing, TensorRT refused the network, or the files cannot be written.
     """
     started = time.perf_counter()
     config, size = preset(options.config), options.input_size()
     _check(options, config)
     backend = load_backend(options.runtime)
-    targets = check_targets(options.targets, backend.runtime, needs_fp8=options.precision == "fp8")
-    library = plugin_library()
+    targets = check_targets(options.targets, backend.runtime, PRECISIONS[options.precision][0])
+    toolchain = Toolchain(backend, plugin_library(), targets)
     path = options.engine_path()
     _check_folder(path)
 
@@ -118,30 +119,23 @@ def build_engine(options: BuildOptions, on_stage: Callable[[str], None] = lambda
         on_stage(f"Note: {origin.note}")
     on_stage(f"Exporting {config.name} to ONNX")
     network = export_network(model, size)
-    typed = to_precision(
+    conversion = Conversion(
         network,
         config,
         options.precision,
         size.optimum,
         options.quantisation,
         weights_sha256=origin.sha256 or "random",
-        fp8_allowed=has_fp8(targets),
-        on_stage=on_stage,
+        available=tuple(kind for kind in FORMATS if has_format(targets, kind)),
         thresholds=options.thresholds,
+        on_stage=on_stage,
     )
+    typed = to_precision(conversion)
     detector = attach_detection(typed.network, config, options.thresholds).SerializeToString(deterministic=True)
     on_stage(f"Compiling with {backend.runtime} {backend.version} for {', '.join(targets)}")
-    plan = build_plan(
-        detector,
-        backend,
-        library,
-        size=size,
-        max_batch=options.max_batch,
-        targets=targets,
-        embed_plugins=options.embed_plugins,
-    )
+    plan = build_plan(detector, toolchain, size=size, max_batch=options.max_batch, embed_plugins=options.embed_plugins)
     on_stage("Writing files")
-    identity = _identity(options, config, origin, backend, targets, library, typed, sha256_of(detector))
+    identity = _identity(options, origin, toolchain, typed, sha256_of(detector))
     sidecar = _write(path, plan, typed.on_cpu, identity)
     files = (path, sidecar_path(path), network_path(path))
     return BuildReport(sidecar, plan, time.perf_counter() - started, files)
@@ -169,15 +163,10 @@ def _check_folder(path: Path) -> None:
 
 
 def _identity(
-    options: BuildOptions,
-    config: RetinaFaceConfig,
-    origin: WeightsOrigin,
-    backend: Backend,
-    targets: tuple[str, ...],
-    library: PluginLibrary,
-    typed: TypedNetwork,
-    detector_sha256: str,
+    options: BuildOptions, origin: WeightsOrigin, toolchain: Toolchain, typed: TypedNetwork, detector_sha256: str
 ) -> dict[str, Any]:
+    """Return the fields of the sidecar, all but the files."""
+    config, backend = preset(options.config), toolchain.backend
     m, size = options.thresholds.max_detections, options.input_size()
     shapes = {"num_detections": [], "boxes": [m, 4], "scores": [m], "landmarks": [m, 10]}
     return {
@@ -188,10 +177,10 @@ def _identity(
         "precision": typed.precision,
         "calibration": typed.calibration,
         "runtime": {"name": backend.runtime, "version": backend.version},
-        "targets": list(targets),
+        "targets": list(toolchain.targets),
         "plugins": {
             "versions": dict.fromkeys(plugin_names(config), PLUGIN_VERSION),
-            "library_sha256": library.sha256,
+            "library_sha256": toolchain.library.sha256,
             "embedded": options.embed_plugins,
         },
         "io": {
@@ -224,7 +213,7 @@ def _write(path: Path, plan: Plan, network: onnx.ModelProto, identity: dict[str,
     signed = sign_network(network, identity)
     files = {"engine": describe_file(path, plan.data), "network": describe_file(network_path(path), signed)}
     sidecar = Sidecar.from_values(json.loads(json.dumps({**identity, "files": files})))  # as read_engine reads it
-    # The engine last: where it is, the others are.
+    # The engine last: when it exists, so do the others.
     contents = {network_path(path): signed, sidecar_path(path): sidecar.to_json().encode(), path: plan.data}
     try:
         write_together(contents)

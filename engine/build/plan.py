@@ -1,8 +1,7 @@
-"""Compiling a detector.onnx into a plan: parser, profile, builder."""
+"""Compilation of a detector.onnx into a plan: parser, profile, builder."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -18,13 +17,28 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A serialised engine and what the parser's network held.
+class Toolchain:
+    """What compiles an engine, and for which GPUs.
 
     Attributes:
-        data: the engine's bytes.
-        num_layers: layers of the network before optimisation.
-        plugins: names of its plugin layers.
+        backend: TensorRT or TensorRT-RTX.
+        library: with the plugins.
+        targets: from targets.check_targets.
+    """
+
+    backend: Backend
+    library: PluginLibrary
+    targets: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A serialised engine.
+
+    Attributes:
+        data: its bytes.
+        num_layers: number of layers before optimisation.
+        plugins: names of the plugin layers.
     """
 
     data: bytes
@@ -33,35 +47,27 @@ class Plan:
 
 
 def build_plan(
-    detector: bytes,
-    backend: Backend,
-    library: PluginLibrary,
-    *,
-    size: InputSize,
-    max_batch: int,
-    targets: Sequence[str],
-    embed_plugins: bool,
+    detector: bytes, toolchain: Toolchain, *, size: InputSize, max_batch: int, embed_plugins: bool = False
 ) -> Plan:
-    """Compile a serialised ONNX model whose precision is in its types.
+    """Compile a serialised ONNX model. Its types are the precision of the engine.
 
     Args:
         detector: ONNX bytes, input `images`.
-        backend: the builder to use.
-        library: with the plugins that the model names.
+        toolchain: to compile with; its library has the plugins that the model names.
         size: allowed input sizes.
         max_batch: the engine takes 1 to max_batch images.
-        targets: from targets.check_targets.
-        embed_plugins: whether the plan carries the plugin library.
+        embed_plugins: whether the plan contains the plugin library.
 
     Raises:
-        BuildError: the parser or the builder refused; the message holds their errors.
+        BuildError: the parser or the builder failed; the message holds their errors.
     """
+    backend, library, targets = toolchain.backend, toolchain.library, toolchain.targets
     trt = backend.module
     errors: list[str] = []
     logger = make_logger(backend, errors)
     try:
         builder: tensorrt.Builder = trt.Builder(logger)
-    except (TypeError, RuntimeError) as error:  # how the bindings say that the library returned nothing
+    except (TypeError, RuntimeError) as error:  # from the bindings, when the library returned no builder
         reason = because(f"{backend.title} cannot start a builder", errors)
         raise BuildError(f"{reason}. It needs an NVIDIA GPU; --runtime tensorrt-rtx builds without one") from error
     load_plugins(backend, builder.get_plugin_registry(), library, errors)
@@ -87,7 +93,7 @@ def _layers(network: tensorrt.INetworkDefinition) -> list[tensorrt.ILayer]:
 
 
 def _strongly_typed(trt: ModuleType) -> int:
-    """TensorRT 10 must be asked for it, 11 and RTX know nothing else but may still have the flag."""
+    """Return the flags of a strongly typed network: TensorRT 10 needs the flag, 11 and RTX may lack it."""
     flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
     return 0 if flag is None else 1 << int(flag)
 

@@ -1,4 +1,4 @@
-"""Drawing faces on a picture."""
+"""Draws faces on a picture."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from engine.types import Detections, Image
 
 _BOX = (80, 220, 60)
 _TEXT = (20, 20, 20)
-# Left eye, right eye, nose, left and right corner of the mouth, as seen in the picture.
+# Left eye, right eye, nose, left and right corner of the mouth; left and right in the image.
 _POINTS = ((60, 60, 230), (230, 120, 40), (60, 210, 240), (200, 60, 200), (230, 200, 60))
 
 

@@ -1,4 +1,4 @@
-"""`retinaface-trt bench` and serve_bench.py: how fast engines find faces under load."""
+"""`retinaface-trt bench` and serve_bench.py: measure the speed of engines under load."""
 
 from __future__ import annotations
 
@@ -13,22 +13,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from engine.cli.arguments import add_device_options, check_outputs, describe, name_engines, require_packages
 from engine.cli.bench_results import print_results, write_results
-from engine.cli.engines import describe, name_engines
-from engine.cli.outputs import check_outputs, require_packages
 from engine.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
-    from engine.bench.analysis.compare import Comparison
     from engine.bench.analysis.points import Engine, Point
-    from engine.bench.analysis.results import Results
     from engine.bench.load.workload import Workload
     from engine.bench.run import Contestant, Plan
     from engine.detector import TRTRetinaFace
 
 T = TypeVar("T")
 
-SUMMARY = "measure how fast engines find faces under load"
+SUMMARY = "measure throughput and latency of engines under load"
 _CONCURRENCY = "1,4,16"
 _NAME = "serve_bench"
 
@@ -37,50 +34,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     add = parser.add_argument
     add("--engine", type=Path, required=True, action="append", metavar="FILE", help="engine to measure, repeatable")
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default %(default)s)")
-    add("--trust-embedded-plugins", action="store_true",
-        help="let a GPU run the native code that engines built with --embed-plugins carry")  # fmt: skip
-    add("--threads", type=int, metavar="N", help="of the CPU, for an engine on it (default: all cores)")
+    add_device_options(parser)
+    add("--threads", type=int, metavar="N", help="CPU threads of an engine on the CPU (default: all cores)")
     add("--no-cuda-graphs", action="store_true",
-        help="on a GPU, launch kernel by kernel: the difference is what enqueueing costs")  # fmt: skip
+        help="on a GPU, launch kernels one by one: the difference is the cost of enqueueing")  # fmt: skip
     load = parser.add_argument_group("load")
     add = load.add_argument
     add("--concurrency", metavar="N,...",
-        help=f"closed loop: so many requests under way at once (default {_CONCURRENCY} without --rate)")  # fmt: skip
-    add("--rate", metavar="R,...", help="open loop: so many requests a second, at random (Poisson arrivals)")
-    add("--batch", metavar="N,...", help="run up to so many images at once (default: what the engine was built for)")
+        help=f"closed loop: number of requests in flight (default {_CONCURRENCY} without --rate)")  # fmt: skip
+    add("--rate", metavar="R,...", help="open loop: requests per second, with Poisson arrivals")
+    add("--batch", metavar="N,...", help="largest batch to run (default: the engine's maximum)")
     add("--max-delay-ms", type=float, default=2.0, metavar="MS",
-        help="an image waits so long for others to share its batch (default %(default)s)")  # fmt: skip
-    add("--contexts", type=int, default=1, metavar="N", help="run so many batches at the same time (default 1)")
-    add("--decode-threads", type=int, metavar="N", help="that decode picture files (default: one a core)")
+        help="longest time that an image waits for its batch to fill (default %(default)s)")  # fmt: skip
+    add("--contexts", type=int, default=1, metavar="N", help="number of batches that run concurrently (default 1)")
+    add("--decode-threads", type=int, metavar="N", help="threads that decode picture files (default: one per core)")
     add("--duration", type=float, default=10.0, metavar="S",
-        help="seconds of steady running that each load is measured for (default %(default)s)")  # fmt: skip
+        help="seconds of steady state to measure under each load (default %(default)s)")  # fmt: skip
     add("--images", type=Path, metavar="DIR", help="folder of pictures to send (default: generated, of mixed sizes)")
-    add("--seed", type=int, default=0, metavar="S", help="of arrivals and generated pictures (default %(default)s)")
+    add("--seed", type=int, default=0, metavar="S", help="for arrivals and generated pictures (default %(default)s)")
     accuracy = parser.add_argument_group("accuracy")
     add = accuracy.add_argument
     add("--labels", type=Path, metavar="FILE",
-        help="known faces of --images, in JSON lines as `retinaface-trt detect` prints them")  # fmt: skip
-    add("--reference", type=Path, metavar="FILE", help="engine whose faces the others should find, such as fp32")
+        help="labelled faces of --images, in JSON lines as `retinaface-trt detect` prints them")  # fmt: skip
+    add("--reference", type=Path, metavar="FILE", help="engine whose faces the others should find, such as one in fp32")
     result = parser.add_argument_group("result")
     add = result.add_argument
     add("--output", type=Path, metavar="PATH",
         help=f"folder for {_NAME}.json and {_NAME}.html, or the name of one file of either kind")  # fmt: skip
-    add("--compare", type=Path, metavar="FILE", help="JSON file of an earlier run: print ratios to it")
+    add("--compare", type=Path, metavar="FILE", help="JSON file of an earlier run: print speed-ups over it")
     add("--fail-below", type=float, metavar="RATIO",
-        help="with --compare: fail if a whole 95 %% interval lies below RATIO times the old speed")  # fmt: skip
+        help="with --compare: fail if a whole 95 %% interval of a speed-up lies below RATIO")  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure, print tables, write the files; 1 where requests failed or something became slower than allowed."""
+    """Measure, print tables and write the files; return 1 if requests failed or a speed-up is below --fail-below."""
     require_packages("scipy", "psutil", "matplotlib")
     outputs = _outputs(arguments.output)
     check_outputs(list(outputs.values()))
     plan = _plan(arguments)
     old = _earlier(arguments)
 
+    import psutil
+
+    from engine.bench.analysis.compare import compare
+    from engine.bench.analysis.environment import environment
     from engine.bench.analysis.results import Results
     from engine.bench.analysis.verdicts import verdicts
+    from engine.bench.run import check_memory
 
     with ExitStack() as stack:
         paths = name_engines(arguments.engine)
@@ -90,13 +90,13 @@ def run(arguments: argparse.Namespace) -> int:
         contestants = _contestants(arguments, detectors, paths)
         _check_comparable(contestants, plan, old)
         workload = _workload(arguments)
-        _check_memory(plan, workload)
+        check_memory(plan, workload.pictures, psutil.virtual_memory().available)
         progress = stack.enter_context(_progress())
         engines = _with_accuracy(arguments, contestants, detectors, reference, workload, progress)
         points = _measure(contestants, plan, workload, progress)
-    results = Results(_environment(), _settings(arguments), workload.to_dict(), engines, points, verdicts(points))
-    write_results(results, None, None, outputs)  # whatever comes, what was measured is kept
-    comparison = None if old is None else _compare(results, old)
+    results = Results(environment(), _settings(arguments), workload.to_dict(), engines, points, verdicts(points))
+    write_results(results, None, None, outputs)  # before comparing: the measurements must not be lost
+    comparison = None if old is None else compare(results.to_dict(), old)
     print_results(results, comparison, arguments.fail_below)
     if comparison is not None:
         write_results(results, comparison, arguments.fail_below, outputs)
@@ -129,7 +129,7 @@ def _numbers(option: str, text: str | None, kind: Callable[[str], T]) -> list[T]
     try:
         return [] if text is None else [kind(part) for part in text.split(",")]
     except ValueError:
-        raise InvalidArgumentError(f"{option} is {text!r}, expected numbers with commas between them") from None
+        raise InvalidArgumentError(f"{option} is {text!r}, expected numbers separated by commas") from None
 
 
 def _earlier(arguments: argparse.Namespace) -> dict[str, Any] | None:
@@ -146,7 +146,7 @@ def _earlier(arguments: argparse.Namespace) -> dict[str, Any] | None:
 
 
 def _outputs(path: Path | None) -> dict[str, Path]:
-    """Return the file of each kind that is to be written."""
+    """Return the path of each file to write, by its kind."""
     if path is None:
         return {}
     if path.suffix in (".json", ".html") and not path.is_dir():
@@ -171,8 +171,7 @@ def _contestants(
     arguments: argparse.Namespace, detectors: dict[str, TRTRetinaFace], paths: dict[str, Path]
 ) -> list[Contestant]:
     from engine.bench.analysis.points import Engine
-    from engine.bench.load.serve import serve
-    from engine.bench.run import Contestant
+    from engine.bench.run import Contestant, serve
 
     options = {"max_delay": arguments.max_delay_ms / 1e3, "contexts": arguments.contexts}
     return [
@@ -205,18 +204,10 @@ def _workload(arguments: argparse.Namespace) -> Workload:
         labels = None if arguments.labels is None else read_labels(arguments.labels)
         return from_folder(arguments.images, labels, arguments.seed)
     if arguments.labels is not None:
-        raise InvalidArgumentError("--labels needs --images, whose faces they are")
+        raise InvalidArgumentError("--labels needs --images: the folder of the labelled pictures")
     with _progress() as progress:
         task = progress.add_task("Making pictures", total=GENERATED)
         return generated(arguments.seed, lambda: progress.advance(task))
-
-
-def _check_memory(plan: Plan, workload: Workload) -> None:
-    import psutil
-
-    from engine.bench.run import check_memory
-
-    check_memory(plan, workload.pictures, psutil.virtual_memory().available)
 
 
 def _progress() -> Progress:
@@ -271,12 +262,6 @@ def _measure(
     return tuple(points)
 
 
-def _environment() -> dict[str, Any]:
-    from engine.bench.analysis.environment import environment
-
-    return environment()
-
-
 def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
     hidden = {"run", "verbose"}
     return {
@@ -284,9 +269,3 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
         for name, value in vars(arguments).items()
         if name not in hidden
     }
-
-
-def _compare(results: Results, old: dict[str, Any]) -> Comparison:
-    from engine.bench.analysis.compare import compare
-
-    return compare(results.to_dict(), old)

@@ -1,4 +1,4 @@
-"""What the benchmark prints and writes."""
+"""Prints and writes the results of the benchmark."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _print_table(console: Console, content: Table) -> None:
 def write_results(
     results: Results, comparison: Comparison | None, fail_below: float | None, outputs: dict[str, Path]
 ) -> None:
-    """Write the files that were asked for, together."""
+    """Write the requested files together."""
     contents: dict[Path, bytes] = {}
     if "json" in outputs:
         values = results.to_dict()

@@ -1,4 +1,4 @@
-"""`retinaface-trt build`, and build_engine.py."""
+"""`retinaface-trt build` and build_engine.py."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from engine.types import DEFAULT_SCORE_THRESHOLD
 
 SUMMARY = "build an engine from a checkpoint"
 _ANY_WIDTH = 4096
+_KEPT_SHOWN = 3  # layers of each precision
 _COUNT = re.compile(r" \d+/\d+$")
 
 
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--target", action="append", default=[], metavar="ARCH",
         help=f"GPU architecture, repeatable: {', '.join(TARGET_CHOICES)} (TensorRT-RTX; default portable)")  # fmt: skip
     add("--score-threshold", type=float, default=thresholds.score,
-        help="the engine leaves out faces below it (default %(default)s)")  # fmt: skip
+        help="the engine drops faces with scores below it (default %(default)s)")  # fmt: skip
     add("--iou-threshold", type=float, default=thresholds.iou, help="of the suppression (default %(default)s)")
     add("--top-k", type=int, default=thresholds.top_k, help="candidates before suppression (default %(default)s)")
     add("--max-detections", type=int, default=thresholds.max_detections, help="faces a picture (default %(default)s)")
@@ -59,19 +60,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_quantisation(group: argparse._ArgumentGroup) -> None:
     defaults, techniques = QuantisationOptions(), Techniques()
     add = group.add_argument
-    add("--calib-dir", metavar="DIR", help="photos to calibrate with, of any sizes; every second one measures the loss")
+    add("--calib-dir", metavar="DIR", help="photos to calibrate with, of any sizes; half of them measure the loss")
     add("--calib-images", type=int, metavar="N", default=defaults.calib_images,
         help="how many of them to use (default %(default)s)")  # fmt: skip
     add("--calib-cache", metavar="FILE", help="keep the calibration here, and reuse it where nothing has changed")
     add("--calib-method", default=techniques.method, help=f"{', '.join(METHODS)} (default %(default)s)")
     add("--max-loss", metavar="X|off", help="largest loss of mean box IoU against float32: keeps as few layers as "
-        "possible in higher precision; off keeps none (default 0.01; int8: the smallest with 90 %% of the "
-        "multiplications in 8 bits)")  # fmt: skip
-    add("--learning-steps", type=int, default=0, metavar="N", help="of learned rounding (default: %(default)s, off)")
+        "possible in higher precision; off keeps none (default 0.01; int8: keeps the most sensitive layers, up to "
+        "9.5 %% of the MACs)")  # fmt: skip
     for name, what in (
         ("equalise", "give every channel of an activation one range"),
         ("round-weights", "round weights so that their errors cancel"),
-        ("correct-biases", "let biases take back the shift of the channels' means"),
     ):
         default = getattr(techniques, name.replace("-", "_"))
         add(f"--{name}", action=argparse.BooleanOptionalAction, default=default, help=what)
@@ -85,9 +84,7 @@ def _quantisation(arguments: argparse.Namespace) -> QuantisationOptions:
         techniques=Techniques(
             method=arguments.calib_method,
             equalise=arguments.equalise,
-            correct_biases=arguments.correct_biases,
             round_weights=arguments.round_weights,
-            learning_steps=arguments.learning_steps,
         ),
         max_loss=_max_loss(arguments.max_loss),
     )
@@ -163,40 +160,43 @@ def _print(report: BuildReport) -> None:
 
 
 def _evidence(precision: dict[str, Any]) -> list[tuple[str, str]]:
-    """What a quantised engine keeps of the float32 network's faces, and at what price."""
+    """Report a quantised engine's agreement with the float32 network first, then what it costs."""
     if "agreement" not in precision:
         return []
-    counted, agreement, kept = precision["convolutions"], precision["agreement"], precision["kept_higher"]
+    counted = precision["convolutions"]
+    quantised = (
+        f"{counted['quantised']} of {counted['convolutions']} convolutions, {counted['macs_share']:.1%} of the "
+        "multiplications"
+    )
+    return [*_accuracy(precision), ("in 8 bits", quantised), *_kept(precision["kept_higher"])]
+
+
+def _accuracy(precision: dict[str, Any]) -> list[tuple[str, str]]:
+    agreement, loss, max_loss = precision["agreement"], precision["loss"], precision["max_loss"]
+    if loss is None:
+        return [("agreement", "not measured: no faces in the held-out images")]
+    budget = "" if max_loss is None else f", budget {max_loss:g}"
+    missed = " (NOT met)" if budget and loss > max_loss else ""
     iou, change = agreement["iou"], agreement["score_change"]
-    presence = next(entry for entry in agreement["presence"] if entry["threshold"] == DEFAULT_SCORE_THRESHOLD)
-    rows = [
-        (
-            "in 8 bits",
-            f"{counted['quantised']} of {counted['convolutions']} convolutions, "
-            f"{counted['macs_share']:.1%} of the multiplications",
-        ),
-        *(
-            (
-                "kept" if i == 0 else "",
-                f"{k['name']} in {k['kind']}: {k['sensitivity']:.1%} of the error, {k['macs_share']:.2%} of the "
-                "multiplications",
-            )
-            for i, k in enumerate(kept)
-        ),
-    ]
-    if precision["loss"] is None:
-        return [*rows, ("agreement", "not measured: no faces in the held-out images")]
-    budget = "" if precision["max_loss"] is None else f", budget {precision['max_loss']:g}"
-    missed = " (NOT met)" if budget and precision["loss"] > precision["max_loss"] else ""
-    rows.append(("loss", f"{precision['loss']:.4f}{budget}{missed}"))
     if iou is None:
-        return [*rows, ("agreement", f"none of {agreement['faces']} faces of the held-out images is found again")]
-    return [
-        *rows,
-        (
-            "agreement",
+        found = f"none of {agreement['faces']} faces of the held-out images is found again"
+    else:
+        presence = next(entry for entry in agreement["presence"] if entry["threshold"] == DEFAULT_SCORE_THRESHOLD)
+        found = (
             f"box IoU {iou['mean']:.4f} (min {iou['minimum']:.4f}), score change {change['mean']:.4f} "
             f"(max {change['maximum']:.4f}), {presence['lost']} of {agreement['faces']} faces lost, "
-            f"{presence['new']} new, on held-out images with {precision['measured_on']}",
-        ),
-    ]
+            f"{presence['new']} new, on held-out images with {precision['measured_on']}"
+        )
+    return [("agreement", found), ("loss", f"{loss:.4f}{budget}{missed}")]
+
+
+def _kept(layers: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Summarise the layers kept in each higher precision; the sidecar lists them all."""
+    rows = []
+    for kind in dict.fromkeys(layer["kind"] for layer in layers):
+        own = sorted((k for k in layers if k["kind"] == kind), key=lambda layer: -layer["sensitivity"])
+        worst = ", ".join(f"{layer['name']} ({layer['sensitivity']:.1%} of the error)" for layer in own[:_KEPT_SHOWN])
+        more = f", and {len(own) - _KEPT_SHOWN} more in the sidecar" if len(own) > _KEPT_SHOWN else ""
+        macs = sum(layer["macs_share"] for layer in own)
+        rows.append((f"kept in {kind}", f"{len(own)}, {macs:.2%} of the multiplications: {worst}{more}"))
+    return rows

@@ -1,4 +1,4 @@
-"""`retinaface-trt detect`: one JSON object an image and line."""
+"""`retinaface-trt detect`: prints one line of JSON per picture."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import json
 import sys
 from pathlib import Path
 
+from engine.cli.arguments import add_device_options, check_folder
 from engine.errors import InvalidArgumentError
-from engine.files import check_writable, write_together
+from engine.files import write_together
 from engine.types import DEFAULT_SCORE_THRESHOLD
 
 SUMMARY = "find faces in pictures"
@@ -18,22 +19,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of a detection."""
     add = parser.add_argument
     add("--engine", type=Path, required=True, metavar="FILE", help="built engine")
-    add(
-        "--device",
-        default="auto",
-        help="auto, cpu, cuda or cuda:N; cpu:openvino or cpu:onnxruntime (default %(default)s)",
-    )
-    add("--threads", type=int, metavar="N", help="of the CPU, at most (default all cores)")
+    add("--threads", type=int, metavar="N", help="largest number of CPU threads (default: all cores)")
     add("--score-threshold", type=float, metavar="S",
         help=f"show faces with a score above it (default {DEFAULT_SCORE_THRESHOLD})")  # fmt: skip
-    add("--trust-embedded-plugins", action="store_true",
-        help="let a GPU run the native code that an engine built with --embed-plugins carries")  # fmt: skip
+    add_device_options(parser)
     add("--annotate", type=Path, metavar="DIR", help="write each picture with its faces marked to this folder, as PNG")
     add("images", type=Path, nargs="+", metavar="IMAGE", help="picture file")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the faces of each picture; pictures that cannot be read are named on stderr and make the exit code 1."""
+    """Print the faces of each picture; name unreadable pictures on stderr, and return 1 if there are any."""
     import cv2
 
     from engine.cli.annotate import annotate
@@ -65,13 +60,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _annotation_paths(images: list[Path], folder: Path | None) -> dict[Path, Path]:
-    """Return where each picture goes; two pictures of one name must not overwrite each other, nor a source."""
+    """Return the output path of each picture; refuse paths that would overwrite another output or a source."""
     if folder is None:
         return {}
-    try:
-        check_writable(folder)
-    except OSError as error:
-        raise InvalidArgumentError(f"cannot write to the folder {folder}: {error.strerror}") from error
+    check_folder(folder)
     targets: dict[Path, Path] = {}
     for image in dict.fromkeys(images):
         target = folder / f"{image.stem}.png"

@@ -1,17 +1,20 @@
-"""`retinaface-trt doctor`: what is installed, what works, and what to do about the rest."""
+"""`retinaface-trt doctor`: what works on this machine, what is installed, and what to do about the rest."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
-from engine.cli.installation import Finding, examine, examine_engine
+from engine.backend.tensorrt import RUNTIMES
+from engine.cli.installation import BUILD_PACKAGES, Finding, examine, examine_engine
 
-SUMMARY = "show what is installed and what works"
+_OK, _MISSING, _NOT_NEEDED = ("ok", "green"), ("missing", "yellow"), ("not needed", "dim")
+SUMMARY = "show what works on this machine and what is installed"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,20 +25,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the findings; the exit code is 1 where neither a GPU nor the CPU can run an engine."""
-    findings = examine() + (examine_engine(arguments.engine) if arguments.engine else [])
+    findings = examine()
+    about_engine = examine_engine(arguments.engine) if arguments.engine else []
+    everything = findings + about_engine
     if arguments.json:
-        print(json.dumps([finding.to_dict() for finding in findings], indent=2))
+        print(json.dumps([asdict(finding) for finding in everything], indent=2))
     else:
-        _print(findings)
-    return 0 if all(finding.ok for finding in findings if finding.required) else 1
+        # Lines are not cut to the terminal's width: paths and commands stay whole, to be copied.
+        console = Console(soft_wrap=True, highlight=False)
+        for line in summary(findings):
+            console.print(Text(line, "bold"))
+        _print(console, everything)
+    return 0 if all(finding.ok for finding in everything if finding.required) else 1
 
 
-def _print(findings: list[Finding]) -> None:
-    # Lines are not cut to the terminal's width: paths and commands stay whole, to be copied.
-    console = Console(soft_wrap=True, highlight=False)
+def summary(findings: list[Finding]) -> list[str]:
+    """Say what works on this machine: running on the CPU, running on a GPU, building."""
+    found = {finding.name: finding for finding in findings}
+    missing = {name for name, finding in found.items() if not finding.ok}
+    has_gpu = "GPU" not in missing
+    possible = RUNTIMES if has_gpu else ("tensorrt-rtx",)  # TensorRT itself builds only beside a GPU
+    builders = [name for name in possible if name not in missing]
+    no_builder = [] if builders else [" or ".join(possible)]
+    for_running = [finding.name for finding in findings if finding.required and not finding.ok]
+    for_gpu = [*for_running, *(missing & {"cupy"}), *no_builder]
+    for_building = [*sorted(missing & {*BUILD_PACKAGES, "plugin library"}), *no_builder]
+    on_gpu = _answer(for_gpu, found["GPU"].state) if has_gpu else "no NVIDIA GPU is here, and none is needed"
+    return [
+        f"Runs engines on the CPU: {_answer(for_running, found['CPU'].state)}",
+        f"Runs engines on a GPU: {on_gpu}",
+        f"Builds engines: {_answer(for_building, 'with ' + ' and '.join(builders))}",
+    ]
+
+
+def _answer(missing: list[str], how: str) -> str:
+    return f"no, {', '.join(missing)} missing" if missing else f"yes, {how}"
+
+
+def _print(console: Console, findings: list[Finding]) -> None:
     width = max(len(finding.name) for finding in findings)
     for finding in findings:
-        mark = Text("ok     ", "green") if finding.ok else Text("missing", "yellow")
-        console.print(mark, Text(f"{finding.name:{width}}  {finding.state}"))
-        if finding.remedy:
-            console.print(Text(f"{'':{width + 8}}  -> {finding.remedy}"))
+        word, style = _OK if finding.ok else _MISSING if finding.needed else _NOT_NEEDED
+        console.print(Text(f"{word:10}", style), Text(f"{finding.name:{width}}  {finding.state}"))
+        if finding.remedy and finding.needed:
+            console.print(Text(f"{'':{width + 11}}  -> {finding.remedy}"))

@@ -1,16 +1,15 @@
-"""Examining an installation: packages, builders, devices, the plugin library."""
+"""Examines an installation for `doctor`: packages, builders, devices, the plugin library."""
 
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from engine.backend.driver import gpu_names
 from engine.backend.plugin_library import plugin_library
-from engine.backend.tensorrt import Backend, installed_backends
+from engine.backend.tensorrt import RUNTIMES, Backend, installed_backends
 from engine.errors import RetinaFaceError
 from engine.model.weights.fetch import read_known
 from engine.model.weights.known import KNOWN_WEIGHTS
@@ -19,14 +18,15 @@ from engine.version import project_version
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """One part of an installation.
 
     Attributes:
-        name: what.
-        ok: whether it is there and works.
-        state: version, place or reason.
-        remedy: what to do where it is not ok.
-        required: whether nothing runs without it.
+        name: of the part.
+        ok: whether it is installed and works.
+        state: its version, path or purpose, or why it does not work.
+        remedy: what to do if it is not ok.
+        required: whether no engine runs without it.
+        needed: whether this machine has a use for it; false for CUDA's parts where there is no GPU.
     """
 
     name: str
@@ -34,12 +34,10 @@ class Finding:
     state: str
     remedy: str = ""
     required: bool = False
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
+    needed: bool = True
 
 
+BUILD_PACKAGES = ("torch", "onnx", "onnxscript")
 _PACKAGES = (
     ("cv2", "reads and marks pictures", "pip install opencv-python-headless", True),
     ("onnxruntime", "runs engines on the CPU, without OpenVINO", "pip install onnxruntime", True),
@@ -52,21 +50,26 @@ _PACKAGES = (
 
 
 def examine() -> list[Finding]:
-    """Look at everything that building and running need."""
-    return [
+    """Examine everything that building and running need."""
+    gpus = gpu_names()
+    findings = [
         Finding("retinaface-trt", True, project_version()),
         _native_module(),
         *(_package(*package) for package in _PACKAGES),
         *_builders(),
         _plugins(),
-        _gpu(),
+        _gpu(gpus),
         _cpu(),
         _weights(),
     ]
+    # One builder is enough, and only TensorRT-RTX builds where there is no GPU.
+    has_builder = any(finding.ok for finding in findings if finding.name in RUNTIMES)
+    unneeded = (RUNTIMES if has_builder else ()) if gpus else ("GPU", "cupy", "tensorrt")
+    return [replace(finding, needed=finding.ok or finding.name not in unneeded) for finding in findings]
 
 
 def examine_engine(path: Path) -> list[Finding]:
-    """Say what an engine is, and whether its files fit together."""
+    """Describe an engine, and check that its files belong together."""
     try:
         from engine.runtime.cpu.ort import network_metadata
         from engine.runtime.cpu.session import CpuSession
@@ -117,7 +120,7 @@ def _version(module: str) -> str:
 
 
 def _provider(name: str) -> str:
-    """onnxruntime-gpu overwrites onnxruntime's files: say which of them is there."""
+    """Return ONNX Runtime's execution providers: onnxruntime-gpu overwrites onnxruntime's files."""
     if name != "onnxruntime":
         return ""
     import onnxruntime
@@ -142,8 +145,7 @@ def _plugins() -> Finding:
     return Finding("plugin library", True, f"{library.path}, SHA-256 {library.sha256[:12]}")
 
 
-def _gpu() -> Finding:
-    names = gpu_names()
+def _gpu(names: list[str]) -> Finding:
     if names:
         return Finding("GPU", True, ", ".join(names))
     return Finding("GPU", False, "no NVIDIA driver with a GPU", "none is needed: engines build, and run on the CPU")

@@ -1,4 +1,4 @@
-"""Subcommands, their exit codes and how errors are shown."""
+"""The subcommands, their exit codes, and how errors are shown."""
 
 from __future__ import annotations
 
@@ -26,33 +26,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=project_version())
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, module in _COMMANDS:
-        summary = str(module.SUMMARY)
-        command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        command = commands.add_parser(name, help=module.SUMMARY, description=_description(module))
         _add_arguments(command, module)
     return run_command(parser.parse_args(argv), prog)
 
 
 def build_main(argv: Sequence[str] | None = None) -> int:
     """Run build_engine.py."""
-    prog = "build_engine.py"
-    parser = argparse.ArgumentParser(prog=prog, description="Build a TensorRT engine from a RetinaFace checkpoint.")
-    _add_arguments(parser, build)
-    return run_command(parser.parse_args(argv), prog)
+    return _run_script("build_engine.py", build, argv)
 
 
 def bench_main(argv: Sequence[str] | None = None) -> int:
     """Run serve_bench.py."""
-    prog = "serve_bench.py"
-    parser = argparse.ArgumentParser(prog=prog, description="Measure how fast engines find faces under load.")
-    _add_arguments(parser, bench)
+    return _run_script("serve_bench.py", bench, argv)
+
+
+def _run_script(prog: str, module: ModuleType, argv: Sequence[str] | None) -> int:
+    parser = argparse.ArgumentParser(prog=prog, description=_description(module))
+    _add_arguments(parser, module)
     return run_command(parser.parse_args(argv), prog)
+
+
+def _description(module: ModuleType) -> str:
+    return f"{module.SUMMARY[0].upper()}{module.SUMMARY[1:]}."
 
 
 def run_command(arguments: argparse.Namespace, prog: str) -> int:
     """Run a parsed command.
 
     Returns:
-        0 on success, 1 where the work failed, 2 for wrong arguments; the reason is one line on stderr.
+        0 on success, 1 if the work failed, 2 for wrong arguments; the reason is one line on stderr.
     """
     logging.basicConfig(
         level=logging.DEBUG if arguments.verbose else logging.WARNING, format="%(levelname)s: %(message)s"
@@ -74,7 +77,7 @@ def _run(arguments: argparse.Namespace, prog: str) -> int:
         print(f"{prog}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has gone: no traceback, no flush error
+        sys.stderr.close()  # the reader of our output is gone: no traceback, no error from flushing
         return 1
     except OSError as error:
         print(f"{prog}: error: {error}", file=sys.stderr)
@@ -89,7 +92,7 @@ def _add_arguments(parser: argparse.ArgumentParser, module: ModuleType) -> None:
 
 @contextmanager
 def _stop_on_sigterm() -> Iterator[None]:
-    """Let a command that is told to stop clean up as an interrupted one does."""
+    """On SIGTERM raise SystemExit, so that the command cleans up."""
 
     def stop(signum: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + signum)

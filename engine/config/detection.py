@@ -1,4 +1,4 @@
-"""What an engine is built for beside its model: input sizes, and how faces are chosen from candidates."""
+"""Settings of an engine beside its model: input sizes, and thresholds of decoding and suppression."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from engine.config.model import RetinaFaceConfig
 from engine.errors import InvalidArgumentError
 
 INPUT_NAME = "images"
+OPSET = 19  # of exported ONNX networks: the first with DeformConv
 MAX_CANDIDATES = 5000
 
 
 @dataclass(frozen=True)
 class InputSize:
-    """Height and width of the network's input in pixels; the same three times where they are fixed.
+    """Sizes (height, width) of the network's input in pixels. All three are equal for a fixed size.
 
     Attributes:
-        minimum: (height, width) of the smallest input.
-        optimum: what the engine is tuned for, and what images are letterboxed to.
-        maximum: of the largest.
+        minimum: smallest size.
+        optimum: size that the engine is tuned for and that images are letterboxed to.
+        maximum: largest size.
     """
 
     minimum: tuple[int, int]
@@ -28,11 +29,11 @@ class InputSize:
 
     @classmethod
     def fixed(cls, height: int, width: int) -> InputSize:
-        """One size only."""
+        """Return a fixed size."""
         return cls((height, width), (height, width), (height, width))
 
     def check(self, config: RetinaFaceConfig) -> None:
-        """Raise InvalidArgumentError unless the sizes are ordered and multiples of the body's stride."""
+        """Raise InvalidArgumentError unless the sizes do not decrease and are multiples of 32."""
         for size in (self.minimum, self.optimum, self.maximum):
             config.check_input_size(*size)
         for low, mid, high in zip(self.minimum, self.optimum, self.maximum, strict=True):
@@ -45,14 +46,14 @@ class InputSize:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Settings of decoding and suppression that are fixed when an engine is built.
+    """Settings of decoding and suppression, fixed when an engine is built.
 
     Attributes:
-        score: candidates need a score above it; 0.02 keeps what average precision wants.
-        iou: a better face suppresses those that overlap it by more.
-        top_k: at most this many candidates of an image go into suppression, the best ones.
-        max_detections: at most this many faces of an image come out.
-        voting: whether a kept box becomes the score-weighted mean of those it suppressed and itself.
+        score: candidates need a higher score. The default 0.02 is low enough for average precision.
+        iou: a face suppresses faces of lower score whose overlap with it is larger than this.
+        top_k: largest number of candidates of an image that enter suppression, those of the highest scores.
+        max_detections: largest number of faces of an image.
+        voting: whether a box becomes the score-weighted mean of itself and the boxes that it suppresses.
     """
 
     score: float = 0.02
@@ -62,7 +63,7 @@ class Thresholds:
     voting: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what the plugins would refuse."""
+        """Raise InvalidArgumentError for a value out of range; the plugins have the same ranges."""
         for name, value in (("score threshold", self.score), ("IoU threshold", self.iou)):
             if not 0.0 <= value <= 1.0:
                 raise InvalidArgumentError(f"{name} is {value}, expected 0 to 1")
@@ -76,6 +77,6 @@ class Thresholds:
 
 
 def detection_names(config: RetinaFaceConfig) -> list[str]:
-    """Names of the detector's outputs."""
+    """Return the names of the detector's outputs."""
     names = ["num_detections", "boxes", "scores", "landmarks"]
     return names if config.has_landmarks else names[:3]

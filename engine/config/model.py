@@ -1,4 +1,4 @@
-"""The settings of a model: everything that must travel with its checkpoint."""
+"""The configuration of a model, which its checkpoint does not contain."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
+from engine.config.backbones import BACKBONES
 from engine.errors import InvalidArgumentError
 
 _Head = TypeVar("_Head")
 
-BACKBONES = ("mobilenet0.25", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 HEADS = ("class", "box", "landmark")
 CONTEXTS = ("none", "plain", "shared", "deformable")
 PYRAMIDS = ("top-down", "neighbours")
@@ -26,8 +26,8 @@ class PyramidLevel:
     Attributes:
         stride: pixels of the network's input per cell.
         anchor_sizes: square roots of the areas of the anchors in each cell, in pixels.
-        aspect_ratios: of the anchors, height over width. Each ratio comes with all sizes, in the order of the heads'
-            channels: the sizes of the first ratio, then those of the second.
+        aspect_ratios: height over width of the anchors. Each ratio is combined with all sizes. The heads' channels have
+            the sizes of the first ratio first, then those of the second.
     """
 
     stride: int
@@ -43,7 +43,7 @@ class PyramidLevel:
 
 @dataclass(frozen=True)
 class RetinaFaceConfig:
-    """What a checkpoint's tensors do not say about the model they belong to.
+    """The configuration of a model, beside the tensors of its checkpoint.
 
     Attributes:
         name: of the preset.
@@ -51,18 +51,18 @@ class RetinaFaceConfig:
         levels: the pyramid, finest first.
         fpn_channels: channels of the pyramid and of its context modules.
         negative_slope: of the leaky ReLUs in the pyramid, the context modules and a MobileNet body; 0 is ReLU.
-        context: "plain" context modules, one a level; one "shared" by all levels; "deformable" ones, whose 3x3
-            convolutions are; or "none".
-        pyramid: "top-down", where each finer level adds the coarser one as it came out; or "neighbours", where it adds
-            only the coarser level's own features, as one public port has it.
-        cascade: whether there are heads that move the anchors before those of the detection: see docs/architecture.md.
-        input_size: (height, width) that it was published with, the default for engines.
+        context: "plain" is one context module per level; "shared" is one for all levels; "deformable" is one per level
+            with deformable 3x3 convolutions; "none" is without.
+        pyramid: "top-down" adds the merged features of the coarser level to each level; "neighbours" adds the coarser
+            level's lateral features only, as one public port does.
+        cascade: whether additional heads refine the anchors before detection: see docs/architecture.md.
+        input_size: (height, width) as published; the default for engines.
         variances: of centre and size in the box coding.
         mean: subtracted from each channel, in the order of `color_order`.
-        std: each channel is divided by it.
+        std: divisor of each channel, in the order of `color_order`.
         color_order: "bgr" or "rgb": the order of the network's input channels.
         pad_value: grey levels around a letterboxed image, in the order of `color_order`.
-        heads: which heads there are; "landmark" may be missing.
+        heads: kinds of heads, HEADS or HEADS without "landmark".
     """
 
     name: str
@@ -82,7 +82,7 @@ class RetinaFaceConfig:
     heads: tuple[str, ...] = HEADS
 
     def __post_init__(self) -> None:
-        """Refuse settings that no model can have."""
+        """Raise InvalidArgumentError for settings that no model can have."""
         _require(self.backbone in BACKBONES, "backbone", self.backbone, " or ".join(BACKBONES))
         for level in self.levels:
             for name, values in (("sizes", level.anchor_sizes), ("aspect ratios", level.aspect_ratios)):
@@ -90,7 +90,7 @@ class RetinaFaceConfig:
             count = len(level.anchor_sizes) * len(level.aspect_ratios)
             _require(1 <= count <= 8, "levels", count, "1 to 8 anchors a cell: sizes times aspect ratios")
         strides = tuple(level.stride for level in self.levels)
-        possible = _possible_strides(self.backbone)
+        possible = BACKBONES[self.backbone].level_strides()
         _require(strides in possible, "levels", strides, f"strides {' or '.join(map(str, possible))}")
         _require(self.fpn_channels > 0 and self.fpn_channels % 4 == 0, "fpn_channels", self.fpn_channels, "4, 8, ...")
         _require(0 <= self.negative_slope < 1, "negative_slope", self.negative_slope, "0 <= slope < 1")
@@ -116,21 +116,21 @@ class RetinaFaceConfig:
 
     @property
     def input_multiple(self) -> int:
-        """What the sides of the input are multiples of: see check_input_size."""
+        """The sides of the input are multiples of this: see check_input_size."""
         return BODY_STRIDE
 
     def head_kinds(self) -> tuple[str, ...]:
-        """Names of the heads of a level, without its stride, in the order of the network's outputs."""
+        """Return the names of a level's heads without the stride, in the order of the network's outputs."""
         landmarks = ("landmark_deltas",) if self.has_landmarks else ()
         first_stage = ("anchor_deltas",) if self.cascade else ()
         return ("logits", "box_deltas", *landmarks, *first_stage)
 
     def head_names(self) -> list[str]:
-        """Names of the network's outputs: the heads of each level, as logits_8, box_deltas_8, ..., logits_16, ..."""
+        """Return the names of the network's outputs: logits_8, box_deltas_8, ..., logits_16, ..."""
         return [f"{kind}_{level.stride}" for level in self.levels for kind in self.head_kinds()]
 
     def decoder_heads(self, outputs: Sequence[_Head]) -> list[tuple[_Head | None, ...]]:
-        """Group outputs in the order of head_names as engine.ops.decode takes them: a tuple for each level."""
+        """Group outputs, in the order of head_names, for engine.ops.decode: one tuple per level."""
         kinds = self.head_kinds()
         per_level = [outputs[i : i + len(kinds)] for i in range(0, len(outputs), len(kinds))]
         levels = [dict(zip(kinds, heads, strict=True)) for heads in per_level]
@@ -140,7 +140,7 @@ class RetinaFaceConfig:
     def map_size(self, level: PyramidLevel, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of a level for an input of the given size.
 
-        The strided convolution behind the pyramid rounds up: 15 cells of 32 pixels become 8 of 64.
+        A strided convolution rounds up: 15 cells of 32 pixels become 8 cells of 64.
         """
         return -(-height // level.stride), -(-width // level.stride)
 
@@ -149,11 +149,13 @@ class RetinaFaceConfig:
         return sum(math.prod(self.map_size(v, height, width)) * len(v.anchors) for v in self.levels)
 
     def check_input_size(self, height: int, width: int) -> None:
-        """Raise InvalidArgumentError unless both sides are positive multiples of 32.
+        """Check that the network accepts a size.
 
-        That is the stride of the deepest features: the pyramid doubles their map to the finer ones' size. A level of
-        stride 64 comes from those features by a convolution, and needs no such multiple. Nor may the image have more
-        anchors than the decoder takes.
+        32 is the stride of the deepest features, from which the pyramid makes the finer levels by doubling. A level of
+        stride 64 is a strided convolution of them and rounds up.
+
+        Raises:
+            InvalidArgumentError: a side is not a positive multiple of 32, or there are more than MAX_ANCHORS anchors.
         """
         for name, side in (("height", height), ("width", width)):
             if side <= 0 or side % BODY_STRIDE:
@@ -176,9 +178,3 @@ class RetinaFaceConfig:
 def _require(ok: bool, name: str, given: object, expected: str) -> None:
     if not ok:
         raise InvalidArgumentError(f"config: {name} is {given!r}, expected {expected}")
-
-
-def _possible_strides(backbone: str) -> list[tuple[int, ...]]:
-    """The backbone's features at strides 8, 16 and 32, a ResNet's at 4 too, and a strided convolution behind them."""
-    finest = ((8, 16, 32),) if backbone.startswith("mobilenet") else ((8, 16, 32), (4, 8, 16, 32))
-    return [(*strides, *extra) for strides in finest for extra in ((), (64,))]

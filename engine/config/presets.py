@@ -1,4 +1,4 @@
-"""The models there are: settings of published RetinaFaces by name."""
+"""The presets: configurations of published models by name."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def _levels(first_stride: int, *anchor_sizes: tuple[float, ...]) -> tuple[Pyrami
 # pyramid has at most 64 channels, else 0).
 _UPSTREAM_LEVELS = _levels(8, (16.0, 32.0), (64.0, 128.0), (256.0, 512.0))
 
-# Table 1 of the paper, as it was published: two decimals of steps of 2^(1/3), 161.26 for 161.27 among them. Models were
-# trained with these numbers.
+# Table 1 of the paper, in steps of 2^(1/3), with its rounding (161.26, exactly 161.27): models were trained with these
+# numbers.
 _PAPER_LEVELS = _levels(
     4,
     (16.0, 20.16, 25.40),
@@ -29,7 +29,7 @@ _PAPER_LEVELS = _levels(
     (256.0, 322.54, 406.37),
 )
 
-# The README's table of the ResNet-18 model, which has three sizes and six anchors a cell: its generator gives each size
+# The README of the ResNet-18 model lists three sizes and six anchors per cell: its generator combines each size with
 # the aspect ratios 1/2 and 1.
 _LITE_LEVELS = tuple(
     replace(level, aspect_ratios=(0.5, 1.0))
@@ -47,8 +47,8 @@ _MOBILENET = RetinaFaceConfig(
     name="mobilenet0.25", backbone="mobilenet0.25", levels=_UPSTREAM_LEVELS, fpn_channels=64, negative_slope=0.1
 )
 
-# The paper gives box and landmark targets in units of the anchor, without variances. It leaves open how pixels are
-# normalised: as the published weights of its backbones expect them.
+# The paper has box and landmark targets in units of the anchor, without variances. It does not say how pixels are
+# normalised; here as the published weights of its backbones expect.
 _PAPER = RetinaFaceConfig(
     name="retinaface-resnet50",
     backbone="resnet50",
@@ -64,8 +64,8 @@ _PAPER = RetinaFaceConfig(
     pad_value=(124, 116, 104),
 )
 
-# The reproduction in Knet (barisbatuhan/retinaface, configs.jl, BBTNet): the paper's anchors and targets, plain
-# convolutions, mean pixels. What the four of them leave out is the ablation.
+# The reproduction in Knet (barisbatuhan/retinaface, configs.jl, BBTNet): anchors and targets of the paper, plain
+# convolutions, mean pixels. Its four models are an ablation.
 _FULL = replace(
     _PAPER,
     name="full",
@@ -79,7 +79,7 @@ PRESETS: dict[str, RetinaFaceConfig] = {
     config.name: config
     for config in (
         _MOBILENET,
-        # A public look-alike: the same state_dict keys and shapes, but ReLU and smaller anchors.
+        # Another public model with the same state_dict keys and shapes, but ReLU and smaller anchors.
         replace(
             _MOBILENET,
             name="mobilenet0.25-relu",
@@ -95,7 +95,7 @@ PRESETS: dict[str, RetinaFaceConfig] = {
         replace(_FULL, name="context", heads=("class", "box"), cascade=False),
         replace(_FULL, name="context-landmark", cascade=False),
         _FULL,
-        # The same author's models in PyTorch (barisbatuhan/FaceDetector), whose checkpoints are public.
+        # Models of the same author in PyTorch (barisbatuhan/FaceDetector), with public checkpoints.
         *(
             replace(
                 _PAPER,
@@ -109,8 +109,8 @@ PRESETS: dict[str, RetinaFaceConfig] = {
             )
             for backbone in ("resnet50", "resnet152")
         ),
-        # Its README states anchors, sizes and channels; activation, variances and pixels are Pytorch_Retinaface's, from
-        # which it was made.
+        # Its README states anchors, sizes and channels. Activation, variances and pixels are those of
+        # Pytorch_Retinaface, on which it is based.
         RetinaFaceConfig(
             name="resnet18-lite",
             backbone="resnet18",
@@ -125,7 +125,7 @@ PRESETS: dict[str, RetinaFaceConfig] = {
 
 
 def preset(name: str) -> RetinaFaceConfig:
-    """Return the preset called `name`; InvalidArgumentError lists the names there are."""
+    """Return the preset called `name`; InvalidArgumentError lists the known names."""
     try:
         return PRESETS[name]
     except KeyError:

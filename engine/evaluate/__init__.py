@@ -1,1 +1,1 @@
-"""What an engine's numbers are worth: agreement, average precision, WIDER FACE, thresholds, generated pictures."""
+"""Evaluations of engines: comparison with a reference, WIDER FACE's average precision, choice of thresholds."""

@@ -1,4 +1,4 @@
-"""Several engines over the same pictures, compared with one of them."""
+"""Compares several engines with a reference engine over the same pictures."""
 
 from __future__ import annotations
 
@@ -11,22 +11,40 @@ from engine.errors import InvalidArgumentError
 from engine.evaluate.worst import WorstImage, worst_images
 from engine.images import read_image
 from engine.metrics.agreement import SCORE_THRESHOLDS, Agreement, agreement
-from engine.metrics.average_precision import Boxes
-from engine.pictures.labels import boxes_of
+from engine.pictures.labels import boxes_of, require_labels
 from engine.runtime.letterbox import check_image
 from engine.types import DEFAULT_SCORE_THRESHOLD, Detections, FloatArray, Image
 
 
 class Detector(Protocol):
-    """What TRTRetinaFace and NetworkDetector have in common."""
+    """The common part of TRTRetinaFace and NetworkDetector."""
 
     def detect(self, images: list[Image], *, score_threshold: float | None = None) -> list[Detections]:
         """Return the faces of each image."""
 
 
 @dataclass(frozen=True)
+class PictureSet:
+    """The pictures that engines are compared on.
+
+    Attributes:
+        folder: pictures are named by their path relative to it.
+        paths: of the pictures.
+        labels: boxes by name of the picture; None without labels.
+    """
+
+    folder: Path
+    paths: Sequence[Path]
+    labels: Mapping[str, FloatArray] | None = None
+
+    def names(self) -> list[str]:
+        """Name each picture."""
+        return [path.relative_to(self.folder).as_posix() for path in self.paths]
+
+
+@dataclass(frozen=True)
 class Skipped:
-    """A picture that was left out, and why."""
+    """A picture that could not be read, and why."""
 
     image: str
     reason: str
@@ -38,9 +56,9 @@ class Compared:
 
     Attributes:
         name: of the engine.
-        faces: that it found in each picture, down to low scores.
+        faces: its faces in each picture, down to low scores.
         agreement: with the reference.
-        worst: pictures where it differs most, the worst first.
+        worst: the pictures where it differs most, worst first.
     """
 
     name: str
@@ -51,15 +69,15 @@ class Compared:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What compare gives.
+    """The result of a comparison.
 
     Attributes:
         folder: of the pictures.
-        images: names of the pictures that were compared, relative to the folder.
+        images: names of the compared pictures, relative to the folder.
         skipped: pictures that could not be read.
         reference: name of the reference.
-        reference_faces: that it found in each picture.
-        engines: the others.
+        reference_faces: the reference's faces in each picture.
+        engines: the compared engines.
     """
 
     folder: Path
@@ -88,40 +106,38 @@ class Comparison:
 
 def compare(
     detectors: Mapping[str, Detector],
-    folder: Path,
-    paths: Sequence[Path],
+    pictures: PictureSet,
     *,
-    labels: Mapping[str, FloatArray] | None = None,
     floor: float,
     score_threshold: float = DEFAULT_SCORE_THRESHOLD,
     num_worst: int = 8,
     on_image: Callable[[str], None] = lambda name: None,
 ) -> Comparison:
-    """Run detectors over pictures, one picture in memory at a time, and compare all with the first.
+    """Run detectors over pictures, with one picture in memory at a time, and compare all with the first detector.
 
     Args:
         detectors: by name; the first is the reference.
-        folder: that names of pictures are relative to.
-        paths: of the pictures.
-        labels: boxes by name of the picture.
-        floor: faces above this score are taken from every detector.
-        score_threshold: from which a face of the reference is to be found by the others.
-        num_worst: so many pictures are named for each engine.
-        on_image: called with the name of each picture as its turn comes.
+        pictures: to detect in.
+        floor: lowest score of the faces that are compared.
+        score_threshold: the detectors have to find the reference's faces of at least this score.
+        num_worst: number of worst pictures for each engine.
+        on_image: called with the name of each picture before it is read.
 
     Raises:
-        InvalidArgumentError: no picture can be read, one has no labels, or a score is out of range.
+        InvalidArgumentError: no picture can be read, labels lack a picture, or a score is out of range.
     """
     if not floor <= score_threshold <= 1.0:
         raise InvalidArgumentError(
-            f"score threshold is {score_threshold}, expected {floor} to 1: an engine leaves out faces below {floor}"
+            f"score threshold is {score_threshold}, expected {floor} to 1: an engine drops faces below {floor}"
         )
-    truth = None if labels is None else _truth(labels, folder, paths)
+    truth: dict[str, FloatArray] | None = None
+    if pictures.labels is not None:
+        all_names = pictures.names()
+        truth = dict(zip(all_names, require_labels(all_names, boxes_of(pictures.labels, all_names)), strict=True))
     names: list[str] = []
     skipped: list[Skipped] = []
     found: dict[str, list[Detections]] = {name: [] for name in detectors}
-    for path in paths:
-        name = path.relative_to(folder).as_posix()
+    for path, name in zip(pictures.paths, pictures.names(), strict=True):
         on_image(name)
         try:
             image = check_image(read_image(path), "the picture")
@@ -133,12 +149,12 @@ def compare(
             found[detector_name] += detector.detect([image], score_threshold=floor)
     if not names:
         first = f"{skipped[0].image} {skipped[0].reason}" if skipped else "none were given"
-        raise InvalidArgumentError(f"none of the {len(paths)} pictures can be read: {first}")
+        raise InvalidArgumentError(f"none of the {len(pictures.paths)} pictures can be read: {first}")
     reference, *others = detectors
     thresholds = sorted({t for t in SCORE_THRESHOLDS if t >= floor} | {score_threshold})
     boxes = None if truth is None else [truth[name] for name in names]
     return Comparison(
-        folder,
+        pictures.folder,
         names,
         skipped,
         reference,
@@ -159,20 +175,3 @@ def compare(
             for name in others
         ),
     )
-
-
-def _truth(labels: Mapping[str, FloatArray], folder: Path, paths: Sequence[Path]) -> dict[str, Boxes]:
-    names = [path.relative_to(folder).as_posix() for path in paths]
-    truth: dict[str, Boxes] = {}
-    missing = []
-    for name, boxes in zip(names, boxes_of(labels, names), strict=True):
-        if boxes is None:
-            missing.append(name)
-        else:
-            truth[name] = boxes
-    if missing:
-        raise InvalidArgumentError(
-            f"labels lack {len(missing)} of {len(names)} pictures, {missing[0]} for one: a picture without faces has a "
-            'line with "faces": []'
-        )
-    return truth

@@ -1,4 +1,4 @@
-"""The pictures where two engines differ most."""
+"""Finds the pictures where two engines differ most."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class WorstImage:
 
     Attributes:
         image: index of the picture.
-        harm: how much the face differs, 0 to 1: 1 - IoU or the change of its score, whichever is more; 1 where only
-            one side has it.
-        kind: "lost" or "new" where only one side has it, else "moved" or "rescored".
-        box: around the face, of both sides where both have it; float64 [4].
+        harm: how much the face differs, 0 to 1: the larger of 1 - IoU and the change of score; 1 if only one engine
+            has it.
+        kind: "lost" or "new" if only one engine has it, else "moved" or "rescored".
+        box: around the boxes of both engines; float64 [4].
     """
 
     image: int
@@ -44,7 +44,7 @@ class WorstImage:
 def worst_images(
     reference: Sequence[Detections], candidate: Sequence[Detections], score_threshold: float, count: int
 ) -> tuple[WorstImage, ...]:
-    """Return up to `count` pictures by the harm to their worst face, counting faces that either side scores enough."""
+    """Return up to `count` pictures, by the harm to their worst face of at least score_threshold in either engine."""
     worst: dict[int, WorstImage] = {}
     for entry in (
         *_differences(reference, candidate, score_threshold, LOST),

@@ -1,4 +1,4 @@
-"""Attaching the plugin nodes: network.onnx becomes detector.onnx, whose outputs are faces."""
+"""Plugin nodes behind a network: network.onnx becomes detector.onnx, whose outputs are faces."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ def plugin_names(config: RetinaFaceConfig) -> list[str]:
 
 
 def attach_detection(network: onnx.ModelProto, config: RetinaFaceConfig, thresholds: Thresholds) -> onnx.ModelProto:
-    """Return a copy of the network that ends in RetinaFaceDecode and RetinaFaceNMS instead of raw heads.
+    """Return a copy of the network with RetinaFaceDecode and RetinaFaceNMS behind the raw heads.
 
-    A head that was cast to float32 for the outside enters the decoder before that cast: the plugin reads either type.
+    If a head is cast to float32, the decoder reads it before the cast: the plugin accepts both types.
 
     Outputs:
         num_detections int32 [N]; boxes float32 [N, M, 4], x1 y1 x2 y2 in pixels of the network's input; scores
-        [N, M]; landmarks [N, M, 10] where the model has them. M is thresholds.max_detections; the tail is zero.
+        float32 [N, M]; landmarks float32 [N, M, 10] if the model has them. M is thresholds.max_detections; entries
+        behind num_detections are zero.
     """
     import onnx
     from onnx import TensorProto, helper

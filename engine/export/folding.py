@@ -1,4 +1,4 @@
-"""What the exporter leaves to be done about convolutions."""
+"""Folding of batch normalisations into convolutions."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _CONVOLUTIONS = ("Conv", "DeformConv")
 
 
 def fold_batch_normalisations(graph: onnx.GraphProto) -> None:
-    """Fold into weights and biases the batch normalisations that the exporter leaves.
+    """Fold the batch normalisations that the exporter did not fold into the convolutions before them.
 
-    It leaves those behind a DeformConv, and those behind a Conv whose weights others share.
+    The exporter does not fold them behind a DeformConv, or behind a Conv that shares its weights with another.
 
     Args:
-        graph: changed in place; weights are initializers, and no convolution before a normalisation has a bias yet.
+        graph: changed in place. Weights are initializers, and a convolution before a normalisation has no bias.
 
     Raises:
-        BuildError: something else reads what is to be normalised, and would read it normalised.
+        BuildError: the output of a convolution has another reader beside the batch normalisation.
     """
     from onnx import numpy_helper
 
@@ -41,7 +41,7 @@ def fold_batch_normalisations(graph: onnx.GraphProto) -> None:
         )
         epsilon = next(attribute.f for attribute in norm.attribute if attribute.name == "epsilon")
         scale = gamma / np.sqrt(variance + np.float32(epsilon))
-        # Under new names: nodes with equal initializers may share one.
+        # New names, as another node may share the old initializers.
         folded = {"weight": weight * scale[:, None, None, None], "bias": beta - mean * scale}
         names = [f"{norm.output[0]}_{kind}" for kind in folded]
         graph.initializer.extend(map(numpy_helper.from_array, folded.values(), names))

@@ -1,4 +1,4 @@
-"""Exporting the network: normalised pixels in, raw heads out."""
+"""Export of a model to ONNX: from normalised pixels to raw heads."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from engine.config.detection import INPUT_NAME, InputSize
+from engine.config.detection import INPUT_NAME, OPSET, InputSize
 from engine.config.model import BODY_STRIDE
 from engine.errors import BuildError
 from engine.export.folding import fold_batch_normalisations
-from engine.model.opset import OPSET
 
 if TYPE_CHECKING:
     import onnx
@@ -22,18 +21,18 @@ if TYPE_CHECKING:
 
 
 def export_network(model: RetinaFace, size: InputSize) -> onnx.ModelProto:
-    """Export a model with a dynamic batch and, where `size` is a range, dynamic height and width.
+    """Export a model with a dynamic batch and, if `size` is a range, dynamic height and width.
 
     Args:
         model: in evaluation mode.
-        size: the input sizes to allow.
+        size: allowed input sizes.
 
     Returns:
         A checked ONNX model, float32: input `images` [N, 3, H, W], outputs named by RetinaFaceConfig.head_names,
         NCHW, batch normalisations folded.
 
     Raises:
-        InvalidArgumentError: a size is not a multiple of the body's stride.
+        InvalidArgumentError: a size is not a multiple of 32.
         BuildError: the exporter failed.
     """
     import onnx
@@ -45,7 +44,7 @@ def export_network(model: RetinaFace, size: InputSize) -> onnx.ModelProto:
     size.check(config)
     batch = torch.export.Dim("batch", min=1)
     dynamic: dict[int, object] = {0: batch}
-    # At least two of everything that may vary: the exporter takes a one for a constant.
+    # At least two along each dynamic axis: the exporter takes a length of one for a constant.
     example = [2, 3, *size.optimum]
     for axis, name in ((2, "height"), (3, "width")):
         if size.minimum[axis - 2] != size.maximum[axis - 2]:
@@ -65,7 +64,7 @@ def export_network(model: RetinaFace, size: InputSize) -> onnx.ModelProto:
                 dynamo=True,
                 verbose=False,
             )
-    except Exception as error:  # the exporter's stages raise what they like
+    except Exception as error:  # the exporter's stages raise many kinds
         reason = str(error).strip().splitlines()
         raise BuildError(
             f"{config.name} could not be exported to ONNX for sizes {size.minimum} to {size.maximum}: "
@@ -80,7 +79,7 @@ def export_network(model: RetinaFace, size: InputSize) -> onnx.ModelProto:
 
 
 def _strip(network: onnx.ModelProto) -> None:
-    """Drop the exporter's notes (traces, names of source files) and name the free axes plainly."""
+    """Remove the exporter's metadata (stack traces, source files) and name the dynamic axes."""
     graph = network.graph
     del network.metadata_props[:], graph.metadata_props[:], network.functions[:], graph.value_info[:]
     for node in graph.node:
@@ -97,7 +96,7 @@ def _strip(network: onnx.ModelProto) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's progress and its notes on optional packages off the terminal."""
+    """Silence the exporter's progress and its messages about optional packages."""
     loggers = [logging.getLogger(name) for name in ("torch", "torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

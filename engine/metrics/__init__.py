@@ -1,1 +1,1 @@
-"""Faces compared with faces and with labels: matching, agreement, average precision."""
+"""Measures of detection: matching of faces, agreement of two engines, average precision."""

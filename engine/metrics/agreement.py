@@ -1,4 +1,4 @@
-"""How far a candidate engine's faces are from a reference engine's."""
+"""The agreement of a candidate engine's faces with a reference engine's."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ SCORE_THRESHOLDS = (0.3, 0.5, 0.7, 0.9)
 
 @dataclass(frozen=True)
 class Presence:
-    """Which faces are there when both engines are read at one score threshold.
+    """Lost and new faces at one score threshold for both engines.
 
     Attributes:
-        threshold: faces with at least this score.
-        reference: such faces of the reference.
-        candidate: such faces of the candidate.
-        lost: of the reference, without a counterpart among those of the candidate.
-        dipped: of the lost, those where the candidate has a face with a lower score: .501 became .499, say.
-        new: of the candidate, without a counterpart among those of the reference.
-        risen: of the new, those where the reference has a face with a lower score.
+        threshold: faces need at least this score.
+        reference: number of the reference's faces.
+        candidate: number of the candidate's faces.
+        lost: number of the reference's faces without a match among the candidate's.
+        dipped: lost faces that the candidate still finds below the threshold, as when .501 became .499.
+        new: number of the candidate's faces without a match among the reference's.
+        risen: new faces that the reference finds below the threshold.
     """
 
     threshold: float
@@ -45,11 +45,11 @@ class LabelledPrecision:
     """Average precision of both engines against labels.
 
     Attributes:
-        faces: labelled faces.
-        reference: average precision of the reference; None where there are no labelled faces.
-        candidate: of the candidate.
-        reference_by_size: of the reference, by the size of the labelled face.
-        candidate_by_size: of the candidate.
+        faces: number of labelled faces.
+        reference: average precision of the reference; None without labelled faces.
+        candidate: average precision of the candidate.
+        reference_by_size: the reference's, by the size of the labelled face.
+        candidate_by_size: the candidate's, by the size of the labelled face.
     """
 
     faces: int
@@ -64,20 +64,21 @@ class Agreement:
     """A candidate engine compared with a reference over a set of images.
 
     Attributes:
-        images: compared.
-        score_threshold: reference faces with at least this score are counted in `faces`.
-        match_iou: two boxes are the same face from this overlap on.
-        faces: of the reference.
-        matched: of these, found by the candidate, with any score.
-        loss: one less the mean overlap over all faces, where one that is not found with at least score_threshold counts
-            zero; 0 where there is no face.
-        iou: overlap of the two boxes of each matched face; None where there is none.
-        score_change: absolute difference of its two scores.
-        score_shift: mean of candidate score minus reference score; 0 where no face is matched.
-        landmark_error: mean distance of its five landmarks over the size of the reference box; None without landmarks.
+        images: number of images.
+        score_threshold: the reference's faces need at least this score.
+        match_iou: smallest IoU of two boxes of the same face.
+        faces: number of the reference's faces.
+        matched: how many of them the candidate finds, with any score.
+        loss: 1 - mean IoU over the reference's faces, where a face that the candidate does not find with at least
+            score_threshold counts as IoU 0; 0 without faces.
+        iou: IoU of the two boxes of each matched face; None without matched faces.
+        score_change: absolute difference of the two scores of each matched face.
+        score_shift: mean of candidate score minus reference score; 0 without matched faces.
+        landmark_error: mean distance of the five landmarks of each matched face, divided by the size of the reference
+            box; None without landmarks.
         presence: lost and new faces at several score thresholds.
-        average_precision: of the candidate, the reference's faces being the truth; None where it has no face.
-        labels: average precision of both against labels, where labels are given.
+        average_precision: of the candidate, with the reference's faces as the truth; None without faces.
+        labels: average precision of both against labels; None without labels.
     """
 
     images: int
@@ -95,7 +96,7 @@ class Agreement:
     labels: LabelledPrecision | None
 
     def at(self, threshold: float) -> Presence:
-        """Return the lost and new faces at one of the thresholds that were compared."""
+        """Return the lost and new faces at one of the compared thresholds; raise InvalidArgumentError for another."""
         for entry in self.presence:
             if entry.threshold == threshold:
                 return entry
@@ -118,15 +119,15 @@ def agreement(
 ) -> Agreement:
     """Compare two engines' faces of the same images.
 
-    Both lists should go down to low scores: a counterpart may have any score, and average precision wants them all.
+    Both lists should go down to low scores: a match may have any score, and average precision needs them all.
 
     Args:
-        reference: faces of each image, from the engine that is trusted.
-        candidate: from the other one.
-        labels: known boxes of each image, [N, 4].
-        score_threshold: reference faces with at least this score are matched.
-        thresholds: where lost and new faces are counted.
-        match_iou: the least overlap of a pair.
+        reference: faces of each image, from the trusted engine.
+        candidate: faces of each image, from the other engine.
+        labels: labelled boxes of each image, [N, 4].
+        score_threshold: the reference's faces of at least this score are matched.
+        thresholds: score thresholds at which lost and new faces are counted.
+        match_iou: smallest IoU of a match.
 
     Raises:
         InvalidArgumentError: the lists differ in length, hold numbers that are not finite, or a threshold is out of

@@ -1,4 +1,4 @@
-"""Average precision of detections against known faces, also by the faces' size."""
+"""Average precision of detections against labelled faces, also by the size of the face."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class SizeRange:
     """Average precision of the faces of one range of sizes.
 
     Attributes:
-        low: the smallest size in pixels.
-        high: the size at which the next range begins.
-        faces: known faces in the range.
-        average_precision: of them; None where there are none.
+        low: smallest size in pixels, inclusive.
+        high: largest size, exclusive except in the last range.
+        faces: number of labelled faces in the range.
+        average_precision: None without labelled faces in the range.
     """
 
     low: float
@@ -42,20 +42,21 @@ def average_precision(
     match_iou: float = MATCH_IOU,
     sizes: tuple[float, float] | None = None,
 ) -> float | None:
-    """Return the area under the curve of precision over recall, precision made monotone (as in PASCAL VOC from 2010).
+    """Return the area under precision over recall, with precision made non-increasing (PASCAL VOC from 2010 on).
 
-    Best score first, over all images, a detection finds the known face of its image that it overlaps most among those
-    not found yet, by at least match_iou; else it is false. Equal scores keep the order of the images.
+    In the order of decreasing score over all images, a detection is a hit if it matches a labelled face of its image
+    that is not taken: the one with the largest IoU of at least match_iou. Otherwise it is a false positive. Equal
+    scores keep the order of the images.
 
     Args:
-        truth: known faces of each image, [N, 4].
+        truth: labelled faces of each image, [N, 4].
         detections: of the same images, down to low scores.
-        match_iou: the least overlap.
-        sizes: count only faces of a size from the first number up to but excluding the second. Other known faces may
-            be found but do not count, and neither does a false detection of another size.
+        match_iou: smallest IoU of a match.
+        sizes: evaluate only faces of sizes in [first, second). Detections that match other faces, and false positives
+            of other sizes, are ignored.
 
     Returns:
-        0 to 1, or None where no known face counts.
+        0 to 1; None if no labelled face is evaluated.
 
     Raises:
         InvalidArgumentError: the lists differ in length, or hold numbers that are not finite.
@@ -68,7 +69,7 @@ def average_precision(
         wanted += int(counts.sum())
         order = np.argsort(-faces.scores, kind="stable")
         taken = take_greedily(box_iou(faces.boxes[order], boxes), match_iou, preferred=counts)
-        hits = np.append(counts, False)[taken]  # the last for -1
+        hits = np.append(counts, False)[taken]  # index -1 is "no face"
         judged = hits | ((taken < 0) & _within(faces.boxes[order], sizes))
         scores.append(faces.scores[order][judged])
         found.append(hits[judged])

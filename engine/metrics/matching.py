@@ -1,4 +1,4 @@
-"""Which face of one engine is which face of another."""
+"""Matches the boxes of one engine with those of another, or with labels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engine.errors import InvalidArgumentError
 from engine.types import Detections, FloatArray
 
 MATCH_IOU = 0.5
-"""Two boxes are the same face from this overlap on: what WIDER FACE and PASCAL VOC count as found."""
+"""Two boxes of at least this IoU are the same face, as in WIDER FACE and PASCAL VOC."""
 
 
 def box_iou(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -34,10 +34,10 @@ def _area(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def assign(iou: NDArray[np.float64], match_iou: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Pair rows with columns so that the sum of the overlaps is the largest there is.
+    """Pair rows with columns so that the sum of their IoU is as large as possible.
 
     Returns:
-        Indices of rows, ascending, and of their columns; only pairs with an overlap of at least match_iou.
+        Indices of the rows, ascending, and of their columns; only pairs with an IoU of at least match_iou.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -49,15 +49,15 @@ def assign(iou: NDArray[np.float64], match_iou: float) -> tuple[NDArray[np.intp]
 def take_greedily(
     iou: NDArray[np.float64], match_iou: float, preferred: NDArray[np.bool_] | None = None
 ) -> NDArray[np.intp]:
-    """Let each detection, in turn, take the face that it overlaps most of those that are left.
+    """Let each detection in turn take the remaining face with which it has the largest IoU.
 
     Args:
         iou: [N, M], of the detections, best first, with the faces.
-        match_iou: the least overlap.
-        preferred: [M]; a face of these goes before one that is not, however much more the latter overlaps.
+        match_iou: smallest IoU of a match.
+        preferred: bool [M]; a detection takes another face only if it matches none of these.
 
     Returns:
-        For each detection the index of its face, or -1, [N].
+        The index of each detection's face, or -1, [N].
     """
     taken = np.full(len(iou), -1, np.intp)
     left = np.where(iou >= match_iou, iou, -1.0)
@@ -77,14 +77,14 @@ class MatchedFaces:
     """Faces that both engines found, over all images.
 
     Attributes:
-        image: int [K], the image of each face.
-        reference: int [K], its index among that image's reference faces.
-        candidate: int [K], its index among that image's candidate faces.
-        iou: float64 [K], overlap of its two boxes.
+        image: int [K], index of the image.
+        reference: int [K], index among the image's reference faces.
+        candidate: int [K], index among the image's candidate faces.
+        iou: float64 [K], of the two boxes.
         reference_score: float64 [K].
         candidate_score: float64 [K].
-        landmark_error: float64 [K], mean distance of its five landmarks divided by the size of the reference box; NaN
-            where either side has no landmarks.
+        landmark_error: float64 [K], mean distance of the five landmarks divided by the size of the reference box; NaN
+            if either engine has no landmarks.
     """
 
     image: NDArray[np.intp]
@@ -108,13 +108,13 @@ def match_faces(
     score_threshold: float = 0.5,
     match_iou: float = MATCH_IOU,
 ) -> MatchedFaces:
-    """Find the counterpart of each reference face.
+    """Match each reference face with a candidate face.
 
     Args:
         reference: faces of each image.
-        candidate: of the same images, down to low scores: a counterpart may have any score.
-        score_threshold: reference faces with at least this score are looked for.
-        match_iou: the least overlap of a pair.
+        candidate: faces of the same images, down to low scores: a match may have any score.
+        score_threshold: reference faces of at least this score are matched.
+        match_iou: smallest IoU of a match.
 
     Raises:
         InvalidArgumentError: the lists differ in length, or hold numbers that are not finite.
@@ -145,7 +145,7 @@ def _match_image(
 
 
 def check_detections(reference: Sequence[Detections], candidate: Sequence[Detections]) -> None:
-    """Raise InvalidArgumentError unless both are of the same number of images, not 0, and all numbers are finite."""
+    """Raise InvalidArgumentError unless both have the same images, at least one, and all numbers are finite."""
     if len(reference) != len(candidate):
         raise InvalidArgumentError(
             f"reference has {len(reference)} images and candidate {len(candidate)}, expected the same images"
@@ -165,5 +165,5 @@ def _landmark_error(
     if ours.landmarks is None or theirs.landmarks is None:
         return np.full(len(rows), np.nan)
     apart = ours.landmarks[rows].astype(np.float64) - theirs.landmarks[columns].astype(np.float64)
-    size = box_size(ours.boxes[rows])  # positive: an empty box overlaps nothing
+    size = box_size(ours.boxes[rows])  # positive: an empty box matches nothing
     return np.asarray(np.linalg.norm(apart, axis=2).mean(axis=1) / size)

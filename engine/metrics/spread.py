@@ -1,9 +1,9 @@
-"""A measure over many faces, in a few numbers."""
+"""Summary statistics of a measure over many faces."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,18 +13,18 @@ _RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class Spread:
-    """How one measure is distributed over faces.
+    """The distribution of one measure over faces.
 
     Attributes:
-        count: faces.
+        count: number of faces.
         mean: over the faces.
-        mean_low: lower end of the 95 % interval of the mean, from drawing the images anew with replacement: faces of
-            one image err alike.
+        mean_low: lower end of the 95 % bootstrap interval of the mean. Images are resampled, not faces, because errors
+            within an image are correlated.
         mean_high: its upper end.
         minimum: the smallest value.
-        p5: 5 % of the faces lie below it.
-        median: half of them do.
-        p95: 95 % of them do.
+        p5: the 5 % quantile.
+        median: the 50 % quantile.
+        p95: the 95 % quantile.
         maximum: the largest value.
     """
 
@@ -38,13 +38,9 @@ class Spread:
     p95: float
     maximum: float
 
-    def to_dict(self) -> dict[str, float]:
-        """Return plain values for JSON."""
-        return asdict(self)
-
 
 def spread(values: NDArray[np.float64], images: NDArray[np.intp]) -> Spread | None:
-    """Describe one value per face; `images` says which image each face is of. None where there are no faces."""
+    """Summarise one value per face, given the index of each face's image; None without faces."""
     if not len(values):
         return None
     low, high = _interval_of_mean(values, images)
@@ -55,7 +51,7 @@ def spread(values: NDArray[np.float64], images: NDArray[np.intp]) -> Spread | No
 def _interval_of_mean(values: NDArray[np.float64], images: NDArray[np.intp]) -> tuple[float, float]:
     _, group = np.unique(images, return_inverse=True)
     counts, sums = np.bincount(group), np.bincount(group, weights=values)
-    # Always the same draws: equal inputs give equal reports.
+    # A fixed seed, so that equal inputs give equal reports.
     rng = np.random.default_rng(0)
     times = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=_RESAMPLES)
     low, high = np.quantile((times @ sums) / (times @ counts), (0.025, 0.975))

@@ -1,1 +1,1 @@
-"""RetinaFace as PyTorch modules, and the readers of its checkpoints."""
+"""RetinaFace as PyTorch modules, and its checkpoints."""

@@ -13,7 +13,7 @@ class ContextModule(nn.Module):
     """3x3, 5x5 and 7x7 receptive fields from chained 3x3 convolutions."""
 
     def __init__(self, channels: int, slope: float, deformable: bool) -> None:
-        """Keep the number of channels: a half and two quarters."""
+        """Split the channels over the three fields: a half and two quarters."""
         super().__init__()
         half, quarter = channels // 2, channels // 4
 
@@ -32,7 +32,7 @@ class ContextModule(nn.Module):
         self.conv7x7_3 = nn.Sequential(*linear(quarter, quarter))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Concatenate the three fields."""
+        """Return the three fields, concatenated."""
         shared = self.conv5X5_1(x)
         fields = [self.conv3X3(x), self.conv5X5_2(shared), self.conv7x7_3(self.conv7X7_2(shared))]
         return functional.relu(torch.cat(fields, dim=1))

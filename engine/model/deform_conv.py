@@ -1,4 +1,4 @@
-"""Deformable convolution for PyTorch, without torchvision: one operator, which the exporter writes as one ONNX node."""
+"""Deformable convolution for PyTorch, without torchvision: one operator, exported as one ONNX node."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from engine.model.opset import OPSET
+from engine.config.detection import OPSET
 
 _KERNEL, _PADDING = 3, 1
 
 
 class DeformableConv(nn.Conv2d):
-    """A 3x3 convolution without bias whose nine taps are moved at each pixel, as another 3x3 convolution says.
+    """A 3x3 deformable convolution without bias; another 3x3 convolution predicts the offsets of its taps.
 
-    That one begins as zeros: nothing moves, and weights of a plain convolution give the plain convolution's output.
-    Deformable convolution of the first kind (Dai et al. 2017), as the published models have it: the second kind's
-    factors would have to begin at one half or be doubled, and change what a plain checkpoint computes.
+    The offsets' weights begin as zeros, so that the weights of a plain convolution give its plain output. This is
+    version 1 (Dai et al. 2017), as in the published models. Version 2's modulation begins at one half, which would
+    change the output of a plain checkpoint.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
-        """Keep the size of the map."""
+        """Make the convolution; it keeps the size of the map."""
         super().__init__(in_channels, out_channels, _KERNEL, 1, _PADDING, bias=False)
         self.offset = nn.Conv2d(in_channels, 2 * _KERNEL**2, _KERNEL, 1, _PADDING)
         nn.init.zeros_(self.offset.weight)
@@ -31,18 +31,18 @@ class DeformableConv(nn.Conv2d):
         nn.init.zeros_(self.offset.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Sample and convolve."""
+        """Predict offsets, sample and convolve."""
         moved: torch.Tensor = _deform_conv(x, self.weight, self.offset(x))
         return moved
 
 
 def deform_conv(x: torch.Tensor, weight: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
-    """Convolve with moved taps.
+    """Convolve with offset taps; the PyTorch implementation of the operator.
 
     Args:
         x: [N, Ci, h, w].
         weight: [Co, Ci, 3, 3].
-        offset: [N, 18, h, w], pixels, (dy, dx) of each tap.
+        offset: [N, 18, h, w], (dy, dx) of each tap in pixels.
 
     Returns:
         [N, Co, h, w].
@@ -59,7 +59,7 @@ def deform_conv(x: torch.Tensor, weight: torch.Tensor, offset: torch.Tensor) -> 
     return out
 
 
-# One operator, so that it is exported as one node.
+# A custom operator, so that it is exported as one node.
 _deform_conv = torch.library.custom_op("retinaface::deform_conv", deform_conv, mutates_args=())
 
 
@@ -73,7 +73,7 @@ def _keep_inputs(ctx: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tenso
 
 
 def _backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-    """Compute once more, and let PyTorch follow: nothing but the inputs is kept in between."""
+    """Recompute the output with gradients: only the inputs were kept (gradient checkpointing)."""
     inputs = [
         tensor.detach().requires_grad_(needed)
         for tensor, needed in zip(ctx.saved_tensors, ctx.needs_input_grad, strict=True)
@@ -89,7 +89,7 @@ _deform_conv.register_autograd(_backward, setup_context=_keep_inputs)
 
 
 def _sample(x: torch.Tensor, y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-    """Read x [N, C, h, w] at rows y and columns z, both [N, h, w]: bilinearly, zero outside the map."""
+    """Sample x [N, C, h, w] bilinearly at rows y and columns z, both [N, h, w]; zero outside the map."""
     height, width = x.shape[2:]
     top, left = y.floor(), z.floor()
     sampled = torch.zeros_like(x)
@@ -104,7 +104,7 @@ def _sample(x: torch.Tensor, y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
 
 
 def onnx_translations() -> dict[Any, Callable[..., Any]]:
-    """What torch.onnx.export needs to write the operator as the standard's DeformConv."""
+    """Return the translation of the operator to ONNX's DeformConv, for torch.onnx.export."""
     import onnxscript
 
     opset = onnxscript.values.Opset("", OPSET)

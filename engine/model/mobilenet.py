@@ -1,9 +1,11 @@
-"""MobileNetV1 at a quarter of its width, as Pytorch_Retinaface lays it out (models/net.py)."""
+"""MobileNetV1 with width multiplier 0.25, in the layout of Pytorch_Retinaface (models/net.py)."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
+
+from engine.config.model import RetinaFaceConfig
 
 
 def conv_bn(in_channels: int, out_channels: int, kernel: int, stride: int, slope: float) -> nn.Sequential:
@@ -28,13 +30,14 @@ def conv_depthwise(in_channels: int, out_channels: int, stride: int, slope: floa
 
 
 class MobileNetBody(nn.Module):
-    """The three stages whose outputs feed the pyramid: 64, 128 and 256 channels at strides 8, 16 and 32."""
+    """Three stages with 64, 128 and 256 channels at strides 8, 16 and 32."""
 
     out_channels = (64, 128, 256)
 
-    def __init__(self, slope: float) -> None:
-        """Use leaky ReLUs of the given negative slope."""
+    def __init__(self, config: RetinaFaceConfig) -> None:
+        """Use leaky ReLUs of the config's negative slope."""
         super().__init__()
+        slope = config.negative_slope
 
         def stage(*blocks: tuple[int, int, int]) -> list[nn.Sequential]:
             return [conv_depthwise(*block, slope) for block in blocks]

@@ -1,4 +1,4 @@
-"""The feature pyramid, as Pytorch_Retinaface (models/net.py) and its relatives have it."""
+"""The feature pyramid of Pytorch_Retinaface (models/net.py) and its relatives."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from engine.model.mobilenet import conv_bn
 
 
 class FeaturePyramid(nn.Module):
-    """Features as levels of equal channels; each finer one adds the coarser one, doubled, and is smoothed by a 3x3.
+    """Levels of equal channels. Each one adds the coarser level, upsampled by 2, and is smoothed by a 3x3 convolution.
 
-    output1, output2, ... are the levels' own convolutions, finest first; merge1, merge2, ... the smoothing ones. Where
-    there is a level coarser than the features, its convolution is the last of the outputs.
+    output1, output2, ... are the lateral convolutions, finest first; merge1, merge2, ... the smoothing ones. The
+    convolution of a level that is coarser than the features is the last of the outputs.
     """
 
     def __init__(self, in_channels: tuple[int, ...], channels: int, slope: float, extra: bool, kind: str) -> None:
-        """Take features of `in_channels`, finest first, to `channels` each.
+        """Make the convolutions.
 
         Args:
-            in_channels: of the features.
+            in_channels: channels of the features, finest first.
             channels: of every level.
-            slope: of the leaky ReLUs.
+            slope: negative slope of the leaky ReLUs.
             extra: whether a strided 3x3 convolution of the deepest features makes one more level.
             kind: "top-down" or "neighbours"; see RetinaFaceConfig.
         """
@@ -37,7 +37,7 @@ class FeaturePyramid(nn.Module):
         self.extra = f"output{len(in_channels) + 1}" if extra else None
         if self.extra:
             strided = conv_bn(in_channels[-1], channels, 3, 2, slope)
-            # The Knet reproduction has no activation here, its PyTorch relative does.
+            # The Knet reproduction has no activation here; its PyTorch relative has one.
             self.add_module(self.extra, strided[:2] if self.cumulative else strided)
 
     def forward(self, features: list[torch.Tensor]) -> list[torch.Tensor]:

@@ -1,10 +1,12 @@
-"""ResNet of 18 to 152 layers; module names equal torchvision's, so that its checkpoints' keys fit."""
+"""ResNets of 18 to 152 layers. Modules have torchvision's names, so that its checkpoints fit."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 from torch.nn import functional
+
+from engine.config.model import RetinaFaceConfig
 
 
 class BasicBlock(nn.Module):
@@ -59,7 +61,7 @@ def _projection(in_channels: int, out_channels: int, stride: int) -> nn.Module |
     return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels))
 
 
-# Kind of block, and how many of them each stage has.
+# The kind of block, and the number of blocks in each stage.
 _LAYOUTS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] = {
     "resnet18": (BasicBlock, (2, 2, 2, 2)),
     "resnet34": (BasicBlock, (3, 4, 6, 3)),
@@ -70,12 +72,12 @@ _LAYOUTS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]]
 
 
 class ResNetBody(nn.Module):
-    """The stem and four stages, whose features are at strides 4, 8, 16 and 32."""
+    """The stem and four stages; their feature maps have strides 4, 8, 16 and 32."""
 
-    def __init__(self, name: str) -> None:
-        """Make the stages of the ResNet called `name`."""
+    def __init__(self, config: RetinaFaceConfig) -> None:
+        """Make the stages of the ResNet that the config names."""
         super().__init__()
-        block, counts = _LAYOUTS[name]
+        block, counts = _LAYOUTS[config.backbone]
         self.out_channels = tuple((64 << i) * block.expansion for i in range(4))
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)

@@ -1,19 +1,20 @@
-"""RetinaFace: body, pyramid, context modules, heads.
+"""RetinaFace: backbone, pyramid, context modules, heads.
 
-Module names follow Pytorch_Retinaface's checkpoints (models/retinaface.py, models/net.py) where it has such a module;
-the heads' outputs stay raw, one NCHW tensor a level.
+Module names follow Pytorch_Retinaface's checkpoints (models/retinaface.py, models/net.py) where it has such a module.
+The heads' outputs stay raw: one NCHW tensor per level.
 """
 
 from __future__ import annotations
 
+from pkgutil import resolve_name
+
 import torch
 from torch import nn
 
+from engine.config.backbones import BACKBONES
 from engine.config.model import BODY_STRIDE, RetinaFaceConfig
 from engine.model.context import ContextModule
-from engine.model.mobilenet import MobileNetBody
 from engine.model.pyramid import FeaturePyramid
-from engine.model.resnet import ResNetBody
 
 _HEADS = {
     "logits": ("ClassHead", 2),
@@ -27,7 +28,7 @@ class Head(nn.Module):
     """A 1x1 convolution; channel = anchor * values + component."""
 
     def __init__(self, channels: int, num_anchors: int, values: int) -> None:
-        """Predict `values` numbers for each anchor of a cell."""
+        """Predict `values` numbers per anchor, with `num_anchors` anchors per cell."""
         super().__init__()
         self.conv1x1 = nn.Conv2d(channels, num_anchors * values, 1)
 
@@ -41,11 +42,11 @@ class RetinaFace(nn.Module):
     """The network from normalised pixels to raw heads."""
 
     def __init__(self, config: RetinaFaceConfig) -> None:
-        """Build the layers that `config` names, randomly initialised."""
+        """Build the layers that `config` describes, with random weights."""
         super().__init__()
         slope, channels = config.negative_slope, config.fpn_channels
         self.config = config
-        self.body = MobileNetBody(slope) if config.backbone == "mobilenet0.25" else ResNetBody(config.backbone)
+        self.body = resolve_name(BACKBONES[config.backbone].body)(config)
         extra = config.max_stride > BODY_STRIDE
         self._num_features = len(config.levels) - extra
         widths = self.body.out_channels[-self._num_features :]
@@ -70,7 +71,7 @@ class RetinaFace(nn.Module):
 
 
 def _context_names(config: RetinaFaceConfig) -> list[str]:
-    """Names of the context modules that the levels go through."""
+    """Return the name of each level's context module; empty if there are none."""
     if config.context == "none":
         return []
     return ["ssh" if config.context == "shared" else f"ssh{i + 1}" for i in range(len(config.levels))]

@@ -1,1 +1,1 @@
-"""Pictures with known faces: composed, found and labelled."""
+"""Pictures with labelled faces: read from folders, or composed from photos."""

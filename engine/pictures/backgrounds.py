@@ -1,4 +1,4 @@
-"""Pictures without faces: parts of given ones, or drawn from chance."""
+"""Pictures without faces: crops of given pictures, or random textures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from engine.types import Image
 
 
 def crop(picture: Image, size: tuple[int, int], rng: np.random.Generator) -> Image:
-    """Return a part of a picture, scaled to (height, width), mirrored half the time."""
+    """Return a random crop of a picture, scaled to (height, width), mirrored half the time."""
     height, width = picture.shape[:2]
     scale = min(height / size[0], width / size[1]) * rng.uniform(0.6, 1.0)
     part = (min(max(round(size[0] * scale), 1), height), min(max(round(size[1] * scale), 1), width))
@@ -22,7 +22,7 @@ def crop(picture: Image, size: tuple[int, int], rng: np.random.Generator) -> Ima
 
 
 def texture(size: tuple[int, int], rng: np.random.Generator) -> Image:
-    """Return a picture (height, width) of a gradient, blurred rectangles and noise of several grains."""
+    """Return a picture (height, width) of a gradient, blurred rectangles and noise at several scales."""
     canvas = _gradient(size, rng)
     _add_rectangles(canvas, rng)
     blur = float(rng.uniform(0.5, 4.0))
@@ -38,7 +38,7 @@ def _gradient(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.flo
 
 
 def _colours(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Draw muted colours: photographs are mostly grey."""
+    """Draw muted colours, as in most photographs."""
     grey, tint = rng.uniform(10, 245, (*shape, 1)), rng.uniform(-40, 40, (*shape, 3))
     return np.asarray(grey + tint, np.float32)
 

@@ -1,14 +1,14 @@
-"""Test pictures made on the fly: faces cut from photos, at known places and of known sizes.
+"""Composes labelled test pictures: faces cut from photos, pasted at random places and sizes.
 
-Labelled photos are few, and small faces fewer. A composed picture holds faces from 8 to 400 pixels, as many of each
-octave, on backgrounds that hold none, and its boxes are known exactly.
+Labelled photos are few, and small faces in them are fewer. A composed picture has faces from 8 to 400 pixels,
+uniformly over the octaves, on a background without faces, and their exact boxes.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,39 @@ from engine.types import FloatArray, Image
 
 FACE_SIZES = (8.0, 400.0)
 MAX_ENLARGEMENT = 4.0
-"""A cut face is enlarged no further where a larger one can be had: blown-up faces are no test of large ones."""
+"""A cut face is enlarged no further if a larger one is available: a blurred face is no test of a large one."""
 
 _TRIES = 50
 _LARGEST_SHARE = 0.8
-_COVERED = 0.05  # of a face's area may lie under the surroundings of another
+_COVERED = 0.05  # share of a face's area that another face's surroundings may hide
+
+
+@dataclass(frozen=True)
+class FaceLimits:
+    """How many faces a picture gets, and of which sizes.
+
+    Attributes:
+        face_sizes: smallest and largest face (square root of its area) in pixels, drawn log-uniformly. The largest is
+            at most 0.8 of the picture's shorter side.
+        max_faces: a picture has 1 to this many.
+    """
+
+    face_sizes: tuple[float, float] = FACE_SIZES
+    max_faces: int = 8
+
+    def check(self, size: tuple[int, int]) -> None:
+        """Raise InvalidArgumentError for impossible limits, or for pictures (height, width) without room for them."""
+        _check_integer("max_faces", self.max_faces, 1)
+        low, high = self.face_sizes
+        if not 4 <= low < high < math.inf:
+            raise InvalidArgumentError(
+                f"face_sizes is {self.face_sizes}, expected (smallest, largest), at least 4 pixels"
+            )
+        if len(size) != 2 or min(size) * _LARGEST_SHARE <= low or max(size) > MAX_IMAGE_SIDE:
+            raise InvalidArgumentError(
+                f"size is {size}, expected (height, width), each above {low / _LARGEST_SHARE:g}, where a face of "
+                f"{low:g} pixels has room, and up to {MAX_IMAGE_SIDE}"
+            )
 
 
 @dataclass(frozen=True)
@@ -47,33 +75,31 @@ def compose(
     count: int = 100,
     size: tuple[int, int] = (640, 640),
     seed: int = 0,
-    *,
-    face_sizes: tuple[float, float] = FACE_SIZES,
-    max_faces: int = 8,
+    limits: FaceLimits = FaceLimits(),
 ) -> Iterator[ComposedImage]:
-    """Make pictures with known faces, one at a time.
+    """Compose pictures with labelled faces, one at a time.
 
-    Equal arguments give equal pictures, and picture i depends on the seed and on i only, not on `count`.
+    Equal arguments give equal pictures. Picture i depends on the seed and on i, but not on `count`.
 
     Args:
-        sources: photos with the boxes of all their faces; only what is cut from them stays in memory.
-        backgrounds: pictures without faces, taken from the sequence one at a time; if it is empty, textures are drawn.
-        count: of pictures.
-        size: (height, width) of each.
+        sources: photos with the boxes of all their faces; only the cut faces stay in memory.
+        backgrounds: pictures without faces, read one at a time; if there are none, textures are drawn.
+        count: number of pictures.
+        size: (height, width) of each picture.
         seed: 0 or more.
-        face_sizes: smallest and largest face (square root of its area) in pixels, drawn log-uniformly; the largest
-            is at most 0.8 of the picture's shorter side.
-        max_faces: a picture has 1 to this many.
+        limits: number and sizes of the faces in a picture.
 
     Raises:
         InvalidArgumentError: an argument is out of range, or no face can be cut from the sources.
     """
-    _check(count, size, seed, face_sizes, max_faces)
+    _check_integer("count", count, 0)
+    _check_integer("seed", seed, 0)
+    limits.check(size)
     faces = _all_faces(sources)
-    face_sizes = (face_sizes[0], min(face_sizes[1], _LARGEST_SHARE * min(size)))
+    low, high = limits.face_sizes
+    limits = replace(limits, face_sizes=(low, min(high, _LARGEST_SHARE * min(size))))
     return (
-        _compose_one(faces, backgrounds, size, np.random.default_rng([seed, index]), face_sizes, max_faces)
-        for index in range(count)
+        _compose_one(faces, backgrounds, size, limits, np.random.default_rng([seed, index])) for index in range(count)
     )
 
 
@@ -81,9 +107,8 @@ def _compose_one(
     faces: Sequence[CutFace],
     backgrounds: Sequence[Image],
     size: tuple[int, int],
+    limits: FaceLimits,
     rng: np.random.Generator,
-    face_sizes: tuple[float, float],
-    max_faces: int,
 ) -> ComposedImage:
     if len(backgrounds):
         chosen = int(rng.integers(len(backgrounds)))
@@ -91,11 +116,11 @@ def _compose_one(
     else:
         canvas = texture(size, rng)
     # The largest first, while there is room for it.
-    low, high = np.log(face_sizes)
-    targets = np.exp(rng.uniform(low, high, size=int(rng.integers(1, max_faces + 1))))
+    low, high = np.log(limits.face_sizes)
+    targets = np.exp(rng.uniform(low, high, size=int(rng.integers(1, limits.max_faces + 1))))
     boxes: list[NDArray[np.float64]] = []
     for target in np.sort(targets)[::-1]:
-        face = _at_size(faces, float(target), size, face_sizes, rng)
+        face = _at_size(faces, float(target), size, limits.face_sizes, rng)
         place = _free_place(face, boxes, size, rng)
         if place is not None:
             _paste(canvas, _varied(face, rng), place)
@@ -110,26 +135,25 @@ def _at_size(
     limits: tuple[float, float],
     rng: np.random.Generator,
 ) -> CutFace:
-    """Choose a face and bring it to a size in pixels, or, a long one, to what fits into the picture."""
+    """Choose a face and resize it to `target` pixels, or to less if it would not fit into the picture."""
     large = [face for face in faces if face.size * MAX_ENLARGEMENT >= target]
     chosen = large[int(rng.integers(len(large)))] if large else max(faces, key=lambda face: face.size)
     sides = chosen.box[2:] - chosen.box[:2]
     scale = min(target / chosen.size, (size[1] - 2) / sides[0], (size[0] - 2) / sides[1])
     height, width = chosen.image.shape[:2]
     mirrored = bool(rng.random() < 0.5)
-    # Sides are whole pixels, and rounding must not push the face out of the range of sizes.
+    # Sides are whole pixels. Rounding them must not bring the face outside the limits.
     for round_ in (round, math.ceil, math.floor):
         face = resized(chosen, (max(round_(height * scale), 1), max(round_(width * scale), 1)), mirrored=mirrored)
         if limits[0] <= face.size <= limits[1]:
             break
-    return face
     return face
 
 
 def _free_place(
     face: CutFace, boxes: Sequence[NDArray[np.float64]], size: tuple[int, int], rng: np.random.Generator
 ) -> tuple[int, int] | None:
-    """Return where (x, y) the cut goes so that the face is in the picture and its surroundings hide no other face."""
+    """Return (x, y) of the cut such that its face is inside the picture and hides no other; None if none is found."""
     low, high = np.ceil(-face.box[:2]), np.floor((size[1], size[0]) - face.box[2:])
     height, width = face.image.shape[:2]
     if (low > high).any():
@@ -147,14 +171,14 @@ def _area(box: NDArray[np.float64]) -> float:
 
 
 def _varied(face: CutFace, rng: np.random.Generator) -> CutFace:
-    """Change brightness and contrast."""
+    """Change brightness and contrast at random."""
     contrast, brightness = rng.uniform(0.75, 1.25), rng.uniform(-20, 20)
     pixels = (face.image.astype(np.float32) - 128) * contrast + 128 + brightness
     return CutFace(np.asarray(np.clip(np.rint(pixels), 0, 255), np.uint8), face.box)
 
 
 def _paste(canvas: Image, face: CutFace, place: tuple[int, int]) -> None:
-    """Blend a cut into the picture; what lies outside it is left out."""
+    """Blend a cut face into the picture, clipped at its edges."""
     x, y = place
     height, width = face.image.shape[:2]
     top, left = max(-y, 0), max(-x, 0)
@@ -183,15 +207,6 @@ def _all_faces(sources: Iterable[LabelledImage]) -> list[CutFace]:
     return faces
 
 
-def _check(count: int, size: tuple[int, int], seed: int, face_sizes: tuple[float, float], max_faces: int) -> None:
-    for name, value, least in (("count", count, 0), ("seed", seed, 0), ("max_faces", max_faces, 1)):
-        if not isinstance(value, int) or value < least:
-            raise InvalidArgumentError(f"{name} is {value!r}, expected an integer of {least} or more")
-    low, high = face_sizes
-    if not 4 <= low < high < math.inf:
-        raise InvalidArgumentError(f"face_sizes is {face_sizes}, expected (smallest, largest), at least 4 pixels")
-    if len(size) != 2 or min(size) * _LARGEST_SHARE <= low or max(size) > MAX_IMAGE_SIDE:
-        raise InvalidArgumentError(
-            f"size is {size}, expected (height, width), each above {low / _LARGEST_SHARE:g}, where a face of "
-            f"{low:g} pixels has room, and up to {MAX_IMAGE_SIDE}"
-        )
+def _check_integer(name: str, value: object, least: int) -> None:
+    if not isinstance(value, int) or value < least:
+        raise InvalidArgumentError(f"{name} is {value!r}, expected an integer of {least} or more")

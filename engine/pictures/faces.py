@@ -1,4 +1,4 @@
-"""Cutting labelled faces out of photos, to be pasted elsewhere."""
+"""Cuts labelled faces out of photos, to be pasted elsewhere."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from engine.metrics.matching import box_size
 from engine.types import Image
 
 MARGINS = (0.5, 0.35, 0.25, 0.15)
-"""Surroundings that are cut out with a face, as a share of its size: the widest that shows no part of another face."""
+"""Margins around a cut face, as a share of its size: the widest that touches no other face is taken."""
 LEAST_SIZE = 8.0
 
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """A picture and where the faces in it are.
+    """A picture with the boxes of its faces.
 
     Attributes:
         image: uint8 [H, W, 3], BGR.
@@ -48,7 +48,7 @@ class CutFace:
 
 
 def cut_faces(photo: LabelledImage) -> list[CutFace]:
-    """Cut out each face of a photo, but those of under 8 pixels and those that others touch."""
+    """Cut out each face of a photo, except faces of under 8 pixels and faces that touch others."""
     height, width = photo.image.shape[:2]
     boxes = np.asarray(photo.boxes, np.float64).reshape(-1, 4)
     cuts = []
@@ -78,15 +78,15 @@ def _region(
 
 
 def intersection(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-    """Return the area that two boxes share."""
+    """Return the area of the intersection of two boxes."""
     return float(np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod())
 
 
 def resized(face: CutFace, shape: tuple[int, int], *, mirrored: bool) -> CutFace:
-    """Return the face at another size in pixels (height, width), perhaps mirrored; the box goes along exactly."""
+    """Return the face resized to (height, width), optionally mirrored, with its exact box."""
     height, width = face.image.shape[:2]
     shrinks = shape[0] * shape[1] < height * width
-    # Area averaging leaves out nothing when it shrinks; it is nearest neighbour when it enlarges.
+    # INTER_AREA averages all pixels when it shrinks, but is nearest neighbour when it enlarges.
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     image = np.asarray(cv2.resize(face.image, (shape[1], shape[0]), interpolation=method), np.uint8)
     # Pixels are squares: the edges of the picture map to its edges.
@@ -100,7 +100,7 @@ def resized(face: CutFace, shape: tuple[int, int], *, mirrored: bool) -> CutFace
 def feather(face: CutFace) -> NDArray[np.float32]:
     """Return the opacity of each pixel, [h, w]: 1 on the face, falling smoothly to 0 at the edges of the cut.
 
-    Where the photo ended at the face there is nothing to fade, and the edge stays hard.
+    The edge stays hard where the photo ends at the face: there is no margin to fade.
     """
     height, width = face.image.shape[:2]
     x1, y1, x2, y2 = face.box

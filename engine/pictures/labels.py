@@ -1,4 +1,4 @@
-"""Known faces, in JSON lines as `retinaface-trt detect` prints them: one object an image."""
+"""Labels: faces in JSON lines, as `retinaface-trt detect` prints them, one object per image."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ _LARGEST = 1e9
 def read_labels(path: Path) -> dict[str, FloatArray]:
     """Return the boxes of each image, float32 [N, 4], by the image's name.
 
-    A line is {"image": NAME, "faces": [{"box": [x1, y1, x2, y2]}, ...]}; other keys are ignored, and so are blank
-    lines.
+    A line is {"image": NAME, "faces": [{"box": [x1, y1, x2, y2]}, ...]}. Other keys and blank lines are ignored.
 
     Raises:
-        InvalidArgumentError: the file cannot be read, a line is something else, or an image is there twice.
+        InvalidArgumentError: the file cannot be read, a line is malformed, or an image has two lines.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()  # some tools begin with a mark
+        lines = path.read_text(encoding="utf-8-sig").splitlines()  # some tools write a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidArgumentError(f"labels {path} cannot be read: {error}") from error
     labels: dict[str, FloatArray] = {}
@@ -61,23 +60,23 @@ def _parse(entry: Any) -> tuple[str, FloatArray]:
 
 
 def _is_coordinate(value: object) -> bool:
-    """Whether it is a number of pixels; false for NaN, infinities and what float32 cannot hold."""
+    """Whether it is a number of pixels: finite, and of at most 1e9 in size."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST
 
 
 def label_line(name: str, boxes: Sequence[Sequence[float]] | FloatArray) -> str:
-    """Return the line of one image, without its end."""
+    """Return the line of one image, without the line break."""
     return json.dumps({"image": name, "faces": [{"box": [round(float(v), 4) for v in box]} for box in boxes]})
 
 
 def boxes_of(labels: Mapping[str, FloatArray], names: Sequence[str]) -> list[FloatArray | None]:
-    """Return the boxes of each image, None where it has no line.
+    """Return the boxes of each image; None for an image without a label.
 
-    A label belongs to the image of its name. Those that have none of their name belong to the image of their file name:
-    labels may have been made in another folder.
+    A label belongs to the image of its name. If there is no such image, it belongs to the image with the same file
+    name: labels may have been made in another folder.
 
     Raises:
-        InvalidArgumentError: two labels, or two images, without a counterpart of their name have one file name.
+        InvalidArgumentError: several labels or several images have a file name that would have to be unique.
     """
     known = set(names)
     labels_by_file = _by_file(name for name in labels if name not in known)
@@ -92,6 +91,17 @@ def boxes_of(labels: Mapping[str, FloatArray], names: Sequence[str]) -> list[Flo
             raise InvalidArgumentError(f"labels: {alike[0]} could be {' and '.join(images_by_file[file][:2])}")
         found.append(labels[alike[0]] if alike else None)
     return found
+
+
+def require_labels(names: Sequence[str], boxes: Sequence[FloatArray | None]) -> list[FloatArray]:
+    """Return the boxes of all images; raise InvalidArgumentError if an image has no label."""
+    missing = [name for name, faces in zip(names, boxes, strict=True) if faces is None]
+    if missing:
+        raise InvalidArgumentError(
+            f"labels lack {len(missing)} of {len(names)} pictures, the first is {missing[0]}. A picture without faces "
+            'needs a line with "faces": []'
+        )
+    return [faces for faces in boxes if faces is not None]
 
 
 def _by_file(names: Iterable[str]) -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""Photos from folders, for the composer."""
+"""Reads photos from folders, for the composer."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from engine.types import FloatArray, Image
 
 
 class Pictures(Sequence[Image]):
-    """Picture files of a folder, read when they are used."""
+    """The picture files of a folder, each read when it is accessed."""
 
     def __init__(self, folder: Path) -> None:
-        """List the pictures; InvalidArgumentError where there are none."""
+        """List the pictures; raise InvalidArgumentError if there are none."""
         self._paths = list_images(folder)
 
     def __len__(self) -> int:
-        """Count them."""
+        """Return the number of pictures."""
         return len(self._paths)
 
     def __getitem__(self, index: Any) -> Any:
-        """Read one; InvalidArgumentError names a file that is no picture."""
+        """Read one picture; raise InvalidArgumentError, with the path, if the file is no picture."""
         try:
             return read_image(self._paths[index])
         except InvalidArgumentError as error:
@@ -35,7 +35,7 @@ class Pictures(Sequence[Image]):
 def labelled_photos(
     folder: Path, labels: Mapping[str, FloatArray], say: Callable[[str], None]
 ) -> Iterator[LabelledImage]:
-    """Read the photos of a folder that have labels, one at a time; those that cannot be read are named to `say`."""
+    """Yield the labelled photos of a folder, one at a time; tell `say` of each that cannot be read."""
     paths = list_images(folder)
     names = [path.relative_to(folder).as_posix() for path in paths]
     for path, boxes in zip(paths, boxes_of(labels, names), strict=True):

@@ -1,1 +1,1 @@
-"""Precision lives in the ONNX file: each mode turns the float32 network into a typed one."""
+"""Conversion of a float32 network to another precision, which is in the types of the ONNX file."""

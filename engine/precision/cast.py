@@ -1,4 +1,4 @@
-"""Running a network in 16-bit floating point between float32 inputs and outputs."""
+"""Casts of a network to 16-bit floating point, with float32 inputs and outputs."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from engine.config.detection import OPSET
+from engine.config.formats import BF16, FP16, NumberFormat
 from engine.errors import BuildError
-from engine.model.opset import OPSET
 
 if TYPE_CHECKING:
     import onnx
 
-_FP16_MAX = 65504.0
 _SUFFIX = "_16bit"
-_BF16_OPSET = 22  # the first whose convolutions take bfloat16; nothing else changed for this family
+_BF16_OPSET = 22  # the first with bfloat16 convolutions; the other operators of these networks are the same
 
 
 def to_fp16(network: onnx.ModelProto) -> onnx.ModelProto:
@@ -23,24 +23,20 @@ def to_fp16(network: onnx.ModelProto) -> onnx.ModelProto:
     Raises:
         BuildError: a weight does not fit float16.
     """
-    from onnx import TensorProto
-
     for tensor in _float_weights(network.graph):
         largest = np.abs(_values(tensor)).max(initial=0.0)
-        if largest > _FP16_MAX:
+        if largest > FP16.largest:
             raise BuildError(f"weight {tensor.name} reaches {largest:.3g}, beyond float16: use bf16 or fp32")
-    return _cast(network, TensorProto.FLOAT16)
+    return _cast(network, FP16)
 
 
 def to_bf16(network: onnx.ModelProto) -> onnx.ModelProto:
     """Return a copy whose weights and activations are bfloat16; inputs and outputs stay float32."""
-    from onnx import TensorProto
-
-    return _cast(network, TensorProto.BFLOAT16, _BF16_OPSET)
+    return _cast(network, BF16, _BF16_OPSET)
 
 
 def inner_name(network: onnx.ModelProto, name: str) -> str:
-    """Name, in a cast network, of the 16-bit tensor behind an input or output of the given name."""
+    """Return the name that a tensor has in a cast network: inputs and outputs have 16-bit ones of another name."""
     return (
         f"{name}{_SUFFIX}"
         if any(value.name == name for value in (*network.graph.input, *network.graph.output))
@@ -48,10 +44,11 @@ def inner_name(network: onnx.ModelProto, name: str) -> str:
     )
 
 
-def _cast(network: onnx.ModelProto, dtype: int, opset: int = OPSET) -> onnx.ModelProto:
+def _cast(network: onnx.ModelProto, kind: NumberFormat, opset: int = OPSET) -> onnx.ModelProto:
     import onnx
     from onnx import TensorProto, helper
 
+    dtype = TensorProto.DataType.Value(kind.onnx_type)
     typed = onnx.ModelProto()
     typed.CopyFrom(network)
     typed.opset_import[0].version = opset
@@ -88,15 +85,15 @@ def _values(tensor: onnx.TensorProto) -> np.ndarray:
 
 
 def _is_resize_scale(graph: onnx.GraphProto, name: str) -> bool:
-    """Resize takes its scales in float32 whatever the type of its data."""
+    """Return whether a tensor is the scales of Resize, which are float32 for data of any type."""
     return any(node.op_type == "Resize" and name in list(node.input)[1:] for node in graph.node)
 
 
 def bf16_on_float32(network: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a float32 network that rounds to bfloat16 wherever to_bf16's does.
+    """Return a float32 network that rounds to bfloat16 wherever that of to_bf16 does.
 
-    ONNX Runtime has no bfloat16 convolution on the CPU; this is what it runs instead. Products of bfloat16 numbers are
-    exact in float32, and GPUs accumulate in float32 too.
+    ONNX Runtime runs it, as it has no bfloat16 convolution on the CPU. Products of bfloat16 numbers are exact in
+    float32, and GPUs accumulate in float32, too.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper

@@ -1,13 +1,21 @@
-"""What a user can say about quantisation; nothing here needs PyTorch or ONNX."""
+"""Settings of a conversion to another precision; nothing here imports PyTorch or ONNX."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from engine.config.detection import Thresholds
+from engine.config.formats import FORMATS, PRECISIONS, NumberFormat
+from engine.config.model import RetinaFaceConfig
 from engine.errors import CalibrationError, InvalidArgumentError
 from engine.files import check_writable
+
+if TYPE_CHECKING:
+    import onnx
 
 MINIMUM_IMAGES = 4
 METHODS = ("importance", "max", "percentile", "mse", "entropy")
@@ -15,42 +23,37 @@ METHODS = ("importance", "max", "percentile", "mse", "entropy")
 
 @dataclass(frozen=True)
 class Techniques:
-    """What is done to keep the faces, each of it on or off.
+    """How a quantised network is fitted to the calibration images.
 
     Attributes:
-        method: one of METHODS, how activations' ranges come from what calibration saw.
-        equalise: give every channel of a tensor one range.
-        correct_biases: let biases take back the shift of the channels' means.
-        round_weights: round weights so that their errors cancel.
-        learning_steps: of learned rounding; 0 is off.
+        method: one of METHODS: how the range of an activation is chosen.
+        equalise: give all channels of a tensor the same range.
+        round_weights: round weights so that their errors cancel, instead of each to the nearest value.
     """
 
     method: str = "importance"
     equalise: bool = True
-    correct_biases: bool = False
     round_weights: bool = True
-    learning_steps: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what there is not."""
+        """Raise InvalidArgumentError for an unknown method."""
         if self.method not in METHODS:
             raise InvalidArgumentError(f"calibration method is {self.method!r}, expected one of: {', '.join(METHODS)}")
-        if self.learning_steps < 0:
-            raise InvalidArgumentError(f"learning_steps is {self.learning_steps}, expected 0 or more")
 
 
 @dataclass(frozen=True)
 class QuantisationOptions:
-    """How a network is quantised.
+    """Options of quantisation.
 
     Attributes:
         calib_dir: folder of photos, of any sizes.
-        calib_images: how many of them to use; half of them fit, half of them measure the loss.
-        cache: file for what fitting found: reused where it was made from the same things, refused where not, written
-            where it is missing. None keeps nothing.
-        techniques: what is done to keep the faces.
-        max_loss: largest loss of mean box IoU; None is 0.01, but in INT8 the smallest that can be had with 90 % of
-            the multiplications in 8 bits; infinity keeps nothing in higher precision.
+        calib_images: how many of them to use. Half are for fitting and half for measuring the loss; three quarters are
+            for fitting where max_loss is infinity.
+        cache: file of fitted scales and weights. It is written if missing, reused if it was made from the same inputs,
+            and refused otherwise. None writes nothing.
+        techniques: how the network is fitted.
+        max_loss: largest allowed loss of mean box IoU. Infinity keeps no convolution in higher precision. None is 0.01;
+            for INT8 it keeps the most sensitive convolutions in FP16, up to 9.5 % of the MACs, whatever the loss.
     """
 
     calib_dir: str | os.PathLike[str] | None = None
@@ -60,16 +63,18 @@ class QuantisationOptions:
     max_loss: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a budget that nothing can meet."""
+        """Raise InvalidArgumentError for a loss that is not positive."""
         if self.max_loss is not None and not self.max_loss > 0:
             raise InvalidArgumentError(
                 f"max_loss is {self.max_loss}, expected a positive loss of mean box IoU such as 0.01, or off"
             )
 
     def check(self, precision: str) -> None:
-        """Raise InvalidArgumentError where a quantised precision cannot do without what is missing.
+        """Check that a network can be quantised with these options.
 
-        Raise CalibrationError where the folder of the cache cannot be written to.
+        Raises:
+            InvalidArgumentError: no folder of photos, or too few photos.
+            CalibrationError: the folder of the cache cannot be written to.
         """
         if self.calib_dir is None:
             raise InvalidArgumentError(f"precision {precision} needs --calib-dir: a folder of photos like production's")
@@ -80,3 +85,36 @@ class QuantisationOptions:
                 check_writable(Path(self.cache).parent)
             except OSError as error:
                 raise CalibrationError(f"calibration cache {self.cache} cannot be written: {error.strerror}") from error
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A network to convert, its new precision, and how.
+
+    Attributes:
+        network: exported, float32.
+        config: of its model.
+        precision: one of config.formats.PRECISIONS.
+        size: (height, width) that calibration images are letterboxed to and MACs are counted for.
+        options: calibration and accuracy budget.
+        weights_sha256: digest of the weights, for the calibration cache.
+        available: number formats that all target GPUs have.
+        thresholds: for decoding and suppression where the loss is measured.
+        on_stage: called with a text as each stage begins and goes on.
+    """
+
+    network: onnx.ModelProto
+    config: RetinaFaceConfig
+    precision: str
+    size: tuple[int, int]
+    options: QuantisationOptions = field(default_factory=QuantisationOptions)
+    weights_sha256: str = ""
+    available: tuple[NumberFormat, ...] = FORMATS
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    on_stage: Callable[[str], None] = lambda stage: None
+
+    @property
+    def formats(self) -> list[NumberFormat]:
+        """Number formats to use, that of most convolutions first."""
+        base, *others = PRECISIONS[self.precision]
+        return [base, *(other for other in others if other in self.available)]

@@ -1,4 +1,4 @@
-"""Engines that tests of several packages share."""
+"""Engines that tests of several folders share."""
 
 from tests.support.fixtures import ranged_detector, ranged_engine
 

@@ -1,4 +1,4 @@
-"""benchmarks/compare_dlib.py, with a stand-in where dlib is not installed."""
+"""benchmarks/compare_dlib.py, with a fake dlib; the last test uses the real one if it is installed."""
 
 from __future__ import annotations
 
@@ -13,18 +13,12 @@ import numpy as np
 import pytest
 
 from benchmarks.compare_dlib import dlib_detector, main
-from tests.support.data import ASTRONAUT_FACE, astronaut, iou
-
-
-@pytest.fixture
-def photo(tmp_path: Path) -> Path:
-    path = tmp_path / "astronaut.png"
-    cv2.imwrite(str(path), astronaut())
-    return path
+from tests.support.data import ASTRONAUT_FACE, astronaut
+from tests.support.oracles.boxes import iou
 
 
 def _fake_dlib(calls: list[tuple[Any, int]]) -> Any:
-    """Find the astronaut's face in enlarged pictures only."""
+    """Return a fake dlib that finds the astronaut's face only in enlarged pictures, and records its calls."""
     x1, y1, x2, y2 = ASTRONAUT_FACE
     face = SimpleNamespace(left=lambda: x1, top=lambda: y1, right=lambda: x2, bottom=lambda: y2)
 
@@ -49,7 +43,7 @@ def test_both_are_counted_and_timed(
     arguments = ["--engine", ranged_engine, "--device", "cpu", "--labels", labels, "--json", tmp_path / "d.json"]
     assert main([*map(str, arguments), "--rounds", "2", str(photo)]) == 0
     assert len(calls) == 2 * 3
-    assert calls[0] == (astronaut()[0, 0, ::-1].tolist(), 0)  # dlib wants RGB
+    assert calls[0] == (astronaut()[0, 0, ::-1].tolist(), 0)  # dlib expects RGB
     written = json.loads((tmp_path / "d.json").read_text())
     plain, enlarged, ours = written["results"]
     assert (plain["faces"], plain["labelled"]) == (0, 0)

@@ -1,4 +1,4 @@
-"""What the CPU's benchmarks rest on: the pipeline that stands for others finds our faces, workers answer or say why."""
+"""The CPU benchmarks: the usual pipeline finds the same faces, timing is right, workers report their errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MEAN = (104.0, 117.0, 123.0)
 
 
 def test_the_usual_pipeline_finds_what_our_operators_find(rng: np.random.Generator) -> None:
-    """All of 102,300 anchors, or a race between two different things would be measured."""
+    """For all 102,300 anchors; otherwise the benchmark would compare different work."""
     _, agree = suppressions(rng)
     assert agree == 1.0
 
@@ -30,10 +30,10 @@ def test_the_usual_letterbox_gives_our_pixels(rng: np.random.Generator, shape: t
     image = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
     theirs, _ = letterbox(image, 64, MEAN)
     ours = ops.letterbox(image, (64, 64), mean=MEAN, pad_value=(104, 117, 123)).batch
-    assert np.abs(ours - theirs).max() <= 1  # OpenCV rounds its own weights
+    assert np.abs(ours - theirs).max() <= 1  # OpenCV rounds its weights
 
 
-def test_ways_take_turns_and_the_first_round_does_not_count() -> None:
+def test_alternatives_take_turns_and_the_first_round_does_not_count() -> None:
     calls: list[str] = []
     seconds = time_in_turn({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=3)
     assert calls == ["a", "b"] * 4
@@ -60,7 +60,7 @@ def test_measuring_adds_up_stages_and_leaves_out_the_first_round() -> None:
     assert measured["ours"].rounds == [1.5] * 3
     assert measured["other"].stages == {"letterbox": [0.5] * 3, "network": [1.0] * 3}
     assert measured["ours"].runtime == "a library"
-    assert [faces.boxes[0, 3] for faces in measured["ours"].faces] == [30.0, 31.0]  # the best first, of each picture
+    assert [faces.boxes[0, 3] for faces in measured["ours"].faces] == [30.0, 31.0]  # highest score first
 
 
 def test_a_worker_that_cannot_start_says_why(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_worker_that_cannot_start_says_why(tmp_path: Path) -> None:
         Worker(Path(sys.executable), job, sorted(os.sched_getaffinity(0))[:1], tmp_path / "log")
 
 
-def test_the_table_says_how_exact_what_was_timed_is_and_what_did_not_run() -> None:
+def test_the_table_has_speed_accuracy_and_the_peers_that_did_not_run() -> None:
     row = {
         "runtime": "a library 1.2",
         "stages_ms": {"letterbox": 1.0, "network": 2.0},

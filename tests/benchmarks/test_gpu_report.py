@@ -1,9 +1,10 @@
-"""The report of a machine with a GPU, without one: commands are recorded, results are made up."""
+"""The GPU report, tested without a GPU: commands are recorded, results are made up."""
 
 from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from benchmarks.kernels import document
 from engine.bench.analysis.environment import environment
 from engine.bench.analysis.verdicts import Verdict
 from engine.bench.load.generator import ClosedLoop
-from tests.support.points import point, results
+from tests.support.points import point, results, simulated_engine
 
 STAGES = {"queueing": 0.001, "letterbox": 0.0001, "h2d": 0.0002, "network": 0.0015, "d2h": 0.0001}
 PLACEHOLDER = "Not measured yet: it awaits a machine with a GPU."
@@ -21,7 +22,7 @@ PLACEHOLDER = "Not measured yet: it awaits a machine with a GPU."
 
 @pytest.fixture
 def performance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the document, and a machine with a GPU."""
+    """A copy of the document, on a machine that seems to have a GPU."""
     path = tmp_path / "performance.md"
     path.write_text(gpu_report.DOCUMENT.read_text())
     document.write(gpu_report.SECTION, PLACEHOLDER, path)
@@ -41,13 +42,19 @@ def test_without_a_gpu_it_says_so_and_writes_nothing(
     assert not gpu_report.FOLDER.exists()
 
 
-def test_tests_come_first_and_the_section_says_what_was_found(
+def test_the_tests_run_first_and_the_section_has_their_number_and_the_measurements(
     performance: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = results(*(point(STAGES, name=name, load=ClosedLoop(n)) for n in (1, 16) for name in ("fp32", "fp16")))
+    found = results(
+        *(
+            point(STAGES, engine=simulated_engine(name), load=ClosedLoop(n))
+            for n in (1, 16)
+            for name in ("fp32", "fp16")
+        )
+    )
     content = found.to_dict()
     content["environment"] = environment()
-    content["verdicts"] = [Verdict("network-bound", "fp16", "16 at once", "it takes 60 %").to_dict()]
+    content["verdicts"] = [asdict(Verdict("network-bound", "fp16", "16 at once", "it takes 60 %"))]
     commands: list[list[str]] = []
 
     def run(*arguments: str) -> None:
@@ -78,7 +85,7 @@ def test_tests_come_first_and_the_section_says_what_was_found(
     assert performance.read_text().startswith("# Performance")
 
 
-def test_where_a_test_fails_nothing_is_written(
+def test_if_a_test_fails_nothing_is_written(
     performance: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(command: list[str], **options: object) -> None:

@@ -1,4 +1,4 @@
-"""What the kernels move and execute, as the CUDA emulator counts it, stays within limits."""
+"""The kernels' traffic and instructions, counted by the CUDA emulator, stay within limits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.backends import is_emulated
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(
-        not is_emulated(), reason="only the CUDA emulator counts: there is a device, or it is not built"
+        not is_emulated(), reason="needs the CUDA emulator, which is not built or not used because there is a GPU"
     ),
 ]
 counted = cache(count)
@@ -22,13 +22,13 @@ counted = cache(count)
 
 @pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: f"{limit.workload}: {limit.figure}")
 def test_limit_holds(limit: Limit) -> None:
-    """Each bound of benchmarks/kernels/limits.py; the workload's results are checked on the way."""
+    """Each limit of benchmarks/kernels/limits.py; the workload also checks its results."""
     result = counted(limit.workload)
     assert limit.holds(result), f"{limit.figure} is {limit.measure(result):,.2f}"
 
 
 def test_deform_conv_is_linear_in_pixels_and_images() -> None:
-    """Twice the rows cost as much as twice the images, and both twice of half, but for what each launch costs."""
+    """Twice the rows cost as much as twice the images, and twice as much as half, apart from the cost of a launch."""
     half, whole = counted("deform_conv half the batch"), counted("deform_conv")
     tall = counted("deform_conv half the batch, twice the map")
     for counter in ("warp_inst", "global_load_sectors", "global_store_sectors", "mma_flops"):
@@ -36,6 +36,6 @@ def test_deform_conv_is_linear_in_pixels_and_images() -> None:
         assert 2 * half.total(counter) == pytest.approx(whole.total(counter), rel=0.03)
 
 
-def test_chain_of_suppression_is_followed_rightly() -> None:
-    """benchmarks/kernels/chain.py knows every barrier of the kernel."""
+def test_the_model_of_the_nms_kernel_has_its_barriers() -> None:
+    """benchmarks/kernels/chain.py has as many barriers as the kernel executes."""
     assert counted("nms scattered").total("barriers", "suppress") == barriers(5000)

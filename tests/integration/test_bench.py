@@ -11,11 +11,12 @@ import cv2
 import numpy as np
 import pytest
 
+from engine.bench.load.client import Client
 from engine.bench.load.clock import WallClock
 from engine.bench.load.generator import ClosedLoop
 from engine.bench.load.measure import measure
-from engine.bench.load.serve import serve
 from engine.bench.load.workload import Picture
+from engine.bench.run import serve
 from engine.cli import bench_main, main
 from engine.detector import TRTRetinaFace
 from engine.pictures.labels import label_line
@@ -52,15 +53,8 @@ def test_stages_add_up_to_the_latency(fp32_engine: Path) -> None:
         serve(detector, 4, max_delay=0.002, contexts=1) as server,
         ThreadPoolExecutor(2) as executor,
     ):
-        measured = measure(
-            server,
-            ClosedLoop(3),
-            [Picture("astronaut", content, (512, 512))],
-            duration=1.0,
-            clock=WallClock(),
-            executor=executor,
-            rng=np.random.default_rng(0),
-        )
+        client = Client(server, [Picture("astronaut", content, (512, 512))], WallClock(), executor)
+        measured = measure(client, ClosedLoop(3), duration=1.0, rng=np.random.default_rng(0))
     assert len(measured.good) == len(measured.answers) > 5
     # Another process may take the core between two stages of a few requests; a forgotten stage would show in all.
     shares = [sum(answer.stages.values()) / answer.latency for answer in measured.good]
@@ -130,7 +124,7 @@ def test_bad_arguments_are_one_line_before_any_run(
         ([*good, "--rate", "inf"], 2, "rate is inf"),
         ([*good, "--rate", "nan"], 2, "rate is nan"),
         ([*good, "--concurrency", "0"], 2, "concurrency is 0, expected integers from 1"),
-        ([*good, "--concurrency", "1;4"], 2, "--concurrency is '1;4', expected numbers with commas"),
+        ([*good, "--concurrency", "1;4"], 2, "--concurrency is '1;4', expected numbers separated by commas"),
         ([*good, "--duration", "0"], 2, "duration is 0, expected a finite number of seconds above 0"),
         ([*good, "--duration", "inf"], 2, "duration is inf"),
         ([*good, "--batch", "5"], 2, "batch is 5, faces was built for up to 4"),

@@ -18,12 +18,13 @@ import pytest
 from engine.backend import targets
 from engine.backend.driver import compute_capability, sees_gpu
 from engine.backend.plugin_library import PluginLibrary, plugin_library
-from engine.backend.targets import check_targets, has_fp8
+from engine.backend.targets import check_targets, has_format
 from engine.backend.tensorrt import Backend, load_backend
 from engine.build import pipeline
 from engine.build.pipeline import BuildOptions, build_engine
-from engine.build.plan import build_plan
+from engine.build.plan import Toolchain, build_plan
 from engine.config.detection import InputSize, Thresholds
+from engine.config.formats import BF16, FP8, INT8, NumberFormat
 from engine.config.presets import preset
 from engine.errors import BuildError, InvalidArgumentError
 from engine.export.attach import DECODE_PLUGIN, NMS_PLUGIN, attach_detection
@@ -46,7 +47,7 @@ def detector(request: pytest.FixtureRequest) -> bytes:
 def test_engines_build_with_both_plugins_inside(detector: bytes, targets: tuple[str, ...]) -> None:
     backend = rtx()
     checked = check_targets(targets, backend.runtime)
-    plan = build_plan(detector, backend, plugin_library(), size=SIZE, max_batch=8, targets=checked, embed_plugins=False)
+    plan = build_plan(detector, Toolchain(backend, plugin_library(), checked), size=SIZE, max_batch=8)
     assert plan.plugins == (DECODE_PLUGIN, NMS_PLUGIN)
     # 56 convolutions, 41 activations, 2 resizes, 2 additions, 3 concatenations and the plugins at least.
     assert plan.num_layers > 100
@@ -57,7 +58,11 @@ def test_embedded_plugins_travel_inside(detector: bytes) -> None:
     sizes = [
         len(
             build_plan(
-                detector, rtx(), plugin_library(), size=SIZE, max_batch=1, targets=("portable",), embed_plugins=embed
+                detector,
+                Toolchain(rtx(), plugin_library(), ("portable",)),
+                size=SIZE,
+                max_batch=1,
+                embed_plugins=embed,
             ).data
         )
         for embed in (False, True)
@@ -139,25 +144,36 @@ def test_targets_of_tensorrt_are_explained() -> None:
 
 
 @pytest.mark.parametrize(
-    ("capability", "refusal"),
+    ("needs", "capability", "refusal"),
     [
-        (None, r"no FP8 arithmetic \(none was found, FP8 needs 8\.9"),
-        ((8, 6), r"compute capability 8\.6, FP8 needs 8\.9"),
-        ((8, 9), None),
-        ((9, 0), None),
-        ((12, 0), None),
+        (FP8, None, r"no FP8 arithmetic \(none was found, expected 8\.9"),
+        (FP8, (8, 6), r"compute capability 8\.6, expected 8\.9"),
+        (FP8, (8, 9), None),
+        (FP8, (9, 0), None),
+        (FP8, (12, 0), None),
+        (BF16, (7, 5), r"no BF16 arithmetic \(compute capability 7\.5, expected 8\.0"),
+        (BF16, (8, 0), None),
+        (INT8, None, None),
     ],
 )
-def test_fp8_with_tensorrt_needs_a_gpu_that_has_it(
-    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int] | None, refusal: str | None
+def test_tensorrt_needs_a_gpu_that_has_the_number_format(
+    monkeypatch: pytest.MonkeyPatch, needs: NumberFormat, capability: tuple[int, int] | None, refusal: str | None
 ) -> None:
     monkeypatch.setattr(targets, "compute_capability", lambda: capability)
     if refusal is None:
-        assert check_targets((), "tensorrt", needs_fp8=True) == ("this GPU",)
+        assert check_targets((), "tensorrt", needs) == ("this GPU",)
     else:
         with pytest.raises(InvalidArgumentError, match=refusal):
-            check_targets((), "tensorrt", needs_fp8=True)
-    assert has_fp8(check_targets((), "tensorrt")) == (refusal is None)
+            check_targets((), "tensorrt", needs)
+    assert has_format(check_targets((), "tensorrt"), needs) == (refusal is None)
+
+
+def test_targets_of_tensorrt_rtx_have_the_number_format() -> None:
+    assert check_targets((), "tensorrt-rtx", INT8) == check_targets((), "tensorrt-rtx", BF16) == ("portable",)
+    assert check_targets((), "tensorrt-rtx", FP8) == ("sm89", "sm120", "sm121")
+    assert check_targets(("sm121", "sm89"), "tensorrt-rtx", FP8) == ("sm89", "sm121")
+    with pytest.raises(InvalidArgumentError, match="target sm75 has no BF16 arithmetic: choose from sm80, sm86, sm89,"):
+        check_targets(("sm80", "sm75"), "tensorrt-rtx", BF16)
 
 
 @pytest.mark.skipif(sees_gpu(), reason="there is a GPU")
@@ -302,15 +318,7 @@ def test_a_broken_network_is_refused_with_the_parser_s_reason() -> None:
     model = attach_detection(network("fp32"), preset("mobilenet0.25"), Thresholds())
     model.graph.node[-1].op_type = "RetinaFaceNMZ"
     with pytest.raises(BuildError, match=r"cannot read the network.*Plugin not found"):
-        build_plan(
-            model.SerializeToString(),
-            rtx(),
-            plugin_library(),
-            size=SIZE,
-            max_batch=1,
-            targets=("portable",),
-            embed_plugins=False,
-        )
+        build_plan(model.SerializeToString(), Toolchain(rtx(), plugin_library(), ("portable",)), size=SIZE, max_batch=1)
 
 
 def test_a_builder_that_needs_a_gpu_says_so() -> None:
@@ -318,16 +326,10 @@ def test_a_builder_that_needs_a_gpu_says_so() -> None:
         logger.log(FakeTensorRT.ILogger.ERROR, "CUDA initialization failure with error: 35")
         raise TypeError("pybind11::init(): factory function returned nullptr")
 
+    backend = Backend("tensorrt", SimpleNamespace(Builder=no_builder, ILogger=FakeTensorRT.ILogger), "10.9")
+    toolchain = Toolchain(backend, PluginLibrary(Path("unused"), ""), ("this GPU",))
     with pytest.raises(BuildError, match=r"cannot start a builder: CUDA initialization.*--runtime tensorrt-rtx builds"):
-        build_plan(
-            b"",
-            Backend("tensorrt", SimpleNamespace(Builder=no_builder, ILogger=FakeTensorRT.ILogger), "10.9"),
-            PluginLibrary(Path("unused"), ""),
-            size=SIZE,
-            max_batch=1,
-            targets=("this GPU",),
-            embed_plugins=False,
-        )
+        build_plan(b"", toolchain, size=SIZE, max_batch=1)
 
 
 def test_type_stubs_alone_are_not_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,17 +14,11 @@ import pytest
 from engine.backend.plugin_library import plugin_library
 from engine.cli import build_main, main
 from engine.version import project_version
-from tests.support.data import ASTRONAUT_FACE, astronaut, iou
+from tests.support.data import ASTRONAUT_FACE, astronaut
 from tests.support.engines import rtx
+from tests.support.oracles.boxes import iou
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def photo(tmp_path: Path) -> Path:
-    path = tmp_path / "photo.png"
-    cv2.imwrite(str(path), astronaut())
-    return path
 
 
 def test_build_prints_a_table_and_detect_prints_json_lines(
@@ -50,7 +44,7 @@ def test_build_prints_a_table_and_detect_prints_json_lines(
     assert iou(np.array(face["box"]), ASTRONAUT_FACE) >= 0.6
     assert face["score"] >= 0.9
     assert np.array(face["landmarks"]).shape == (5, 2)
-    drawn = cv2.imread(str(marked / "photo.png"))
+    drawn = cv2.imread(str(marked / photo.name))
     assert drawn is not None
     assert drawn.shape == (512, 512, 3)
     changed = np.abs(drawn.astype(int) - astronaut()).max(axis=2) > 60

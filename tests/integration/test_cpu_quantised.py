@@ -25,7 +25,7 @@ from engine.pictures.compose import compose
 from engine.pictures.faces import LabelledImage
 from engine.precision import quantise
 from engine.precision.convert import to_precision
-from engine.precision.options import QuantisationOptions
+from engine.precision.options import Conversion, QuantisationOptions
 from engine.runtime.cpu.ort import OnnxRuntime
 from engine.runtime.cpu.protocol import CpuSettings
 from engine.runtime.cpu.session import CpuNetwork
@@ -56,11 +56,8 @@ def _quantised(folder: Path, mode: str) -> bytes:
     with pytest.MonkeyPatch.context() as patch:
         # The choice of the kept convolutions is not tested here.
         patch.setattr(quantise, "_SENSITIVITY_CROPS", 2)
-        typed = to_precision(
-            network("fp32", size=InputSize.fixed(*SIZE)), CONFIG, "int8", SIZE,
-            QuantisationOptions(folder, max_loss=MODES[mode]),
-            weights_sha256="0" * 64, fp8_allowed=False, on_stage=lambda stage: None,
-        )  # fmt: skip
+        options = QuantisationOptions(folder, max_loss=MODES[mode])
+        typed = to_precision(Conversion(network("fp32", size=InputSize.fixed(*SIZE)), CONFIG, "int8", SIZE, options))
     return bytes(typed.on_cpu.SerializeToString())
 
 

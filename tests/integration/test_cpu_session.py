@@ -21,7 +21,7 @@ from engine.config.detection import Thresholds
 from engine.config.presets import preset
 from engine.precision import quantise
 from engine.precision.convert import to_precision
-from engine.precision.options import QuantisationOptions, Techniques
+from engine.precision.options import Conversion, QuantisationOptions, Techniques
 from engine.runtime.augment import Scale
 from engine.runtime.cpu import load as cpu_runtime
 from engine.runtime.cpu.load import available_threads
@@ -75,18 +75,10 @@ def exported() -> onnx.ModelProto:
 
 def _network(precision: str, exported: onnx.ModelProto, photos: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     monkeypatch.setattr(quantise, "_SENSITIVITY_CROPS", 1)
-    techniques = Techniques(round_weights=False, correct_biases=False)
+    techniques = Techniques(round_weights=False)
     options = QuantisationOptions(photos, techniques=techniques, max_loss=float("inf"))
-    typed = to_precision(
-        exported,
-        preset("mobilenet0.25"),
-        precision,
-        SIZE,
-        options if precision in ("int8", "fp8") else QuantisationOptions(),
-        weights_sha256="0" * 64,
-        fp8_allowed=True,
-        on_stage=lambda stage: None,
-    )
+    options = options if precision in ("int8", "fp8") else QuantisationOptions()
+    typed = to_precision(Conversion(exported, preset("mobilenet0.25"), precision, SIZE, options))
     return bytes(typed.on_cpu.SerializeToString())
 
 

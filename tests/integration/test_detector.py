@@ -12,11 +12,12 @@ import pytest
 
 from engine import DeviceError, InvalidArgumentError, TRTRetinaFace
 from engine.backend.driver import sees_gpu
-from engine.config.detection import InputSize
+from engine.config.detection import InputSize, Thresholds
 from engine.runtime import timing
 from engine.types import Detections
-from tests.support.data import ASTRONAUT_FACE, astronaut, iou, labelled_photos, upstream_checkpoint
-from tests.support.engines import Thresholds, build
+from tests.support.data import ASTRONAUT_FACE, astronaut, labelled_photos, upstream_checkpoint
+from tests.support.engines import build
+from tests.support.oracles.boxes import iou
 
 NO_GPU = pytest.mark.skipif(sees_gpu(), reason="there is a GPU")
 
@@ -90,7 +91,7 @@ def test_the_upstream_checkpoint_finds_every_labelled_face(tmp_path: Path) -> No
     detector = TRTRetinaFace(path, "cpu")
     found = extra = 0
     for photo, faces in zip(photos, detector.detect([photo.image for photo in photos]), strict=True):
-        hits = [max(iou(face, box) for face in faces.boxes) >= 0.35 for box in photo.boxes]
+        hits = [bool(iou(faces.boxes, box).max() >= 0.35) for box in photo.boxes]
         found += sum(hits)
         extra += len(faces) - sum(hits)
     assert sum(len(photo.boxes) for photo in photos) == 18

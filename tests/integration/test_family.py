@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from engine import TRTRetinaFace, ops
 from engine.backend.plugin_library import plugin_library
-from engine.build.plan import build_plan
+from engine.build.plan import Toolchain, build_plan
 from engine.config.detection import InputSize, Thresholds
 from engine.config.model import RetinaFaceConfig
 from engine.config.presets import PRESETS, preset
@@ -45,9 +45,7 @@ def test_every_preset_builds(name: str) -> None:
     network = exported(model, SIZE)
     for typed in (network, to_fp16(network)):
         detector = attach_detection(typed, config, Thresholds()).SerializeToString()
-        plan = build_plan(
-            detector, backend, plugin_library(), size=SIZE, max_batch=2, targets=("portable",), embed_plugins=False
-        )
+        plan = build_plan(detector, Toolchain(backend, plugin_library(), ("portable",)), size=SIZE, max_batch=2)
         assert plan.plugins[-2:] == (DECODE_PLUGIN, NMS_PLUGIN)
         assert len(plan.plugins) == 2 + (25 if config.context == "deformable" else 0)
 

@@ -1,4 +1,4 @@
-"""Quantised engines: calibrated, built with TensorRT-RTX, run on the CPU, refused where they must be."""
+"""Quantised engines: calibrated, built with TensorRT-RTX and run on the CPU; refused options."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ import pytest
 
 from engine import TRTRetinaFace
 from engine.build import pipeline
+from engine.build.plan import Plan
 from engine.cli import main
 from engine.config.detection import InputSize, Thresholds
 from engine.config.presets import preset
-from engine.errors import BuildError, CalibrationError, InvalidArgumentError
+from engine.errors import BuildError, CalibrationError
 from engine.metrics.agreement import agreement
 from engine.pictures.compose import compose
 from engine.pictures.faces import LabelledImage
 from engine.precision import quantise
 from engine.precision.calibrate.images import find_images
 from engine.precision.cast import to_fp16
-from engine.precision.convert import to_precision
-from engine.precision.options import QuantisationOptions, Techniques
+from engine.precision.convert import TypedNetwork, to_precision
+from engine.precision.options import Conversion, QuantisationOptions, Techniques
+from engine.precision.search.measure import Measure
 from engine.runtime.cpu.network_detector import NetworkDetector
 from engine.runtime.letterbox import Letterbox
 from engine.sidecar import network_path
@@ -40,7 +42,7 @@ OFF = float("inf")
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sixteen generated pictures and a file that is none."""
+    """Sixteen generated pictures and a file that is not a picture."""
     folder = tmp_path_factory.mktemp("photos")
     for i, picture in enumerate(_composed(16, seed=5, size=SIZE)):
         cv2.imwrite(str(folder / f"{i:02}.png"), picture)
@@ -50,7 +52,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _few_crops(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rank convolutions by few pictures: which are kept is not what is tested here."""
+    """Rank convolutions with few crops: no test here depends on the ranking."""
     monkeypatch.setattr(quantise, "_SENSITIVITY_CROPS", 3)
 
 
@@ -71,8 +73,7 @@ def _composed(count: int, seed: int, size: tuple[int, int]) -> list[Image]:
 def test_engines_of_every_precision_find_the_face(
     precision: str, targets: tuple[str, ...], max_loss: float | None, types: set[str], photos: Path, tmp_path: Path
 ) -> None:
-    techniques = Techniques(learning_steps=3)
-    calibrated = QuantisationOptions(photos, techniques=techniques, max_loss=max_loss)
+    calibrated = QuantisationOptions(photos, max_loss=max_loss)
     options = QuantisationOptions() if precision == "bf16" else calibrated
     path = tmp_path / "faces.engine"
     report = build(path, precision=precision, targets=targets, quantisation=options)
@@ -92,7 +93,7 @@ def test_engines_of_every_precision_find_the_face(
 
 
 def _quantised_convolutions(model: onnx.ModelProto) -> list[str]:
-    """Names of the convolutions both of whose operands come from DequantizeLinear; none may have only one."""
+    """Return the names of the quantised convolutions: those that read DequantizeLinear on both inputs, never on one."""
     producers = {name: node.op_type for node in model.graph.node for name in node.output}
     quantised = []
     for node in model.graph.node:
@@ -104,7 +105,7 @@ def _quantised_convolutions(model: onnx.ModelProto) -> list[str]:
 
 
 def _check_evidence(sidecar: dict[str, Any], model: onnx.ModelProto) -> dict[str, Any]:
-    """The sidecar's counts are those of the graph, and it names the broken picture; return the counts."""
+    """Check the sidecar against the graph and return its counts."""
     counted: dict[str, Any] = sidecar["precision"]["convolutions"]
     assert counted["quantised"] == len(_quantised_convolutions(model))
     assert counted["convolutions"] == sum(node.op_type == "Conv" for node in model.graph.node) == 56
@@ -157,19 +158,16 @@ def test_an_engine_for_a_range_of_sizes(photos: Path, tmp_path: Path) -> None:
 
 
 def test_the_default_keeps_the_faces_on_pictures_it_has_not_seen(tmp_path: Path) -> None:
-    """The published figures are docs/precision.md's; this guards against a step that stops working.
+    """Detects a step of calibration that has stopped working; docs/precision.md has the published figures.
 
-    Without equalisation this measures .81, with it alone .97; each other step is worth less than the noise of a small
-    set, so the bounds leave that much room.
+    Without equalisation this measures .81, with equalisation alone .97. The gain of each other step is below the noise
+    of a small set, and the bounds leave room for that noise.
     """
     size = (640, 640)
     for i, picture in enumerate(_composed(24, seed=1, size=size)):
         cv2.imwrite(str(tmp_path / f"{i:02}.png"), picture)
     config, exported = preset("mobilenet0.25"), network("fp32", size=InputSize.fixed(*size))
-    typed = to_precision(
-        exported, config, "int8", size, QuantisationOptions(tmp_path, 24, techniques=Techniques(learning_steps=30)),
-        weights_sha256="", fp8_allowed=False, on_stage=lambda stage: None,
-    )  # fmt: skip
+    typed = to_precision(Conversion(exported, config, "int8", size, QuantisationOptions(tmp_path, 24)))
     judged = _composed(20, seed=77, size=size)
     reference = NetworkDetector(exported, config, size).detect(judged)
     found = agreement(reference, NetworkDetector(typed.on_cpu, config, size).detect(judged))
@@ -185,14 +183,11 @@ def test_the_default_keeps_the_faces_on_pictures_it_has_not_seen(tmp_path: Path)
 
 
 def test_the_photos_keep_their_faces(photos: Path) -> None:
-    """Calibrated on one generated face only, judged on the labelled photos."""
+    """Calibrated on pictures of one face only, judged on the labelled photos."""
     config, exported = preset("mobilenet0.25"), network("fp32", size=InputSize.fixed(640, 640))
     judged = [photo.image for photo in labelled_photos()]
-    typed = to_precision(
-        exported, config, "int8", (640, 640),
-        QuantisationOptions(photos, max_loss=OFF),
-        weights_sha256="", fp8_allowed=False, on_stage=lambda stage: None,
-    )  # fmt: skip
+    options = QuantisationOptions(photos, max_loss=OFF)
+    typed = to_precision(Conversion(exported, config, "int8", (640, 640), options))
     found = agreement(
         NetworkDetector(exported, config).detect(judged), NetworkDetector(typed.on_cpu, config).detect(judged)
     )
@@ -215,14 +210,23 @@ def test_a_build_measures_with_the_thresholds_it_is_given(
 ) -> None:
     given = []
 
-    def spy(*arguments: Any, **options: Any) -> Any:
-        given.append(options["thresholds"])
-        return to_precision(*arguments, **options)
+    def spy(conversion: Conversion) -> TypedNetwork:
+        given.append(conversion.thresholds)
+        return to_precision(conversion)
 
     monkeypatch.setattr(pipeline, "to_precision", spy)
     thresholds = Thresholds(score=0.1, iou=0.3, voting=True)
     build(tmp_path / "faces.engine", precision="fp16", thresholds=thresholds)
     assert given == [thresholds]
+
+
+def test_engines_of_versions_with_removed_techniques_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = {"method": "importance", "equalise": True, "correct_biases": False, "learning_steps": 500}
+    monkeypatch.setattr(pipeline, "to_precision", lambda given: replace(to_precision(given), calibration=recorded))
+    monkeypatch.setattr(pipeline, "build_plan", lambda *arguments, **options: Plan(b"not read on the CPU", 1, ()))
+    build(tmp_path / "faces.engine", precision="fp16")
+    assert json.loads((tmp_path / "faces.engine.json").read_text())["calibration"] == recorded
+    assert len(TRTRetinaFace(tmp_path / "faces.engine", "cpu").detect(astronaut()).boxes) == 1
 
 
 def test_a_budget_is_honoured_on_the_held_out_half(photos: Path, tmp_path: Path) -> None:
@@ -234,19 +238,14 @@ def test_a_budget_is_honoured_on_the_held_out_half(photos: Path, tmp_path: Path)
     assert {kept["kind"] for kept in precision["kept_higher"]} <= {"fp16"}
 
 
-def test_by_default_int8_uses_its_share_though_the_held_out_pictures_argue_against_it(
-    photos: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A face at a score of .5 can make the loss larger with more in FP16; without a budget that decides nothing."""
-    measured = quantise._Measure.__call__
+def test_by_default_int8_uses_its_share_even_if_the_loss_rises(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A face near a score of .5 can raise the loss with more layers in FP16; without a budget that decides nothing."""
+    measured = Measure.__call__
     monkeypatch.setattr(
-        quantise._Measure, "__call__", lambda self, kinds: replace(measured(self, kinds), loss=1 - len(kinds) / 56)
+        Measure, "__call__", lambda self, kinds: replace(measured(self, kinds), loss=1 - len(kinds) / 56)
     )
     options = QuantisationOptions(photos, techniques=Techniques(round_weights=False))
-    typed = to_precision(
-        network("fp32"), preset("mobilenet0.25"), "int8", SIZE, options,
-        weights_sha256="", fp8_allowed=False, on_stage=lambda stage: None,
-    )  # fmt: skip
+    typed = to_precision(Conversion(network("fp32"), preset("mobilenet0.25"), "int8", SIZE, options))
     assert typed.precision["kept_higher"]
     assert 0.9 <= typed.precision["convolutions"]["macs_share"] < 0.95
 
@@ -257,10 +256,7 @@ def test_the_loss_is_measured_as_the_engine_decodes(photos: Path) -> None:
     images = find_images(photos, 100, Letterbox(SIZE, config, enlarge=False), lambda done, total: None, hold_out=4)
     means = []
     for thresholds in (Thresholds(), Thresholds(voting=True), Thresholds(score=0.9)):
-        typed = to_precision(
-            exported, config, "int8", SIZE, options,
-            weights_sha256="", fp8_allowed=False, on_stage=lambda stage: None, thresholds=thresholds,
-        )  # fmt: skip
+        typed = to_precision(Conversion(exported, config, "int8", SIZE, options, thresholds=thresholds))
         reference, given = (
             NetworkDetector(model, config, SIZE, thresholds=thresholds).detect(map(images.image, images.held_out))
             for model in (exported, typed.on_cpu)
@@ -330,21 +326,12 @@ def test_mixed_without_fp8_targets_is_int8_and_fp16(photos: Path, tmp_path: Path
 def test_no_budget_for_calibration_without_faces(tmp_path: Path) -> None:
     for i in range(4):
         cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((320, 320, 3), 40 * i, np.uint8))
-    options = QuantisationOptions(tmp_path, techniques=Techniques(learning_steps=2))
     notes: list[str] = []
-    typed = to_precision(
-        network("fp32"), preset("mobilenet0.25"), "int8", SIZE, options,
-        weights_sha256="", fp8_allowed=False, on_stage=notes.append,
-    )  # fmt: skip
+    conversion = Conversion(
+        network("fp32"), preset("mobilenet0.25"), "int8", SIZE, QuantisationOptions(tmp_path), on_stage=notes.append
+    )
+    typed = to_precision(conversion)
     assert any("no face" in note for note in notes)
     assert typed.precision["kept_higher"] == []
     with pytest.raises(CalibrationError, match="give photos with faces"):
-        to_precision(
-            network("fp32"), preset("mobilenet0.25"), "int8", SIZE, QuantisationOptions(tmp_path, max_loss=0.01),
-            weights_sha256="", fp8_allowed=False, on_stage=notes.append,
-        )  # fmt: skip
-
-
-def test_options_of_techniques_are_checked() -> None:
-    with pytest.raises(InvalidArgumentError, match="learning_steps is -1"):
-        Techniques(learning_steps=-1)
+        to_precision(replace(conversion, options=QuantisationOptions(tmp_path, max_loss=0.01)))

@@ -1,4 +1,4 @@
-"""Installing from the sources where something is missing: clear words, and nothing that passes for whole next time."""
+"""Installing from source when something is missing: clear errors, and a retry does not trust a broken environment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# Where nothing listens; pip asks once.
+# An index that does not answer; pip tries it once.
 NO_INDEX = {
     "PIP_CONFIG_FILE": os.devnull,
     "PIP_INDEX_URL": "http://127.0.0.1:1/simple",
@@ -26,7 +26,7 @@ HEADERS = "kernel_lens-2.0.1-py3-none-any.whl"
 
 @pytest.fixture
 def programs(tmp_path: Path) -> Path:
-    """A folder with the programs that the bootstrap cannot do without: neither a compiler nor nvcc is among them."""
+    """A folder with the programs that the bootstrap needs, but without a compiler and nvcc."""
     folder = tmp_path / "programs"
     folder.mkdir()
     for name in ("bash", "dirname", "rm", "touch", "python3"):
@@ -43,7 +43,7 @@ def _program(folder: Path, name: str, script: str) -> None:
 
 
 def _bootstrap(programs: Path, environment: Path, **variables: str) -> str:
-    """Run the bootstrap, which must fail, and return what it says."""
+    """Run the bootstrap, which must fail; return its error message."""
     command = [str(ROOT / "scripts" / "bootstrap"), str(environment), "openvino"]
     variables = {"PATH": str(programs), "HOME": str(programs), **NO_INDEX, **variables}
     done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
@@ -60,7 +60,7 @@ def test_no_compiler(programs: Path, tmp_path: Path) -> None:
 
 def test_an_old_python(programs: Path, tmp_path: Path) -> None:
     _program(programs, "c++", "")
-    _program(programs, "python3.9", "exit 1")  # of its version
+    _program(programs, "python3.9", "exit 1")  # fails the version check
     message = _bootstrap(programs, tmp_path / "venv", PYTHON="python3.9")
     assert "python3.9 is no Python of 3.10 or later. Name one in PYTHON." in message
     assert not (tmp_path / "venv").exists()
@@ -74,12 +74,12 @@ def test_a_python_without_headers(programs: Path, tmp_path: Path) -> None:
     assert "apt-get install python3-dev" in message
 
 
-def test_no_venv_module_however_often(programs: Path, tmp_path: Path) -> None:
-    """Debian's Python without python3-venv leaves a folder with a Python and no pip."""
+def test_no_venv_module_in_the_first_and_the_second_run(programs: Path, tmp_path: Path) -> None:
+    """Debian's Python without python3-venv makes a folder with Python, but without pip, and fails."""
     _program(programs, "c++", "")
     make = f"for last; do :; done; {sys.executable} -m venv --without-pip --clear $last; exit 1"
     _program(programs, "python", f'[ "$1" = -c ] && exit 0; {make}')
-    # The Python that is left behind knows no ensurepip either.
+    # The second run finds that Python, and ensurepip fails too.
     message = _bootstrap(programs, tmp_path / "venv", PYTHON="python")
     assert "python cannot make a virtual environment" in message
     assert "apt-get install python3-venv" in message
@@ -97,7 +97,7 @@ def test_an_index_that_does_not_answer(programs: Path, tmp_path: Path) -> None:
     assert (tmp_path / "venv" / ".unfinished").exists()
 
 
-def test_an_environment_with_half_a_package_is_made_anew_only_after_an_unfinished_run(
+def test_an_environment_with_half_a_package_is_made_again_only_after_an_unfinished_run(
     programs: Path, tmp_path: Path
 ) -> None:
     _program(programs, "c++", "")
@@ -160,7 +160,7 @@ def _cmake() -> str:
 
 
 def _words(text: str) -> str:
-    """Undo CMake's wrapping of lines."""
+    """Join the lines that CMake has wrapped."""
     return " ".join(text.split())
 
 
@@ -181,7 +181,7 @@ def test_headers_of_another_content_are_refused(tmp_path: Path) -> None:
 def test_headers_that_cannot_be_fetched(tmp_path: Path) -> None:
     done = _fetch_headers(tmp_path, **NO_INDEX)
     assert done.returncode != 0
-    assert "pip did not bring TensorRT's headers" in _words(done.stderr)
+    assert "pip could not download TensorRT's headers" in _words(done.stderr)
     assert "Set TENSORRT_ROOT to the folder" in _words(done.stderr)
     assert not (tmp_path / "build" / "tensorrt-headers").exists()
 
@@ -196,8 +196,8 @@ def test_without_nvcc_the_build_fails_and_says_how_to_go_without(programs: Path,
         found = shutil.which(name)
         assert found is not None
         (programs / name).symlink_to(found)
-    venv.create(tmp_path / "venv", symlinks=True)  # without packages, nvcc's among them
-    # Of PATH alone, which Debian's nvcc may not be on.
+    venv.create(tmp_path / "venv", symlinks=True)  # without the package of nvcc
+    # Search programs on this PATH only, not in CMake's system folders, where Debian's nvcc may be.
     definitions = [
         "-DCMAKE_FIND_USE_CMAKE_SYSTEM_PATH=OFF",
         f"-DPython_EXECUTABLE={tmp_path}/venv/bin/python",

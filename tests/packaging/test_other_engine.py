@@ -1,4 +1,4 @@
-"""The commands where Python finds another `engine`, or not what this one needs: they say so, and what to do."""
+"""The commands explain what to do if Python finds another package `engine`, or if the project is not installed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RUN = "import retinaface_trt, sys; sys.exit(retinaface_trt.main())"
 
 
 def _run(python: Path | str, folder: Path, *path: Path, command: tuple[str, ...] = ("-c", RUN)) -> str:
-    """Run a command that must fail in a line, and return that."""
+    """Run a command that must fail with one line on stderr; return that line."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))}
     done = subprocess.run([python, *command], cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
@@ -24,7 +24,7 @@ def _run(python: Path | str, folder: Path, *path: Path, command: tuple[str, ...]
 
 @pytest.fixture
 def bare(tmp_path: Path) -> Path:
-    """A Python without any package."""
+    """A Python without packages."""
     venv.create(tmp_path / "venv", symlinks=True)
     return tmp_path / "venv" / "bin" / "python"
 

@@ -1,4 +1,4 @@
-"""Every requirement has a version in constraints.txt, and a build asks for nvcc where there is none."""
+"""Every requirement has a version in constraints.txt, and a build requires nvcc's package if there is no nvcc."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-# An installation takes the newest TensorRT that fits its GPU's driver.
+# Not locked: the right TensorRT depends on the driver of the GPU.
 NOT_LOCKED = {"tensorrt"}
 
 
 @pytest.fixture
 def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `scripts` be on Python's path, as for the build backend."""
+    """Put the folder scripts/ on Python's path, as for the build backend."""
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
 
 
@@ -27,7 +27,7 @@ def _load(name: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # the backend imports the other
+    sys.modules[name] = module  # build_backend imports requirements
     spec.loader.exec_module(module)
     return module
 
@@ -82,7 +82,9 @@ def test_an_isolated_build_asks_for_nvcc_where_there_is_none(
         nvcc.chmod(0o755)
         assert ("nvidia-cuda-nvcc==13.0.*" in backend.get_requires_for_build_wheel()) == wanted
     nvcc.unlink()
-    monkeypatch.setenv("SKBUILD_CMAKE_DEFINE", "A=B;RETINAFACE_PLUGINS=OFF")  # for pips without settings
+    monkeypatch.setenv(
+        "SKBUILD_CMAKE_DEFINE", "A=B;RETINAFACE_PLUGINS=OFF"
+    )  # for old versions of pip without --config-settings
     assert not [name for name in backend.get_requires_for_build_wheel() if "nvidia" in name]
     monkeypatch.delenv("SKBUILD_CMAKE_DEFINE")
     monkeypatch.setenv("CUDACXX", "/opt/cuda/bin/nvcc")

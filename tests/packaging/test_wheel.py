@@ -1,4 +1,4 @@
-"""A wheel in a new environment without a compiler: it is whole, builds an engine, and finds the face from anywhere."""
+"""The wheel, in a new environment without a compiler: it is complete, builds an engine and finds a face."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import venv
 import zipfile
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from engine import TRTRetinaFace
-from tests.support.data import ASTRONAUT_FACE, astronaut, iou
+from tests.support.data import ASTRONAUT_FACE, astronaut
 from tests.support.engines import build
+from tests.support.oracles.boxes import iou
 
 pytestmark = pytest.mark.wheel
 CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
 
 
 class Environment:
-    """A virtual environment, whose programs see no other folder of programs, no other home and no sources."""
+    """A virtual environment whose programs see no other programs, no home folder and no sources."""
 
     def __init__(self, folder: Path) -> None:
-        """Make it, with pip in it."""
+        """Make the environment, with pip."""
         self._bin, self.work = folder / "venv" / "bin", folder / "work"
         venv.create(folder / "venv", with_pip=True, symlinks=True)
         self.work.mkdir()
@@ -35,7 +35,7 @@ class Environment:
         self._variables = {**kept, "PATH": str(self._bin), "HOME": str(self.work)}
 
     def run(self, *command: str) -> str:
-        """Run one of its programs from its working folder and return what it prints."""
+        """Run a program of the environment in its working folder; return its stdout."""
         done = subprocess.run(
             [str(self._bin / command[0]), *command[1:]],
             env=self._variables,
@@ -48,11 +48,11 @@ class Environment:
         return done.stdout
 
     def install(self, *arguments: str) -> None:
-        """Install packages in the versions that are tested."""
+        """Install packages in the tested versions."""
         self.run("python", "-m", "pip", "install", "--quiet", "--constraint", str(CONSTRAINTS), *arguments)
 
     def box(self, engine: Path, photo: Path) -> NDArray[np.float64]:
-        """Return the box of the one face that the command finds in a photo, x1 y1 x2 y2."""
+        """Return the box, x1 y1 x2 y2, of the one face that the detect command finds in a photo."""
         (face,) = json.loads(self.run("retinaface-trt", "detect", "--engine", str(engine), str(photo)))["faces"]
         found = np.array(face["box"])
         assert iou(found, ASTRONAUT_FACE) > 0.6
@@ -61,25 +61,17 @@ class Environment:
 
 @pytest.fixture(scope="module")
 def wheel(request: pytest.FixtureRequest) -> Path:
-    """The wheel, absolute."""
+    """The absolute path of the wheel."""
     path: Path = request.config.getoption("--wheel")
     return path.resolve()
 
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """A new environment with the wheel and what running needs."""
+    """A new environment with the wheel and its requirements."""
     environment = Environment(tmp_path_factory.mktemp("wheel"))
     environment.install(str(wheel))
     return environment
-
-
-@pytest.fixture(scope="module")
-def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A photo with one face."""
-    path = tmp_path_factory.mktemp("photo") / "astronaut.png"
-    cv2.imwrite(str(path), astronaut())
-    return path
 
 
 def test_it_holds_the_operators_the_plugins_and_nothing_that_only_tests_need(wheel: Path) -> None:
@@ -98,7 +90,7 @@ def test_it_runs_engines_with_its_own_requirements_alone(installed: Environment,
     build(engine, precision="fp16")
     found = installed.box(engine, photo)
     here = TRTRetinaFace(engine, "cpu:onnxruntime").detect(astronaut())
-    np.testing.assert_allclose(found, here.boxes[0], atol=0.01)  # what the command rounds to
+    np.testing.assert_allclose(found, here.boxes[0], atol=0.01)  # the command rounds to 0.01
 
 
 def test_it_builds_engines_that_run_here_too(installed: Environment, photo: Path) -> None:

@@ -1,4 +1,4 @@
-"""The processors that operator tests run on."""
+"""Runs the operators of the tests on the CPU, on a GPU, or on the CUDA emulator."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from numpy.typing import NDArray
 from engine import ops
 
 ROOT = Path(__file__).resolve().parents[2]
-# Names a folder with another libcudart.so.13 than that of tools/cuda_emulator.
+# Names a folder with another libcudart.so.13, in place of the one of tools/cuda_emulator.
 EMULATOR_VARIABLE = "RETINAFACE_CUDA_EMULATOR"
 CUDA_RUNTIME = "libcudart.so.13"
 _EMULATED_RUNTIME = "libcudemu.so.13"
-# Another folder than this one, for the mutants of tests/csrc/mutants.
+# Names the folder of the operators compiled for the emulator; tests/csrc/mutants sets it.
 EMULATOR_BUILD_VARIABLE = "RETINAFACE_EMULATOR_BUILD"
 EMULATOR_BUILD = Path(os.environ.get(EMULATOR_BUILD_VARIABLE) or ROOT / "build" / "emulator")
 
 
 class Backend:
-    """Brings arrays to where the operators shall run, and back."""
+    """Copies arrays to the processor of a test, and results back."""
 
     def __init__(self, name: str) -> None:
-        """Name it "cpu" or "cuda"."""
+        """Choose the processor, "cpu" or "cuda"."""
         self.name = name
 
     def put(self, array: NDArray[Any]) -> Any:
@@ -41,52 +41,52 @@ class Backend:
         return array if self.name == "cpu" else ops.to_device(array)
 
     def get(self, array: Any) -> NDArray[Any]:
-        """Return a result on the host."""
+        """Return a result as a NumPy array."""
         result = array if isinstance(array, np.ndarray) else array.numpy()
         assert isinstance(result, np.ndarray)
         return result
 
 
 def emulator_folder() -> Path | None:
-    """Return where the CUDA emulator's runtime library lies, None where it was not built.
+    """Return the folder of the CUDA emulator's runtime library, None if it is not built.
 
     Raises:
-        FileNotFoundError: RETINAFACE_CUDA_EMULATOR names a folder without one.
+        FileNotFoundError: RETINAFACE_CUDA_EMULATOR names a folder without that library.
     """
     named = os.environ.get(EMULATOR_VARIABLE)
     folder = Path(named).resolve() if named else ROOT / "build" / "cuda-emulator" / "lib"
     if (folder / CUDA_RUNTIME).exists():
         return folder
     if named:
-        raise FileNotFoundError(f"{EMULATOR_VARIABLE} names {folder}, which holds no {CUDA_RUNTIME}: unset it")
+        raise FileNotFoundError(f"{EMULATOR_VARIABLE} names {folder}, which has no {CUDA_RUNTIME}: unset it")
     return None
 
 
 def is_emulated() -> bool:
-    """Whether CUDA code of the tests runs on the emulator: it is built, and there is no device."""
+    """Return whether the tests run CUDA code on the emulator: it is built, and there is no GPU."""
     return ops.cuda_device_count() == 0 and emulator_folder() is not None
 
 
 def load_emulator() -> Path:
-    """Make libraries that are loaded from now on run CUDA on the emulator; skip where there is none.
+    """Make libraries that are loaded from now on run CUDA code on the emulator; skip if it is not built.
 
     Returns:
-        Its folder.
+        The folder of the emulator.
     """
     folder = emulator_folder()
     if folder is None:
-        pytest.skip("no CUDA device, and no CUDA emulator: scripts/build-for-emulator VENV builds it")
+        pytest.skip("no GPU, and the CUDA emulator is not built: scripts/build-for-emulator VENV builds it")
     ctypes.CDLL(str(for_emulator(folder / CUDA_RUNTIME)), mode=ctypes.RTLD_GLOBAL)
     return folder
 
 
 @cache
 def for_emulator(library: Path) -> Path:
-    """Return a copy of the emulator's library, or of one that runs on it, with another name for the CUDA runtime.
+    """Return a copy of a library in which the CUDA runtime has another name.
 
-    PyTorch's builds for GPUs bring the real libcudart.so.13 into the process, and the loader would bind to that
-    whatever needs a library of this name. The copies are, and need, one of another name, of the same length: names of
-    libraries and of symbols' versions stand in the table of strings alone.
+    `library` is the emulator's runtime library, or one that needs it. GPU builds of PyTorch load the real
+    libcudart.so.13, and the loader would then bind every library that needs this name to it. The new name has the same
+    length, so it can be replaced in the string table, which holds the names of libraries and of symbol versions.
     """
     copies = Path(tempfile.mkdtemp(prefix="on-emulator-"))
     atexit.register(shutil.rmtree, copies, ignore_errors=True)
@@ -96,7 +96,7 @@ def for_emulator(library: Path) -> Path:
 
 
 def use_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make engine.ops run CUDA kernels: on a device, else on the emulator, else skip."""
+    """Make engine.ops run CUDA kernels on a GPU, else on the emulator; skip if there is neither."""
     if ops.cuda_device_count() > 0:
         return
     load_emulator()
@@ -105,15 +105,15 @@ def use_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @cache
 def _emulated_native() -> Any:
-    """The module of the `emulator` CMake preset, bound to the emulator's runtime library.
+    """Return the module of the `emulator` CMake preset, bound to the emulator's runtime library.
 
-    A second module beside the shipped one, whose runtime is linked statically and cannot be replaced.
+    The shipped module cannot be used: its CUDA runtime is linked statically.
     """
     built = sorted(EMULATOR_BUILD.glob("_native*.so"))
     if not built:
         pytest.fail(
-            f"the CUDA emulator is there, but {EMULATOR_BUILD} holds no _native module. Build it: "
-            "scripts/build-for-emulator VENV"
+            f"the CUDA emulator is built, but {EMULATOR_BUILD} has no _native module: "
+            "scripts/build-for-emulator VENV builds it"
         )
     name = "tests.emulated._native"
     path = for_emulator(built[0])

@@ -1,4 +1,4 @@
-"""Labelled photos and a published checkpoint that may lie beside the project; tests that want them skip without."""
+"""Photos and a published checkpoint, most of them in a folder beside the project; tests skip if a file is missing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DATA = Path(__file__).parents[3] / "shared" / "data"
 
 @dataclass(frozen=True)
 class LabelledPhoto:
-    """A BGR image and its faces, float64 [N, 4], x1 y1 x2 y2."""
+    """A BGR image and the boxes of its faces, float64 [N, 4], x1 y1 x2 y2."""
 
     name: str
     image: Image
@@ -27,17 +27,17 @@ class LabelledPhoto:
 
 
 def upstream_checkpoint() -> Path:
-    """Path of Pytorch_Retinaface's mobilenet0.25_Final.pth."""
+    """Return the path of Pytorch_Retinaface's mobilenet0.25_Final.pth."""
     return _existing(_DATA / "weights" / "mobilenet0.25_Final.pth")
 
 
 def widerface_ground_truth() -> Path:
-    """Folder of WIDER FACE's .mat files."""
+    """Return the folder of WIDER FACE's .mat files."""
     return _existing(_DATA / "widerface" / "wider_face_val.mat").parent
 
 
 def labelled_photos() -> list[LabelledPhoto]:
-    """The four photos with 18 labelled faces."""
+    """Return four photos with 18 labelled faces."""
     labels = ElementTree.parse(_existing(_DATA / "photos" / "training.xml"))
     photos = []
     for entry in labels.iter("image"):
@@ -51,8 +51,8 @@ def labelled_photos() -> list[LabelledPhoto]:
 
 
 def astronaut() -> Image:
-    """scikit-image's photo (public domain), BGR; its one face lies near ASTRONAUT_FACE."""
-    skimage_data = pytest.importorskip("skimage.data", reason="scikit-image carries the photo")
+    """Return scikit-image's photo of an astronaut (public domain), BGR; its one face is at ASTRONAUT_FACE."""
+    skimage_data = pytest.importorskip("skimage.data", reason="the photo comes with scikit-image")
     return read_image(Path(skimage_data.__file__).parent / "astronaut.png")
 
 
@@ -66,20 +66,13 @@ def read_image(path: Path) -> Image:
     return np.asarray(image, np.uint8)
 
 
-def iou(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-    """Intersection over union of two boxes."""
-    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
-    common = float(np.prod(np.clip(high - low, 0, None)))
-    return common / (float(np.prod(a[2:] - a[:2])) + float(np.prod(b[2:] - b[:2])) - common)
+def mask_photos(split: str) -> list[Path]:
+    """Return the paths of photos of people, split "train" or "val", in the order of the list."""
+    lines = _existing(_DATA / "masks" / f"{split}.jsonl").read_text().splitlines()
+    return [_DATA / "masks" / "images" / json.loads(line)["image"] for line in lines]
 
 
 def _existing(path: Path) -> Path:
     if not path.is_file():
         pytest.skip(f"{path.name} does not lie beside the project")
     return path
-
-
-def mask_photos(split: str) -> list[Path]:
-    """Photographs of people, "train" or "val", in the order of their list."""
-    lines = _existing(_DATA / "masks" / f"{split}.jsonl").read_text().splitlines()
-    return [_DATA / "masks" / "images" / json.loads(line)["image"] for line in lines]

@@ -1,4 +1,4 @@
-"""DLPack capsules, read without the code under test."""
+"""Reads DLPack capsules without the code under test."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ctypes
 
 
 class DlTensor(ctypes.Structure):
-    """DLPack's DLManagedTensor, written down from the standard once more."""
+    """DLPack's DLManagedTensor, declared from the standard."""
 
     _fields_ = (
         ("data", ctypes.c_void_p),
@@ -25,7 +25,7 @@ class DlTensor(ctypes.Structure):
 
 
 def tensor_of(capsule: object) -> DlTensor:
-    """Read a DLPack capsule."""
+    """Return the tensor of a DLPack capsule."""
     get = ctypes.pythonapi.PyCapsule_GetPointer
     get.restype, get.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
     return DlTensor.from_address(get(capsule, b"dltensor"))

@@ -1,4 +1,4 @@
-"""Engines for the tests: real ones, and sets of files around a plan that only a GPU would read."""
+"""Builds small engines for the tests, and exports their networks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from engine.backend.tensorrt import Backend, load_backend
 from engine.build import pipeline
 from engine.build.pipeline import BuildOptions, BuildReport, build_engine
-from engine.config.detection import InputSize, Thresholds
+from engine.config.detection import InputSize
 from engine.config.presets import preset
 from engine.errors import BuildError
 from engine.model.weights.load import load_model
@@ -19,7 +19,7 @@ from tests.support.shared import exported
 
 
 def rtx() -> Backend:
-    """TensorRT-RTX, or skip."""
+    """Return TensorRT-RTX; skip if it is not installed."""
     try:
         return load_backend("tensorrt-rtx")
     except BuildError as error:
@@ -27,7 +27,7 @@ def rtx() -> Backend:
 
 
 def small(output: Path, **options: object) -> BuildOptions:
-    """Options of a small engine for TensorRT-RTX; skips where that is not installed."""
+    """Return the options of a small engine for TensorRT-RTX; skip if that is not installed."""
     if options.get("runtime") != "tensorrt":
         rtx()
     defaults = {"runtime": "tensorrt-rtx", "size": InputSize.fixed(320, 320), "max_batch": 4}
@@ -35,17 +35,14 @@ def small(output: Path, **options: object) -> BuildOptions:
 
 
 def build(output: Path, **options: object) -> BuildReport:
-    """Build a small engine of a network that is exported once in a run."""
+    """Build a small engine; a network is exported only once in a test run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "export_network", exported)
         return build_engine(small(output, **options))
 
 
 def network(precision: str, weights: str | None = None, size: InputSize | None = None) -> onnx.ModelProto:
-    """Export mobilenet0.25."""
+    """Return mobilenet0.25 as ONNX, in fp32 or fp16; the default size is 320 x 320."""
     model, _ = load_model(preset("mobilenet0.25"), weights)
     full = exported(model, size or InputSize.fixed(320, 320))
     return to_fp16(full) if precision == "fp16" else full
-
-
-__all__ = ["Thresholds", "build", "network", "rtx", "small"]

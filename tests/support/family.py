@@ -1,4 +1,4 @@
-"""Models of the family with random weights that behave like trained ones, and the tests' own way to faces."""
+"""Makes models with random weights whose activations are scaled like those of trained models."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ from engine.model.resnet import BasicBlock, Bottleneck
 from engine.model.retinaface import RetinaFace
 
 SEED = 5
-# Of the random heads, in units of what they are trained to: logits spread over both sides of the threshold, boxes some
-# way off their anchors, taps moved by a part of a pixel.
+# Standard deviations of the outputs: logits on both sides of the threshold, boxes that differ from their anchors,
+# offsets of a fraction of a pixel.
 LOGIT_SPREAD, DELTA_SPREAD, OFFSET_SPREAD = 1.0, 0.1, 0.3
-# Of a residual block's branch beside its shortcut: at 1, layers that are not trained multiply every rounding.
+# Scale of a residual block's branch relative to its shortcut: at 1, untrained layers would amplify rounding errors.
 BRANCH = 0.2
 
 
 def settled_model(name: str, **changes: object) -> RetinaFace:
-    """Make a preset's model whose activations neither vanish nor explode, and whose heads say something.
+    """Make a preset's model whose activations neither vanish nor explode, and whose scores differ.
 
-    PyTorch's own initialisation shrinks activations layer by layer; after 50 layers every anchor would have the same
-    score. Batch normalisations take the statistics of one batch, heads and offsets are scaled to spreads as above.
+    With PyTorch's initialisation, activations shrink layer by layer; after 50 layers every anchor would have the same
+    score. Here batch normalisation takes the statistics of one batch, and the outputs of heads and offsets are scaled
+    to the standard deviations above.
     """
     return copy.deepcopy(_settled(replace(preset(name), **changes)))  # type: ignore[arg-type]
 
@@ -42,7 +43,7 @@ def _settled(config: RetinaFaceConfig) -> RetinaFace:
         model = RetinaFace(config)
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
-                module.momentum = None  # the mean over all that pass: one context module sees every level
+                module.momentum = None  # the mean over all passes: one context module processes every level
             if isinstance(module, (BasicBlock, Bottleneck)):
                 last = module.bn3 if isinstance(module, Bottleneck) else module.bn2
                 last.weight.fill_(BRANCH)
@@ -70,7 +71,7 @@ def _spread(path: str) -> float | None:
 
 
 def _scale_to(spread: float) -> Callable[..., torch.Tensor]:
-    """Return a hook that scales a convolution so that its output spreads like that."""
+    """Return a forward hook that scales a convolution so that its output has this standard deviation."""
 
     def hook(module: nn.Conv2d, _: object, output: torch.Tensor) -> torch.Tensor:
         factor = spread / output.std()
@@ -83,7 +84,7 @@ def _scale_to(spread: float) -> Callable[..., torch.Tensor]:
 
 
 def random_images(config: RetinaFaceConfig, *shape: int) -> NDArray[np.float32]:
-    """A batch [N, 3, H, W] of noise, normalised as the model wants it."""
+    """Return a batch [N, 3, H, W] of noise, normalised as the model expects it."""
     levels = np.random.default_rng(SEED).uniform(0, 255, size=shape)
     mean, std = (np.array(values)[:, None, None] for values in (config.mean, config.std))
     normalised: NDArray[np.float64] = (levels - mean) / std

@@ -1,4 +1,4 @@
-"""Small networks made by hand, with every structure that precision work looks at, and how to run and calibrate them."""
+"""Builds small networks with every structure that precision code handles; runs and quantises them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from engine.config.detection import OPSET
 from engine.config.presets import preset
-from engine.model.opset import OPSET
 from engine.precision.qdq.graph import Graph
 from engine.precision.qdq.placement import Assignment, points, scale_groups
-from engine.precision.qdq.simulate import LARGEST, Simulation, to_half
+from engine.precision.qdq.simulate import Simulation, to_half
 from engine.types import FloatArray
 
 CONFIG = preset("mobilenet0.25")
@@ -23,32 +23,37 @@ SIZE = (32, 32)
 
 
 class Builder:
-    """Adds nodes one by one; the output of each has the name of its node."""
+    """Builds a network node by node; the output of a node has the name of the node."""
 
     def __init__(self, rng: np.random.Generator) -> None:
-        """Begin with the input `images`."""
+        """Start with the input `images`; `rng` draws the weights."""
         self._rng = rng
         self._nodes: list[onnx.NodeProto] = []
         self._weights: list[onnx.TensorProto] = []
         self._channels = {"images": 3}
 
-    def conv(
-        self, name: str, x: str, out: int, kernel: int = 3, stride: int = 1, groups: int = 1, *, bias: bool = True
-    ) -> str:
-        """Add a convolution that keeps activations about as large as they were; channels differ in size by up to 30."""
+    def conv(self, name: str, x: str, out: int, kernel: int = 3, stride: int = 1, groups: int = 1) -> str:
+        """Add a convolution with a bias; see conv_without_bias()."""
+        self.conv_without_bias(name, x, out, kernel, stride, groups)
+        self._nodes[-1].input.append(self._array(f"{name}_bias", self._rng.normal(0, 0.1, out)))
+        return name
+
+    def conv_without_bias(self, name: str, x: str, out: int, kernel: int = 3, stride: int = 1, groups: int = 1) -> str:
+        """Add a convolution of `out` channels, which keeps the magnitude of activations.
+
+        The largest weights of its channels differ by a factor of up to 30.
+        """
         inner = self._channels[x] // groups
         spread = np.exp(self._rng.uniform(0, np.log(30), (out, 1, 1, 1)) - np.log(30) / 2)
         weight = self._rng.normal(0, 1 / np.sqrt(inner * kernel**2), (out, inner, kernel, kernel)) * spread
-        inputs = [x, self._array(f"{name}_weight", weight)]
-        if bias:
-            inputs.append(self._array(f"{name}_bias", self._rng.normal(0, 0.1, out)))
         self._channels[name] = out
         return self.op(
-            "Conv", name, *inputs, group=groups, kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[kernel // 2] * 4
-        )
+            "Conv", name, x, self._array(f"{name}_weight", weight), group=groups, kernel_shape=[kernel] * 2,
+            strides=[stride] * 2, pads=[kernel // 2] * 4,
+        )  # fmt: skip
 
     def deform_conv(self, name: str, x: str, out: int) -> str:
-        """Add a 3 x 3 deformable convolution and the plain one that makes its offsets."""
+        """Add a 3 x 3 deformable convolution, and the convolution that computes its offsets."""
         offset = self.conv(f"{name}_offset", x, 18)
         inner = self._channels[x]
         weight = self._array(f"{name}_weight", self._rng.normal(0, 1 / np.sqrt(inner * 9), (out, inner, 3, 3)))
@@ -56,7 +61,7 @@ class Builder:
         return self.op("DeformConv", name, x, weight, offset, kernel_shape=[3, 3], pads=[1] * 4)
 
     def op(self, kind: str, name: str, *inputs: str, **attributes: Any) -> str:
-        """Add any other node; it keeps the channels of its first input unless it concatenates."""
+        """Add any other node; its output has the channels of its first input, a Concat those of all inputs."""
         if kind == "Concat":
             self._channels[name] = sum(self._channels[x] for x in inputs)
         self._channels.setdefault(name, self._channels[inputs[0]])
@@ -64,7 +69,7 @@ class Builder:
         return name
 
     def double(self, name: str, x: str) -> str:
-        """Add a nearest resizing to twice the size."""
+        """Add a nearest-neighbour Resize to twice the size."""
         scales = self._array(f"{name}_scales", np.array([1, 1, 2, 2]))
         return self.op(
             "Resize", name, x, "", scales, mode="nearest", nearest_mode="floor",
@@ -72,7 +77,7 @@ class Builder:
         )  # fmt: skip
 
     def model(self, *outputs: str) -> onnx.ModelProto:
-        """Return the checked network."""
+        """Return the network with these outputs, checked by ONNX."""
         free = [
             helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", self._channels[n], None, None]) for n in outputs
         ]
@@ -88,10 +93,10 @@ class Builder:
 
 
 def tiny_detector(seed: int = 0, stem_stride: int = 2) -> onnx.ModelProto:
-    """A network with CONFIG's heads and a residual add, a depthwise convolution, pooling, Concat and resizing.
+    """Return a network with CONFIG's heads, a residual add, a depthwise convolution, pooling, Concat and Resize.
 
-    Its activations come before Concat and all convolutions have a bias, as qdq.rewrite.prepare leaves it.
-    Its maps are four times as large as the names of its heads say, which a stride of 8 in its first convolution mends.
+    Activations come before Concat and all convolutions have a bias, as after qdq.rewrite.prepare. With the default
+    stem_stride, feature maps are four times as large as the head names say; with stem_stride=8 they are right.
     """
     b = Builder(np.random.default_rng(seed))
     stem = b.op("LeakyRelu", "stem_act", b.conv("stem", "images", 16, stride=stem_stride), alpha=0.1)
@@ -115,7 +120,7 @@ def tiny_detector(seed: int = 0, stem_stride: int = 2) -> onnx.ModelProto:
 
 
 def images(seed: int, count: int = 1, scale: float = 1.0) -> FloatArray:
-    """A batch of smooth noise for these networks: neighbouring pixels resemble each other, as in a photo."""
+    """Return a batch of smooth noise: neighbouring pixels are alike, as in a photo."""
     coarse = np.random.default_rng(seed).normal(0, 40, (count, 3, SIZE[0] // 4, SIZE[1] // 4))
     fine = np.random.default_rng(seed + 1).normal(0, 10, (count, 3, *SIZE))
     batch: FloatArray = (scale * (coarse.repeat(4, axis=2).repeat(4, axis=3) + fine)).astype(np.float32)
@@ -123,7 +128,7 @@ def images(seed: int, count: int = 1, scale: float = 1.0) -> FloatArray:
 
 
 def run(model: onnx.ModelProto, batch: FloatArray, *, extra: tuple[str, ...] = ()) -> dict[str, FloatArray]:
-    """Run with ONNX Runtime, nothing rearranged; `extra` names inner tensors to return too."""
+    """Run with ONNX Runtime without graph optimisation; `extra` names inner tensors to return too."""
     shown = onnx.ModelProto()
     shown.CopyFrom(model)
     shown.graph.output.extend(onnx.ValueInfoProto(name=name) for name in extra)
@@ -136,13 +141,13 @@ def run(model: onnx.ModelProto, batch: FloatArray, *, extra: tuple[str, ...] = (
 
 
 def simulate(network: Simulation, batch: FloatArray) -> dict[str, FloatArray]:
-    """Run a simulation, in NumPy's terms."""
+    """Run a simulation on a NumPy batch; return NumPy outputs."""
     with torch.no_grad():
         return {name: value.numpy() for name, value in network.run(torch.from_numpy(batch)).items()}
 
 
 def everything(network: Simulation, batch: FloatArray) -> dict[str, FloatArray]:
-    """Every tensor that a simulation computes, before it is quantised."""
+    """Return every tensor that a simulation computes, before quantisation."""
     seen: dict[str, FloatArray] = {}
     with torch.no_grad():
         network.run(torch.from_numpy(batch), lambda name, value: seen.update({name: value.numpy().copy()}))
@@ -150,9 +155,9 @@ def everything(network: Simulation, batch: FloatArray) -> dict[str, FloatArray]:
 
 
 def quantised(graph: Graph, assignment: Assignment, batch: FloatArray, *, powers: bool = False) -> Simulation:
-    """A simulation with scales from the largest magnitudes on a batch.
+    """Return a simulation whose scales come from the largest magnitudes on a batch.
 
-    With `powers` the scales are rounded up to powers of two, by which float16 multiplies without rounding.
+    With `powers`, scales are rounded up to powers of two, so that multiplying by them in float16 is exact.
     """
 
     def scale(largest: torch.Tensor) -> torch.Tensor:
@@ -165,14 +170,14 @@ def quantised(graph: Graph, assignment: Assignment, batch: FloatArray, *, powers
         leader = groups.get(name, name)
         members = [m for m in seen if groups.get(m, m) == leader]
         largest = max(float(np.abs(seen[m]).max()) for m in members)
-        network.scales[leader, kind] = scale(torch.tensor(largest / LARGEST[kind]))
+        network.scales[leader, kind] = scale(torch.tensor(largest / kind.largest))
     for name, kind in assignment.items():
         largest_weight = network.weights[name].abs().amax(dim=(1, 2, 3), keepdim=True)
-        network.steps[name, kind] = scale(largest_weight / LARGEST[kind])
+        network.steps[name, kind] = scale(largest_weight / kind.largest)
     network.assignment = network.fitted = assignment
     return network
 
 
 def relative_rms(given: FloatArray, wanted: FloatArray) -> float:
-    """Root mean square of the difference over that of what was wanted."""
+    """Return the RMS of the difference over the RMS of `wanted`."""
     return float(np.sqrt(np.mean((given.astype(np.float64) - wanted) ** 2) / np.mean(wanted.astype(np.float64) ** 2)))

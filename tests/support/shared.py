@@ -1,7 +1,7 @@
-"""What a run of the tests makes once, for all its tests and all of pytest-xdist's workers, which only read it.
+"""Files that a test run makes only once; all tests and all pytest-xdist workers read them.
 
-Nothing outlives the run: what other sources made would lie about these. Imports PyTorch where it is used: the
-operators' tests, which `make mutants` starts a hundred times, do without.
+Files are not kept for the next run, whose sources may have changed. PyTorch is imported only where it is needed: the
+operators' tests, which `make mutants` starts a hundred times, do not need it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _folders: list[Path] = []
 
 
 def open_folder(factory: pytest.TempPathFactory) -> None:
-    """Choose the run's folder: that of this process, or what it has in common with the other workers."""
+    """Choose the folder of the run; pytest-xdist workers use a common one."""
     own = factory.getbasetemp()
     folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
     folder.mkdir(exist_ok=True)
@@ -34,7 +34,7 @@ def open_folder(factory: pytest.TempPathFactory) -> None:
 
 
 def made_once(name: str, make: Callable[[], bytes]) -> bytes:
-    """Return what `make` returns. It is called once in the run; who else wants that name waits for it."""
+    """Return the result of `make`, which is called once per name and run; other processes wait for its result."""
     (folder,) = _folders
     path = folder / name
     with path.with_suffix(".lock").open("w") as lock:
@@ -47,7 +47,10 @@ def made_once(name: str, make: Callable[[], bytes]) -> bytes:
 
 
 def exported(model: RetinaFace, size: InputSize) -> onnx.ModelProto:
-    """export_network(), which takes seconds, once for each network: its settings, weights and sizes."""
+    """Return export_network(model, size); exports take seconds, so a run makes each only once.
+
+    A network is identified by its settings, weights and size.
+    """
     import onnx
 
     from engine.export.network import export_network

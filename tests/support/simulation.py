@@ -1,4 +1,4 @@
-"""Servers whose every delay is known, in simulated time and in real time."""
+"""Simulated servers with known delays, in simulated and in real time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PICTURES = (Picture("dot", cv2.imencode(".png", np.zeros((1, 1, 3), np.uint8))[1
 
 
 class Request(Future[Detections]):
-    """A request that is answered when the server says so."""
+    """A request; the server calls answer()."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Request(Future[Detections]):
 
 
 class VirtualClock:
-    """Time that passes only when somebody waits."""
+    """A simulated clock: time passes only when the caller waits."""
 
     def __init__(self) -> None:
         self._now = 0.0
@@ -65,7 +65,7 @@ class VirtualClock:
 
 
 class AtOnce(Executor):
-    """Runs work where it is submitted."""
+    """An executor that runs work in submit() itself."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
@@ -74,7 +74,7 @@ class AtOnce(Executor):
 
 
 class QueueingServer:
-    """One processor with a queue before it: submit() returns at once, each image takes the same time."""
+    """A server with one processor and a queue: submit() returns at once, each image takes the same time."""
 
     def __init__(self, clock: VirtualClock, service: float) -> None:
         self._clock, self._service = clock, service
@@ -90,7 +90,7 @@ class QueueingServer:
 
 
 class BlockingServer:
-    """A detector without a queue: submit() returns when the faces are there, and who comes meanwhile waits outside."""
+    """A detector without a queue: submit() blocks until the faces are found."""
 
     def __init__(self, clock: VirtualClock, service: float) -> None:
         self._clock, self._service = clock, service
@@ -103,7 +103,7 @@ class BlockingServer:
 
 
 class StagedServer:
-    """One processor with a queue before it, whose time is divided into stages, and some of it lost between them."""
+    """A server with one processor and a queue; a request takes several stages, and `gap` seconds outside of them."""
 
     def __init__(self, clock: VirtualClock, stages: Mapping[str, float], gap: float = 0.0) -> None:
         self._clock, self._stages, self._gap = clock, stages, gap
@@ -123,9 +123,9 @@ class StagedServer:
 
 
 class SleepingDetector:
-    """A detector that takes the same time for each image, but for the machine's delays: it remembers how long it was.
+    """A detector that sleeps for the same time for each image, and records in `took` how long it really slept.
 
-    It satisfies engine.runtime.queue.BatchDetector.
+    It implements engine.runtime.queue.BatchDetector.
     """
 
     max_batch = 1

@@ -1,4 +1,4 @@
-"""Ground truth and predictions in WIDER FACE's layout."""
+"""Makes ground truth and predictions, and writes WIDER FACE's files."""
 
 from __future__ import annotations
 
@@ -11,15 +11,12 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.evaluate.widerface.files import SUBSETS, GroundTruth
-from tests.support.data import widerface_ground_truth
-
-__all__ = ["cells", "predicted", "random_truth", "widerface_ground_truth", "write_mat", "write_truth"]
 
 Floats = NDArray[np.float64]
 
 
 def random_truth(rng: np.random.Generator, images: int, most_faces: int = 12) -> GroundTruth:
-    """Faces that partly overlap; every third image has none, one subset counts few of them."""
+    """Return images with random, partly overlapping faces; every third has none. The subsets differ in size."""
     boxes = []
     for i in range(images):
         count = 0 if i % 3 == 2 else int(rng.integers(1, most_faces))
@@ -33,9 +30,10 @@ def random_truth(rng: np.random.Generator, images: int, most_faces: int = 12) ->
 
 
 def predicted(truth: GroundTruth, random: np.random.RandomState, junk: int = 12, shuffled: float = 0.2) -> list[Floats]:
-    """Most faces, moved a little, some twice, and boxes anywhere; best first, but for a share of the images.
+    """Return predictions: most faces with noise, some of them twice, and up to `junk` - 1 random boxes.
 
-    RandomState gives the same numbers in every version of NumPy, so that results can be stored.
+    They are sorted by score, except in a share `shuffled` of the images. RandomState gives the same numbers in every
+    version of NumPy, so that tests can store results.
     """
     images = []
     for boxes in truth.boxes:
@@ -52,7 +50,7 @@ def predicted(truth: GroundTruth, random: np.random.RandomState, junk: int = 12,
 
 
 def write_truth(folder: Path, truth: GroundTruth) -> None:
-    """Write the four .mat files."""
+    """Write the ground truth as WIDER FACE's four .mat files."""
     events = list(dict.fromkeys(name.split("/")[0] for name in truth.names))
     members = [[i for i, name in enumerate(truth.names) if name.split("/")[0] == event] for event in events]
     folder.mkdir(parents=True, exist_ok=True)
@@ -75,7 +73,7 @@ def write_mat(path: Path, variables: Mapping[str, Any]) -> None:
 
 
 def cells(values: Sequence[Any]) -> NDArray[np.object_]:
-    """A column of MATLAB cells."""
+    """Return a column of MATLAB cells."""
     cells = np.empty((len(values), 1), object)
     for i, value in enumerate(values):
         cells[i, 0] = value

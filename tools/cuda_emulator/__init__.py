@@ -1,4 +1,4 @@
-"""Runs CUDA kernels on the CPU, on NumPy arrays; whole programs need no Python (README.md)."""
+"""Runs CUDA kernels on the CPU, on NumPy arrays; see README.md for whole programs, which need no Python."""
 
 from tools.cuda_emulator.module import (
     BUILD,

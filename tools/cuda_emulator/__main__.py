@@ -1,4 +1,4 @@
-"""Lists what the emulator cannot run: python -m tools.cuda_emulator FILE.ptx ..."""
+"""Lists instructions that the emulator does not support: python -m tools.cuda_emulator FILE.ptx ..."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tools.cuda_emulator.module import Module
 
 
 def main(files: list[str]) -> int:
-    """Print the unsupported instructions of PTX files; 1 where there are any."""
+    """Print the unsupported instructions of PTX files; return 1 if there are any."""
     if not files:
         print("usage: python -m tools.cuda_emulator FILE.ptx ...", file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""Modules of PTX and their kernels, over the emulator's C interface."""
+"""PTX modules and their kernels, on top of the emulator's C interface."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BUILD = Path(__file__).resolve().parents[2] / "build" / "cuda-emulator"
 _LIBRARY = BUILD / "libcuda_emulator.so"
 
 _MOST_PARAMETERS = 64
-# A vector load of the last parameter may read what follows it.
+# A vector load of the last parameter may read beyond it.
 _PARAMETER_PADDING = bytes(16)
 
 Argument = NDArray[Any] | int | float | np.generic | bytes
@@ -25,17 +25,17 @@ Size = int | Sequence[int]
 
 
 class CudaEmulatorError(RuntimeError):
-    """What a GPU would fault at, or what the emulator cannot do: with the thread and the line of PTX."""
+    """A fault that a GPU would report too, or something unsupported; the message has the thread and the PTX line."""
 
 
 class Module:
     """The kernels of a PTX file."""
 
     def __init__(self, ptx: str) -> None:
-        """Read PTX, as `nvcc -ptx` writes it.
+        """Parse PTX, as `nvcc -ptx` writes it.
 
         Raises:
-            CudaEmulatorError: it cannot be read.
+            CudaEmulatorError: the PTX cannot be parsed.
         """
         self._library = _library()
         self._handle = self._library.cuda_emulator_load(ptx.encode())
@@ -51,15 +51,15 @@ class Module:
         """Run a kernel to its end.
 
         Args:
-            kernel: its name, mangled if it is not extern "C".
-            grid: blocks, of up to three dimensions.
-            block: threads, likewise.
-            arguments: arrays become pointers, and the kernel may use no other memory; numbers and bytes become what
-                the parameter's size asks for.
-            dynamic_shared: bytes of shared memory that the launch adds.
+            kernel: name of the kernel, mangled if it is not extern "C".
+            grid: number of blocks, in up to three dimensions.
+            block: number of threads of a block, in up to three dimensions.
+            arguments: arrays become pointers, and the kernel may access no other memory; numbers are converted to the
+                size of the parameter; bytes are passed as they are.
+            dynamic_shared: bytes of dynamic shared memory.
 
         Raises:
-            CudaEmulatorError: the kernel is not there, takes other arguments, or failed.
+            CudaEmulatorError: there is no such kernel, it has other parameters, or it failed.
         """
         parameters = self._pack(kernel, arguments)
         arrays = [argument for argument in arguments if isinstance(argument, np.ndarray)]
@@ -71,7 +71,7 @@ class Module:
             raise CudaEmulatorError(_last_error())
 
     def unsupported(self) -> list[str]:
-        """The kernels' instructions that would raise an error when they are executed, with their lines."""
+        """Return the unsupported instructions of the kernels, with their PTX lines; executing one raises an error."""
         text: bytes = self._library.cuda_emulator_unsupported(self._handle)
         return text.decode().splitlines()
 
@@ -106,19 +106,19 @@ class Module:
 
 
 def statistics() -> dict[str, dict[str, int]]:
-    """What each kernel of this process did so far; needs CUDA_EMULATOR_STATS in the environment from the start."""
+    """Return the counters of each kernel so far; CUDA_EMULATOR_STATS must be set before the first launch."""
     text: bytes = _library().cuda_emulator_statistics()
     counted: dict[str, dict[str, int]] = json.loads(text)
     return counted
 
 
 def reset_statistics() -> None:
-    """Start counting anew."""
+    """Set all counters to zero."""
     _library().cuda_emulator_reset_statistics()
 
 
 def issued_instructions() -> int:
-    """Warp instructions of all launches of this process."""
+    """Return the number of warp instructions of all launches of this process."""
     count: int = _library().cuda_emulator_issued_instructions()
     return count
 
@@ -126,7 +126,7 @@ def issued_instructions() -> int:
 @cache
 def _library() -> ctypes.CDLL:
     if not _LIBRARY.exists():
-        raise CudaEmulatorError(f"{_LIBRARY} is not there: scripts/build-for-emulator VENV builds it")
+        raise CudaEmulatorError(f"{_LIBRARY} does not exist: scripts/build-for-emulator VENV builds it")
     library = ctypes.CDLL(str(_LIBRARY))
     text, pointer, number = ctypes.c_char_p, ctypes.c_void_p, ctypes.c_uint64
     signatures: dict[str, tuple[Any, list[Any]]] = {

@@ -1,7 +1,7 @@
-// Textbook decoding, to be counted beside the project's: a thread per anchor reads everything that the
-// network says about it, all 16 values, then looks whether the score is high enough. A counter per image
-// hands out places, so results come in no particular order, and all of them: choosing and ordering the K
-// best would be a further step. One launch per level.
+// Textbook decoding, for comparison with the project's kernel. A thread per anchor reads all 16 values of
+// its anchor, then tests the score. An atomic counter per image gives the position in the output, so the
+// results have no order, and there is no limit on their number: top-K selection would be a further step. One
+// launch per level.
 
 #include <cuda_runtime.h>
 
@@ -25,7 +25,7 @@ __global__ void decode_everything_kernel(Level level, float score_threshold, flo
         return;
     }
     const int image = static_cast<int>(blockIdx.y);
-    const int a = i / level.num_cells, cell = i % level.num_cells;  // neighbouring threads, neighbouring cells
+    const int a = i / level.num_cells, cell = i % level.num_cells;  // neighbouring threads read neighbouring cells
     const int first_plane = image * level.num_anchors + a;
     float logits[2], deltas[4], points[10];
     for (int c = 0; c < 2; ++c) {

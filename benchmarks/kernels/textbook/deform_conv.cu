@@ -1,6 +1,6 @@
-// Textbook deformable convolution, to be counted beside the project's: a column buffer in global memory,
-// made by one thread per input channel and output pixel, then a matrix product with the weights, tiled in
-// shared memory, on the tensor cores. FP16, kernel 3x3, stride 1, padding 1; coordinates in FP32.
+// Textbook deformable convolution, for comparison with the project's kernel. im2col writes a column buffer in
+// global memory, with a thread per input channel and output pixel; a GEMM with tiles in shared memory then
+// multiplies it by the weights on the tensor cores. FP16, kernel 3x3, stride 1, padding 1; coordinates in FP32.
 
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
@@ -16,7 +16,7 @@ using namespace nvcuda;
 constexpr int kSide = 3;
 constexpr int kTaps = kSide * kSide;
 
-/// columns [N, Ci * 9, H * W]. Every channel of a pixel reads its offsets anew.
+/// columns [N, Ci * 9, H * W]. Every channel of a pixel reads the offsets again.
 __global__ void im2col_kernel(const __half *x, const __half *offset, const __half *mask, __half *columns, int channels,
                               int height, int width) {
     const int pixels = height * width;
@@ -49,7 +49,7 @@ __global__ void im2col_kernel(const __half *x, const __half *offset, const __hal
     }
 }
 
-constexpr int kTile = 64;  // of output channels and of pixels; a block of four warps, 32 x 32 to each
+constexpr int kTile = 64;  // output channels and pixels of a block; each of its four warps computes 32 x 32
 constexpr int kDepth = 16;
 constexpr int kGemmThreads = 128;
 
@@ -73,7 +73,7 @@ __global__ void __launch_bounds__(kGemmThreads)
         }
     }
     for (int k = 0; k < depth; k += kDepth) {
-        // Each thread copies eight neighbours of either matrix.
+        // Each thread copies eight consecutive elements of each matrix.
         *reinterpret_cast<uint4 *>(&a[thread / 2][thread % 2 * 8]) =
             *reinterpret_cast<const uint4 *>(&weight[(first_output + thread / 2) * depth + k + thread % 2 * 8]);
         const int pixel = first_pixel + thread % 8 * 8;

@@ -1,5 +1,5 @@
-// Textbook suppression, to be counted beside the project's: one block walks through the candidates, best
-// first; where one is still alive, all threads test the ones behind it. Candidates come in order of score.
+// Textbook greedy NMS, for comparison with the project's kernels. One block goes through the candidates, which
+// are sorted by score; for each candidate that is not suppressed, all threads test the candidates after it.
 
 #include <cuda_runtime.h>
 

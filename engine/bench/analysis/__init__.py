@@ -1,1 +1,1 @@
-"""What measurements mean: summaries, verdicts, comparisons."""
+"""Analysis of the measurements: summaries, verdicts, comparisons."""

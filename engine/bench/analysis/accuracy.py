@@ -1,44 +1,33 @@
-"""Accuracy beside speed: a fast engine that misses faces is no faster engine."""
+"""The accuracy of the measured engines, on the same pictures: speed at the price of missed faces is no gain."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass
 
 from engine.bench.load.workload import Picture
+from engine.evaluate.comparison import Detector
 from engine.images import decode_image
 from engine.metrics.agreement import Agreement, agreement
 from engine.metrics.average_precision import average_precision
-from engine.types import DEFAULT_SCORE_THRESHOLD, Detections, Image
-
-
-class Detector(Protocol):
-    """The part of TRTRetinaFace that is used."""
-
-    def detect(self, images: list[Image], *, score_threshold: float | None = None) -> list[Detections]:
-        """Return the faces of each image."""
+from engine.types import DEFAULT_SCORE_THRESHOLD, Detections
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Of one engine, over the pictures that were sent.
+    """The accuracy of one engine on the pictures that were sent.
 
     Attributes:
-        pictures: so many.
-        labels: known faces in them; None where they are not known.
-        average_precision: against these, at IoU 0.5; None where there are none.
-        agreement: with the reference engine, where one was given.
+        pictures: number of pictures.
+        labels: number of labelled faces in them; None without labels.
+        average_precision: against the labels, at IoU 0.5; None without labelled faces.
+        agreement: with the reference engine; None without one.
     """
 
     pictures: int
     labels: int | None
     average_precision: float | None
     agreement: Agreement | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
 
 
 def accuracy(
@@ -49,14 +38,14 @@ def accuracy(
     floor: float,
     on_picture: Callable[[], None] = lambda: None,
 ) -> dict[str, Accuracy]:
-    """Compare the faces of detectors with labels, where all pictures have them, and with those of a reference.
+    """Compare the detectors' faces with the labels, if all pictures have them, and with a reference's faces.
 
     Args:
         detectors: by name.
-        reference: that is trusted, or None.
+        reference: a trusted detector, or None.
         pictures: to detect in, one in memory at a time.
-        floor: faces above this score are taken from every detector; average precision wants the low ones too.
-        on_picture: called when one is done.
+        floor: lowest score of the faces that are compared; average precision also needs low scores.
+        on_picture: called after each picture.
     """
     everybody = {**detectors, **({} if reference is None else {_REFERENCE: reference})}
     found: dict[str, list[Detections]] = {name: [] for name in everybody}

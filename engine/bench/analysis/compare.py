@@ -1,4 +1,4 @@
-"""A run against an earlier one: ratios, how sure they are, and whether they are a regression."""
+"""Compares a run with an earlier one: speed ratios, their confidence intervals, regressions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _IGNORED = {
     *("engine", "output", "compare", "fail_below", "labels", "reference", "trust_embedded_plugins", "images"),
     *("concurrency", "rate", "batch"),
 }
-"""What differs between any two runs, what has no part in the speed or is seen elsewhere, what points are matched by."""
+"""Not reported as differences. By line: values of the moment; what does not change the speed; what points match by."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class Ratio:
 
     Attributes:
         engine: its name in the new run.
-        load: it was under, in words.
-        batch: limit of the batch.
+        load: label of the load.
+        batch: batch limit.
         measure: "throughput", in requests/s, or "mean", "p50" or "p99" of the latency, in ms.
-        old: before.
-        new: now.
-        speed: how many times as fast it is now: new throughput / old, old latency / new.
-        low: lower end of the 95 % interval of speed.
+        old: value in the earlier run.
+        new: value in the new run.
+        speed: speed-up: new / old throughput, old / new latency.
+        low: lower end of the 95 % interval of the speed-up.
         high: its upper end.
     """
 
@@ -48,18 +48,18 @@ class Ratio:
     high: float
 
     def is_below(self, limit: float) -> bool:
-        """Whether the whole interval lies below `limit`: more slowness than the noise within the runs explains."""
+        """Whether the whole interval lies below `limit`, so that noise within the runs does not explain it."""
         return self.high < limit
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What compare gives.
+    """A run compared with an earlier one.
 
     Attributes:
         ratios: of the points that both runs have.
-        unmatched: points of the new run that the old one lacks, in words.
-        differences: of the two environments, pictures and settings, in words: such a ratio is not of the engines alone.
+        unmatched: points of the new run that the earlier one lacks, in words.
+        differences: of the two environments, pictures and settings, in words; they may explain a ratio too.
     """
 
     ratios: tuple[Ratio, ...]
@@ -67,7 +67,7 @@ class Comparison:
     differences: tuple[str, ...]
 
     def regressions(self, limit: float) -> list[Ratio]:
-        """Return what is slower than `limit` times the old speed."""
+        """Return the ratios that are below `limit`."""
         return [ratio for ratio in self.ratios if ratio.is_below(limit)]
 
     def to_dict(self) -> dict[str, Any]:
@@ -76,13 +76,12 @@ class Comparison:
 
 
 def pairs(points: Sequence[dict[str, Any]], old: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any] | None]]:
-    """Return each point with the one of an earlier run that it belongs to, None where it has none.
+    """Pair each point with its counterpart in an earlier run, or with None.
 
-    Points belong together that have the same engine name, load and batch limit; where each run has one engine only, it
-    may have another name.
+    Counterparts have the same engine name, load and batch limit. If each run has a single engine, its name may differ.
 
     Raises:
-        InvalidArgumentError: no point has one.
+        InvalidArgumentError: no point has a counterpart.
     """
     one_each = all(len({point["engine"] for point in run}) == 1 for run in (points, old["points"]))
     before = {_key(point, one_each): point for point in old["points"]}

@@ -1,4 +1,4 @@
-"""The results of an earlier run, read from its JSON file and checked before anything is measured."""
+"""Reads and checks the results of an earlier run, before anything is measured."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _COMPARED = ("mean", "p50", "p99")
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """Read the JSON file of a run: what engine.bench.analysis.compare needs of it is there, and of the right types.
+    """Read the JSON file of a run, and check all that engine.bench.analysis.compare needs of it.
 
     Raises:
-        InvalidArgumentError: it cannot be read, or is something else.
+        InvalidArgumentError: the file cannot be read, or lacks something.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -40,7 +40,7 @@ def read_results(path: Path) -> dict[str, Any]:
 
 
 def _wrong(point: object) -> str | None:
-    """Name what a point lacks; None where nothing."""
+    """Return the first key of a point that is missing or wrong; None if all are right."""
     if not isinstance(point, dict):
         return "everything"
     load, latency, latencies = (point.get(name) for name in ("load", "latency_ms", "latencies_ms"))
@@ -65,7 +65,7 @@ def _are_numbers(values: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    """Whether it is a number from 0 that a float can hold: JSON may have integers of any length, NaN and infinity."""
+    """Whether it is a number of 0 or more that a float can hold: JSON may have huge integers, NaN and infinity."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e300
 
 

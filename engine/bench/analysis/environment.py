@@ -1,4 +1,4 @@
-"""The machine and the versions that a measurement belongs to."""
+"""The machine and the software versions of a measurement."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _VARIABLES = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_MAX_CONNEC
 
 
 def environment() -> dict[str, Any]:
-    """Return what the results depend on, as plain values for JSON."""
+    """Return the hardware, software and settings that the results depend on, as plain values for JSON."""
     import psutil
 
     memory = psutil.virtual_memory()
@@ -51,7 +51,7 @@ def environment() -> dict[str, Any]:
 
 
 def differences(ours: dict[str, Any], theirs: dict[str, Any], ignored: Collection[str]) -> list[str]:
-    """Return in words where two environments differ."""
+    """Describe each difference between two environments."""
     names = [name for name in {**theirs, **ours} if name not in ignored]
     return [
         f"{name}: {theirs.get(name)} before, {ours.get(name)} now"
@@ -77,7 +77,7 @@ def _cpu_name() -> str:
 
 
 def _commit() -> str | None:
-    """Return the commit of the sources that run, where they are a checkout."""
+    """Return the commit of the sources that run; None outside a checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()

@@ -1,9 +1,9 @@
-"""An engine under one load: what was measured, summarised."""
+"""Points of a run: the summary of one engine under one load."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,19 +15,19 @@ from engine.bench.load.measure import Measurement
 from engine.bench.load.resources import Usage
 
 SLICES = 20
-"""Equal parts of the measured time in which answers are counted, for the interval of a ratio of throughputs."""
+"""Answers are counted in this many equal parts of the measurement, for the interval of a throughput ratio."""
 
 
 @dataclass(frozen=True)
 class Engine:
-    """One that was measured.
+    """An engine that was measured.
 
     Attributes:
-        name: of it.
+        name: in tables and plots.
         path: of its file.
         device: "cpu" or "cuda:N".
-        details: what it is, in words.
-        accuracy: of its faces, where something was given to compare them with.
+        details: model, precision and settings, in words.
+        accuracy: against labels or a reference; None without either.
     """
 
     name: str
@@ -36,32 +36,21 @@ class Engine:
     details: str
     accuracy: Accuracy | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        accuracy = None if self.accuracy is None else self.accuracy.to_dict()
-        return {
-            "name": self.name,
-            "path": self.path,
-            "device": self.device,
-            "details": self.details,
-            "accuracy": accuracy,
-        }
-
 
 @dataclass(frozen=True)
 class Point:
     """An engine under one load.
 
     Attributes:
-        engine: its name.
-        device: its device.
-        batch: images that it ran at once at most.
-        load: that it was under.
-        measured: what happened.
-        latency: from the intended start to the faces; None where there were none.
-        stages: by name, in the order in which they come.
+        engine: name of the engine.
+        device: of the engine.
+        batch: batch limit.
+        load: on the engine.
+        measured: the measurement.
+        latency: from the intended start to the faces; None if nothing was answered.
+        stages: time of each stage by its name, in order.
         usage: of CPU, memory and GPU, by the names of engine.bench.load.resources.Reading.
-        decode_threads: that decoded picture files.
+        decode_threads: number of threads that decoded picture files.
     """
 
     engine: str
@@ -76,14 +65,14 @@ class Point:
 
     @property
     def accounted(self) -> float | None:
-        """The stages' part of the latency; 1 where nothing is lost between them."""
+        """Sum of the stages divided by the latency; 1 if no time passes between the stages."""
         good = self.measured.good
         whole = sum(answer.latency for answer in good)
         return sum(sum(answer.stages.values()) for answer in good) / whole if whole else None
 
     @property
     def mean_batch(self) -> float | None:
-        """Images of a batch in the mean over batches."""
+        """Mean number of images in a batch."""
         batches = self.measured.batches()
         return sum(size * count for size, count in batches.items()) / sum(batches.values()) if batches else None
 
@@ -110,7 +99,7 @@ class Point:
             "stages_ms": {name: summary.to_dict() for name, summary in self.stages.items()},
             "stages_share_of_latency": self.accounted,
             "batches": {str(size): round(count, 3) for size, count in measured.batches().items()},
-            "usage": {name: usage.to_dict() for name, usage in self.usage.items()},
+            "usage": {name: asdict(usage) for name, usage in self.usage.items()},
             "windows": [window.to_dict(measured.begin) for window in measured.windows],
             "latencies_ms": [round(seconds * 1e3, 4) for seconds in measured.latencies],
             "answers_per_slice": slices.tolist(),
@@ -120,7 +109,7 @@ class Point:
 def make_point(
     engine: Engine, batch: int, load: Load, measured: Measurement, usage: Mapping[str, Usage], decode_threads: int
 ) -> Point:
-    """Summarise a measurement."""
+    """Summarise a measurement as a point."""
     good = measured.good
     stages = {}
     for name in dict.fromkeys(name for answer in good for name in answer.stages):

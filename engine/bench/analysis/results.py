@@ -1,8 +1,8 @@
-"""What a run of the benchmark found: one point for each engine, batch limit and load."""
+"""The results of a run: one point for each engine, batch limit and load."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from engine.bench.analysis.points import Engine, Point
@@ -17,11 +17,11 @@ class Results:
 
     Attributes:
         environment: see engine.bench.analysis.environment.
-        settings: of the command.
+        settings: options of the command.
         workload: see engine.bench.load.workload.
-        engines: that were measured.
-        points: in the order in which they were measured.
-        verdicts: what they mean.
+        engines: the measured ones.
+        points: in the order of measuring.
+        verdicts: conclusions from the points.
     """
 
     environment: dict[str, Any]
@@ -38,7 +38,7 @@ class Results:
             "environment": self.environment,
             "settings": self.settings,
             "workload": self.workload,
-            "engines": [engine.to_dict() for engine in self.engines],
+            "engines": [asdict(engine) for engine in self.engines],
             "points": [point.to_dict() for point in self.points],
-            "verdicts": [verdict.to_dict() for verdict in self.verdicts],
+            "verdicts": [asdict(verdict) for verdict in self.verdicts],
         }

@@ -1,4 +1,4 @@
-"""Latencies in a few numbers, and how far two runs differ beyond their noise."""
+"""Summaries of latencies, and confidence intervals of the ratio between two runs."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ MEASURES = ("mean", *QUANTILES, "max")
 _RESAMPLES = 1000
 _BLOCKS = 8
 _STUDENT = 2.365  # the 97.5 % quantile of Student's t with _BLOCKS - 1 degrees of freedom
-_WIDEST = math.log(1e6)  # an interval that says nothing, yet JSON can hold
+_WIDEST = math.log(1e6)  # half-width of an uninformative interval; JSON has no infinity
 
 
 @dataclass(frozen=True)
 class Summary:
-    """How long something took, in milliseconds.
+    """The distribution of a duration, in milliseconds.
 
     Attributes:
-        count: of values.
-        values: by the name in MEASURES.
+        count: number of samples.
+        values: by the names of MEASURES.
     """
 
     count: int
@@ -36,7 +36,7 @@ class Summary:
         return self.values[measure]
 
     def is_resolved(self, measure: str) -> bool:
-        """Whether at least one value is expected beyond the quantile; with fewer it is but the largest value."""
+        """Whether a quantile has at least one expected sample beyond it; otherwise it is close to the maximum."""
         return measure not in QUANTILES or self.count * (1 - QUANTILES[measure]) >= 1
 
     def to_dict(self) -> dict[str, float]:
@@ -45,7 +45,7 @@ class Summary:
 
 
 def summarise(seconds: Sequence[float] | Values) -> Summary | None:
-    """Describe durations; None where there are none."""
+    """Summarise durations; None for an empty series."""
     values = np.asarray(seconds, np.float64) * 1e3
     if not len(values):
         return None
@@ -57,18 +57,18 @@ def summarise(seconds: Sequence[float] | Values) -> Summary | None:
 def ratio_interval(
     above: Values, below: Values, statistic: Callable[[Values], Values], seed: int = 0
 ) -> tuple[Values, Values]:
-    """Return the 95 % intervals of statistic(above) / statistic(below), lower ends and upper ends.
+    """Return the 95 % intervals of statistic(above) / statistic(below): lower ends and upper ends.
 
-    Neighbouring requests share a queue and the machine's moods: at a high load a busy spell lasts for hundreds of them.
-    So long blocks are drawn anew with replacement, not single requests, which would promise more than was measured.
-    So few blocks know the spread of their statistic badly, hence Student's t; and of two series the one that happened
-    to have fewer spells knows nothing of those it was spared, hence the larger spread of the two for both.
+    This is a block bootstrap. Neighbouring requests are correlated, because they share a queue: at a high load a busy
+    period lasts for hundreds of them. Long blocks are therefore resampled with replacement; resampling single requests
+    would give intervals that are too narrow. With few blocks the estimate of the spread is uncertain, hence Student's
+    t. The larger spread of the two series serves for both, because a series without busy periods underestimates it.
 
     Args:
         above: series in the order of time.
         below: likewise.
         statistic: maps a series [N] to numbers [K].
-        seed: of the draws.
+        seed: of the resampling.
     """
     rng = np.random.default_rng(seed)
     spreads = [_log(_resampled(series, statistic, rng)).std(axis=0) for series in (above, below)]
@@ -81,7 +81,7 @@ def ratio_interval(
 
 
 def _log(values: Values) -> Values:
-    """Return logarithms; slices in which nothing was answered have none: theirs is that of a very small number."""
+    """Return logarithms; 0, a slice without answers, counts as a very small number."""
     return np.log(np.maximum(values, 1e-12))
 
 
@@ -92,7 +92,7 @@ def _resampled(series: Values, statistic: Callable[[Values], Values], rng: np.ra
     results = []
     for _ in range(_RESAMPLES):
         begins = rng.integers(count, size=blocks)
-        # The series is closed to a ring, so that its ends are drawn as often as its middle.
+        # Circular blocks: the ends of the series are drawn as often as its middle.
         chosen = (begins[:, None] + np.arange(length)).reshape(-1)[:count] % count
         results.append(statistic(series[chosen]))
     return np.stack(results)

@@ -1,9 +1,9 @@
-"""What bounds an engine, and whether its numbers can be trusted: in words, with the evidence."""
+"""Verdicts in words, with evidence: the bottleneck of each engine, and disturbances of the measurements."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engine.bench.load.client import DECODE, QUEUEING, WAITING
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from engine.bench.analysis.points import Point
 
 BUSY = 0.85
-"""From this share of its time on something is the bottleneck, not just used."""
+"""A resource that is busy for at least this share of the time is a bottleneck."""
 _NOISE = 0.1
-_SAME = 0.05  # throughputs that differ by less are the same
+_SAME = 0.05  # throughputs within this relative difference count as equal
 _GAPS = 0.03
-_HEAVIER = 1.5  # a load that is so many times another one brings more throughput, unless the engine is at its limit
+_HEAVIER = 1.5  # a load this many times another one gives more throughput, unless the engine is at its limit
 _GROUPS = {
     "preprocessing-bound": (DECODE, "letterbox"),
     "transfer-bound": ("h2d", "d2h"),
@@ -29,14 +29,14 @@ _GROUPS = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """One thing to know.
+    """One conclusion.
 
     Attributes:
         kind: "preprocessing-bound", "transfer-bound", "network-bound", "post-processing-bound", "enqueue-bound",
             "largest stage", "overloaded", "unsteady", "unstable clock", "noise", "late generator" or "gaps".
-        engine: that it is said of.
-        load: under which it was seen.
-        evidence: the numbers that say so.
+        engine: name of the engine.
+        load: label of the point.
+        evidence: the numbers behind it.
     """
 
     kind: str
@@ -44,17 +44,13 @@ class Verdict:
     load: str
     evidence: str
 
-    def to_dict(self) -> dict[str, str]:
-        """Return plain values for JSON."""
-        return asdict(self)
-
     def __str__(self) -> str:
         """Return it as a sentence."""
         return f"{self.engine}, {self.load}: {self.kind}: {self.evidence}"
 
 
 def verdicts(points: Sequence[Point]) -> tuple[Verdict, ...]:
-    """Judge a run: for each engine what bounds it if a load found its limit, for each point what disturbs it."""
+    """Judge a run: each engine's bottleneck, if a load reached its limit, and each point's disturbances."""
     found: list[Verdict] = []
     for engine in dict.fromkeys(point.engine for point in points):
         own = [point for point in points if point.engine == engine and point.stages]
@@ -66,12 +62,12 @@ def verdicts(points: Sequence[Point]) -> tuple[Verdict, ...]:
 
 
 def label(point: Point) -> str:
-    """Name a point among those of its engine."""
+    """Name a point among the points of its engine."""
     return f"{point.load.label()}, batch up to {point.batch}"
 
 
 def _bound(points: Sequence[Point]) -> Verdict:
-    """Say what bounds an engine at its limit, or where its time goes if no load found that."""
+    """Name the bottleneck of an engine at its limit, or its largest stage if no load reached the limit."""
     at_limit = _at_limit(points)
     point = at_limit or max(points, key=lambda point: point.measured.throughput)
     name, place = point.engine, label(point)
@@ -90,16 +86,16 @@ def _bound(points: Sequence[Point]) -> Verdict:
 
 
 def _at_limit(points: Sequence[Point]) -> Point | None:
-    """Return the heaviest load with an engine's highest throughput, if that is all the engine can do."""
+    """Return the heaviest load that reached the engine's limit; None if no load did."""
     most = max(point.measured.throughput for point in points)
     limits = [p for p in points if p.measured.throughput >= (1 - _SAME) * most and _is_limit(p, points)]
-    # So many at once and so many a second are no numbers to compare; of the two a closed loop is the steady one.
+    # Concurrencies and rates cannot be compared. A closed loop is preferred: it is steady at the limit.
     closed = [point for point in limits if isinstance(point.load, ClosedLoop)]
     return max(closed or limits, key=lambda point: point.load.value, default=None)
 
 
 def _is_limit(point: Point, others: Sequence[Point]) -> bool:
-    """Whether more load brings no more: the queue of an open loop grows, more at once are answered no faster."""
+    """Whether more load gives no more throughput: an open loop's queue grows, or a higher concurrency gains nothing."""
     measured = point.measured
     if isinstance(point.load, OpenLoop):
         return measured.overload is not None or backlog(measured.windows) is not None
@@ -113,10 +109,10 @@ def _is_limit(point: Point, others: Sequence[Point]) -> bool:
 
 
 def _groups(point: Point) -> dict[str, dict[str, float]]:
-    """Return the mean time of the stages of work by what they bound.
+    """Group the mean times of the working stages by the bottleneck that they would be.
 
-    Decoding takes cores from a network that runs on them. Beside a GPU it bounds only where its threads are busy, which
-    _decoders sees; a long decoding that many threads share hides nothing there.
+    On a CPU, decoding counts because it takes cores from the network. Beside a GPU it runs in parallel, and limits
+    only if its threads are busy all the time, which _decoders checks.
     """
     waiting = {WAITING, QUEUEING, *([] if point.device == "cpu" else [DECODE])}
     working = {name: summary["mean"] for name, summary in point.stages.items() if name not in waiting}
@@ -124,7 +120,7 @@ def _groups(point: Point) -> dict[str, dict[str, float]]:
 
 
 def _decoders(point: Point) -> str | None:
-    """Say whether the threads that decode are busy all the time: then nothing behind them can be faster."""
+    """Return evidence that the decoding threads are busy all the time and so limit the throughput; else None."""
     busy = _decoding(point) / point.decode_threads
     if busy < BUSY:
         return None
@@ -134,14 +130,14 @@ def _decoders(point: Point) -> str | None:
 
 
 def _decoding(point: Point) -> float:
-    """Return how many threads decode at a time in the mean."""
+    """Return the mean number of threads that are decoding."""
     return point.stages[DECODE]["mean"] / 1e3 * point.measured.throughput
 
 
 def _pauses(point: Point) -> str | None:
-    """Say whether a GPU has pauses because one processor core cannot give it work any faster.
+    """Return evidence that the GPU idles because one CPU core cannot enqueue work any faster; else None.
 
-    NVML does not count copies as work: this may be asked only where the network takes the largest part.
+    NVML does not count copies as work, so this is valid only where the network takes the largest part.
     """
     gpu, cpu = point.usage.get("gpu_percent"), point.usage.get("cpu_cores")
     if gpu is None or cpu is None or gpu.mean / 100 >= BUSY:
@@ -158,7 +154,7 @@ def _pauses(point: Point) -> str | None:
 def _disturbances(point: Point) -> Iterator[tuple[str, str]]:
     measured = point.measured
     if measured.overload is not None:
-        yield "overloaded", f"sending was given up: {measured.overload}; {measured.throughput:.4g}/s were answered"
+        yield "overloaded", f"sending stopped: {measured.overload}; {measured.throughput:.4g}/s were answered"
     elif measured.unsteady is not None:
         yield "unsteady", f"{measured.unsteady}; measured all the same, for {measured.seconds:.3g} s"
     for name, what in (("gpu_clock_mhz", "GPU"), ("cpu_clock_mhz", "CPU")):
@@ -176,7 +172,7 @@ def _disturbances(point: Point) -> Iterator[tuple[str, str]]:
 
 
 def _lateness(point: Point) -> str | None:
-    """Say whether requests were sent late though the decoding threads had time."""
+    """Return evidence that requests were sent late although the decoding threads were free; else None."""
     if point.latency is None or WAITING not in point.stages:
         return None
     waited, whole = point.stages[WAITING]["mean"], point.latency["mean"]

@@ -1,4 +1,4 @@
-"""One request from picture file to faces, with the time of each stage."""
+"""One request, from picture file to faces, with the time of each stage."""
 
 from __future__ import annotations
 
@@ -17,44 +17,44 @@ WAITING, DECODE, QUEUEING = "waiting", "decode", "queueing"
 
 
 class Request(Protocol):
-    """A future of faces, such as engine.runtime.queue.Request; the properties are set once it is done."""
+    """A future of faces, such as engine.runtime.queue.Request. The properties are set when it is done."""
 
     @property
     def stages(self) -> Mapping[str, float]:
-        """Seconds of each stage of its batch, and of the queueing before."""
+        """Seconds of queueing, then of each stage of its batch."""
 
     @property
     def batch_size(self) -> int:
-        """Images of its batch."""
+        """Number of images in its batch."""
 
     def cancelled(self) -> bool:
-        """Whether it never ran."""
+        """Whether it was cancelled before it ran."""
 
     def exception(self) -> BaseException | None:
-        """Return what went wrong."""
+        """Return its error; None if it succeeded."""
 
     def add_done_callback(self, fn: Callable[[Any], object]) -> None:
-        """Call `fn` with it once it is done, in the thread that answered it."""
+        """Call `fn` with this request when it is done, in the thread that answers it."""
 
 
 class Server(Protocol):
-    """What is measured: a detector, a queue before several, or a stand-in."""
+    """The system under test: a detector, a queue before several detectors, or a test double."""
 
     def submit(self, image: Image) -> Request:
-        """Take an image."""
+        """Accept an image."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One request, done.
+    """A request that is done.
 
     Attributes:
         number: of the request.
-        intended: when it should have been sent, by the load's own rule.
+        intended: its intended start: when the load's schedule says that it is sent.
         finished: when it was answered.
-        stages: seconds by name, in the order in which they come; empty where it failed.
-        batch_size: images that were run together with it, itself included.
-        error: why it failed, or None.
+        stages: seconds by stage, in the order in which they come; empty if it failed.
+        batch_size: number of images in its batch.
+        error: why it failed; None if it succeeded.
     """
 
     number: int
@@ -66,52 +66,58 @@ class Answer:
 
     @property
     def latency(self) -> float:
-        """From the intended start: a request that could not be sent because of a stall has waited all the same."""
+        """Seconds from the intended start, so that a request that was sent late counts its whole delay."""
         return self.finished - self.intended
 
     @property
     def service(self) -> float:
-        """What was spent working on it, not waiting."""
+        """Seconds of work on it, without waiting."""
         return sum(seconds for stage, seconds in self.stages.items() if stage not in (WAITING, QUEUEING))
 
 
 class Client:
-    """Sends picture files; the answers come into its inbox."""
+    """Sends picture files to a server and collects the answers.
+
+    Attributes:
+        clock: times stages and answers.
+        inbox: receives the answers.
+    """
 
     def __init__(self, server: Server, pictures: Sequence[Picture], clock: Clock, executor: Executor) -> None:
         """Make a client.
 
         Args:
-            server: to be measured.
-            pictures: to be sent in turn, over and over.
-            clock: that stages and answers are timed with.
-            executor: decodes the files; none of its threads does anything else.
+            server: the system under test.
+            pictures: to send in turn, over and over.
+            clock: times stages and answers.
+            executor: decodes the files; its threads do nothing else.
         """
+        self.clock = clock
         self.inbox: queue.SimpleQueue[Answer] = queue.SimpleQueue()
-        self._server, self._pictures, self._clock, self._executor = server, pictures, clock, executor
+        self._server, self._pictures, self._executor = server, pictures, executor
 
     def picture(self, number: int) -> Picture:
-        """Return what request `number` sends."""
+        """Return the picture of request `number`."""
         return self._pictures[number % len(self._pictures)]
 
     def send(self, number: int, intended: float) -> None:
-        """Send a request that should have gone out at `intended`."""
+        """Send a request whose intended start is `intended`."""
         self._executor.submit(self._serve, number, intended)
 
     def _serve(self, number: int, intended: float) -> None:
-        begin = self._clock.now()
+        begin = self.clock.now()
         try:
             image = decode_image(self.picture(number).content)
-            decoded = self._clock.now()
+            decoded = self.clock.now()
             request = self._server.submit(image)
-        except Exception as error:  # whatever it is, it is this request's, and the others go on
+        except Exception as error:  # one request fails, the others go on
             self._fail(number, intended, error)
             return
         before = {WAITING: begin - intended, DECODE: decoded - begin}
         request.add_done_callback(lambda done: self._receive(number, intended, before, done))
 
     def _receive(self, number: int, intended: float, before: Mapping[str, float], request: Request) -> None:
-        finished = self._clock.now()
+        finished = self.clock.now()
         error = RuntimeError("was cancelled") if request.cancelled() else request.exception()
         if error is not None:
             self._fail(number, intended, error)
@@ -121,4 +127,4 @@ class Client:
 
     def _fail(self, number: int, intended: float, error: BaseException) -> None:
         reason = f"{type(error).__name__}: {error}"
-        self.inbox.put(Answer(number, intended, self._clock.now(), {}, 0, reason))
+        self.inbox.put(Answer(number, intended, self.clock.now(), {}, 0, reason))

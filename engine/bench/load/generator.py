@@ -1,8 +1,8 @@
-"""When requests are sent: so many at once, or at random moments whether or not the server keeps up.
+"""The load generator: closed loops of a fixed concurrency, and open loops of a fixed rate.
 
-A closed loop sends the next request when one is answered: a server that stalls is spared the requests that users would
-have sent meanwhile, and its latencies look better than anybody would find them. An open loop has its own schedule, and
-a latency in it begins when the schedule says.
+A closed loop sends the next request when one is answered. While the server stalls, it sends nothing, so its latencies
+are lower than users would see (coordinated omission). An open loop follows a schedule of its own; a latency begins at
+the scheduled time.
 """
 
 from __future__ import annotations
@@ -15,25 +15,24 @@ from typing import Protocol
 import numpy as np
 
 from engine.bench.load.client import Answer, Client
-from engine.bench.load.clock import Clock
 
 MAX_BACKLOG_BYTES = 1 << 30
-"""Pixels of an open loop that may wait: what comes faster than it is answered would fill the memory otherwise."""
+"""Limit of the decoded pictures of an open loop that wait: an overloaded server would fill the memory otherwise."""
 
 
 class Pace(Protocol):
-    """Says when the next request is due."""
+    """Decides when the next request is due."""
 
     def due(self, now: float, in_flight: int) -> float:
-        """Return when the next request is to be sent; math.inf means not before an answer has come."""
+        """Return when to send the next request; math.inf means not before the next answer."""
 
     def sent(self) -> None:
-        """The request that was due has been sent."""
+        """Note that the due request has been sent."""
 
 
 @dataclass(frozen=True)
 class ClosedLoop:
-    """So many requests are under way at any time."""
+    """A fixed number of requests is in flight."""
 
     concurrency: int
     kind = "concurrency"
@@ -44,17 +43,17 @@ class ClosedLoop:
         return self.concurrency
 
     def label(self) -> str:
-        """Name it."""
+        """Name the load."""
         return f"{self.concurrency} at once"
 
     def pace(self, begin: float, rng: np.random.Generator) -> Pace:
-        """Start it."""
-        return _AtOnce(self.concurrency)
+        """Start the schedule."""
+        return _FixedConcurrency(self.concurrency)
 
 
 @dataclass(frozen=True)
 class OpenLoop:
-    """So many requests a second arrive at random, independently of each other and of the answers: a Poisson process."""
+    """Requests arrive at a mean rate per second as a Poisson process, independently of the answers."""
 
     rate: float
     kind = "rate"
@@ -65,11 +64,11 @@ class OpenLoop:
         return self.rate
 
     def label(self) -> str:
-        """Name it."""
+        """Name the load."""
         return f"{self.rate:g}/s"
 
     def pace(self, begin: float, rng: np.random.Generator) -> Pace:
-        """Start it."""
+        """Start the schedule."""
         return _Scheduled(poisson_arrivals(begin, self.rate, rng))
 
 
@@ -77,14 +76,14 @@ Load = ClosedLoop | OpenLoop
 
 
 def poisson_arrivals(begin: float, rate: float, rng: np.random.Generator) -> Iterator[float]:
-    """Yield the moments of a Poisson process without end."""
+    """Yield the arrival times of an endless Poisson process."""
     moment = begin
     while True:
         moment += float(rng.exponential(1 / rate))
         yield moment
 
 
-class _AtOnce:
+class _FixedConcurrency:
     def __init__(self, concurrency: int) -> None:
         self._concurrency = concurrency
 
@@ -108,28 +107,27 @@ class _Scheduled:
 
 
 class Traffic:
-    """Keeps a load on a server, and gathers the answers.
+    """Puts a load on a server and collects the answers.
 
     Attributes:
-        answers: so far, in the order in which they came.
-        overload: why sending stopped: the server is too far behind. None otherwise.
+        answers: so far, in the order of arrival.
+        overload: why sending stopped because the server fell too far behind; None otherwise.
     """
 
-    def __init__(self, client: Client, load: Load, clock: Clock, rng: np.random.Generator, max_delay: float) -> None:
+    def __init__(self, client: Client, load: Load, rng: np.random.Generator, max_delay: float) -> None:
         """Start the load's schedule; nothing is sent yet.
 
         Args:
             client: sends the requests.
-            load: when.
-            clock: by which time.
+            load: decides when.
             rng: draws the arrivals.
             max_delay: seconds that sending may be behind the schedule.
         """
         self.answers: list[Answer] = []
         self.overload: str | None = None
-        self._client, self._clock, self._max_delay = client, clock, max_delay
-        self._pace = load.pace(clock.now(), rng)
-        # A closed loop is never behind: what waits is what was asked for, however much that is.
+        self._client, self._clock, self._max_delay = client, client.clock, max_delay
+        self._pace = load.pace(self._clock.now(), rng)
+        # A closed loop cannot fall behind: its backlog is its concurrency.
         self._max_bytes = MAX_BACKLOG_BYTES if isinstance(load, OpenLoop) else math.inf
         self._in_flight: dict[int, float] = {}
         self._bytes = 0
@@ -137,16 +135,16 @@ class Traffic:
 
     @property
     def in_flight(self) -> int:
-        """Requests that were sent and are not answered."""
+        """Number of requests that were sent and are not answered."""
         return len(self._in_flight)
 
     @property
     def sent(self) -> int:
-        """Requests so far."""
+        """Number of requests sent so far."""
         return self._sent
 
     def run_until(self, end: float) -> None:
-        """Send all that is due before `end`, be it late, and receive answers until then; stop at an overload."""
+        """Until `end`, send what is due, late or not, and receive answers; stop at an overload."""
         while self.overload is None:
             now = self._clock.now()
             due = self._pace.due(now, self.in_flight)
@@ -158,9 +156,9 @@ class Traffic:
                 self._receive(min(due, end))
 
     def drain(self, limit: float) -> None:
-        """Receive the answers that are still to come, but wait no longer than until `limit`.
+        """Receive the remaining answers, until `limit` at the latest.
 
-        What is unanswered then enters `answers` as a failure with the time that it has waited.
+        A request that is still unanswered enters `answers` as UNANSWERED, with the time that it has waited.
         """
         while self._in_flight and self._clock.now() < limit:
             self._receive(limit)

@@ -1,36 +1,33 @@
-"""One server under one load."""
+"""Measures one server under one load."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from engine.bench.load.client import Answer, Client, Server
-from engine.bench.load.clock import Clock
+from engine.bench.load.client import Answer, Client
 from engine.bench.load.generator import UNANSWERED, Load, OpenLoop, Traffic
 from engine.bench.load.windows import MOST_WINDOWS, WINDOWS, Window, unsteadiness
-from engine.bench.load.workload import Picture
 
 _PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What happened under one load, in its measured windows.
+    """The measured windows of one load.
 
     Attributes:
         begin: of the first measured window, by the clock.
         end: of the last one.
-        windows: that were measured.
+        windows: the measured ones.
         warm_up_s: seconds before them.
-        unsteady: why they are not one steady state; None where they are.
-        overload: why sending was given up before the end; None otherwise.
-        answers: with an intended start in [begin, end), by that: also those that came after the end.
-        finished: when answers came, in [begin, end), sorted: also those with an intended start before.
+        unsteady: why they are not one steady state; None if they are.
+        overload: why sending stopped before the end; None otherwise.
+        answers: of the requests with an intended start in [begin, end), in that order, however late they came.
+        finished: times in [begin, end) at which an answer came, sorted, whenever its intended start was.
     """
 
     begin: float
@@ -44,65 +41,59 @@ class Measurement:
 
     @property
     def seconds(self) -> float:
-        """How long was measured."""
+        """Length of the measurement."""
         return self.end - self.begin
 
     @property
     def good(self) -> list[Answer]:
-        """Answers that are faces."""
+        """Answers without an error."""
         return [answer for answer in self.answers if answer.error is None]
 
     @property
     def failed(self) -> list[Answer]:
-        """Answers that are errors."""
+        """Answers with an error."""
         return [answer for answer in self.answers if answer.error not in (None, UNANSWERED)]
 
     @property
     def unanswered(self) -> list[Answer]:
-        """Requests that were given up; they had waited at least for their latency."""
+        """Requests whose answer was no longer awaited; their latency is the time they had waited by then."""
         return [answer for answer in self.answers if answer.error == UNANSWERED]
 
     @property
     def latencies(self) -> list[float]:
-        """Seconds of every request that did not fail, in the order of their intended starts."""
+        """Seconds of every request that did not fail, in the order of the intended starts."""
         return [answer.latency for answer in self.answers if answer.error in (None, UNANSWERED)]
 
     @property
     def throughput(self) -> float:
-        """Faces of so many images came a second."""
+        """Images answered per second."""
         return len(self.finished) / self.seconds
 
     def batches(self) -> dict[int, float]:
-        """Return how many batches of each size were run; of one that began before or ended later a part counts."""
+        """Count the batches of each size; a batch that lies partly outside the measurement counts in part."""
         requests = Counter(answer.batch_size for answer in self.good)
         return {size: count / size for size, count in sorted(requests.items())}
 
 
 def measure(
-    server: Server,
+    client: Client,
     load: Load,
-    pictures: Sequence[Picture],
     *,
     duration: float,
-    clock: Clock,
-    executor: Executor,
     rng: np.random.Generator,
     on_window: Callable[[Window], None] = lambda window: None,
 ) -> Measurement:
-    """Keep a load on a server until it was steady for `duration`, at most for four times that.
+    """Put a load on a server until it was steady for `duration`, at most for four times that.
 
     Args:
-        server: to be measured.
-        load: to be kept on it.
-        pictures: to be sent.
-        duration: seconds to measure; the warm-up comes before.
-        clock: that everything is timed with.
-        executor: decodes the picture files.
+        client: sends the requests to the server.
+        load: decides when requests are sent.
+        duration: seconds to measure, after the warm-up.
         rng: draws the arrivals.
         on_window: called at the end of each window.
     """
-    client = Client(server, pictures, clock, executor)
-    traffic = Traffic(client, load, clock, rng, max_delay=duration)
+    clock = client.clock
+    traffic = Traffic(client, load, rng, max_delay=duration)
     windows: list[Window] = []
     unsteady: str | None = None
     counted = 0

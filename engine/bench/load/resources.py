@@ -1,4 +1,4 @@
-"""What the process, the machine and the GPU do while they are measured."""
+"""Samples the use of CPU, memory and GPU during a measurement."""
 
 from __future__ import annotations
 
@@ -17,18 +17,17 @@ _INTERVAL_S = 0.2
 
 @dataclass(frozen=True)
 class Reading:
-    """One look.
+    """One sample.
 
     Attributes:
-        cpu_cores: processor cores that this process kept busy since the last look.
-        other_cores: that all others did.
+        cpu_cores: cores that this process kept busy since the last sample.
+        other_cores: cores that all other processes kept busy.
         memory_mib: resident memory of this process, which holds all engines of the run.
-        gpu_percent: share of the time in which the GPU ran a kernel, as NVML reports it (copies do not count); None
-            without NVML, and where it does not have this reading: not every reading exists on a part of a GPU (MIG,
-            vGPU) or on a Jetson.
-        gpu_memory_mib: in use on the GPU, by whomever.
-        gpu_clock_mhz: of its processors.
-        cpu_clock_mhz: as the operating system reports it; None where it does not.
+        gpu_percent: share of the time in which the GPU ran a kernel, as NVML reports it; copies do not count. None
+            without NVML, and where NVML lacks this reading, as on some partitions (MIG, vGPU) and on Jetson.
+        gpu_memory_mib: memory of the GPU that is in use, by all processes.
+        gpu_clock_mhz: clock of the GPU's multiprocessors.
+        cpu_clock_mhz: as the operating system reports it; None if it does not.
     """
 
     cpu_cores: float
@@ -48,19 +47,15 @@ class Usage:
     least: float
     most: float
 
-    def to_dict(self) -> dict[str, float]:
-        """Return plain values for JSON."""
-        return asdict(self)
-
 
 Gpu = Callable[[], tuple[float | None, float | None, float | None]]
 
 
 class Sampler:
-    """Looks a few times a second, in a thread of its own, while it is entered."""
+    """A context manager that samples five times a second in a thread of its own."""
 
     def __init__(self, clock: Clock, device: str) -> None:
-        """Prepare; device is that of the engine: its GPU is looked at where it is "cuda:N"."""
+        """Prepare to sample; the GPU too if `device`, the engine's, is "cuda:N"."""
         import psutil
 
         self._psutil, self._process = psutil, psutil.Process()
@@ -71,7 +66,7 @@ class Sampler:
 
     def __enter__(self) -> Sampler:
         """Start."""
-        self._look()  # the first look has no time before it: it only starts the count
+        self._sample()  # the first sample only starts psutil's counters
         self._readings.clear()
         self._thread.start()
         return self
@@ -84,20 +79,20 @@ class Sampler:
         self._thread.join()
 
     def usage(self, begin: float, end: float) -> dict[str, Usage]:
-        """Return each reading that there is, over the looks in [begin, end]."""
-        looks = [asdict(reading) for moment, reading in self._readings if begin <= moment <= end]
+        """Summarise each available reading over the samples in [begin, end]."""
+        samples = [asdict(reading) for moment, reading in self._readings if begin <= moment <= end]
         usage = {}
         for name in Reading.__dataclass_fields__:
-            values = [look[name] for look in looks if look[name] is not None]
+            values = [sample[name] for sample in samples if sample[name] is not None]
             if values:
                 usage[name] = Usage(float(np.mean(values)), float(min(values)), float(max(values)))
         return usage
 
     def _watch(self) -> None:
         while not self._stop.wait(_INTERVAL_S):
-            self._look()
+            self._sample()
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         psutil = self._psutil
         own = self._process.cpu_percent() / 100
         everybody = psutil.cpu_percent() / 100 * (psutil.cpu_count() or 1)
@@ -116,7 +111,7 @@ def _cpu_clock(psutil: Any) -> float | None:
 
 
 def _gpu(device: str) -> Gpu | None:
-    """Return what reads utilisation, memory and clock of a GPU; None where it is not used or NVML is missing."""
+    """Return a function that reads a GPU's utilisation, memory and clock; None without a GPU or NVML."""
     if not device.startswith("cuda"):
         return None
     try:
@@ -125,7 +120,7 @@ def _gpu(device: str) -> Gpu | None:
         return None
     try:
         pynvml.nvmlInit()
-        # NVML counts all GPUs, CUDA those that CUDA_VISIBLE_DEVICES leaves: the bus address is common to both.
+        # NVML numbers all GPUs, CUDA only those in CUDA_VISIBLE_DEVICES: the bus address identifies one to both.
         handle = pynvml.nvmlDeviceGetHandleByPciBusId(_bus_address(device).encode())
     except (OSError, AttributeError, pynvml.NVMLError):  # no driver, or one that lacks a function
         return None

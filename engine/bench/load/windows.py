@@ -1,4 +1,4 @@
-"""Whether a measurement stands still: consecutive windows of it that differ by no more than chance."""
+"""The steady-state test: consecutive windows of a measurement that do not differ significantly."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 WINDOWS = 5
-"""Consecutive windows that are measured; those before them are the warm-up, at least one."""
+"""Number of consecutive windows that are measured; all windows before them, at least one, are the warm-up."""
 MOST_WINDOWS = 4 * WINDOWS
 TOLERANCE = 0.10
 _LEAST_ANSWERS = 5
@@ -22,11 +22,11 @@ class Window:
     """A part of a run.
 
     Attributes:
-        begin: when.
-        end: when.
-        service: of the requests answered in it, the seconds that were spent working on each.
-        sent: requests sent up to its end.
-        answered: likewise.
+        begin: time of its begin.
+        end: time of its end.
+        service: seconds of work on each request that was answered in it.
+        sent: number of requests sent up to its end.
+        answered: number of requests answered up to its end.
     """
 
     begin: float
@@ -37,12 +37,12 @@ class Window:
 
     @property
     def throughput(self) -> float:
-        """Requests answered a second."""
+        """Requests answered per second."""
         return len(self.service) / (self.end - self.begin)
 
     @property
     def waiting(self) -> int:
-        """Requests that were not answered at its end."""
+        """Number of requests without an answer at its end."""
         return self.sent - self.answered
 
     def to_dict(self, begin: float) -> dict[str, Any]:
@@ -57,10 +57,10 @@ class Window:
 
 
 def unsteadiness(windows: Sequence[Window], *, is_open: bool) -> str | None:
-    """Return why consecutive windows are not one steady state; None where they are.
+    """Return why consecutive windows are not one steady state; None if they are.
 
-    Waiting is no sign: the queue of an open loop is long now and short then, however steady the server is. The time
-    spent working on a request is one, and so is a queue that only grows.
+    The length of an open loop's queue is no criterion: it varies even with a steady server. The time of work on a
+    request is one, and so is a queue that only grows.
     """
     counts = np.array([len(window.service) for window in windows])
     if counts.min() < _LEAST_ANSWERS:
@@ -78,17 +78,17 @@ def unsteadiness(windows: Sequence[Window], *, is_open: bool) -> str | None:
 
 
 def backlog(windows: Sequence[Window]) -> str | None:
-    """Say how the queue of an open loop grew; None where it only wandered."""
+    """Return how the queue of an open loop grew; None if its change is within a random walk."""
     sent = windows[-1].sent - windows[0].sent
     growth = sent - (windows[-1].answered - windows[0].answered)
-    # A queue that does not grow in the mean still wanders, by about the square root of what passes through it.
+    # The length of a stable queue does a random walk, of about the square root of the number of requests.
     if growth <= 3 * sent**0.5:
         return None
     return f"{growth} of {sent} requests more were waiting at the end: they come faster than they are answered"
 
 
 def _differ(windows: Sequence[Window]) -> bool:
-    """Whether chance does not explain that medians differ: few requests of mixed sizes differ a lot by chance."""
+    """Whether the windows differ significantly: medians of few requests of mixed sizes vary a lot by chance."""
     from scipy.stats import kruskal
 
     return float(kruskal(*(window.service for window in windows)).pvalue) < _CHANCE

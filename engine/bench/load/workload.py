@@ -1,4 +1,4 @@
-"""The picture files that requests send: a folder of the user's, or made on the fly in several sizes."""
+"""The picture files that requests send: a user's folder, or generated ones of several sizes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from engine.images import decode_image, list_images, read_image
 from engine.pictures.backgrounds import texture
 from engine.pictures.compose import compose
 from engine.pictures.faces import LabelledImage
-from engine.pictures.labels import boxes_of
+from engine.pictures.labels import boxes_of, require_labels
 from engine.runtime.letterbox import check_image
 from engine.types import FloatArray, Image
 
@@ -30,10 +30,10 @@ class Picture:
     """A picture file in memory.
 
     Attributes:
-        name: of it.
-        content: of the file.
-        size: (height, width).
-        boxes: its faces, float32 [N, 4], where they are known.
+        name: relative path of the file.
+        content: bytes of the file.
+        size: (height, width) in pixels.
+        boxes: labelled faces, float32 [N, 4]; None without labels.
     """
 
     name: str
@@ -43,28 +43,23 @@ class Picture:
 
     @property
     def decoded_bytes(self) -> int:
-        """Memory that its pixels take."""
+        """Bytes of its pixels."""
         return self.size[0] * self.size[1] * 3
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What requests send, in turn.
+    """The pictures that requests send in turn.
 
     Attributes:
-        source: where the pictures are from, in words.
-        pictures: at least one, in an order in which sizes are mixed.
-        skipped: names of pictures that could not be read, with the reason.
+        source: origin of the pictures, in words.
+        pictures: at least one, with sizes in random order.
+        skipped: (name, reason) of each picture that could not be read.
     """
 
     source: str
     pictures: tuple[Picture, ...]
     skipped: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def has_labels(self) -> bool:
-        """Whether the faces of all pictures are known."""
-        return all(picture.boxes is not None for picture in self.pictures)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -79,10 +74,10 @@ class Workload:
 
 
 def from_folder(folder: Path, labels: Mapping[str, FloatArray] | None, seed: int) -> Workload:
-    """Read the picture files of a folder; those that cannot be decoded are left out and named.
+    """Read the picture files of a folder; files that cannot be decoded are skipped and named.
 
     Raises:
-        InvalidArgumentError: there is no picture that can be read, or one has no labels where labels are given.
+        InvalidArgumentError: no picture can be read, or labels are given and a picture has none.
     """
     paths = list_images(folder)
     names = [path.relative_to(folder).as_posix() for path in paths]
@@ -99,17 +94,12 @@ def from_folder(folder: Path, labels: Mapping[str, FloatArray] | None, seed: int
     if not pictures:
         raise InvalidArgumentError(f"none of the {len(paths)} pictures in {folder} can be read: {skipped[0][1]}")
     if labels is not None:
-        unlabelled = [picture.name for picture in pictures if picture.boxes is None]
-        if unlabelled:
-            raise InvalidArgumentError(
-                f"labels lack {len(unlabelled)} of {len(pictures)} pictures, {unlabelled[0]} for one: a picture "
-                'without faces has a line with "faces": []'
-            )
+        require_labels([picture.name for picture in pictures], [picture.boxes for picture in pictures])
     return Workload(str(folder), _mixed(pictures, seed), tuple(skipped))
 
 
 def generated(seed: int, on_picture: Callable[[], None] = lambda: None) -> Workload:
-    """Make JPEG files of several sizes, with faces where scikit-image is installed, whose photo has one.
+    """Generate JPEG files of several sizes; with faces if scikit-image, whose photo has one, is installed.
 
     Equal seeds give equal pictures.
     """
@@ -140,7 +130,7 @@ def _size(image: Image) -> tuple[int, int]:
 
 
 def _face() -> LabelledImage | None:
-    """Return scikit-image's photo of an astronaut (public domain) and where her face is."""
+    """Return scikit-image's photo of an astronaut (public domain) with the box of her face."""
     found = importlib.util.find_spec("skimage")
     if found is None or found.origin is None:
         return None

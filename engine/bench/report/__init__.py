@@ -1,1 +1,1 @@
-"""Tables, plots and a page of a benchmark."""
+"""Tables, plots and the HTML page of a benchmark."""

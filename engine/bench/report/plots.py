@@ -19,7 +19,7 @@ _BINS = 60
 
 
 def plots(points: Sequence[Point]) -> dict[str, bytes]:
-    """Return PNG files by title; none where nothing was answered."""
+    """Return PNG files by title; none if nothing was answered."""
     answered = [point for point in points if point.latency is not None and point.stages]
     if not answered:
         return {}
@@ -47,7 +47,7 @@ def _latency(points: Sequence[Point]) -> Figure:
             if is_closed:
                 for point, x, y in zip(line, load, _latencies(line, "p99"), strict=True):
                     axes.annotate(f"{point.load.value:g}", (x, y), fontsize=8, ha="center", va="bottom")
-        title = "closed loop (numbers: at once)" if is_closed else "open loop"
+        title = "closed loop (numbers: concurrency)" if is_closed else "open loop"
         axes.set(title=title, xlabel="answered/s" if is_closed else "arriving/s", ylabel="latency in ms")
         axes.set_ylim(bottom=0)
         _finish(axes, bool(own))
@@ -65,7 +65,7 @@ def _stages(points: Sequence[Point]) -> Figure:
         left += means
     axes.set_yticks(rows, [_name(point) for point in points], fontsize=8)
     axes.invert_yaxis()
-    axes.set(xlabel="ms of a request")
+    axes.set(xlabel="ms per request")
     figure.legend(loc="outside right upper", fontsize=8)
     return figure
 

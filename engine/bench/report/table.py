@@ -1,4 +1,4 @@
-"""A run as rows of text, for the screen and for the page."""
+"""The tables of a run, for the terminal and the HTML page."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from engine.bench.analysis.statistics import MEASURES, Summary
 from engine.metrics.agreement import Agreement
 
 _NONE = "-"
-UNRESOLVED = "A quantile in brackets has no request beyond it: it takes more requests to know it."
+UNRESOLVED = "A quantile in brackets has no request beyond it: measure for longer to resolve it."
 
 
 @dataclass(frozen=True)
 class Table:
-    """Text in rows and columns.
+    """A table of text.
 
     Attributes:
-        title: of it.
-        header: of each column.
-        rows: of cells.
+        title: of the table.
+        header: title of each column.
+        rows: cells of each row.
     """
 
     title: str
@@ -29,7 +29,7 @@ class Table:
     rows: list[list[str]]
 
     def without_empty(self) -> Table:
-        """Return the columns in which a row has something: on a CPU there is no GPU to speak of."""
+        """Return the table without columns that are empty in all rows, such as those of the GPU on a CPU."""
         kept = [i for i in range(len(self.header)) if any(row[i] != _NONE for row in self.rows)]
         return Table(self.title, [self.header[i] for i in kept], [[row[i] for i in kept] for row in self.rows])
 
@@ -49,9 +49,9 @@ def latencies(points: Sequence[Point]) -> Table:
 
 
 def usages(points: Sequence[Point]) -> Table:
-    """Return how many requests and batches were run at each point, and what the machine did meanwhile."""
+    """Return the requests, batches and use of the machine at each point."""
     engines = len({point.engine for point in points})
-    whose = f" (the memory is of the process, which holds all {engines} engines)" if engines > 1 else ""
+    whose = f" (memory: of the process, which holds all {engines} engines)" if engines > 1 else ""
     header = [*_PLACE, "requests", "failed", "unanswered", "mean batch", *_USAGE.values()]
     rows = [
         [
@@ -68,7 +68,7 @@ def usages(points: Sequence[Point]) -> Table:
 
 
 def stage_means(points: Sequence[Point]) -> Table:
-    """Return the mean of each stage of each point, and the stages' part of the latency."""
+    """Return the mean time of each stage at each point, and their sum as a share of the latency."""
     names = list(dict.fromkeys(name for point in points for name in point.stages))
     rows = []
     for point in points:
@@ -78,13 +78,13 @@ def stage_means(points: Sequence[Point]) -> Table:
 
 
 def stage_quantiles(points: Sequence[Point]) -> Table:
-    """Return all measures of each stage of each point."""
+    """Return all measures of each stage at each point."""
     rows = [[*_place(point), name, *_measures(summary)] for point in points for name, summary in point.stages.items()]
     return Table("Time of each stage in ms", [*_PLACE, "stage", *MEASURES], rows)
 
 
 def accuracies(engines: Sequence[Engine]) -> Table | None:
-    """Return the accuracy of each engine; None where none was measured."""
+    """Return the accuracy of each engine; None if it was not measured."""
     measured = [(engine.name, engine.accuracy) for engine in engines if engine.accuracy is not None]
     if not measured:
         return None
@@ -104,7 +104,7 @@ def accuracies(engines: Sequence[Engine]) -> Table | None:
 
 
 def ratios(comparison: Comparison, fail_below: float | None) -> Table:
-    """Return the ratios to an earlier run."""
+    """Return the comparison with an earlier run."""
     header = [*_PLACE, "measure", "before", "now", "times as fast", "95 % interval", ""]
     rows = [
         [

@@ -1,4 +1,4 @@
-"""A run as one HTML page that needs nothing beside it."""
+"""Writes a run as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def html_report(results: Results, comparison: Comparison | None = None, fail_bel
     points = results.points
     workload = results.workload
     parts = [
-        f"<p>{workload['pictures']} pictures, {escape(workload['source'])}. Latencies begin when a request should have "
-        "been sent, and include decoding its picture file.</p>",
+        f"<p>{workload['pictures']} pictures, {escape(workload['source'])}. A latency begins at the intended "
+        "start of a request, and includes decoding its picture file.</p>",
         table(["engine", "device", "what it is"], [[e.name, e.device, e.details] for e in results.engines]),
         "<h2>What it means</h2>",
         *_list([str(verdict) for verdict in results.verdicts]),

@@ -1,4 +1,4 @@
-"""`retinaface-trt evaluate`: the measurements, each a command of its own."""
+"""`retinaface-trt evaluate`: each measurement is a subcommand."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the measurement that was named."""
+    """Run the measurement that the user named."""
     return int(arguments.measure(arguments))

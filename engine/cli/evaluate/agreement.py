@@ -1,4 +1,4 @@
-"""`retinaface-trt evaluate agreement`: what other engines find that a reference finds."""
+"""`retinaface-trt evaluate agreement`: compares the faces of engines with those of a reference."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from engine.cli.engines import describe, name_engines
-from engine.cli.outputs import check_outputs, require_packages
+from engine.cli.arguments import add_device_options, check_outputs, describe, name_engines, require_packages
 from engine.errors import InvalidArgumentError
 from engine.files import write_together
 from engine.types import DEFAULT_SCORE_THRESHOLD
@@ -36,19 +35,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--engine", type=Path, required=True, action="append", metavar="FILE", help="engine to compare, repeatable")
     add("--images", type=Path, required=True, metavar="DIR", help="folder of pictures, of any sizes")
     add("--labels", type=Path, metavar="FILE",
-        help="known faces of every picture, in JSON lines as `retinaface-trt detect` prints them")  # fmt: skip
+        help="labelled faces of every picture, in JSON lines as `retinaface-trt detect` prints them")  # fmt: skip
     add("--score-threshold", type=float, default=DEFAULT_SCORE_THRESHOLD, metavar="S",
-        help="faces of the reference with this score have to be found (default %(default)s)")  # fmt: skip
-    add("--worst", type=int, default=8, metavar="N", help="name and draw so many pictures (default %(default)s)")
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default %(default)s)")
-    add("--trust-embedded-plugins", action="store_true",
-        help="let a GPU run the native code that engines built with --embed-plugins carry")  # fmt: skip
+        help="engines have to find the reference's faces of at least this score (default %(default)s)")  # fmt: skip
+    add("--worst", type=int, default=8, metavar="N", help="number of worst pictures to show (default %(default)s)")
+    add_device_options(parser)
     add("--json", type=Path, metavar="FILE", help="write the measures to this file")
     add("--html", type=Path, metavar="FILE", help="write a page with plots and the worst pictures to this file")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compare, print a table and write the files that were asked for."""
+    """Compare, print a table and write the requested files."""
     require_packages("scipy", *(["matplotlib"] if arguments.html else []))
     outputs = [path for path in (arguments.json, arguments.html) if path is not None]
     check_outputs(outputs)
@@ -56,28 +53,26 @@ def run(arguments: argparse.Namespace) -> int:
         raise InvalidArgumentError(f"--worst is {arguments.worst}, expected 0 or more")
 
     from engine.detector import TRTRetinaFace
-    from engine.evaluate.comparison import compare
+    from engine.evaluate.comparison import PictureSet, compare
     from engine.images import list_images
     from engine.pictures.labels import read_labels
 
-    paths = list_images(arguments.images)
     labels = None if arguments.labels is None else read_labels(arguments.labels)
+    pictures = PictureSet(arguments.images, list_images(arguments.images), labels)
     detectors = {
         name: TRTRetinaFace(path, arguments.device, trust_embedded_plugins=arguments.trust_embedded_plugins)
         for name, path in name_engines([arguments.reference, *arguments.engine]).items()
     }
     _warn_of_other_settings(detectors)
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("Comparing", total=len(paths))
+        task = progress.add_task("Comparing", total=len(pictures.paths))
 
         def advance(name: str) -> None:
             progress.update(task, advance=1, description=f"Comparing {name}")
 
         comparison = compare(
             detectors,
-            arguments.images,
-            paths,
-            labels=labels,
+            pictures,
             floor=max(detector.sidecar.thresholds.score for detector in detectors.values()),
             score_threshold=arguments.score_threshold,
             num_worst=arguments.worst,
@@ -86,12 +81,12 @@ def run(arguments: argparse.Namespace) -> int:
     details = {name: describe(detector) for name, detector in detectors.items()}
     _print(comparison, details)
     runtimes = {name: f"{detector.runtime}, on {detector.device}" for name, detector in detectors.items()}
-    _write(comparison, details, runtimes, arguments.json, arguments.html)
+    _write(arguments, comparison, details, runtimes)
     return 0
 
 
 def _warn_of_other_settings(detectors: dict[str, TRTRetinaFace]) -> None:
-    """Say where an engine differs from the reference in more than its precision: the figures then show that too."""
+    """Warn if an engine differs from the reference in more than its precision: the figures then show that too."""
     (reference, first), *others = detectors.items()
     for name, detector in others:
         differing = [
@@ -105,7 +100,7 @@ def _warn_of_other_settings(detectors: dict[str, TRTRetinaFace]) -> None:
             if ours != theirs
         ]
         if differing:
-            _log.warning("%s differs from %s not only in precision: %s.", name, reference, ", ".join(differing))
+            _log.warning("%s differs from %s in more than its precision: %s.", name, reference, ", ".join(differing))
 
 
 def _print(comparison: Comparison, details: dict[str, str]) -> None:
@@ -124,16 +119,12 @@ def _print(comparison: Comparison, details: dict[str, str]) -> None:
 
 
 def _write(
-    comparison: Comparison,
-    details: dict[str, str],
-    runtimes: dict[str, str],
-    as_json: Path | None,
-    as_html: Path | None,
+    arguments: argparse.Namespace, comparison: Comparison, details: dict[str, str], runtimes: dict[str, str]
 ) -> None:
-    if as_json is not None:
+    if arguments.json is not None:
         values: dict[str, Any] = {**comparison.to_dict(), "details": details, "runtimes": runtimes}
-        write_together({as_json: (json.dumps(values, indent=2, allow_nan=False) + "\n").encode()})
-    if as_html is not None:
+        write_together({arguments.json: (json.dumps(values, indent=2, allow_nan=False) + "\n").encode()})
+    if arguments.html is not None:
         from engine.evaluate.report.write import html_report
 
-        write_together({as_html: html_report(comparison, details).encode()})
+        write_together({arguments.html: html_report(comparison, details).encode()})

@@ -1,4 +1,4 @@
-"""`retinaface-trt evaluate compose`: pictures with faces of known sizes at known places."""
+"""`retinaface-trt evaluate compose`: generates pictures with labelled faces."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from engine.cli.arguments import check_folder
 from engine.errors import InvalidArgumentError
-from engine.files import check_writable, write_together
+from engine.files import write_together
 
-SUMMARY = "make labelled test pictures from photos with known faces"
+SUMMARY = "generate labelled test pictures from labelled photos"
 LABELS = "labels.jsonl"
 
 
@@ -24,13 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="all faces of these photos, in JSON lines as `retinaface-trt detect` prints them")  # fmt: skip
     add("--backgrounds", type=Path, metavar="DIR", help="folder of pictures without faces (default: drawn textures)")
     add("--output", type=Path, required=True, metavar="DIR", help=f"new folder for the pictures and {LABELS}")
-    add("--count", type=int, default=100, metavar="N", help="of pictures (default %(default)s)")
-    add("--size", type=int, nargs=2, default=[640, 640], metavar=("H", "W"), help="of each (default 640 640)")
+    add("--count", type=int, default=100, metavar="N", help="number of pictures (default %(default)s)")
+    add("--size", type=int, nargs=2, default=[640, 640], metavar=("H", "W"), help="of each picture (default 640 640)")
     add("--seed", type=int, default=0, metavar="S", help="equal seeds give equal pictures (default %(default)s)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the pictures, and their labels last."""
+    """Write the pictures, then their labels."""
     import cv2
 
     from engine.pictures.compose import compose
@@ -59,10 +60,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check_folder(folder: Path) -> None:
-    try:
-        check_writable(folder)
-        occupied = any(folder.iterdir())
-    except OSError as error:
-        raise InvalidArgumentError(f"cannot write to the folder {folder}: {error.strerror}") from error
-    if occupied:
+    check_folder(folder)
+    if any(folder.iterdir()):
         raise InvalidArgumentError(f"--output {folder} is not empty: pictures of two runs would mix; choose another")

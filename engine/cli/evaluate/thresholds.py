@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from engine.cli.outputs import check_outputs, require_packages
+from engine.cli.arguments import add_device_options, check_outputs, require_packages
 from engine.errors import EngineLoadError, EvaluationError, InvalidArgumentError
 from engine.files import write_together
 
@@ -30,25 +30,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--labels", type=Path, required=True, metavar="FILE",
         help='as `detect` prints them: {"image": NAME, "faces": [{"box": [x1, y1, x2, y2]}]}')  # fmt: skip
     add("--candidates", type=Path, required=True, metavar="FILE",
-        help="what the network finds before suppression (.npz): read where it exists, else written")  # fmt: skip
-    add("--engine", type=Path, metavar="FILE", help="built engine, to find candidates with")
-    add("--images", type=Path, metavar="DIR", help="folder of the pictures (default: the working one)")
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default %(default)s)")
-    add("--enlarge", action="store_true", help="magnify pictures that are smaller than the network's input")
-    add("--trust-embedded-plugins", action="store_true",
-        help="let a GPU run the native code that an engine built with --embed-plugins carries")  # fmt: skip
+        help="candidates before suppression (.npz): read if the file exists, else written")  # fmt: skip
+    add("--engine", type=Path, metavar="FILE", help="built engine that finds the candidates")
+    add("--images", type=Path, metavar="DIR", help="folder of the pictures (default: the current one)")
+    add("--enlarge", action="store_true", help="enlarge pictures that are smaller than the network's input")
+    add_device_options(parser)
     add("--iou-threshold", type=float, nargs="+", metavar="T", help="of the suppression (default 0.3 0.4 0.5 0.6)")
-    add("--score-threshold", type=float, nargs="+", metavar="S", help="(default 0.02 0.04 ... 0.98)")
-    add("--top-k", type=int, nargs="+", metavar="K", help="candidates that go into suppression (default 5000)")
-    add("--keep-top-k", type=int, nargs="+", metavar="K", help="faces of a picture that come out (default 750)")
-    add("--match-iou", type=float, metavar="T", help="a face is found by a box that overlaps it so much (default 0.5)")
+    add("--score-threshold", type=float, nargs="+", metavar="S", help="score thresholds (default 0.02 0.04 ... 0.98)")
+    add("--top-k", type=int, nargs="+", metavar="K", help="largest number of candidates per picture (default 5000)")
+    add("--keep-top-k", type=int, nargs="+", metavar="K", help="largest number of faces per picture (default 750)")
+    add("--match-iou", type=float, metavar="T", help="smallest IoU of a box and the face that it finds (default 0.5)")
     add("--json", type=Path, metavar="FILE", help="write all rows and the best one")
     add("--plot", type=Path, metavar="FILE", help="write precision, recall and F1 as curves (.png, .svg, .pdf)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Find candidates unless they are stored, sweep, and print the settings with the best F1."""
-    from engine.evaluate.curves import check_plot_path, plot_thresholds
+    """Find candidates unless they are stored, sweep the thresholds, and print the settings with the best F1."""
+    from engine.evaluate.report.curves import check_plot_path, plot_thresholds
     from engine.evaluate.sweep.thresholds import Grid, best, sweep
     from engine.pictures.labels import read_labels
 
@@ -104,11 +102,11 @@ def _candidates(arguments: argparse.Namespace, names: Iterable[str]) -> Candidat
 
 
 def _check_stored(arguments: argparse.Namespace, stored: Candidates, images: Mapping[str, Path]) -> None:
-    """Refuse candidates that another engine, setting or picture gave than those that are named."""
+    """Refuse stored candidates of another engine, setting or picture."""
     from engine.files import sha256_of_file
 
     def refuse(what: str) -> NoReturn:
-        raise EvaluationError(f"{arguments.candidates} holds candidates {what}: name another file")
+        raise EvaluationError(f"{arguments.candidates} holds candidates {what}: name another file, or remove it")
 
     if arguments.engine:
         try:
@@ -126,7 +124,7 @@ def _check_stored(arguments: argparse.Namespace, stored: Candidates, images: Map
 
 
 def _locate(folder: Path, name: str) -> Path:
-    """The picture of a label: of its name, or else of its file name, for labels that were made in another folder."""
+    """Return the picture of a label: by its name, else by its file name, as labels may come from another folder."""
     path = folder / name
     return path if path.is_file() else folder / path.name
 

@@ -1,4 +1,4 @@
-"""`retinaface-trt evaluate widerface`: average precision on WIDER FACE's validation set."""
+"""`retinaface-trt evaluate widerface`: measures average precision on WIDER FACE's validation set."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress, track
 from rich.table import Table
 
-from engine.cli.outputs import check_outputs, require_packages
+from engine.cli.arguments import add_device_options, check_outputs, require_packages
 from engine.errors import InvalidArgumentError
 from engine.files import write_together
 
@@ -26,30 +26,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     add = parser.add_argument
     add("--ground-truth", type=Path, required=True, metavar="DIR",
-        help="folder of wider_face_val.mat and wider_{easy,medium,hard}_val.mat")  # fmt: skip
+        help="folder with wider_face_val.mat and wider_{easy,medium,hard}_val.mat")  # fmt: skip
     add("--predictions", type=Path, required=True, metavar="DIR",
         help="EVENT/IMAGE.txt in the official format; with --root they are written here, to resume")  # fmt: skip
     add("--root", type=Path, metavar="DIR", help="images to run an engine on: EVENT/IMAGE.jpg, or WIDER_val above them")
     add("--engine", type=Path, metavar="FILE", help="built engine, with --root")
-    add("--device", help=f"auto, cpu, cuda or cuda:N (default {_DEVICE})")
     add("--scale-rule", metavar="RULE",
-        help="how large images are shown: original, mxnet (short side 1200), mxnet-1600, vga (long side 640) or "
-        f"multiscale (mirrored and voting too) (default {_SCALE_RULE})")  # fmt: skip
-    add("--score-threshold", type=float, metavar="S", help="write faces with a score above it (default 0.02)")
-    add("--trust-embedded-plugins", action="store_true",
-        help="let a GPU run the native code that an engine built with --embed-plugins carries")  # fmt: skip
-    add("--json", type=Path, metavar="FILE", help="write the three numbers: easy, medium, hard")
+        help="size of the images: original, mxnet (short side 1200), mxnet-1600, vga (long side 640) or multiscale "
+        f"(with mirrored views and voting) (default {_SCALE_RULE})")  # fmt: skip
+    add("--score-threshold", type=float, metavar="S", help="write the faces with a score above it (default 0.02)")
+    add_device_options(parser, default=None)
+    add("--json", type=Path, metavar="FILE", help="write the average precision of easy, medium and hard")
     add("--plot", type=Path, metavar="FILE", help="write the precision-recall curves (.png, .svg, .pdf)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the engine where images are given, then evaluate what lies in the folder of predictions."""
-    from engine.evaluate.curves import check_plot_path
+    """Run the engine if images are given, then evaluate the folder of predictions."""
+    from engine.evaluate.report.curves import check_plot_path
     from engine.evaluate.widerface.files import read_ground_truth, read_predictions
     from engine.evaluate.widerface.protocol import evaluate
 
     if (arguments.root is None) != (arguments.engine is None):
-        raise InvalidArgumentError("--root and --engine belong together: without both, predictions are only evaluated")
+        raise InvalidArgumentError(
+            "--root and --engine belong together: give both, or neither to evaluate existing predictions"
+        )
     _refuse_without_root(arguments)
     require_packages("scipy")
     if arguments.plot:
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _refuse_without_root(arguments: argparse.Namespace) -> None:
-    """Refuse what only says how to run an engine where none is run: it would pass for what was evaluated."""
+    """Refuse options of running an engine if none is run: they would seem to describe the predictions."""
     given = {
         "--device": arguments.device is not None,
         "--scale-rule": arguments.scale_rule is not None,
@@ -79,8 +79,8 @@ def _refuse_without_root(arguments: argparse.Namespace) -> None:
     first = next((option for option, is_given in given.items() if is_given), None)
     if first and arguments.root is None:
         raise InvalidArgumentError(
-            f"{first} says how to run an engine, but none is run: give --root and --engine too, or leave it out to "
-            "evaluate predictions that are there"
+            f"{first} is for running an engine, but none is run: give --root and --engine too, or leave it out to "
+            "evaluate existing predictions"
         )
 
 
@@ -117,7 +117,7 @@ def _predict(arguments: argparse.Namespace, names: tuple[str, ...]) -> None:
 
 
 def _write(arguments: argparse.Namespace, curves: dict[str, Curve]) -> None:
-    from engine.evaluate.curves import plot_precision_recall
+    from engine.evaluate.report.curves import plot_precision_recall
 
     if arguments.json:
         numbers = {name: curve.average_precision for name, curve in curves.items()}

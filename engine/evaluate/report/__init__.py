@@ -1,1 +1,1 @@
-"""Reports of a comparison: tables, plots and a page."""
+"""Reports: tables, plots and HTML pages."""

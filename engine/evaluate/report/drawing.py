@@ -1,4 +1,4 @@
-"""Faces of two engines drawn over one part of a picture."""
+"""Draws the faces of two engines over a crop of a picture."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from engine.types import Detections, Image
 REFERENCE_COLOUR = (80, 200, 60)
 CANDIDATE_COLOUR = (200, 60, 230)
 _SIDE = 320  # of a drawing, in pixels
-_LEAST_SCORE = 0.1  # fainter faces would only hide the others
-_CONTEXT = 1.0  # sizes of the face shown on each side of it, as far as the picture goes
+_LEAST_SCORE = 0.1  # faces below it would only hide the others
+_CONTEXT = 1.0  # margin of the crop on each side, in sizes of the face
 
 
 def draw_difference(image: Image, box: NDArray[np.float64], reference: Detections, candidate: Detections) -> Image:
-    """Return the surroundings of a box, enlarged or shrunk to a square, with both engines' faces.
+    """Return a square crop around a box, scaled to a fixed size, with both engines' faces.
 
-    Boxes are drawn after scaling, so that their lines are thin and a small shift shows. The scores are written at the
-    boxes: the reference's above, the candidate's below.
+    Boxes are drawn after scaling, so that lines are thin and small shifts are visible. The reference's score stands
+    above its box, the candidate's below.
     """
     centre, face = (box[:2] + box[2:]) / 2, float((box[2:] - box[:2]).max())
     side = max(min(face * (1 + 2 * _CONTEXT), max(image.shape[:2])), face * 1.2, 16.0)
@@ -28,7 +28,7 @@ def draw_difference(image: Image, box: NDArray[np.float64], reference: Detection
     # A picture's pixel (x, y) has its centre at (x + 0.5, y + 0.5).
     shift = (0.5 - origin) * scale - 0.5
     transform = np.array([[scale, 0.0, shift[0]], [0.0, scale, shift[1]]])
-    # Blurred before it shrinks, so that no pixels are skipped.
+    # Low-pass filter before shrinking, against aliasing.
     source = cv2.GaussianBlur(image, (0, 0), 0.4 / scale) if scale < 1 else image
     warped = cv2.warpAffine(source, transform, (_SIDE, _SIDE), flags=cv2.INTER_LINEAR, borderValue=(90, 90, 90))
     canvas = np.asarray(warped, np.uint8)
@@ -44,6 +44,6 @@ def draw_difference(image: Image, box: NDArray[np.float64], reference: Detection
 
 
 def _write(canvas: Image, text: str, corner: tuple[int, int], colour: tuple[int, int, int]) -> None:
-    # A dark rim keeps the text legible on any picture.
+    # A dark outline keeps the text legible on any picture.
     for shade, thickness in (((20, 20, 20), 3), (colour, 1)):
         cv2.putText(canvas, text, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.4, shade, thickness, cv2.LINE_AA)

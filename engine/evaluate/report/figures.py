@@ -1,4 +1,4 @@
-"""Figures without pyplot: no display is needed, and none of the user's figures is touched."""
+"""Matplotlib figures without pyplot: they need no display and leave the user's figures alone."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _DPI = 100
 _WIDTH, _HEIGHT = 7.2, 3.6  # inches of one plot
 
 
-def new_figure(columns: int) -> tuple[Figure, list[Axes]]:
-    """Return a figure with plots side by side."""
+def new_figure(columns: int, size: tuple[float, float] | None = None) -> tuple[Figure, list[Axes]]:
+    """Return a figure with `columns` plots side by side; size is its width and height in inches."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(_WIDTH * (1.5 if columns > 1 else 1), _HEIGHT), layout="constrained")
+    figure = Figure(figsize=size or (_WIDTH * (1.5 if columns > 1 else 1), _HEIGHT), layout="constrained")
     return figure, [figure.add_subplot(1, columns, i + 1) for i in range(columns)]
 
 

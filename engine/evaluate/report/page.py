@@ -1,4 +1,4 @@
-"""Parts of an HTML page that needs nothing beside it."""
+"""Building blocks of a self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def page(title: str, parts: Sequence[str]) -> str:
 
 
 def figure(caption: str, kind: str, content: bytes) -> str:
-    """Return a picture, inside the page, with its caption; kind is its MIME type."""
+    """Return a picture embedded in the page, with its caption; `kind` is its MIME type."""
     data = base64.b64encode(content).decode()
     text = escape(caption)
     return f'<figure><img alt="{text}" src="data:{kind};base64,{data}"><figcaption>{text}</figcaption></figure>'

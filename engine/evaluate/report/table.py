@@ -1,4 +1,4 @@
-"""A comparison as rows of text: one measure a row, one engine a column."""
+"""The table of a comparison: one row per measure, one column per engine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NONE = "-"
 
 
 def rows(comparison: Comparison) -> list[tuple[str, list[str]]]:
-    """Return the name of each measure with its value for each compared engine."""
+    """Return the name of each measure and its value for each compared engine."""
     entries = [engine.agreement for engine in comparison.engines]
     threshold = entries[0].score_threshold
 

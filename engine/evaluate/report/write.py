@@ -1,4 +1,4 @@
-"""A comparison as one HTML page that needs nothing beside it."""
+"""Writes a comparison as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def html_report(comparison: Comparison, details: dict[str, str]) -> str:
     """Return the page.
 
     Args:
-        comparison: to show; the worst pictures are read again.
-        details: what each engine is, by its name.
+        comparison: to report; the worst pictures are read again.
+        details: description of each engine by its name.
     """
     names = [engine.name for engine in comparison.engines]
     parts = [
@@ -46,7 +46,7 @@ def _worst(comparison: Comparison, engine: Compared) -> list[str]:
         return [*parts, "<p>It does not differ.</p>"]
     parts.append(
         f"<p>Boxes, landmarks and scores: {_swatch(REFERENCE_COLOUR)} {escape(comparison.reference)}, "
-        f"{_swatch(CANDIDATE_COLOUR)} {escape(engine.name)}. Each picture is cut around its worst face.</p>"
+        f"{_swatch(CANDIDATE_COLOUR)} {escape(engine.name)}. Each picture is cropped around its worst face.</p>"
     )
     for entry in engine.worst:
         name = comparison.images[entry.image]

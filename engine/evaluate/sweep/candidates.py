@@ -1,4 +1,4 @@
-"""Raw candidates: what a network finds before suppression, stored to be suppressed in many ways."""
+"""Raw candidates: the boxes of a network before suppression, stored so that many settings can be tried on them."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from engine.types import Detections, FloatArray
 
 @dataclass(frozen=True)
 class Candidates:
-    """What an engine's network finds in a set of images, before suppression.
+    """An engine's candidates in a set of images, before suppression.
 
     Attributes:
-        boxes: by image's name, float32 [N, 4] in the image's pixels, best first.
-        scores: likewise [N], descending.
-        image_sha256: of the images' files, by name.
+        boxes: by the image's name, float32 [N, 4] in the image's pixels, best first.
+        scores: by the image's name, float32 [N], descending.
+        image_sha256: of each image's file, by its name.
         engine_sha256: of the engine.
-        score_threshold: all scores lie above it.
-        enlarge: whether images smaller than the input were magnified.
+        score_threshold: all scores are above it.
+        enlarge: whether images smaller than the input were enlarged.
     """
 
     boxes: dict[str, FloatArray]
@@ -45,7 +45,7 @@ class Candidates:
     enlarge: bool
 
     def save(self, path: Path) -> None:
-        """Write an .npz file, which appears whole or not at all."""
+        """Write an .npz file atomically."""
         content = io.BytesIO()
         np.savez_compressed(
             content,
@@ -62,7 +62,7 @@ class Candidates:
 
     @classmethod
     def load(cls, path: Path) -> Candidates:
-        """Read what save wrote; EvaluationError where it is something else."""
+        """Read a file that save wrote; raise EvaluationError for any other."""
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: np.asarray(file[name]) for name in _DTYPES}
@@ -75,11 +75,11 @@ class Candidates:
                 dict(zip(names, arrays["image_sha256"].tolist(), strict=True)),
                 *(arrays[key].item() for key in ("engine_sha256", "score_threshold", "enlarge")),
             )
-        except Exception as error:  # NumPy's readers of zip and npy files raise what they like
-            raise EvaluationError(f"{path} does not hold stored candidates ({error}): remove it to run anew") from error
+        except Exception as error:  # NumPy's readers raise many types of exceptions for damaged files
+            raise EvaluationError(f"{path} does not hold stored candidates ({error}): remove it and rerun") from error
 
 
-# The arrays of a stored file and their kinds: what dtype.str says behind the byte order.
+# The arrays of a stored file and their dtypes, without the byte order.
 _DTYPES = {
     "names": "U",
     "counts": "i8",
@@ -93,7 +93,7 @@ _DTYPES = {
 
 
 def _check_stored(arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Raise ValueError where the arrays of a file are not what Candidates.save writes."""
+    """Raise ValueError unless the arrays of a file are consistent."""
     for name, dtype in _DTYPES.items():
         if not arrays[name].dtype.str[1:].startswith(dtype):
             raise ValueError(f"{name} has dtype {arrays[name].dtype}")
@@ -104,7 +104,7 @@ def _check_stored(arrays: Mapping[str, NDArray[Any]]) -> None:
         if arrays[name].shape != shape:
             raise ValueError(f"{name} has shape {arrays[name].shape}, expected {shape}")
     if counts.ndim != 1 or counts.min(initial=0) < 0 or len(set(arrays["names"].tolist())) < len(counts):
-        raise ValueError("its images are not counted rightly")
+        raise ValueError("the counts of its images are wrong")
     if not all(np.isfinite(arrays[name]).all() for name in ("boxes", "scores", "score_threshold")):
         raise ValueError("a value is not finite")
     image = np.repeat(np.arange(len(counts)), counts)
@@ -121,20 +121,20 @@ def collect(
     enlarge: bool = False,
     on_image: Callable[[], None] = lambda: None,
 ) -> Candidates:
-    """Run an engine's network over images and keep all that its score threshold lets pass, at most 5000 an image.
+    """Run an engine's network over images, and keep the candidates above its score threshold, at most 5000 per image.
 
     Args:
         engine: path of NAME.engine.
         images: files by name.
-        device: see TRTRetinaFace. A GPU runs the engine as it was built, so that it must not suppress anything; the
-            CPU session is told not to.
+        device: see TRTRetinaFace. A GPU runs the engine as it was built, so it must be one that suppresses nothing;
+            on the CPU suppression is turned off.
         trust_embedded_plugins: see TRTRetinaFace.
         enlarge: see TRTRetinaFace.
-        on_image: called after each.
+        on_image: called after each image.
 
     Raises:
         EvaluationError: a picture cannot be read.
-        InvalidArgumentError: a GPU is to run an engine that suppresses.
+        InvalidArgumentError: the engine suppresses candidates on the GPU.
     """
     files = read_engine(engine, network_metadata)
     session, _ = open_session(

@@ -1,8 +1,8 @@
 """Precision, recall and F1 at many thresholds, from candidates that were found once.
 
-Suppression is greedy by score: which candidates are kept, and which face each one meets, depends on better ones only.
-So one suppression and one matching serve all score thresholds and all limits on the number of faces: these only cut the
-list off.
+Suppression is greedy by score: whether a candidate is kept, and which face it matches, depends only on candidates with
+higher scores. One suppression and one matching therefore serve all score thresholds and all limits on the number of
+faces, which only truncate the list.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ Labels = Mapping[str, NDArray[np.floating]]
 
 @dataclass(frozen=True)
 class Suppression:
-    """One way to suppress.
+    """Settings of the suppression.
 
     Attributes:
-        iou: a better face suppresses those that overlap it by more.
-        top_k: candidates of an image that go in, the best ones.
-        keep_top_k: faces of an image that come out, the best ones.
+        iou: a face suppresses others of lower scores if their IoU is above it.
+        top_k: number of candidates per image that go into suppression, best first.
+        keep_top_k: number of faces per image that come out, best first.
     """
 
     iou: float
@@ -40,22 +40,22 @@ class Suppression:
     keep_top_k: int
 
     def label(self) -> str:
-        """Name it in a plot."""
+        """Name the settings in a plot."""
         return f"IoU {self.iou:g}, top_k {self.top_k}, keep_top_k {self.keep_top_k}"
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one setting gives over all images.
+    """The result of one combination of settings over all images.
 
     Attributes:
-        suppression: how.
+        suppression: its settings.
         score_threshold: faces need a score above it.
-        precision: hits / detections; 1 where nothing is detected.
+        precision: hits / detections; 1 without detections.
         recall: hits / labelled faces.
-        f1: their harmonic mean.
-        hits: labelled faces that a detection meets.
-        detections: all.
+        f1: harmonic mean of precision and recall.
+        hits: number of labelled faces that a detection matches.
+        detections: number of detections.
     """
 
     suppression: Suppression
@@ -77,11 +77,11 @@ class Grid:
     """The settings to combine.
 
     Attributes:
-        iou: thresholds of the suppression.
-        score: thresholds of the score.
+        iou: IoU thresholds of the suppression.
+        score: score thresholds.
         top_k: see Suppression.
         keep_top_k: see Suppression.
-        match_iou: a detection meets a labelled face that it overlaps by at least this.
+        match_iou: a detection matches a labelled face if their IoU is at least this.
     """
 
     iou: Sequence[float] = (0.3, 0.4, 0.5, 0.6)
@@ -91,7 +91,7 @@ class Grid:
     match_iou: float = MATCH_IOU
 
     def __post_init__(self) -> None:
-        """Refuse empty lists and what suppression would refuse."""
+        """Refuse empty lists and values out of range."""
         for name in ("iou", "score", "top_k", "keep_top_k"):
             values = getattr(self, name)
             low, high = (0, 1) if name in ("iou", "score") else (1, MAX_CANDIDATES)
@@ -105,24 +105,24 @@ def sweep(candidates: Candidates, labels: Labels, grid: Grid) -> list[Row]:
     """Return a row for each combination of a grid.
 
     Args:
-        candidates: of at least the labelled images.
-        labels: faces by image.
-        grid: settings; no score threshold below that of the candidates.
+        candidates: of all labelled images, perhaps of more.
+        labels: boxes of the faces by image.
+        grid: settings; score thresholds are not below the candidates'.
 
     Raises:
         EvaluationError: a labelled image has no candidates stored, or there is no labelled face.
-        InvalidArgumentError: a score threshold below that of the candidates.
+        InvalidArgumentError: a score threshold is below the candidates'.
     """
     missing = [name for name in labels if name not in candidates.boxes]
     if missing:
         raise EvaluationError(f"{len(missing)} labelled images have no stored candidates, the first is {missing[0]}")
     faces = sum(map(len, labels.values()))
     if not faces:
-        raise EvaluationError("the labels have no faces: there is nothing to find")
+        raise EvaluationError("the labels have no faces: recall is undefined")
     if min(grid.score) < candidates.score_threshold:
         raise InvalidArgumentError(
-            f"score thresholds start at {min(grid.score)}, but candidates were kept above {candidates.score_threshold} "
-            "only; build an engine with a lower --score-threshold"
+            f"score thresholds start at {min(grid.score)}, but candidates are stored only above "
+            f"{candidates.score_threshold}; build an engine with a lower --score-threshold"
         )
     return [row for iou, top_k in product(grid.iou, grid.top_k) for row in _rows(candidates, labels, grid, iou, top_k)]
 
@@ -137,7 +137,7 @@ def _rows(candidates: Candidates, labels: Labels, grid: Grid, iou: float, top_k:
     for name, faces in labels.items():
         boxes, kept = _suppress(candidates.boxes[name][:top_k], candidates.scores[name][:top_k], iou)
         scores.append(kept)
-        hits.append(meets(boxes, faces, grid.match_iou))
+        hits.append(matched(boxes, faces, grid.match_iou))
         ranks.append(np.arange(len(kept)))
     all_scores, all_hits, all_ranks = np.concatenate(scores), np.concatenate(hits), np.concatenate(ranks)
     total = sum(map(len, labels.values()))
@@ -166,12 +166,12 @@ def _suppress(boxes: FloatArray, scores: FloatArray, iou: float) -> tuple[FloatA
     return kept.boxes[0, :number], kept.scores[0, :number]
 
 
-def meets(boxes: FloatArray, faces: NDArray[np.floating], min_iou: float) -> NDArray[np.bool_]:
-    """Tell which boxes, best first, meet a face; see take_greedily.
+def matched(boxes: FloatArray, faces: NDArray[np.floating], min_iou: float) -> NDArray[np.bool_]:
+    """Return which boxes, best first, match a face; see take_greedily.
 
     Args:
         boxes: [N, 4], x1 y1 x2 y2.
         faces: [M, 4], likewise.
-        min_iou: IoU from which on they meet.
+        min_iou: smallest IoU of a match.
     """
     return take_greedily(box_iou(boxes, faces), min_iou) >= 0

@@ -1,7 +1,7 @@
-"""WIDER FACE's files: the ground truth (.mat), and predictions as text, one file an image.
+"""WIDER FACE's files: the ground truth (.mat), and predictions as one text file per image.
 
-A prediction file lies at EVENT/IMAGE.txt and holds the image's name, the number of faces, and a face a line:
-left, top, width, height and score.
+The file EVENT/IMAGE.txt has the image's name, the number of faces, and one line per face: left, top, width, height and
+score.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from engine.types import Detections
 
 SUBSETS = ("easy", "medium", "hard")
 _COLUMNS = 5
-_LARGEST = 1e9  # of any number: the area of a box is far from overflowing, and errors of the text are found
+_LARGEST = 1e9  # limit of every number: finds errors in the text, and keeps areas from overflowing
 _SHOWN = 80
 
 
@@ -30,9 +30,9 @@ class GroundTruth:
     """The labelled faces of a set of images.
 
     Attributes:
-        names: of the images, EVENT/IMAGE without a suffix.
-        boxes: per image float64 [N, 4], left, top, width, height in pixels.
-        subsets: by name, per image bool [N]: which faces count; the others are neither hits nor mistakes.
+        names: EVENT/IMAGE of each image, without a suffix.
+        boxes: float64 [N, 4] per image: left, top, width, height in pixels.
+        subsets: by name, bool [N] per image: which faces count. Others are ignored: neither hits nor false positives.
     """
 
     names: tuple[str, ...]
@@ -44,7 +44,7 @@ def read_ground_truth(folder: Path) -> GroundTruth:
     """Read wider_face_val.mat and wider_{easy,medium,hard}_val.mat.
 
     Raises:
-        EvaluationError: a file is missing, a file is damaged, lacks its variables, or does not fit the others.
+        EvaluationError: a file is missing or damaged, lacks a variable, or contradicts another file.
     """
     path = folder / "wider_face_val.mat"
     events, files, faces = _load(path, "event_list", "file_list", "face_bbx_list")
@@ -67,7 +67,7 @@ def read_ground_truth(folder: Path) -> GroundTruth:
 
 
 def _folder_name(text: object) -> str:
-    """A name of an event or an image, which becomes part of a path."""
+    """Check the name of an event or an image, which becomes part of a path."""
     if not isinstance(text, str) or text in ("", ".", "..") or any(character in text for character in "/\\\0"):
         raise ValueError(f"{text!r} is no name of an event or of an image")
     return text
@@ -118,21 +118,21 @@ def _load(path: Path, *variables: str) -> list[Any]:
         )
     try:
         content = loadmat(path, variable_names=variables)
-    except Exception as error:  # SciPy's reader raises what it likes at damaged files
+    except Exception as error:  # SciPy's reader raises many types of exceptions for damaged files
         raise EvaluationError(f"{path} cannot be read as a MATLAB file (version 4 to 7.2): {error}") from error
     missing = [name for name in variables if name not in content]
     if missing:
-        raise EvaluationError(f"{path} lacks the variables {', '.join(missing)}: it is another file")
+        raise EvaluationError(f"{path} lacks the variables {', '.join(missing)}: it is not one of WIDER FACE's files")
     return [content[name] for name in variables]
 
 
 def prediction_path(folder: Path, name: str) -> Path:
-    """Where the predictions for an image lie."""
+    """Return the path of the predictions for an image."""
     return folder / f"{name}.txt"
 
 
 def write_predictions(folder: Path, name: str, faces: Detections) -> None:
-    """Write the faces of one image; the file appears whole or not at all."""
+    """Write the faces of one image atomically."""
     sizes = faces.boxes[:, 2:] - faces.boxes[:, :2]
     lines = [
         f"{x:.2f} {y:.2f} {width:.2f} {height:.2f} {score:.6f}"
@@ -144,7 +144,7 @@ def write_predictions(folder: Path, name: str, faces: Detections) -> None:
 
 
 def read_predictions(folder: Path, names: Sequence[str]) -> list[NDArray[np.float64]]:
-    """Read the predictions for each image, float64 [N, 5]: left, top, width, height, score; in the files' order.
+    """Read the predictions for each image, float64 [N, 5]: left, top, width, height, score, in the file's order.
 
     Raises:
         EvaluationError: the folder or a file is missing, or a line is malformed; the message names file and line.
@@ -162,7 +162,7 @@ def read_predictions(folder: Path, names: Sequence[str]) -> list[NDArray[np.floa
 
 def _read_file(path: Path, name: str) -> NDArray[np.float64]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").rstrip().split("\n")  # some tools begin with a mark
+        lines = path.read_text(encoding="utf-8-sig").rstrip().split("\n")  # some tools write a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         raise EvaluationError(f"{path} cannot be read: {error}") from error
     title = PurePosixPath(lines[0].strip()).name
@@ -173,7 +173,7 @@ def _read_file(path: Path, name: str) -> NDArray[np.float64]:
     if not (announced.isascii() and announced.isdecimal()):
         raise EvaluationError(f"{path}, line 2: expected the number of faces, got {_shown(announced)}")
     rows = [line.split() for line in lines[2:]]
-    # As text: Python reads no integers of thousands of digits.
+    # Compared as text: int() refuses thousands of digits.
     if (announced.lstrip("0") or "0") != str(len(rows)):
         raise EvaluationError(f"{path}, line 2: {announced[:_SHOWN]} faces are announced, {len(rows)} lines follow")
     try:

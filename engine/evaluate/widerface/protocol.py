@@ -2,17 +2,17 @@
 
 The rules, for one subset (easy, medium, hard):
 
-- Scores are stretched to 0..1 over all predictions of the whole set.
-- A prediction belongs to the face that it overlaps most, whatever others do, if their IoU is at least 0.5. Sides count
-  both end pixels: a box from left with a width reaches to left + width, and is width + 1 pixels wide.
-- One that belongs to a face outside the subset is left out. The first one of a face is a hit; every other is a mistake.
-- Precision and recall are taken at 1000 thresholds 0.999, 0.998, ... 0 of the stretched score; of each image the
-  predictions up to the last one in its file that reaches the threshold count.
-- Average precision is the area under precision, made non-increasing in recall.
-- Predictions for an image without any labelled face are left out.
+- Scores are normalised to 0..1 over all predictions of the whole set.
+- A prediction is assigned to the face with which it has the largest IoU, if that is at least 0.5, even if that face
+  is taken. Sides include both end pixels: a box ends at left + width, and is width + 1 pixels wide.
+- Predictions assigned to a face outside the subset are ignored. The first prediction of a face is a hit. All others,
+  and those without a face, are false positives.
+- Precision and recall are taken at the 1000 thresholds 0.999, 0.998, ... 0 of the normalised score. At each threshold
+  an image's predictions count up to the last one in its file that reaches the threshold.
+- Average precision is the area under precision over recall, with precision made non-increasing.
+- Predictions for an image without any labelled face are ignored.
 
-Nothing here loops over thresholds: each prediction enters the counts at one of them, so that sums up to there are
-histograms, accumulated.
+There is no loop over thresholds: each prediction counts from one threshold on, so the counts are cumulative histograms.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Curve:
     """Precision and recall of one subset.
 
     Attributes:
-        precision: float64 [1000], at falling thresholds; 0 where nothing is predicted.
-        recall: float64 [1000], rising.
-        faces: labelled faces of the subset.
+        precision: float64 [1000], at decreasing thresholds; 0 without predictions.
+        recall: float64 [1000], non-decreasing.
+        faces: number of labelled faces of the subset.
     """
 
     precision: Floats
@@ -48,18 +48,18 @@ class Curve:
 
     @property
     def average_precision(self) -> float:
-        """The area under precision, made non-increasing, over recall."""
+        """The area under precision over recall, with precision made non-increasing."""
         envelope = np.maximum.accumulate(self.precision[::-1])[::-1]
         return float(np.sum(np.diff(self.recall, prepend=0.0) * envelope))
 
 
 @dataclass(frozen=True)
 class _Matches:
-    """All predictions of the set, in one row.
+    """All predictions of the set, concatenated.
 
     Attributes:
-        enters_at: index of the threshold from which on a prediction counts.
-        face: the face it belongs to, counted over the whole set; -1 where there is none.
+        enters_at: index of the first threshold at which a prediction counts.
+        face: index in the whole set of the face that it is assigned to; -1 if there is none.
     """
 
     enters_at: NDArray[np.intp]
@@ -71,11 +71,11 @@ def evaluate(truth: GroundTruth, predictions: Sequence[Floats]) -> dict[str, Cur
 
     Args:
         truth: the labelled faces.
-        predictions: per image of `truth` float64 [N, 5]: left, top, width, height, score, finite; best first, as tools
-            write them: the protocol does not sort.
+        predictions: float64 [N, 5] for each image of `truth`: left, top, width, height, score; finite. The protocol
+            does not sort them: tools write the best first.
 
     Raises:
-        EvaluationError: a subset has no faces, or another number of images is predicted.
+        EvaluationError: a subset has no faces, or the numbers of images differ.
     """
     if len(predictions) != len(truth.names):
         raise EvaluationError(f"there are predictions for {len(predictions)} images, expected {len(truth.names)}")
@@ -93,7 +93,7 @@ def _match(truth: GroundTruth, predictions: Sequence[Floats]) -> _Matches:
             best = overlaps.argmax(1)
             reached = overlaps[np.arange(len(best)), best] >= _MIN_IOU
             faces.append(np.where(reached, first + best, -1))
-            # A worse one that stands before a better one in the file counts along with that.
+            # A prediction counts as soon as a better one behind it in the file does.
             best_from_here = np.maximum.accumulate(score[::-1])[::-1]
             enters_at.append(np.searchsorted(-_THRESHOLDS, -best_from_here))
         first += len(boxes)
@@ -101,9 +101,9 @@ def _match(truth: GroundTruth, predictions: Sequence[Floats]) -> _Matches:
 
 
 def _stretch(scores: Sequence[Floats]) -> list[Floats]:
-    """Map the lowest score of the set to 0 and the highest to 1; to 1 all, where they are equal."""
+    """Normalise scores: the lowest of the set to 0, the highest to 1; all to 1 if they are equal."""
     present = np.concatenate([*scores, np.empty(0)])
-    # The port starts from 0 and 1, which matters where all scores lie above 1 or below 0.
+    # As in the port, the range includes a part of 0..1 even if all scores lie above 1 or below 0.
     low, high = min(present.min(initial=1.0), 1.0), max(present.max(initial=0.0), 0.0)
     if high <= low:
         return [np.ones_like(score) for score in scores]
@@ -115,7 +115,7 @@ def _corners(boxes: Floats) -> Floats:
 
 
 def _iou(a: Floats, b: Floats) -> Floats:
-    """Intersection over union of each box of `a` with each of `b`; both end pixels of a side count."""
+    """Return the IoU of each box of `a` with each of `b`; sides include both end pixels."""
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
     sides = np.maximum(high - low + 1, 0)
@@ -129,7 +129,7 @@ def _iou(a: Floats, b: Floats) -> Floats:
 def _curve(name: str, kept: NDArray[np.bool_], matches: _Matches) -> Curve:
     faces = int(kept.sum())
     if faces == 0:
-        raise EvaluationError(f"the subset {name} has no faces: there is nothing to measure")
+        raise EvaluationError(f"the subset {name} has no faces: its average precision is undefined")
     belongs = matches.face >= 0
     counts = ~belongs
     counts[belongs] = kept[matches.face[belongs]]
@@ -142,5 +142,5 @@ def _curve(name: str, kept: NDArray[np.bool_], matches: _Matches) -> Curve:
 
 
 def _accumulated(enters_at: NDArray[np.intp]) -> Floats:
-    """Count, for each threshold, what enters there or before."""
+    """Count, for each threshold, the predictions that count at it."""
     return np.bincount(enters_at, minlength=len(_THRESHOLDS)).cumsum().astype(np.float64)

@@ -1,4 +1,4 @@
-"""Running a detector over WIDER FACE: the scale rules, and predictions that are kept as they come."""
+"""Runs a detector over WIDER FACE by a scale rule; a run that was interrupted continues."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from engine.images import read_image
 from engine.runtime.augment import Scale
 
 IMAGE_FOLDERS = ("", "images", "WIDER_val/images")
-SCORE_THRESHOLD = 0.02  # as low as average precision wants it
+SCORE_THRESHOLD = 0.02  # average precision needs low scores
 
 
 @dataclass(frozen=True)
 class ScaleRule:
-    """How large the images are shown to the network.
+    """The sizes at which the network sees the images.
 
     Attributes:
         scales: see engine.runtime.augment.Scale.
-        longest: the longest side that results; None where the images decide.
-        augmented: whether mirror images are looked at too, and boxes voted on.
-        merge_iou: boxes of several looks are one face from this overlap on.
-        summary: in words.
+        longest: the longest side that results; None if the images decide.
+        augmented: whether to add mirrored views and box voting.
+        merge_iou: IoU threshold of the suppression over all views; None for the engine's own.
+        summary: the rule in words.
     """
 
     scales: tuple[Scale, ...]
@@ -39,11 +39,11 @@ class ScaleRule:
     summary: str
 
 
-# The pairs are those of insightface's and Pytorch_Retinaface's test codes: 1200 and 1600, which insightface's names
-# first; 1600 and 2150, which both run in the end; 1.5 times the short side in the pyramid. The short sides of the
-# pyramid, the mirror images and the votes at 0.4 are the paper's.
+# The pairs of short and long side are those of insightface's and Pytorch_Retinaface's test code: (1200, 1600) is
+# insightface's first setting, (1600, 2150) is what both run in the end, and in the pyramid the long side is at most 1.5
+# times the short one. The pyramid's short sides, mirrored views and voting at IoU 0.4 are the paper's.
 SCALE_RULES = {
-    "original": ScaleRule(("original",), None, False, None, "as they are"),
+    "original": ScaleRule(("original",), None, False, None, "unchanged"),
     "mxnet": ScaleRule(((1200, 1600),), 1600, False, None, "short side 1200, but no side above 1600"),
     "mxnet-1600": ScaleRule(((1600, 2150),), 2150, False, None, "short side 1600, but no side above 2150"),
     "vga": ScaleRule(((640, 640),), 640, False, None, "long side 640"),
@@ -66,10 +66,10 @@ def scale_rule(name: str) -> ScaleRule:
 
 
 def find_images(root: Path, names: Sequence[str]) -> list[Path]:
-    """Return the image files, at EVENT/IMAGE.jpg in `root` or in the images folder of the data set's archive.
+    """Return the image files EVENT/IMAGE.jpg, in `root` or in the images folder of the data set's archive.
 
     Raises:
-        EvaluationError: the folder, or images of it, are missing.
+        EvaluationError: the folder or an image is missing.
     """
     if not root.is_dir():
         raise EvaluationError(f"{root} is not a folder; WIDER FACE's images lie in EVENT/IMAGE.jpg there")
@@ -83,10 +83,10 @@ def find_images(root: Path, names: Sequence[str]) -> list[Path]:
 
 
 def check_input_range(detector: TRTRetinaFace, rule: ScaleRule, images: Iterable[Path]) -> None:
-    """Refuse an engine that cannot hold all images, before any of them is run.
+    """Refuse an engine whose input is too small for an image, before any image is run.
 
     Raises:
-        InvalidArgumentError: the engine takes no input that large; the message has the command that builds one.
+        InvalidArgumentError: the engine takes no input that large; the message has the command to build one that does.
         EvaluationError: an image cannot be read.
     """
     needed = (rule.longest, rule.longest) if rule.longest else _largest(images)
@@ -94,12 +94,12 @@ def check_input_range(detector: TRTRetinaFace, rule: ScaleRule, images: Iterable
 
 
 def _largest(images: Iterable[Path]) -> tuple[int, int]:
-    """Greatest height and greatest width, up to 7 pixels more: what networks with a stride of 8 or more need."""
+    """Return the largest height and the largest width, rounded up to multiples of 8."""
     import cv2
 
     sides = []
     for path in images:
-        # An eighth of the size is decoded several times faster, and rounds up.
+        # Decoding at an eighth of the size is several times faster, and rounds up.
         image = cv2.imread(str(path), cv2.IMREAD_REDUCED_GRAYSCALE_8)
         if image is None:
             raise EvaluationError(f"{path} is not a picture that OpenCV can read")
@@ -117,23 +117,23 @@ def predict(
     rule_name: str,
     on_image: Callable[[], None] = lambda: None,
 ) -> int:
-    """Write the predictions for each image to `folder`, except where they are there already from the same run.
+    """Write the predictions for each image to `folder`, except those that the same run has already written.
 
     Args:
-        detector: what to run, with its own score threshold.
-        images: their files.
-        names: EVENT/IMAGE of each.
-        folder: see engine.evaluate.widerface.files. What made its content is written beside it, to FOLDER.run.json:
-            tools that read such a folder take everything in it for events.
+        detector: to run, with its own score threshold.
+        images: the image files.
+        names: EVENT/IMAGE of each image.
+        folder: see engine.evaluate.widerface.files. The run's settings are written beside it, to FOLDER.run.json: other
+            tools take everything inside the folder for events.
         rule_name: one of SCALE_RULES.
-        on_image: called after each.
+        on_image: called after each image.
 
     Returns:
-        How many images were run.
+        The number of images that were run.
 
     Raises:
-        InvalidArgumentError: an unknown rule, or a folder that cannot be written to.
-        EvaluationError: the folder holds predictions of another run, or an image cannot be read.
+        InvalidArgumentError: the rule is unknown, or the folder cannot be written to.
+        EvaluationError: the folder has predictions of another run, or an image cannot be read.
     """
     rule = scale_rule(rule_name)
     _claim(folder, names, _run_of(detector, rule_name))
@@ -157,7 +157,7 @@ def predict(
 
 
 def run_path(folder: Path) -> Path:
-    """Where it is written what made the predictions in `folder`."""
+    """Return the path of the settings that made the predictions in `folder`."""
     folder = folder.resolve()
     return folder.with_name(f"{folder.name}.run.json")
 
@@ -171,8 +171,8 @@ def _run_of(detector: TRTRetinaFace, rule_name: str) -> dict[str, object]:
 
 
 def _claim(folder: Path, names: Sequence[str], run: dict[str, object]) -> None:
-    """Make the folder this run's, or see that it is."""
-    remedy = "Choose another folder, or remove it to start anew"
+    """Mark the folder as this run's; raise EvaluationError if it is another run's."""
+    remedy = "Choose another folder, or remove it to start again"
     path = run_path(folder)
     if path.is_file():
         try:
@@ -186,7 +186,7 @@ def _claim(folder: Path, names: Sequence[str], run: dict[str, object]) -> None:
             )
         return
     if any(prediction_path(folder, name).exists() for name in names):
-        raise EvaluationError(f"{folder} holds predictions without {path}, which says what made them. {remedy}")
+        raise EvaluationError(f"{folder} holds predictions, but their settings, {path}, are missing. {remedy}")
     try:
         check_writable(folder)
         write_together({path: (json.dumps(run, indent=2) + "\n").encode()})

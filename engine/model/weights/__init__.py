@@ -1,1 +1,1 @@
-"""Checkpoints: found by name or path, read, and brought into the layout of the modules."""
+"""Checkpoints: found by name or path, read, and converted to the names of the modules."""

@@ -1,4 +1,4 @@
-"""Turning the name of weights, or a path, into bytes that have been checked."""
+"""Fetches published weights and verifies their digest."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TIMEOUT_S = 30
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: $XDG_CACHE_HOME/retinaface-trt, or the same under ~/.cache."""
+    """Return the folder of downloads: $XDG_CACHE_HOME/retinaface-trt, by default ~/.cache/retinaface-trt."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "retinaface-trt"
 
@@ -30,7 +30,7 @@ def read_known(weights: KnownWeights) -> bytes:
     """Return the content of published weights, from an installed package, the cache or a download.
 
     Raises:
-        WeightsError: they cannot be had here, or their SHA-256 is not the recorded one.
+        WeightsError: they are not available, or their SHA-256 is not the recorded one.
     """
     if isinstance(weights.source, PackageSource):
         return _checked(weights, _package_literal(weights.name, weights.source), str(weights.source.distribution))
@@ -40,7 +40,7 @@ def read_known(weights: KnownWeights) -> bytes:
         if sha256_of(kept) == weights.sha256:
             return kept
     content = _checked(weights, _download(weights.name, weights.source), weights.source.url)
-    with suppress(OSError):  # a cache that cannot be written only costs the next download
+    with suppress(OSError):  # without a cache the next run downloads again
         cached.parent.mkdir(parents=True, exist_ok=True)
         write_together({cached: content})
     return content
@@ -50,8 +50,8 @@ def _checked(weights: KnownWeights, content: bytes, where: str) -> bytes:
     digest = sha256_of(content)
     if digest != weights.sha256:
         raise WeightsError(
-            f"weights {weights.name!r} from {where} have SHA-256 {digest}, expected {weights.sha256}; "
-            "they were changed or damaged: remove that copy, or give a checkpoint with --weights FILE"
+            f"weights {weights.name!r} from {where} have SHA-256 {digest}, expected {weights.sha256}: "
+            "they were changed or damaged. Remove that copy, or give a checkpoint with --weights FILE"
         )
     return content
 

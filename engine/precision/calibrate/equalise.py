@@ -1,15 +1,17 @@
-"""Equalising activations: every channel of a tensor gets the same range, so one 8-bit scale serves them all.
+"""Equalisation: all channels of an activation tensor get the same range, so that one 8-bit scale fits them all.
 
-ReLU, leaky ReLU, max pooling and nearest resizing commute with a positive factor, so a channel may be divided by its
-own range where it is made and multiplied by it where it is read, without changing the network's outputs. TensorRT
-quantises activations with one scale per tensor but weights with one per output channel: the spread among channels
-belongs in the weights. Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction (2019), do
-this to balance weights against weights; here the measured activations decide, as in Xiao et al., SmoothQuant (2022).
+ReLU, leaky ReLU, max pooling and nearest resizing commute with a positive factor. The convolution that writes a channel
+can therefore divide it by its range, and the convolutions that read it multiply it again: the outputs of the network
+stay the same. TensorRT has one scale per activation tensor, but one per output channel of a weight, so the differences
+between channels move into the weights. Nagel et al., Data-Free Quantization Through Weight Equalization and Bias
+Correction (2019), balance weights against weights; here the measured activations decide, as in Xiao et al., SmoothQuant
+(2022).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,73 +20,93 @@ from engine.precision.qdq.graph import HOMOGENEOUS, Graph
 from engine.precision.qdq.placement import scale_groups
 from engine.types import FloatArray
 
-# A channel that hardly ever fires would be magnified without bound beside the others of its tensor.
+if TYPE_CHECKING:
+    import onnx
+
+# Bounds the factor of channels that are nearly always zero.
 _MAX_SPREAD = 1e3
 
 Channels = NDArray[np.intp]
 
 
+class _Channels:
+    """The channels of all tensors, as integers; those that must have the same factor are joined."""
+
+    def __init__(self) -> None:
+        """Make channel 0, which represents all channels whose factor is fixed at one."""
+        self._count = 1
+        self._pairs: list[tuple[Channels, Channels]] = []
+
+    def new(self, count: int) -> Channels:
+        """Return new channels."""
+        self._count += count
+        return np.arange(self._count - count, self._count)
+
+    def join(self, a: Channels, b: Channels) -> None:
+        """Join channels of the same shape."""
+        self._pairs.append((a, b))
+
+    def fix(self, channels: Channels) -> None:
+        """Fix the factors of channels at one."""
+        self.join(channels, np.zeros_like(channels))
+
+    def classes(self) -> Channels:
+        """Return the class of each channel."""
+        from scipy.sparse import coo_matrix
+        from scipy.sparse.csgraph import connected_components
+
+        rows, columns = (np.concatenate(side) for side in zip(*self._pairs, strict=True))
+        links = coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(self._count, self._count))
+        labels: Channels = connected_components(links, directed=False)[1]
+        return labels
+
+
 def scale_classes(graph: Graph) -> tuple[dict[str, Channels], int]:
-    """Say which channels must be scaled alike.
+    """Find the channels that must have the same factor.
 
     Returns:
-        Per tensor an integer array [C] of classes, and the class of the channels whose scale is fixed at one: those of
-        the network's inputs and outputs, and of tensors that a non-homogeneous operator reads or writes.
+        For each tensor an integer array [C] of classes, and the class whose factor is fixed at one: the channels of the
+        network's inputs and outputs, and of tensors that a non-homogeneous operator reads or writes.
     """
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    ids: dict[str, Channels] = {}
-    pairs: list[tuple[Channels, Channels]] = []
-    count = 1  # channel 0 stands for everything that is fixed
-
-    def new(channels: int) -> Channels:
-        nonlocal count
-        count += channels
-        return np.arange(count - channels, count)
-
-    def join(a: Channels, b: Channels) -> None:
-        pairs.append((a, np.broadcast_to(b, a.shape)))
-
-    for name in graph.inputs:
-        ids[name] = np.zeros(3, int)
+    channels = _Channels()
+    ids: dict[str, Channels] = {name: np.zeros(3, int) for name in graph.inputs}
     for node in graph.nodes:
-        known = [ids[name] for name in node.input if name in ids]
-        output = node.output[0]
-        if node.name in graph.convolutions:
-            convolution = graph.convolutions[node.name]
-            ids[output] = new(graph.weights[convolution.weight].shape[0])
-            if convolution.offset is not None:
-                join(ids[convolution.offset], np.zeros(1, int))
-        elif node.op_type in HOMOGENEOUS:
-            ids[output] = known[0]
-        elif node.op_type == "Add" and len(known) == 2 and known[0].shape == known[1].shape:
-            join(*known)
-            ids[output] = known[0]
-        elif node.op_type == "Concat":
-            ids[output] = np.concatenate(known)
-        else:
-            for channels in known:
-                join(channels, np.zeros(1, int))
-            ids[output] = np.zeros(graph.shapes[output][1], int)
+        ids[node.output[0]] = _output(graph, node, ids, channels)
     for name in graph.outputs:
-        join(ids[name], np.zeros(1, int))
-    rows = np.concatenate([a for a, _ in pairs])
-    columns = np.concatenate([b for _, b in pairs])
-    links = coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(count, count))
-    labels = connected_components(links, directed=False)[1]
-    return {name: labels[channels] for name, channels in ids.items()}, int(labels[0])
+        channels.fix(ids[name])
+    classes = channels.classes()
+    return {name: classes[members] for name, members in ids.items()}, int(classes[0])
+
+
+def _output(graph: Graph, node: onnx.NodeProto, ids: Mapping[str, Channels], channels: _Channels) -> Channels:
+    """Return the channels of a node's output, given those of its inputs."""
+    known = [ids[name] for name in node.input if name in ids]
+    if node.name in graph.convolutions:
+        convolution = graph.convolutions[node.name]
+        if convolution.offset is not None:
+            channels.fix(ids[convolution.offset])
+        return channels.new(graph.weights[convolution.weight].shape[0])
+    if node.op_type in HOMOGENEOUS:
+        return known[0]
+    if node.op_type == "Add" and len(known) == 2 and known[0].shape == known[1].shape:
+        channels.join(*known)
+        return known[0]
+    if node.op_type == "Concat":
+        return np.concatenate(known)
+    for members in known:
+        channels.fix(members)
+    return np.zeros(graph.shapes[node.output[0]][1], int)
 
 
 def equalise(graph: Graph, maxima: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-    """Rescale the weights of `graph` in place so that the channels of each quantised tensor have one range.
+    """Rescale the weights of `graph` in place so that all channels of a quantised tensor have the same range.
 
     Args:
         graph: a float32 network.
-        maxima: largest magnitude of every channel, [C], of the tensors that will be quantised.
+        maxima: largest magnitude of each channel, [C], of the tensors that will be quantised.
 
     Returns:
-        The same maxima after the rescaling.
+        The same maxima after rescaling.
     """
     classes, fixed = scale_classes(graph)
     scales = np.zeros(1 + max(int(c.max()) for c in classes.values()))
@@ -94,7 +116,7 @@ def equalise(graph: Graph, maxima: Mapping[str, FloatArray]) -> dict[str, FloatA
         leader = groups.get(name, name)
         tops[leader] = max(tops.get(leader, float(np.finfo(np.float32).tiny)), float(ranges.max()))
     for name, ranges in maxima.items():
-        # Relative to the largest channel of what has one scale, which stays: magnitudes, and float16, are as they were.
+        # Relative to the largest channel of the scale group: that one keeps its magnitude, so float16 still holds all.
         shares = ranges / tops[groups.get(name, name)]
         np.maximum.at(scales, classes[name], np.where(ranges > 0, np.maximum(shares, 1 / _MAX_SPREAD), 0.0))
     scales[scales == 0.0] = 1.0

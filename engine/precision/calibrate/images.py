@@ -1,4 +1,4 @@
-"""The pictures that calibration reads: found, checked, split and letterboxed one at a time."""
+"""The calibration images: found, checked, split and letterboxed, one in memory at a time."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from engine.types import FloatArray, Image
 
 @dataclass(frozen=True)
 class CalibrationImages:
-    """Readable pictures and what they become.
+    """Readable images, for fitting or held out.
 
     Attributes:
         paths: in the order of their names.
         digests: SHA-256 of each file.
-        skipped: files that are not readable pictures.
-        letterbox: the detector's own.
-        hold_out: every so many pictures one is held out.
+        skipped: files that cannot be read as images.
+        letterbox: that of the detector.
+        hold_out: every hold_out-th image is held out.
     """
 
     paths: tuple[Path, ...]
@@ -35,35 +35,35 @@ class CalibrationImages:
 
     @property
     def fitting(self) -> list[int]:
-        """Indices of the pictures that ranges, biases and weights are fitted to."""
+        """Indices of the images that ranges and weights are fitted to."""
         return [i for i in range(len(self.paths)) if (i + 1) % self.hold_out]
 
     @property
     def held_out(self) -> list[int]:
-        """Indices of the others, which only measure the loss."""
+        """Indices of the other images, on which the loss is measured."""
         return [i for i in range(len(self.paths)) if not (i + 1) % self.hold_out]
 
     def image(self, index: int) -> Image:
-        """Read a picture, uint8 [H, W, 3] in BGR order."""
+        """Read an image, uint8 [H, W, 3] in BGR order; CalibrationError if it cannot be read any more."""
         try:
             return check_image(read_image(self.paths[index]), "image")
         except InvalidArgumentError as error:
             raise CalibrationError(f"calibration image {self.paths[index]} {error}") from error
 
     def batch(self, index: int) -> FloatArray:
-        """Read a picture as the network's input, float32 [1, 3, H, W]."""
+        """Read an image as the network's input, float32 [1, 3, H, W]."""
         return self.letterbox.batch([self.image(index)])
 
     def batches(self, indices: Iterable[int]) -> Iterator[FloatArray]:
-        """Read pictures one after the other; only one is in memory."""
+        """Read images one after the other; only one is in memory."""
         return (self.batch(index) for index in indices)
 
 
 def calibration_files(folder: str | os.PathLike[str]) -> list[Path]:
-    """Return the pictures of a folder and its subfolders by their names, sorted.
+    """Return the paths of the images in a folder and its subfolders, sorted.
 
     Raises:
-        CalibrationError: there is no such folder, or no picture in it.
+        CalibrationError: no such folder, or no image in it.
     """
     try:
         return list_images(Path(folder))
@@ -79,17 +79,17 @@ def find_images(
     *,
     hold_out: int = 2,
 ) -> CalibrationImages:
-    """Find up to `count` pictures of a folder and its subfolders, evenly spaced over their sorted names.
+    """Find up to `count` images in a folder and its subfolders, evenly spaced over their sorted names.
 
     Args:
-        folder: with pictures of any sizes; other files are ignored.
+        folder: with images of any sizes; other files are ignored.
         count: how many to use.
-        letterbox: the detector's own.
-        on_image: called with how many were read and how many there are.
-        hold_out: every so many pictures one is held out.
+        letterbox: that of the detector.
+        on_image: called after each image with the number of images read and the number of all.
+        hold_out: every hold_out-th image is held out.
 
     Raises:
-        CalibrationError: the folder is missing, or holds fewer than MINIMUM_IMAGES readable pictures.
+        CalibrationError: no such folder, or fewer than MINIMUM_IMAGES readable images in it.
     """
     root, named = Path(folder), calibration_files(folder)
     chosen = [named[i * len(named) // count] for i in range(count)] if len(named) > count else named
@@ -105,7 +105,7 @@ def find_images(
     if len(paths) < MINIMUM_IMAGES:
         unreadable = f" ({len(skipped)} more cannot be read: {skipped[0].name} ...)" if skipped else ""
         raise CalibrationError(
-            f"of the {len(named)} pictures in {root} {len(chosen)} were taken for calibration and {len(paths)} are "
-            f"readable{unreadable}, expected at least {MINIMUM_IMAGES}; 100 photos like production's are a good number"
+            f"{root} has {len(named)} pictures; {len(chosen)} were chosen for calibration and {len(paths)} are "
+            f"readable{unreadable}, expected at least {MINIMUM_IMAGES}: give about 100 photos like production's"
         )
     return CalibrationImages(tuple(paths), tuple(digests), tuple(skipped), letterbox, hold_out)

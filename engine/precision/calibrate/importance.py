@@ -1,8 +1,9 @@
-"""Clipping each channel where it costs least at the heads.
+"""Ranges of activations with the least effect on the heads.
 
-A range that is too small clips, one that is too large rounds coarsely. Which is worse depends on where it happens: most
-of a photo is background, whose values the heads near faces hardly depend on. Every value therefore counts as the
-square of the heads' gradient with respect to it (the diagonal of the Fisher information, as in Li et al., BRECQ, 2021).
+A small range clips large values, a large range rounds all values coarsely. The effect depends on the place: most of a
+photo is background, whose values hardly change the heads near faces. The error of each value is therefore weighted by
+its importance: the squared gradient of the heads with respect to it (the diagonal of the Fisher information, as in Li
+et al., BRECQ, 2021).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterable
 
 import torch
 
+from engine.config.formats import INT8
 from engine.config.model import RetinaFaceConfig
 from engine.precision.qdq.heads import run_with_gradients
 from engine.precision.qdq.simulate import Simulation
@@ -18,7 +20,7 @@ from engine.types import FloatArray
 
 _BINS = 256
 _CANDIDATES = 64
-_LEVELS = 127
+_LEVELS = INT8.largest
 _TINY = torch.finfo(torch.float32).tiny
 
 
@@ -36,11 +38,12 @@ def important_ranges(
         config: names of the heads.
         network: in floating point.
         batches: float32 [1, 3, H, W].
-        maxima: largest magnitude of each channel, [C], of the tensors that are wanted.
-        per_channel: whether channels will be scaled one by one; else the error of all is minimised by one range.
+        maxima: largest magnitude of each channel, [C], of the tensors to find ranges for.
+        per_channel: whether each channel gets a range of its own. Otherwise one range, repeated for all channels,
+            minimises their common error.
 
     Returns:
-        Ranges by name, 0 for a channel that is always zero.
+        Ranges by name of the tensor, 0 for a channel that is always zero.
     """
     generator = torch.Generator().manual_seed(0)
     largest = {name: torch.from_numpy(values) for name, values in maxima.items()}
@@ -63,10 +66,10 @@ def important_ranges(
 
 
 def _best_share(weights: torch.Tensor) -> torch.Tensor:
-    """Share of the maximum, [C], to clip at, given the importance of each bin [C, _BINS]."""
+    """Return the share of the maximum to clip at, [C], for the importance of each bin, [C, _BINS]."""
     centres = (torch.arange(_BINS) + 0.5) / _BINS
     shares = torch.linspace(1.0, 1.0 / _CANDIDATES, _CANDIDATES)
     clipped = (centres - shares[:, None]).clamp_min(0.0) ** 2
-    # Rounding to steps of s loses s^2 / 12 on average.
+    # The mean squared error of rounding to steps of s is s^2 / 12.
     rounded = torch.where(centres <= shares[:, None], (shares[:, None] / _LEVELS) ** 2 / 12, torch.zeros(()))
     return shares[((clipped + rounded) @ weights.T).argmin(0)]

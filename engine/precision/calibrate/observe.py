@@ -1,4 +1,4 @@
-"""What calibration sees: each channel's maximum, and each tensor's histogram."""
+"""Statistics of activations: the maximum of each channel and the histogram of each tensor."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from engine.types import FloatArray
 
 
 def channel_maxima(network: Simulation, batches: Iterable[FloatArray], names: Iterable[str]) -> dict[str, FloatArray]:
-    """Return the largest magnitude of each channel, [C], of the named tensors over all pictures.
+    """Return the largest magnitude of each channel, [C], of the named tensors over all images.
 
     Raises:
-        CalibrationError: a tensor, named or not, is not finite.
+        CalibrationError: a value of any tensor is not finite.
     """
     wanted = set(names)
     maxima: dict[str, Tensor] = {}
@@ -37,7 +37,7 @@ def channel_maxima(network: Simulation, batches: Iterable[FloatArray], names: It
 
 
 def histograms(network: Simulation, batches: Iterable[FloatArray], maxima: dict[str, float]) -> dict[str, FloatArray]:
-    """Return the histogram of the magnitudes, [BINS] from zero to its maximum, of each tensor in `maxima`."""
+    """Return a histogram of magnitudes, [BINS] from zero to the maximum, for each tensor in `maxima`."""
     counts = {name: torch.zeros(BINS, dtype=torch.float64) for name in maxima}
 
     def observe(name: str, value: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""From what calibration saw of a tensor to the largest magnitude that its 8-bit form holds."""
+"""Choice of a tensor's range, the largest magnitude that INT8 holds, from its histogram."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ from collections.abc import Callable
 
 import numpy as np
 
+from engine.config.formats import INT8
 from engine.types import FloatArray
 
 BINS = 1024
 PERCENTILE = 99.99
-_LEVELS = 127
-_ENTROPY_LEVELS = 128  # of both signs together: ONNX Runtime's own default; with 255 it clips far too much here
+_LEVELS = INT8.largest
+_ENTROPY_LEVELS = 128  # of both signs together, the default of ONNX Runtime; 255 clips far too much here
 _SEARCH_STEPS = 64
 
 
 def percentile_range(counts: FloatArray, maximum: float) -> float:
-    """Clip the largest values: PERCENTILE of all lie below the range."""
+    """Clip the largest values: PERCENTILE per cent of all values are below the range."""
     total = np.cumsum(counts)
     last = int(np.searchsorted(total, total[-1] * PERCENTILE / 100))
     return maximum * min(last + 1, BINS) / BINS
 
 
 def mse_range(counts: FloatArray, maximum: float) -> float:
-    """Minimise the mean square of what clipping and rounding to 127 levels lose."""
+    """Minimise the mean squared error of clipping and rounding to 127 levels."""
     centres = (np.arange(BINS) + 0.5) / BINS
     candidates = np.linspace(1.0, 1.0 / _SEARCH_STEPS, _SEARCH_STEPS)
     step = candidates[:, None] / _LEVELS
@@ -32,14 +33,14 @@ def mse_range(counts: FloatArray, maximum: float) -> float:
 
 
 def entropy_range(counts: FloatArray, maximum: float) -> float:
-    """Minimise the Kullback-Leibler divergence between the values before and after, by ONNX Runtime's calibrator."""
+    """Minimise the Kullback-Leibler divergence between the exact and the quantised values, with ONNX Runtime."""
     from onnxruntime.quantization.calibrate import HistogramCollector
 
     collector = HistogramCollector(
         method="entropy", symmetric=True, num_bins=2 * BINS + 1, num_quantized_bins=_ENTROPY_LEVELS,
         percentile=PERCENTILE, scenario="same",
     )  # fmt: skip
-    # It wants a histogram of both signs, with one bin around zero.
+    # ONNX Runtime expects a histogram of both signs, with one bin around zero.
     halves = counts[1:] / 2
     both = np.concatenate([halves[::-1], counts[:1], halves]).astype(np.int64)
     edges = np.linspace(-maximum, maximum, both.size + 1)

@@ -1,8 +1,8 @@
-"""Rounding weights so that their errors cancel where faces are, instead of each to its nearest grid point.
+"""Rounding of weights so that their errors cancel, instead of each to its nearest value.
 
-The columns of a convolution's weights are rounded one after the other, and what one loses the later ones take over as
-far as their inputs correlate: Frantar et al., GPTQ (2023), after Hassibi and Stork's optimal brain surgeon. The
-correlations are those of the calibration images, each pixel counting as much as the heads depend on it.
+The columns of a convolution's weights are rounded one after the other. Later columns compensate the error of earlier
+ones as far as their inputs correlate: Frantar et al., GPTQ (2023), after Hassibi and Stork's optimal brain surgeon. The
+correlations are measured on the calibration images. Each pixel is weighted by its effect on the heads.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from engine.config.formats import NumberFormat
 from engine.config.model import RetinaFaceConfig
 from engine.errors import CalibrationError
 from engine.precision.qdq.graph import Convolution, Graph, attribute
@@ -28,20 +29,20 @@ if TYPE_CHECKING:
 _PIXELS = 2048
 _DAMPING = 0.01
 _BLOCK = 64
-# Work grows with the cube of the columns that are rounded together; the published ResNets have up to 18,432.
+# The cost is cubic in the number of columns rounded together. The published ResNets have up to 18,432 columns.
 _MAX_COLUMNS = 2304
 
 
 def round_weights(
     config: RetinaFaceConfig, graph: Graph, reference: Simulation, network: Simulation, batches: Iterable[FloatArray]
 ) -> None:
-    """Put the weights of the quantised convolutions onto their grids, in place.
+    """Round the weights of the quantised convolutions, in place.
 
     Args:
         config: names of the heads.
-        graph: of both.
-        reference: the network in floating point, whose inputs and gradients count.
-        network: with its assignment and weight steps.
+        graph: of both networks.
+        reference: the network in floating point, for inputs and gradients.
+        network: with its assignment and the scales of its weights.
         batches: float32 [1, 3, H, W].
 
     Raises:
@@ -64,7 +65,7 @@ def round_weights(
         kind, groups = network.assignment[name], graph.convolutions[name].groups
         weight, steps = network.weights[name], network.steps[name, kind]
         columns = correlation.shape[1]
-        # [parts, outputs of a group, columns of a part], the parts of a group behind one another
+        # [groups, parts of a group, outputs of a group, columns of a part]
         parts = weight.reshape(groups, -1, weight[0].numel() // columns, columns).transpose(1, 2)
         if not torch.isfinite(correlation).all():
             raise CalibrationError(
@@ -72,7 +73,7 @@ def round_weights(
                 "the weights are damaged or do not belong to this --config"
             )
         steps = steps.reshape(groups, 1, -1).expand(-1, parts.shape[1], -1).flatten(0, 1)
-        # Large ones one by one, which keeps the memory of their factorisation small.
+        # Parts of groups one by one: their factorisations are large.
         together = groups if len(correlation) == groups else 1
         split = (torch.split(x, together) for x in (parts.flatten(0, 1), steps, correlation))
         rounded = torch.cat([_round(w, s, c, kind) for w, s, c in zip(*split, strict=True)])
@@ -80,9 +81,9 @@ def round_weights(
 
 
 def _correlation(node: onnx.NodeProto, convolution: Convolution, x: Tensor, gradient: Tensor) -> Tensor:
-    """Second moments of the columns' inputs, [parts, K, K], over the pixels that matter most.
+    """Return the second moments of the inputs of the columns, [parts, K, K], over the most important pixels.
 
-    A part is a group's columns, or a share of them where there are too many to be rounded together.
+    A part is all columns of a group, or a share of them if they are too many to round together.
     """
     kernel = attribute(node, "kernel_shape")
     patches = functional.unfold(
@@ -100,7 +101,8 @@ def _correlation(node: onnx.NodeProto, convolution: Convolution, x: Tensor, grad
     return (chosen * best.values) @ chosen.transpose(1, 2)
 
 
-def _round(weight: Tensor, steps: Tensor, correlation: Tensor, kind: str) -> Tensor:
+def _round(weight: Tensor, steps: Tensor, correlation: Tensor, kind: NumberFormat) -> Tensor:
+    """Round weights [parts, outputs, columns] with scales [parts, outputs] and correlations [parts, K, K]."""
     columns = weight.shape[2]
     diagonal = correlation.diagonal(dim1=1, dim2=2)
     damping = _DAMPING * diagonal.mean(1).clamp_min(1e-20)
@@ -115,6 +117,6 @@ def _round(weight: Tensor, steps: Tensor, correlation: Tensor, kind: str) -> Ten
             rounded[:, :, j] = to_grid(left[:, :, j] / steps, kind) * steps
             errors[:, :, j - begin] = (left[:, :, j] - rounded[:, :, j]) / upper[:, None, j, j]
             left[:, :, j:end] -= errors[:, :, j - begin, None] * upper[:, None, j, j:end]
-        # Columns beyond the block take over all its errors at once: one product of matrices instead of many of vectors.
+        # Columns behind the block compensate all its errors at once: one matrix product instead of many vector ones.
         left[:, :, end:] -= errors @ upper[:, begin:end, end:]
     return rounded

@@ -1,1 +1,1 @@
-"""The quantised graph: which tensors, their simulation in PyTorch, and the Q/DQ nodes."""
+"""The quantised graph: the tensors to quantise, a simulation in PyTorch, and the Q/DQ nodes."""

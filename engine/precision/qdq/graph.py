@@ -1,4 +1,4 @@
-"""A network's ONNX graph as precision work sees it: nodes in order, weights as arrays, convolutions with their cost."""
+"""An ONNX graph for quantisation: nodes in order, weights as arrays, convolutions with their cost."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 # f(a x) = a f(x) for every a > 0.
 HOMOGENEOUS = frozenset({"Relu", "LeakyRelu", "MaxPool", "Resize"})
-# Their output holds nothing but values of their inputs: one scale serves both sides, so they run on the quantised type.
+# Their outputs hold only values of their inputs. Inputs and outputs share one scale, so they run on the quantised type.
 VALUE_KEEPING = frozenset({"Concat", "MaxPool", "Resize"})
 ACTIVATIONS = frozenset({"Relu", "LeakyRelu"})
 
 
 def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
-    """Return a node's attribute, or `default` where it has none of that name."""
+    """Return an attribute of a node, or `default` if the node does not have it."""
     import onnx
 
     return next((onnx.helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
@@ -34,13 +34,13 @@ class Convolution:
 
     Attributes:
         name: of its node.
-        data: tensor it reads.
+        data: tensor that it reads.
         weight: name of its weights [O, I / groups, h, w].
         bias: name of its bias [O].
-        output: tensor it writes.
+        output: tensor that it writes.
         groups: of channels.
-        macs: multiplications for one image.
-        offset: tensor of a deformable convolution's offsets, or None. Those have no quantised form.
+        macs: for one image.
+        offset: tensor of offsets of a deformable convolution, which cannot be quantised; None for a plain one.
     """
 
     name: str
@@ -54,19 +54,19 @@ class Convolution:
 
 
 class Graph:
-    """A float32 network with helpers; the model is its own copy, `weights` are what it computes with.
+    """A float32 network.
 
     Attributes:
-        model: the ONNX model; its initialisers are as they were given.
+        model: a copy of the ONNX model; its initialisers do not change.
         nodes: in topological order.
-        weights: name to array, of every initialiser; rescaling changes these, the model stays.
-        size: (height, width) that costs are counted for.
+        weights: arrays of all initialisers by name; equalisation changes them.
+        size: (height, width) of the input that MACs are counted for.
         inputs: names.
         outputs: names.
     """
 
     def __init__(self, model: onnx.ModelProto, size: tuple[int, int]) -> None:
-        """Copy a checked model whose input is `size` (height, width), or may be."""
+        """Copy a checked model that accepts inputs of `size` (height, width)."""
         import onnx
         from onnx import numpy_helper
 
@@ -80,7 +80,7 @@ class Graph:
         self.outputs = [value.name for value in graph.output]
 
     def to_model(self, weights: Mapping[str, FloatArray]) -> onnx.ModelProto:
-        """Return the model with the given initialisers in place of its own of the same names."""
+        """Return the model with some initialisers replaced."""
         import onnx
         from onnx import numpy_helper
 
@@ -93,12 +93,12 @@ class Graph:
 
     @cached_property
     def producers(self) -> dict[str, onnx.NodeProto]:
-        """The node that writes each tensor."""
+        """The node that writes each tensor, by name of the tensor."""
         return {name: node for node in self.nodes for name in node.output}
 
     @cached_property
     def consumers(self) -> dict[str, list[onnx.NodeProto]]:
-        """The nodes that read each tensor."""
+        """The nodes that read each tensor, by name of the tensor."""
         readers: dict[str, list[onnx.NodeProto]] = {}
         for node in self.nodes:
             for name in node.input:
@@ -127,12 +127,12 @@ class Graph:
 
     @property
     def num_weights(self) -> int:
-        """How many weights the convolutions have."""
+        """The number of weights of all convolutions."""
         return sum(self.weights[c.weight].size for c in self.convolutions.values())
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of every computed tensor for one image of the size that was given."""
+        """The shape of each computed tensor, for one image of `size`."""
         import onnx
 
         model = onnx.ModelProto()

@@ -1,4 +1,4 @@
-"""How far two networks' raw heads are apart where there are faces, and what the heads depend on."""
+"""The difference of two networks' raw heads near faces, and the gradients of the heads."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch import Tensor
 from engine.config.model import RetinaFaceConfig
 from engine.precision.qdq.simulate import Simulation
 
-# What the landmarks' mean square, and that of the margin of the class logits, counts beside that of a box.
+# Weights of the mean squared errors of landmarks and of the margin between class logits; that of boxes is 1.
 _LANDMARK_SHARE, _MARGIN_SHARE = 0.15, 0.25
 
 
 def deltas_of(config: RetinaFaceConfig, stride: int) -> list[tuple[str, float]]:
-    """Names of a level's regression heads, and how much each counts."""
+    """Return the names of a level's regression heads and their weights."""
     return [
         (name, _LANDMARK_SHARE if name.startswith("landmark") else 1.0)
         for name in config.head_names()
@@ -22,25 +22,25 @@ def deltas_of(config: RetinaFaceConfig, stride: int) -> list[tuple[str, float]]:
 
 
 def face_weights(logits: Tensor) -> Tensor:
-    """Probability of a face of each anchor, [N, A, h, w]."""
+    """Return the face probability of each anchor, [N, A, h, w]."""
     return torch.sigmoid(_margins(logits))
 
 
 def _margins(logits: Tensor) -> Tensor:
-    """Logit of a face less logit of background, [N, A, h, w]."""
+    """Return the face logit minus the background logit, [N, A, h, w]."""
     pairs = _by_anchor(logits, logits.shape[1] // 2)
     return pairs[:, :, 1] - pairs[:, :, 0]
 
 
 def _by_anchor(head: Tensor, anchors: int) -> Tensor:
-    """A head [N, A * k, h, w] as [N, A, k, h, w]."""
+    """Reshape a head [N, A * k, h, w] to [N, A, k, h, w]."""
     return head.reshape(head.shape[0], anchors, -1, *head.shape[2:])
 
 
 def squared_head_error(config: RetinaFaceConfig, wanted: dict[str, Tensor], given: dict[str, Tensor]) -> Tensor:
-    """Squared difference of the heads, weighted by the reference's face probability and summed; a scalar.
+    """Return the squared difference of the heads, weighted by the face probability of `wanted` and summed; a scalar.
 
-    The margin of the class logits counts too: it decides which of several anchors on a face gives the box.
+    The margin between the class logits counts, too: it decides which anchor on a face gives the box.
     """
     total = torch.zeros(())
     for level in config.levels:
@@ -57,13 +57,13 @@ def squared_head_error(config: RetinaFaceConfig, wanted: dict[str, Tensor], give
 def run_with_gradients(
     config: RetinaFaceConfig, network: Simulation, batch: Tensor, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """Run a batch and propagate a random combination of the heads back.
+    """Run a batch and backpropagate a random combination of the heads.
 
-    Every output counts as the square root of its weight in squared_head_error, with a random sign: the expected square
-    of a gradient is a value's squared effect on that error.
+    Each output is multiplied by the square root of its weight in squared_head_error and a random sign. The expected
+    squared gradient of a value is then its squared effect on that error.
 
     Returns:
-        Every tensor by name, with its gradient.
+        All tensors by name, with gradients.
     """
     values: dict[str, Tensor] = {}
 

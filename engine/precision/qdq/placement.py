@@ -1,10 +1,10 @@
 """Where Q/DQ pairs go: which tensors are quantised, and which of them share a scale.
 
-Every quantised convolution reads a quantised tensor, and writes none: what follows it (an activation, a residual sum)
-runs in its epilogue, and the next reader asks for the quantisation. Where a convolution's result is added to another
-branch, that branch is quantised too, so that TensorRT fuses the sum into the convolution and moves a byte a value.
-Concat, max pooling and nearest resizing only move values: their two sides share one scale and stay in 8 bits. These are
-the recommendations of "Working with Quantized Types" in TensorRT's documentation, for this family of networks.
+A quantised convolution reads quantised tensors. Its output is not quantised: an activation or a residual sum behind it
+runs in its epilogue, and the output of that is quantised for the next reader. The other operand of a residual sum is
+quantised, too, so that TensorRT fuses the sum into the convolution and moves one byte per value. Concat, max pooling
+and nearest resizing only move values: their inputs and outputs share one scale and stay in 8 bits. This follows
+"Working with Quantized Types" in TensorRT's documentation.
 """
 
 from __future__ import annotations
@@ -12,37 +12,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from engine.config.formats import NumberFormat
 from engine.precision.qdq.graph import ACTIVATIONS, VALUE_KEEPING, Convolution, Graph
 
 if TYPE_CHECKING:
     import onnx
 
-INT8, FP8 = "int8", "fp8"
-_FP8_CHANNELS = 16
+Assignment = Mapping[str, NumberFormat]
+"""The number format of each quantised convolution, by name. The others stay in floating point."""
 
-Assignment = Mapping[str, str]
-"""Name of each quantised convolution to INT8 or FP8; the others stay in floating point."""
-
-Point = tuple[str, str]
-"""A quantised tensor: its name and INT8 or FP8. A tensor may be quantised to both, for different readers."""
+Point = tuple[str, NumberFormat]
+"""A quantised tensor: its name and number format. A tensor may be quantised to two formats, for different readers."""
 
 
-def quantisable(graph: Graph, kind: str) -> list[str]:
-    """Names of the convolutions that have a form of this kind.
-
-    TensorRT has 8-bit integer kernels for all but deformable ones; its FP8 kernels want ungrouped convolutions whose
-    channels come in sixteens.
-    """
-    return [c.name for c in graph.convolutions.values() if c.offset is None and (kind == INT8 or _has_fp8(graph, c))]
+def quantisable(graph: Graph, kind: NumberFormat) -> list[str]:
+    """Return the names of the convolutions that TensorRT has kernels for in a number format; never deformable ones."""
+    return [c.name for c in graph.convolutions.values() if c.offset is None and _has_kernel(graph, c, kind)]
 
 
 def points(graph: Graph, assignment: Assignment) -> list[Point]:
-    """The quantised tensors of an assignment, in the order of the graph; never the output of a VALUE_KEEPING node's
-    input alone: both sides are listed.
+    """Return the quantised tensors of an assignment, in the order of the graph.
+
+    If the output of a VALUE_KEEPING node is quantised, so are its inputs.
     """
     found: dict[Point, None] = {}
 
-    def need(name: str, kind: str) -> None:
+    def need(name: str, kind: NumberFormat) -> None:
         producer = graph.producers.get(name)
         if (name, kind) in found:
             return
@@ -62,13 +57,13 @@ def points(graph: Graph, assignment: Assignment) -> list[Point]:
 
 
 def value_inputs(graph: Graph, name: str) -> list[str]:
-    """The data inputs of the VALUE_KEEPING node that makes `name`."""
+    """Return the data inputs of the VALUE_KEEPING node that writes `name`."""
     producer = graph.producers[name]
     return list(producer.input) if producer.op_type == "Concat" else [producer.input[0]]
 
 
 def residual(graph: Graph, convolution: Convolution) -> str | None:
-    """The other operand of the sum that fuses into a convolution, or None."""
+    """Return the other operand of the sum that fuses into a convolution, or None without such a sum."""
     add = fused_sum(graph, convolution)
     if add is None:
         return None
@@ -77,9 +72,9 @@ def residual(graph: Graph, convolution: Convolution) -> str | None:
 
 
 def fused_sum(graph: Graph, convolution: Convolution) -> onnx.NodeProto | None:
-    """The sum that fuses into a convolution, or None.
+    """Return the sum that fuses into a convolution, or None.
 
-    Of two convolutions that are added only the first takes the sum into its epilogue.
+    If two convolutions are added, the sum fuses into the first one only.
     """
     result = _result(graph, convolution.output)
     readers = graph.consumers.get(result, [])
@@ -90,7 +85,7 @@ def fused_sum(graph: Graph, convolution: Convolution) -> onnx.NodeProto | None:
 
 
 def scale_groups(graph: Graph) -> dict[str, str]:
-    """Name, for every tensor that must share its scale, of its group's first tensor."""
+    """Return, for each tensor that shares its scale with others, the leader of its group."""
     groups: dict[str, str] = {}
     for node in reversed(graph.nodes):
         if node.op_type in VALUE_KEEPING:
@@ -101,7 +96,7 @@ def scale_groups(graph: Graph) -> dict[str, str]:
 
 
 def _merge(groups: dict[str, str], name: str, leader: str) -> None:
-    """Put `name`, and whatever it leads or belongs to, into the group of `leader`."""
+    """Merge the groups of `name` and `leader`."""
     old = groups.get(name, name)
     for member in [m for m, owner in groups.items() if owner == old]:
         groups[member] = leader
@@ -109,7 +104,7 @@ def _merge(groups: dict[str, str], name: str, leader: str) -> None:
 
 
 def _result(graph: Graph, name: str) -> str:
-    """What a convolution's output becomes in its epilogue: itself, or the activation that alone reads it."""
+    """Return the output of the activation that alone reads a tensor; without one, the tensor itself."""
     readers = graph.consumers.get(name, [])
     if len(readers) == 1 and readers[0].op_type in ACTIVATIONS:
         return str(readers[0].output[0])
@@ -123,6 +118,7 @@ def _comes_from_convolution(graph: Graph, name: str) -> bool:
     return producer is not None and producer.op_type == "Conv" and len(graph.consumers[name]) == 1
 
 
-def _has_fp8(graph: Graph, convolution: Convolution) -> bool:
-    out_channels, in_channels = graph.weights[convolution.weight].shape[:2]
-    return convolution.groups == 1 and in_channels % _FP8_CHANNELS == 0 and out_channels % _FP8_CHANNELS == 0
+def _has_kernel(graph: Graph, convolution: Convolution, kind: NumberFormat) -> bool:
+    multiple = kind.channel_multiple
+    channels = graph.weights[convolution.weight].shape[:2]
+    return multiple is None or (convolution.groups == 1 and not any(count % multiple for count in channels))

@@ -1,4 +1,4 @@
-"""Rewriting a float32 network, exactly, into the form that quantises best."""
+"""Exact rewriting of a float32 network into a form that quantises well."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def prepare(network: onnx.ModelProto) -> onnx.ModelProto:
     """Return a copy in which every convolution has a bias and activations come before concatenations.
 
-    An activation after Concat would keep TensorRT from concatenating 8-bit tensors; moved into the branches it fuses
-    into their convolutions. Both rewrites leave the outputs as they were, to the last bit.
+    An activation behind Concat prevents TensorRT from concatenating 8-bit tensors. In the branches it fuses into their
+    convolutions. The outputs stay the same to the last bit.
     """
     import onnx
 

@@ -1,4 +1,4 @@
-"""Running a network in PyTorch as its quantised form computes: fake quantisation with straight-through gradients."""
+"""Simulation of a quantised network in PyTorch, by fake quantisation."""
 
 from __future__ import annotations
 
@@ -9,65 +9,50 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from engine.config.formats import QUANTISED_FORMATS, NumberFormat
 from engine.errors import BuildError
 from engine.model.deform_conv import deform_conv
 from engine.precision.qdq.graph import VALUE_KEEPING, Graph, attribute
-from engine.precision.qdq.placement import INT8, Assignment, Point, fused_sum, points, scale_groups
+from engine.precision.qdq.placement import Assignment, Point, fused_sum, points, scale_groups
 
 if TYPE_CHECKING:
     import onnx
 
-# A type of weights only; their steps are one.
-BF16 = "bf16"
-
-# The largest value of each kind.
-LARGEST = {INT8: 127.0, "fp8": 448.0}
-
-# Scales have the type of what they scale. Below float16's normal numbers they would lose bits.
+# Scales are stored in float16. Subnormal numbers would have fewer bits.
 _LEAST_SCALE = torch.finfo(torch.float16).smallest_normal
 
 
 def to_half(scale: Tensor) -> Tensor:
-    """Round scales to what the graph stores, so that the simulation computes with the same."""
+    """Round scales to float16, in which the graph stores them."""
     return scale.clamp_min(_LEAST_SCALE).half().float()
 
 
-def fake_quantise(x: Tensor, scale: Tensor, kind: str) -> Tensor:
-    """Round to the nearest value that the kind holds at this scale, and let gradients pass where it is in range.
-
-    The gradient of the scale is the one of Esser et al., Learned Step Size Quantization (2020).
-    """
-    y = x / scale
-    largest = LARGEST[kind]
-    y = y.clamp(-largest - 1 if kind == INT8 else -largest, largest)
-    return (y + (to_grid(y.detach(), kind) - y.detach())) * scale
+def fake_quantise(x: Tensor, scale: Tensor, kind: NumberFormat) -> Tensor:
+    """Quantise and dequantise."""
+    return to_grid(x / scale, kind) * scale
 
 
-def to_grid(y: Tensor, kind: str) -> Tensor:
-    """Round values in units of the scale to what the kind holds."""
-    if kind == INT8:
-        return y.round().clamp(-128.0, 127.0)
-    if kind == BF16:
-        return y.bfloat16().float()
-    return y.clamp(-LARGEST[kind], LARGEST[kind]).to(torch.float8_e4m3fn).float()
+def to_grid(y: Tensor, kind: NumberFormat) -> Tensor:
+    """Round to the nearest value of a number format, saturating; float32."""
+    y = y.clamp(kind.lowest, kind.largest)
+    return y.round() if kind.is_integer else y.to(getattr(torch, kind.torch_type)).float()
 
 
 class Simulation:
-    """A network whose convolutions compute as assigned.
+    """A network whose convolutions compute in assigned number formats.
 
     Attributes:
-        assignment: which convolutions are quantised, and to what.
+        assignment: number formats of the quantised convolutions.
         fitted: the assignment that `weights` were fitted for.
-        weights: of every convolution, float32, by name of the convolution; on their grid or not. A convolution that is
-            not assigned as it was fitted computes with `exact` ones instead.
-        exact: the weights as they were given.
-        biases: likewise.
-        steps: [O, 1, 1, 1], scale of each output channel's weights, by name of the convolution and kind.
-        scales: of the activations, by leader of the scale group and kind.
+        weights: of each convolution, float32, rounded or not. They are used where `assignment` agrees with `fitted`.
+        exact: original weights of each convolution, float32. They are used everywhere else.
+        biases: of each convolution, float32.
+        steps: float32 [O, 1, 1, 1], the scale of each output channel's weights, by convolution and number format.
+        scales: of the activations, by leader of the scale group and number format.
     """
 
     def __init__(self, graph: Graph) -> None:
-        """Take over a graph's weights; nothing is quantised yet."""
+        """Copy the weights of a graph; nothing is quantised yet."""
         self._graph = graph
         self._groups = scale_groups(graph)
         sums = {name: fused_sum(graph, convolution) for name, convolution in graph.convolutions.items()}
@@ -77,7 +62,7 @@ class Simulation:
         self.weights = {c.name: torch.tensor(graph.weights[c.weight]) for c in graph.convolutions.values()}
         self.exact = dict(self.weights)
         self.biases = {c.name: torch.tensor(graph.weights[c.bias]) for c in graph.convolutions.values()}
-        self.steps: dict[tuple[str, str], Tensor] = {}
+        self.steps: dict[tuple[str, NumberFormat], Tensor] = {}
         self.scales: dict[Point, Tensor] = {}
 
     def run(self, images: Tensor, observe: Callable[[str, Tensor], None] | None = None) -> dict[str, Tensor]:
@@ -85,7 +70,7 @@ class Simulation:
 
         Args:
             images: float32 [N, 3, H, W].
-            observe: called with the name and the unquantised value of every tensor, the images included.
+            observe: called with the name and the unquantised values of each tensor, the images included.
 
         Returns:
             The network's outputs by name.
@@ -112,26 +97,26 @@ class Simulation:
         return {name: values[name] for name in graph.outputs}
 
     def scale_of(self, point: Point) -> Tensor:
-        """The scale of a quantised tensor."""
+        """Return the scale of a quantised tensor."""
         return self.scales[self._groups.get(point[0], point[0]), point[1]]
 
     def weight(self, name: str) -> Tensor:
-        """A convolution's weights before they are put on a grid."""
+        """Return the weights of a convolution before they are quantised."""
         as_fitted = self.assignment.get(name) == self.fitted.get(name)
         return self.weights[name] if as_fitted else self.exact[name]
 
     def quantised_weight(self, name: str) -> Tensor:
-        """A convolution's weights as it computes with them."""
+        """Return the weights that a convolution computes with."""
         kind = self.assignment.get(name)
         weight = self.weight(name)
         return weight if kind is None else fake_quantise(weight, self.steps[name, kind], kind)
 
     def quantise(self, x: Tensor, point: Point) -> Tensor:
-        """Quantise a tensor's values as the network does."""
+        """Quantise and dequantise a tensor."""
         return fake_quantise(x, self.scale_of(point), point[1])
 
     def convolve(self, node: onnx.NodeProto, x: Tensor, *, exact: bool) -> Tensor:
-        """Compute a convolution on the values of its input; `exact` takes its weights as they were given."""
+        """Compute a plain convolution on its input `x`, with its original weights if `exact`."""
         return functional.conv2d(
             x,
             self.exact[node.name] if exact else self.quantised_weight(node.name),
@@ -142,14 +127,18 @@ class Simulation:
             groups=attribute(node, "group", 1),
         )
 
-    def kind_read_by(self, node: onnx.NodeProto, wanted: Collection[Point]) -> str | None:
-        """Which quantised form of its inputs a node reads, if any.
+    def kind_read_by(self, node: onnx.NodeProto, wanted: Collection[Point]) -> NumberFormat | None:
+        """Return the number format in which a node reads its inputs; None is floating point.
 
-        A quantised convolution reads its own kind, and so does the sum that fuses into it; any other sum reads whatever
-        its operands were quantised to.
+        A quantised convolution and the sum that fuses into it read the format of the convolution. Another sum reads the
+        format that one of its operands is quantised to.
+
+        Args:
+            node: of the graph.
+            wanted: the tensors that are quantised.
         """
         if node.op_type == "Add":
-            kinds = [kind for name in node.input for kind in LARGEST if (name, kind) in wanted]
+            kinds = [kind for name in node.input for kind in QUANTISED_FORMATS if (name, kind) in wanted]
             fused = self.assignment.get(self._sums.get(node.name, ""))
             return fused if fused in kinds else next(iter(kinds), None)
         return self.assignment.get(node.name)
@@ -157,7 +146,7 @@ class Simulation:
     def _quantise(
         self, name: str, wanted: set[Point], values: Mapping[str, Tensor], quantised: dict[Point, Tensor]
     ) -> None:
-        for kind in LARGEST:
+        for kind in QUANTISED_FORMATS:
             if (name, kind) not in wanted:
                 continue
             producer = self._graph.producers.get(name)

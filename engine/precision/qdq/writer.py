@@ -1,4 +1,4 @@
-"""Writing a quantised network: QuantizeLinear and DequantizeLinear in a strongly typed float16 graph."""
+"""Writing of a quantised network: QuantizeLinear and DequantizeLinear in a strongly typed float16 graph."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.config.formats import FP16, NumberFormat
 from engine.precision.cast import inner_name, to_fp16
 from engine.precision.qdq.graph import VALUE_KEEPING, Graph
-from engine.precision.qdq.placement import INT8, Point, points, value_inputs
+from engine.precision.qdq.placement import Point, points, value_inputs
 from engine.precision.qdq.simulate import Simulation, to_grid
 
 if TYPE_CHECKING:
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def write_quantised(graph: Graph, network: Simulation) -> onnx.ModelProto:
-    """Return the network as assigned: Q/DQ where tensors are quantised, float16 elsewhere, float32 outside.
+    """Write the network as assigned: Q/DQ around quantised tensors, float16 elsewhere, float32 inputs and outputs.
 
     Args:
-        graph: what the simulation ran.
+        graph: of the simulation.
         network: with its assignment, scales, weights and biases.
 
     Returns:
@@ -29,8 +30,8 @@ def write_quantised(graph: Graph, network: Simulation) -> onnx.ModelProto:
     """
     import onnx
 
-    weights = {c.weight: network.weight(name).detach().numpy() for name, c in graph.convolutions.items()}
-    biases = {c.bias: network.biases[name].detach().numpy() for name, c in graph.convolutions.items()}
+    weights = {c.weight: network.weight(name).numpy() for name, c in graph.convolutions.items()}
+    biases = {c.bias: network.biases[name].numpy() for name, c in graph.convolutions.items()}
     model = to_fp16(graph.to_model({**weights, **biases}))
     writer = _Writer(graph, network, model)
     writer.write()
@@ -39,7 +40,7 @@ def write_quantised(graph: Graph, network: Simulation) -> onnx.ModelProto:
 
 
 class _Writer:
-    """Builds the node list anew, each tensor's Q/DQ right behind its producer."""
+    """Builds a new list of nodes, the Q/DQ nodes of each tensor right behind its producer."""
 
     def __init__(self, graph: Graph, network: Simulation, model: onnx.ModelProto) -> None:
         self._graph = graph
@@ -51,7 +52,7 @@ class _Writer:
         self._kinds = {kind for _, kind in self._wanted} | set(network.assignment.values())
 
     def write(self) -> None:
-        for kind in sorted(self._kinds):
+        for kind in sorted(self._kinds, key=str):
             self._constant(f"zero_{kind}", np.zeros(()), kind)
         for point in self._wanted:
             self._scale(point)
@@ -81,7 +82,7 @@ class _Writer:
             node.input[1] = self._weight(node.name, kind)
 
     def _dequantised(self, point: Point) -> None:
-        """Q/DQ of a tensor; of a value-keeping operator, applied to the quantised values."""
+        """Add the Q/DQ nodes of a tensor. A value-keeping operator is repeated on the quantised values."""
         name, kind = point
         producer = self._graph.producers.get(name)
         source = self._inner(name)
@@ -95,7 +96,7 @@ class _Writer:
             self._nodes.append(moved)
         self._pair(source, _scale_name(point), kind, f"{name}_{kind}", _dq_name(point))
 
-    def _pair(self, source: str, scale: str, kind: str, quantised: str, output: str) -> None:
+    def _pair(self, source: str, scale: str, kind: NumberFormat, quantised: str, output: str) -> None:
         from onnx import helper
 
         zero = f"zero_{kind}"
@@ -106,16 +107,16 @@ class _Writer:
             helper.make_node("DequantizeLinear", [quantised, scale, zero], [output], name=f"{output}_dq")
         )
 
-    def _weight(self, name: str, kind: str) -> str:
+    def _weight(self, name: str, kind: NumberFormat) -> str:
         from onnx import helper
 
         convolution = self._graph.convolutions[name]
         steps = self._network.steps[name, kind]
-        grid = self._network.weight(name).detach() / steps
+        grid = self._network.weight(name) / steps
         quantised, scale = f"{convolution.weight}_{kind}", f"{convolution.weight}_scale_{kind}"
         zeros = f"{convolution.weight}_zero_{kind}"
         self._constant(quantised, to_grid(grid, kind).numpy(), kind)
-        self._constant(scale, steps.flatten().numpy(), "fp16")
+        self._constant(scale, steps.flatten().numpy(), FP16)
         self._constant(zeros, np.zeros(steps.numel()), kind)
         output = f"{quantised}_dq"
         self._nodes.append(
@@ -124,17 +125,17 @@ class _Writer:
         return output
 
     def _scale(self, point: Point) -> None:
-        self._constant(_scale_name(point), self._network.scale_of(point).detach().numpy(), "fp16")
+        self._constant(_scale_name(point), self._network.scale_of(point).numpy(), FP16)
 
-    def _constant(self, name: str, values: NDArray[Any], kind: str) -> None:
+    def _constant(self, name: str, values: NDArray[Any], kind: NumberFormat) -> None:
         from onnx import TensorProto, helper
 
-        dtype = {"fp16": TensorProto.FLOAT16, INT8: TensorProto.INT8, "fp8": TensorProto.FLOAT8E4M3FN}[kind]
-        flat: Any = values.ravel().astype(np.int8 if kind == INT8 else np.float32)
-        self._model.graph.initializer.append(helper.make_tensor(name, dtype, values.shape, flat))
+        flat: Any = values.ravel().astype(np.int8 if kind.is_integer else np.float32)
+        tensor = helper.make_tensor(name, TensorProto.DataType.Value(kind.onnx_type), values.shape, flat)
+        self._model.graph.initializer.append(tensor)
 
     def _drop_unread(self) -> None:
-        """Weights that have a quantised form, and value-keeping operators whose plain result nobody reads."""
+        """Remove nodes and initialisers without readers: those whose quantised form is read instead."""
         graph = self._model.graph
         outputs = {value.name for value in graph.output}
         while True:
@@ -159,12 +160,12 @@ def _scale_name(point: Point) -> str:
 
 @dataclass(frozen=True)
 class Coverage:
-    """What a graph's convolutions compute in.
+    """How much of a network is quantised.
 
     Attributes:
-        convolutions: how many there are.
-        quantised: how many read DequantizeLinear on both inputs.
-        macs_share: of the multiplications, in 8 bits.
+        convolutions: number of all convolutions.
+        quantised: number of convolutions that read DequantizeLinear on both inputs.
+        macs_share: share of the MACs in 8 bits.
     """
 
     convolutions: int
@@ -173,7 +174,7 @@ class Coverage:
 
 
 def coverage(graph: Graph, model: onnx.ModelProto) -> Coverage:
-    """Count the convolutions of a written model that are quantised, from its nodes alone."""
+    """Count the quantised convolutions of a written model by its nodes."""
     producers = {name: node.op_type for node in model.graph.node for name in node.output}
     quantised = {
         node.name

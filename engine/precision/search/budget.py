@@ -1,105 +1,114 @@
-"""The accuracy budget: the fewest convolutions kept in higher precision with which the faces stay."""
+"""The accuracy budget: keep as few convolutions as possible in higher precision."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
+from engine.config.formats import FP16, NumberFormat
 from engine.metrics.agreement import Agreement
 from engine.precision.qdq.graph import Graph
-from engine.precision.qdq.placement import FP8, Assignment
+from engine.precision.qdq.placement import Assignment
 
-# A convolution between two formats costs a conversion, however small it is: as many multiplications as this share.
-_FIXED_COST = 0.002
-# In a mixed network FP8 is as fast as INT8; it must take away most of a layer's error to be worth its place.
-_FP8_GAIN = 0.75
+# A convolution in another format than its neighbours needs conversions. Their cost, as a share of the network's MACs.
+_CONVERSION_COST = 0.002
+# In a mixed network FP8 is as fast as INT8. It is used where its gain is above this share of FP16's.
+_LEAST_GAIN = 0.75
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A convolution that is not in the network's base type.
+class KeptLayer:
+    """A convolution in another number format than the base.
 
     Attributes:
         name: of its node.
-        kind: "fp16" or "fp8".
-        sensitivity: share of the heads' squared error that goes when it alone is kept.
-        macs_share: of the network's multiplications.
+        kind: FP16 or FP8.
+        sensitivity: fall of the heads' squared error if this convolution alone is kept, as a share of the whole.
+        macs_share: its share of the network's MACs.
     """
 
     name: str
-    kind: str
+    kind: NumberFormat
     sensitivity: float
     macs_share: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {**asdict(self), "kind": self.kind.name}
+
+    @property
+    def cost(self) -> float:
+        """Share of the MACs that are not in 8 bits."""
+        return 0.0 if self.kind.quantised else self.macs_share
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The outcome of a search.
+    """The result of a search.
 
     Attributes:
-        assignment: of the convolutions that are quantised.
-        kept: the others, most worthwhile first.
-        agreement: with the float32 network, measured on images that nothing was fitted to.
-        met: whether the loss is within the budget; True where there is none.
+        assignment: of the quantised convolutions.
+        kept: convolutions in another format than the base, in the order of the ranking.
+        agreement: with the float32 network, on held-out images.
+        met: whether the loss is within the budget; True without a budget.
     """
 
     assignment: Assignment
-    kept: tuple[Kept, ...]
+    kept: tuple[KeptLayer, ...]
     agreement: Agreement
     met: bool
 
 
-def ranking(graph: Graph, base: Assignment, gains: Mapping[str, Mapping[str, float]]) -> list[Kept]:
-    """Order the quantised convolutions by error taken away per multiplication given up.
+def ranking(graph: Graph, base: Assignment, gains: Mapping[NumberFormat, Mapping[str, float]]) -> list[KeptLayer]:
+    """Rank the quantised convolutions by gain per MAC.
 
-    Those for which FP8 is enough come once more in float16 at the end, for budgets that it is not enough for.
+    A convolution that is ranked with FP8 is listed again at the end with FP16, for budgets that FP8 cannot meet.
 
     Args:
-        graph: for the multiplications.
-        base: assignment to start from.
-        gains: share of the squared error that goes when a convolution becomes "fp16" or, where measured, "fp8".
+        graph: for the MACs.
+        base: the assignment with nothing kept.
+        gains: for FP16, and for other formats if measured, the fall of the squared error for each convolution, as a
+            share of the whole.
     """
     macs = sum(c.macs for c in graph.convolutions.values())
 
-    def kept(name: str) -> Kept:
-        gain, kind = gains["fp16"][name], "fp16"
-        if gains.get(FP8, {}).get(name, 0.0) > _FP8_GAIN * max(gain, 0.0):
-            gain, kind = gains[FP8][name], FP8
-        return Kept(name, kind, gain, graph.convolutions[name].macs / macs)
+    def kept(name: str) -> KeptLayer:
+        least = _LEAST_GAIN * max(gains[FP16][name], 0.0)
+        kind = next((k for k in gains if k.quantised and gains[k].get(name, 0.0) > least), FP16)
+        return KeptLayer(name, kind, gains[kind][name], graph.convolutions[name].macs / macs)
 
-    ranked = sorted(map(kept, base), key=lambda k: (-k.sensitivity / (_cost(k) + _FIXED_COST), k.name))
-    return ranked + [replace(k, kind="fp16", sensitivity=gains["fp16"][k.name]) for k in ranked if k.kind == FP8]
-
-
-def _cost(kept: Kept) -> float:
-    """Share of the multiplications that are no longer in 8 bits."""
-    return kept.macs_share if kept.kind == "fp16" else 0.0
+    ranked = sorted(map(kept, base), key=lambda k: (-k.sensitivity / (k.cost + _CONVERSION_COST), k.name))
+    return ranked + [replace(k, kind=FP16, sensitivity=gains[FP16][k.name]) for k in ranked if k.kind.quantised]
 
 
-def within_share(ranked: Sequence[Kept], max_share: float) -> list[Kept]:
-    """Return those, in order, that take error away and together at most a share of the multiplications.
+def within_share(ranked: Sequence[KeptLayer], max_share: float) -> list[KeptLayer]:
+    """Return the layers that have a gain and together at most a share of the MACs.
 
-    Those that no longer fit are passed over.
+    A layer that does not fit is skipped; later ones may still fit.
     """
-    chosen: list[Kept] = []
+    chosen: list[KeptLayer] = []
     room = max_share
     for kept in ranked:
-        if _cost(kept) <= room and kept.sensitivity > 0:
-            room -= _cost(kept)
+        if kept.cost <= room and kept.sensitivity > 0:
+            room -= kept.cost
             chosen.append(kept)
     return chosen
 
 
 def keep(
-    base: Assignment, kept: Sequence[Kept], measure: Callable[[Assignment], Agreement], max_loss: float | None = None
+    base: Assignment,
+    kept: Sequence[KeptLayer],
+    measure: Callable[[Assignment], Agreement],
+    max_loss: float | None = None,
 ) -> Choice:
-    """Measure what it is to keep some convolutions; of two entries of a convolution the later one stands.
+    """Keep some convolutions in another format and measure the loss.
 
     Args:
-        base: assignment with nothing kept.
-        kept: most worthwhile first.
+        base: the assignment with nothing kept.
+        kept: in the order of the ranking. If a convolution is listed twice, the later entry counts.
         measure: agreement of an assignment with the reference, on held-out images.
-        max_loss: the budget; None is none.
+        max_loss: the budget; None is no budget.
     """
     last = tuple({k.name: k for k in kept}.values())
     assignment = _without(base, last)
@@ -109,23 +118,23 @@ def keep(
 
 def search(
     base: Assignment,
-    ranked: Sequence[Kept],
+    ranked: Sequence[KeptLayer],
     measure: Callable[[Assignment], Agreement],
     *,
     max_loss: float,
     on_measured: Callable[[int, float], None] = lambda count, loss: None,
 ) -> Choice:
-    """Find the shortest prefix of the ranking that brings the loss within the budget, by bisection.
+    """Find the shortest prefix of the ranking that meets the budget, by bisection.
 
     Args:
         base: see keep.
         ranked: from ranking.
         measure: see keep.
         max_loss: the budget.
-        on_measured: called with the number of kept convolutions and the loss of each assignment that was tried.
+        on_measured: called after each measurement with the number of kept convolutions and the loss.
 
     Returns:
-        The choice; where the budget cannot be met, the best that was measured, with `met` false.
+        The choice. If the budget cannot be met, the one with the smallest loss, with `met` false.
     """
     tried: dict[int, Choice] = {}
 
@@ -144,6 +153,6 @@ def search(
     return attempt(high)
 
 
-def _without(base: Assignment, kept: tuple[Kept, ...]) -> Assignment:
-    changed = {k.name: k.kind for k in kept}
-    return {name: changed.get(name, kind) for name, kind in base.items() if changed.get(name, kind) != "fp16"}
+def _without(base: Assignment, kept: tuple[KeptLayer, ...]) -> Assignment:
+    assigned = {**base, **{k.name: k.kind for k in kept}}
+    return {name: kind for name, kind in assigned.items() if kind.quantised}

@@ -1,4 +1,4 @@
-"""What each convolution's quantisation costs at the network's outputs."""
+"""Share of each convolution's quantisation in the error of the network's outputs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
+from engine.config.formats import NumberFormat
 from engine.config.model import RetinaFaceConfig
 from engine.precision.qdq.heads import squared_head_error
 from engine.precision.qdq.placement import Assignment
@@ -18,22 +19,23 @@ def sensitivities(
     network: Simulation,
     reference: Simulation,
     batches: Sequence[FloatArray],
-    assignments: Mapping[str, Assignment],
+    alternatives: Mapping[NumberFormat, Assignment],
     on_measured: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[str, dict[str, float]]:
-    """Measure how much of the heads' error each quantised convolution is to blame for.
+) -> dict[NumberFormat, dict[str, float]]:
+    """Measure how much the error falls when one convolution alone has another number format.
 
     Args:
         config: names of the heads.
-        network: with an assignment and calibrated scales; it is left as it was.
+        network: with an assignment and calibrated scales; unchanged afterwards.
         reference: the same network in floating point.
         batches: float32 [1, 3, h, w].
-        assignments: what else a convolution may be, by name: an empty one for floating point.
-        on_measured: called with how many convolutions were measured and how many there are.
+        alternatives: for each other format, the convolutions that can use it. An empty assignment stands for floating
+            point, which all can use.
+        on_measured: called with the number of measured convolutions and the number of all.
 
     Returns:
-        Per name of an assignment, per convolution: by how much the squared error falls when this convolution alone is
-        assigned so, as a share of the whole.
+        For each alternative and each convolution that can use it: the fall of the squared error of the heads, as a
+        share of the whole error.
     """
     base = network.assignment
     inputs = [torch.from_numpy(batch) for batch in batches]
@@ -48,13 +50,13 @@ def sensitivities(
             )
 
         whole = error(base) or 1.0
-        found: dict[str, dict[str, float]] = {name: {} for name in assignments}
+        found: dict[NumberFormat, dict[str, float]] = {kind: {} for kind in alternatives}
         for done, convolution in enumerate(base):
             others = {name: kind for name, kind in base.items() if name != convolution}
-            for name, alternative in assignments.items():
+            for kind, alternative in alternatives.items():
                 changed = {c: alternative[c] for c in (convolution,) if c in alternative}
                 if changed or not alternative:
-                    found[name][convolution] = 1.0 - error({**others, **changed}) / whole
+                    found[kind][convolution] = 1.0 - error({**others, **changed}) / whole
             on_measured(done + 1, len(base))
     network.assignment = base
     return found

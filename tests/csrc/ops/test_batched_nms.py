@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from engine import ops
 from engine.errors import InvalidArgumentError
 from tests.support.backends import Backend
-from tests.support.oracles.batched_nms import iou, nms
+from tests.support.oracles.batched_nms import nms
+from tests.support.oracles.boxes import iou
 from tests.support.tolerances import RELATIVE
 
 Candidates = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None, NDArray[np.int32]]

@@ -17,7 +17,7 @@ from engine import ops
 from engine.errors import InvalidArgumentError
 from tests.csrc.ops.test_anchor_decode import BFloat16
 from tests.support.backends import Backend
-from tests.support.oracles.deform_conv import deform_conv, sample
+from tests.support.oracles.deform_conv import Geometry, deform_conv, sample
 from tests.support.tolerances import DEFORM_CONV_ABSOLUTE, DEFORM_CONV_ROUNDINGS
 
 # x, weight, offset, bias, mask
@@ -121,7 +121,7 @@ def expect(tensors: Tensors, options: dict[str, Any]) -> NDArray[np.float64]:
     assert x is not None
     assert weight is not None
     assert offset is not None
-    return deform_conv(x, weight, offset, bias, mask, **options)
+    return deform_conv(x, weight, offset, bias, mask, Geometry(**options))
 
 
 def test_oracle_worked_by_hand() -> None:
@@ -136,8 +136,7 @@ def test_oracle_worked_by_hand() -> None:
         np.array([0.0, 0.0, -1.0, 0.0]).reshape(1, 4, 1, 1),
         np.array([5.0]),
         np.array([0.5, 1.0]).reshape(1, 2, 1, 1),
-        stride=(2, 2),
-        padding=(-1, 0, 0, 0),
+        Geometry(stride=(2, 2), padding=(-1, 0, 0, 0)),
     )
     np.testing.assert_array_equal(result, [[[[10 * 0.5 * 3 + 100 * 2 + 5]]]])
 

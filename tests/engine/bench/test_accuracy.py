@@ -1,4 +1,4 @@
-"""Accuracy beside speed."""
+"""The accuracy of the measured engines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LEFT, RIGHT = face(10, 10, 20), face(60, 10, 20)
 
 
 class Finds:
-    """A detector that finds the same faces everywhere."""
+    """A detector that finds the same faces in every picture."""
 
     def __init__(self, faces: Detections) -> None:
         self.faces, self.floors = faces, list[float | None]()

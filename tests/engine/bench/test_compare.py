@@ -1,4 +1,4 @@
-"""A run against an earlier one."""
+"""Comparison of a run with an earlier one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from engine.bench.analysis.compare import compare, pairs
 from engine.bench.load.generator import ClosedLoop, OpenLoop
 from engine.errors import InvalidArgumentError
-from tests.support.points import STAGES, point, results
+from tests.support.points import STAGES, point, results, simulated_engine
 
 pytestmark = pytest.mark.usefixtures("few_draws")
 
@@ -18,14 +18,14 @@ LOADS = (ClosedLoop(1), ClosedLoop(4), OpenLoop(50))
 
 @pytest.fixture
 def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Quick intervals: these tests are not about their width."""
+    """Fewer resamples: these tests are not about the width of intervals."""
     monkeypatch.setattr("engine.bench.analysis.statistics._RESAMPLES", 100)
 
 
 def run(factor: float, *, name: str = "fp16") -> dict[str, Any]:
-    """A run of a server that takes so many times its usual time."""
+    """The results of a server whose times are multiplied by `factor`."""
     stages = {stage: seconds * factor for stage, seconds in STAGES.items()}
-    return results(*(point(stages, name=name, load=load) for load in LOADS)).to_dict()
+    return results(*(point(stages, engine=simulated_engine(name), load=load) for load in LOADS)).to_dict()
 
 
 def test_equal_runs_have_ratio_one() -> None:
@@ -42,7 +42,7 @@ def test_equal_runs_have_ratio_one() -> None:
     assert comparison.differences == comparison.unmatched == ()
 
 
-def test_a_regression_is_found_and_chance_is_none() -> None:
+def test_a_regression_is_found_and_noise_is_not() -> None:
     comparison = compare(run(1.25), run(1))
     closed = [ratio for ratio in comparison.ratios if ratio.load == "1 at once"]
     for ratio in closed:
@@ -50,11 +50,11 @@ def test_a_regression_is_found_and_chance_is_none() -> None:
         assert ratio.is_below(0.9)
         assert not ratio.is_below(0.75)
     assert comparison.regressions(0.5) == []
-    # The same the other way round: faster is above 1 for latencies and throughput alike.
+    # Reversed: a speed-up is above 1 for latencies and throughput alike.
     assert all(ratio.speed > 1.2 and not ratio.is_below(1.0) for ratio in compare(run(1), run(1.25)).ratios)
 
 
-def test_engines_match_by_name_and_lonely_ones_anyhow() -> None:
+def test_engines_match_by_name_and_single_ones_always() -> None:
     assert len(compare(run(1, name="new"), run(1, name="old")).ratios) == 11
     both = {**run(1), "points": run(1)["points"] + run(1, name="other")["points"]}
     comparison = compare(both, run(1))
@@ -64,7 +64,7 @@ def test_engines_match_by_name_and_lonely_ones_anyhow() -> None:
         pairs([{**run(1, name="new")["points"][0], "batch_limit": 9}], run(1))
 
 
-def test_other_circumstances_are_named() -> None:
+def test_differences_of_environment_and_settings_are_named() -> None:
     old = run(1)
     old["environment"] |= {"cpu": "another", "time": "earlier", "load_average": [9, 9, 9]}
     old["workload"] |= {"pictures": 7}

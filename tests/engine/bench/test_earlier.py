@@ -1,10 +1,11 @@
-"""What is taken for the results of an earlier run."""
+"""Which files are accepted as the results of an earlier run."""
 
 from __future__ import annotations
 
 import itertools
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -77,7 +78,7 @@ USED = (
 
 
 @pytest.mark.parametrize("key", USED)
-def test_whatever_a_point_has_is_refused_or_can_be_compared(
+def test_a_point_is_either_refused_or_comparable(
     key: str, run: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("engine.bench.analysis.statistics._RESAMPLES", 3)
@@ -107,10 +108,11 @@ def test_results_are_written_before_they_are_compared(
     old.write_text(json.dumps(run))
     for name, found in (("_open", None), ("_contestants", []), ("_with_accuracy", ()), ("_measure", ())):
         monkeypatch.setattr(f"engine.cli.bench.{name}", lambda *arguments, found=found: found)
-    for name in ("_check_comparable", "_check_memory"):
-        monkeypatch.setattr(f"engine.cli.bench.{name}", lambda *arguments: None)
-    monkeypatch.setattr("engine.cli.bench._workload", lambda arguments: results())
-    monkeypatch.setattr("engine.cli.bench._compare", fail)
+    for name in ("engine.cli.bench._check_comparable", "engine.bench.run.check_memory"):
+        monkeypatch.setattr(name, lambda *arguments: None)
+    workload = SimpleNamespace(pictures=(), to_dict=dict)
+    monkeypatch.setattr("engine.cli.bench._workload", lambda arguments: workload)
+    monkeypatch.setattr("engine.bench.analysis.compare.compare", fail)
     monkeypatch.setattr("engine.bench.analysis.results.Results.to_dict", lambda self: {"measured": True})
     assert bench_main(["--engine", "a.engine", "--compare", str(old), "--output", str(new)]) == 2
     assert json.loads(new.read_text()) == {"measured": True}

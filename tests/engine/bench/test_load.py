@@ -1,4 +1,4 @@
-"""Whether the load generator tells the truth: servers with known delays under loads with known answers."""
+"""The load generator against servers with known delays and loads with known results."""
 
 from __future__ import annotations
 
@@ -37,15 +37,7 @@ SERVICE = 2.0**-6  # sums of it are exact
 def simulate(kind: type[QueueingServer] | type[BlockingServer], load: Load, duration: float) -> Measurement:
     clock = VirtualClock()
     server: Server = kind(clock, SERVICE)
-    return measure(
-        server,
-        load,
-        PICTURES,
-        duration=duration,
-        clock=clock,
-        executor=AtOnce(),
-        rng=np.random.default_rng(3),
-    )
+    return measure(Client(server, PICTURES, clock, AtOnce()), load, duration=duration, rng=np.random.default_rng(3))
 
 
 @pytest.mark.parametrize("kind", [QueueingServer, BlockingServer])
@@ -53,9 +45,8 @@ def simulate(kind: type[QueueingServer] | type[BlockingServer], load: Load, dura
 def test_an_open_loop_sees_the_queue_that_theory_predicts(
     kind: type[QueueingServer] | type[BlockingServer], utilisation: float
 ) -> None:
-    # A server that takes s for each of the requests of a Poisson process of rate u/s makes them wait
-    # u s / (2 (1 - u)) in the mean (M/D/1). Where submit() blocks, they wait outside: a latency that begins when they
-    # were sent would not show it.
+    # M/D/1: with service time s and a Poisson process of rate u/s the mean wait is u s / (2 (1 - u)). If submit()
+    # blocks, requests wait before it: a latency from the time of sending would not include that.
     measured = simulate(kind, OpenLoop(utilisation / SERVICE), duration=1000)
     predicted = utilisation * SERVICE / (2 * (1 - utilisation))
     assert np.mean(measured.latencies) - SERVICE == pytest.approx(predicted, rel=0.1)
@@ -63,22 +54,22 @@ def test_an_open_loop_sees_the_queue_that_theory_predicts(
     assert measured.throughput == pytest.approx(utilisation / SERVICE, rel=0.03)
     waited = [answer.stages["waiting"] + answer.stages["queueing"] for answer in measured.good]
     assert np.mean(waited) == pytest.approx(predicted, rel=0.1)
-    # Every stage of time is somewhere.
+    # The stages account for the whole latency.
     assert sum(sum(answer.stages.values()) for answer in measured.good) == pytest.approx(sum(measured.latencies))
 
 
 def test_latencies_from_the_moment_of_sending_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Coordinated omission, put in on purpose: the test above must be able to fail.
+    # With coordinated omission put in on purpose the test above would fail.
     send = Client.send
-    monkeypatch.setattr(Client, "send", lambda self, number, intended: send(self, number, self._clock.now()))
+    monkeypatch.setattr(Client, "send", lambda self, number, intended: send(self, number, self.clock.now()))
     utilisation = 0.7
     measured = simulate(BlockingServer, OpenLoop(utilisation / SERVICE), duration=100)
     assert measured.latencies == pytest.approx([SERVICE] * len(measured.latencies))
 
 
 @pytest.mark.parametrize("kind", [QueueingServer, BlockingServer])
-def test_a_closed_loop_does_not(kind: type[QueueingServer] | type[BlockingServer]) -> None:
-    # One request at a time never meets another, though the server is busier than in any case above.
+def test_a_closed_loop_sees_no_queue(kind: type[QueueingServer] | type[BlockingServer]) -> None:
+    # At concurrency 1 no request waits for another, though the server is busier than in the cases above.
     measured = simulate(kind, ClosedLoop(1), duration=20)
     assert measured.latencies == pytest.approx([SERVICE] * 1280)
     assert measured.throughput == pytest.approx(1 / SERVICE, rel=0.01)
@@ -92,11 +83,11 @@ def test_a_closed_loop_waits_for_the_requests_before_it() -> None:
 
 
 def test_an_open_loop_sees_a_stall() -> None:
-    # A second in which a blocking server hangs hits all that arrive in it, half a second each in the mean.
+    # A blocking server hangs for one second: requests that arrive in it wait for half a second in the mean.
     clock = VirtualClock()
     server = BlockingServer(clock, 1e-9)
     client = Client(server, PICTURES, clock, AtOnce())
-    traffic = Traffic(client, OpenLoop(100), clock, np.random.default_rng(0), max_delay=math.inf)
+    traffic = Traffic(client, OpenLoop(100), np.random.default_rng(0), max_delay=math.inf)
     traffic.run_until(10)
     clock.sleep(1)
     traffic.run_until(20)
@@ -107,11 +98,11 @@ def test_an_open_loop_sees_a_stall() -> None:
 
 
 def serve_in_real_time(load: Load, seconds: float, seed: int) -> tuple[list[Answer], list[float]]:
-    """Put the product's own queue under a load, without any simulation; return answers and the detector's times."""
+    """Put a load on the product's own queue in real time; return the answers and the detector's service times."""
     clock, detector = WallClock(), SleepingDetector(0.025)
     with BatchQueue([detector], max_batch=1, max_delay=0) as server, ThreadPoolExecutor(1) as executor:
         client = Client(server, PICTURES, clock, executor)
-        traffic = Traffic(client, load, clock, np.random.default_rng(seed), max_delay=10)
+        traffic = Traffic(client, load, np.random.default_rng(seed), max_delay=10)
         traffic.run_until(clock.now() + seconds)
         traffic.drain(clock.now() + 10)
     return sorted(traffic.answers, key=lambda answer: answer.number), detector.took
@@ -122,7 +113,7 @@ def delay(answer: Answer) -> float:
 
 
 def lindley(arrivals: Iterable[float], took: Sequence[float]) -> NDArray[np.float64]:
-    """Return how long each request waits for the one before to be done."""
+    """Return how long each request waits for the requests before it (Lindley's recursion)."""
     free, delays = 0.0, []
     for arrival, seconds in zip(arrivals, took, strict=False):
         begin = max(free, arrival)
@@ -132,7 +123,7 @@ def lindley(arrivals: Iterable[float], took: Sequence[float]) -> NDArray[np.floa
 
 
 def test_in_real_time_the_queue_delays_as_lindleys_recursion_says() -> None:
-    # The closed form needs many requests; for few ones with known arrivals and service times the recursion is exact.
+    # The closed form needs many requests. The recursion is exact for few ones with known arrivals and service times.
     rate, seed = 30, 5  # of the 40/s that the detector can do
     for _ in range(4):
         answers, took = serve_in_real_time(OpenLoop(rate), 2.5, seed)
@@ -140,11 +131,11 @@ def test_in_real_time_the_queue_delays_as_lindleys_recursion_says() -> None:
         predicted = float(delays.mean())
         assert len(answers) == len(delays) > 50
         assert predicted > 0.3 * np.mean(took)  # there is a queue to be seen
-        # Switching between threads takes time too, now and then a lot of it on a machine that others use: the median
-        # request shows what is measured, the mean would show that.
+        # Thread switches take time too, sometimes a lot on a shared machine. The median is robust against that, the
+        # mean is not.
         excess = np.median([delay(answer) for answer in answers] - delays)
         assert excess >= -0.01 * predicted
-        # One at a time: the detector is as busy as can be, and no request waits for another.
+        # At concurrency 1 the detector is always busy, and no request waits for another.
         closed, _ = serve_in_real_time(ClosedLoop(1), 0.75, seed)
         assert len(closed) > 10
         alone = np.median([delay(answer) for answer in closed])
@@ -161,18 +152,18 @@ def test_arrivals_are_a_poisson_process() -> None:
     arrivals = np.array(list(itertools.islice(poisson_arrivals(5.0, 40.0, np.random.default_rng(1)), 5000)))
     gaps = np.diff(arrivals, prepend=5.0)
     assert stats.kstest(gaps, stats.expon(scale=1 / 40).cdf).pvalue > 0.01
-    # Independent of each other: no rank correlation between neighbours.
+    # Independent: no rank correlation between neighbours.
     assert stats.spearmanr(gaps[1:], gaps[:-1]).pvalue > 0.01
 
 
-def test_what_comes_faster_than_it_is_answered_is_said_to() -> None:
+def test_an_overload_is_reported() -> None:
     measured = simulate(QueueingServer, OpenLoop(1.3 / SERVICE), duration=50)
     assert measured.unsteady is not None
     assert "come faster than they are answered" in measured.unsteady
     assert measured.throughput == pytest.approx(1 / SERVICE, rel=0.01)
 
 
-def test_a_generator_that_cannot_keep_up_gives_up() -> None:
+def test_sending_stops_when_it_is_too_late() -> None:
     measured = simulate(BlockingServer, OpenLoop(20 / SERVICE), duration=5)
     assert measured.overload is not None
     assert "late" in measured.overload
@@ -187,15 +178,15 @@ def test_waiting_pictures_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch
     assert measured.overload.startswith("101 requests were unanswered")
 
 
-def test_as_many_as_were_asked_for_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A closed loop with large pictures: what waits is what was asked for, not what cannot be kept up with.
+def test_a_closed_loop_is_never_overloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    # In a closed loop with large pictures the backlog is the concurrency, not an overload.
     monkeypatch.setattr("engine.bench.load.generator.MAX_BACKLOG_BYTES", 3 * 100)
     measured = simulate(QueueingServer, ClosedLoop(256), duration=50)
     assert (measured.overload, measured.unsteady) == (None, None)
     assert measured.throughput == pytest.approx(1 / SERVICE, rel=0.01)
 
 
-def test_more_than_the_memory_holds_is_refused_before() -> None:
+def test_a_concurrency_beyond_the_memory_is_refused() -> None:
     plan = make_plan([4, 256], [1e6], [], 1.0)
     pictures = [replace(PICTURES[0], size=size) for size in ((1080, 1920), (360, 640))]  # 3.3 MiB in the mean
     check_memory(plan, pictures, 1 << 30)
@@ -204,7 +195,7 @@ def test_more_than_the_memory_holds_is_refused_before() -> None:
 
 
 class Unreliable:
-    """Fails every third request at once, every fifth later, and never answers the seventh."""
+    """Fails every third request immediately and every fifth later, and never answers the seventh."""
 
     def __init__(self, clock: VirtualClock) -> None:
         self._clock, self._count = clock, 0
@@ -223,20 +214,13 @@ class Unreliable:
 
 def test_failures_are_counted_and_the_others_go_on() -> None:
     clock = VirtualClock()
-    measured = measure(
-        Unreliable(clock),
-        OpenLoop(50),
-        PICTURES,
-        duration=10,
-        clock=clock,
-        executor=AtOnce(),
-        rng=np.random.default_rng(0),
-    )
+    client = Client(Unreliable(clock), PICTURES, clock, AtOnce())
+    measured = measure(client, OpenLoop(50), duration=10, rng=np.random.default_rng(0))
     numbers = np.array([answer.number + 1 for answer in measured.answers])
     assert {answer.error for answer in measured.failed} == {"ValueError: third", "OSError: fifth"}
     assert len(measured.failed) == np.sum((numbers % 3 == 0) | (numbers % 5 == 0))
     assert len(measured.unanswered) == np.sum((numbers % 7 == 0) & (numbers % 3 > 0) & (numbers % 5 > 0)) > 0
     assert len(measured.good) == len(numbers) - len(measured.failed) - len(measured.unanswered)
-    # Who was never answered has waited for at least as long as was waited, and is not left out.
+    # An unanswered request counts with the time until it was given up.
     assert len(measured.latencies) == len(measured.good) + len(measured.unanswered)
     assert min(answer.latency for answer in measured.unanswered) >= 10

@@ -1,4 +1,4 @@
-"""The page and the tables."""
+"""The HTML page and the tables of a run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from engine.bench.load.resources import Reading
 from engine.bench.report.table import latencies, stage_means, usages
 from engine.bench.report.write import html_report
 from engine.types import Image
-from tests.support.points import STAGES, point, results
+from tests.support.points import STAGES, point, results, simulated_engine
 
 TITLES = (
     "Latency against load: median (line), 99 % (dashes)",
@@ -39,7 +39,7 @@ def run() -> Results:
     slower = {stage: 1.5 * seconds for stage, seconds in STAGES.items()}
     found = results(
         *(
-            point(stages, name=name, load=load)
+            point(stages, engine=simulated_engine(name), load=load)
             for load in (ClosedLoop(1), ClosedLoop(4), OpenLoop(40))
             for name, stages in (("a <b> & c", STAGES), ("slower", slower))
         )
@@ -51,14 +51,14 @@ def run() -> Results:
 
 @pytest.fixture(scope="module")
 def html(run: Results) -> str:
-    """Their page."""
+    """The page of the run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("engine.bench.analysis.statistics._RESAMPLES", 20)
         return html_report(run, compare(run.to_dict(), run.to_dict()), 0.9)
 
 
 class Reader(HTMLParser):
-    """Checks that elements are closed as they were opened, and gathers text and pictures."""
+    """Collects text and pictures, and checks that elements are nested correctly."""
 
     VOID = ("meta", "img")
 
@@ -99,7 +99,7 @@ def grey(content: bytes) -> Image:
     return np.asarray(image, np.uint8)
 
 
-def test_the_page_is_whole_and_needs_nothing_beside_it(html: str) -> None:
+def test_the_page_is_well_formed_and_self_contained(html: str) -> None:
     reader = read(html)
     assert reader.open == []
     assert reader.links == []
@@ -139,8 +139,8 @@ def test_tables_say_what_was_measured(run: Results) -> None:
     row = dict(zip(table.header, table.rows[0], strict=True))
     assert (row["network"], row["sum / latency"]) == ("6.00", "100.0%")
     assert not any("GPU" in name for name in usages(run.points).header)
-    # No engine has the process for itself.
-    assert usages(run.points).title.endswith("(the memory is of the process, which holds all 2 engines)")
+    # Two engines share the process.
+    assert usages(run.points).title.endswith("(memory: of the process, which holds all 2 engines)")
     assert usages(run.points[::2]).title == "Requests and resources"
 
 
@@ -162,11 +162,11 @@ def test_a_browser_shows_the_plots(html: str, tmp_path: Path, request: pytest.Fi
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1300,5000"]
     command += [f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr", f"--screenshot={shot}"]
     done = subprocess.run([*command, page.as_uri()], capture_output=True, text=True, timeout=60, check=True)
-    # What the page itself does wrong goes to the console.
+    # Errors of the page go to the console.
     assert "CONSOLE" not in done.stderr
     screen = grey(shot.read_bytes())
     for title, content in read(html).pictures.items():
-        # The middle of each plot is on the screen, pixel by pixel.
+        # The middle of each plot is on the screenshot, pixel by pixel.
         plot = grey(content)
         height, width = plot.shape
         part = plot[height // 4 : height * 3 // 4, width // 4 : width * 3 // 4]

@@ -1,4 +1,4 @@
-"""What the machine is seen to do."""
+"""Sampling of CPU, memory and GPU."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_busy_process_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
             pass
         end, own = clock.now(), time.process_time() - own
     usage = sampler.usage(begin, end)
-    # The share of a core that the loop got, however many others want it.
+    # The share of a core that the loop got, whatever else runs.
     assert usage["cpu_cores"].mean == pytest.approx(own / (end - begin), abs=0.3)
     assert usage["memory_mib"].least > 10
     assert "gpu_percent" not in usage
@@ -58,8 +58,8 @@ def test_without_nvml_the_gpu_is_left_out(monkeypatch: pytest.MonkeyPatch) -> No
         assert "gpu_percent" not in sampler.usage(0, clock.now())
 
 
-def test_a_reading_that_a_gpu_lacks_is_left_out_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    # On a part of a GPU (MIG) there is no utilisation; a reading may also fail for the first time in the middle.
+def test_only_the_readings_that_a_gpu_lacks_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A partition of a GPU (MIG) has no utilisation; a reading may also fail in the middle of a run.
     nvml, clocks = fake_nvml(), iter([1500, 1500])
 
     def unsupported(handle: str) -> None:
@@ -87,7 +87,7 @@ def test_a_reading_that_a_gpu_lacks_is_left_out_alone(monkeypatch: pytest.Monkey
 
 
 def fake_nvml() -> Any:
-    """A module like pynvml with one GPU that is always the same."""
+    """A double of pynvml with one GPU and constant readings."""
 
     def handle(bus: bytes) -> str:
         assert bus == b"bus of cuda:1"

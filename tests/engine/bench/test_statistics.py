@@ -1,4 +1,4 @@
-"""Quantiles, and intervals that promise no more than was measured."""
+"""Quantiles, and the coverage of confidence intervals."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_quantiles_beyond_the_data_are_marked() -> None:
 
 
 def autocorrelated(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
-    """Latencies that remember the ones before, with the same distribution throughout."""
+    """A stationary series of autocorrelated latencies."""
     noise = rng.standard_normal(count)
     for i in range(1, count):
         noise[i] = 0.8 * noise[i - 1] + 0.6 * noise[i]
@@ -40,21 +40,19 @@ def mean(series: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array([series.mean()])
 
 
-def test_intervals_hold_for_latencies_that_depend_on_each_other(
-    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_intervals_hold_for_autocorrelated_latencies(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.bench.analysis.statistics._RESAMPLES", 200)
     runs = 60
     holds = 0
     for _ in range(runs):
         low, high = ratio_interval(autocorrelated(rng, 900), autocorrelated(rng, 900), mean)
         holds += bool(low[0] <= 1 <= high[0])
-    # 95 % of 60 is 57. Drawing single requests would hold about half the time.
+    # 95 % of 60 is 57. With single requests resampled, about half of the intervals would hold.
     assert holds >= 53
 
 
 def queued(rng: np.random.Generator, count: int, utilisation: float) -> NDArray[np.float64]:
-    """Latencies of a server that takes 1 for each request of a Poisson process, from an empty queue on."""
+    """Latencies of an M/D/1 queue with service time 1, which begins empty."""
     gaps = rng.exponential(1 / utilisation, count)
     waited = np.zeros(count)
     for i in range(1, count):
@@ -69,14 +67,14 @@ def mean_and_p99(series: NDArray[np.float64]) -> NDArray[np.float64]:
 def test_the_same_queue_with_other_arrivals_is_no_regression(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # At a utilisation of 0.8 one busy spell lasts for hundreds of requests, and a series of 800 has few of them.
+    # At a utilisation of 0.8 a busy period lasts for hundreds of requests: a series of 800 has few of them.
     monkeypatch.setattr("engine.bench.analysis.statistics._RESAMPLES", 60)
     pairs = 40
     misses = np.zeros(2)
     for _ in range(pairs):
         low, high = ratio_interval(queued(rng, 800, 0.8), queued(rng, 800, 0.8), mean_and_p99)
         misses += (high < 1) | (low > 1)
-    # Percentiles of draws in blocks of the root of 800 miss a quarter of the means and a third of the p99s, 10 and 13.
+    # Percentile intervals of blocks of length sqrt(800) would miss a quarter of the means and a third of the p99s.
     assert misses[0] <= 4
     assert misses[1] <= 7
 

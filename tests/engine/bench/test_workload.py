@@ -15,7 +15,7 @@ from engine.images import decode_image
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three pictures, and two files that are none."""
+    """Three pictures and two files that are not pictures."""
     for name, size in (("a.jpg", (30, 40)), ("b.png", (50, 20)), ("sub/c.jpg", (8, 8))):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
@@ -34,7 +34,7 @@ def test_unreadable_pictures_are_named_and_left_out(folder: Path) -> None:
     ]
     assert [name for name, _ in workload.skipped] == ["broken.jpg", "empty.png"]
     assert all("is not a picture" in reason for _, reason in workload.skipped)
-    assert not workload.has_labels
+    assert all(picture.boxes is None for picture in workload.pictures)
     values = workload.to_dict()
     assert (values["pictures"], values["sizes"]) == (3, [[8, 8], [30, 40], [50, 20]])
     for picture in workload.pictures:
@@ -45,14 +45,14 @@ def test_labels_belong_to_all_pictures_or_none(folder: Path) -> None:
     box = np.array([[1, 2, 5, 7]], np.float32)
     labels = {"a.jpg": box, "b.png": np.zeros((0, 4), np.float32), "c.jpg": box}
     workload = from_folder(folder, labels, seed=0)
-    assert workload.has_labels
+    assert all(picture.boxes is not None for picture in workload.pictures)
     assert {picture.name: len(picture.boxes if picture.boxes is not None else ()) for picture in workload.pictures} == {
         "a.jpg": 1,
         "b.png": 0,
         "sub/c.jpg": 1,
     }
     del labels["b.png"]
-    with pytest.raises(InvalidArgumentError, match=r"labels lack 1 of 3 pictures, b\.png for one"):
+    with pytest.raises(InvalidArgumentError, match=r"labels lack 1 of 3 pictures, the first is b\.png"):
         from_folder(folder, labels, seed=0)
 
 
@@ -75,7 +75,7 @@ def test_generated_pictures_have_all_sizes_and_known_faces(monkeypatch: pytest.M
     for picture in workload.pictures:
         assert decode_image(picture.content).shape == (*picture.size, 3)
     with_faces = "with pasted faces" in workload.source
-    assert workload.has_labels
+    assert all(picture.boxes is not None for picture in workload.pictures)
     assert any(picture.boxes is not None and len(picture.boxes) for picture in workload.pictures) == with_faces
     monkeypatch.setattr("engine.bench.load.workload.GENERATED", 2)
     first, again = (b"".join(picture.content for picture in generated(3).pictures) for _ in range(2))

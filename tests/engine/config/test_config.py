@@ -1,4 +1,4 @@
-"""RetinaFaceConfig: presets, what it refuses, its way through JSON."""
+"""RetinaFaceConfig: presets, refused values, JSON."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Comparing engines, average precision, and generated pictures."""
+"""Comparison of engines, WIDER FACE, thresholds."""

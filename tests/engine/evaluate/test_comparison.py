@@ -1,4 +1,4 @@
-"""Several detectors over a folder, and the page about it."""
+"""Comparison of detectors over a folder, and its HTML page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.errors import InvalidArgumentError
-from engine.evaluate.comparison import Comparison, compare
+from engine.evaluate.comparison import Comparison, PictureSet, compare
 from engine.evaluate.report.drawing import CANDIDATE_COLOUR, REFERENCE_COLOUR, draw_difference
 from engine.evaluate.report.table import rows
 from engine.evaluate.report.write import html_report
@@ -25,7 +25,7 @@ pytest.importorskip("matplotlib", reason="the page has plots")
 
 
 class Made:
-    """Finds one face at a place that the picture's first pixel says, moved to the right by `shift`."""
+    """Finds one face at the place encoded in the picture's first pixel, moved to the right by `shift`."""
 
     def __init__(self, shift: float, scores: float = 0.9) -> None:
         self.shift, self.scores = shift, scores
@@ -39,7 +39,7 @@ class Made:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Five pictures of different sizes, one of them in a folder, and one that cannot be read."""
+    """Five pictures of different sizes, one of them in a subfolder, and one unreadable file."""
     pictures = tmp_path / "<pictures>"
     (pictures / "sub").mkdir(parents=True)
     for i, name in enumerate(("a.png", "b.png", "c&d.png", "e.png", "sub/f.png")):
@@ -56,9 +56,10 @@ def labels() -> dict[str, FloatArray]:
     return {name: np.array([face(places.get(name, 0), 10, 40)], np.float32) for name in names}
 
 
-def compared(folder: Path, **options: object) -> Comparison:
+def compared(folder: Path, labels: dict[str, FloatArray] | None = None, **options: object) -> Comparison:
     detectors = {"exact": Made(0), "<near>": Made(1), "far": Made(30, 0.8)}
-    return compare(detectors, folder, list_images(folder), floor=0.1, **options)  # type: ignore[arg-type]
+    pictures = PictureSet(folder, list_images(folder), labels)
+    return compare(detectors, pictures, floor=0.1, **options)  # type: ignore[arg-type]
 
 
 def test_detectors_are_compared_over_the_pictures_that_can_be_read(folder: Path, labels: dict[str, FloatArray]) -> None:
@@ -89,9 +90,9 @@ def test_detectors_are_compared_over_the_pictures_that_can_be_read(folder: Path,
     assert values["engines"][1]["worst"][0]["kind"] == "lost"
 
 
-def test_all_are_read_from_the_same_score_and_thresholds_below_it_left_out(folder: Path) -> None:
+def test_thresholds_below_the_lowest_common_score_are_left_out(folder: Path) -> None:
     made = {"a": Made(0), "b": Made(0)}
-    comparison = compare(made, folder, list_images(folder), floor=0.4, score_threshold=0.6, num_worst=0)
+    comparison = compare(made, PictureSet(folder, list_images(folder)), floor=0.4, score_threshold=0.6, num_worst=0)
     assert {value for one in made.values() for value in one.thresholds} == {0.4}
     assert [entry.threshold for entry in comparison.engines[0].agreement.presence] == [0.5, 0.6, 0.7, 0.9]
 
@@ -106,7 +107,7 @@ def test_the_table_names_every_measure_once_for_each_engine(folder: Path, labels
 
 
 class Page(HTMLParser):
-    """Collects what a page has, and checks that its tags match."""
+    """Collects the content of a page, and checks that its tags match."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -131,7 +132,7 @@ class Page(HTMLParser):
         self.texts.append(data)
 
 
-def test_the_page_stands_alone(folder: Path, labels: dict[str, FloatArray]) -> None:
+def test_the_page_is_self_contained(folder: Path, labels: dict[str, FloatArray]) -> None:
     text = html_report(compared(folder, labels=labels, num_worst=3), {"exact": "the <reference>"})
     page = Page(text)
     pictures = []
@@ -139,7 +140,7 @@ def test_the_page_stands_alone(folder: Path, labels: dict[str, FloatArray]) -> N
         assert link.startswith(("data:image/png;base64,", "data:image/jpeg;base64,"))
         pictures.append(cv2.imdecode(np.frombuffer(base64.b64decode(link.split(",")[1]), np.uint8), cv2.IMREAD_COLOR))
     assert all(picture is not None for picture in pictures)
-    assert len(pictures) == 5 + 2 * 3  # plots, and the worst of two engines
+    assert len(pictures) == 5 + 2 * 3  # plots, and the worst pictures of two engines
     assert not {"script", "link", "iframe"} & set(page.tags)
     assert "url(" not in text
     assert "@import" not in text
@@ -148,7 +149,7 @@ def test_the_page_stands_alone(folder: Path, labels: dict[str, FloatArray]) -> N
 
 
 def test_a_page_about_engines_that_do_not_differ_and_find_nothing(folder: Path) -> None:
-    same = compare({"a": Made(0, 0.2), "b": Made(0, 0.2)}, folder, list_images(folder), floor=0.1)
+    same = compare({"a": Made(0, 0.2), "b": Made(0, 0.2)}, PictureSet(folder, list_images(folder)), floor=0.1)
     assert same.engines[0].agreement.faces == 0
     assert "It does not differ." in Page(html_report(same, {})).texts
 
@@ -171,11 +172,11 @@ def test_both_boxes_are_drawn_to_scale(size: int) -> None:
     )
     assert drawing.shape == (320, 320, 3)
     ys, xs = coloured(drawing, REFERENCE_COLOUR)
-    # Three sizes are shown: the face fills the middle third.
+    # The crop is three faces wide: the face fills the middle third.
     assert (xs.min(), xs.max(), ys.max()) == pytest.approx((107, 213, 213), abs=2)
     white = np.nonzero((drawing > 250).all(axis=2))
     assert (white[1].min(), white[1].max()) == pytest.approx((107, 213), abs=3)
-    assert not len(coloured(drawing, CANDIDATE_COLOUR)[0])  # its score is too low to be shown
+    assert not len(coloured(drawing, CANDIDATE_COLOUR)[0])  # its score is too low to be drawn
     drawing = draw_difference(
         image, np.array(reference[0]), detections([], []), detections(candidate, [0.7], landmarks=False)
     )
@@ -185,12 +186,12 @@ def test_both_boxes_are_drawn_to_scale(size: int) -> None:
 
 def test_bad_input_is_named(folder: Path, labels: dict[str, FloatArray], tmp_path: Path) -> None:
     del labels["b.png"], labels["e.png"]
-    with pytest.raises(InvalidArgumentError, match=r"labels lack 2 of 6 pictures, b\.png for one"):
+    with pytest.raises(InvalidArgumentError, match=r"labels lack 2 of 6 pictures, the first is b\.png"):
         compared(folder, labels=labels)
     for score in (0.05, 1.1, float("nan")):
         with pytest.raises(InvalidArgumentError, match="score threshold is"):
             compared(folder, score_threshold=score)
     with pytest.raises(InvalidArgumentError, match=r"none of the 1 pictures can be read: broken\.jpg is not a picture"):
-        compare({"a": Made(0), "b": Made(0)}, folder, [folder / "broken.jpg"], floor=0.1)
+        compare({"a": Made(0), "b": Made(0)}, PictureSet(folder, [folder / "broken.jpg"]), floor=0.1)
     with pytest.raises(InvalidArgumentError, match="none were given"):
-        compare({"a": Made(0), "b": Made(0)}, folder, [], floor=0.1)
+        compare({"a": Made(0), "b": Made(0)}, PictureSet(folder, []), floor=0.1)

@@ -1,4 +1,4 @@
-"""The sweep over thresholds: against a plain implementation, from an engine's candidates, and what it refuses."""
+"""The sweep over thresholds: against a plain implementation, from an engine's candidates, and its refusals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from engine import EvaluationError, InvalidArgumentError, TRTRetinaFace
 from engine.cli import main
 from engine.evaluate.sweep import candidates as candidates_module
 from engine.evaluate.sweep.candidates import Candidates, collect
-from engine.evaluate.sweep.thresholds import Grid, Labels, Row, Suppression, best, meets, sweep
+from engine.evaluate.sweep.thresholds import Grid, Labels, Row, Suppression, best, matched, sweep
 from engine.runtime.cpu.session import CpuSession
 from engine.types import Detections, FloatArray
 from tests.support.data import ASTRONAUT_FACE, astronaut
@@ -84,18 +84,18 @@ def test_scores_lie_above_the_threshold_not_at_it() -> None:
 
 def test_matching_by_hand() -> None:
     faces = np.array([[0, 0, 10, 10], [8, 0, 18, 10.0]])
-    # The best box takes the first face; the next, nearer to that one, must do with what is left, and may not.
+    # The best box takes the first face. The next box overlaps that face most, and the other one too little.
     boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [8, 0, 18, 10], [50, 0, 60, 10]], np.float32)
-    assert meets(boxes, faces, 0.5).tolist() == [True, False, True, False]
-    assert meets(boxes, faces, 0.15).tolist() == [True, True, False, False]
-    # The first box would do for both faces, and takes the nearer.
+    assert matched(boxes, faces, 0.5).tolist() == [True, False, True, False]
+    assert matched(boxes, faces, 0.15).tolist() == [True, True, False, False]
+    # The first box matches both faces, and takes the one of larger IoU.
     near = np.array([[3, 0, 13, 10], [0, 0, 10, 10]], np.float32)
-    assert meets(near, np.array([[0, 0, 10, 10], [4, 0, 14, 10.0]]), 0.5).tolist() == [True, True]
-    assert meets(boxes, faces[:0], 0.5).tolist() == [False] * 4
-    assert meets(boxes[:0], faces, 0.5).tolist() == []
+    assert matched(near, np.array([[0, 0, 10, 10], [4, 0, 14, 10.0]]), 0.5).tolist() == [True, True]
+    assert matched(boxes, faces[:0], 0.5).tolist() == [False] * 4
+    assert matched(boxes[:0], faces, 0.5).tolist() == []
 
 
-def test_candidates_are_what_suppression_is_given(ranged_engine: Path, picture: Path) -> None:
+def test_candidates_are_the_input_of_the_suppression(ranged_engine: Path, picture: Path) -> None:
     found = collect(ranged_engine, {"a": picture, "b": picture}, device="cpu")
     assert found.boxes["a"].shape[0] > 5
     assert np.array_equal(found.boxes["a"], found.boxes["b"])
@@ -135,7 +135,7 @@ def test_candidates_are_stored_whole(random_set: tuple[Candidates, Labels], tmp_
     assert (read.engine_sha256, read.score_threshold, read.enlarge) == ("digest", 0.1, True)
     assert read.image_sha256 == candidates.image_sha256
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(EvaluationError, match=r"c\.npz does not hold stored candidates .*: remove it to run anew"):
+    with pytest.raises(EvaluationError, match=r"c\.npz does not hold stored candidates .*: remove it and rerun"):
         Candidates.load(path)
     np.savez(path, names=np.zeros(3))
     with pytest.raises(EvaluationError, match="does not hold stored candidates"):
@@ -155,9 +155,9 @@ def test_candidates_are_stored_whole(random_set: tuple[Candidates, Labels], tmp_
         ("scores", lambda a: a[::-1], "its scores do not descend"),
         ("counts", lambda a: a.astype(np.float64), "counts has dtype float64"),
         ("counts", lambda a: a[None], "names has shape"),
-        ("counts", lambda a: a + np.array([1, 0, 0, -1, 0]) * 100, "not counted rightly"),
+        ("counts", lambda a: a + np.array([1, 0, 0, -1, 0]) * 100, "counts of its images are wrong"),
         ("names", lambda a: np.arange(5), "names has dtype int64"),
-        ("names", lambda a: a[[0, 1, 2, 3, 0]], "not counted rightly"),
+        ("names", lambda a: a[[0, 1, 2, 3, 0]], "counts of its images are wrong"),
         ("image_sha256", lambda a: a[:2], "image_sha256 has shape"),
         ("engine_sha256", lambda a: np.array([a, a]), r"engine_sha256 has shape \(2,\)"),
         ("score_threshold", lambda a: a * np.nan, "a value is not finite"),
@@ -183,7 +183,7 @@ def test_empty_and_incomplete_sets_are_errors(random_set: tuple[Candidates, Labe
         sweep(candidates, {**labels, "new.jpg": np.zeros((1, 4))}, GRID)
     with pytest.raises(EvaluationError, match="labels have no faces"):
         sweep(candidates, {"1.jpg": labels["1.jpg"]}, GRID)
-    with pytest.raises(InvalidArgumentError, match=r"start at 0.05, but candidates were kept above 0.1"):
+    with pytest.raises(InvalidArgumentError, match=r"start at 0.05, but candidates are stored only above 0.1"):
         sweep(candidates, labels, replace(GRID, score=(0.5, 0.05)))
 
 
@@ -239,11 +239,14 @@ def test_the_command_runs_the_network_once(
     assert "<svg" in files["plot"].read_text()
     assert "best by F1" in capsys.readouterr().out
 
-    monkeypatch.setattr(CpuSession, "run", None)  # from here on there is nothing to run
+    monkeypatch.setattr(CpuSession, "run", None)  # from here on the network must not run
     assert main([*arguments, "--iou-threshold", "0.5", "--top-k", "10", "--keep-top-k", "2"]) == 0
     assert len(json.loads(files["json"].read_text())["rows"]) == 49
     assert main([*arguments, "--enlarge"]) == 1
-    assert "c.npz holds candidates that were found without --enlarge: name another file" in capsys.readouterr().err
+    assert (
+        "c.npz holds candidates that were found without --enlarge: name another file, or remove it"
+        in capsys.readouterr().err
+    )
     content = picture.read_bytes()
     picture.write_bytes(content + b"0")
     assert main(arguments) == 1
@@ -253,7 +256,7 @@ def test_the_command_runs_the_network_once(
     assert "of another picture" in capsys.readouterr().err
     assert main([*without_engine, "--enlarge"]) == 1
     assert "without --enlarge" in capsys.readouterr().err
-    # The stored candidates alone, and pictures that are gone, say nothing else.
+    # Stored candidates are enough: without an engine, and if pictures are gone.
     assert main(without_engine) == 0
     picture.unlink()
     assert main(arguments) == 0

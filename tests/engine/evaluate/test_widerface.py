@@ -1,4 +1,4 @@
-"""The protocol of WIDER FACE: against a plain implementation, by hand, and on the whole validation set."""
+"""WIDER FACE's protocol: against a plain implementation, by hand, and on the whole validation set."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import pytest
 from engine import EvaluationError
 from engine.evaluate.widerface.files import SUBSETS, GroundTruth, read_ground_truth, read_predictions
 from engine.evaluate.widerface.protocol import evaluate
+from tests.support.data import widerface_ground_truth
 from tests.support.oracles import widerface as oracle
-from tests.support.widerface_cases import Floats, predicted, random_truth, widerface_ground_truth
+from tests.support.widerface_cases import Floats, predicted, random_truth
 
 EXACT = 1e-6  # sums of some thousand float64 terms differ by about 1e-13
 STREAM = 7
@@ -71,7 +72,7 @@ def test_a_part_of_the_validation_set_equals_the_plain_implementation(whole_set:
 
 
 def test_the_validation_set_gives_the_public_script_s_numbers(whole_set: GroundTruth) -> None:
-    """Numbers of Pytorch_Retinaface's widerface_evaluate/evaluation.py for these very predictions."""
+    """Results of Pytorch_Retinaface's widerface_evaluate/evaluation.py for the same predictions."""
     assert len(whole_set.names) == 3226
     assert {name: sum(map(int, map(np.sum, kept))) for name, kept in whole_set.subsets.items()} == {
         "easy": 7211,
@@ -84,7 +85,7 @@ def test_the_validation_set_gives_the_public_script_s_numbers(whole_set: GroundT
 
 
 def test_the_ground_truth_finds_itself(whole_set: GroundTruth) -> None:
-    """Two labels are odd: one has a width of -2, overlaps nothing, and is a mistake; one face is labelled twice."""
+    """Two labels are wrong: one has a width of -2 and is a false positive; one face is labelled twice."""
     predictions = [np.concatenate([boxes, np.ones((len(boxes), 1))], 1) for boxes in whole_set.boxes]
     found = _precisions(whole_set, predictions)
     assert found["easy"] == pytest.approx(7211 / 7212, abs=1e-12)
@@ -112,7 +113,7 @@ def _without_odd_labels(truth: GroundTruth) -> GroundTruth:
 
 
 def test_the_whole_set_takes_less_than_five_seconds(tmp_path: Path, whole_set: GroundTruth) -> None:
-    """About 180,000 predictions, from files to numbers; it took 1.2 s on a core of 2023."""
+    """About 180,000 predictions, from files to results; it took 1.2 s on one core of a CPU of 2023."""
     for name, image in zip(whole_set.names, predicted(whole_set, np.random.RandomState(1), junk=90), strict=True):
         path = tmp_path / f"{name}.txt"
         path.parent.mkdir(exist_ok=True)
@@ -140,22 +141,22 @@ def test_overlap_counts_both_end_pixels(box: list[float], expected: float) -> No
     assert _single([FACE], [[*box, 0.9], [500, 500, 9, 9, 0.1]]) == expected
 
 
-def test_a_second_box_on_a_face_is_a_mistake() -> None:
+def test_a_second_box_on_a_face_is_a_false_positive() -> None:
     other = [100.0, 100.0, 9.0, 9.0]
-    # Hit, mistake, hit: precision 1 at recall 1/2, 2/3 at recall 1.
+    # Hit, false positive, hit: precision 1 at recall 1/2, 2/3 at recall 1.
     twice = [[*FACE, 0.9], [*FACE, 0.8], [*other, 0.1]]
     assert _single([FACE, other], twice) == pytest.approx(0.5 + 0.5 * 2 / 3)
 
 
-def test_faces_outside_the_subset_are_neither_hits_nor_mistakes() -> None:
+def test_faces_outside_the_subset_are_ignored() -> None:
     other = [100.0, 100.0, 9.0, 9.0]
     predictions = [[*other, 0.9], [*other, 0.8], [*FACE, 0.1]]
     assert _single([FACE, other], predictions, kept=[True, False]) == 1.0
 
 
-def test_a_box_belongs_to_the_face_it_overlaps_most_even_if_that_was_found() -> None:
+def test_a_box_is_assigned_to_its_best_face_even_if_that_is_taken() -> None:
     near = [12.0, 10.0, 9.0, 9.0]
-    # Both boxes lie nearer to FACE: the second is a mistake, although it would do for `near`.
+    # Both boxes overlap FACE most: the second is a false positive, although it matches `near` too.
     assert _single([FACE, near], [[*FACE, 0.9], [10.9, 10, 9, 9, 0.1]]) == pytest.approx(0.5)
 
 

@@ -1,4 +1,4 @@
-"""Reading and writing WIDER FACE's files, and what is wrong with them."""
+"""Reading and writing WIDER FACE's files, and errors in them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAME = "0--Parade/0_Parade_1"
 
 @pytest.fixture
 def truth(rng: np.random.Generator, tmp_path: Path) -> GroundTruth:
-    """Ground truth that is also written to tmp_path."""
+    """Ground truth, also written to tmp_path."""
     made = random_truth(rng, images=10)
     write_truth(tmp_path, made)
     return made
@@ -73,8 +73,8 @@ def test_subsets_must_fit_the_faces(truth: GroundTruth, rng: np.random.Generator
 
 
 @pytest.mark.parametrize("number", [0, -3, 4, 1.5, np.nan, np.inf])
-def test_a_wrong_number_of_a_face_is_said(tmp_path: Path, number: float) -> None:
-    """The number that is wrong, not the largest."""
+def test_a_wrong_index_of_a_face_is_named(tmp_path: Path, number: float) -> None:
+    """The message has the wrong number, not the largest."""
     three = GroundTruth(("e/a",), (np.ones((3, 4)),), dict.fromkeys(SUBSETS, (np.ones(3, np.bool_),)))
     write_truth(tmp_path, three)
     write_mat(tmp_path / "wider_medium_val.mat", {"gt_list": cells([cells([np.array([[1], [number], [3]])])])})
@@ -95,7 +95,7 @@ def test_a_wrong_number_of_a_face_is_said(tmp_path: Path, number: float) -> None
         (np.array(["1234"]), r"has boxes of e/a of type <U4"),
     ],
 )
-def test_boxes_that_are_none_are_refused(tmp_path: Path, boxes: Any, message: str) -> None:
+def test_malformed_boxes_are_refused(tmp_path: Path, boxes: Any, message: str) -> None:
     _write_faces(tmp_path, "e", ["a"], [boxes])
     with pytest.raises(EvaluationError, match=f"wider_face_val.mat {message}"):
         read_ground_truth(tmp_path)
@@ -105,7 +105,7 @@ def test_boxes_that_are_none_are_refused(tmp_path: Path, boxes: Any, message: st
     ("event", "image"),
     [("e", ".."), ("..", "a"), (".", "a"), ("e", "../../a"), ("/etc", "a"), ("e", "a\\b"), (3.0, "a"), ("e", 7.0)],
 )
-def test_names_that_lead_elsewhere_are_refused(tmp_path: Path, event: Any, image: Any) -> None:
+def test_names_that_leave_the_folder_are_refused(tmp_path: Path, event: Any, image: Any) -> None:
     _write_faces(tmp_path, event, [image], [np.ones((1, 4))])
     with pytest.raises(EvaluationError, match=r"wider_face_val.mat is not laid out as .* is no name of an event or"):
         read_ground_truth(tmp_path)

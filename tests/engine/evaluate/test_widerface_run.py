@@ -1,4 +1,4 @@
-"""`evaluate widerface` from images to numbers: scale rules, resuming, and what it refuses."""
+"""`evaluate widerface` from images to results: scale rules, resuming, and refusals."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_faces_are_found_and_predictions_can_be_evaluated_again(
     assert sorted(p.name for p in (data / "found").iterdir()) == ["0--Space", "1--Small"]
 
 
-def test_a_run_that_was_cut_off_goes_on(data: Path, evaluate: Command, runs: list[Any]) -> None:
+def test_an_interrupted_run_continues(data: Path, evaluate: Command, runs: list[Any]) -> None:
     assert evaluate() == 0
     assert len(runs) == 3
     found = {path: path.read_bytes() for path in (data / "found").rglob("*.txt")}
@@ -131,11 +131,11 @@ def test_predictions_of_another_run_are_not_reused(
     assert "found.run.json cannot be read" in capsys.readouterr().err
     path.unlink()
     assert evaluate() == 1
-    assert "holds predictions without" in capsys.readouterr().err
+    assert "holds predictions, but their settings" in capsys.readouterr().err
 
 
 def test_the_rules_are_those_of_the_documents() -> None:
-    """docs/evaluation.md has this table: scales, longest side, mirror images and votes, and from which IoU."""
+    """The table of docs/evaluation.md: scales, longest side, mirrored views and voting, IoU of the merging."""
     table = {name: (r.scales, r.longest, r.augmented, r.merge_iou) for name, r in SCALE_RULES.items()}
     assert table == {
         "original": (("original",), None, False, None),
@@ -151,13 +151,13 @@ def test_the_rules_are_those_of_the_documents() -> None:
 @pytest.mark.parametrize("rule", [name for name, rule in SCALE_RULES.items() if rule.longest])
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_model_takes_every_rule(name: str, rule: str) -> None:
-    """The decoder takes the anchors of a square of the longest side, which holds upright and lying pictures."""
+    """The decoder takes the anchors of a square of the longest side, for portrait and landscape images."""
     side = -(-SCALE_RULES[rule].longest // 32) * 32  # type: ignore[operator]
     preset(name).check_input_size(side, side)
 
 
 @pytest.mark.parametrize("rule", SCALE_RULES)
-def test_the_detector_is_asked_for_what_the_rule_says(data: Path, rule: str) -> None:
+def test_the_detector_is_called_as_the_rule_says(data: Path, rule: str) -> None:
     calls = []
 
     class Recorder:
@@ -183,7 +183,7 @@ def test_the_detector_is_asked_for_what_the_rule_says(data: Path, rule: str) -> 
     assert calls == [((512, 512, 3), options), ((256, 256, 3), options)]
 
 
-def test_rules_show_the_images_in_their_sizes(ranged_detector: TRTRetinaFace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rules_resize_the_images(ranged_detector: TRTRetinaFace, monkeypatch: pytest.MonkeyPatch) -> None:
     assert SCALE_RULES["multiscale"].augmented
     session, shapes = ranged_detector._session, []
 
@@ -199,7 +199,7 @@ def test_rules_show_the_images_in_their_sizes(ranged_detector: TRTRetinaFace, mo
     for name in ("original", "vga"):
         ranged_detector.detect(image, scales=SCALE_RULES[name].scales)
     ranged_detector.detect(image, scales=SCALE_RULES["multiscale"].scales[:1], flip=True)
-    # 500 x 300 in cells of 32; long side 640; short side 500 limited by a long one of 750, and its mirror image.
+    # 500 x 300 padded to multiples of 32; long side 640; short side 500 limited by a long side of 750, mirrored too.
     assert shapes == [(1, 320, 512), (1, 384, 640), (2, 480, 768)]
 
 
@@ -246,7 +246,7 @@ def test_wrong_arguments_and_missing_files_are_one_line(
         ["--trust-embedded-plugins"],
     ):
         assert main(["evaluate", "widerface", *map(str, only_root[:4]), *option]) == 2
-        assert f"{option[0]} says how to run an engine, but none is run" in message()
+        assert f"{option[0]} is for running an engine, but none is run" in message()
     assert evaluate(engine=data / "no.engine") == 1
     assert "the engine" in (line := message())
     assert "no.engine cannot be read: No such file" in line

@@ -13,7 +13,7 @@ from engine.export.folding import fold_batch_normalisations
 
 
 def _model(shared: bool, output: str = "y") -> onnx.ModelProto:
-    """Two convolutions with one weight, each normalised; the sum of both, and perhaps of the first as it was."""
+    """Two normalised convolutions with one weight, and their sum; if `shared`, the first one is added unnormalised."""
     rng = np.random.default_rng(4)
     constants = {"w": rng.normal(size=(3, 2, 3, 3))}
     nodes = []

@@ -1,4 +1,4 @@
-"""Two engines' faces compared."""
+"""Agreement of two engines' faces."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ A, B, C, D = face(0, 0, 10), face(50, 0, 10), face(100, 0, 10), face(150, 0, 10)
 
 def test_equal_faces_agree(rng: np.random.Generator) -> None:
     faces = [random_detections(rng, 9, extent=400.0) for _ in range(5)]
-    # The order of the faces says nothing.
+    # The order of the faces does not matter.
     result = agreement(faces, [jittered(rng, one, 0.0) for one in faces])
     expected = sum(int((one.scores >= 0.5).sum()) for one in faces)
     assert result.faces == result.matched == expected
@@ -31,7 +31,7 @@ def test_equal_faces_agree(rng: np.random.Generator) -> None:
     assert all(entry.lost == entry.new == 0 for entry in result.presence)
 
 
-def test_a_face_that_dips_below_the_threshold_is_told_from_one_that_is_gone() -> None:
+def test_a_face_below_the_threshold_differs_from_a_face_that_is_gone() -> None:
     # A stays, B dips from .501 to .499, C vanishes, D rises from .49 to .6.
     reference = [detections([A, B, C, D], [0.9, 0.501, 0.8, 0.49])]
     candidate = [detections([A, D, B], [0.9, 0.6, 0.499])]
@@ -46,8 +46,8 @@ def test_a_face_that_dips_below_the_threshold_is_told_from_one_that_is_gone() ->
     assert result.score_shift == pytest.approx(-0.001, abs=1e-6)
 
 
-def test_presence_looks_for_counterparts_above_the_threshold_only() -> None:
-    # Below .5 a better overlap must not take the counterpart away.
+def test_presence_matches_only_faces_above_the_threshold() -> None:
+    # A face below .5 with a larger IoU must not take the match away.
     reference, candidate = [detections([A], [0.9])], [detections([face(0, 2, 10), face(0, 0, 10)], [0.8, 0.1])]
     assert presence(reference, candidate, 0.5).lost == 0
     assert presence(candidate, reference, 0.5).new == 0
@@ -106,15 +106,15 @@ def test_spread_of_a_measure(rng: np.random.Generator) -> None:
     assert result.mean == pytest.approx(values.mean())
     assert (result.minimum, result.maximum) == (values.min(), values.max())
     assert [result.p5, result.median, result.p95] == pytest.approx(np.percentile(values, [5, 50, 95]).tolist())
-    # 400 independent values: +- 1.96 sigma / 20; a 1000 draws know the ends to about 5 %.
+    # 400 independent values: +- 1.96 sigma / 20; 1000 resamples give the ends to about 5 %.
     half = 1.96 * values.std() / 20
     assert result.mean_high - result.mean_low == pytest.approx(2 * half, rel=0.15)
     assert spread(values, images) == result
     assert spread(values[:0], images[:0]) is None
 
 
-def test_faces_of_one_image_are_drawn_together(rng: np.random.Generator) -> None:
-    # Ten images, all faces of each alike: there are ten observations, not a thousand.
+def test_faces_of_one_image_are_resampled_together(rng: np.random.Generator) -> None:
+    # Ten images, each with equal faces: these are ten observations, not a thousand.
     per_image = rng.normal(0, 1, 10)
     result = spread(np.repeat(per_image, 100), np.repeat(np.arange(10), 100))
     assert result is not None
@@ -161,7 +161,7 @@ def test_a_threshold_that_was_not_compared_is_named() -> None:
         agreement(one, one).at(0.4)
 
 
-def test_a_lost_face_counts_as_no_overlap() -> None:
+def test_a_lost_face_counts_as_iou_0() -> None:
     two = detections([face(0, 0, 10), face(50, 50, 10)], [0.9, 0.8])
     one = detections([face(0, 0, 10)], [0.9])
     nothing = detections([], [])

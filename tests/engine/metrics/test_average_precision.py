@@ -1,4 +1,4 @@
-"""Average precision: curves worked by hand, and a slow one from its definition."""
+"""Average precision: worked by hand, and against a slow implementation of the definition."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 from engine.errors import InvalidArgumentError
 from engine.metrics.average_precision import SIZE_BINS, Boxes, average_precision, average_precision_by_size
 from engine.types import Detections
-from tests.support.data import iou
 from tests.support.faces import detections, face, jittered, random_detections
+from tests.support.oracles.boxes import iou
 
 NOTHING = np.zeros((0, 4))
 
@@ -19,13 +19,13 @@ def boxes(*given: list[float]) -> Boxes:
 
 
 def by_definition(truth: list[Boxes], found: list[Detections]) -> float:
-    """One detection after another, then the best precision at each recall, in plain Python."""
+    """The definition in plain Python: detection by detection, then the best precision at each recall."""
     entries = [(-float(s), image, i) for image, f in enumerate(found) for i, s in enumerate(f.scores)]
     taken: set[tuple[int, int]] = set()
     hits = []
     for _, image, i in sorted(entries):
         box = found[image].boxes[i].astype(float)
-        free = [(iou(box, known), j) for j, known in enumerate(truth[image]) if (image, j) not in taken]
+        free = [(float(iou(box, known)), j) for j, known in enumerate(truth[image]) if (image, j) not in taken]
         overlap, j = max(free, default=(0.0, -1))
         hits.append(overlap >= 0.5)
         if hits[-1]:
@@ -39,7 +39,7 @@ def by_definition(truth: list[Boxes], found: list[Detections]) -> float:
 
 
 def test_a_curve_worked_by_hand() -> None:
-    # Hit, miss, hit, miss, miss, hit of 4 known faces: precision 1, 2/3, 3/6 at recall 1/4, 2/4, 3/4.
+    # Hit, miss, hit, miss, miss, hit of 4 labelled faces: precision 1, 2/3, 3/6 at recall 1/4, 2/4, 3/4.
     truth = [boxes(face(0, 0, 10), face(50, 0, 10)), boxes(face(0, 0, 10), face(50, 50, 10))]
     found = [
         detections([face(0, 0, 10), face(200, 0, 10), face(300, 0, 10)], [0.9, 0.8, 0.5]),
@@ -59,7 +59,7 @@ def test_a_face_is_found_once() -> None:
     assert average_precision([boxes(face(0, 0, 10), face(50, 0, 10))], found) == pytest.approx((1 + 2 / 3) / 2)
 
 
-def test_a_detection_finds_the_face_it_overlaps_most() -> None:
+def test_a_detection_finds_the_face_of_largest_iou() -> None:
     truth = [boxes(face(0, 4, 10), face(0, 0, 10))]
     found = [detections([face(0, 1, 10), face(0, 5, 10)], [0.9, 0.8])]
     assert average_precision(truth, found) == 1.0
@@ -89,12 +89,12 @@ def test_sizes_only_count_what_is_in_range() -> None:
     ranges = average_precision_by_size(truth, found)
     assert [(entry.low, entry.high) for entry in ranges] == list(SIZE_BINS)
     assert [entry.faces for entry in ranges] == [1, 1, 1, 0, 0, 0]
-    # 8-16: a false one of 12 pixels before the hit. 16-32: the false one comes after. 32-64: no false one of this size.
+    # False positives: in 8-16 one of 12 pixels before the hit; in 16-32 one after the hit; in 32-64 none.
     assert [entry.average_precision for entry in ranges] == [0.5, 1.0, 1.0, None, None, None]
 
 
 def test_a_detection_of_another_size_may_find_a_face_in_range() -> None:
-    # The face is 16 pixels, what finds it 15.
+    # The face has 16 pixels, the detection 15.
     found = [detections([face(0, 0, 15)], [0.9])]
     ranges = average_precision_by_size([boxes(face(0, 0, 16))], found)
     assert ranges[0].faces == 0

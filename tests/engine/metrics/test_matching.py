@@ -1,4 +1,4 @@
-"""Which face is which: against exhaustive search, and cases worked by hand."""
+"""Matching of faces: against exhaustive search, and worked by hand."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from engine.errors import InvalidArgumentError
 from engine.metrics.matching import assign, box_iou, box_size, match_faces
 from engine.types import Detections
-from tests.support.data import iou
 from tests.support.faces import detections, face, random_detections
+from tests.support.oracles.boxes import iou
 
 
 def best_sum(overlaps: NDArray[np.float64], least: float) -> float:
-    """The largest sum of any pairing, by trying all."""
+    """Return the largest sum of any pairing, by exhaustive search."""
     rows, columns = overlaps.shape
     if rows > columns:
         return best_sum(overlaps.T, least)

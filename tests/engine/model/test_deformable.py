@@ -1,4 +1,4 @@
-"""Deformable convolution in PyTorch and in the exported file."""
+"""Deformable convolution in PyTorch and in the exported network."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from engine.model.deform_conv import DeformableConv, deform_conv
 from engine.model.retinaface import RetinaFace
 from engine.precision.cast import to_fp16
 from tests.support.family import random_images, settled_model
+from tests.support.oracles.deform_conv import Geometry
 from tests.support.oracles.deform_conv import deform_conv as oracle
 from tests.support.shared import exported
 from tests.support.tolerances import DEFORM_CONV_ABSOLUTE
 
 
-def test_the_operator_is_what_the_oracle_says() -> None:
-    """Offsets to far outside the map, onto its rim and between pixels."""
+def test_the_operator_equals_the_oracle() -> None:
+    """Offsets far outside the map, onto its border and between pixels."""
     rng = np.random.default_rng(3)
     x, weight = rng.normal(size=(2, 6, 7, 9)), rng.normal(size=(4, 6, 3, 3)) / 7
     offset = rng.normal(size=(2, 18, 7, 9)) * rng.choice([0.5, 3, 30], size=(2, 18, 7, 9))
@@ -29,7 +30,7 @@ def test_the_operator_is_what_the_oracle_says() -> None:
     placed = [torch.from_numpy(array.astype(np.float32)) for array in (x, weight, offset)]
     result = torch.ops.retinaface.deform_conv(*placed).numpy()
     x, weight, offset = (array.numpy().astype(np.float64) for array in placed)
-    expected = oracle(x, weight, offset, bias=None, mask=None, stride=(1, 1), padding=(1, 1, 1, 1), dilation=(1, 1))
+    expected = oracle(x, weight, offset, None, None, Geometry(padding=(1, 1, 1, 1)))
     np.testing.assert_allclose(result, expected, atol=DEFORM_CONV_ABSOLUTE)
 
 
@@ -42,7 +43,7 @@ def test_offsets_begin_at_zero_and_then_change_nothing() -> None:
 
 
 def test_a_plain_network_s_weights_give_its_output() -> None:
-    """The paper's model with a plain model's weights, offsets as they are made."""
+    """The paper's model with a plain model's weights and initial offsets."""
     plain = settled_model("retinaface-resnet50", context="plain")
     deformable = RetinaFace(preset("retinaface-resnet50")).eval()
     missing, unexpected = deformable.load_state_dict(plain.state_dict(), strict=False)
@@ -56,7 +57,7 @@ def test_a_plain_network_s_weights_give_its_output() -> None:
 
 @pytest.mark.slow
 def test_the_file_holds_the_standard_s_operator() -> None:
-    """25 nodes of five context modules, normalisations folded, each with its offsets from a convolution."""
+    """25 DeformConv nodes in five context modules, with folded normalisations, each with a convolution of offsets."""
     config = preset("retinaface-resnet50")
     network = exported(settled_model(config.name), InputSize.fixed(64, 96))
     nodes = [node for node in network.graph.node if node.op_type == "DeformConv"]
@@ -87,12 +88,12 @@ def test_fp16_runs_on_the_cpu_too() -> None:
         for model in (network, to_fp16(network))
     )
     for wide, narrow in zip(full, half, strict=True):
-        # Some 70 layers, each of which rounds by up to 2^-11 of its values and passes on what came before.
+        # About 70 layers; each rounds by up to 2^-11 of its values and passes earlier errors on.
         assert np.square(wide - narrow).mean() < 0.05**2 * np.square(wide).mean()
 
 
 def test_gradients_are_those_of_finite_differences() -> None:
-    """With respect to everything, and to the weight alone; positions lie off the grid, where sampling has kinks."""
+    """Of all inputs, and of the weight alone. Positions avoid the grid, where bilinear sampling has kinks."""
     generator = torch.Generator().manual_seed(2)
 
     def random(*shape: int) -> torch.Tensor:
@@ -107,7 +108,7 @@ def test_gradients_are_those_of_finite_differences() -> None:
 
 
 def test_a_deformable_network_learns() -> None:
-    """A step along the gradient of each of its parameters, offsets included, brings the loss down."""
+    """A step against the gradient of each parameter, offsets included, reduces the loss."""
     torch.manual_seed(3)
     module, x = DeformableConv(4, 3), torch.randn(2, 4, 6, 7)
     torch.nn.init.normal_(module.offset.weight, std=0.1)
@@ -125,6 +126,6 @@ def test_a_deformable_network_learns() -> None:
 
 
 def test_nothing_is_made_on_another_device() -> None:
-    """The device without memory stands in for a GPU: it mixes with the CPU as little."""
+    """The "meta" device stands in for a GPU: it does not mix with the CPU either."""
     tensors = [torch.empty(shape, device="meta") for shape in ((1, 3, 4, 5), (2, 3, 3, 3), (1, 18, 4, 5))]
     assert deform_conv(*tensors).shape == (1, 2, 4, 5)

@@ -1,19 +1,21 @@
-"""The presets against what was published of them."""
+"""The presets against the publications."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
 
+from engine.config.backbones import BACKBONES, Backbone
 from engine.config.detection import InputSize
+from engine.config.model import PyramidLevel
 from engine.config.presets import PRESETS, preset
 from engine.errors import InvalidArgumentError
 from engine.export.network import export_network
-from engine.model.resnet import ResNetBody
 from engine.model.retinaface import RetinaFace
 from tests.support.family import random_images, settled_model
 
@@ -35,13 +37,13 @@ def test_anchors_of_the_paper(name: str) -> None:
     maps = [config.map_size(level, 640, 640) for level in config.levels]
     assert [rows * columns for rows, columns in maps] == [25600, 6400, 1600, 400, 100]
     assert config.num_anchors(640, 640) == 102_300
-    # Published to two decimals of 16 * 2^(n / 3); one of them is a hundredth off.
+    # Published as 16 * 2^(n / 3) to two decimals; one is off by a hundredth.
     exact = [16 * 2 ** (n / 3) for n in range(15)]
     assert [s for level in config.levels for s in level.anchor_sizes] == pytest.approx(exact, abs=0.01)
 
 
 def test_anchors_of_the_light_model() -> None:
-    """Six a cell: three areas, each wide (1 : 2) and square. The last map's 7.5 cells become 8."""
+    """Six per cell: three areas, each wide (1 : 2) and square. The 7.5 cells of the last map become 8."""
     config = preset("resnet18-lite")
     assert [level.anchor_sizes for level in config.levels] == [
         (8, 10.08, 12.67),
@@ -70,7 +72,7 @@ def test_480_is_a_size_although_64_does_not_divide_it() -> None:
 
 @pytest.mark.parametrize(
     ("name", "side", "anchors"),
-    [  # the largest squares
+    [  # the largest square inputs
         ("mobilenet0.25", 10112, 4_193_952),
         ("retinaface-resnet50", 4096, 4_190_208),
         ("resnet18-lite", 2880, 4_143_150),
@@ -84,7 +86,7 @@ def test_as_many_anchors_as_the_decoder_takes(name: str, side: int, anchors: int
         config.check_input_size(side + 32, side + 32)
 
 
-def test_the_ablations_differ_in_what_they_leave_out() -> None:
+def test_the_ablations_leave_out_their_parts() -> None:
     shown = {name: (c.context, "landmark" in c.heads, c.cascade) for name, c in PRESETS.items() if name in FIVE_LEVELS}
     assert shown == {
         "retinaface-resnet50": ("deformable", True, True),
@@ -106,7 +108,7 @@ def test_heads_of_a_cascade() -> None:
 
 @pytest.mark.parametrize(
     ("name", "entries", "parameters"),
-    [  # of torchvision's models, without the two entries of the fully connected layer
+    [  # torchvision's numbers, without the two entries of the fully connected layer
         ("resnet18", 122 - 2, 11_689_512 - 513_000),
         ("resnet34", 218 - 2, 21_797_672 - 513_000),
         ("resnet50", 320 - 2, 25_557_032 - 2_049_000),
@@ -115,9 +117,33 @@ def test_heads_of_a_cascade() -> None:
     ],
 )
 def test_backbones_are_torchvision_s(name: str, entries: int, parameters: int) -> None:
-    body = ResNetBody(name)
+    body = RetinaFace(replace(preset("full"), backbone=name)).body
     assert len(body.state_dict()) == entries
     assert sum(p.numel() for p in body.parameters()) == parameters
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone_has_the_strides_of_its_registry_entry(name: str) -> None:
+    strides = BACKBONES[name].strides
+    levels = tuple(PyramidLevel(stride, (16.0,)) for stride in strides)
+    config = replace(preset("mobilenet0.25"), backbone=name, levels=levels)
+    body = RetinaFace(config).body.eval()
+    with torch.no_grad():
+        features = body(torch.zeros(1, 3, 64, 96))
+    assert [tuple(x.shape) for x in features] == [
+        (1, channels, 64 // stride, 96 // stride) for channels, stride in zip(body.out_channels, strides, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("strides", "possible"),
+    [
+        ((8, 16, 32), [(8, 16, 32), (8, 16, 32, 64)]),
+        ((4, 8, 16, 32), [(8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32), (4, 8, 16, 32, 64)]),
+    ],
+)
+def test_a_pyramid_begins_at_stride_8_or_finer(strides: tuple[int, ...], possible: list[tuple[int, ...]]) -> None:
+    assert Backbone("", strides).level_strides() == possible
 
 
 def test_a_shared_context_module_is_one() -> None:
@@ -129,7 +155,7 @@ def test_a_shared_context_module_is_one() -> None:
 
 @pytest.mark.slow
 def test_a_range_of_sizes_with_a_last_map_that_is_rounded_up() -> None:
-    """One export for 64 to 160 pixels, whose map at stride 64 has 1, 2 and 3 rows."""
+    """One export for 64 to 160 pixels; the map at stride 64 has 1, 2 and 3 rows."""
     model = settled_model("resnet18-lite")
     network = export_network(model, InputSize((64, 64), (96, 128), (160, 160)))
     session = onnxruntime.InferenceSession(network.SerializeToString(), providers=["CPUExecutionProvider"])

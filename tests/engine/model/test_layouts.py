@@ -25,6 +25,13 @@ FACE_DETECTOR_SSH = {
 }
 
 
+FACE_DETECTOR_BODY = {
+    "body.conv1.": "backbone.init_layer.0.",
+    "body.bn1.": "backbone.init_layer.1.",
+    "body.": "backbone.",
+}
+
+
 def save(state: State, path: Path) -> str:
     """Write a checkpoint."""
     torch.save(state, path)
@@ -32,7 +39,7 @@ def save(state: State, path: Path) -> str:
 
 
 def face_detector_checkpoint() -> State:
-    """A state_dict as FaceDetector's model (BBTNet/model/retinaface.py) gives it: its modules, its order of levels."""
+    """A state_dict with the modules and the order of levels of FaceDetector's model (BBTNet/model/retinaface.py)."""
     ours = settled_model("facedetector-resnet50").state_dict()
     state: State = {}
 
@@ -42,12 +49,9 @@ def face_detector_checkpoint() -> State:
             state[f"{theirs}.bn.{part}"] = ours[f"{module}.1.{part}"]
 
     for key, value in ours.items():
-        if key.startswith("body.conv1."):
-            state[f"backbone.init_layer.0.{key.removeprefix('body.conv1.')}"] = value
-        elif key.startswith("body.bn1."):
-            state[f"backbone.init_layer.1.{key.removeprefix('body.bn1.')}"] = value
-        elif key.startswith("body."):
-            state[f"backbone.{key.removeprefix('body.')}"] = value
+        prefix = next((prefix for prefix in FACE_DETECTOR_BODY if key.startswith(prefix)), None)
+        if prefix is not None:
+            state[FACE_DETECTOR_BODY[prefix] + key.removeprefix(prefix)] = value
     for i in range(5):
         unit(f"fpn.lateral_ins.{i}", f"fpn.output{i + 1}")
         for name, theirs in FACE_DETECTOR_SSH.items():
@@ -55,12 +59,12 @@ def face_detector_checkpoint() -> State:
         for head, name in enumerate(("ClassHead", "BboxHead")):
             for part in ("weight", "bias"):
                 state[f"heads2.{head}.layers.{i}.{part}"] = ours[f"{name}.{i}.conv1x1.{part}"]
-    for i in range(4):  # the last of them smooths nothing
+    for i in range(4):  # the last one is never used
         unit(f"fpn.lateral_outs.{i}", f"fpn.merge{min(i, 2) + 1}")
     return state
 
 
-def test_face_detector_s_checkpoints_compute_what_its_model_does(tmp_path: Path) -> None:
+def test_face_detector_s_checkpoints_give_its_model_s_features(tmp_path: Path) -> None:
     state = face_detector_checkpoint()
     model, origin = load_model(preset("facedetector-resnet50"), save(state, tmp_path / "bbt.pth"))
     assert origin.known_as is None
@@ -73,7 +77,7 @@ def test_face_detector_s_checkpoints_compute_what_its_model_does(tmp_path: Path)
 
 
 def face_detector_pyramid(state: State, features: list[torch.Tensor]) -> list[torch.Tensor]:
-    """Its FeaturePyramid: every sum is of two levels' own features, and P6 has an activation."""
+    """FaceDetector's FeaturePyramid: a level adds the next level's own features, and P6 has an activation."""
 
     def unit(name: str, x: torch.Tensor, stride: int = 1) -> torch.Tensor:
         weight = state[f"{name}.conv.weight"]
@@ -113,9 +117,7 @@ def test_a_plain_checkpoint_becomes_deformable(tmp_path: Path) -> None:
 
 def test_a_wrong_checkpoint_is_refused_in_a_few_lines(tmp_path: Path) -> None:
     cascade = save(RetinaFace(preset("full")).state_dict(), tmp_path / "full.pth")
-    with pytest.raises(
-        WeightsError, match=r"unexpected: all of AnchorHead, LandmarkHead\. Choose the config"
-    ) as refusal:
+    with pytest.raises(WeightsError, match=r"unexpected: all of AnchorHead, LandmarkHead\. Use the config") as refusal:
         load_model(preset("context"), cascade)
     with pytest.raises(WeightsError, match=r"all of ssh;.*unexpected: all of AnchorHead, ssh1, ssh2") as light:
         load_model(preset("resnet18-lite"), cascade)
@@ -131,22 +133,22 @@ def test_a_wrong_checkpoint_is_refused_in_a_few_lines(tmp_path: Path) -> None:
 def test_julia_s_files_are_explained(start: bytes, tmp_path: Path) -> None:
     path = tmp_path / "Cascaded_Lat5_Epoch13.jld2"
     path.write_bytes(start + bytes(600))
-    with pytest.raises(WeightsError, match=r"probably JLD2.*Only Julia can read it: save its arrays as a PyTorch"):
+    with pytest.raises(WeightsError, match=r"probably JLD2.*which only Julia can read; .*Save its arrays as a PyTorch"):
         load_model(preset("full"), str(path))
 
 
 def test_mxnet_s_files_are_explained(tmp_path: Path) -> None:
-    """As mxnet.nd.save begins them: the list's magic number, a reserved word, the number of arrays."""
+    """The header of mxnet.nd.save: the list's magic number, a reserved word, the number of arrays."""
     path = tmp_path / "R50-0000.params"
     path.write_bytes(struct.pack("<QQQ", 0x112, 0, 300) + bytes(600))
     with pytest.raises(
-        WeightsError, match=r"MXNet's arrays \(\.params\).*give a checkpoint of a PyTorch port, or save"
+        WeightsError, match=r"MXNet parameter file \(\.params\).*Give a checkpoint of a PyTorch port, or save"
     ):
         load_model(preset("retinaface-resnet50"), str(path))
 
 
 def test_heads_that_only_training_needs_are_left_out(tmp_path: Path) -> None:
-    """The first stage of a cascade may have classes and landmarks, which no second stage takes."""
+    """A cascade's first stage may have class and landmark heads, which the second stage does not use."""
     ours = RetinaFace(preset("full")).state_dict()
     first = {f"Anchor{key}": value for key, value in ours.items() if key.startswith(("ClassHead", "LandmarkHead"))}
     assert len(first) == 2 * 2 * 5

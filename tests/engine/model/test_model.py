@@ -1,4 +1,4 @@
-"""The modules against the public checkpoints' layout, and the exported network against the module."""
+"""The modules against the public checkpoints' layout, and the exported network against the modules."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_the_file_says_nothing_about_the_machine() -> None:
         assert trace not in content
 
 
-def test_sizes_that_decrease_are_refused() -> None:
+def test_decreasing_sizes_are_refused() -> None:
     with pytest.raises(InvalidArgumentError, match="must not decrease"):
         InputSize((64, 64), (32, 64), (128, 128)).check(preset("mobilenet0.25"))
 
@@ -128,7 +128,7 @@ def test_fp16_is_typed_inside_and_float32_outside() -> None:
         onnxruntime.InferenceSession(typed.SerializeToString()).run(None, {"images": images}),
         strict=True,
     ):
-        # 2^-11 of relative rounding per layer, some 30 layers deep, errors of random sign: a few percent at most.
+        # A relative rounding of 2^-11 per layer, about 30 layers, errors of random sign: a few percent at most.
         assert np.abs(full - half).max() < 0.02 * np.abs(full).max() + 0.02
 
 

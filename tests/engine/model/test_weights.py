@@ -1,10 +1,11 @@
-"""Weights by name, by path and random; what is refused and what is said."""
+"""Weights by name, by path and random; refusals and notes."""
 
 from __future__ import annotations
 
 import http.server
 import io
 import pickle
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,7 +20,7 @@ from engine.errors import WeightsError
 from engine.files import sha256_of
 from engine.model.retinaface import RetinaFace
 from engine.model.weights import fetch
-from engine.model.weights.known import KNOWN_WEIGHTS, DownloadSource, KnownWeights, PackageSource
+from engine.model.weights.known import DEFAULT_WEIGHTS, KNOWN_WEIGHTS, DownloadSource, KnownWeights, PackageSource
 from engine.model.weights.load import load_model
 from tests.support.data import upstream_checkpoint
 
@@ -28,7 +29,7 @@ MOBILENET = preset("mobilenet0.25")
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    """A checkpoint of mobilenet0.25 that nobody knows, with DataParallel's prefix."""
+    """A checkpoint of mobilenet0.25 with an unknown digest and DataParallel's prefix."""
     torch.manual_seed(7)
     state = {f"module.{key}": value for key, value in RetinaFace(MOBILENET).state_dict().items()}
     path = tmp_path / "own.pth"
@@ -55,13 +56,13 @@ def test_the_packaged_weights_equal_what_its_own_graph_computes() -> None:
         return torch.cat([h.permute(0, 2, 3, 1).reshape(1, -1, values) for h in heads[kind::3]], 1)
 
     boxes, scores, landmarks = session.run(None, {"input": images.numpy()})
-    # Convolutions with folded normalisations, summed in another order: 1e-4 on values of order 1.
+    # Folded normalisations, another order of summation: 1e-4 on values of order 1.
     assert torch.allclose(flat(1, 4), torch.from_numpy(boxes), atol=1e-4)
     assert torch.allclose(flat(0, 2).softmax(-1), torch.from_numpy(scores), atol=1e-4)
     assert torch.allclose(flat(2, 10), torch.from_numpy(landmarks), atol=1e-4)
 
 
-def test_a_path_loads_strictly_and_says_what_was_assumed(checkpoint: Path) -> None:
+def test_a_path_loads_strictly_and_notes_the_assumptions(checkpoint: Path) -> None:
     model, origin = load_model(MOBILENET, str(checkpoint))
     saved = torch.load(checkpoint, weights_only=True)
     assert all(torch.equal(value, saved[f"module.{key}"]) for key, value in model.state_dict().items())
@@ -94,11 +95,11 @@ def test_upstream_weights_under_the_look_alike_preset_are_refused(tmp_path: Path
     assert origin.known_as == "mobilenet0.25-upstream"
     with pytest.raises(WeightsError, match=r"belongs to config 'mobilenet0.25'.*Use --config mobilenet0.25"):
         load_model(preset("mobilenet0.25-relu"), str(upstream))
-    # Saved anew, the file has another digest; its tensors have not.
-    anew = tmp_path / "anew.pth"
-    torch.save(torch.load(upstream, map_location="cpu", weights_only=True), anew)
+    # Saved again, the file has another digest, but the tensors have the same.
+    again = tmp_path / "again.pth"
+    torch.save(torch.load(upstream, map_location="cpu", weights_only=True), again)
     with pytest.raises(WeightsError, match=r"belongs to config 'mobilenet0\.25'"):
-        load_model(preset("mobilenet0.25-relu"), str(anew))
+        load_model(preset("mobilenet0.25-relu"), str(again))
 
 
 def test_another_model_s_checkpoint_is_refused_by_group(checkpoint: Path) -> None:
@@ -164,8 +165,14 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path, monkeypatch: pytest
     assert not Path("executed").exists()
 
 
+def test_the_page_of_models_names_the_presets_with_default_weights() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "models.md").read_text()
+    (sentence,) = re.findall(r"default weights: (.*?) `--weights", text, re.DOTALL)
+    assert re.findall(r"`([^`]+)`", sentence) == list(DEFAULT_WEIGHTS)
+
+
 def test_a_preset_without_weights_asks_for_a_file() -> None:
-    with pytest.raises(WeightsError, match=r"'mobilenet0.25-relu' has no weights of its own.*--weights FILE"):
+    with pytest.raises(WeightsError, match=r"'mobilenet0.25-relu' has no default weights.*--weights FILE"):
         load_model(preset("mobilenet0.25-relu"))
 
 

@@ -1,4 +1,4 @@
-"""Generated pictures: repeatable, and with faces exactly where their boxes say."""
+"""Composed pictures: reproducible, with faces exactly inside their boxes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engine.errors import InvalidArgumentError
 from engine.metrics.average_precision import SIZE_BINS, average_precision
 from engine.metrics.matching import box_size
 from engine.pictures.backgrounds import crop, texture
-from engine.pictures.compose import ComposedImage, compose
+from engine.pictures.compose import ComposedImage, FaceLimits, compose
 from engine.pictures.faces import CutFace, LabelledImage, cut_faces, feather, resized
 from engine.runtime.cpu.network_detector import NetworkDetector
 from engine.types import Image
@@ -40,13 +40,13 @@ def test_equal_seeds_give_equal_pictures(photo: LabelledImage) -> None:
     first = digest(list(compose([photo], count=4, size=(160, 200), seed=5)))
     assert digest(list(compose([photo], count=4, size=(160, 200), seed=5))) == first
     assert len(set(first)) == 4
-    # A picture does not depend on how many there are.
+    # A picture does not depend on the number of pictures.
     assert digest(list(compose([photo], count=2, size=(160, 200), seed=5))) == first[:2]
     assert not set(digest(list(compose([photo], count=4, size=(160, 200), seed=6)))) & set(first)
 
 
 def test_faces_lie_exactly_in_their_boxes(photo: LabelledImage) -> None:
-    for picture in compose([photo], count=60, size=(300, 400), seed=1, max_faces=1):
+    for picture in compose([photo], count=60, size=(300, 400), seed=1, limits=FaceLimits(max_faces=1)):
         assert picture.image.shape == (300, 400, 3)
         assert picture.image.dtype == np.uint8
         ((x1, y1, x2, y2),) = picture.boxes.tolist()
@@ -75,14 +75,13 @@ def test_boxes_are_inside_apart_and_of_all_sizes(photo: LabelledImage) -> None:
     assert 8 <= min(sizes) < 9
     assert 350 < max(sizes) <= 400
     counts, _ = np.histogram(sizes, [low for low, _ in SIZE_BINS] + [400])
-    # About 130 of each octave, give or take 12; 400 is not a whole octave above 256, and large faces leave each other
-    # no room.
+    # About 130 +- 12 of each octave. The last range is less than an octave, and large faces often find no room.
     assert counts[:4].min() > 90
     assert counts.min() > 30
 
 
 def test_rounding_to_pixels_leaves_no_face_out_of_range(photo: LabelledImage) -> None:
-    for picture in compose([photo], count=20, size=(200, 200), face_sizes=(8, 9)):
+    for picture in compose([photo], count=20, size=(200, 200), limits=FaceLimits((8, 9))):
         assert 8 <= box_size(picture.boxes).min() <= box_size(picture.boxes).max() <= 9
 
 
@@ -93,7 +92,7 @@ def test_no_face_is_hidden_by_the_surroundings_of_another(photo: LabelledImage) 
         for x1, y1, x2, y2 in picture.boxes[box_size(picture.boxes) > 30].round().astype(int):
             shares.append(red[y1 + 2 : y2 - 2, x1 + 2 : x2 - 2].mean())
     assert len(shares) > 100
-    # Each neighbour hides 5 % at most, and it is rare to have several at once.
+    # Each neighbour hides 5 % at most, and several neighbours are rare.
     assert min(shares) > 0.85
 
 
@@ -105,7 +104,7 @@ def test_small_pictures_have_small_faces(photo: LabelledImage) -> None:
 
 def test_given_backgrounds_are_used(photo: LabelledImage) -> None:
     green: Image = np.full((50, 70, 3), (0, 200, 0), np.uint8)
-    for picture in compose([photo], [green], count=10, size=(128, 128), seed=1, max_faces=1, face_sizes=(8, 20)):
+    for picture in compose([photo], [green], count=10, size=(128, 128), seed=1, limits=FaceLimits((8, 20), 1)):
         assert ((picture.image == (0, 200, 0)).all(axis=2)).mean() > 0.7
 
 
@@ -127,7 +126,7 @@ def test_opacity_is_full_on_the_face_and_fades_to_the_edges() -> None:
     assert opacity[0].max() < 0.01
     assert (np.diff(opacity[30, :20]) > 0).all()
     assert (np.diff(opacity[30, 40:]) < 0).all()
-    # The photo ended below the face: nothing to fade.
+    # The photo ends at the lower edge of the face: there is no margin to fade.
     assert opacity[39, 30] == 1
 
 
@@ -154,7 +153,7 @@ def test_boxes_beyond_the_photo_are_cut_with_it_and_tiny_ones_left_out() -> None
 
 
 @pytest.mark.parametrize("size", [(64, 64), (33, 200), (300, 41)])
-def test_backgrounds_have_the_size_that_is_asked_for(size: tuple[int, int], rng: np.random.Generator) -> None:
+def test_backgrounds_have_the_requested_size(size: tuple[int, int], rng: np.random.Generator) -> None:
     drawn = texture(size, rng)
     assert drawn.shape == (*size, 3)
     assert drawn.std() > 5
@@ -181,7 +180,7 @@ def test_the_detector_finds_composed_faces_where_the_labels_say(
     detector: NetworkDetector, smallest: float, score: float
 ) -> None:
     source = LabelledImage(astronaut(), ASTRONAUT_FACE[None])
-    pictures = list(compose([source], count=20, seed=4, face_sizes=(smallest, 400)))
+    pictures = list(compose([source], count=20, seed=4, limits=FaceLimits((smallest, 400))))
     # Below 32 pixels the scores of this checkpoint fall, but the faces are still found.
     assert precision(detector, pictures, score) >= 0.98
 
@@ -189,7 +188,7 @@ def test_the_detector_finds_composed_faces_where_the_labels_say(
 @pytest.mark.slow
 def test_the_detector_finds_faces_from_many_photos(detector: NetworkDetector) -> None:
     sources = [LabelledImage(photo.image, photo.boxes) for photo in labelled_photos()]
-    pictures = list(compose(sources, count=20, seed=4, face_sizes=(32, 400)))
+    pictures = list(compose(sources, count=20, seed=4, limits=FaceLimits((32, 400))))
     assert precision(detector, pictures, 0.5) >= 0.95
 
 
@@ -199,10 +198,10 @@ def test_the_detector_finds_faces_from_many_photos(detector: NetworkDetector) ->
         ({"count": -1}, "count is -1"),
         ({"seed": -1}, "seed is -1"),
         ({"seed": 1.5}, "seed is 1.5"),
-        ({"max_faces": 0}, "max_faces is 0"),
-        ({"face_sizes": (3, 10)}, "face_sizes is"),
-        ({"face_sizes": (20, 10)}, "face_sizes is"),
-        ({"face_sizes": (8, float("inf"))}, "face_sizes is"),
+        ({"limits": FaceLimits(max_faces=0)}, "max_faces is 0"),
+        ({"limits": FaceLimits(face_sizes=(3, 10))}, "face_sizes is"),
+        ({"limits": FaceLimits(face_sizes=(20, 10))}, "face_sizes is"),
+        ({"limits": FaceLimits(face_sizes=(8, float("inf")))}, "face_sizes is"),
         ({"size": (10, 640)}, "size is"),
         ({"size": (640, 20000)}, "size is"),
         ({"sources": []}, "no face can be cut from 0 photos"),
@@ -212,7 +211,7 @@ def test_the_detector_finds_faces_from_many_photos(detector: NetworkDetector) ->
         ({"sources": [LabelledImage(np.zeros((9, 9, 3), np.uint8), np.full((1, 4), np.nan))]}, r"sources\[0\]: boxes"),
     ],
 )
-def test_bad_arguments_are_refused_at_once(photo: LabelledImage, arguments: dict[str, object], message: str) -> None:
+def test_bad_arguments_are_refused(photo: LabelledImage, arguments: dict[str, object], message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
         compose(**{"sources": [photo], **arguments})  # type: ignore[arg-type]
 

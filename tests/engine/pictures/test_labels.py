@@ -1,4 +1,4 @@
-"""Known faces in JSON lines, and folders of pictures."""
+"""Labels in JSON lines, and folders of pictures."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_labels_find_their_pictures() -> None:
     assert found[2] is None
     with pytest.raises(InvalidArgumentError, match=r"x/b\.jpg and y/b\.jpg could both be z/b\.jpg"):
         boxes_of(labels, ["z/b.jpg"])
-    # A label that has its own picture is no other's.
+    # A label that names a picture belongs to that picture only.
     found = boxes_of(labels, ["y/b.jpg", "z/b.jpg"])
     assert found[0] is two
     assert found[1] is one
@@ -95,7 +95,7 @@ def test_labels_find_their_pictures() -> None:
         boxes_of({"b.jpg": one}, ["x/b.jpg", "z/b.jpg"])
 
 
-def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
     path = tmp_path / "labels.jsonl"
     path.write_text(GOOD, encoding="utf-8-sig")
     assert list(read_labels(path)) == ["a.jpg"]

@@ -1,4 +1,4 @@
-"""What several tests of precision share."""
+"""Fixtures of the precision tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rounding weights to bfloat16 with drawn pictures."""
+"""Rounding of weights to bfloat16 with generated textures."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _nearest(model: onnx.ModelProto, convolutions: set[str]) -> onnx.ModelProto:
 
 
 def test_the_heads_of_a_photo_differ_less_than_with_weights_rounded_to_the_nearest() -> None:
-    """The pictures are drawn; a photo has other statistics. Measured: half the square error, from 0.1 to 1 by seed."""
+    """A photo has other statistics than the textures. Measured: half the squared error, 0.1 to 1 by seed."""
     squares = []
     for seed in range(4):
         model = graphs.tiny_detector(seed, stem_stride=8)
@@ -75,7 +75,7 @@ def test_nothing_but_the_weights_of_plain_convolutions_changes() -> None:
 
 
 @pytest.mark.slow
-def test_it_is_the_same_every_time_and_says_how_far_it_is(mobilenet: onnx.ModelProto) -> None:
+def test_it_is_deterministic_and_reports_progress(mobilenet: onnx.ModelProto) -> None:
     stages: list[str] = []
     first, again = (round_to_bf16(mobilenet, CONFIG, SIZE, stages.append) for _ in range(2))
     assert first.SerializeToString(deterministic=True) == again.SerializeToString(deterministic=True)
@@ -85,7 +85,7 @@ def test_it_is_the_same_every_time_and_says_how_far_it_is(mobilenet: onnx.ModelP
 
 
 @pytest.mark.slow
-def test_pictures_are_as_few_and_small_as_they_may_be(
+def test_large_networks_use_fewer_and_smaller_textures(
     mobilenet: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bf16, "_LARGE_NETWORK", 1000)
@@ -106,8 +106,8 @@ def test_pictures_are_as_few_and_small_as_they_may_be(
 
 
 @pytest.mark.parametrize("factor", [np.inf, 1e16])
-def test_what_is_not_finite_is_named(factor: float) -> None:
-    """1e16: the activations are, their squares are not."""
+def test_a_convolution_with_inputs_that_are_not_finite_is_named(factor: float) -> None:
+    """With 1e16 the activations are finite, but their squares are not."""
     model = graphs.tiny_detector(stem_stride=8)
     tensor = next(t for t in model.graph.initializer if t.name == "stem_weight")
     tensor.CopyFrom(numpy_helper.from_array((numpy_helper.to_array(tensor) * factor).astype(np.float32), tensor.name))

@@ -1,4 +1,4 @@
-"""The calibration cache: equal numbers back, or a refusal that says why."""
+"""The calibration cache returns equal arrays, or is refused with the reason."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from engine.config.formats import FP8, INT8
 from engine.errors import CalibrationError
 from engine.precision.calibrate.cache import load_fit, save_fit
 from engine.precision.qdq.graph import Graph
-from engine.precision.qdq.placement import FP8, INT8, points, quantisable, scale_groups
+from engine.precision.qdq.placement import points, quantisable, scale_groups
 from engine.precision.qdq.simulate import Simulation
 from tests.support import graphs
 
@@ -24,9 +25,9 @@ KEY = {"weights": "abc", "config": {"levels": (1, 2)}, "method": "importance", "
 
 @pytest.fixture
 def network(graph: Graph) -> Simulation:
-    """A network with numbers of its own everywhere."""
+    """A network in which all arrays differ from those of the graph."""
     fitted = graphs.quantised(graph, ASSIGNMENTS[0], graphs.images(1))
-    fitted.weights = {n: (w * 1.01).requires_grad_() for n, w in fitted.weights.items()}
+    fitted.weights = {n: w * 1.01 for n, w in fitted.weights.items()}
     fitted.biases = {n: b + 0.1 for n, b in fitted.biases.items()}
     fitted.steps["left", FP8] = torch.full((16, 1, 1, 1), 0.25)
     groups = scale_groups(graph)
@@ -43,7 +44,7 @@ def cache(tmp_path: Path, graph: Graph, network: Simulation) -> Path:
 
 
 def _fresh() -> Graph:
-    """A graph with other numbers than those in the cache."""
+    """A graph with other weights than those in the cache."""
     graph = Graph(graphs.tiny_detector(), graphs.SIZE)
     graph.weights = {name: values * 3 for name, values in graph.weights.items()}
     return graph
@@ -63,7 +64,7 @@ def test_a_round_trip(cache: Path, graph: Graph, network: Simulation) -> None:
     for there, here in ((network.steps, given.steps), (network.scales, given.scales)):
         assert set(here) == set(there)
         assert all(torch.equal(here[key], there[key]) and here[key].shape == there[key].shape for key in there)
-    given.assignment = given.fitted = network.assignment
+    assert given.assignment == given.fitted == network.assignment
     for name, head in graphs.simulate(network, graphs.images(2)).items():
         np.testing.assert_array_equal(graphs.simulate(given, graphs.images(2))[name], head)
 
@@ -82,7 +83,20 @@ def test_another_key_is_refused(cache: Path, changes: dict[str, Any], message: s
     with pytest.raises(CalibrationError, match=message) as caught:
         load_fit(cache, {**KEY, **changes}, _fresh(), ASSIGNMENTS)
     assert str(cache) in str(caught.value)
-    assert "remove the file to calibrate anew" in str(caught.value)
+    assert "remove the file to calibrate again" in str(caught.value)
+
+
+def test_a_technique_that_a_version_does_not_have_is_off(cache: Path, graph: Graph, network: Simulation) -> None:
+    """A cache from before a technique was removed is reused if the technique was off, and refused if it was on."""
+    save_fit(cache, {**KEY, "correct_biases": False}, graph, network)
+    load_fit(cache, KEY, _fresh(), ASSIGNMENTS)
+    save_fit(cache, KEY, graph, network)
+    load_fit(cache, {**KEY, "later_technique": False}, _fresh(), ASSIGNMENTS)
+    save_fit(cache, {**KEY, "correct_biases": True}, graph, network)
+    with pytest.raises(
+        CalibrationError, match=r"made from other correct_biases \(correct_biases is True, this build has"
+    ):
+        load_fit(cache, KEY, _fresh(), ASSIGNMENTS)
 
 
 def _npy() -> bytes:
@@ -126,7 +140,7 @@ def test_truncated_files_are_refused(cache: Path) -> None:
 
 
 def test_damaged_files_are_refused(cache: Path, rng: np.random.Generator) -> None:
-    """Or read as they were: a few bytes of a zip file say nothing that is read."""
+    """A few bytes of a zip file are not read: files damaged there load as before."""
     content = cache.read_bytes()
     refused = 0
     for _ in range(40):
@@ -142,10 +156,10 @@ def test_damaged_files_are_refused(cache: Path, rng: np.random.Generator) -> Non
 
 
 class Trap:
-    """Leaves a file behind where it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
-        """Remember where."""
+        """Take the path of the file."""
         self._path = path
 
     def __reduce__(self) -> Any:
@@ -156,7 +170,7 @@ def test_nothing_is_unpickled(tmp_path: Path, cache: Path) -> None:
     sprung = tmp_path / "sprung"
     trap = np.array([Trap(sprung)], dtype=object)
     pickle.loads(pickle.dumps(trap))
-    assert sprung.exists()  # it works
+    assert sprung.exists()  # the trap works
     sprung.unlink()
     with np.load(cache) as stored:
         arrays = dict(stored)
@@ -176,7 +190,7 @@ def test_incomplete_files_are_refused(cache: Path, name: str) -> None:
         arrays = dict(stored)
     del arrays[name]
     cache.write_bytes(_npz(**arrays))
-    with pytest.raises(CalibrationError, match=f"is incomplete: it lacks '{name}'"):
+    with pytest.raises(CalibrationError, match=f"is incomplete, it lacks '{name}': remove the file"):
         load_fit(cache, KEY, _fresh(), ASSIGNMENTS)
 
 

@@ -1,4 +1,4 @@
-"""16-bit floating point."""
+"""Casts to float16 and bfloat16."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from engine.errors import BuildError
 from engine.precision.bf16 import round_to_bf16
 from engine.precision.cast import bf16_on_float32, inner_name, to_bf16, to_fp16
 from engine.precision.convert import to_precision
-from engine.precision.options import QuantisationOptions, Techniques
+from engine.precision.options import Conversion, QuantisationOptions, Techniques
 from tests.support import graphs
 
 
@@ -85,7 +85,7 @@ def _bf16(x: torch.Tensor) -> torch.Tensor:
 
 
 def test_bfloat16_against_torch(rng: np.random.Generator) -> None:
-    """PyTorch's bfloat16 tensors, but for convolutions: those are rounded from float32, as GPUs compute them."""
+    """Against PyTorch's bfloat16; convolutions accumulate in float32 and are rounded after, as on GPUs."""
     b = graphs.Builder(rng)
     first = b.op("LeakyRelu", "act", b.conv("first", "images", 8), alpha=0.1)
     model = b.model(b.op("Relu", "out", b.op("Add", "sum", b.conv("second", first, 8), first)))
@@ -97,7 +97,7 @@ def test_bfloat16_against_torch(rng: np.random.Generator) -> None:
     def conv(name: str, x: torch.Tensor) -> torch.Tensor:
         return _bf16(functional.conv2d(x, weights[f"{name}_weight"], weights[f"{name}_bias"], padding=1))
 
-    # Each step from what was given before it: the order of a sum may turn the rounding of a few.
+    # Each step from the given input. Another order of summation may change the rounding of a few values.
     for name, x in (("first", _bf16(torch.from_numpy(batch))), ("second", given["act"])):
         wanted = conv(name, x)
         assert float((given[name] != wanted).float().mean()) < 0.01
@@ -111,7 +111,7 @@ def test_bfloat16_against_torch(rng: np.random.Generator) -> None:
 
 
 def test_bfloat16_rounds_where_the_typed_network_does() -> None:
-    """Every tensor that to_bf16 gives the type, and every weight, is on bfloat16's grid."""
+    """All tensors that are bfloat16 in to_bf16's network, and all weights, have bfloat16 values."""
     model = graphs.tiny_detector()
     rounded = bf16_on_float32(model)
     inner = tuple(n.output[0] for n in model.graph.node if n.output[0] not in {v.name for v in model.graph.output})
@@ -125,11 +125,8 @@ def test_bfloat16_rounds_where_the_typed_network_does() -> None:
 def test_plain_precisions(precision: str, round_weights: bool) -> None:
     model = graphs.tiny_detector(stem_stride=8)
     stages: list[str] = []
-    typed = to_precision(
-        model, graphs.CONFIG, precision, graphs.SIZE,
-        QuantisationOptions(techniques=Techniques(round_weights=round_weights)),
-        weights_sha256="", fp8_allowed=False, on_stage=stages.append,
-    )  # fmt: skip
+    options = QuantisationOptions(techniques=Techniques(round_weights=round_weights))
+    typed = to_precision(Conversion(model, graphs.CONFIG, precision, graphs.SIZE, options, on_stage=stages.append))
     recorded = {"round_weights": round_weights} if precision == "bf16" else {}
     assert typed.precision == {"mode": precision, "kept_higher": [], **recorded}
     assert typed.calibration is None

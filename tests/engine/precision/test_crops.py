@@ -21,7 +21,7 @@ HEIGHT, WIDTH = 352, 640
 
 @pytest.fixture
 def images(tmp_path: Path) -> CalibrationImages:
-    """Four pictures of the input's size, no pixel like another."""
+    """Four pictures of random pixels, of the input's size."""
     rng = np.random.default_rng(1)
     for i in range(4):
         cv2.imwrite(str(tmp_path / f"{i}.png"), rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8))
@@ -29,7 +29,7 @@ def images(tmp_path: Path) -> CalibrationImages:
 
 
 def _place(images: CalibrationImages, part: np.ndarray) -> tuple[int, int, int, bool]:
-    """Picture, y, x and whether it is mirrored; fails where the part is nowhere."""
+    """Find a crop: picture, y, x and whether it is mirrored."""
     for index in range(4):
         batch = images.batch(index)
         for mirrored in (False, True):

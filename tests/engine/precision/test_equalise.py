@@ -1,4 +1,4 @@
-"""Equalisation gives channels one range and leaves the outputs alone."""
+"""Equalisation gives all channels the same range and does not change the outputs."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import numpy as np
 import onnx
 import pytest
 
+from engine.config.formats import INT8
 from engine.precision.calibrate.equalise import equalise, scale_classes
 from engine.precision.calibrate.observe import channel_maxima
 from engine.precision.qdq.graph import Graph
-from engine.precision.qdq.placement import INT8, points, quantisable
+from engine.precision.qdq.placement import points, quantisable
 from engine.precision.qdq.rewrite import prepare
 from engine.precision.qdq.simulate import Simulation
 from engine.types import FloatArray
 from tests.support import graphs
 
-# A channel scaled by s and back by 1 / s is rounded twice more, in each of ten layers or so.
+# Scaling a channel by s and 1 / s adds two roundings in each of about ten layers.
 RTOL = 2e-5
 
 
@@ -60,7 +61,7 @@ def test_outputs_stay_and_ranges_become_equal(rng: np.random.Generator, kind: st
     wanted = graphs.run(model, batch)
     promised = equalise(graph, before)
     given = graphs.run(graph.to_model(graph.weights), batch)
-    # Deformable convolutions sample where the rounded offsets say.
+    # The tolerance is relative to the largest output: a deformable convolution samples at rounded offsets.
     np.testing.assert_allclose(given["out"], wanted["out"], rtol=0, atol=RTOL * np.abs(wanted["out"]).max())
     np.testing.assert_array_equal(promised["images"], before["images"])
     after = _maxima(graph, batch)
@@ -74,7 +75,7 @@ def test_outputs_stay_and_ranges_become_equal(rng: np.random.Generator, kind: st
             assert ranges.max() <= top * (1 + 1e-4), name
             if kind not in uneven:
                 np.testing.assert_allclose(ranges, top, rtol=1e-4, err_msg=name)
-    assert before["a"].max() / before["a"].min() > 3  # there was something to equalise
+    assert before["a"].max() / before["a"].min() > 3  # else there is nothing to equalise
 
 
 def test_channels_that_are_added_follow_the_largest(rng: np.random.Generator) -> None:
@@ -127,7 +128,7 @@ def test_a_dead_channel_is_not_magnified(rng: np.random.Generator) -> None:
     after = equalise(graph, _maxima(graph, batch))
     np.testing.assert_array_equal(graph.weights["first_weight"][2], weight[2])
     assert after["a"][2] == 0
-    assert 0 < after["a"][3] < 1e-3  # it hardly ever fires, and may stay below the others
+    assert 0 < after["a"][3] < 1e-3  # nearly always zero: it may stay below the others
     assert np.isfinite(graph.weights["out_weight"]).all()
 
 

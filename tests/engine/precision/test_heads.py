@@ -1,4 +1,4 @@
-"""Differences of heads, by hand, and gradients of them."""
+"""Differences of heads, computed by hand, and their gradients."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.graphs import CONFIG
 
 
 def _heads() -> dict[str, Tensor]:
-    """One cell a level, two anchors; a logit margin of 30 is a face for certain, one of -30 none."""
+    """One cell per level, two anchors. A logit margin of 30 is certainly a face, -30 certainly not."""
     heads = {}
     for level in CONFIG.levels:
         heads[f"logits_{level.stride}"] = torch.tensor([15.0, -15, 15, -15]).reshape(1, 4, 1, 1)
@@ -63,7 +63,7 @@ def test_equal_heads_do_not_differ() -> None:
 
 
 def test_gradients_are_those_of_finite_differences(graph: Graph) -> None:
-    """Of every output with the square root of its weight and some sign: their squares are known in the mean."""
+    """Signs are random, so the mean of squared gradients is compared, over many draws."""
     batch = graphs.images(1, scale=1 / 10)
     network = Simulation(graph)
     total = np.zeros(())
@@ -86,12 +86,12 @@ def test_gradients_are_those_of_finite_differences(graph: Graph) -> None:
         slope = ((moved[name] - heads[name]).double() / 1e-2).reshape(1, 2, 2, *face.shape[2:])
         wanted += 0.25 * float((face * (slope[:, :, 1] - slope[:, :, 0]) ** 2).sum())
     assert wanted > 0
-    # A squared Gaussian's deviation is 1.4 of its mean: 8 % over so many draws.
+    # The standard deviation of a squared Gaussian is 1.4 times its mean: 8 % of the mean over these draws.
     assert total / draws == pytest.approx(wanted, rel=0.35)
 
 
 def _heads_from(graph: Graph, network: Simulation, batch: np.ndarray, amount: float) -> dict[str, Tensor]:
-    """The heads when one value of a concatenation is moved."""
+    """The heads after a change of one value of a concatenation."""
 
     def move(name: str, value: Tensor) -> None:
         if name == "both":

@@ -83,13 +83,13 @@ def test_too_few_readable_pictures(photos: Path, tmp_path: Path) -> None:
         shutil.copy(photos / f"photo{i}.png", tmp_path)
     with pytest.raises(
         CalibrationError,
-        match=r"of the 3 pictures in .* 3 were taken for calibration and 3 are readable, expected at least 4; 100",
+        match=r"has 3 pictures; 3 were chosen for calibration and 3 are readable, expected at least 4: give about 100",
     ):
         find_images(tmp_path, 100, BOX)
     (tmp_path / "bad.jpg").write_bytes(b"no picture")
     with pytest.raises(
         CalibrationError,
-        match=r"4 were taken for calibration and 3 are readable \(1 more cannot be read: bad\.jpg \.\.\.\)",
+        match=r"4 were chosen for calibration and 3 are readable \(1 more cannot be read: bad\.jpg \.\.\.\)",
     ):
         find_images(tmp_path, 100, BOX)
 

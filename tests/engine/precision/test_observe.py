@@ -26,8 +26,8 @@ def test_in_one_image_of_several(graph: Graph) -> None:
         channel_maxima(Simulation(graph), [graphs.images(1), broken], ["images", "both"])
 
 
-def test_heads_are_looked_at_too(graph: Graph) -> None:
-    """No head is quantised, so none is wanted."""
+def test_heads_are_checked_too(graph: Graph) -> None:
+    """Heads are checked although they are not among the named tensors."""
     graph.weights["logits_8_bias"][0] = np.nan
     with pytest.raises(CalibrationError, match="tensor logits_8 of the network is not finite"):
         channel_maxima(Simulation(graph), [graphs.images(1)], ["both"])

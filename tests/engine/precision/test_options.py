@@ -1,4 +1,4 @@
-"""What options are refused, and with what words."""
+"""Refused options and their messages."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.config.formats import PRECISIONS
+from engine.config.formats import FP8, INT8, PRECISIONS
 from engine.errors import CalibrationError, InvalidArgumentError
 from engine.precision.convert import check_precision
-from engine.precision.options import METHODS, QuantisationOptions, Techniques
+from engine.precision.options import METHODS, Conversion, QuantisationOptions, Techniques
+from tests.support import graphs
 
 
 @pytest.mark.parametrize("loss", [0, 0.0, -0.01, -math.inf, math.nan])
@@ -20,7 +21,7 @@ def test_a_budget_is_positive(loss: float) -> None:
 
 
 @pytest.mark.parametrize("loss", [None, 1e-6, 0.5, math.inf])
-def test_budgets_there_are(loss: float | None) -> None:
+def test_valid_budgets(loss: float | None) -> None:
     assert QuantisationOptions(max_loss=loss).max_loss == loss
 
 
@@ -29,11 +30,6 @@ def test_methods() -> None:
         assert Techniques(method=method).method == method
     with pytest.raises(InvalidArgumentError, match="calibration method is 'best', expected one of: importance, max,"):
         Techniques(method="best")
-
-
-def test_learning_steps() -> None:
-    with pytest.raises(InvalidArgumentError, match="learning_steps is -1, expected 0 or more"):
-        Techniques(learning_steps=-1)
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp8", "mixed"])
@@ -77,6 +73,16 @@ def test_bf16_may_round_to_the_nearest() -> None:
 
 
 def test_precisions() -> None:
-    assert PRECISIONS == ("fp32", "fp16", "bf16", "int8", "fp8", "mixed")
+    assert tuple(PRECISIONS) == ("fp32", "fp16", "bf16", "int8", "fp8", "mixed")
     with pytest.raises(InvalidArgumentError, match="precision is 'int4', expected one of: fp32, fp16, bf16, int8"):
         check_precision("int4", QuantisationOptions())
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_formats_that_gpus_lack_are_used_only_where_they_are_needed(precision: str) -> None:
+    model = graphs.tiny_detector()
+    wanted = list(PRECISIONS[precision])
+    assert Conversion(model, graphs.CONFIG, precision, graphs.SIZE).formats == wanted
+    without = Conversion(model, graphs.CONFIG, precision, graphs.SIZE, available=(INT8,))
+    assert without.formats == ([INT8] if precision == "mixed" else wanted)
+    assert PRECISIONS["mixed"] == (INT8, FP8)

@@ -1,4 +1,4 @@
-"""Which tensors are quantised, on networks small enough to say so by hand."""
+"""The quantised tensors of networks small enough to list them by hand."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import numpy as np
 import onnx
 import pytest
 
+from engine.config.formats import FP8, INT8
 from engine.precision.qdq.graph import Graph
-from engine.precision.qdq.placement import FP8, INT8, points, quantisable, residual, scale_groups
+from engine.precision.qdq.placement import points, quantisable, residual, scale_groups
 from tests.support.graphs import SIZE, Builder
 
 
@@ -17,7 +18,7 @@ def b(rng: np.random.Generator) -> Builder:
 
 
 def _points(model: onnx.ModelProto, *names: str) -> set[str]:
-    """Tensors to quantise when the named convolutions, or all, are INT8."""
+    """Return the quantised tensors if the named convolutions, or all, are INT8."""
     graph = Graph(model, SIZE)
     wanted = names or tuple(graph.convolutions)
     return {name for name, kind in points(graph, dict.fromkeys(wanted, INT8))}
@@ -42,7 +43,7 @@ def test_an_identity_shortcut_is_quantised_once_for_both_readers(b: Builder) -> 
 
 @pytest.mark.parametrize("swapped", [False, True])
 def test_of_two_convolutions_that_are_added_one_takes_the_sum(b: Builder, swapped: bool) -> None:
-    """The other's result is a tensor of its own and is quantised for the sum."""
+    """The output of the other convolution is quantised for the sum."""
     operands = [b.conv("branch", "images", 8), b.conv("shortcut", "images", 8, kernel=1)]
     first, second = reversed(operands) if swapped else operands
     model = b.model(b.conv("out", b.op("Add", "sum", first, second), 4))
@@ -52,8 +53,8 @@ def test_of_two_convolutions_that_are_added_one_takes_the_sum(b: Builder, swappe
     assert _points(model) == {"images", second, "sum"}
 
 
-def test_a_sum_that_does_not_fuse_asks_for_nothing(b: Builder) -> None:
-    """The convolution has another reader, so its plain result must exist anyway."""
+def test_operands_of_a_sum_that_does_not_fuse_are_not_quantised(b: Builder) -> None:
+    """The convolution has another reader, so its plain output must exist."""
     first = b.conv("first", "images", 3)
     model = b.model(b.op("Add", "sum", first, "images"), b.conv("out", first, 4))
     graph = Graph(model, SIZE)
@@ -78,7 +79,7 @@ def test_both_sides_of_a_value_keeping_operator_share_one_scale(b: Builder) -> N
 
 
 def test_groups_that_share_a_tensor_are_one(b: Builder) -> None:
-    """`a` goes into two concatenations: their other inputs must share its scale as well, and nothing else."""
+    """`a` is an input of two concatenations: their other inputs share its scale, and no other tensor does."""
     a, left, right = (b.conv(n, "images", 4) for n in ("a", "left", "right"))
     one, two = b.op("Concat", "one", left, a, axis=1), b.op("Concat", "two", a, right, axis=1)
     model = b.model(b.conv("out", one, 4), b.conv("other", two, 4))
@@ -96,13 +97,13 @@ def test_separate_groups_stay_separate(b: Builder) -> None:
     assert groups["first"] == groups["first_pool"] != groups["second"] == groups["second_pool"]
 
 
-def test_a_tensor_may_be_wanted_in_both_kinds(b: Builder) -> None:
+def test_a_tensor_may_be_quantised_to_two_formats(b: Builder) -> None:
     first = b.op("Relu", "act", b.conv("first", "images", 16))
     graph = Graph(b.model(b.conv("one", first, 16), b.conv("two", first, 16)), SIZE)
     assert set(points(graph, {"one": INT8, "two": FP8})) == {("act", INT8), ("act", FP8)}
 
 
-def test_kinds_that_convolutions_have(b: Builder) -> None:
+def test_convolutions_with_kernels(b: Builder) -> None:
     x = b.conv("first", "images", 16)
     x = b.conv("depthwise", x, 16, groups=16)
     x = b.conv("pointwise", x, 32, kernel=1)
@@ -111,7 +112,7 @@ def test_kinds_that_convolutions_have(b: Builder) -> None:
     graph = Graph(_with_biases(b.model(b.conv("head", x, 20, kernel=1))), SIZE)
     plain = ["first", "depthwise", "pointwise", "grouped", "deformable_offset", "head"]
     assert quantisable(graph, INT8) == plain
-    # Three channels in, groups, eighteen or twenty channels out: not those.
+    # The others have 3 input channels, groups, or 18 or 20 output channels.
     assert quantisable(graph, FP8) == ["pointwise"]
 
 

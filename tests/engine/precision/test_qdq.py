@@ -1,4 +1,4 @@
-"""The written Q/DQ graph: what its nodes and constants are, and that it computes what was simulated."""
+"""The written Q/DQ graph: its nodes and constants, and that it computes the same as the simulation."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from engine.config.detection import InputSize
+from engine.config.formats import FP8, INT8, QUANTISED_FORMATS, NumberFormat
+from engine.precision.qdq import simulate
 from engine.precision.qdq.graph import VALUE_KEEPING, Graph
-from engine.precision.qdq.placement import FP8, INT8, Assignment, points, quantisable, residual
+from engine.precision.qdq.placement import Assignment, points, quantisable, residual
 from engine.precision.qdq.rewrite import prepare
 from engine.precision.qdq.simulate import Simulation
 from engine.precision.qdq.writer import Coverage, coverage, write_quantised
@@ -29,15 +31,15 @@ def _assignment(graph: Graph, name: str) -> Assignment:
     int8 = dict.fromkeys(quantisable(graph, INT8), INT8)
     fp8 = dict.fromkeys(quantisable(graph, FP8), FP8)
     return {
-        INT8: int8,
-        FP8: fp8,
+        "int8": int8,
+        "fp8": fp8,
         "few": dict.fromkeys(("depthwise", "lateral", "merge"), INT8),
         "mixed": {**int8, "left": FP8, "merge": FP8},
         "all three": {n: k for n, k in {**int8, "down": FP8, "pointwise": FP8}.items() if n not in ("right", "merge")},
     }[name]
 
 
-ASSIGNMENTS = [INT8, FP8, "few", "mixed", "all three"]
+ASSIGNMENTS = ["int8", "fp8", "few", "mixed", "all three"]
 
 
 class Written:
@@ -97,7 +99,7 @@ def test_quantised_convolutions_read_nothing_but_dequantised_values(name: str) -
 
 
 @pytest.mark.parametrize("name", ASSIGNMENTS)
-def test_between_quantised_convolutions_lies_nothing_but_their_epilogues(name: str) -> None:
+def test_only_epilogues_lie_between_quantised_convolutions(name: str) -> None:
     graph, network, written = _write(name)
     casts = written.of("Cast")
     assert len(casts) == 1 + len(graph.outputs)
@@ -105,16 +107,16 @@ def test_between_quantised_convolutions_lies_nothing_but_their_epilogues(name: s
     assert all(outer & {*cast.input, *cast.output} for cast in casts)
     for quantise in written.of("QuantizeLinear"):
         source = quantise.input[0]
-        if written.maker(source) in VALUE_KEEPING:  # on quantised values: no float value comes in or goes out
+        if written.maker(source) in VALUE_KEEPING:  # on quantised values, not on float ones
             moved = written.makers[source]
             data = moved.input if moved.op_type == "Concat" else moved.input[:1]
             assert {written.maker(n) for n in data} == {"DequantizeLinear"}
             assert written.readers(source) == {"QuantizeLinear"}
         else:
             assert written.maker(source) in _EPILOGUE | {"Cast"}
-    if name == INT8:
-        for kind in VALUE_KEEPING:
-            assert all(written.readers(node.output[0]) == {"QuantizeLinear"} for node in written.of(kind))
+    if name == "int8":
+        for node in (node for operator in VALUE_KEEPING for node in written.of(operator)):
+            assert written.readers(node.output[0]) == {"QuantizeLinear"}
     for convolution in graph.convolutions.values():
         other = residual(graph, convolution)
         if convolution.name in network.assignment and other is not None:
@@ -126,8 +128,8 @@ def test_between_quantised_convolutions_lies_nothing_but_their_epilogues(name: s
 
 
 @pytest.mark.parametrize("name", ASSIGNMENTS)
-def test_every_quantised_tensor_has_one_pair_a_kind(name: str) -> None:
-    """More pairs would be islands, fewer would leave a reader in float."""
+def test_every_quantised_tensor_has_one_pair_per_format(name: str) -> None:
+    """With more pairs some would be useless, with fewer a reader would be in float."""
     graph, network, written = _write(name)
     wanted = points(graph, network.assignment)
     assert len(written.of("QuantizeLinear")) == len(wanted) == len(set(wanted))
@@ -155,7 +157,7 @@ def test_constants(name: str) -> None:
         limit = 127 if kind == INT8 else 448
         np.testing.assert_array_equal(scale, np.maximum(largest / limit, 2.0**-14).astype(np.float16))
         np.testing.assert_allclose(np.abs(grid).max(axis=(1, 2, 3)), limit, rtol=0.01)  # the whole range is used
-        # Off by half a grid step at most: one for integers, a sixteenth of the value in the other kind.
+        # At most half a step: steps are 1 for integers and at most an eighth of the value for FP8.
         bound = scale[:, None, None, None] * (0.501 if kind == INT8 else np.maximum(np.abs(grid) / 15, 2.0**-9))
         assert (
             np.abs(grid * scale[:, None, None, None].astype(np.float32) - exact) <= bound + 1e-3 * np.abs(exact)
@@ -184,8 +186,8 @@ def test_coverage_by_hand(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("kind", [INT8, FP8])
-def test_one_convolution_computes_what_was_simulated(rng: np.random.Generator, kind: str) -> None:
-    """With powers of two for scales nothing is left to chance but the last bit of float16."""
+def test_one_convolution_computes_what_was_simulated(rng: np.random.Generator, kind: NumberFormat) -> None:
+    """Scales are powers of two, so only roundings to float16 differ."""
     b = graphs.Builder(rng)
     graph = Graph(b.model(b.conv("out", "images", 16)), graphs.SIZE)
     batch = graphs.images(2).astype(np.float16).astype(np.float32)
@@ -198,7 +200,7 @@ def test_one_convolution_computes_what_was_simulated(rng: np.random.Generator, k
 
 @pytest.mark.parametrize("name", ASSIGNMENTS)
 def test_every_step_computes_what_was_simulated(name: str) -> None:
-    """Step by step, each from what ONNX Runtime had before it: errors of float16 do not add up."""
+    """Each node from ONNX Runtime's own inputs, so that float16 errors do not accumulate."""
     graph, network, written = _write(name)
     inner = tuple(n for node in written.nodes for n in node.output if node.op_type != "QuantizeLinear")
     outputs = {value.name for value in written.model.graph.output}
@@ -208,7 +210,7 @@ def test_every_step_computes_what_was_simulated(name: str) -> None:
     for conv in written.of("Conv"):
         x, given = torch.from_numpy(values[conv.input[0]]), values[conv.output[0]]
         wanted = network.convolve(nodes[conv.name], x, exact=False).numpy()
-        # Weights of 2^-11 relative error and a result of as much, beside the largest of what was summed.
+        # Relative errors of 2^-11 in the weights and in the result, relative to the largest value.
         np.testing.assert_allclose(
             given, wanted, rtol=2.0**-10, atol=2.0**-10 * np.abs(wanted).max(), err_msg=conv.name
         )
@@ -216,7 +218,7 @@ def test_every_step_computes_what_was_simulated(name: str) -> None:
         (quantise,) = (n for n in written.of("QuantizeLinear") if n.output[0] == f"{point[0]}_{point[1]}")
         source, given = values[quantise.input[0]], values[f"{quantise.output[0]}_dq"]
         wanted = network.quantise(torch.from_numpy(source), point).numpy()
-        # Float16 may turn a tie; it turns few.
+        # Float16 changes the rounding of a few values near ties.
         assert np.mean(np.abs(given - wanted) > 2.0**-10 * np.abs(wanted)) < 0.03, point
         step = float(network.scale_of(point)) * (1 if point[1] == INT8 else 32)
         assert np.abs(given - wanted).max() <= 1.01 * step, point
@@ -224,9 +226,9 @@ def test_every_step_computes_what_was_simulated(name: str) -> None:
 
 @pytest.mark.parametrize("name", ASSIGNMENTS)
 def test_the_network_computes_what_was_simulated(name: str) -> None:
-    """In the whole network values on the other side of a tie move whole steps, and those move others.
+    """In the whole network a value near a tie may move by a whole step and change later ones.
 
-    So ONNX Runtime's heads differ from the simulated ones, but less than from float32's.
+    ONNX Runtime's heads therefore differ from the simulated ones, but less than those do from float32.
     """
     graph, network, written = _write(name)
     batch = graphs.images(1)
@@ -236,6 +238,22 @@ def test_the_network_computes_what_was_simulated(name: str) -> None:
     )
     for head, value in wanted.items():
         assert graphs.relative_rms(given[head], value) < 0.8 * graphs.relative_rms(value, exact[head]) < 0.16, head
+
+
+def test_a_new_number_format_needs_an_entry_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """FP8 with five bits of exponent, which is no precision of this program."""
+    e5m2 = NumberFormat("e5m2", "FLOAT8E5M2", "float8_e5m2", -57344.0, 57344.0, quantised=True)
+    monkeypatch.setattr(simulate, "QUANTISED_FORMATS", (*QUANTISED_FORMATS, e5m2))
+    graph = Graph(graphs.tiny_detector(), graphs.SIZE)
+    batch = graphs.images(1)
+    network = graphs.quantised(graph, dict.fromkeys(quantisable(graph, e5m2), e5m2), batch)
+    written = write_quantised(graph, network)
+    assert coverage(graph, written).macs_share == 1.0
+    assert TensorProto.FLOAT8E5M2 in {t.data_type for t in written.graph.initializer}
+    wanted, given, exact = graphs.simulate(network, batch), *(graphs.run(m, batch) for m in (written, graph.model))
+    for head, value in wanted.items():
+        # Errors of two bits of mantissa are far above those of float16.
+        assert graphs.relative_rms(given[head], value) < 0.5 * graphs.relative_rms(value, exact[head]), head
 
 
 def test_nothing_assigned_is_float16() -> None:
@@ -248,7 +266,7 @@ def test_nothing_assigned_is_float16() -> None:
 
 @pytest.mark.slow
 def test_shared_convolutions_get_weights_of_their_own() -> None:
-    """One context module sees all levels of this model: each use is fitted and written by itself."""
+    """All levels of this model share a context module: each use has weights of its own."""
     model = settled_model("resnet18-lite")
     graph = Graph(prepare(exported(model, InputSize.fixed(64, 96))), (64, 96))
     assert "BatchNormalization" not in {node.op_type for node in graph.nodes}

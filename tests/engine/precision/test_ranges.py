@@ -52,13 +52,13 @@ def test_percentile(rng: np.random.Generator, shape: str) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_mean_square_error(rng: np.random.Generator, shape: str) -> None:
-    """No range is better by more than the histogram's coarseness."""
+    """No range is better, within the resolution of the histogram."""
     values = _values(rng, shape)
     counts, maximum = _histogram(values)
     given = RANGES["mse"](counts, maximum)
     best = min(_loss(values, top) for top in np.linspace(0.01, 1, 300) * maximum)
     assert 0 < given <= maximum
-    # A bin's width is a fraction of a step at the whole range and some steps at a small one.
+    # The width of a bin is a fraction of a step for the whole range, and several steps for a small range.
     assert _loss(values, given) <= 1.15 * best + (BIN * maximum) ** 2 / 12
 
 
@@ -69,9 +69,9 @@ def test_mean_square_error_clips_what_is_rare(rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_entropy(rng: np.random.Generator, shape: str) -> None:
-    """Over all ranges, the divergence of clipped values from their quantised form is the least near ONNX Runtime's.
+    """The range of the smallest divergence, by brute force, is near that of ONNX Runtime.
 
-    Its minimum is flat: what becomes of the bins that are left over when levels do not divide them moves it a little.
+    The minimum is flat, and the two treat bins left over by the division into levels differently.
     """
     counts, maximum = _histogram(_values(rng, shape))
     given = RANGES["entropy"](counts, maximum)
@@ -134,7 +134,7 @@ def test_maxima_are_those_of_every_image(graph: Graph) -> None:
 
 
 def test_the_best_share_of_weighted_values(rng: np.random.Generator) -> None:
-    """Brute force: every value as often as it weighs, rounded to integers."""
+    """Against brute force over values within each bin, weighted as the bin."""
     bins = 256
     centres = (np.arange(bins) + 0.5) / bins
     weights = np.stack([
@@ -154,7 +154,7 @@ def test_the_best_share_of_weighted_values(rng: np.random.Generator) -> None:
 
 
 def test_important_ranges_of_uniform_gradients_minimise_the_mean_square(rng: np.random.Generator) -> None:
-    """Every channel goes into one output alone, so every gradient is as large: the ranges are those of "mse"."""
+    """Each channel feeds one output only, so all gradients are equal and the ranges are those of "mse"."""
     b = graphs.Builder(rng)
     x = b.op("LeakyRelu", "act", b.conv("first", "images", 6), alpha=0.5)
     channels = {"logits": 4, "box_deltas": 8, "landmark_deltas": 20}
@@ -177,7 +177,7 @@ def test_important_ranges_of_uniform_gradients_minimise_the_mean_square(rng: np.
 
 
 def test_a_channel_that_never_fires_has_no_range(graph: Graph) -> None:
-    """And no importance either: a magnified nothing would overflow."""
+    """Nor importance: the factor of an empty range would overflow."""
     graph.weights["left_weight"][3], graph.weights["left_bias"][3] = 0, -100
     network, batches, name = Simulation(graph), [graphs.images(1)], "left_act"
     tops = channel_maxima(network, batches, [name])
@@ -188,7 +188,7 @@ def test_a_channel_that_never_fires_has_no_range(graph: Graph) -> None:
 
 
 def test_one_range_for_all_channels_minimises_their_common_error(graph: Graph) -> None:
-    """A channel that nothing depends on does not set the range of the others."""
+    """A channel without effect on the heads does not determine the range of the others."""
     network, batches = Simulation(graph), [graphs.images(seed) for seed in range(2)]
     tops = channel_maxima(network, batches, ["both"])
     alone = important_ranges(graphs.CONFIG, network, batches, tops, per_channel=True)["both"]
@@ -198,8 +198,8 @@ def test_one_range_for_all_channels_minimises_their_common_error(graph: Graph) -
     assert len(set(alone.tolist())) > 1
 
 
-def test_what_no_face_depends_on_may_be_clipped(rng: np.random.Generator) -> None:
-    """The largest values lie where the reference is sure that there is no face."""
+def test_values_without_effect_on_faces_may_be_clipped(rng: np.random.Generator) -> None:
+    """The largest values lie where the reference is certain that there is no face."""
     b = graphs.Builder(rng)
     x = b.op("Relu", "act", b.conv("first", "images", 3, kernel=1))
     channels = {"logits": 4, "box_deltas": 8, "landmark_deltas": 20}

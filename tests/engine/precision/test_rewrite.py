@@ -1,4 +1,4 @@
-"""Rewriting changes the nodes and not one bit of the outputs."""
+"""Rewriting changes the nodes, but not a bit of the outputs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tests.support.graphs import Builder, images, run
 
 def _field(rng: np.random.Generator, activation: str, **attributes: float) -> onnx.ModelProto:
     b = Builder(rng)
-    joined = b.op("Concat", "joined", b.conv("a", "images", 5, bias=False), b.conv("b", "images", 7), axis=1)
-    return b.model(b.conv("out", b.op(activation, "act", joined, **attributes), 4, bias=False))
+    joined = b.op("Concat", "joined", b.conv_without_bias("a", "images", 5), b.conv("b", "images", 7), axis=1)
+    return b.model(b.conv_without_bias("out", b.op(activation, "act", joined, **attributes), 4))
 
 
 @pytest.mark.parametrize(("activation", "attributes"), [("Relu", {}), ("LeakyRelu", {"alpha": 0.3})])
@@ -36,14 +36,14 @@ def test_outputs_are_the_same_to_the_last_bit(
 
 def test_every_convolution_gets_a_bias(rng: np.random.Generator) -> None:
     b = Builder(rng)
-    given = b.model(b.deform_conv("out", b.conv("first", "images", 6, bias=False), 4))
+    given = b.model(b.deform_conv("out", b.conv_without_bias("first", "images", 6), 4))
     rewritten = prepare(given)
     arrays = {t.name: onnx.numpy_helper.to_array(t) for t in rewritten.graph.initializer}
     biases = {n.name: arrays[n.input[-1]] for n in rewritten.graph.node}
     assert {n.op_type: len(n.input) for n in rewritten.graph.node} == {"Conv": 3, "DeformConv": 4}
     np.testing.assert_array_equal(biases["first"], np.zeros(6))
     np.testing.assert_array_equal(biases["out"], np.zeros(4))
-    assert np.abs(biases["out_offset"]).min() > 0  # it had one
+    assert np.abs(biases["out_offset"]).min() > 0  # the one it had
     batch = images(2)
     np.testing.assert_array_equal(run(rewritten, batch)["out"], run(given, batch)["out"])
 

@@ -1,4 +1,4 @@
-"""Rounding weights with error feedback."""
+"""Rounding of weights with compensation of errors."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import numpy as np
 import pytest
 import torch
 
+from engine.config.formats import BF16, FP8, INT8, NumberFormat
 from engine.precision.calibrate import rounding
 from engine.precision.calibrate.rounding import _round, round_weights
 from engine.precision.qdq.graph import Graph
 from engine.precision.qdq.heads import run_with_gradients
-from engine.precision.qdq.placement import FP8, INT8, quantisable
-from engine.precision.qdq.simulate import BF16, to_grid
+from engine.precision.qdq.placement import quantisable
+from engine.precision.qdq.simulate import to_grid
 from tests.support import graphs
 
 KINDS = [INT8, FP8]
 
 
-def _case(rng: np.random.Generator, kind: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weights [groups, outputs, columns] and steps of few levels, so that rounding is coarse."""
+def _case(rng: np.random.Generator, kind: NumberFormat) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weights [groups, outputs, columns] and large scales, so that rounding is coarse."""
     weight = torch.from_numpy(rng.normal(0, 1, (2, 5, 18)).astype(np.float32))
     if kind == BF16:
         return weight, torch.ones(2, 5)
@@ -27,7 +28,7 @@ def _case(rng: np.random.Generator, kind: str) -> tuple[torch.Tensor, torch.Tens
 
 
 @pytest.mark.parametrize("kind", [*KINDS, BF16])
-def test_without_correlation_it_is_nearest_rounding(rng: np.random.Generator, kind: str) -> None:
+def test_without_correlation_it_is_nearest_rounding(rng: np.random.Generator, kind: NumberFormat) -> None:
     weight, steps = _case(rng, kind)
     nearest = to_grid(weight / steps[:, :, None], kind) * steps[:, :, None]
     correlation = torch.diag_embed(torch.from_numpy(rng.uniform(0.5, 5, (2, 18)).astype(np.float32)))
@@ -35,7 +36,7 @@ def test_without_correlation_it_is_nearest_rounding(rng: np.random.Generator, ki
 
 
 @pytest.mark.parametrize("kind", [*KINDS, BF16])
-def test_errors_cancel_where_inputs_correlate(rng: np.random.Generator, kind: str) -> None:
+def test_errors_cancel_where_inputs_correlate(rng: np.random.Generator, kind: NumberFormat) -> None:
     weight, steps = _case(rng, kind)
     common = rng.normal(size=(2, 3, 4000))
     inputs = np.einsum("gkc,gcn->gkn", rng.normal(size=(2, 18, 3)), common) + 0.2 * rng.normal(size=(2, 18, 4000))
@@ -51,7 +52,7 @@ def test_errors_cancel_where_inputs_correlate(rng: np.random.Generator, kind: st
         )
 
 
-def test_dead_inputs_are_no_obstacle(rng: np.random.Generator) -> None:
+def test_inputs_that_are_always_zero(rng: np.random.Generator) -> None:
     weight, steps = _case(rng, INT8)
     nearest = to_grid(weight / steps[:, :, None], INT8) * steps[:, :, None]
     given = _round(weight, steps, torch.zeros(2, 18, 18), INT8)
@@ -59,8 +60,8 @@ def test_dead_inputs_are_no_obstacle(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_network_ends_on_its_grid_and_computes_better(graph: Graph, kind: str) -> None:
-    """Weights of 4 bits or so make the difference plain; ranges of activations stay exact enough."""
+def test_a_network_ends_on_its_grid_and_computes_better(graph: Graph, kind: NumberFormat) -> None:
+    """With weights of about 4 bits the difference is clear."""
     batches = [graphs.images(seed) for seed in range(6)]
     assignment = dict.fromkeys(quantisable(graph, kind), kind)
     network, nearest, reference = (graphs.quantised(graph, assignment, batches[0]) for _ in range(3))
@@ -93,7 +94,7 @@ def test_a_network_ends_on_its_grid_and_computes_better(graph: Graph, kind: str)
 
 
 def test_too_many_columns_are_rounded_in_shares(monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
-    """Each share as if the others were another group's: by its own inputs, with the steps of its outputs."""
+    """Each share is rounded by its own inputs, with the scales of its outputs."""
     monkeypatch.setattr(rounding, "_MAX_COLUMNS", 33)  # 144 columns do not divide by 5: 6 shares
     graph = Graph(graphs.tiny_detector(), graphs.SIZE)
     network, reference = (
@@ -120,7 +121,7 @@ def test_too_many_columns_are_rounded_in_shares(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_shares_of_grouped_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Groups whose outputs have steps of their own: in shares of one column nothing is taken over."""
+    """Outputs of groups have scales of their own. In shares of one column there is no compensation."""
     monkeypatch.setattr(rounding, "_MAX_COLUMNS", 1)
     graph = Graph(graphs.tiny_detector(), graphs.SIZE)
     network, reference = (graphs.quantised(graph, {"depthwise": INT8}, graphs.images(0)) for _ in range(2))

@@ -1,12 +1,13 @@
-"""Which convolution is to blame for the heads' error."""
+"""Share of each convolution in the heads' error."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
+from engine.config.formats import FP8, FP16, INT8
 from engine.precision.qdq.graph import Graph
-from engine.precision.qdq.placement import FP8, INT8, quantisable
+from engine.precision.qdq.placement import quantisable
 from engine.precision.qdq.simulate import Simulation
 from engine.precision.search.sensitivity import sensitivities
 from tests.support import graphs
@@ -29,14 +30,14 @@ def test_a_bad_convolution_takes_nearly_all_of_the_error(graph: Graph, bad: str)
         network,
         Simulation(graph),
         batches,
-        {"fp16": {}, FP8: {bad: FP8}},
+        {FP16: {}, FP8: {bad: FP8}},
         lambda n, t: shown.append((n, t)),
     )
-    assert set(found["fp16"]) == set(assignment)
-    assert set(found[FP8]) == {bad}  # nothing else has that form
-    assert found["fp16"][bad] > 0.9
-    assert all(abs(share) < 0.3 for name, share in found["fp16"].items() if name != bad)
-    assert found[FP8][bad] <= found["fp16"][bad] + 1e-6
+    assert set(found[FP16]) == set(assignment)
+    assert set(found[FP8]) == {bad}  # no other convolution has that format
+    assert found[FP16][bad] > 0.9
+    assert all(abs(share) < 0.3 for name, share in found[FP16].items() if name != bad)
+    assert found[FP8][bad] <= found[FP16][bad] + 1e-6
     assert shown == [(i + 1, len(assignment)) for i in range(len(assignment))]
     assert (dict(network.assignment), dict(network.fitted)) == (assignment, fitted)
     assert set(network.steps) == set(steps)
@@ -46,4 +47,4 @@ def test_a_bad_convolution_takes_nearly_all_of_the_error(graph: Graph, bad: str)
 def test_a_network_without_error() -> None:
     graph = Graph(graphs.tiny_detector(), graphs.SIZE)
     reference = Simulation(graph)
-    assert sensitivities(graphs.CONFIG, Simulation(graph), reference, [graphs.images(1)], {"fp16": {}}) == {"fp16": {}}
+    assert sensitivities(graphs.CONFIG, Simulation(graph), reference, [graphs.images(1)], {FP16: {}}) == {FP16: {}}

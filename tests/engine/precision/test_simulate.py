@@ -8,16 +8,16 @@ import onnx
 import pytest
 import torch
 
+from engine.config.formats import BF16, FP8, INT8, NumberFormat
 from engine.errors import BuildError
 from engine.precision.qdq.graph import Graph
-from engine.precision.qdq.placement import FP8, INT8
 from engine.precision.qdq.rewrite import prepare
-from engine.precision.qdq.simulate import BF16, Simulation, fake_quantise, to_grid, to_half
+from engine.precision.qdq.simulate import Simulation, fake_quantise, to_grid, to_half
 from engine.types import FloatArray
 from tests.support import graphs
 
 
-def _grid(y: FloatArray, kind: str) -> FloatArray:
+def _grid(y: FloatArray, kind: NumberFormat) -> FloatArray:
     if kind == INT8:
         return np.clip(np.rint(y), -128, 127).astype(np.float32)
     if kind == BF16:
@@ -26,7 +26,7 @@ def _grid(y: FloatArray, kind: str) -> FloatArray:
 
 
 @pytest.mark.parametrize("kind", [INT8, FP8, BF16])
-def test_the_grid(rng: np.random.Generator, kind: str) -> None:
+def test_the_grid(rng: np.random.Generator, kind: NumberFormat) -> None:
     ties = np.arange(-300, 300, dtype=np.float32) / 2
     exponents = rng.uniform(-12, 10, 4000)
     y = np.concatenate([ties, rng.choice([-1, 1], 4000) * 2.0**exponents, [0.0, 1e6, -1e6, 448.0, 464.0]])
@@ -36,12 +36,11 @@ def test_the_grid(rng: np.random.Generator, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", [INT8, FP8])
 @pytest.mark.parametrize("scale", [2.0**-6, 0.0371])
-def test_fake_quantisation(rng: np.random.Generator, kind: str, scale: float) -> None:
+def test_fake_quantisation(rng: np.random.Generator, kind: NumberFormat, scale: float) -> None:
     x = (rng.normal(0, 200, 5000) * scale).astype(np.float32)
     given = fake_quantise(torch.from_numpy(x), torch.tensor(scale), kind).numpy()
     step = np.float32(scale)
-    # y + (grid - y) may differ from the grid by a rounding of float32.
-    np.testing.assert_allclose(given, _grid(x / step, kind) * step, rtol=1e-6, atol=1e-5 * scale)
+    np.testing.assert_array_equal(given, _grid(x / step, kind) * step)
 
 
 def test_scales_of_channels_are_their_own(rng: np.random.Generator) -> None:
@@ -49,26 +48,6 @@ def test_scales_of_channels_are_their_own(rng: np.random.Generator) -> None:
     steps = np.array([0.01, 0.5, 3.0], np.float32).reshape(3, 1, 1, 1)
     given = fake_quantise(torch.from_numpy(weight), torch.from_numpy(steps), INT8).numpy()
     np.testing.assert_allclose(given, np.clip(np.rint(weight / steps), -128, 127) * steps, rtol=1e-6, atol=1e-6)
-
-
-@pytest.mark.parametrize(("kind", "low", "high"), [(INT8, -128.0, 127.0), (FP8, -448.0, 448.0)])
-def test_gradients_pass_inside_the_range_only(kind: str, low: float, high: float) -> None:
-    scale = 0.25
-    y = torch.tensor([low - 5, low + 0.4, -3.3, 0.0, 7.6, high - 0.4, high + 5])
-    x = (y * scale).requires_grad_()
-    fake_quantise(x, torch.tensor(scale), kind).sum().backward()  # type: ignore[no-untyped-call]
-    assert x.grad is not None
-    assert x.grad.tolist() == [0, 1, 1, 1, 1, 1, 0]
-
-
-def test_the_gradient_of_the_scale() -> None:
-    """Of the rounding error inside the range, of the range's end outside: equation 3 of learned step sizes."""
-    scale = torch.tensor(0.5, requires_grad=True)
-    for y, wanted in ((3.3, 3 - 3.3), (3.7, 4 - 3.7), (400.0, 127.0), (-400.0, -128.0)):
-        scale.grad = None
-        fake_quantise(torch.tensor(y * 0.5), scale, INT8).backward()  # type: ignore[no-untyped-call]
-        assert scale.grad is not None
-        assert float(scale.grad) == pytest.approx(wanted, abs=1e-4)
 
 
 def test_scales_are_normal_float16_numbers() -> None:
@@ -100,7 +79,7 @@ def test_deformable_and_strided_convolutions(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("kind", [INT8, FP8])
-def test_one_quantised_convolution_by_hand(rng: np.random.Generator, kind: str) -> None:
+def test_one_quantised_convolution_by_hand(rng: np.random.Generator, kind: NumberFormat) -> None:
     """A 1 x 1 convolution is a matrix product: NumPy computes it in float64."""
     b = graphs.Builder(rng)
     graph = Graph(b.model(b.conv("out", "images", 16, kernel=1)), graphs.SIZE)
@@ -124,10 +103,10 @@ def test_a_sum_reads_the_quantised_shortcut(rng: np.random.Generator) -> None:
     scale = np.float32(np.float16(seen["block"].max() / 127))
     wanted = seen["second"] + np.clip(np.rint(seen["block"] / scale), -128, 127) * scale
     np.testing.assert_allclose(seen["sum"], wanted, rtol=1e-5, atol=1e-4)
-    assert np.abs(seen["sum"] - seen["second"] - seen["block"]).max() > 0.1 * scale  # it is not the float one
+    assert np.abs(seen["sum"] - seen["second"] - seen["block"]).max() > 0.1 * scale  # the shortcut is not the float one
 
 
-def test_a_convolution_in_another_kind_than_it_was_fitted_for_takes_its_exact_weights(graph: Graph) -> None:
+def test_weights_fitted_for_another_format_are_not_used(graph: Graph) -> None:
     network = graphs.quantised(graph, {"pointwise": INT8}, graphs.images(9))
     network.weights["pointwise"] = network.weights["pointwise"] + 1
     assert torch.equal(network.weight("pointwise"), network.weights["pointwise"])

@@ -14,8 +14,9 @@ from engine.cli import build_main
 from engine.config.detection import InputSize
 from engine.runtime.augment import make_augmentation, merge, scaled_size, to_image
 from engine.types import Detections
-from tests.support.data import ASTRONAUT_FACE, astronaut, iou, labelled_photos
+from tests.support.data import ASTRONAUT_FACE, astronaut, labelled_photos
 from tests.support.engines import build
+from tests.support.oracles.boxes import iou
 
 MIRRORED = [1, 0, 2, 4, 3]  # the left eye is the mirror image's right eye, and so on
 

@@ -13,8 +13,9 @@ from engine.errors import EngineLoadError, InvalidArgumentError
 from engine.metrics.agreement import agreement
 from engine.runtime.cpu.network_detector import NetworkDetector
 from engine.types import Image
-from tests.support.data import ASTRONAUT_FACE, astronaut, iou
+from tests.support.data import ASTRONAUT_FACE, astronaut
 from tests.support.engines import network
+from tests.support.oracles.boxes import iou
 
 pytestmark = pytest.mark.slow
 CONFIG = preset("mobilenet0.25")

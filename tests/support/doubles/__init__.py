@@ -1,1 +1,1 @@
-"""Stand-ins for cupy and TensorRT: two that record calls, and two that run kernels on a CUDA emulator."""
+"""Test doubles of cupy and TensorRT: two record calls, and two run kernels on the CUDA emulator."""

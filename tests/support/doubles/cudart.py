@@ -1,4 +1,4 @@
-"""What the GPU session uses of cupy, over the CUDA runtime library of an emulator, to which cupy cannot be bound."""
+"""A double of cupy that calls the CUDA emulator's runtime library; the real cupy cannot be bound to it."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ class CudaRuntimeError(RuntimeError):
 
 
 class Cupy:
-    """The module cupy, cupy.cuda and cupy.cuda.runtime in one."""
+    """The modules cupy, cupy.cuda and cupy.cuda.runtime in one, as far as the GPU session uses them."""
 
     CUDARuntimeError, OutOfMemoryError = CudaRuntimeError, MemoryError
     streamCaptureModeThreadLocal, memcpyHostToDevice, memcpyDeviceToHost = 1, 1, 2  # noqa: N815
 
     def __init__(self, folder: Path) -> None:
-        """Load the library once more: by its path it is the one that the kernels use."""
+        """Load the library by its path, so that it is the instance that the kernels use."""
         self._library = ctypes.CDLL(str(for_emulator(folder / CUDA_RUNTIME)), mode=ctypes.RTLD_GLOBAL)
         self._library.cudaGetErrorName.restype = ctypes.c_char_p
         self.cuda = self.runtime = self.memory = self
         self.copies: list[str] = []
 
     def call(self, name: str, *arguments: Any) -> None:
-        """Call a function of the library; integers are 64 bits wide, as pointers, handles and sizes are."""
+        """Call a function of the library; integers are passed as 64 bits, like pointers, handles and sizes."""
         wide = [ctypes.c_uint64(a) if isinstance(a, int) else a for a in arguments]
         status = getattr(self._library, f"cuda{name}")(*wide)
         if status != 0:
@@ -44,7 +44,7 @@ class Cupy:
             raise CudaRuntimeError(status, self._library.cudaGetErrorName(status).decode())
 
     def handle(self, name: str, *arguments: Any) -> int:
-        """Call a function that gives a pointer or a handle, its first argument."""
+        """Call a function that returns a pointer or a handle through its first argument."""
         result = ctypes.c_uint64()
         self.call(name, ctypes.byref(result), *arguments)
         return result.value
@@ -75,7 +75,7 @@ class Cupy:
 
     def PinnedMemoryPointer(self, memory: EmulatedMemory, offset: int) -> Any:  # noqa: N802
         buffer: Any = (ctypes.c_char * memory.size).from_address(memory.ptr + offset)
-        buffer.memory = memory  # which it keeps
+        buffer.memory = memory  # keeps the memory alive
         return buffer
 
     def UnownedMemory(self, pointer: int, nbytes: int, owner: object, device: int) -> Pointer:  # noqa: N802
@@ -184,7 +184,7 @@ class Pointer:
 
 @dataclass
 class DeviceNdarray:
-    """cupy.ndarray, as far as others look at it."""
+    """cupy.ndarray, with the attributes that the session uses."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]

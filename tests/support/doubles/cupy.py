@@ -1,8 +1,8 @@
-"""A recording double of cupy: what the GPU session asks CUDA for, in order, without a GPU.
+"""A double of cupy that records the GPU session's CUDA calls in order, without a GPU.
 
-Memory is the host's. A stream keeps what is queued on it and runs that only when something waits for it, so that a
-result read too early is wrong here as it would be on a device; a stream that captures records instead, and a graph
-queues its record again.
+Device memory is host memory. A stream queues its work and runs it only when something waits for the stream. So a result
+that is read too early is wrong, as on a device. A stream that captures records work instead, and a graph launch queues
+the recorded work again.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class FakeMemoryError(MemoryError):
 
 
 def host_array(pointer: int, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """Return the array that lies at an address."""
+    """Return the array at an address, without copying it."""
     nbytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
     return np.frombuffer((ctypes.c_char * nbytes).from_address(pointer), dtype).reshape(shape)
 
 
 class FakeStream:
-    """Queues work until something waits for it."""
+    """Queues work, and runs it when something waits for the stream."""
 
     def __init__(self, cuda: FakeCuda, ptr: int) -> None:
         self.cuda, self.ptr = cuda, ptr
@@ -47,11 +47,11 @@ class FakeStream:
         self.captured: list[Work] | None = None
 
     def add(self, work: Work) -> None:
-        """Queue, or record, some work."""
+        """Queue work, or record it during a capture."""
         (self.queue if self.captured is None else self.captured).append(work)
 
     def synchronize(self) -> None:
-        """Run what is queued."""
+        """Run the queued work."""
         self.cuda.log.append("synchronize")
         assert self.captured is None, "a capturing stream cannot be waited for"
         if self.cuda.sticky is not None:
@@ -60,13 +60,13 @@ class FakeStream:
             self.queue.pop(0)()
 
     def begin_capture(self, mode: int) -> None:
-        """Record from here on."""
-        assert mode == 1, "threads would spoil each other's captures"
+        """Record work from now on."""
+        assert mode == 1, "the capture mode must be thread-local, or threads would invalidate each other's captures"
         self.cuda.log.append("begin capture")
         self.captured = []
 
     def end_capture(self) -> FakeGraph:
-        """Return the record."""
+        """Return the recorded work as a graph."""
         self.cuda.log.append("end capture")
         captured, self.captured = self.captured, None
         assert captured is not None
@@ -77,13 +77,13 @@ class FakeStream:
 
 @dataclass
 class FakeGraph:
-    """A record of work."""
+    """Recorded work."""
 
     cuda: FakeCuda
     works: list[Work]
 
     def launch(self, stream: FakeStream) -> None:
-        """Queue it."""
+        """Queue the recorded work on a stream."""
         if self.cuda.launch_fails:
             raise FakeCudaError("cudaErrorInvalidResourceHandle", 400)
         self.cuda.log.append(f"replay on {stream.ptr}")
@@ -92,7 +92,7 @@ class FakeGraph:
 
 
 class FakeEvent:
-    """A mark in a stream, which others can wait for."""
+    """A mark in a stream that other streams can wait for."""
 
     numbers = itertools.count(1)
 
@@ -103,7 +103,7 @@ class FakeEvent:
         cuda.events[self.ptr] = self
 
     def record(self, stream: FakeStream) -> None:
-        """Mark where the stream is; each mark is a millisecond after the former."""
+        """Mark the current position of the stream; each mark is a millisecond after the one before."""
         self.stream, self.time = stream, None
         assert stream.captured is None
 
@@ -114,14 +114,14 @@ class FakeEvent:
         stream.add(reached)
 
     def synchronize(self) -> None:
-        """Wait until its stream has come to the mark."""
+        """Wait until the stream has reached the mark."""
         if self.stream is not None:
             self.cuda.log.append(f"wait for {self.stream.ptr}")
             self.stream.synchronize()
 
 
 class FakeMemory:
-    """A block of device memory, full of sevens."""
+    """A block of device memory, filled with sevens."""
 
     def __init__(self, cuda: FakeCuda, nbytes: int) -> None:
         cuda.check_room(cuda.allocated + nbytes)
@@ -135,7 +135,7 @@ class FakeMemory:
 
 
 class FakePinned:
-    """Pinned memory, full of nines."""
+    """Pinned memory, filled with nines."""
 
     def __init__(self, cuda: FakeCuda, nbytes: int) -> None:
         self.bytes = np.full(nbytes, 9, np.uint8)
@@ -143,7 +143,7 @@ class FakePinned:
 
 @dataclass
 class FakeNdarray:
-    """cupy.ndarray: a view of memory that it keeps."""
+    """cupy.ndarray: a view of memory, which it keeps alive."""
 
     shape: tuple[int, ...]
     dtype: Any
@@ -159,15 +159,15 @@ class FakeCuda:
     """The module cupy, and the state behind it.
 
     Attributes:
-        log: what was asked for.
-        devices: how many there are; -1 without a usable driver.
-        room: bytes of device memory that all allocations together may have.
-        sticky: what every wait raises.
-        capture_fails: whether graphs cannot be made.
-        launch_fails: whether they cannot be launched.
-        device_error: what making a device the current one raises.
-        allocated: bytes of device memory.
-        current: blocks in which a device is the current one.
+        log: the calls so far.
+        devices: number of devices; -1 without a usable driver.
+        room: bytes of device memory.
+        sticky: error that every wait raises.
+        capture_fails: whether every capture fails.
+        launch_fails: whether every graph launch fails.
+        device_error: error when a device is made the current one.
+        allocated: bytes of device memory in use.
+        current: number of open `with Device(...)` blocks.
     """
 
     log: Log
@@ -187,7 +187,7 @@ class FakeCuda:
 
     @property
     def cuda(self) -> FakeCuda:
-        """cupy.cuda and what lies in it: here all the same."""
+        """cupy.cuda; its submodules are this object too."""
         return self
 
     runtime = memory = cuda
@@ -201,7 +201,7 @@ class FakeCuda:
         return self.devices
 
     def __post_init__(self) -> None:
-        self.callers_stream(0)  # the default one
+        self.callers_stream(0)  # the default stream
 
     def Device(self, index: int) -> _Current:  # noqa: N802
         assert index < self.devices
@@ -212,7 +212,7 @@ class FakeCuda:
         return self.callers_stream(4710 + len(self.streams))
 
     def callers_stream(self, ptr: int) -> FakeStream:
-        """A stream that somebody else made."""
+        """Return a new stream with this handle, as if the caller had made it."""
         self.streams[ptr] = FakeStream(self, ptr)
         self.every_stream.append(self.streams[ptr])
         return self.streams[ptr]
@@ -253,7 +253,7 @@ class FakeCuda:
             raise FakeCudaError("cudaErrorInvalidResourceHandle", 400)
         self.log.append(f"free on {stream}")
         memory = self.lent.pop(pointer)
-        self.streams[stream].add(lambda memory=memory: None)  # type: ignore[misc]  # kept until the stream is there
+        self.streams[stream].add(lambda memory=memory: None)  # type: ignore[misc]  # frees the memory when the stream gets there
 
     def free(self, pointer: int) -> None:
         self.log.append("free")
@@ -279,7 +279,7 @@ class FakeCuda:
         self.events[event].record(self.streams[stream])
 
     def check_room(self, nbytes: int) -> None:
-        """Raise what CUDA raises when it is full."""
+        """Raise CUDA's error if so many bytes do not fit."""
         if nbytes > self.room:
             raise FakeCudaError("cudaErrorMemoryAllocation: out of memory", 2)
 

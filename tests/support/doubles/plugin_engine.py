@@ -1,4 +1,4 @@
-"""A double of TensorRT whose engine is this project's two plugins: its input tensor serves as the network's heads."""
+"""A double of TensorRT whose engine runs only the decode and NMS plugins; its input tensor holds the heads."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests.csrc.plugins.cases import DECODE, NMS, NMS_ATTRIBUTES, Heads, expecte
 from tests.csrc.plugins.driver import FLOAT, INT32, Array, Library, Plugin, PluginError, Shape
 
 TOP_K = 50
-# With these the heads fill seven eighths of the input tensor: what any image of a batch holds matters.
+# With these strides the heads fill seven eighths of the input tensor, so the content of every image matters.
 STRIDES = (4, 8, 16)
 _CANDIDATES = [(TOP_K, 4), (TOP_K,), (TOP_K, 10), ()]
 _CANDIDATE_TYPES = [FLOAT, FLOAT, FLOAT, INT32]
 
 
 def heads_in(batch: FloatArray) -> tuple[Heads, list[Array]]:
-    """The heads that lie one after the other at the beginning of an input tensor."""
+    """Return the heads at the beginning of an input tensor, one after the other."""
     n, _, height, width = batch.shape
     heads, flat, views = Heads(n, height, width, STRIDES), batch.reshape(-1), []
     for shape in heads.shapes():
@@ -31,23 +31,23 @@ def heads_in(batch: FloatArray) -> tuple[Heads, list[Array]]:
 
 
 def expected(batch: FloatArray, max_detections: int) -> RawDetections:
-    """What the engine finds in an input tensor, by the operators of the CPU."""
+    """Return the detections that the engine must find in an input tensor, computed on the CPU."""
     heads, inputs = heads_in(batch)
     found = expected_detections(heads.expected(inputs), {**NMS_ATTRIBUTES, "max_detections": max_detections})
     return RawDetections(*found)
 
 
 class PluginTensorRT:
-    """A module like tensorrt.
+    """The module tensorrt, as far as the GPU session uses it.
 
     Attributes:
-        disturbs: makes each run do what no CUDA graph can hold.
+        disturbs: whether each run does something that CUDA forbids during a capture.
     """
 
     Builder = object
 
     class ILogger:
-        """The base of Python loggers."""
+        """Base class of Python loggers."""
 
         INTERNAL_ERROR, ERROR, WARNING = range(3)
 
@@ -76,7 +76,7 @@ class _Context:
         self.memory: list[int] = []
 
     def set_device_memory(self, memory: int, size: int) -> None:
-        """What it needs it allocates itself."""
+        """Ignore the memory: the context allocates its own."""
 
     def set_tensor_address(self, name: str, pointer: int) -> bool:
         self.addresses[name] = pointer
@@ -109,7 +109,7 @@ class _Context:
 
     def execute_async_v3(self, stream: int) -> bool:
         if self.trt.disturbs:
-            # What it gives is not looked at, as with libraries that allocate behind the caller's back.
+            # The status is ignored, as by libraries that allocate memory without telling the caller.
             self.trt.library.call("free", self.trt.library.call("allocate", 256) or 0)
         try:
             self._enqueue(stream)

@@ -1,4 +1,4 @@
-"""A recording double of TensorRT's runtime, for the GPU session's calls without a GPU; cupy.py beside it is cupy's."""
+"""A double of TensorRT's runtime that records the GPU session's calls, without a GPU; it works with cupy.py here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.doubles.cupy import FakeCuda, host_array
 
 
 def fake_letterbox(cuda: FakeCuda) -> Any:
-    """engine.ops.letterbox for arrays in the double's memory: the CPU's, run in the order of the stream."""
+    """Return a stand-in for engine.ops.letterbox: it queues the CPU's letterbox on a stream of the double."""
     on_cpu = ops.letterbox
 
     def letterbox(images: Any, size: tuple[int, int], **arguments: Any) -> Any:
@@ -25,7 +25,7 @@ def fake_letterbox(cuda: FakeCuda) -> Any:
         arrays = [_array_of(view) for view in images]
 
         def write(kept: Any = images) -> None:
-            """What is queued keeps the images, which tests may forget."""
+            """Letterbox the images; `kept` keeps them alive until then."""
             on_cpu(arrays, size, **arguments, out=(out[0], out[1]))
 
         cuda.streams[stream].add(write)
@@ -39,13 +39,13 @@ def _array_of(view: Any) -> Any:
 
 
 class FakeTensorRT:
-    """A module like tensorrt whose engine computes with the CPU session."""
+    """The module tensorrt, as far as the GPU session uses it; its engine computes with the CPU session."""
 
     __version__ = "10.0"
     Builder = object
 
     class ILogger:
-        """The base of Python loggers."""
+        """Base class of Python loggers."""
 
         INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = range(5)
 
@@ -102,7 +102,7 @@ class _Runtime:
 
 
 class _RuntimeConfig:
-    """TensorRT-RTX's IRuntimeConfig, and its own cache."""
+    """TensorRT-RTX's IRuntimeConfig and its runtime cache in one."""
 
     def __init__(self, trt: FakeTensorRT) -> None:
         self.trt, self.cache, self.cuda_graph_strategy = trt, "no cache", ""
@@ -124,7 +124,7 @@ class _RuntimeConfig:
 
 
 class _Context:
-    """An IExecutionContext; its graphs work until it is set to something else."""
+    """An IExecutionContext; a graph captured from it becomes invalid when its shape or an address changes."""
 
     def __init__(self, trt: FakeTensorRT, how: Any) -> None:
         self.trt, self.how, self.addresses = trt, how, dict[str, int]()
@@ -160,12 +160,12 @@ class _Context:
             self.trt.logger.log(FakeTensorRT.ILogger.ERROR, self.trt.because)
             return False
         assert self.how != "user managed" or self.memory is not None
-        # As on a device, what is queued, or captured, keeps the shape and the addresses of this moment.
+        # As on a device, queued and captured work keeps the shape and addresses of this moment.
         shape, addresses, changes = self.shape, dict(self.addresses), self.changes
         captures = self.trt.cupy.streams[stream].captured is not None
 
         def compute() -> None:
-            assert not captures or self.changes == changes, "a graph's context was set to something else"
+            assert not captures or self.changes == changes, "a graph was launched after its context had changed"
             self._compute(shape, addresses)
 
         self.trt.cupy.streams[stream].add(compute)

@@ -1,1 +1,1 @@
-"""What the operators must compute, in float64 NumPy that reads like the formula; nothing from the package."""
+"""Oracles: the operators in float64 NumPy, written like their formulas and independent of the package."""

@@ -1,4 +1,4 @@
-"""RetinaFace's decoding of raw heads: softmax, SSD boxes, landmarks, the best of each image."""
+"""RetinaFace's decoding of raw heads: softmax, SSD boxes, landmarks, top K per image."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Head = NDArray[Any]
-Side = float | tuple[float, float]  # of a square anchor, or width and height
+Side = float | tuple[float, float]  # side of a square anchor, or (width, height)
 
 
 class Decoded(NamedTuple):
-    """The candidates of one image, best first."""
+    """The candidates of one image, highest score first."""
 
     anchors: list[int]
     boxes: Floats  # [n, 4]
@@ -30,7 +30,7 @@ def anchor_decode(
     score_threshold: float,
     top_k: int,
 ) -> list[Decoded]:
-    """Decode every image of a batch. A fourth head holds a cascade's first box deltas."""
+    """Decode every image of a batch. In a cascade, a fourth head has the box deltas of the first stage."""
     logits = heads[0][0]
     assert logits is not None
     batch = logits.shape[0]
@@ -64,7 +64,7 @@ def _decode_image(
             with np.errstate(invalid="ignore", over="ignore"):
                 margins = logits[2 * anchor + 1] - logits[2 * anchor]
                 probabilities = 1 / (1 + np.exp(-margins))
-            # On the margin, so that 0 lets all pass, even where a score underflows, and 1 none.
+            # Compare margins, not scores: all pass a threshold of 0, even if the score underflows, and none pass 1.
             for row, column in np.argwhere((margins > logit(score_threshold)) & np.isfinite(margins)):
                 index = first_anchor + int(row * columns + column) * num_anchors + anchor
                 found.append((-probabilities[row, column], index, (level, anchor, row, column)))
@@ -96,19 +96,19 @@ def _decode_image(
 
 
 def logit(score: float) -> float:
-    """Return the margin that gives `score`; infinite for 0 and 1."""
+    """Return the margin whose sigmoid is `score`; infinite for 0 and 1."""
     with np.errstate(divide="ignore"):
         return float(np.log(np.float64(score)) - np.log(1 - np.float64(score)))
 
 
 def _is_finite(values: Floats) -> bool:
-    """Whether all are finite in float32, as which they are stored."""
+    """Return whether all values are finite in float32, the type of the results."""
     with np.errstate(over="ignore"):
         return bool(np.isfinite(values.astype(np.float32)).all())
 
 
 def _values(head: Floats | None, count: int, place: tuple[int, int, int]) -> Floats:
-    """The numbers that a head has for an anchor of a cell."""
+    """Return a head's `count` values for one anchor; place is (anchor of the cell, row, column)."""
     assert head is not None
     anchor, row, column = place
     return head[count * anchor : count * (anchor + 1), row, column]
@@ -119,6 +119,6 @@ def _corners(centre: Floats, sides: Floats) -> Floats:
 
 
 def _moved(corners: Floats, deltas: Floats, variances: tuple[float, float]) -> Floats:
-    """The box that deltas make of an anchor; both as x1, y1, x2, y2, so that one can be the other's anchor."""
+    """Return an anchor (x1, y1, x2, y2) moved by deltas, as x1, y1, x2, y2: in a cascade it is the next anchor."""
     centre, sides = (corners[:2] + corners[2:]) / 2, corners[2:] - corners[:2]
     return _corners(centre + deltas[:2] * variances[0] * sides, sides * np.exp(deltas[2:] * variances[1]))

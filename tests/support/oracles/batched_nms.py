@@ -1,34 +1,23 @@
-"""Greedy non-maximum suppression of one image, the plainest way."""
+"""Greedy non-maximum suppression of one image, with a plain loop."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tests.support.oracles.boxes import iou
 
 Floats = NDArray[np.float64]
 
 
 class Kept(NamedTuple):
-    """The detections of one image, best first."""
+    """The detections of one image, highest score first."""
 
     indices: list[int]
     boxes: Floats  # [n, 4]
     scores: Floats  # [n]
-
-
-def iou(a: NDArray[Any], b: NDArray[Any]) -> Floats:
-    """Intersection over union of boxes [..., 4], x1 y1 x2 y2; sides without +1."""
-
-    def area(boxes: NDArray[Any]) -> Floats:
-        sides = np.maximum(boxes[..., 2:] - boxes[..., :2], 0.0).astype(np.float64)
-        return np.asarray(sides[..., 0] * sides[..., 1])
-
-    corners = [np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., 2:], b[..., 2:])]
-    intersection = area(np.concatenate(corners, axis=-1))
-    union = area(a) + area(b) - intersection
-    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
 
 
 def nms(
@@ -39,7 +28,10 @@ def nms(
     max_detections: int,
     voting: bool = False,
 ) -> Kept:
-    """Keep the best, drop what overlaps it, go on with the best of the rest."""
+    """Keep the best box, drop those that overlap it by more than the threshold, and repeat with the rest.
+
+    With `voting`, a kept box is the mean of itself and the boxes it drops, weighted by score.
+    """
     wide = boxes.astype(np.float64)
     valid = [i for i in range(count) if np.isfinite(scores[i]) and np.isfinite(boxes[i]).all()]
     alive = np.array(sorted(valid, key=lambda i: (-float(scores[i]), i)), dtype=int)

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
 
+class Geometry(NamedTuple):
+    """The options of engine.ops.deform_conv; pairs are (height, width), padding is top, left, bottom, right."""
+
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    offset_groups: int = 1
+
+
 def sample(image: Floats, y: Floats, x: Floats) -> Floats:
-    """Read maps [C, H, W] bilinearly at the points (y, x); pixels outside are zeros. Returns [C, *points]."""
+    """Sample maps [C, H, W] bilinearly at the points (y, x); pixels outside are zero. Returns [C, *points]."""
     _, height, width = image.shape
     inside = (y > -1) & (x > -1) & (y < height) & (x < width)  # false for NaN
     y, x = np.where(inside, y, 0.0), np.where(inside, x, 0.0)
-    padded = np.pad(image, ((0, 0), (1, 2), (1, 2)))  # a pixel before the map, two behind its last
+    padded = np.pad(image, ((0, 0), (1, 2), (1, 2)))  # one pixel before the map, two after it
     row, column = np.floor(y).astype(int), np.floor(x).astype(int)
     low_y, low_x = y - row, x - column
     total = np.zeros((image.shape[0], *y.shape))
@@ -28,16 +40,12 @@ def deform_conv(
     x: NDArray[np.floating],
     weight: NDArray[np.floating],
     offset: NDArray[np.floating],
-    bias: NDArray[np.floating] | None = None,
-    mask: NDArray[np.floating] | None = None,
-    *,
-    stride: tuple[int, int] = (1, 1),
-    padding: tuple[int, int, int, int] = (0, 0, 0, 0),
-    dilation: tuple[int, int] = (1, 1),
-    groups: int = 1,
-    offset_groups: int = 1,
+    bias: NDArray[np.floating] | None,
+    mask: NDArray[np.floating] | None,
+    geometry: Geometry,
 ) -> Floats:
-    """Convolve; the arguments are those of engine.ops.deform_conv, with every pair and padding written out."""
+    """Convolve; shapes are those of engine.ops.deform_conv."""
+    stride, padding, dilation, groups, offset_groups = geometry
     images, channels, *_ = x.shape
     outputs, group_channels, kernel_h, kernel_w = weight.shape
     height, width = offset.shape[2:]

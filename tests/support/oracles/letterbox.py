@@ -1,4 +1,4 @@
-"""Letterboxing of one image: exactly, and with OpenCV's bilinear resize."""
+"""Letterboxing of one image, with an exact bilinear resize or with OpenCV's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 def placement(
     height: int, width: int, size: tuple[int, int], enlarge: bool = True
 ) -> tuple[float, tuple[int, int], tuple[int, int]]:
-    """Scale, resized (height, width) and padding (left, top) of an image that is to fit `size`."""
+    """Return the scale, resized (height, width) and padding (left, top) of an image letterboxed to `size`."""
     scale = min(size[0] / height, size[1] / width)
     if not enlarge:
         scale = min(scale, 1.0)
@@ -24,14 +24,14 @@ def placement(
 def unletterbox(
     points: NDArray[Any], image_size: tuple[int, int], size: tuple[int, int], enlarge: bool = True
 ) -> NDArray[np.float64]:
-    """Pairs x, y [..., 2 n] in the batch's pixels, in the image's."""
+    """Convert pairs x, y [..., 2 n] from pixels of the letterboxed image to pixels of the image."""
     _, (height, width), pad = placement(*image_size, size, enlarge)
     pairs = points.astype(np.float64).reshape(-1, 2)
     return np.asarray((pairs - pad) * (image_size[1] / width, image_size[0] / height)).reshape(points.shape)
 
 
 def bilinear(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.float64]:
-    """Resize exactly: pixel centres at half numbers, edges repeated, nothing rounded."""
+    """Resize without rounding: pixel centres at half integers, edge pixels repeated."""
 
     def taps(in_size: int, out_size: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
         position = np.clip((np.arange(out_size) + 0.5) * in_size / out_size - 0.5, 0, in_size - 1)
@@ -45,7 +45,7 @@ def bilinear(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.fl
 
 
 def opencv(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.float64]:
-    """Resize as OpenCV does, to whole grey levels."""
+    """Resize with OpenCV, which rounds to whole grey levels."""
     resized = cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=cv2.INTER_LINEAR)
     return resized.astype(np.float64)
 
@@ -58,7 +58,7 @@ def letterbox(
     resize: Callable[[NDArray[np.uint8], int, int], NDArray[np.float64]],
     enlarge: bool = True,
 ) -> NDArray[np.float64]:
-    """The grey levels of the result, [3, height, width], before normalisation."""
+    """Return the letterboxed image, [3, height, width], in grey levels before normalisation."""
     _, (height, width), (left, top) = placement(image.shape[0], image.shape[1], size, enlarge)
     resized = resize(image, height, width)
     result = np.empty((*size, 3))

@@ -1,4 +1,4 @@
-"""Precision and recall at one setting: cut, suppress, cut again, match, count."""
+"""Counts hits and detections at one setting of the thresholds: filter by score, NMS, match with labels."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from tests.support.oracles.batched_nms import iou, nms
+from tests.support.oracles.batched_nms import nms
+from tests.support.oracles.boxes import iou
 
 
 class Setting(NamedTuple):
-    """What to do with the candidates."""
+    """Thresholds and limits for the candidates of an image."""
 
     iou: float
     score: float
@@ -21,7 +22,7 @@ class Setting(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """Over all images."""
+    """Counts over all images."""
 
     hits: int
     detections: int
@@ -30,7 +31,7 @@ class Counts(NamedTuple):
 def count(
     boxes: Sequence[NDArray[Any]], scores: Sequence[NDArray[Any]], labels: Sequence[NDArray[Any]], s: Setting
 ) -> Counts:
-    """Count detections, and those that meet a face, image by image and box by box."""
+    """Count detections and hits; each labelled face can be hit only once."""
     hits = detections = 0
     for image_boxes, image_scores, faces in zip(boxes, scores, labels, strict=True):
         above = image_scores > s.score

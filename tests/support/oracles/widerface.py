@@ -1,4 +1,4 @@
-"""WIDER FACE's average precision, face by face and threshold by threshold."""
+"""WIDER FACE's average precision, with plain loops over faces and thresholds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Prediction = Sequence[float]  # left, top, width, height, score
 
 
 def iou(a: Box, b: Box) -> float:
-    """Intersection over union, where both end pixels of a side count."""
+    """Return the intersection over union with sides + 1: both end pixels belong to a box."""
     width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0]) + 1
     height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1]) + 1
     if width <= 0 or height <= 0:
@@ -25,9 +25,9 @@ def average_precision(
     """Return the average precision over a set of images.
 
     Args:
-        faces: per image its labelled faces.
-        kept: per image, which of them the subset has.
-        predictions: per image, in the order of its file.
+        faces: labelled faces of each image.
+        kept: for each face, whether it is in the subset.
+        predictions: predictions of each image, in the order of its file.
     """
     scores = [prediction[4] for image in predictions for prediction in image]
     low, high = min([1.0, *scores]), max([0.0, *scores])
@@ -52,18 +52,18 @@ def average_precision(
 
 
 def _owner(faces: Sequence[Box], prediction: Prediction) -> int | None:
-    """The face that a prediction belongs to."""
+    """Return the index of the face with the largest overlap, None if that is below 0.5."""
     overlaps = [iou(prediction, face) for face in faces]
     return overlaps.index(max(overlaps)) if overlaps and max(overlaps) >= 0.5 else None
 
 
 def _reaching(image: Sequence[Prediction], low: float, high: float, threshold: float) -> int:
-    """How many predictions there are up to the last one that reaches a threshold."""
+    """Return the number of predictions up to the last one that reaches the threshold."""
     return max([i + 1 for i, p in enumerate(image) if (p[4] - low) / (high - low) >= threshold], default=0)
 
 
 def _count(kept: Sequence[bool], owners: Sequence[int | None]) -> tuple[int, int]:
-    """Hits and mistakes."""
+    """Return the numbers of hits and false positives; faces outside the subset count as neither."""
     met: set[int] = set()
     mistakes = 0
     for face in owners:

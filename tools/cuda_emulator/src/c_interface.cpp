@@ -2,7 +2,7 @@
 
 #include "execution/execution.h"
 
-// What the Python module calls. Functions that fail say why in cuda_emulator_error().
+// The C interface of the Python module. After a failure, cuda_emulator_error() returns the reason.
 
 using namespace cuda_emulator;
 
@@ -12,7 +12,7 @@ namespace {
 
 std::string last_error;
 
-/// Runs a function; false where it raised.
+/// Runs a function; false if it threw an exception.
 template <class Function>
 bool succeeds(Function function) {
     try {
@@ -30,7 +30,7 @@ EXPORTED const char *cuda_emulator_error() {
     return last_error.c_str();
 }
 
-/// Null where the PTX cannot be read.
+/// Null if the PTX cannot be parsed.
 EXPORTED Module *cuda_emulator_load(const char *ptx) {
     Module *module = nullptr;
     succeeds([&] { module = parse_module(ptx).release(); });
@@ -41,7 +41,7 @@ EXPORTED void cuda_emulator_unload(Module *module) {
     delete module;
 }
 
-/// Sizes and alignments of at most `most` parameters of a kernel; returns how many it has, -1 where there is no kernel.
+/// Gives sizes and alignments of at most `most` parameters of a kernel; returns their number, -1 if there is no kernel.
 EXPORTED int cuda_emulator_parameters(const Module *module, const char *kernel, int *sizes, int *alignments, int most) {
     const auto found = module->functions.find(kernel);
     if (found == module->functions.end()) {
@@ -56,13 +56,13 @@ EXPORTED int cuda_emulator_parameters(const Module *module, const char *kernel, 
     return count;
 }
 
-/// 0, or 1 where the launch failed.
+/// Returns 0, or 1 if the launch failed.
 EXPORTED int cuda_emulator_launch(Module *module, const char *kernel, const u32 *grid, const u32 *block,
                                   const u8 *parameters, u32 dynamic_shared) {
     return succeeds([&] { launch(*module, kernel, grid, block, parameters, dynamic_shared); }) ? 0 : 1;
 }
 
-/// Memory that kernels may use from now on, and nothing else.
+/// Adds memory that kernels may access; memory that was not added is out of bounds.
 EXPORTED void cuda_emulator_add_range(u64 start, u64 bytes) {
     memory::enable_checks();
     memory::add_range(start, bytes);
@@ -72,7 +72,7 @@ EXPORTED void cuda_emulator_remove_range(u64 start) {
     memory::remove_range(start);
 }
 
-/// The kernels' instructions that raise an error when they are executed, one a line.
+/// The kernels' unsupported instructions, one per line; executing one raises an error.
 EXPORTED const char *cuda_emulator_unsupported(const Module *module) {
     static std::string lines;
     lines.clear();

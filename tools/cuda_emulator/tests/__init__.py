@@ -1,1 +1,1 @@
-"""What the CUDA emulator computes, counts and detects, against oracles of NumPy and plain Python."""
+"""Tests of what the CUDA emulator computes, counts and detects; the oracles are NumPy and plain Python."""

@@ -1,4 +1,4 @@
-"""Kernels and programs, which the emulator's build compiles."""
+"""Fixtures for the kernels and programs that the emulator's build compiles."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Runner = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def built(name: str) -> Path:
-    """Return what the build made; skip where the emulator is not built, fail where only this is missing."""
+    """Return a file of the build; skip if the emulator is not built, fail if only this file is missing."""
     if not (BUILD / "lib" / "libcudart.so.13").exists():
         pytest.skip("the CUDA emulator is not built: scripts/build-for-emulator VENV does it")
     path = BUILD / "tests" / name
@@ -31,25 +31,25 @@ def built(name: str) -> Path:
 
 @cache
 def kernels(name: str, architecture: int = 80) -> Module:
-    """Read a file of kernels/, as it is compiled for an architecture."""
+    """Load the PTX of a file of kernels/, compiled for an architecture."""
     return Module(built(f"{name}_{architecture}.ptx").read_text())
 
 
 @pytest.fixture(params=[80, 120], ids="sm_{}".format)
 def architecture(request: pytest.FixtureRequest) -> Any:
-    """What to compile for: the compiler chooses other instructions for each."""
+    """The architecture of the PTX: nvcc uses other instructions for each."""
     return request.param
 
 
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> np.random.Generator:
-    """A generator that starts afresh in every test; --seed is there where the project's other tests run too."""
+    """A new random generator for every test; --seed exists only if the project's other tests run too."""
     return np.random.default_rng(request.config.getoption("--seed", DEFAULT_SEED))
 
 
 @pytest.fixture
 def run() -> Runner:
-    """Runs a test of a program on the emulator, in an environment of its own."""
+    """A function that runs a test of a program on the emulator, with its own environment variables."""
 
     def run_program(program: str, test: str, **settings: str) -> subprocess.CompletedProcess[str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("CUDA_EMULATOR_")}

@@ -1,4 +1,4 @@
-"""Exact arithmetic, formats and their rounding, none of it taken from the emulator."""
+"""Exact arithmetic, number formats and rounding, independent of the emulator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Array = NDArray[Any]
 
 
 def random_bits(rng: np.random.Generator, count: int, dtype: Any) -> Array:
-    """Integers of every magnitude, half of them negative if they are signed, with the extreme ones among them."""
+    """Return integers of every magnitude, including the extremes; half of them are negative if the type is signed."""
     size = np.dtype(dtype).itemsize
     bits = rng.integers(0, 256, count * size).astype(np.uint8).view(f"u{size}") >> rng.integers(
         0, 8 * size, count
@@ -25,7 +25,7 @@ def random_bits(rng: np.random.Generator, count: int, dtype: Any) -> Array:
 
 
 def random_floats(rng: np.random.Generator, count: int, special: bool = True) -> Array:
-    """float32 of many magnitudes, with zeros, infinities and NaN among them if they are special."""
+    """Return float32 values of many magnitudes; with `special`, zeros, infinities and NaN among them."""
     values = (rng.standard_normal(count) * 10.0 ** rng.integers(-3, 4, count)).astype(np.float32)
     if special:
         values[:8] = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 1e-41]
@@ -33,23 +33,23 @@ def random_floats(rng: np.random.Generator, count: int, special: bool = True) ->
 
 
 def same(found: Array, expected: Array) -> bool:
-    """Whether values are equal, NaN being equal to NaN."""
+    """Return whether values are equal; NaN equals NaN."""
     return bool(np.all((found == expected) | (np.isnan(found) & np.isnan(expected))))
 
 
 def signed(value: int, bits: int) -> int:
-    """Read bits as two's complement."""
+    """Convert bits from two's complement."""
     value &= (1 << bits) - 1
     return value - (1 << bits) if value >> (bits - 1) else value
 
 
 def truncated_quotient(x: int, y: int) -> int:
-    """Divide as C does."""
+    """Divide like C, rounding towards zero."""
     return abs(x) // abs(y) * (-1 if (x < 0) != (y < 0) else 1)
 
 
 def rounded(value: Fraction, dtype: Any, up: bool | None) -> Any:
-    """The float of a format that is nearest to a rational number, or the nearest above or below it."""
+    """Return the float of a format that is nearest to a rational number, or the nearest one above or below it."""
     nearest = dtype(float(value)) if dtype is np.float64 else _nearest32(value)
     if up is None or not np.isfinite(nearest):
         return nearest
@@ -61,7 +61,7 @@ def rounded(value: Fraction, dtype: Any, up: bool | None) -> Any:
 
 
 def _nearest32(value: Fraction) -> np.float32:
-    # Through double it would be rounded twice: look at the neighbours.
+    # Conversion through double rounds twice, so the neighbours are candidates too.
     guess = np.float32(float(value))
     candidates = [guess, np.nextafter(guess, np.float32(np.inf)), np.nextafter(guess, np.float32(-np.inf))]
     finite = [candidate for candidate in candidates if np.isfinite(candidate)]
@@ -80,7 +80,7 @@ def bf16_bits(values: Array) -> Array:
 
 
 def bf16_values(bits: Array) -> Array:
-    """Read bfloat16."""
+    """Convert bfloat16 bits to float."""
     return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
@@ -89,7 +89,7 @@ def _bf16(bits: int) -> float:
 
 
 def fp8_table(exponent_bits: int, bias: int, largest: float) -> list[float]:
-    """The values of the positive codes of an 8-bit format, up to the largest finite one."""
+    """Return the values of the positive codes of an 8-bit format, up to the largest finite one."""
     mantissa_bits = 7 - exponent_bits
     values = []
     for code in range(128):
@@ -106,6 +106,6 @@ E5M2 = fp8_table(5, 15, 57344.0)
 
 
 def fp8_code(value: float, table: list[float]) -> int:
-    """The nearest code, ties to even; beyond the largest one that."""
+    """Return the nearest code, ties to even, saturated at the largest one."""
     sign = 0x80 if math.copysign(1, value) < 0 else 0
     return sign | min(range(len(table)), key=lambda code: (abs(table[code] - abs(value)), code & 1))

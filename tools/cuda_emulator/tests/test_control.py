@@ -1,4 +1,4 @@
-"""Divergence, tables of branches, calls, and the positions of threads; the kernels are in kernels/control.cu."""
+"""Divergence, branch tables, calls, and thread indices; the kernels are in kernels/control.cu."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def test_table_of_branches(architecture: int, rng: np.random.Generator) -> None:
             value = stack[(int(a[i]) + k * 5) & 15]
             cases = [total + value, total - 3, total ^ value, total + stack[value & 15], total * 3, total + 17,
                      total - value, total + k]  # fmt: skip
-            case = int(math.fmod(value, 9))  # as C's %
+            case = int(math.fmod(value, 9))  # like C's %
             total = signed(cases[case] if 0 <= case < 8 else total | 1, 32)
             stack[value & 15] = total
         assert result[i] == total
 
 
 def _weighted_sum(count: int, weight: int) -> tuple[int, int]:
-    """The sum, and what is seen of it: 7 where it was cut short."""
+    """Return the sum and the value of `seen`, which stays 7 if the function returns early."""
     total = 0
     for i in range(count):
         total += weight * i
@@ -62,7 +62,7 @@ def test_calls_under_a_condition(architecture: int) -> None:
 
 
 def test_call_that_not_all_lanes_make() -> None:
-    """The compiler branches around calls; PTX may guard them with a predicate."""
+    """The compiler branches around calls, but PTX may also guard them with a predicate."""
     module = Module(
         """.version 8.0 .target sm_80 .address_size 64
         .func (.param .b32 result) add_five(.param .b32 x) {

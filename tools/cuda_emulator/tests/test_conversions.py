@@ -41,7 +41,7 @@ def test_every_half_and_bf16_to_float(architecture: int) -> None:
 
 
 def test_float_to_integer(architecture: int, rng: np.random.Generator) -> None:
-    """What is too large is the nearest integer there is; NaN is 0."""
+    """Values that are too large saturate; NaN becomes 0."""
     a = random_floats(rng, COUNT)
     a[10:20] = [2.5, 3.5, -2.5, -0.5, 3e9, -3e9, 5e9, 40000.5, -40000.5, 2147483520.0]
     result = np.zeros((COUNT, 6), np.int32)

@@ -17,7 +17,7 @@ from .conftest import Runner, built
 
 ROOT = Path(__file__).resolve().parents[3]
 
-# Launches, by the name of what is counted: kernel, grid, block, and arrays of bytes or numbers.
+# Launches by test name: kernel, grid, block, and arguments (arrays of so many bytes, or numbers).
 LAUNCHES: dict[str, list[Any]] = {
     "coalesced": ["coalesced", 2, 128, [1024, 1024]],
     "strided": ["strided", 1, 128, [4096, 512]],
@@ -62,15 +62,15 @@ EXPECTED: dict[str, dict[str, int]] = {
         "launches": 1, "blocks": 2, "threads": 256, "divergent_branches": 0, "local_load_requests": 0,
         "global_load_requests": 8, "global_load_bytes": 1024, "global_load_sectors": 32, "global_store_sectors": 32,
     },
-    # A sector for each float that is read.
+    # One sector for each float that is read.
     "strided": {"global_load_bytes": 512, "global_load_sectors": 128, "global_store_sectors": 16},
     "vectors": {"global_load_requests": 1, "global_load_bytes": 512, "global_load_sectors": 16},
-    # The bank conflicts of a stride: its greatest common divisor with 32.
+    # Bank conflicts of a stride: the greatest common divisor with 32.
     "banks 1": {"shared_load_wavefronts": 1, "shared_store_conflict_extra": 0, "barriers": 1},
     "banks 2": {"shared_load_wavefronts": 2, "shared_store_conflict_extra": 1},
     "banks 32": {"shared_load_wavefronts": 32, "shared_store_conflict_extra": 31},
     "banks 33": {"shared_load_wavefronts": 1, "shared_store_conflict_extra": 0},
-    # A quarter of the warp at a time: eight lanes of four words fill the banks once, or all hit the same four.
+    # A quarter warp at a time: eight lanes with four words each use all banks once, or all use the same four.
     "wide banks 1": {"shared_load_requests": 1, "shared_load_wavefronts": 4, "shared_load_conflict_extra": 0},
     "wide banks 8": {"shared_load_requests": 1, "shared_load_wavefronts": 32, "shared_load_conflict_extra": 28},
     "local": {"local_store_bytes": 32 * 64, "local_load_bytes": 128, "local_bytes_per_thread": 64},
@@ -92,14 +92,14 @@ def test_counts(name: str, counted: dict[str, dict[str, int]]) -> None:
 
 
 def test_active_lanes(counted: dict[str, dict[str, int]]) -> None:
-    """Where nothing diverges, all of a warp's lanes execute each instruction: 32 of them, and in the last warp 16."""
+    """Without divergence, all lanes of a warp execute each instruction: 32, and 16 in the last warp."""
     coalesced, arithmetic = counted["coalesced"], counted["arithmetic"]
     assert coalesced["thread_inst"] == 32 * coalesced["warp_inst"]
     assert arithmetic["thread_inst"] == 24 * arithmetic["warp_inst"]
 
 
 def test_file_table_and_trace(run: Runner, tmp_path: Path) -> None:
-    """What CUDA_EMULATOR_STATS may be, for a whole program; the file is the same each time."""
+    """The values of CUDA_EMULATOR_STATS, for a whole program; the file is the same in every run."""
     texts = []
     for index in range(2):
         path = tmp_path / f"{index}.json"

@@ -1,4 +1,4 @@
-"""What the emulator detects, and what it says: the kernels of kernels/faults.cu make one mistake each."""
+"""Faults that the emulator detects, and its messages; each kernel of kernels/faults.cu has one fault."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _fault(kernel: str, *arguments: Array | int, block: int = 32, grid: int = 1)
 
 @pytest.fixture
 def races(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look for races; the tests of this module do not otherwise."""
+    """Enable race detection, which is off in the other tests of this module."""
     monkeypatch.setenv("CUDA_EMULATOR_RACE", "1")
 
 
@@ -30,7 +30,7 @@ def no_races(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("offset", [-1, 1, 1 << 20])
 def test_out_of_bounds(offset: int) -> None:
-    """One element too far is enough. The message has the thread, the PTX and the line of the source."""
+    """One element out of bounds is detected. The message has the thread, the PTX and the source line."""
     a = np.zeros(32, np.int32)
     kernels("faults").launch("out_of_bounds", 1, 32, a, 0)
     assert a.tolist() == [1] * 32
@@ -64,7 +64,7 @@ def test_divergent_barrier() -> None:
 
 
 def test_lane_that_is_absent() -> None:
-    """Lanes that exit while others wait for them, and lanes that a block of 24 threads does not have."""
+    """Lanes that exit while others wait for them, and lanes that do not exist in a block of 24 threads."""
     a = np.zeros(32, np.int32)
     assert _fault("absent_lane", a).startswith("deadlock (divergent barrier or incomplete warp mask)")
     assert _fault("absent_lane", a, block=24).startswith("warp operation names lanes that have exited or do not exist")
@@ -96,7 +96,7 @@ def test_barriers_make_no_race() -> None:
 
 
 @pytest.mark.usefixtures("no_races")
-def test_races_are_not_looked_for_unasked() -> None:
+def test_races_are_not_detected_by_default() -> None:
     kernels("faults").launch("write_twice", 1, 64, np.zeros(64, np.int32))
 
 
@@ -128,7 +128,7 @@ def test_unsupported_instruction_is_named_where_it_is_executed() -> None:
     assert message.split("PTX line ")[1] in "\n".join(kernels("faults").unsupported())
 
 
-def test_launches_that_cannot_be() -> None:
+def test_invalid_launches() -> None:
     a, module = np.zeros(32, np.int32), kernels("faults")
     for arguments, what in (
         ((1, 1025, a), "block of 1025 threads"),
@@ -145,7 +145,7 @@ def test_launches_that_cannot_be() -> None:
         module.launch("out_of_bounds", 1, 1, a, bytes(8))
 
 
-def test_text_that_is_no_ptx() -> None:
+def test_invalid_ptx() -> None:
     with pytest.raises(CudaEmulatorError, match="PTX syntax error at line 2"):
         Module(".version 8.0\nhello")
     with pytest.raises(CudaEmulatorError, match="k, PTX line 2: unknown label: bra nowhere"):

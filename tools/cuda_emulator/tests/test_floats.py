@@ -24,13 +24,13 @@ def _run(name: str, architecture: int, a: Array, b: Array, c: Array) -> Array:
 
 
 def _root(value: Fraction) -> Fraction:
-    """Close enough that no float lies between it and the root."""
+    """Return the root with enough digits to round it to the nearest float."""
     scale = 1 << 400
     return Fraction(math.isqrt(int(abs(value) * scale)), 1 << 200)
 
 
 TOWARDS_ZERO = "towards zero"
-# The exact result, and whether it is rounded up or down; None is to nearest.
+# The exact result, and the rounding: True is up, False is down, None is to nearest.
 EXACT: dict[str, tuple[Callable[[Fraction, Fraction, Fraction], Fraction], bool | str | None]] = {
     "add_nearest": (lambda x, y, z: x + y, None),
     "add_down": (lambda x, y, z: x + y, False),
@@ -53,7 +53,7 @@ EXACT: dict[str, tuple[Callable[[Fraction, Fraction, Fraction], Fraction], bool 
 
 @pytest.mark.parametrize("name", EXACT)
 def test_rounding(name: str, architecture: int, rng: np.random.Generator) -> None:
-    """Against rational arithmetic, rounded once."""
+    """Compared with rational arithmetic that is rounded once."""
     dtype: Any = np.float64 if name.endswith("f64") else np.float32
     a, b, c = (rng.standard_normal(COUNT).astype(dtype) * 100 for _ in range(3))
     found = _run(name, architecture, a, b, c)
@@ -93,7 +93,7 @@ def test_special_values(name: str, architecture: int, rng: np.random.Generator) 
     a, b = random_floats(rng, COUNT), random_floats(rng, COUNT)
     b[::5] = a[::5]
     if name == "classify":
-        a[np.isnan(a)] = np.abs(a[np.isnan(a)])  # a NaN's sign is not specified
+        a[np.isnan(a)] = np.abs(a[np.isnan(a)])  # the sign of NaN is not specified
     found = _run(name, architecture, a, b, a)
     with np.errstate(invalid="ignore"):
         assert same(found, SPECIAL[name](a, b))
@@ -106,7 +106,7 @@ def test_minimum_orders_zeros(architecture: int) -> None:
         assert not np.signbit(_run("maximum_nan", architecture, x, y, x)).any()
 
 
-# Of float64, where products and sums of halves are exact; the result is rounded once.
+# Computed in float64, where products and sums of halves are exact; the result is rounded once.
 HALVES: dict[str, Callable[[Array, Array, Array], Array]] = {
     "half_fma": lambda x, y, z: x * y + z,
     "half_fma_relu": lambda x, y, z: np.maximum(x * y + z, 0),
@@ -145,7 +145,7 @@ def _elementwise(function: Callable[[float], float]) -> Callable[[Array], Array]
     return lambda x: np.array([function(float(value)) for value in x])
 
 
-# Computed in double and rounded: a float's last bit, 6e-8 of it, and what composed functions lose.
+# The emulator computes in double and rounds: a relative error of 6e-8, and more for composed functions.
 APPROXIMATE: dict[str, tuple[Callable[[Array], Array], float]] = {
     "ex2": (np.exp2, 1e-7),
     "lg2": (np.log2, 1e-7),
@@ -155,7 +155,7 @@ APPROXIMATE: dict[str, tuple[Callable[[Array], Array], float]] = {
     "cosine": (np.cos, 1e-7),
     "tangent": (np.tanh, 1e-7),
     "fast_divide": (lambda x: x / 3, 2e-7),
-    # CUDA's own code, built of the above: its documentation allows 2 units in the last place, powf 4, erff 2.
+    # CUDA's own code on top of those above; its documentation allows 2 ulp, 4 for powf and 2 for erff.
     "exponential": (np.exp, 3e-7),
     "logarithm": (np.log, 3e-7),
     "power": (lambda x: x ** float(np.float32(1.7)), 6e-7),

@@ -1,4 +1,4 @@
-"""Integer arithmetic, logic, bit fields and bytes; kernels/integers.cu has one kernel for each operation."""
+"""Integer arithmetic, logic, bit fields and bytes; kernels/integers.cu has one kernel per operation."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _by_index(x: int, y: int) -> list[int]:
     return _bytes(x ^ y, 4)
 
 
-# Of the unsigned or signed values of the kernel's type; results are compared as bits.
+# Functions of unsigned or signed values of the kernel's type; results are compared as bits.
 OPERATIONS: dict[str, Callable[[int, int], int]] = {
     "add_u32": lambda x, y: x + y,
     "subtract_u32": lambda x, y: x - y,
@@ -88,7 +88,7 @@ OPERATIONS: dict[str, Callable[[int, int], int]] = {
     "dot_halves_s32": lambda x, y: (
         5 + sum(p * q for p, q in zip(_bytes(x, 16, True, 2), _bytes(y, 8, True)[2:], strict=True))
     ),
-    # Without the bit that asks for a sign, which __byte_perm masks.
+    # Without the bit that selects the sign, which __byte_perm masks.
     "permute_u32": lambda x, y: _permute(x, y, [s & 7 for s in _by_index(x, y)]),
     "permute_f4e": lambda x, y: _permute(x, y, [((x ^ y) & 3) + i for i in range(4)]),
     "permute_b4e": lambda x, y: _permute(x, y, [(((x ^ y) & 3) - i) & 7 for i in range(4)]),
@@ -114,7 +114,7 @@ OPERATIONS: dict[str, Callable[[int, int], int]] = {
 
 
 def _sign_shift(value: int) -> int:
-    """How far to shift until the bit behind the sign is not a sign."""
+    """Return the shift after which the bit next to the sign bit differs from it."""
     magnitude = ~value if value < 0 else value
     return 31 - (magnitude.bit_length() - 1) if magnitude else M32
 
@@ -133,7 +133,7 @@ def test_operation(name: str, architecture: int, rng: np.random.Generator) -> No
 
 
 def test_division_by_zero_gives_all_ones(architecture: int) -> None:
-    """The kernel divides by y | 1; zero and the least integer by -1 come from PTX of our own."""
+    """The kernel divides by y | 1, so zero, and the smallest integer by -1, are tested with other PTX."""
     module = Module(
         """.version 8.0 .target sm_80 .address_size 64
         .visible .entry divide(.param .u64 p, .param .s32 x, .param .s32 y) {

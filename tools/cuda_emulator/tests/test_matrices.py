@@ -1,4 +1,4 @@
-"""Matrix products of every kind of factor; the kernels are in kernels/matrices.cu."""
+"""Matrix products of every type of factor; the kernels are in kernels/matrices.cu."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_doubles(rng: np.random.Generator) -> None:
     [("wmma_halves", 16, 16, 16), ("wmma_half_sums", 16, 16, 16), ("wmma_bf16", 16, 16, 16), ("wmma_bytes", 32, 8, 16)],
 )
 def test_wmma(kernel: str, m: int, n: int, k: int, rng: np.random.Generator) -> None:
-    """Twice the product, as the kernel adds each fragment to itself."""
+    """The result is twice the product, because the kernel adds each fragment to itself."""
     a: Array
     b: Array
     c: Array

@@ -1,4 +1,4 @@
-"""Loads, stores, asynchronous copies, atomics and the spaces of memory; the kernels are in kernels/memory.cu."""
+"""Loads, stores, asynchronous copies, atomics and memory spaces; the kernels are in kernels/memory.cu."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def test_vectors(architecture: int, rng: np.random.Generator) -> None:
     kernels("memory", architecture).launch("vectors", 2, 32, a, result)
     expected = [a[:, 3], a[:, 1], a.view(np.int16)[:, 2], a.view(np.int8)[:, 3]]
     np.testing.assert_array_equal(result[:, 0], np.stack(expected, 1))
-    halves = a.view(np.uint64)  # low and high, exchanged, the low one incremented
+    halves = a.view(np.uint64)  # the halves are exchanged, and the low one is incremented
     np.testing.assert_array_equal(result[:, 1].copy().view(np.uint64), np.stack([halves[:, 1], halves[:, 0] + 1], 1))
 
 
@@ -27,8 +27,8 @@ def test_copy_async_fills_with_zeros(size: int, architecture: int, rng: np.rando
     np.testing.assert_array_equal(result.view(np.uint8).reshape(32, 16), expected)
 
 
-def test_copy_async_reads_no_more_than_it_is_told(architecture: int) -> None:
-    """The upper half of the warp reads nothing: that half of the array need not be there."""
+def test_copy_async_reads_only_the_given_bytes(architecture: int) -> None:
+    """The upper half of the warp reads nothing, so that half of the array need not exist."""
     a, result = np.ones(256, np.uint8), np.zeros(128, np.int32)
     kernels("memory", architecture).launch("copy_async", 1, 32, a, result, 0)
     np.testing.assert_array_equal(result, [0x01010101] * 64 + [0] * 64)
@@ -74,11 +74,11 @@ def test_histogram(architecture: int, rng: np.random.Generator) -> None:
 
 
 def test_constant_device_and_local_memory(architecture: int, rng: np.random.Generator) -> None:
-    """Twice, as the kernel leaves its counter at zero."""
+    """Runs twice: the kernel resets its counter to zero."""
     for blocks in (8, 5):
         a, partial = rng.random(blocks, np.float32), np.zeros(blocks, np.float32)
         result = np.zeros(1, np.float32)
         kernels("memory", architecture).launch("last_block", blocks, 64, a, partial, result, blocks)
         table = np.array([1, 2, 3, 4], np.float32)[(np.arange(blocks) + (blocks & 3)) & 3]
         np.testing.assert_array_equal(partial, a * table)
-        assert result[0] == pytest.approx((a * table).sum(), rel=1e-6)  # the order of the sum
+        assert result[0] == pytest.approx((a * table).sum(), rel=1e-6)  # summed in another order

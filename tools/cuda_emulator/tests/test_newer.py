@@ -1,4 +1,4 @@
-"""Instructions of newer architectures; the kernels are in kernels/newer.cu. And code of CUDA's headers."""
+"""Instructions of newer architectures (kernels/newer.cu), and code of CUDA's headers (kernels/library.cu)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_relu_of_integers(rng: np.random.Generator) -> None:
 
 
 def test_fp8(rng: np.random.Generator) -> None:
-    """Ties, subnormal numbers and numbers that are too large among them."""
+    """Includes ties, subnormal numbers and numbers that are too large."""
     a, b = ((rng.standard_normal(256) * 10.0 ** rng.integers(-4, 5, 256)).astype(np.float32) for _ in range(2))
     a[:8] = [0, -0.0, 17, 19, 1e9, 2.0**-10, 3 * 2.0**-10, 447]
     codes, halves = np.zeros((256, 2, 2), np.uint8), np.zeros((256, 2, 2), np.float16)
@@ -43,6 +43,6 @@ def test_one_lane_is_elected() -> None:
     assert result.tolist() == [1] + [0] * 31
 
 
-def test_every_instruction_of_the_headers_is_known(architecture: int) -> None:
+def test_every_instruction_of_the_headers_is_supported(architecture: int) -> None:
     assert kernels("library", architecture).unsupported() == []
     assert kernels("faults").unsupported() != []

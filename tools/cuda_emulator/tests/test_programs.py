@@ -1,4 +1,4 @@
-"""Whole programs on the stand-in runtime library; programs/ has a test for each name here."""
+"""Whole programs on the emulator's runtime library; each name here is a test in programs/."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_capture(test: str, run: Runner) -> None:
 @pytest.mark.parametrize("races", ["0", "1"])
 @pytest.mark.parametrize("test", ALGORITHMS)
 def test_algorithms(test: str, races: str, run: Runner) -> None:
-    """CUB and thrust, which race nowhere."""
+    """CUB and Thrust, which have no races."""
     _passes(run, "algorithms", test, CUDA_EMULATOR_RACE=races)
 
 
@@ -76,7 +76,7 @@ def test_misalignment_and_hang(run: Runner) -> None:
 
 @pytest.mark.parametrize(("device", "chosen"), [("75", 80), ("80", 80), ("89", 80), ("90", 90), ("120", 90)])
 def test_choice_of_ptx(device: str, chosen: int, run: Runner) -> None:
-    """The newest that is not newer than the device, else the oldest."""
+    """The newest PTX that is not newer than the device, else the oldest."""
     assert run("device_code", "choice", CUDA_EMULATOR_CC=device).stdout == f"{chosen}\n"
 
 

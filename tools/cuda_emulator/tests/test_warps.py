@@ -38,7 +38,7 @@ def test_votes(architecture: int, rng: np.random.Generator) -> None:
     assert set(result[:, 0]) == {odd}
     assert set(result[:, 1]) == {int((a == 5).any()) + 2 + 4 * int((a > 9).all())}
     assert result[:, 2].tolist() == equal
-    assert set(result[:, 3]) == {0xFFFFFFFF + 1 & 0xFFFFFFFF}  # all lanes, and true: the same value everywhere
+    assert set(result[:, 3]) == {0xFFFFFFFF + 1 & 0xFFFFFFFF}  # the mask, plus true: all lanes agree
     assert result[:, 4].tolist() == [odd if value & 1 else 0 for value in a]
     assert set(result[:, 5]) == {0}
     assert result[:, 6].tolist() == [(1 << lane) - 1 for lane in range(32)]

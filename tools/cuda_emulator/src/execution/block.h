@@ -40,13 +40,13 @@ struct Warp {
     int index = 0;
     std::vector<u64> registers;  ///< by row, then lane
     std::vector<u8> local;       ///< local memory, lane after lane
-    u32 live = 0, runnable = 0;  ///< lanes, as are the following
+    u32 live = 0, runnable = 0;  ///< lane masks, as are the next two
     u32 at_barrier = 0, at_warp_sync = 0;
     u32 carry = 0;             ///< each lane's condition code
     int pc[kWarp];             ///< index of the next instruction
-    int sync_pc[kWarp];        ///< at which a lane waits for others of its warp
-    u32 sync_mask[kWarp];      ///< which it waits for
-    int barrier[kWarp];        ///< at which it waits for others of its block
+    int sync_pc[kWarp];        ///< where a lane waits for other lanes of its warp
+    u32 sync_mask[kWarp];      ///< the lanes that it waits for
+    int barrier[kWarp];        ///< the barrier at which it waits for other warps
     int reduction_row[kWarp];  ///< register for the barrier's result, or -1
     Reduction reduction[kWarp];
     u64 thread_index[3][kWarp];
@@ -55,9 +55,9 @@ struct Warp {
 };
 
 struct Barrier {
-    u32 expected = 0;  ///< threads, 0 where all are meant
+    u32 expected = 0;  ///< threads, 0 for all of the block
     u32 arrived = 0;
-    u32 reduced = 0, reduced_true = 0;  ///< threads that gave a predicate
+    u32 reduced = 0, reduced_true = 0;  ///< threads that gave a predicate, and a true one
 };
 
 /// The last accesses to each word of shared memory: (epoch << 6 | warp + 1), 63 for several warps.
@@ -73,8 +73,8 @@ struct Block {
     std::vector<Warp> warps;
     std::map<int, Barrier> barriers;
     u64 uniform[9][kWarp];  ///< size, index and grid, for each lane
-    u32 epoch = 1;          ///< one more whenever a barrier is passed
-    RaceTags race_tags;     ///< empty where races are not looked for
+    u32 epoch = 1;          ///< incremented at each barrier
+    RaceTags race_tags;     ///< empty if race detection is off
     KernelStatistics *statistics = nullptr;
 };
 

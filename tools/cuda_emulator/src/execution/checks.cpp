@@ -1,10 +1,10 @@
 #include "execution/execution.h"
 
-// What is looked for at each access to memory. A check of another kind has its place beside these.
+// The checks at each memory access. Add new kinds of checks here.
 
 namespace cuda_emulator {
 
-/// What is no shared, parameter or global memory is the lane's own local memory, or a fault.
+/// An address outside of shared, parameter and global memory is in the lane's local memory, or a fault.
 void Execution::check_local(u64 address, u32 bytes, int lane) {
     const u64 base = reinterpret_cast<u64>(warp.local.data());
     if (memory::Range{base, base + warp.local.size()}.contains(address, bytes)) {
@@ -24,7 +24,7 @@ void Execution::check_local(u64 address, u32 bytes, int lane) {
     }
 }
 
-/// Two warps touched the same word since the last barrier, one of them with a store.
+/// A race: two warps accessed the same word since the last barrier, at least one of them with a store.
 void Execution::check_race_tags(u64 address, u32 bytes, int lane, bool store) {
     constexpr u32 kSeveralWarps = 63;
     const u64 base = shared_.start;

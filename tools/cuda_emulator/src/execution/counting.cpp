@@ -7,14 +7,14 @@ namespace {
 
 constexpr int kBanks = 32, kBankBytes = 4, kSectorBytes = 32;
 
-/// Sorted, each once; returns how many.
+/// Sorts values and removes duplicates; returns their number.
 size_t distinct(u64 *values, size_t count) {
     std::sort(values, values + count);
     return std::unique(values, values + count) - values;
 }
 
-/// Accesses of 8 bytes are served in two halves of the warp, of 16 bytes in four quarters. Each takes as many
-/// wavefronts as there are words in the bank with the most of them.
+/// An access of 8 bytes is served in two half warps, one of 16 bytes in four quarter warps. Each part takes as many
+/// wavefronts as its busiest bank has different words.
 void count_shared(SharedTraffic &traffic, const u64 *addresses, u32 bytes, u32 lanes) {
     traffic.requests++;
     traffic.bytes += static_cast<u64>(count_lanes(lanes)) * bytes;
@@ -42,7 +42,7 @@ void count_shared(SharedTraffic &traffic, const u64 *addresses, u32 bytes, u32 l
     }
 }
 
-/// Sectors begin at the start of an allocation, so that their number does not depend on where the host put it.
+/// Sectors are counted from the start of the allocation, so that their number does not depend on the host's address.
 void count_sectors(Traffic &traffic, const u64 *addresses, u32 bytes, u32 lanes) {
     constexpr size_t kMost = 160;
     traffic.requests++;
@@ -66,7 +66,7 @@ void count_sectors(Traffic &traffic, const u64 *addresses, u32 bytes, u32 lanes)
 
 void Execution::count_traffic(const u64 *addresses, u32 bytes, bool store) {
     if (instruction->space == Space::kConstant) {
-        return;  // the constant cache serves it
+        return;  // served by the constant cache
     }
     KernelStatistics &statistics = *block.statistics;
     u32 shared = 0, local = 0, global = 0;

@@ -7,7 +7,7 @@ namespace cuda_emulator {
 Execution::Execution(Block &block, Warp &warp) : block(block), warp(warp) {
     const u64 shared = memory::shared_base(), parameters = memory::parameter_base();
     shared_ = {shared, shared + block.shared_bytes};
-    // Vector loads of the last parameter may read what pads it.
+    // Vector loads of the last parameter may read its padding.
     parameters_ = {parameters, parameters + block.function->parameter_bytes + 16};
 }
 
@@ -43,7 +43,7 @@ u64 negate(u64 bits, Type type) {
     return type.is_f64() ? f64_bits(-f64_value(bits)) : 0 - bits;
 }
 
-/// A literal's bits in an instruction's type: decimal ones are written as doubles.
+/// The bits of a literal in an instruction's type; decimal literals are doubles in PTX.
 u64 literal_bits(const Operand &operand, Type type) {
     if (!operand.is_float) {
         return operand.immediate;

@@ -6,12 +6,12 @@
 
 namespace cuda_emulator {
 
-/// An instruction on a warp: what a handler works with.
+/// An instruction and the warp that executes it: the argument of handlers.
 struct Execution {
     Block &block;
     Warp &warp;
     const Instruction *instruction = nullptr;
-    u32 active = 0;  ///< lanes
+    u32 active = 0;  ///< mask of the lanes that execute it
 
     Execution(Block &block, Warp &warp);
     Execution(const Execution &) = delete;
@@ -28,7 +28,7 @@ struct Execution {
     int first_lane() const { return lowest_lane(active); }
 
     // --- Operands, as a value for each lane -----------------------------------------------------------------------
-    /// The type matters for literals and negation.
+    /// The type is needed for literals and negation.
     u64 *source(const Operand &operand, Type type = kBits64) {
         if (operand.is(OperandKind::kRegister) && !operand.negated) {
             return warp.row(operand.reg);
@@ -49,16 +49,16 @@ struct Execution {
         throw Error("bad destination operand");
     }
     u64 *destination(int index = 0) { return destination(instruction->operands[index]); }
-    /// q of "p|q", null where there is none.
+    /// q of "p|q", null if there is none.
     u64 *second_destination() {
         const Operand &first = instruction->operands[0];
         return first.parts.empty() ? nullptr : destination(first.parts[0]);
     }
-    /// Values of the instruction's own, for as long as it runs; there are sixteen.
+    /// Scratch values of one instruction; there are sixteen rows.
     u64 *scratch() { return scratch_[scratch_used_++ % kScratch]; }
 
     // --- Memory ---------------------------------------------------------------------------------------------------
-    /// A lane's access to memory: its bounds, alignment (to `bytes`, a power of two) and order after others'.
+    /// Checks a lane's memory access: bounds, alignment (to `bytes`, a power of two) and races with other warps.
     void check_load(u64 address, u32 bytes, int lane) {
         check(address, bytes, lane);
         check_race(address, bytes, lane, false);
@@ -67,7 +67,7 @@ struct Execution {
         check(address, bytes, lane);
         check_race(address, bytes, lane, true);
     }
-    /// Without the order, for atomics.
+    /// The same without races, for atomics.
     void check(u64 address, u32 bytes, int lane) {
         if (address & (bytes - 1)) {
             address_fault(lane, "misaligned", address);
@@ -118,7 +118,7 @@ struct Execution {
     memory::Range shared_, parameters_;
 };
 
-/// Runs a kernel to its end. Raises Error for what a GPU would fault at, and for what is not supported.
+/// Runs a kernel to its end. Throws Error for faults that a GPU would have, and for unsupported instructions.
 void launch(Module &module, const std::string &name, const u32 grid[3], const u32 block[3], const u8 *parameters,
             u32 dynamic_shared);
 

@@ -7,7 +7,7 @@
 namespace cuda_emulator {
 namespace {
 
-// What memory and registers hold before anything is written: use of it is likely to show.
+// The pattern of uninitialised memory and registers, so that their use is likely to be noticed.
 constexpr int kUnsetByte = 0xcd;
 constexpr u64 kUnsetRegister = 0xbadbadbadbadbad;
 
@@ -74,7 +74,7 @@ void start_block(Block &block, bool races) {
 }
 
 void run_block(Block &block, u64 limit) {
-    constexpr int kSlice = 20000;  // instructions of a warp before the next one has its turn
+    constexpr int kSlice = 20000;  // instructions of a warp before it is the next warp's turn
     const u64 start = issued_instructions;
     while (block.live) {
         if (issued_instructions - start > limit) {

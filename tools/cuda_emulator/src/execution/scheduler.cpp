@@ -11,7 +11,7 @@ u64 issued_instructions = 0;
 
 namespace {
 
-/// Lanes at the same instruction, and the lowest program counter of the other ones.
+/// The lanes at the lowest program counter, and the lowest program counter of all others.
 struct Group {
     u32 lanes = 0;
     int pc = INT_MAX, others = INT_MAX;
@@ -73,7 +73,7 @@ void jump_by_table(Execution &x) {
     }
 }
 
-/// Runs an instruction that may part the group, for the lanes that are active; true when all of it goes on to the next.
+/// Runs an instruction that may split the group, for the active lanes; true if the whole group goes on to the next one.
 bool run_control(Execution &x, u32 group, int pc) {
     set_pc(x.warp, group, pc + 1);
     switch (x.instruction->control) {
@@ -91,7 +91,7 @@ bool run_control(Execution &x, u32 group, int pc) {
     }
 }
 
-/// Runs a group for as long as it stays together and below all other lanes.
+/// Runs a group as long as it is not split and its program counter is below that of all other lanes.
 void run_group(Execution &x, const Group &group, int &budget) {
     Warp &warp = x.warp;
     KernelStatistics *const statistics = x.block.statistics;

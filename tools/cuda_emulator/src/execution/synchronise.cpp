@@ -31,7 +31,7 @@ void release(Block &block, int name, const Barrier &barrier) {
     }
 }
 
-/// Whether every lane of a mask waits here, with the same mask.
+/// Whether every lane of the mask waits at this instruction with the same mask.
 bool all_wait(const Warp &warp, u32 mask, int pc) {
     bool all = (warp.at_warp_sync & mask) == mask;
     for_lanes(mask, [&](int lane) { all = all && warp.sync_mask[lane] == mask && warp.sync_pc[lane] == pc; });

@@ -4,7 +4,7 @@
 namespace cuda_emulator {
 namespace {
 
-/// cvta and mapa: an address is the same in every space, and a block is a cluster of its own.
+/// cvta and mapa do nothing: an address is the same in every space, and a cluster has one block.
 void same_address(Execution &x) {
     map(x, kBits64, [](u64 address) { return address; });
 }

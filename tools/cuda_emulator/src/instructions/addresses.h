@@ -3,7 +3,7 @@
 
 namespace cuda_emulator {
 
-/// The lanes' addresses of an operand [a + offset]. Those of shared memory have 32 bits.
+/// The lanes' addresses in an operand [a + offset]. Shared memory has 32-bit addresses.
 inline u64 *addresses_of(Execution &x, const Operand &operand, bool is_shared) {
     const u64 *base = x.source(operand.parts[0]);
     const u64 offset = static_cast<u64>(operand.offset);

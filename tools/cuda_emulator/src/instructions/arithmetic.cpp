@@ -1,12 +1,12 @@
 #include "instructions/handlers.h"
 #include "instructions/values.h"
 
-// add, sub, div and rem of every type, mul of floating point.
+// add, sub, div and rem of every type; mul of floating point.
 
 namespace cuda_emulator {
 namespace {
 
-// Integers are added as u64, whose overflow is defined.
+// Integers are added as u64, because overflow of signed integers is undefined in C++.
 struct Add {
     template <class V>
     V operator()(V x, V y) const {
@@ -36,7 +36,7 @@ struct Multiply {
     }
 };
 
-// Division by zero is not an error on a GPU, nor is that of the least integer by -1.
+// Division by zero, or of the smallest integer by -1, is not an error on a GPU.
 struct Divide {
     template <class V>
     V operator()(V x, V y) const {
@@ -72,7 +72,7 @@ struct Plain {
     };
 };
 
-/// With .sat, .relu and, of float, .ftz.
+/// With .sat and .relu, and .ftz for float.
 template <class Operation>
 struct Modified {
     template <Value V>

@@ -6,10 +6,10 @@
 namespace cuda_emulator {
 namespace {
 
-/// How many bytes each lane reads of the source; zeros take the place of the others. The fourth operand is their
-/// number, or a predicate that says to read none.
+/// How many bytes each lane reads from the source; the rest is filled with zeros. The fourth operand is the number,
+/// or a predicate to ignore the source.
 struct SourceBytes {
-    const u64 *values = nullptr;  ///< null: all
+    const u64 *values = nullptr;  ///< null: all bytes
     bool ignores = false;
     u32 all = 0;
 
@@ -28,7 +28,7 @@ struct SourceBytes {
     }
 };
 
-/// Copies at once: cp.async is never late here, so that a wait that is missing does not show.
+/// Copies at once, so a missing wait for cp.async is not detected.
 void copy_now(Execution &x) {
     const Instruction &instruction = *x.instruction;
     const u32 bytes = static_cast<u32>(instruction.operands[2].immediate);

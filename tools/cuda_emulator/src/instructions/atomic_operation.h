@@ -17,10 +17,10 @@ enum AtomicOperation {
     kNoAtomicOperation
 };
 
-/// What an instruction's modifiers name.
+/// The operation in an instruction's modifiers.
 AtomicOperation atomic_operation_of(const Instruction &instruction);
 
-/// What takes the place of `old`; `swap` is the third operand of cas.
+/// Returns the new value for `old`; `swap` is the third operand of cas.
 u64 apply_atomic(int operation, Type type, u64 old, u64 operand, u64 swap = 0);
 
 }  // namespace cuda_emulator

@@ -6,7 +6,7 @@
 namespace cuda_emulator {
 namespace {
 
-/// Applies a function of two floats, or of two integers, to what a type holds.
+/// Applies a function of two floats, or of two integers, to the elements of a type.
 template <class Function>
 u64 apply_to(Type type, Function function, u64 a, u64 b) {
     switch (value_of(type)) {
@@ -104,7 +104,7 @@ u64 apply_atomic(int operation, Type type, u64 old, u64 operand, u64 swap) {
 
 namespace {
 
-/// The same for one element and for .v2 and more: red has no destination, atom gives what was there before.
+/// For one element and for vectors (.v2 ...). red has no destination; atom returns the old value.
 void update(Execution &x) {
     const Instruction &instruction = *x.instruction;
     const Type type = instruction.types.back();
@@ -117,7 +117,7 @@ void update(Execution &x) {
 
     const u64 *addresses = addresses_of(x, instruction.operands[first]);
     x.count_atomics(addresses);
-    // Copied, as the destination may be one of the sources.
+    // A copy, because the destination may be one of the sources.
     u64 values[8][kWarp], swaps[kWarp] = {};
     for (int i = 0; i < count; i++) {
         std::memcpy(values[i], x.source(element(operand, i), type), sizeof(values[i]));

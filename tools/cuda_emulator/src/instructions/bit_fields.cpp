@@ -6,7 +6,7 @@
 namespace cuda_emulator {
 namespace {
 
-/// The value's type is the last one: popc.b64 counts in 64 bits and gives 32.
+/// The last type is that of the source: popc.b64 counts the bits of 64 and returns 32 bits.
 template <class Function>
 void of_value(Execution &x, Function function) {
     const Type type = x.instruction->types.back();
@@ -31,7 +31,7 @@ void reverse_bits(Execution &x) {
     });
 }
 
-/// The highest bit that is not a sign bit, counted from below or, with .shiftamt, from above.
+/// The position of the highest bit that is not a sign bit, from the lowest bit or, with .shiftamt, from the highest.
 void find_leading_bit(Execution &x) {
     const bool from_above = x.instruction->has("shiftamt");
     const bool is_signed = x.instruction->types.back().is_signed();

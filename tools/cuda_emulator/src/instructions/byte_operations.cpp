@@ -3,7 +3,7 @@
 #include "instructions/handlers.h"
 #include "instructions/lanes.h"
 
-// Bytes and halves of registers: permutation, dot products, sums of differences.
+// Operations on bytes and 16-bit halves of registers: permutation, dot products, sums of differences.
 
 namespace cuda_emulator {
 namespace {
@@ -18,7 +18,7 @@ enum Permutation {
     kReplicateHalf
 };
 
-/// Which byte of the eight becomes byte i of the result; bit 3 asks for its sign.
+/// The index, 0 to 7, of the source byte for byte i of the result; bit 3 selects its sign instead.
 u32 permuted_byte(int mode, u32 selector, u32 i) {
     const u32 low = selector & 3;
     switch (mode) {
@@ -64,7 +64,7 @@ s64 element(u64 value, Type type, int index) {
     return static_cast<s64>(extend(value >> (type.bits * index), type));
 }
 
-/// dp4a, and dp2a of halves with the lower or the upper two bytes.
+/// dp4a, and dp2a, which multiplies halves by the lower or the upper two bytes.
 void dot_product(Execution &x) {
     const Instruction &instruction = *x.instruction;
     const bool of_bytes = instruction.opcode == "dp4a";
@@ -90,7 +90,7 @@ void add_difference(Execution &x) {  // sad
     });
 }
 
-/// vabsdiff4 and vabsdiff2; with .add the sum of the differences and of c.
+/// vabsdiff4 and vabsdiff2; with .add, the sum of the differences and c.
 void packed_differences(Execution &x) {
     const Instruction &instruction = *x.instruction;
     const int bits = instruction.opcode == "vabsdiff4" ? 8 : 16;
@@ -130,7 +130,7 @@ Handler select_byte_operation(Instruction &instruction) {
         return add_difference;
     }
     if (opcode == "vabsdiff4" || opcode == "vabsdiff2") {
-        // Of all elements only: a mask is another modifier.
+        // Only the forms for all elements; a mask is another modifier.
         const bool plain = instruction.types.size() == 3 && instruction.operands.size() == 4 && !instruction.saturate &&
                            instruction.modifiers.size() <= 4;
         return plain ? packed_differences : nullptr;

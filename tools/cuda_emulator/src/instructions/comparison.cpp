@@ -1,14 +1,14 @@
 #include "instructions/handlers.h"
 #include "instructions/values.h"
 
-// setp and set, with their combination with another predicate; selp and slct; testp.
+// setp and set, which may combine the result with another predicate; selp and slct; testp.
 
 namespace cuda_emulator {
 namespace {
 
 enum class Comparison { kEq, kNe, kLt, kLe, kGt, kGe, kEqu, kNeu, kLtu, kLeu, kGtu, kGeu, kNum, kNan };
 
-/// Those that end in "u" hold where a value is NaN, the others do not.
+/// Comparisons that end in "u" are true if a value is NaN, the others false.
 template <Comparison C, class V>
 inline bool compare(V x, V y) {
     switch (C) {
@@ -68,7 +68,7 @@ inline bool compare_bits(u64 x, u64 y) {
     }
 }
 
-/// The instruction's mode: how the result is combined with the predicate that is the last operand.
+/// The instruction's mode: how the result is combined with the last operand, a predicate.
 enum Combination { kAlone, kAnd, kOr, kXor };
 
 Combination combination_of(const Instruction &instruction) {
@@ -92,7 +92,7 @@ inline bool combine(int how, bool result, bool predicate) {
     }
 }
 
-/// The predicate to combine with, null where there is none.
+/// The predicate to combine with, null if there is none.
 const u64 *combined_with(Execution &x) {
     return x.instruction->mode == kAlone ? nullptr : x.source(3, kPredicate);
 }
@@ -122,7 +122,7 @@ struct SetPredicate {
     };
 };
 
-/// 1.0 where the result is floating point, else all ones.
+/// The value for true: 1.0 in a floating-point type, else all ones.
 u64 true_value(Type type) {
     switch (type.kind) {
         case Kind::kFloat:
@@ -155,7 +155,7 @@ struct SetValue {
     };
 };
 
-/// f16x2 and bf16x2: setp gives two predicates, set two halves.
+/// f16x2 and bf16x2: setp returns two predicates, set returns two halves.
 template <Value V, Comparison C>
 void compare_halves(Execution &x) {
     const Instruction &instruction = *x.instruction;

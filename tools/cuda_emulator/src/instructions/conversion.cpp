@@ -3,7 +3,7 @@
 #include "instructions/handlers.h"
 #include "instructions/values.h"
 
-// cvt from one number to one number.
+// cvt of one number.
 
 namespace cuda_emulator {
 namespace {
@@ -39,7 +39,7 @@ s64 largest_signed(int bits) {
     return static_cast<s64>((u64(1) << (bits - 1)) - 1);
 }
 
-/// Narrow signed results fill the register, which may be wider, with their sign.
+/// A signed result is sign-extended to the width of the register.
 int register_bits(const Execution &x, Type type) {
     const Operand &operand = x.instruction->operands[0];
     const int bits = operand.is(OperandKind::kRegister) ? x.block.function->register_bits[operand.reg] : 32;

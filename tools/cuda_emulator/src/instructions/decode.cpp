@@ -11,7 +11,7 @@ void unsupported(Execution &x) {
     x.fault(x.first_lane(), "unsupported PTX instruction" + (reason.empty() ? "" : " (" + reason + ")"));
 }
 
-/// Directed rounding is the host's. The handler behind is called by its address, so that no compiler moves it.
+/// Sets the host's rounding mode. The handler is called through its address, so that the compiler cannot move it.
 void run_rounded(Execution &x) {
     const Rounding rounding = x.instruction->rounding;
     std::fesetround(rounding == Rounding::kTowardsZero ? FE_TOWARDZERO
@@ -37,7 +37,7 @@ void read_modifiers(Instruction &instruction) {
         {"rzi", Rounding::kTowardsZero}, {"rm", Rounding::kDown},         {"rmi", Rounding::kDown},
         {"rp", Rounding::kUp},           {"rpi", Rounding::kUp},          {"rna", Rounding::kNearestAway},
     };
-    // A cluster is one block.
+    // A cluster has one block.
     static const std::map<std::string, Space> spaces = {
         {"global", Space::kGlobal},          {"shared", Space::kShared},         {"shared::cta", Space::kShared},
         {"shared::cluster", Space::kShared}, {"local", Space::kLocal},           {"param", Space::kParameter},
@@ -88,7 +88,7 @@ InstructionClass class_of(const Instruction &instruction) {
     }
 }
 
-/// Branches and barriers are the scheduler's; fences and hints have no effect. Null where the instruction is another.
+/// The scheduler handles branches and barriers; fences and hints have no effect. Null for other instructions.
 Handler select_control(Instruction &instruction) {
     static const std::set<std::string> without_effect = {
         "membar",  "fence",          "nanosleep", "prefetch",      "prefetchu",

@@ -2,12 +2,12 @@
 
 #include "instructions/handlers.h"
 
-// printf, assert and trap of device code. Other calls are inlined before anything runs.
+// printf, assert and trap of device code. All other calls have been inlined.
 
 namespace cuda_emulator {
 namespace {
 
-/// The arguments of printf as the compiler packs them: each aligned to its size.
+/// The packed arguments of printf, each aligned to its size.
 class PackedArguments {
   public:
     explicit PackedArguments(u64 address) : start_(address), next_(address) {}
@@ -27,7 +27,7 @@ bool is_one_of(char c, const char *characters) {
     return c && std::strchr(characters, c);
 }
 
-/// One conversion: `flags` are what stands between "%" and the letter, without the length.
+/// One conversion; `flags` is the text between "%" and the letter, without the length.
 std::string formatted(const std::string &flags, char letter, bool is_long, PackedArguments &arguments) {
     char buffer[512];
     if (is_one_of(letter, "fFeEgGaA")) {
@@ -81,7 +81,7 @@ const char *text_at(u64 address) {
     return reinterpret_cast<const char *>(address);
 }
 
-/// link() has made operands of the call's arguments and results: places in local memory.
+/// The operands are places in local memory: link() made them from the call's arguments and results.
 void call_runtime(Execution &x) {
     const Instruction &instruction = *x.instruction;
     const auto place = [&](size_t argument, int lane) { return x.source(static_cast<int>(argument))[lane]; };

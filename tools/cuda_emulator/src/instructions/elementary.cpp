@@ -1,7 +1,7 @@
 #include "instructions/handlers.h"
 #include "instructions/values.h"
 
-// sqrt, rcp, sin and the like. They are computed accurately, not with the approximations of the hardware.
+// sqrt, rcp, sin and the like: accurate results, not the approximations of the hardware.
 
 namespace cuda_emulator {
 namespace {
@@ -20,7 +20,7 @@ struct Reciprocal {
     }
 };
 
-/// The other functions compute in double: their float is the nearest one, but in the rare cases that lie between two.
+/// The other functions compute in double. Their float result is nearly always the nearest one.
 template <double (*F)(double)>
 struct InDouble {
     double operator()(double x) const { return F(x); }

@@ -1,8 +1,8 @@
 #pragma once
 #include "execution/execution.h"
 
-// Each source file of this folder knows some instructions. Its select function gives the handler of one of them, or
-// null where it knows none; it may set the instruction's mode, or its refusal.
+// Each source file of this folder implements some instructions. Its select function returns the handler of an
+// instruction, or null if it does not implement it; it may set the instruction's mode or refusal.
 
 namespace cuda_emulator {
 
@@ -30,7 +30,7 @@ Handler select_matrix_product(Instruction &instruction);
 Handler select_matrix_move(Instruction &instruction);
 Handler select_wmma(Instruction &instruction);
 
-/// Computes nothing: what orders memory has no effect where all accesses are in order.
+/// Does nothing: instructions that order memory accesses have no effect, because all accesses are in order.
 inline void no_operation(Execution &) {}
 
 }  // namespace cuda_emulator

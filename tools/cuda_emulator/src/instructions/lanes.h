@@ -1,7 +1,7 @@
 #pragma once
 #include "execution/execution.h"
 
-// The common form of a handler: a function of a lane's sources gives its result.
+// Common handlers: they apply a function to the sources of each lane.
 
 namespace cuda_emulator {
 
@@ -26,7 +26,7 @@ inline void map3(Execution &x, Type type, Function function) {
     x.each([&](int lane) { result[lane] = function(a[lane], b[lane], c[lane]); });
 }
 
-/// Of sources with two elements in a register: applies a function of u16 to each.
+/// For registers with two elements: applies a function of u16 to each element.
 template <class Function, class... Sources>
 inline u64 for_halves(Function function, Sources... sources) {
     return static_cast<u64>(function(static_cast<u16>(sources)...)) |

@@ -11,7 +11,7 @@ void load(Execution &x) {
     x.count_load(addresses, Bytes);
     u64 *result = x.destination();
     const Operand &to = instruction.operands[0];
-    // A signed value fills a register that is wider with its sign.
+    // A signed value is sign-extended to the width of the register.
     const int register_bits = IsSigned && to.is(OperandKind::kRegister) ? x.block.function->register_bits[to.reg] : 64;
     x.each([&](int lane) {
         x.check_load(addresses[lane], Bytes, lane);
@@ -32,13 +32,13 @@ void store(Execution &x) {
     });
 }
 
-/// What a vector access moves: words of at most 8 bytes. A .b128 register is two of them.
+/// The words of a vector access, at most 8 bytes each; a .b128 register has two.
 struct Words {
     static constexpr int kMost = 16;
 
-    u64 *rows[kMost];  ///< null where the element is "_"
+    u64 *rows[kMost];  ///< null for the element "_"
     int count = 0;
-    u32 bytes = 0;  ///< of one
+    u32 bytes = 0;  ///< of one word
 
     u32 total_bytes() const { return count * bytes; }
 };

@@ -59,7 +59,7 @@ void funnel_shift(Execution &x) {
     });
 }
 
-/// Any function of three bits: bit abc of the table is its value.
+/// lop3, any function of three bits: its value is bit abc of the table.
 void lop3(Execution &x) {
     const u32 table = static_cast<u32>(x.instruction->operands[4].immediate);
     map3(x, kBits64, [&](u64 a64, u64 b64, u64 c64) -> u64 {
@@ -73,7 +73,7 @@ void lop3(Execution &x) {
     });
 }
 
-/// neg and abs; of floating point they are operations on the sign bit, also of NaN.
+/// neg and abs; for floating point they change the sign bit, also that of NaN.
 template <bool IsNegation>
 void change_sign(Execution &x) {
     const Type type = x.instruction->type();
@@ -95,7 +95,7 @@ void change_sign(Execution &x) {
     });
 }
 
-/// The second operand with the sign of the first.
+/// copysign: the second operand with the sign of the first.
 void copy_sign(Execution &x) {
     const Type type = x.instruction->type();
     const u64 sign = u64(1) << (type.bits - 1);

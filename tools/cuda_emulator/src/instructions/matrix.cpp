@@ -28,7 +28,7 @@ std::vector<const u64 *> fragment_of(Execution &x, const Operand &operand) {
 void multiply_add(const Execution &x, MatrixShape shape, const double *a, const double *b, double *c) {
     const bool is_integer = x.instruction->types[0].is_signed(), saturates = x.instruction->has("satfinite");
     for (int i = 0; i < shape.m; i++) {
-        double row[64];  // apart from b, so that the loops can be vectorised
+        double row[64];  // a copy, so that the loops can be vectorised
         std::copy_n(c + i * shape.n, shape.n, row);
         for (int k = 0; k < shape.k; k++) {
             const double left = a[i * shape.k + k];

@@ -1,8 +1,7 @@
 #pragma once
 #include "execution/execution.h"
 
-// What the matrix instructions have in common. Products are summed in double, so that the last bits may differ from
-// those of a GPU.
+// Shared by the matrix instructions. Products are summed in double, so the last bits may differ from a GPU's.
 
 namespace cuda_emulator {
 
@@ -10,15 +9,15 @@ struct MatrixShape {
     int m = 0, n = 0, k = 0;
 };
 
-/// Of "m16n8k16"; false where no modifier is one.
+/// Parses a shape such as "m16n8k16"; false if no modifier is a shape.
 bool matrix_shape_of(const Instruction &instruction, MatrixShape &shape);
 
-/// The registers of a fragment, each for all lanes.
+/// The registers of a fragment, as rows of all lanes.
 std::vector<const u64 *> fragment_of(Execution &x, const Operand &operand);
 
-// Inline, as they are called for each element.
+// Inline, because they are called for each element.
 
-/// An element of a factor in a register of 32 bits.
+/// One element of a factor in a 32-bit register.
 inline double factor(Type type, u32 bits, int index) {
     const u32 element = bits >> (type.bits * index & 31);
     switch (type.kind) {
@@ -39,7 +38,7 @@ inline double factor(Type type, u32 bits, int index) {
     }
 }
 
-/// An element of a sum, of which a lane has several; halves lie two in a register.
+/// One of a lane's elements of a sum; a register has two halves.
 inline double sum(Type type, const std::vector<const u64 *> &fragment, int index, int lane) {
     if (type.is_f16()) {
         return half_value(static_cast<u16>(fragment[index / 2][lane] >> (16 * (index % 2))));
@@ -59,7 +58,7 @@ inline void put_sum(Execution &x, const Operand &fragment, int index, int lane, 
     bits = type.is_signed() ? static_cast<u32>(static_cast<s64>(value)) : f32_bits(static_cast<float>(value));
 }
 
-/// c += a b, where a is m x k, b is k x n, c is m x n, row by row.
+/// c += a b; a is m x k, b is k x n, c is m x n, all row-major.
 void multiply_add(const Execution &x, MatrixShape shape, const double *a, const double *b, double *c);
 
 void count_product(Execution &x, MatrixShape shape);

@@ -1,7 +1,7 @@
 #include "instructions/addresses.h"
 #include "instructions/handlers.h"
 
-// ldmatrix, stmatrix and movmatrix: 8 x 8 matrices of 16 bits, of which a lane has two neighbours.
+// ldmatrix, stmatrix and movmatrix: 8 x 8 matrices of 16-bit elements; each lane has two consecutive elements.
 
 namespace cuda_emulator {
 namespace {
@@ -27,7 +27,7 @@ struct Tile {
     }
 };
 
-/// Lanes 8 i to 8 i + 7 have the addresses of the rows of matrix i.
+/// Lanes 8 i to 8 i + 7 hold the row addresses of matrix i.
 void move_matrices(Execution &x) {
     constexpr int kRowBytes = 16;
     const Instruction &instruction = *x.instruction;

@@ -1,8 +1,8 @@
 #include "instructions/handlers.h"
 #include "instructions/matrix.h"
 
-// mma.sync with the fragments that PTX's manual gives. Lane 4 g + t has, of a, rows g and g + 8; of b, column g; of the
-// sum, columns 2 t and 2 t + 1.
+// mma.sync with the fragment layouts of the PTX manual. Lane 4 g + t holds rows g and g + 8 of a, column g of b, and
+// columns 2 t and 2 t + 1 of the sum.
 
 namespace cuda_emulator {
 namespace {
@@ -102,7 +102,7 @@ Handler select_matrix_product(Instruction &instruction) {
     if (factors.bits == 64) {
         return shape.m == 8 && shape.n == 8 && shape.k == 4 ? multiply_doubles : nullptr;
     }
-    // m8n8k4 of halves has fragments of its own.
+    // m8n8k4 of halves has other fragment layouts.
     const bool known = (shape.m == 16 || (shape.m == 8 && shape.k != 4)) && shape.n == 8 && shape.k <= 64;
     return known && factors.kind != Kind::kBits ? multiply : nullptr;
 }

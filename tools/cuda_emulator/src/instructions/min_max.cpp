@@ -16,7 +16,7 @@ struct MinMax {
     }
 };
 
-/// .xorsign.abs: of the magnitudes, with the product of the signs.
+/// .xorsign.abs: compares magnitudes; the sign of the result is the product of the signs.
 template <bool IsMax, bool PropagateNan>
 struct MinMaxXorSign {
     template <class V>
@@ -34,7 +34,7 @@ inline u64 bits_or_nan(float value) {
     return value != value ? kFloatNan : f32_bits(value);
 }
 
-/// Of float, whose NaN has bits of its own.
+/// For float, which has a canonical NaN.
 template <class Operation>
 void of_floats(Execution &x) {
     const bool flushes = x.instruction->flush;
@@ -54,7 +54,7 @@ void of_three_floats(Execution &x) {
     });
 }
 
-/// With .relu also of integers.
+/// With .relu, for integers too.
 template <class Operation>
 struct Of {
     template <Value V>

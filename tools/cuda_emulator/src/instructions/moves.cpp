@@ -13,7 +13,7 @@ void move_predicate(Execution &x) {
     map(x, kPredicate, [](u64 a) { return a; });
 }
 
-/// The rows of a register: two of a .b128.
+/// The rows of a register; a .b128 register has two.
 int rows_of(Type type) {
     return type.bits == 128 ? 2 : 1;
 }
@@ -69,7 +69,7 @@ void active_mask(Execution &x) {
     x.each([&](int lane) { result[lane] = x.active; });
 }
 
-/// createpolicy: a cache policy, which nothing here looks at.
+/// createpolicy: a cache policy, which the emulator ignores.
 void no_policy(Execution &x) {
     u64 *result = x.destination();
     x.each([&](int lane) { result[lane] = 0; });

@@ -1,7 +1,7 @@
 #include "instructions/handlers.h"
 #include "instructions/values.h"
 
-// mul, mad and mul24 of integers; fma, which mad of floating point is too.
+// mul, mad and mul24 of integers; fma, and mad of floating point, which is the same.
 
 namespace cuda_emulator {
 namespace {
@@ -9,7 +9,7 @@ namespace {
 using s128 = __int128;
 using u128 = unsigned __int128;
 
-/// .lo, .hi and .wide of any width.
+/// .lo, .hi and .wide for any width.
 void multiply_integers(Execution &x) {
     const Instruction &instruction = *x.instruction;
     const Type type = instruction.type();
@@ -36,7 +36,7 @@ void multiply_integers(Execution &x) {
     });
 }
 
-// The common ones, of 32 bits.
+// Faster versions for the common 32-bit types.
 void multiply_low(Execution &x) {
     map2(x, kBits64, [](u64 a, u64 b) -> u64 { return static_cast<u32>(a) * static_cast<u32>(b); });
 }
@@ -64,7 +64,7 @@ void multiply_wide_add(Execution &x) {
     map3(x, kBits64, [](u64 a, u64 b, u64 c) { return wide_product<IsSigned>(a, b) + c; });
 }
 
-/// Of the lowest 24 bits: mul24.lo gives bits 0 to 31 of the product, mul24.hi bits 16 to 47.
+/// Products of the lowest 24 bits: mul24.lo returns bits 0 to 31, mul24.hi bits 16 to 47.
 void multiply_24(Execution &x) {
     const bool high = x.instruction->high;
     const Type type = {x.instruction->type().kind, 24};

@@ -8,13 +8,13 @@
 namespace cuda_emulator {
 namespace {
 
-/// The largest finite number where a format's bits are infinity.
+/// Replaces infinity by the largest finite number of the format.
 u64 without_infinity(u64 bits, u64 infinity) {
     return (bits & 0x7fff) == infinity ? bits - 1 : bits;
 }
 
 struct Narrow {
-    Kind kind;  // of the pair
+    Kind kind;  // type of the pair
     Rounding rounding;
     bool clips, finite;
 
@@ -62,7 +62,7 @@ void fp8_to_halves(Execution &x) {
     map(x, kBits64, [&](u64 a) { return element(a) | element(a >> 8) << 16; });
 }
 
-/// cvt.pack.sat.u8.s32.b32 d, a, b, c: b lowest, a above it, c above both.
+/// cvt.pack.sat.u8.s32.b32 d, a, b, c: from the lowest bits up b, a, then c.
 void saturate_and_pack(Execution &x) {
     const Instruction &instruction = *x.instruction;
     const Type to = instruction.types[0], from = instruction.types[1];
@@ -88,7 +88,7 @@ bool is_pair(Type type) {
     return type.kind == Kind::kHalfX2 || type.kind == Kind::kBfloat16X2 || is_fp8_pair(type);
 }
 
-/// Formats and roundings that are not emulated.
+/// Formats and rounding modes that are not supported.
 std::string refusal_of(const Instruction &instruction) {
     for (const std::string &modifier : instruction.modifiers) {
         if (modifier == "rs") {

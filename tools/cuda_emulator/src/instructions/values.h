@@ -6,7 +6,7 @@
 
 namespace cuda_emulator {
 
-/// What handlers of arithmetic are instantiated for.
+/// The types for which arithmetic handlers are instantiated.
 enum class Value {
     kF32,
     kF64,
@@ -62,8 +62,8 @@ inline Value value_of(Type type) {
     }
 }
 
-/// Applies a function to registers that hold one kind of value. Halves and bfloat16 compute in float; integers as s64
-/// or u64, and what does not fit is cut off.
+/// Applies a function to registers of one kind. Halves and bfloat16 are computed in float; integers as s64 or u64,
+/// truncated to the type.
 template <Value V, class Function, class... Bits>
 inline u64 apply(Function f, Bits... x) {
     if constexpr (V == Value::kF32) {
@@ -99,7 +99,7 @@ inline u64 apply(Function f, Bits... x) {
     }
 }
 
-// Handlers<V>::run for what a type holds; null where that is of another kind.
+// Handlers<V>::run for the values of a type; null for other kinds of types.
 template <template <Value> class Handlers>
 inline Handler for_integers(Type type) {
     switch (value_of(type)) {
@@ -175,7 +175,8 @@ inline Float relu(Float value) {
     return value != value || value > 0 ? value : Float(0);
 }
 
-/// min and max of IEEE 754-2019: -0 is less than +0; a NaN gives the other value, or NaN where `propagate_nan`.
+/// min and max of IEEE 754-2019: -0 is less than +0. If one value is NaN, the result is the other value, or NaN with
+/// `propagate_nan`.
 template <class Float>
 inline Float min_max(Float x, Float y, bool is_max, bool propagate_nan) {
     if (x != x || y != y) {

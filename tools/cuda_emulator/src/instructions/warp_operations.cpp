@@ -2,12 +2,12 @@
 #include "instructions/handlers.h"
 #include "instructions/values.h"
 
-// Operations of the lanes of a mask with each other.
+// Operations between the lanes of a mask.
 
 namespace cuda_emulator {
 namespace {
 
-/// A source as it is before the destination, which may be the same register, is written.
+/// A copy of a source, because the destination may be the same register.
 struct Lanes {
     u64 values[kWarp];
 
@@ -17,7 +17,7 @@ struct Lanes {
 
 enum Shuffle { kUp, kDown, kButterfly, kIndex };
 
-/// Operand c of shfl: the segments of the warp, and how far a lane may reach.
+/// Operand c of shfl: the segment mask and the clamp value.
 void shuffle(Execution &x) {
     const int mode = x.instruction->mode;
     const Lanes values(x, 1), by(x, 2), clamps(x, 3);
@@ -43,7 +43,7 @@ void shuffle(Execution &x) {
         if (!in_reach) {
             from = lane;
         }
-        // Undefined on a GPU where the source lane does not take part.
+        // Undefined on a GPU if the source lane does not take part.
         result[lane] = x.active & lane_bit(from) ? static_cast<u32>(values[from]) : 0;
         if (predicate) {
             predicate[lane] = in_reach;

@@ -3,8 +3,8 @@
 #include "instructions/handlers.h"
 #include "instructions/matrix.h"
 
-// wmma.load, wmma.store and wmma.mma. Their fragments are opaque, so that the layout may be ours: of a tile that is
-// stored row by row each lane has the next elements.
+// wmma.load, wmma.store and wmma.mma. Fragments are opaque, so their layout can be simple: each lane holds consecutive
+// elements of the row-major tile.
 
 namespace cuda_emulator {
 namespace {
@@ -44,7 +44,7 @@ TileInMemory tile_of(Execution &x, bool stores) {
     return tile;
 }
 
-/// The tile's traffic: 16 bytes for each lane, in the order of memory, which a GPU may not keep to.
+/// Counts the tile's traffic: 16 bytes per lane, in the order of memory. A GPU may use another order.
 void count_tile(Execution &x, const TileInMemory &tile, bool stores) {
     const int outer = tile.row_major ? tile.rows : tile.columns;
     const int line_bytes = (tile.row_major ? tile.columns : tile.rows) * tile.element_bytes;
@@ -104,7 +104,7 @@ void multiply_tiles(Execution &x) {
     matrix_shape_of(instruction, shape);
     const std::vector<Type> &types = instruction.types;
     const Type half = {Kind::kFloat, 16};
-    const bool names_factors = types.size() > 2;  // those of halves are not named
+    const bool names_factors = types.size() > 2;  // with halves, the types of the factors are not written
     const Type a_type = names_factors ? types[1] : half, b_type = names_factors ? types[2] : half;
     const Type d_type = types[0], c_type = types.back();
     const int per_register = 32 / a_type.bits;

@@ -17,8 +17,8 @@ std::map<u64, u64> allocation_sizes;  // by start
 u64 total_bytes = 0;
 bool checking = false;
 
-// The highest free place. MAP_32BIT would only look in the second GiB, which the heap of a program that lies below it,
-// as Debian's Python does, can fill.
+// Finds the highest free place below 4 GiB. MAP_32BIT only searches the second GiB, which the heap of a program at low
+// addresses (Debian's Python) can fill.
 u64 map_below_4_gib(size_t bytes) {
     constexpr u64 kStep = u64{1} << 20;
     for (u64 start = (u64{4} << 30) - (bytes + kStep - 1) / kStep * kStep; start >= kStep; start -= kStep) {
@@ -28,7 +28,7 @@ u64 map_below_4_gib(size_t bytes) {
         if (mapped == wanted) {
             return start;
         }
-        if (mapped != MAP_FAILED) {  // a kernel before 4.17 takes the address for a wish
+        if (mapped != MAP_FAILED) {  // a Linux kernel before 4.17 may map another address
             munmap(mapped, bytes);
         }
     }

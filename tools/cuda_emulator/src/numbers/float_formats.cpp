@@ -36,7 +36,7 @@ u64 round_to_format(long double value, int exponent_bits, int mantissa_bits, Rou
     const int bias = (1 << (exponent_bits - 1)) - 1;
     int exponent;
     std::frexp(magnitude, &exponent);
-    exponent = std::max(exponent - 1, 1 - bias);  // below that, numbers are subnormal
+    exponent = std::max(exponent - 1, 1 - bias);  // smaller numbers are subnormal
 
     Rounding of_magnitude = rounding;
     if (rounding == Rounding::kDown) {
@@ -104,8 +104,8 @@ u8 e4m3_bits(double value) {
     if (std::fabs(value) >= 448) {
         return sign | kLargest;
     }
-    // The last exponent belongs to numbers, as this format has no infinity. So it does where an exponent has five bits,
-    // whose bias is greater by 8.
+    // This format has no infinity, so the largest exponent is used for numbers. That also holds for five exponent bits,
+    // with a bias that is greater by 8.
     const u64 wide = round_to_format(std::ldexp(std::fabs(value), -8), 5, 3, Rounding::kNearestEven);
     return sign | static_cast<u8>(std::min<u64>(wide, kLargest));
 }

@@ -8,7 +8,7 @@
 
 #include "numbers/type.h"
 
-// Registers hold bits; these give them values. Conversions round to nearest even where nothing else is said.
+// Conversions between the bits in registers and their values. They round to nearest even unless stated otherwise.
 
 namespace cuda_emulator {
 
@@ -38,7 +38,7 @@ constexpr u32 kFloatNan = 0x7fffffff;
 
 inline float half_value(u16 bits) {
 #ifdef __F16C__
-    // Not through _Float16: what then becomes a double would be converted by a library function.
+    // Not through _Float16: a conversion to double would then call a library function.
     return _cvtsh_ss(bits);
 #else
     return static_cast<float>(bit_cast<_Float16>(bits));
@@ -49,8 +49,7 @@ inline u16 half_bits(float value) {
     return value != value ? kHalfNan : bit_cast<u16>(static_cast<_Float16>(value));
 }
 
-// Round to odd: the last bit is set where the result is not exact. Rounded once more, to fewer bits, it is still
-// rounded rightly.
+// Round to odd: the last bit is set if the result is inexact. A second rounding, to fewer bits, is then still correct.
 double sum_to_odd(double a, double b);
 float round_to_odd(double value);
 
@@ -75,11 +74,11 @@ inline float e5m2_value(u8 bits) {
     return half_value(static_cast<u16>(bits << 8));
 }
 
-/// Beyond the largest number (448, 57344) these give the largest number.
+/// Saturating: values beyond the largest number (448, 57344) become the largest number.
 u8 e4m3_bits(double value);
 u8 e5m2_bits(double value);
 
-/// Subnormal numbers become zeros, as .ftz asks for.
+/// .ftz: subnormal numbers become zero.
 inline float flush(float value) {
     return std::fabs(value) < 1.17549435e-38f ? std::copysign(0.f, value) : value;
 }
@@ -90,7 +89,7 @@ inline bool is_nearest_even(Rounding rounding) {
     return rounding == Rounding::kNone || rounding == Rounding::kNearestEven;
 }
 
-/// Rounds to a binary format, once: a long double holds every s64, u64 and f64 exactly.
+/// Rounds only once, because a long double holds every s64, u64 and f64 exactly.
 u64 round_to_format(long double value, int exponent_bits, int mantissa_bits, Rounding rounding);
 
 long double round_to_integer(long double value, Rounding rounding);

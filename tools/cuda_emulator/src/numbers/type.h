@@ -5,7 +5,7 @@
 
 namespace cuda_emulator {
 
-// Integers bear the names that they have in PTX.
+// Integer types have their PTX names.
 using u8 = uint8_t;
 using u16 = uint16_t;
 using u32 = uint32_t;
@@ -15,12 +15,12 @@ using s16 = int16_t;
 using s32 = int32_t;
 using s64 = int64_t;
 
-/// What a kernel or its PTX did wrong, or what the emulator cannot do.
+/// An error of a kernel or its PTX, or something that the emulator does not support.
 struct Error : std::runtime_error {
     using runtime_error::runtime_error;
 };
 
-/// What the bits of a PTX scalar mean. Packed kinds have two elements in one register.
+/// The meaning of a PTX scalar's bits. Packed kinds have two elements in a register.
 enum class Kind {
     kPredicate,
     kBits,
@@ -42,7 +42,7 @@ enum class Kind {
 
 struct Type {
     Kind kind = Kind::kBits;
-    int bits = 32;  ///< of the whole register, also where it holds two elements
+    int bits = 32;  ///< of the whole register, also for packed kinds
 
     int bytes() const { return bits < 8 ? 1 : bits / 8; }
     bool is_signed() const { return kind == Kind::kSigned; }
@@ -55,14 +55,14 @@ constexpr Type kPredicate = {Kind::kPredicate, 1};
 constexpr Type kBits32 = {Kind::kBits, 32};
 constexpr Type kBits64 = {Kind::kBits, 64};
 
-/// Reads "f32" and the like; false where it is no type.
+/// Parses "f32" and the like; false if it is not a type.
 bool parse_type(const std::string &name, Type &type);
 
 inline u64 mask_to(u64 value, int bits) {
     return bits >= 64 ? value : value & ((u64(1) << bits) - 1);
 }
 
-/// Signed types extend their sign to 64 bits, others zeros.
+/// Extends to 64 bits: signed types with their sign, others with zeros.
 inline u64 extend(u64 value, Type type) {
     if (type.bits >= 64) {
         return value;

@@ -63,7 +63,7 @@ Variable parse_declaration(const std::string &statement, Module &module) {
     }
     s64 elements = 1;
     for (size_t open = dimensions.find('['); open != std::string::npos; open = dimensions.find('[', open + 1)) {
-        // An extern array without a size, whose size the launch gives, has none here.
+        // An extern array without a size has size 0 here; the launch gives its size.
         elements *= std::atoll(dimensions.c_str() + open + 1);
     }
     variable.align = std::max(variable.align, element_bytes);

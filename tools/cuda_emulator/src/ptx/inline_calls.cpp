@@ -20,7 +20,7 @@ class Inliner {
     int inlined_ = 0;
 };
 
-// Calls of functions that have no PTX: the emulator answers them.
+// Calls of functions without PTX; the emulator implements them.
 bool is_runtime_function(const std::string &name) {
     return name == "vprintf" || name == "__assertfail";
 }
@@ -70,7 +70,7 @@ void Inliner::inline_into(Function &caller, int depth) {
     caller.inlined = true;
 }
 
-/// The callee's local variables get names of their own; its parameters and results are the caller's variables.
+/// Renames the callee's local variables; its parameters and results become variables of the caller.
 Inliner::Names Inliner::adopt_variables(Function &caller, const Function &callee, const Instruction &call) {
     Names names;
     const auto bind = [&](const std::vector<Variable> &formal, const std::vector<std::string> &actual) {
@@ -117,7 +117,7 @@ void rebase(Operand &operand, int first_register, const std::map<std::string, st
     }
 }
 
-/// The callee's code as it stands in the caller from `start` on: returning is a branch behind it.
+/// The callee's code for insertion into the caller at `start`: a return becomes a branch to its end.
 std::vector<Instruction> Inliner::body(const Function &callee, const Instruction &call, const Names &names,
                                        int first_register, int start) {
     std::vector<Instruction> code;

@@ -12,7 +12,7 @@ std::vector<std::string> names(const std::string &text) {
     return split(bracketed ? trim(text.substr(1, text.rfind(')') - 1)) : text, ',');
 }
 
-/// "(result), function, (arguments)"; of these only the function is always there.
+/// "(result), function, (arguments)"; result and arguments are optional.
 void parse_call(Instruction &instruction, const std::string &text) {
     const std::vector<std::string> pieces = split(text, ',');
     size_t next = 0;

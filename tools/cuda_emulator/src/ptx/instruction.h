@@ -19,7 +19,7 @@ enum class OperandKind {
     kMemory,  ///< [a + offset]
 };
 
-/// Those of three components take three consecutive numbers.
+/// Registers with three components have three consecutive numbers.
 enum SpecialRegister {
     kThreadIndex,
     kBlockSize = kThreadIndex + 3,
@@ -44,15 +44,15 @@ enum SpecialRegister {
 
 struct Operand {
     OperandKind kind = OperandKind::kNone;
-    int reg = -1;                             ///< row of registers, or a SpecialRegister
-    u64 immediate = 0;                        ///< bits or, once linked, an address
-    bool is_float = false;                    ///< a literal with a point
+    int reg = -1;                             ///< register row, or a SpecialRegister
+    u64 immediate = 0;                        ///< bits; after linking, an address
+    bool is_float = false;                    ///< a floating-point literal
     int float_bits = 0;                       ///< 32 for 0fXXXXXXXX, else 64
     bool negated = false;                     ///< !p or -r
-    std::string symbol;                       ///< until linked
+    std::string symbol;                       ///< empty after linking
     s64 offset = 0;                           ///< bytes, of [a + offset] and symbol + offset
     std::vector<Operand> parts;               ///< elements, the base of an address, or q of "p|q"
-    std::shared_ptr<std::vector<u64>> lanes;  ///< the immediate once for each lane
+    std::shared_ptr<std::vector<u64>> lanes;  ///< the immediate, repeated for each lane
 
     bool is(OperandKind other) const { return kind == other; }
     void set_immediate(u64 bits) {
@@ -64,7 +64,7 @@ struct Operand {
 
 enum class Space { kGeneric, kGlobal, kShared, kLocal, kParameter, kConstant };
 
-/// What the scheduler does about an instruction.
+/// How the scheduler treats an instruction.
 enum class Control {
     kNone,
     kBranch,
@@ -83,24 +83,24 @@ struct Execution;
 using Handler = void (*)(Execution &);
 
 struct Instruction {
-    // First what the scheduler reads each time.
-    Handler run = nullptr;  ///< computes for the lanes that are active; decode() chooses it, as what follows
+    // The members that the scheduler reads each time come first.
+    Handler run = nullptr;  ///< computes the result for the active lanes; set by decode(), like those below
     Control control = Control::kNone;
     InstructionClass statistics_class = kOtherClass;
     int guard = -1;  ///< row of the predicate of "@p"
     bool guard_negated = false;
-    int target = -1;  ///< of a branch: an index into the code
+    int target = -1;  ///< of a branch: index into the code
 
     Space space = Space::kGeneric;
-    int mode = 0;  ///< each instruction's own: which comparison, atomic operation, shuffle ...
+    int mode = 0;  ///< its meaning depends on the instruction: comparison, atomic operation, shuffle ...
     bool saturate = false, relu = false, propagate_nan = false, high = false, wide = false, flush = false;
     Rounding rounding = Rounding::kNone;
-    Handler unrounded = nullptr;  ///< what `run` calls with the host's rounding set
-    std::string refusal;          ///< why it cannot be run, where it is known
+    Handler unrounded = nullptr;  ///< called by `run` with the host's rounding mode set
+    std::string refusal;          ///< why it is not supported, if known
 
-    std::string opcode;                  ///< what precedes the first point
-    std::vector<std::string> modifiers;  ///< what stands between points
-    std::vector<Type> types;             ///< those modifiers that are types
+    std::string opcode;                  ///< text before the first point
+    std::vector<std::string> modifiers;  ///< text between points
+    std::vector<Type> types;             ///< the modifiers that are types
     std::vector<Operand> operands;
     std::vector<int> targets;  ///< of brx.idx
     std::string text;
@@ -108,7 +108,7 @@ struct Instruction {
 
     std::string callee;
     std::vector<std::string> call_results, call_arguments;
-    bool is_call_argument = false;  ///< ld.param or st.param of a call, whose arguments lie in local memory
+    bool is_call_argument = false;  ///< ld.param or st.param of a call; its arguments are in local memory
 
     bool has(const char *modifier) const {
         for (const std::string &each : modifiers) {
@@ -118,7 +118,7 @@ struct Instruction {
         }
         return false;
     }
-    /// Raises Error where there is none.
+    /// Throws Error if there is none.
     Type type(size_t index = 0) const {
         if (types.size() <= index) {
             throw Error("no type in instruction");

@@ -65,7 +65,7 @@ void Linker::lay_out_variables() {
         used_.insert(instruction.call_results.begin(), instruction.call_results.end());
     }
     for (const Variable &variable : module_.variables) {
-        if (used_.count(variable.name)) {  // those of other kernels take no shared memory
+        if (used_.count(variable.name)) {  // variables of other kernels need no space
             lay_out(variable);
         }
     }
@@ -119,7 +119,7 @@ void Linker::link() {
     lay_out_parameters();
     for (Instruction &instruction : function_.code) {
         if (instruction.control == Control::kBranch || instruction.control == Control::kBranchTable) {
-            continue;  // their symbols are labels
+            continue;  // symbols of branches are labels
         }
         for (const auto *names : {&instruction.call_arguments, &instruction.call_results}) {
             for (const std::string &name : *names) {

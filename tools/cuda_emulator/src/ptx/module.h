@@ -18,18 +18,18 @@ struct Function {
     bool is_entry = true, inlined = false, linked = false;
     std::vector<Instruction> code;
     std::map<std::string, int> labels;
-    std::vector<u8> register_bits;  ///< by row; a .b128 register takes two rows
+    std::vector<u8> register_bits;  ///< by row; a .b128 register has two rows
     int registers = 0;
-    u32 max_threads = 0;      ///< what .maxntid or .reqntid allow, 0 where neither is there
+    u32 max_threads = 0;      ///< limit of .maxntid or .reqntid, 0 without either
     bool syncs_grid = false;  ///< reads %envreg, as cooperative groups do to synchronise the grid
 
-    // Filled in by link().
+    // Set by link().
     u32 shared_bytes = 0, local_bytes = 0, parameter_bytes = 0;
     std::vector<u32> parameter_offsets;
 };
 
 struct Module {
-    /// An initial value that is the address of another variable.
+    /// An initial value that is the address of a variable.
     struct Relocation {
         std::string variable;
         int offset;
@@ -40,22 +40,22 @@ struct Module {
     std::vector<Variable> variables;
     std::map<std::string, std::vector<std::string>> branch_tables;
     std::map<std::string, u64> addresses;  ///< of .global and .const variables
-    std::map<int, std::string> files;      ///< of the sources
+    std::map<int, std::string> files;      ///< names of source files
     std::vector<Relocation> relocations;
 };
 
-/// Reads PTX. Device functions are inlined into their callers, so that nothing needs a call stack. Instructions that
-/// are not supported raise Error when they are executed.
+/// Parses PTX. Device functions are inlined into their callers, so that no call stack is needed. Unsupported
+/// instructions throw Error when they are executed.
 std::unique_ptr<Module> parse_module(const std::string &ptx);
 
-/// Replaces direct calls by the bodies of their callees; raises Error for recursion.
+/// Inlines direct calls; throws Error for recursion.
 void inline_calls(Module &module);
 
-/// Chooses an instruction's handler and reads its modifiers.
+/// Chooses an instruction's handler from its opcode and modifiers.
 void decode(Instruction &instruction);
 bool is_supported(const Instruction &instruction);
 
-/// Lays out a kernel's shared, local and parameter memory and resolves its symbols, once.
+/// Lays out a kernel's shared, local and parameter memory and resolves its symbols; does nothing the second time.
 void link(Module &module, Function &function);
 
 /// "kernel 'k', PTX line 12 (file.cu:34): text"

@@ -11,7 +11,7 @@ bool is_digit(char c) {
     return std::isdigit(static_cast<unsigned char>(c));
 }
 
-/// What has no components; a block is a cluster of its own, on the only multiprocessor.
+/// Special registers without components; a cluster has one block, and there is one multiprocessor.
 const std::map<std::string, SpecialRegister> kScalarRegisters = {
     {"%laneid", kLane},
     {"%warpid", kWarpIndex},

@@ -25,7 +25,7 @@ class Parser {
 
     Scanner scanner_;
     Module &module_;
-    Function *function_ = nullptr;  // whose body is being read
+    Function *function_ = nullptr;  // the function whose body is being parsed
     RegisterScopes registers_;
     int source_file_ = 0, source_line_ = 0;
 };
@@ -192,11 +192,12 @@ void Parser::parse_statement(const std::string &statement, int line) {
 
 void Parser::declare_in_function(const std::string &statement) {
     Variable variable = parse_declaration(statement, module_);
-    if (variable.space == "param") {  // an argument of a call: after inlining, local memory of the caller
+    if (variable.space == "param") {  // an argument of a call, which is local memory of the caller after inlining
         variable.space = "local";
         variable.align = std::max(variable.align, 16);
         for (Variable &other : function_->variables) {
-            if (other.name == variable.name && other.space == "local") {  // another call's, in another { } block
+            if (other.name == variable.name &&
+                other.space == "local") {  // an argument of another call, in another { } block
                 other.bytes = std::max(other.bytes, variable.bytes);
                 return;
             }

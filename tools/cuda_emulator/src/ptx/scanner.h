@@ -6,12 +6,12 @@ namespace cuda_emulator {
 
 std::string trim(const std::string &text);
 
-/// Splits at separators that are in no brackets and no quotes; trims the pieces.
+/// Splits at separators outside of brackets and quotes; trims the pieces.
 std::vector<std::string> split(const std::string &text, char separator);
 
 bool is_identifier_character(char c);
 
-/// Reads PTX from the front, without its comments, and counts lines.
+/// Reads PTX sequentially, skips comments, and counts lines.
 class Scanner {
   public:
     explicit Scanner(const std::string &text);
@@ -21,7 +21,7 @@ class Scanner {
     bool starts_with(const char *prefix) const;
     int line() const { return line_; }
 
-    /// What follows up to the next blank, or up to the end of the line; nothing is read.
+    /// The text up to the next blank, or up to the end of the line; does not consume it.
     std::string word() const;
     std::string rest_of_line() const;
 
@@ -39,10 +39,10 @@ class Scanner {
     void skip(size_t characters = 1);
     void skip_space();
     void skip_line();
-    void skip_braces();  ///< up to and with the next { ... }
-    /// Reads up to one of the characters that is in no braces and no quotes.
+    void skip_braces();  ///< up to the end of the next { ... }
+    /// Reads up to one of the characters, outside of braces and quotes.
     std::string until(const char *stops);
-    /// Reads "name:"; false where that does not follow.
+    /// Reads "name:"; false if the next text is something else.
     bool label(std::string &name);
 
   private:

@@ -11,7 +11,7 @@ using namespace cuda_emulator::runtime;
 
 namespace {
 
-/// What new memory holds: use of it is likely to show.
+/// The pattern of new memory, so that its use is likely to be noticed.
 constexpr int kUnsetByte = 0xcd;
 
 struct Allocation {
@@ -20,7 +20,7 @@ struct Allocation {
 };
 
 std::map<u64, Allocation> allocations;  // by start
-std::map<u64, u64> registered;          // sizes of the host's memory, by start
+std::map<u64, u64> registered;          // sizes of registered host memory, by start
 
 u64 address_of(const void *pointer) {
     return reinterpret_cast<u64>(pointer);
@@ -91,7 +91,7 @@ cudaError_t cudaFreeAsync(void *pointer, cudaStream_t handle) {
     if (!stream) {
         return fail(cudaErrorInvalidResourceHandle);
     }
-    // Memory that is freed in a capture stays, for the graph's launches.
+    // Memory that is freed during a capture stays allocated for the graph's launches.
     return stream->capture ? cudaSuccess : release(pointer, false);
 }
 
@@ -166,7 +166,7 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes *attributes, const vo
     attributes->hostPointer = same;
     memory::Range range;
     if (memory::find_allocation(address, range)) {
-        const auto found = allocations.find(range.start);  // a variable of a module is none of these
+        const auto found = allocations.find(range.start);  // not found if it is a variable of a module
         attributes->type = found == allocations.end() ? cudaMemoryTypeDevice : found->second.type;
         attributes->device = 0;
         attributes->devicePointer = same;
@@ -191,7 +191,7 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes) {
     return cudaSuccess;
 }
 
-// There is one pool, of all memory, and none of its attributes matters.
+// There is one memory pool; its attributes have no effect.
 cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t *pool, int) {
     static int only;
     *pool = reinterpret_cast<cudaMemPool_t>(&only);

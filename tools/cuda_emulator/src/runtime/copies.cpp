@@ -5,21 +5,21 @@
 #include "runtime/images.h"
 #include "runtime/streams.h"
 
-// memcpy and memset, also of the program's variables.
+// memcpy and memset, also for device variables.
 
 using namespace cuda_emulator;
 using namespace cuda_emulator::runtime;
 
 namespace {
 
-/// Whether bytes that begin in an allocation also end in it; false too where they begin in none.
+/// Whether the bytes are within one allocation.
 bool in_allocation(const void *pointer, size_t bytes) {
     memory::Range range;
     const u64 address = reinterpret_cast<u64>(pointer);
     return memory::find_allocation(address, range) && address + bytes <= range.end;
 }
 
-/// Memory that is no allocation is the host's: nothing is known of its end.
+/// Memory outside of allocations is host memory, whose size is unknown.
 bool overruns_allocation(const void *pointer, size_t bytes) {
     memory::Range range;
     return memory::find_allocation(reinterpret_cast<u64>(pointer), range) && !in_allocation(pointer, bytes);
@@ -44,7 +44,7 @@ cudaError_t set(void *to, int value, size_t bytes) {
     return cudaSuccess;
 }
 
-/// Runs work on each row; stops at an error.
+/// Runs work on each row; stops at the first error.
 template <class Function>
 cudaError_t for_rows(size_t rows, Function work) {
     for (size_t row = 0; row < rows; row++) {
@@ -74,13 +74,13 @@ cudaError_t set_rows(void *to, size_t pitch, int value, size_t width, size_t hei
     return for_rows(height, [&](size_t row) { return set(offset(to, row * pitch), value, width); });
 }
 
-/// What a copy without a stream waits for: the legacy stream.
+/// The stream of a copy without a stream argument: the legacy default stream.
 cudaError_t wait_for_legacy_stream() {
     const cudaError_t error = forbid_legacy_during_capture();
     return error ? error : synchronise();
 }
 
-/// Gives the place of bytes in a variable.
+/// Gives the address of bytes in a variable.
 cudaError_t locate(const void *symbol, size_t bytes, size_t start, u8 *&place) {
     size_t size = 0;
     place = find_variable(symbol, &size);

@@ -4,7 +4,7 @@
 #include "runtime/settings.h"
 #include "statistics/statistics.h"
 
-// The one device, much of which is made up.
+// Properties of the one emulated device; most are made up.
 
 using namespace cuda_emulator;
 using namespace cuda_emulator::runtime;
@@ -75,7 +75,7 @@ cudaError_t cudaDeviceGetLimit(size_t *value, cudaLimit) {
     return cudaSuccess;
 }
 
-// Declared in a header that PyPI's package of the runtime does not have.
+// Its header is not in PyPI's package of the CUDA runtime.
 extern "C" cudaError_t cudaProfilerStart() {
     return cudaSuccess;
 }

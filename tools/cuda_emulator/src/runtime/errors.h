@@ -5,20 +5,20 @@
 
 namespace cuda_emulator::runtime {
 
-/// Held by every call that uses what follows or what the other headers here declare. Callbacks may call the runtime.
+/// Protects all state of the runtime; every API call locks it. Recursive, because callbacks may call the runtime.
 extern std::recursive_mutex mutex;
 using Lock = std::lock_guard<std::recursive_mutex>;
 
 /// Remembers an error for cudaGetLastError() and returns it.
 cudaError_t fail(cudaError_t error);
 
-/// A kernel's fault, which the launch returns and the next call that waits for the device reports again.
+/// Records a kernel's fault: the launch returns it, and the next call that waits for the device returns it again.
 cudaError_t fail_in_kernel(cudaError_t error);
 
-/// The error that every call gives once a fault is sticky, else cudaSuccess.
+/// The error of every call after a sticky fault, else cudaSuccess.
 cudaError_t sticky_error();
 
-/// What a call that waits for the device gives: all work is done, so it only reports faults.
+/// The result of a call that waits for the device: all work is already done, so it only reports faults.
 cudaError_t synchronise();
 
 }  // namespace cuda_emulator::runtime

@@ -64,7 +64,7 @@ cudaError_t cudaEventQuery(cudaEvent_t handle) {
     return event_of(handle)->capture ? fail(cudaErrorCapturedEvent) : cudaSuccess;
 }
 
-/// The host's time, which says nothing about a GPU.
+/// Host time; it says nothing about the speed of a GPU.
 cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t start_handle, cudaEvent_t end_handle) {
     Lock lock(mutex);
     const Event *start = event_of(start_handle), *end = event_of(end_handle);
@@ -77,7 +77,7 @@ cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t start_handle, cudaEvent_
     return cudaSuccess;
 }
 
-/// A stream that waits for an event of a capture joins it, and the event's stream has been waited for.
+/// A stream that waits for an event of a capture joins the capture; the event's stream counts as joined again.
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream_handle, cudaEvent_t handle, unsigned) {
     Lock lock(mutex);
     Stream *stream = find_stream(stream_handle);

@@ -3,7 +3,7 @@
 #include "runtime/errors.h"
 #include "runtime/images.h"
 
-// What programs ask and say about kernels. Registers are allocated after PTX, so their number is not known here.
+// Attributes of kernels, and occupancy. The number of registers is unknown: ptxas allocates them, after PTX.
 
 using namespace cuda_emulator;
 using namespace cuda_emulator::runtime;
@@ -58,7 +58,7 @@ cudaError_t cudaFuncGetName(const char **name, const void *host_function) {
     return cudaSuccess;
 }
 
-/// From threads and shared memory only.
+/// Computed from threads and shared memory only.
 cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, const void *host_function, int threads,
                                                                    size_t dynamic_shared, unsigned) {
     cudaFuncAttributes attributes;

@@ -1,7 +1,7 @@
 #include "runtime/errors.h"
 #include "runtime/streams.h"
 
-// Capture of streams, and graphs: lists of what was recorded, in that order.
+// Stream capture, and graphs: a graph is the list of recorded work, in order.
 
 using namespace cuda_emulator::runtime;
 

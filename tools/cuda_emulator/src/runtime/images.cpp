@@ -19,7 +19,7 @@ struct HostVariable {
 std::map<const void *, Kernel> kernels;
 std::map<const void *, HostVariable> variables;
 
-/// What nvcc's code passes to __cudaRegisterFatBinary.
+/// The argument that nvcc's code passes to __cudaRegisterFatBinary.
 struct FatBinaryWrapper {
     int magic, version;
     const u8 *data;
@@ -31,7 +31,7 @@ struct FatBinaryHeader {
 
     u32 magic;
     u16 version, header_bytes;
-    u64 bytes;  // of the entries
+    u64 bytes;  // size of the entries
 };
 
 struct FatBinaryEntry {
@@ -39,7 +39,7 @@ struct FatBinaryEntry {
 
     u16 kind, version;
     u32 header_bytes;
-    u64 bytes;  // of what follows the header
+    u64 bytes;  // size of the data after the header
     u8 unused[12];
     int architecture;
 };
@@ -51,7 +51,7 @@ Header read(const u8 *data) {
     return header;
 }
 
-/// Takes the newest PTX that is not newer than the device; where all is newer, the oldest.
+/// Takes the newest PTX that is not newer than the device; if all are newer, the oldest.
 void consider(Image &image, const std::string &ptx, int architecture) {
     const int device = compute_capability();
     const bool fits = architecture <= device, has_fit = image.architecture && image.architecture <= device;
@@ -142,12 +142,12 @@ u8 *find_variable(const void *host_variable, size_t *bytes) {
 using namespace cuda_emulator;
 using namespace cuda_emulator::runtime;
 
-// Called by what nvcc generates: each image, then its kernels and variables, before main().
+// nvcc's generated code calls these before main(): for each image, then for its kernels and variables.
 extern "C" {
 
 void **__cudaRegisterFatBinary(void *wrapper) {
     Lock lock(runtime::mutex);
-    Image *image = new Image;  // for as long as the process lives: kernels refer to it
+    Image *image = new Image;  // never freed: kernels refer to it until the process ends
     read_entries(*image, static_cast<const FatBinaryWrapper *>(wrapper)->data);
     return reinterpret_cast<void **>(image);
 }

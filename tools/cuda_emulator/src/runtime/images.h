@@ -9,12 +9,12 @@
 
 namespace cuda_emulator::runtime {
 
-/// The device code of a program or library: of its PTX, that which the device would choose.
+/// The device code of a program or library: the PTX that the device would choose.
 struct Image {
     std::string ptx;
     int architecture = 0;
 
-    /// Null, and a message, where there is no PTX that can be read. It is read at the first use.
+    /// Parsed at the first use. Null, with a message, if there is no PTX or it cannot be parsed.
     Module *module();
 
   private:
@@ -22,21 +22,21 @@ struct Image {
     bool read_ = false;
 };
 
-/// A __global__ function, found by the address of its stub on the host.
+/// A __global__ function, identified by the address of its host stub.
 struct Kernel {
     Image *image;
     std::string name;
     u32 dynamic_shared_limit = kSharedBytes;
-    bool opted_in = false;  ///< to more shared memory than kSharedBytes
+    bool opted_in = false;  ///< uses more shared memory than kSharedBytes
 
-    /// Linked; null where the image has no such kernel.
+    /// The linked kernel; null if the image has no such kernel.
     Function *function();
 };
 
-/// Null where the program has registered none.
+/// Null if no such kernel is registered.
 Kernel *find_kernel(const void *host_function);
 
-/// Where a __device__ or __constant__ variable lies; null where there is none.
+/// The address of a __device__ or __constant__ variable; null if there is none.
 u8 *find_variable(const void *host_variable, size_t *bytes = nullptr);
 
 }  // namespace cuda_emulator::runtime

@@ -18,7 +18,7 @@ struct Launch {
     cudaStream_t stream;
 };
 
-/// Of kernel<<<...>>>, between the generated code's push and pop.
+/// The configuration of kernel<<<...>>>, between the push and pop of the generated code.
 thread_local std::vector<Launch> configurations;
 
 cudaError_t error_of(const std::string &message) {
@@ -54,7 +54,7 @@ cudaError_t run(const Kernel &kernel, const Launch &launch, const std::vector<u8
     }
 }
 
-/// What a GPU says to a launch before it runs.
+/// The error that a GPU would return for an invalid launch.
 cudaError_t check(const Kernel &kernel, const Function &function, const Launch &launch) {
     const dim3 grid = launch.grid, block = launch.block;
     const u64 threads = static_cast<u64>(block.x) * block.y * block.z;
@@ -89,7 +89,7 @@ cudaError_t launch_kernel(const void *host_function, const Launch &launch, void 
     if (const cudaError_t error = check(*kernel, *function, launch)) {
         return fail(error);
     }
-    // Copied now, as a recorded launch comes later.
+    // Copied, because a recorded launch runs later.
     std::vector<u8> parameters(function->parameter_bytes);
     for (size_t i = 0; i < function->parameters.size(); i++) {
         std::memcpy(&parameters[function->parameter_offsets[i]], arguments[i],
@@ -135,7 +135,7 @@ cudaError_t cudaLaunchCooperativeKernel(const void *host_function, dim3 grid, di
     return launch_kernel(host_function, {grid, block, dynamic_shared, stream}, arguments);
 }
 
-// What nvcc makes of kernel<<<...>>>(...). A kernel's handle is the address of its stub.
+// nvcc translates kernel<<<...>>>(...) into these calls. A kernel's handle is the address of its stub.
 extern "C" {
 
 unsigned __cudaPushCallConfiguration(dim3 grid, dim3 block, size_t dynamic_shared, cudaStream_t stream) {

@@ -7,7 +7,7 @@
 
 #include "numbers/type.h"
 
-// Work runs at once, in the order of the calls: streams matter only for capture.
+// Work runs immediately, in the order of the calls, so streams matter only for capture.
 
 namespace cuda_emulator::runtime {
 
@@ -20,7 +20,7 @@ struct Graph {
 
 struct Stream;
 
-/// What a stream records since cudaStreamBeginCapture, and streams that have joined it.
+/// A capture: work recorded since cudaStreamBeginCapture by a stream and the streams that have joined it.
 struct Capture {
     Graph *graph;
     cudaStreamCaptureMode mode;
@@ -33,32 +33,32 @@ struct Stream {
     unsigned flags = 0;
     int priority = 0;
     Capture *capture = nullptr;
-    u64 recorded = 0;    ///< nodes, ever
-    bool joined = true;  ///< the origin waits for all that this stream recorded
+    u64 recorded = 0;    ///< total number of nodes
+    bool joined = true;  ///< the origin waits for all work that this stream recorded
 };
 
 struct Event {
     bool timed = true;
-    double ms = -1;  ///< when it was recorded, by the host's clock
+    double ms = -1;  ///< host time of the record
     Capture *capture = nullptr;
-    Stream *stream = nullptr;  ///< in which it was recorded last
-    u64 recorded = 0;          ///< nodes of the stream then
+    Stream *stream = nullptr;  ///< stream of the last record
+    u64 recorded = 0;          ///< nodes of the stream at that time
 };
 
 extern std::set<Stream *> streams;
 extern std::set<Capture *> captures;
 extern Stream legacy_stream;
 
-/// Null where a handle is none.
+/// Null for an invalid handle.
 Stream *find_stream(cudaStream_t handle);
 
-/// Runs work, or records it where the stream is being captured.
+/// Runs work, or records it if the stream is being captured.
 cudaError_t submit(cudaStream_t handle, cudaGraphNodeType type, const Work &work);
 
-/// Of a call that CUDA forbids while anything is captured, unless the mode is relaxed: the capture becomes invalid.
+/// The check of calls that CUDA forbids during a capture, unless its mode is relaxed: the capture becomes invalid.
 cudaError_t forbid_during_capture();
 
-/// Of work in the legacy stream, which would have to wait for the blocking streams that are captured.
+/// The check of work in the legacy stream, which would have to wait for blocking streams that are being captured.
 cudaError_t forbid_legacy_during_capture();
 
 }  // namespace cuda_emulator::runtime

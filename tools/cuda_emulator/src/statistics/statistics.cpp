@@ -8,7 +8,7 @@ namespace {
 
 struct State {
     bool enabled = false, tracing = false, reported = false;
-    std::string file;  // none: a table on stderr
+    std::string file;  // empty: a table on stderr
     std::map<std::string, KernelStatistics> kernels;
 
     // "1", "FILE", "trace" or "trace:FILE"

@@ -6,7 +6,7 @@
 
 namespace cuda_emulator {
 
-/// Of global or local memory. A request is what one warp asks for at once.
+/// Traffic of global or local memory. A request is one access of a warp.
 struct Traffic {
     u64 requests = 0, bytes = 0, sectors = 0;
 };
@@ -15,7 +15,7 @@ struct SharedTraffic {
     u64 requests = 0, bytes = 0, wavefronts = 0, conflicts = 0;
 };
 
-/// Thread by thread; `repeated` counts the steps that lanes of one warp on the same address take more.
+/// Counted per thread; `repeated` counts the additional steps of lanes of one warp that use the same address.
 struct Atomics {
     u64 count = 0, repeated = 0;
 };
@@ -28,14 +28,14 @@ struct KernelStatistics {
     Traffic global_load, global_store, local_load, local_store;
     SharedTraffic shared_load, shared_store;
     Atomics global_atomics, shared_atomics;
-    u64 barriers = 0;    ///< arrivals of warps
+    u64 barriers = 0;    ///< warps that arrived
     u64 warp_syncs = 0;  ///< shuffles, votes and the like
     u64 mma_instructions = 0, mma_flops = 0;
     u32 shared_bytes = 0;  ///< of the largest block
-    u32 local_bytes = 0;   ///< of a thread
+    u32 local_bytes = 0;   ///< per thread
 };
 
-/// What CUDA_EMULATOR_STATS asks for.
+/// The settings of CUDA_EMULATOR_STATS.
 namespace statistics {
 
 bool enabled();
@@ -43,7 +43,7 @@ bool tracing();
 KernelStatistics &of_kernel(const std::string &name);
 const std::map<std::string, KernelStatistics> &all();
 void trace(const std::string &name, const u32 grid[3], const u32 block[3], u32 dynamic_shared);
-/// Writes what was counted; once for each time that something was. Also runs at exit.
+/// Writes the counters if there are new ones since the last report. Also runs at exit.
 void report();
 void reset();
 

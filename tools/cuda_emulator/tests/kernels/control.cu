@@ -1,4 +1,4 @@
-// Lanes that go different ways and meet again.
+// Divergence and reconvergence.
 extern "C" __global__ void collatz(const int *a, int *result) {
     const int i = threadIdx.x;
     int value = a[i], steps = 0;
@@ -17,7 +17,7 @@ extern "C" __global__ void collatz(const int *a, int *result) {
     result[i] = steps + 1000 * __shfl_xor_sync(0xffffffff, steps, 1);
 }
 
-// A switch, which becomes a table of branches, over an array in local memory.
+// A switch, which is compiled to a branch table, on an array in local memory.
 extern "C" __global__ void interpret(const int *a, int *result, int n) {
     const int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n) {
@@ -75,7 +75,7 @@ __noinline__ __device__ int weighted_sum(int count, int weight, int *seen) {
     return sum;
 }
 
-// Calls under a condition, through two levels, with a pointer to local memory.
+// Conditional calls, two levels deep, with a pointer to local memory.
 __noinline__ __device__ int twice(int count, int weight, int *seen) {
     return 2 * weighted_sum(count, weight, seen);
 }
@@ -87,7 +87,7 @@ extern "C" __global__ void calls(int *result) {
     result[i] = sum;
 }
 
-// Tiles in dynamic shared memory, copied asynchronously.
+// Tiles in dynamic shared memory, loaded with asynchronous copies.
 extern "C" __global__ void __launch_bounds__(256) multiply(const float *a, const float *b, float *c, int n) {
     extern __shared__ __align__(16) float tiles[];
     float *tile_a = tiles, *tile_b = tiles + 16 * 64;
@@ -117,7 +117,7 @@ extern "C" __global__ void __launch_bounds__(256) multiply(const float *a, const
     }
 }
 
-// Blocks, threads and sizes of three dimensions.
+// Grid, block and thread indices in three dimensions.
 extern "C" __global__ void positions(int *result) {
     const int threads = blockDim.x * blockDim.y * blockDim.z;
     const int block = blockIdx.x + gridDim.x * (blockIdx.y + gridDim.y * blockIdx.z);

@@ -1,4 +1,4 @@
-// Each kernel converts in several ways; test_conversions.py says what each gives.
+// Each kernel converts in several ways; test_conversions.py has the expected results.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 

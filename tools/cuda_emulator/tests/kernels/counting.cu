@@ -1,4 +1,4 @@
-// Accesses whose cost is known.
+// Accesses with known costs.
 
 #define INDEX const int i = blockIdx.x * blockDim.x + threadIdx.x
 

@@ -1,4 +1,4 @@
-// Each kernel makes one mistake that the emulator has to notice.
+// Each kernel has one fault that the emulator must detect.
 
 extern "C" __global__ void out_of_bounds(int *a, int offset) {
     a[static_cast<int>(threadIdx.x) + offset] = 1;
@@ -27,7 +27,7 @@ extern "C" __global__ void misaligned_vector(char *a) {
     *reinterpret_cast<int4 *>(a + 8) = make_int4(1, 2, 3, 4);
 }
 
-// Half of a block waits at a barrier, the other half for the first one.
+// Half of the block waits at a barrier; the other half waits for the first half.
 extern "C" __global__ void divergent_barrier(int *a) {
     if (threadIdx.x < 16) {
         __syncthreads();
@@ -53,7 +53,7 @@ extern "C" __global__ void not_in_own_mask(int *a) {
     a[threadIdx.x] = __ballot_sync(0x0000ffffu, 1);
 }
 
-// Two warps and no barrier between them; the first warp runs first.
+// Two warps without a barrier between them; the emulator runs the first warp first.
 extern "C" __global__ void write_then_read(int *a) {
     __shared__ int values[32];
     if (threadIdx.x < 32) {
@@ -79,7 +79,7 @@ extern "C" __global__ void write_twice(int *a) {
     a[threadIdx.x] = value;
 }
 
-// The same with barriers, and warps that keep to words of their own.
+// The same with barriers, and warps that access only their own words.
 extern "C" __global__ void no_race(int *a) {
     __shared__ int values[64];
     values[threadIdx.x] = threadIdx.x;
@@ -96,7 +96,7 @@ extern "C" __global__ void endless(volatile int *a) {
     }
 }
 
-// Waits for another block, which here never runs.
+// Waits for another block, which the emulator never runs in the meantime.
 extern "C" __global__ void waits_for_next_block(volatile int *a) {
     if (blockIdx.x == 0) {
         while (a[0] == 0) {

@@ -1,4 +1,4 @@
-// One kernel for each operation; test_floats.py has the same in Python.
+// One kernel per operation; test_floats.py has the same operations in Python.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
@@ -53,7 +53,7 @@ OF_THREE(bf16_fma, __nv_bfloat162, __hfma2(x, y, z))
 OF_THREE(bf16_multiply, __nv_bfloat162, __hmul2(x, y))
 OF_THREE(bf16_maximum, __nv_bfloat162, __hmax2(x, y))
 
-// Approximations of the hardware.
+// Functions that the hardware approximates.
 #define APPROXIMATION(name, text)                                                                    \
     extern "C" __global__ void name(const float *a, const float *b, const float *c, float *result) { \
         const int i = blockIdx.x * blockDim.x + threadIdx.x;                                         \

@@ -1,4 +1,4 @@
-// One kernel for each operation; test_integers.py has the same in Python.
+// One kernel per operation; test_integers.py has the same operations in Python.
 
 #define OF_TWO(name, type, expression)                                            \
     extern "C" __global__ void name(const type *a, const type *b, type *result) { \
@@ -52,7 +52,7 @@ OF_TWO(remainder_s64, s64, x % (y | 1))
 OF_TWO(carry_u64, u64, (u64)(((u128)x * y + ((u128)y << 64 | x)) >> 64))
 OF_TWO(borrow_u64, u64, (u64)((((u128)x << 64 | y) - ((u128)y << 64 | x)) >> 64))
 
-// Bit fields, whose position and length are the lowest bytes of y.
+// Bit fields; position and length are the lowest bytes of y.
 #define FIELD(name, type, instruction, constraint)                                \
     extern "C" __global__ void name(const type *a, const type *b, type *result) { \
         const int i = blockIdx.x * blockDim.x + threadIdx.x;                      \

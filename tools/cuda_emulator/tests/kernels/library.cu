@@ -1,4 +1,4 @@
-// Code of CUDA's headers, only to see that every instruction it becomes is known.
+// Code of CUDA's headers; a test checks that the emulator supports every instruction of it.
 #include <cooperative_groups.h>
 #include <cooperative_groups/memcpy_async.h>
 #include <cooperative_groups/reduce.h>

@@ -4,7 +4,7 @@
 
 using namespace nvcuda;
 
-// 16 x 16 by 16 x 8 of halves, through ldmatrix.
+// 16 x 16 by 16 x 8 halves, with ldmatrix.
 extern "C" __global__ void multiply_halves(const half *a, const half *b, float *c) {
     __shared__ __align__(16) half tile_a[256], tile_b[128];
     const int lane = threadIdx.x, g = lane / 4, t = lane % 4;
@@ -33,7 +33,7 @@ extern "C" __global__ void multiply_halves(const half *a, const half *b, float *
     }
 }
 
-// 16 x 32 by 32 x 8 of bytes; b is stored column by column.
+// 16 x 32 by 32 x 8 bytes; b is column-major.
 extern "C" __global__ void multiply_bytes(const signed char *a, const signed char *b, int *c) {
     const int lane = threadIdx.x, g = lane / 4, t = lane % 4;
     unsigned x[4], y[2];
@@ -64,7 +64,7 @@ extern "C" __global__ void multiply_doubles(const double *a, const double *b, do
     c[g * 8 + t * 2 + 1] = c1;
 }
 
-// c = 2 a b, whole fragments at a time.
+// c = 2 a b, with operations on whole fragments.
 template <class Factor, class Sum, int M, int N, int K>
 __device__ void twice_product(const Factor *a, const Factor *b, Sum *c) {
     wmma::fragment<wmma::matrix_a, M, N, K, Factor, wmma::row_major> x;

@@ -17,7 +17,7 @@ extern "C" __global__ void vectors(const int4 *a, int4 *result) {
         : "memory");
 }
 
-// The upper half of the warp asks for `bytes` of 16.
+// The upper half of the warp copies only `bytes` of 16 bytes.
 extern "C" __global__ void copy_async(const char *from, int *result, int bytes) {
     __shared__ __align__(16) int staged[128];
     const int lane = threadIdx.x, wanted = lane < 16 ? 16 : bytes;
@@ -68,7 +68,7 @@ extern "C" __global__ void atomics_of_floats(const unsigned *a, float *f, double
     atomicCAS(s, (unsigned short)0, (unsigned short)7);
 }
 
-// Bins in shared memory, then in global memory.
+// A histogram in shared memory, then in global memory.
 extern "C" __global__ void histogram(const unsigned char *a, int *bins, int n) {
     __shared__ int counts[256];
     for (int i = threadIdx.x; i < 256; i += blockDim.x) {
@@ -87,7 +87,7 @@ extern "C" __global__ void histogram(const unsigned char *a, int *bins, int n) {
 __constant__ float table[4] = {1.f, 2.f, 3.f, 4.f};
 __device__ int finished;
 
-// The last block sums what the others left; generic pointers to local, shared and global memory.
+// The last block sums the results of the others; generic pointers to local, shared and global memory.
 extern "C" __global__ void last_block(const float *a, float *partial, float *result, int blocks) {
     __shared__ int last;
     float mine[4];

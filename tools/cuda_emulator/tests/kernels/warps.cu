@@ -46,7 +46,7 @@ extern "C" __global__ void reductions(const unsigned *a, unsigned *result) {
     mine[5] = cg::reduce(cg::tiled_partition<16>(cg::this_thread_block()), a[lane], cg::plus<unsigned>());
 }
 
-// Sums of blocks: through shared memory, and through shuffles.
+// Sums over a block, with shared memory and with shuffles.
 extern "C" __global__ void sum_shared(const float *a, float *sums, int n) {
     __shared__ float values[256];
     const int t = threadIdx.x, i = blockIdx.x * blockDim.x + t;
@@ -85,7 +85,7 @@ extern "C" __global__ void sum_shuffled(const float *a, float *sums, int n) {
     }
 }
 
-// What satisfies a condition moves to the front, in any order of the warps.
+// Compaction: values that satisfy a condition move to the front, in any order of the warps.
 extern "C" __global__ void compact(const int *a, int *kept, int *count, int n) {
     const int i = blockIdx.x * blockDim.x + threadIdx.x, lane = threadIdx.x % 32;
     const bool keep = i < n && (a[i] & 1);

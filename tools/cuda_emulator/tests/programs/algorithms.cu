@@ -19,7 +19,7 @@ std::vector<unsigned> random_numbers() {
     return numbers;
 }
 
-/// Calls one of CUB's functions twice, as they want: for the size of its workspace, and with it.
+/// Calls a CUB function twice: for the size of its workspace, and with the workspace.
 template <class Function, class... Arguments>
 void with_workspace(Function function, Arguments... arguments) {
     void *workspace = nullptr;

@@ -10,7 +10,7 @@ __global__ void add(int *values, int amount) {
 }
 
 struct Streams {
-    cudaStream_t origin, other;  // blocking, and not
+    cudaStream_t origin, other;  // a blocking and a non-blocking stream
 
     Streams() {
         CHECK_OK(cudaStreamCreate(&origin));

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-// A program of named tests: it runs the one that it is given, and ends at the first check that does not hold.
+// A program of named tests: runs the test that is its argument, and exits at the first failed check.
 
 inline std::map<std::string, void (*)()> &tests() {
     static std::map<std::string, void (*)()> tests;
@@ -55,7 +55,7 @@ inline int run_test(int arguments, char **names) {
     return 0;
 }
 
-/// Device memory of ints that are zero.
+/// Device memory of zero-initialised ints.
 inline int *zeros(int count) {
     int *pointer = nullptr;
     CHECK_OK(cudaMalloc(&pointer, count * sizeof(int)));

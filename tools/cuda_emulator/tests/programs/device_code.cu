@@ -28,7 +28,7 @@ __global__ void endless(volatile int *flag) {
     }
 }
 
-// Says which PTX the emulated device chose.
+// Prints which PTX the emulated device chose.
 TEST(choice) {
     cudaFuncAttributes attributes;
     CHECK_OK(cudaFuncGetAttributes(&attributes, assert_less));
@@ -47,7 +47,7 @@ TEST(assertion) {
     CHECK_ERROR(cudaDeviceSynchronize(), cudaErrorAssert);
 }
 
-// With CUDA_EMULATOR_RACE=1, and without.
+// Runs with and without CUDA_EMULATOR_RACE=1.
 TEST(race) {
     race<<<1, 64>>>(zeros(64));
     CHECK_ERROR(cudaDeviceSynchronize(), cudaErrorIllegalAddress);
@@ -62,7 +62,7 @@ TEST(misalignment) {
     CHECK_ERROR(cudaDeviceSynchronize(), cudaErrorMisalignedAddress);
 }
 
-// With a low CUDA_EMULATOR_MAX_INST.
+// Runs with a low CUDA_EMULATOR_MAX_INST.
 TEST(hang) {
     endless<<<1, 1>>>(zeros(1));
     CHECK_ERROR(cudaDeviceSynchronize(), cudaErrorLaunchTimeout);

@@ -100,7 +100,7 @@ TEST(dynamic_shared_memory) {
     reverse<<<1, 32, 227 * 1024>>>(values, 58112);
     CHECK_OK(cudaGetLastError());
     CHECK(read(values, 1)[0] == 58111);
-    both_kinds_of_shared<<<1, 32, 40000>>>(values);  // each kind below 48 KiB, both above
+    both_kinds_of_shared<<<1, 32, 40000>>>(values);  // each kind is below 48 KiB, both together above
     CHECK_ERROR(cudaGetLastError(), cudaErrorInvalidValue);
     CHECK_OK(cudaFuncSetAttribute(both_kinds_of_shared, limit, 40000));
     both_kinds_of_shared<<<1, 32, 40000>>>(values);
@@ -113,7 +113,7 @@ TEST(dynamic_shared_memory) {
     CHECK(blocks == 1);
 }
 
-/// A program that is linked to low addresses, as Debian's Python is, can have its heap there.
+/// The heap of a program at low addresses, such as Debian's Python, may be below 4 GiB.
 TEST(shared_memory_beside_a_large_heap) {
     constexpr size_t kStart = size_t{1} << 30, kBytes = size_t{3} << 30;
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
@@ -212,7 +212,7 @@ TEST(faults_are_reported_once) {
     CHECK_OK(cudaDeviceSynchronize());
 }
 
-// With CUDA_EMULATOR_STICKY=1.
+// Runs with CUDA_EMULATOR_STICKY=1.
 TEST(faults_stay) {
     int *values = zeros(1);
     out_of_bounds<<<1, 1>>>(values);
@@ -238,7 +238,7 @@ TEST(properties) {
     CHECK(!std::strcmp(cudaGetErrorName(cudaErrorNotPermitted), "cudaErrorNotPermitted"));
 }
 
-// With other values in the environment.
+// Runs with other device settings in the environment.
 TEST(other_properties) {
     cudaDeviceProp properties;
     CHECK_OK(cudaGetDeviceProperties(&properties, 0));

@@ -1,0 +1,34 @@
+"""The registry of backbones: one entry says all that the rest of the engine knows about a backbone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network from an image to feature maps.
+
+    Attributes:
+        body: "module:class" of the PyTorch module; a string, so that settings load without PyTorch. The class takes a
+            RetinaFaceConfig. The module maps images [N, 3, H, W] to a list of feature maps, finest first, whose
+            channels are in its `out_channels`.
+        strides: pixels of the input per cell of each feature map, finest first; the last is BODY_STRIDE.
+    """
+
+    body: str
+    strides: tuple[int, ...]
+
+    def level_strides(self) -> list[tuple[int, ...]]:
+        """Return the possible strides of a pyramid: from 8 or a finer one to 32, with or without a level of 64."""
+        starts = [self.strides[i:] for i, stride in enumerate(self.strides) if stride <= 8]
+        return [(*strides, *extra) for strides in reversed(starts) for extra in ((), (64,))]
+
+
+BACKBONES = {
+    "mobilenet0.25": Backbone("engine.model.mobilenet:MobileNetBody", (8, 16, 32)),
+    **{
+        f"resnet{layers}": Backbone("engine.model.resnet:ResNetBody", (4, 8, 16, 32))
+        for layers in (18, 34, 50, 101, 152)
+    },
+}

@@ -1,0 +1,107 @@
+"""Every example runs as its first lines say, and prints what it should."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.docs.conftest import ROOT
+from tests.support.data import ASTRONAUT_FACE, astronaut, read_image
+from tests.support.oracles.boxes import iou
+
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
+def run(example: str, *arguments: object, expected: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run an example in a process of its own, as a user does."""
+    command = [sys.executable, str(ROOT / "examples" / example), *map(str, arguments)]
+    # No GPU is asked for: what runs here does not depend on the machine.
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=300)
+    assert done.returncode == expected, done.stdout + done.stderr
+    return done
+
+
+def test_every_example_is_tested_and_says_how_it_is_started() -> None:
+    tests = Path(__file__).read_text()
+    for example in EXAMPLES:
+        assert f'run("{example.name}"' in tests
+        assert f"Usage: python examples/{example.name}" in example.read_text()
+        assert f"examples/{example.name}" in (ROOT / "README.md").read_text()
+
+
+def test_detect_photo(reader_engine: Path, photos: Path, tmp_path: Path) -> None:
+    marked = tmp_path / "marked.png"
+    done = run("detect_photo.py", reader_engine, photos / "face.png", marked)
+    (line,) = done.stdout.splitlines()
+    score, *box = (float(number) for number in re.findall(r"\d+\.\d+", line))
+    assert score > 0.9
+    assert iou(np.array(box), ASTRONAUT_FACE) > 0.6  # the labelled box is by hand
+    changed = np.any(read_image(marked) != astronaut(), axis=2)
+    rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
+    frame = np.array([columns[0], rows[0], columns[-1], rows[-1]])
+    assert np.abs(frame - box).max() <= 3  # half the line's width, and rounding
+
+
+def test_detect_photo_names_what_it_cannot_read(reader_engine: Path, tmp_path: Path) -> None:
+    done = run("detect_photo.py", reader_engine, tmp_path / "none.png", tmp_path / "marked.png", expected=2)
+    assert "cannot read the picture" in done.stderr
+    assert not (tmp_path / "marked.png").exists()
+
+
+def test_detect_folder(reader_engine: Path, photos: Path, tmp_path: Path) -> None:
+    for path in photos.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    # One more than a batch of the engine holds, and a file that is no picture.
+    for i in range(2):
+        (tmp_path / f"more{i}.png").write_bytes((photos / "face.png").read_bytes())
+    (tmp_path / "notes.txt").write_text("no picture")
+    done = run("detect_folder.py", reader_engine, tmp_path)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(Path(line["image"]).name, len(line["faces"])) for line in lines] == [
+        ("face.png", 1),
+        ("mirrored.png", 1),
+        ("more0.png", 1),
+        ("more1.png", 1),
+        ("without.png", 0),
+    ]
+    assert iou(np.array(lines[0]["faces"][0]["box"]), ASTRONAUT_FACE) > 0.6
+    width = astronaut().shape[1]
+    mirrored = np.array(lines[1]["faces"][0]["box"])
+    assert iou(np.array([width - mirrored[2], mirrored[1], width - mirrored[0], mirrored[3]]), ASTRONAUT_FACE) > 0.6
+    assert [line for line in done.stderr.splitlines() if "skipped" in line] == [
+        f"skipped, not a readable picture: {tmp_path / 'notes.txt'}"
+    ]
+
+
+def test_batch_service(reader_engine: Path, photos: Path) -> None:
+    done = run("batch_service.py", reader_engine, photos / "face.png", "--callers", 6, "--requests", 3)
+    answers = [re.fullmatch(r"1 faces after \d+ ms, in a batch of (\d+)", line) for line in done.stdout.splitlines()]
+    assert len(answers) == 18
+    sizes = [int(answer[1]) for answer in answers if answer]
+    assert len(sizes) == 18
+    assert max(sizes) in (2, 3, 4)  # gathered, and no more than the engine takes
+
+
+def test_custom_operator() -> None:
+    """The anchor of 96 pixels around (48, 80), of an image that is scaled by .64 and padded by 32 rows above."""
+    done = run("custom_operator.py")
+    score = 1 / (1 + np.exp(-4.0))
+    box = ((np.array([0, 32, 96, 128]) - [0, 32, 0, 32]) / 0.64).tolist()
+    assert done.stdout.splitlines() == [
+        "2 candidates, 1 face",
+        f"score {score:.3f}, box in the image {box}",
+    ]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_examples_explain_their_options(example: Path) -> None:
+    if "argparse" in example.read_text():
+        assert "usage: " in run(example.name, "--help").stdout

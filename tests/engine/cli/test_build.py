@@ -1,0 +1,60 @@
+"""What a build prints of a quantised engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from engine.cli.build import _evidence
+from engine.metrics.agreement import agreement
+from tests.support.faces import detections
+
+FACES = [[10.0, 10.0, 50.0, 50.0], [100.0, 10.0, 140.0, 50.0]]
+
+
+def evidence(
+    found: list[list[float]], *, loss: float | None, kept: int = 0, max_loss: float | None = None
+) -> list[Any]:
+    """Rows about an engine that finds some of two faces and keeps some layers in fp16."""
+    compared = agreement([detections(FACES, [0.9, 0.9])], [detections(found, [0.9] * len(found))])
+    layers = [
+        {"name": f"conv{i}", "kind": "fp16", "sensitivity": 0.01 * (i + 1), "macs_share": 0.02} for i in range(kept)
+    ]
+    return _evidence(
+        {
+            "kept_higher": layers,
+            "convolutions": {"convolutions": 20, "quantised": 20 - kept, "macs_share": 1 - 0.02 * kept},
+            "agreement": compared.to_dict(),
+            "loss": loss,
+            "max_loss": max_loss,
+            "measured_on": "ONNX Runtime",
+        }
+    )
+
+
+def test_accuracy_comes_first_and_kept_layers_are_summarised() -> None:
+    rows = evidence(FACES, loss=0.0, kept=5, max_loss=0.01)
+    assert [name for name, _ in rows] == ["agreement", "loss", "in 8 bits", "kept in fp16"]
+    assert rows[0][1].startswith("box IoU 1.0000 (min 1.0000), score change 0.0000")
+    assert "0 of 2 faces lost, 0 new" in rows[0][1]
+    assert rows[1][1] == "0.0000, budget 0.01"
+    assert rows[2][1] == "15 of 20 convolutions, 90.0% of the multiplications"
+    assert rows[3][1] == (
+        "5, 10.00% of the multiplications: conv4 (5.0% of the error), conv3 (4.0% of the error), conv2 (3.0% of the "
+        "error), and 2 more in the sidecar"
+    )
+
+
+@pytest.mark.parametrize(("kept", "rest"), [(3, False), (4, True)])
+def test_all_of_three_layers_are_named(kept: int, rest: bool) -> None:
+    assert ("more in the sidecar" in evidence(FACES, loss=0.0, kept=kept)[-1][1]) == rest
+
+
+def test_a_missed_budget_lost_faces_and_no_faces_are_said() -> None:
+    rows = dict(evidence(FACES[:1], loss=0.5, max_loss=0.01))
+    assert "1 of 2 faces lost" in rows["agreement"]
+    assert rows["loss"] == "0.5000, budget 0.01 (NOT met)"
+    assert dict(evidence([], loss=1.0))["agreement"] == "none of 2 faces of the held-out images is found again"
+    assert "not measured" in dict(evidence(FACES, loss=None))["agreement"]
+    assert _evidence({"mode": "fp16", "kept_higher": []}) == []
