@@ -148,7 +148,7 @@ def test_an_engine_that_cannot_be_captured_runs_without_graphs(
         for _ in range(4):
             _assert_same(detector.detect(astronaut()), on_cpu.detect(astronaut()))
     assert [record.getMessage() for record in caplog.records] == [
-        "CUDA graphs are off for this detector, its engine cannot be captured: cudaErrorStreamCaptureInvalidated"
+        "CUDA graphs are off for this detector, as its engine cannot be captured: cudaErrorStreamCaptureInvalidated"
     ]
     assert trt.call_log.count("begin capture") == 1
 
