@@ -23,7 +23,7 @@ DECODE = [
     _collect("infinite margins pass", " && is_finite(margins[i]));", ");"),
     _collect("one cell past the plane", "cell < level.num_cells ?", "cell <= level.num_cells ?"),
     _collect("no bound on vectors", "level.aligned && first < level.num_cells", "level.aligned"),
-    _collect("mask one lane too wide", "bits_below(lane)", "((2u << lane) - 1)"),
+    _collect("mask one lane too wide", "((1u << lane) - 1)", "((2u << lane) - 1)"),
     _collect(
         "anchor forgotten in the index",
         "* level.num_anchors + anchor;\n            uint64_t",

@@ -21,13 +21,13 @@ NMS = [
     _order("an inversion between two warps overlooked", "if (lane == kWarpSize - 1 && i + 1 < count)", "if (false)"),
     _order("ticket not cleared", "*workspace.ticket = 0;", ""),
     _order("counts not clamped", "max(0, min(inputs.count[image], params.num_candidates))", "inputs.count[image]"),
-    _order("mask forgotten", "__popc(lanes & bits_below(lane))", "__popc(lanes)"),
+    _order("mask forgotten", "__popc(lanes & ((1u << lane) - 1))", "__popc(lanes)"),
     _order("infinite scores pass", "slot < count && is_finite(score)", "slot < count"),
     _order("an infinite score counts as in order", "in_order && is_finite(score) &&", "in_order &&"),
     _suppress(
         "barrier before testing ahead removed",
-        "area(to_box(box));\n    }\n    __syncthreads();\n    // Of the own tile",
-        "area(to_box(box));\n    }\n    // Of the own tile",
+        "area(to_box(box));\n    }\n    __syncthreads();\n    const int own_word",
+        "area(to_box(box));\n    }\n    const int own_word",
     ),
     _suppress(
         "barrier after testing ahead removed",
@@ -47,18 +47,16 @@ NMS = [
     _suppress("the last verdict not taken", "if (tile > 1 && alive.any())", "if (tile > 2 && alive.any())"),
     _suppress("one buffer instead of two", "const int buffer = other % 2;", "const int buffer = 0;"),
     _suppress("the wrong buffer at the end", "s.overlap[tile % 2]", "s.overlap[1 - tile % 2]"),
-    _suppress(
-        "candidates suppress themselves",
-        "bits_below(mine.index % kWarpSize)",
-        "((2u << mine.index % kWarpSize) - 1)",
-    ),
+    _suppress("candidates suppress themselves", "in_own & ((1u << lane) - 1)", "in_own & ((2u << lane) - 1)"),
     _suppress(
         "one candidate past the last",
-        "if (mine.place < image.count) {\n        mine.box",
-        "if (mine.place <= image.count) {\n        mine.box",
+        "if (place < image.count) {\n        mine.box",
+        "if (place <= image.count) {\n        mine.box",
     ),
     _suppress(
-        "one detection too many", "__popc(keep & bits_below(lane)) < room", "__popc(keep & bits_below(lane)) <= room"
+        "one detection too many",
+        "__popc(keep & ((1u << lane) - 1)) < room",
+        "__popc(keep & ((1u << lane) - 1)) <= room",
     ),
     _suppress("the undecided suppress", "(overlapped & safe) != 0", "(overlapped & undecided) != 0"),
     _suppress(
@@ -69,7 +67,7 @@ NMS = [
         "infinite boxes pass", "is_finite(mine.box.x1) && is_finite(mine.box.y1) &&", "is_finite(mine.box.x1) &&"
     ),
     _tile("suppressed at the threshold", "box_area) > iou_threshold", "box_area) >= iou_threshold"),
-    _tile("rank one too high", "__popc(at(word) & bits_below(bit))", "__popc(at(word) & ((2u << bit) - 1))"),
+    _tile("rank one too high", "__popc(at(word) & ((1u << bit) - 1))", "__popc(at(word) & ((2u << bit) - 1))"),
     _tile(
         "coordinates in half precision",
         "const Box other = to_box(tile.box[at]);",

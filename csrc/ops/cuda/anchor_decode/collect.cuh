@@ -88,7 +88,7 @@ __global__ void __launch_bounds__(kCollectThreads)
         if (has_bit(ballots[i], lane)) {
             int index = level.first_anchor + (first + i * step) * level.num_anchors + anchor;
             uint64_t key = order_key(face_score(margins[i]), static_cast<uint32_t>(index));
-            int64_t at = first_of_warp + __popc(ballots[i] & bits_below(lane));
+            int64_t at = first_of_warp + __popc(ballots[i] & ((1u << lane) - 1));
             workspace.scores[at] = static_cast<uint32_t>(key >> 32);
             workspace.indices[at] = static_cast<uint32_t>(key);
         }

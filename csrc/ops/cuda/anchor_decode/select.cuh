@@ -164,7 +164,7 @@ __device__ __forceinline__ void gather_keys(SelectStorage &s, const DecodePlan &
         }
         first = __shfl_sync(kFullMask, first, 0);
         if (taken) {
-            s.sort.keys[first + __popc(lanes & bits_below(lane))] = key;
+            s.sort.keys[first + __popc(lanes & ((1u << lane) - 1))] = key;
         }
     });
     __syncthreads();

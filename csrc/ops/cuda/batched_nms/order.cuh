@@ -63,7 +63,7 @@ static __global__ void __launch_bounds__(kOrderThreads)
         if (lane == 0) {
             place = atomicAdd(&num_keys, __popc(lanes));
         }
-        place = __shfl_sync(kFullMask, place, 0) + __popc(lanes & bits_below(lane));
+        place = __shfl_sync(kFullMask, place, 0) + __popc(lanes & ((1u << lane) - 1));
         if (taken) {
             storage.keys[place] = order_key(score, static_cast<uint32_t>(slot));
         }

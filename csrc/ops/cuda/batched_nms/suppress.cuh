@@ -29,9 +29,7 @@ __device__ __forceinline__ void test_ahead(SuppressStorage &s, const NmsImage &i
         s.tiles[word].area[mine.index] = area(to_box(box));
     }
     __syncthreads();
-    // Of the own tile only the candidates before this one count.
-    const int own_word = mine.index / kWarpSize;
-    const uint32_t before = word < own_word ? kFullMask : bits_below(mine.index % kWarpSize);
+    const int own_word = mine.index / kWarpSize, lane = mine.index % kWarpSize;
     uint32_t in_own = 0, in_previous = 0;
     if (word <= own_word) {
         in_own = overlap_word(s.tiles[0], word, kFullMask, mine.box, mine.area, iou_threshold);
@@ -39,7 +37,8 @@ __device__ __forceinline__ void test_ahead(SuppressStorage &s, const NmsImage &i
     if (tile > 0) {
         in_previous = overlap_word(s.tiles[1], word, kFullMask, mine.box, mine.area, iou_threshold);
     }
-    s.overlap_own[word][mine.index] = in_own & before;
+    // Of the own tile only the candidates before this one.
+    s.overlap_own[word][mine.index] = word < own_word ? in_own : in_own & ((1u << lane) - 1);
     s.overlap_previous[word][mine.index] = in_previous;
     __syncthreads();
 }
@@ -168,7 +167,7 @@ __device__ __forceinline__ void settle(SuppressStorage &s, const NmsImage &image
             undecided &= ~(safe | gone);
         }
         const int room = params.max_detections - before - kept.count();
-        keep = __ballot_sync(kFullMask, has_bit(keep, lane) && __popc(keep & bits_below(lane)) < room);
+        keep = __ballot_sync(kFullMask, has_bit(keep, lane) && __popc(keep & ((1u << lane) - 1)) < room);
         kept.words[word] = keep;
         if (kVoting) {
             take_verdict<kVoting>(s.overlap_own, kept, before, mine);
@@ -194,10 +193,9 @@ __device__ __forceinline__ void write_detections(SuppressStorage &s, const NmsIm
     const int64_t first_in = image.index * params.num_candidates;
     const int64_t first_out = image.index * params.max_detections + s.kept_before;
     const TileBits kept = s.kept_own;
-    const int own_word = mine.index / kWarpSize, lane = mine.index % kWarpSize;
-    if (mine.word == 0 && has_bit(kept.at(own_word), lane)) {
+    if (mine.word == 0 && has_bit(kept.at(mine.index / kWarpSize), mine.index % kWarpSize)) {
         int slot = image.slots == nullptr ? mine.place : image.slots[mine.place];
-        int rank = kept.rank(own_word, lane);
+        int rank = kept.rank(mine.index / kWarpSize, mine.index % kWarpSize);
         s.kept_slots[rank] = slot;
         reinterpret_cast<float4 *>(outputs.boxes)[first_out + rank] =
             make_float4(mine.box.x1, mine.box.y1, mine.box.x2, mine.box.y2);
@@ -235,6 +233,7 @@ __global__ void __launch_bounds__(kSuppressThreads, 2)
                     NmsWorkspace workspace) {
     __shared__ SuppressStorage s;
     const int thread = thread_index();
+    const int word = thread / kNmsTile, index = thread % kNmsTile;
     if (thread == 0) {
         s.ticket = atomicAdd(workspace.ticket, 1u);
     }
@@ -247,13 +246,11 @@ __global__ void __launch_bounds__(kSuppressThreads, 2)
         return;
     }
 
-    Candidate mine = {};
-    mine.index = thread % kNmsTile;
-    mine.word = thread / kNmsTile;
+    const int place = tile * kNmsTile + index;
+    Candidate mine = {place, index, word};
     mine.detection = -1;
-    mine.place = tile * kNmsTile + mine.index;
-    if (mine.place < image.count) {
-        mine.box = to_box(image.boxes[mine.place]);
+    if (place < image.count) {
+        mine.box = to_box(image.boxes[place]);
         mine.area = area(mine.box);
         mine.alive =
             is_finite(mine.box.x1) && is_finite(mine.box.y1) && is_finite(mine.box.x2) && is_finite(mine.box.y2);
@@ -261,10 +258,10 @@ __global__ void __launch_bounds__(kSuppressThreads, 2)
     test_ahead(s, image, mine, tile, params.iou_threshold);
     int before = suppress_by_earlier<kVoting>(s, image, params, mine, tile);
     uint32_t alive = __ballot_sync(kFullMask, mine.alive);
-    if (mine.word == 0) {
-        s.detection[mine.index] = mine.detection;
-        if (mine.index % kWarpSize == 0) {
-            s.alive.words[mine.index / kWarpSize] = alive;
+    if (word == 0) {
+        s.detection[index] = mine.detection;
+        if (index % kWarpSize == 0) {
+            s.alive.words[index / kWarpSize] = alive;
         }
     }
     if (thread == 0) {
@@ -276,9 +273,8 @@ __global__ void __launch_bounds__(kSuppressThreads, 2)
     }
     __syncthreads();
     write_detections(s, image, params, inputs, outputs, mine);
-    if (kVoting && mine.word == 0 && mine.place < image.count) {
-        workspace.detection[image.index * params.num_candidates + mine.place] =
-            static_cast<int16_t>(s.detection[mine.index]);
+    if (kVoting && word == 0 && place < image.count) {
+        workspace.detection[image.index * params.num_candidates + place] = static_cast<int16_t>(s.detection[index]);
     }
     if (tile == last_tile && thread < kWarpSize) {
         int detections = thread == 0 ? s.kept_own.count() : 0;

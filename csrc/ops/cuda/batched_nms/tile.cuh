@@ -44,7 +44,7 @@ struct TileBits {
 
     /// Number of bits set before bit `bit` of words[word].
     __device__ int rank(int word, int bit) const {
-        int sum = __popc(at(word) & bits_below(bit));
+        int sum = __popc(at(word) & ((1u << bit) - 1));
 #pragma unroll
         for (int other = 0; other < kNmsWords; ++other) {
             sum += other < word ? __popc(words[other]) : 0;

@@ -20,9 +20,5 @@ __device__ __forceinline__ int warp_index() {
 __device__ __forceinline__ bool has_bit(uint32_t word, int bit) {
     return (word >> bit & 1) != 0;
 }
-/// The bits of a word below `bit`, or the lanes of a warp before lane `bit`.
-__device__ __forceinline__ uint32_t bits_below(int bit) {
-    return (1u << bit) - 1;
-}
 
 }  // namespace retinaface

@@ -22,7 +22,7 @@ __device__ __forceinline__ void for_constants(Function &&function) {
 ///
 /// The order of k within a matrix instruction is free if both operands use the same. Here lane t of a row's four takes
 /// samples 4t to 4t + 3 of each 16. So its weights are 8 consecutive bytes in the ONNX layout, which it loads from
-/// global memory to registers without packing. Shared memory would not help: the warps need different weights.
+/// global memory to registers without packing. Shared memory would save little: only kWarpsM warps read the same ones.
 /// A row of the tile therefore has two planes, one with the first and one with the second pair of every four samples,
 /// in which ldmatrix finds its 16-byte rows. The pitch of the rows is an odd multiple of 16 bytes: no bank conflicts.
 ///
