@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from engine.bench.analysis.compare import compare
-from engine.bench.analysis.earlier import read_results
+from engine.bench.analysis.results import read_results
 from engine.errors import InvalidArgumentError
 from tests.support.points import point, results
 
