@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -69,10 +69,6 @@ class Comparison:
     def regressions(self, limit: float) -> list[Ratio]:
         """Return the ratios that are below `limit`."""
         return [ratio for ratio in self.ratios if ratio.is_below(limit)]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
 
 
 def pairs(points: Sequence[dict[str, Any]], old: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any] | None]]:
