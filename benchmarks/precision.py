@@ -28,8 +28,8 @@ from engine.metrics.agreement import Agreement, agreement
 from engine.model.weights.load import load_model
 from engine.pictures.compose import compose
 from engine.pictures.faces import LabelledImage
-from engine.precision.convert import TypedNetwork, to_precision
-from engine.precision.options import Conversion, QuantisationOptions, Techniques
+from engine.precision.convert import to_precision
+from engine.precision.options import Conversion, QuantisationOptions, Techniques, TypedNetwork
 from engine.runtime.cpu.network_detector import NetworkDetector
 from engine.types import Image
 
@@ -150,7 +150,7 @@ def _composed(sources: list[LabelledImage], count: int, seed: int) -> Iterator[I
 
 
 def _share(typed: TypedNetwork) -> str:
-    counted = typed.precision.get("convolutions")
+    counted = typed.evidence.get("convolutions")
     return "" if counted is None else f"{counted['macs_share']:.1%}"
 
 

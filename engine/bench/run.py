@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -14,7 +13,7 @@ import numpy as np
 
 from engine.bench.analysis.points import Engine, Point, make_point
 from engine.bench.load.client import Client, Server
-from engine.bench.load.clock import WallClock
+from engine.bench.load.clock import Clock
 from engine.bench.load.generator import ClosedLoop, Load, OpenLoop
 from engine.bench.load.measure import measure
 from engine.bench.load.resources import Sampler
@@ -32,8 +31,8 @@ class Plan:
     """What to measure.
 
     Attributes:
-        loads: at least one.
-        batches: batch limits; None is the engine's own.
+        loads: closed loops and open loops, at least one.
+        batches: batch limits, at least one; None is the engine's own.
         duration: seconds of each measurement.
         decode_threads: number of threads that decode picture files.
         seed: of the arrivals.
@@ -44,6 +43,19 @@ class Plan:
     duration: float
     decode_threads: int
     seed: int
+
+    def __post_init__(self) -> None:
+        """Raise InvalidArgumentError for a number that is out of range, or if there is no load."""
+        closed, rates = ([load.value for load in self.loads if isinstance(load, k)] for k in (ClosedLoop, OpenLoop))
+        batches, seconds = [batch for batch in self.batches if batch is not None], [self.duration]
+        _check("concurrency", closed, "integers from 1", lambda value: value >= 1)
+        _check("rate", rates, "finite numbers above 0", lambda value: 0 < value < float("inf"))
+        _check("batch", batches, "integers from 1", lambda value: value >= 1)
+        _check("duration", seconds, "a finite number of seconds above 0", lambda value: 0 < value < float("inf"))
+        _check("decode threads", [self.decode_threads], "an integer from 1", lambda value: value >= 1)
+        _check("seed", [self.seed], "an integer from 0", lambda value: value >= 0)
+        if not self.loads:
+            raise InvalidArgumentError("there is no load: give a concurrency or a rate")
 
 
 @dataclass(frozen=True)
@@ -59,32 +71,6 @@ class Contestant:
     engine: Engine
     max_batch: int
     serve: Callable[[int], AbstractContextManager[Server]]
-
-
-def make_plan(
-    concurrency: Sequence[int],
-    rates: Sequence[float],
-    batches: Sequence[int | None],
-    duration: float,
-    decode_threads: int | None = None,
-    seed: int = 0,
-) -> Plan:
-    """Check a user's values and make a plan of them.
-
-    Raises:
-        InvalidArgumentError: a number is out of range, or there is no load.
-    """
-    _check("concurrency", concurrency, "integers from 1", lambda value: value >= 1)
-    _check("rate", rates, "finite numbers above 0", lambda value: 0 < value < float("inf"))
-    _check("batch", [batch for batch in batches if batch is not None], "integers from 1", lambda value: value >= 1)
-    _check("duration", [duration], "a finite number of seconds above 0", lambda value: 0 < value < float("inf"))
-    threads = len(os.sched_getaffinity(0)) if decode_threads is None else decode_threads
-    _check("decode threads", [threads], "an integer from 1", lambda value: value >= 1)
-    _check("seed", [seed], "an integer from 0", lambda value: value >= 0)
-    loads: list[Load] = [*(ClosedLoop(value) for value in concurrency), *(OpenLoop(value) for value in rates)]
-    if not loads:
-        raise InvalidArgumentError("there is no load: give a concurrency or a rate")
-    return Plan(tuple(loads), tuple(batches) or (None,), duration, threads, seed)
 
 
 @contextmanager
@@ -117,7 +103,7 @@ def run(
         on_point: called before each measurement with the engine, the load and the batch limit.
         on_window: called at the end of each window.
     """
-    clock = WallClock()
+    clock = Clock()
     for contestant, load, limit in points_of(contestants, plan):
         on_point(contestant.engine, load, limit)
         with (
@@ -145,10 +131,10 @@ def check_memory(plan: Plan, pictures: Sequence[Picture], available: int) -> Non
     """
     each = sum(picture.decoded_bytes for picture in pictures) / len(pictures)
     for load in plan.loads:
-        if isinstance(load, ClosedLoop) and load.concurrency * each > available:
+        if isinstance(load, ClosedLoop) and load.value * each > available:
             raise InvalidArgumentError(
-                f"concurrency is {load.concurrency}: that many decoded pictures take "
-                f"{load.concurrency * each / 2**20:.0f} MiB, and {available / 2**20:.0f} MiB of memory are available"
+                f"concurrency is {load.value}: that many decoded pictures take {load.value * each / 2**20:.0f} MiB, "
+                f"and {available / 2**20:.0f} MiB of memory are available"
             )
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engine.backend.plugin_library import PLUGIN_VERSION, plugin_library
 from engine.backend.targets import check_targets, has_format
 from engine.backend.tensorrt import load_backend
 from engine.build.plan import Plan, Toolchain, build_plan
-from engine.config.detection import INPUT_NAME, InputSize, Thresholds, detection_names
+from engine.config.detection import InputSize, Thresholds, detection_names
 from engine.config.formats import FORMATS, PRECISIONS
 from engine.config.model import RetinaFaceConfig
 from engine.config.presets import preset
@@ -23,9 +22,21 @@ from engine.export.attach import attach_detection, plugin_names
 from engine.export.network import export_network
 from engine.files import check_writable, sha256_of, write_together
 from engine.model.weights.load import load_model
-from engine.precision.convert import TypedNetwork, check_precision, to_precision
-from engine.precision.options import Conversion, QuantisationOptions
-from engine.sidecar import ENGINE_SUFFIX, SCHEMA, Sidecar, describe_file, network_path, sidecar_path, sign_network
+from engine.precision.convert import check_precision, to_precision
+from engine.precision.options import Conversion, QuantisationOptions, TypedNetwork
+from engine.sidecar.content import (
+    SCHEMA,
+    BuilderVersion,
+    FileEntries,
+    Identity,
+    InputSpec,
+    OutputSpec,
+    Plugins,
+    PrecisionRecord,
+    Sidecar,
+    TensorSpecs,
+)
+from engine.sidecar.files import ENGINE_SUFFIX, describe_file, network_path, sidecar_path, sign_network
 from engine.types import WeightsOrigin
 from engine.version import project_version
 
@@ -164,55 +175,40 @@ def _check_folder(path: Path) -> None:
 
 def _identity(
     options: BuildOptions, origin: WeightsOrigin, toolchain: Toolchain, typed: TypedNetwork, detector_sha256: str
-) -> dict[str, Any]:
-    """Return the fields of the sidecar, all but the files."""
+) -> Identity:
     config, backend = preset(options.config), toolchain.backend
-    m, size = options.thresholds.max_detections, options.input_size()
-    shapes = {"num_detections": [], "boxes": [m, 4], "scores": [m], "landmarks": [m, 10]}
-    return {
-        "schema": SCHEMA,
-        "project_version": project_version(),
-        "config": config.to_dict(),
-        "weights": asdict(origin),
-        "precision": typed.precision,
-        "calibration": typed.calibration,
-        "runtime": {"name": backend.runtime, "version": backend.version},
-        "targets": list(toolchain.targets),
-        "plugins": {
-            "versions": dict.fromkeys(plugin_names(config), PLUGIN_VERSION),
-            "library_sha256": toolchain.library.sha256,
-            "embedded": options.embed_plugins,
-        },
-        "io": {
-            "input": {
-                "name": INPUT_NAME,
-                "dtype": "float32",
-                "minimum": [1, 3, *size.minimum],
-                "optimum": [max(1, options.max_batch // 2), 3, *size.optimum],
-                "maximum": [options.max_batch, 3, *size.maximum],
-            },
-            "outputs": [
-                {"name": name, "dtype": "int32" if name == "num_detections" else "float32", "shape": ["N", *tail]}
-                for name, tail in shapes.items()
-                if name in detection_names(config)
-            ],
-        },
-        "preprocessing": {
+    m = options.thresholds.max_detections
+    tails = {"num_detections": (), "boxes": (m, 4), "scores": (m,), "landmarks": (m, 10)}
+    outputs = (
+        OutputSpec(name, "int32" if name == "num_detections" else "float32", ("N", *tails[name]))
+        for name in detection_names(config)
+    )
+    versions = dict.fromkeys(plugin_names(config), PLUGIN_VERSION)
+    preprocessed = ("color_order", "mean", "std", "pad_value")
+    return Identity(
+        schema=SCHEMA,
+        project_version=project_version(),
+        config=config,
+        weights=origin,
+        precision=PrecisionRecord(options.precision, typed.evidence),
+        calibration=typed.calibration,
+        runtime=BuilderVersion(backend.runtime, backend.version),
+        targets=toolchain.targets,
+        plugins=Plugins(versions, toolchain.library.sha256, options.embed_plugins),
+        io=TensorSpecs(InputSpec.of(options.input_size(), options.max_batch), tuple(outputs)),
+        preprocessing={
             "resize": "letterbox: bilinear, aspect kept, centred",
-            "color_order": config.color_order,
-            "mean": list(config.mean),
-            "std": list(config.std),
-            "pad_value": list(config.pad_value),
+            **{name: getattr(config, name) for name in preprocessed},
         },
-        "thresholds": options.thresholds.to_dict(),
-        "detector_sha256": detector_sha256,
-    }
+        thresholds=options.thresholds,
+        detector_sha256=detector_sha256,
+    )
 
 
-def _write(path: Path, plan: Plan, network: onnx.ModelProto, identity: dict[str, Any]) -> Sidecar:
+def _write(path: Path, plan: Plan, network: onnx.ModelProto, identity: Identity) -> Sidecar:
     signed = sign_network(network, identity)
-    files = {"engine": describe_file(path, plan.data), "network": describe_file(network_path(path), signed)}
-    sidecar = Sidecar.from_values(json.loads(json.dumps({**identity, "files": files})))  # as read_engine reads it
+    files = FileEntries(describe_file(path, plan.data), describe_file(network_path(path), signed))
+    sidecar = Sidecar(**vars(identity), files=files)
     # The engine last: when it exists, so do the others.
     contents = {network_path(path): signed, sidecar_path(path): sidecar.to_json().encode(), path: plan.data}
     try:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from engine.backend.plugin_library import PluginLibrary
 from engine.backend.targets import set_targets
 from engine.backend.tensorrt import Backend, because, load_plugins, make_logger
-from engine.config.detection import INPUT_NAME, InputSize
+from engine.config.detection import InputSize
 from engine.errors import BuildError
+from engine.sidecar.content import InputSpec
 
 if TYPE_CHECKING:
     import tensorrt
@@ -78,34 +79,21 @@ def build_plan(
         raise BuildError(because(f"{backend.title} cannot read the network", reasons + errors))
     config = builder.create_builder_config()
     set_targets(config, backend, targets)
-    config.add_optimization_profile(_profile(trt, builder, size, max_batch))
+    spec = InputSpec.of(size, max_batch)
+    profile = builder.create_optimization_profile()
+    profile.set_shape(spec.name, *map(trt.Dims4, (spec.minimum, spec.optimum, spec.maximum)))
+    config.add_optimization_profile(profile)
     if embed_plugins:
         config.plugins_to_serialize = [str(library.path)]
     data = builder.build_serialized_network(network, config)
     if data is None:
         raise BuildError(because(f"{backend.title} could not build the engine for {', '.join(targets)}", errors))
-    plugins = tuple(layer.name for layer in _layers(network) if layer.type == trt.LayerType.PLUGIN_V3)
-    return Plan(bytes(data), network.num_layers, plugins)
-
-
-def _layers(network: tensorrt.INetworkDefinition) -> list[tensorrt.ILayer]:
-    return [network.get_layer(i) for i in range(network.num_layers)]
+    layers = [network.get_layer(i) for i in range(network.num_layers)]
+    plugins = tuple(layer.name for layer in layers if layer.type == trt.LayerType.PLUGIN_V3)
+    return Plan(bytes(data), len(layers), plugins)
 
 
 def _strongly_typed(trt: ModuleType) -> int:
     """Return the flags of a strongly typed network: TensorRT 10 needs the flag, 11 and RTX may lack it."""
     flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
     return 0 if flag is None else 1 << int(flag)
-
-
-def _profile(
-    trt: ModuleType, builder: tensorrt.Builder, size: InputSize, max_batch: int
-) -> tensorrt.IOptimizationProfile:
-    profile = builder.create_optimization_profile()
-    profile.set_shape(
-        INPUT_NAME,
-        trt.Dims4((1, 3, *size.minimum)),
-        trt.Dims4((max(1, max_batch // 2), 3, *size.optimum)),
-        trt.Dims4((max_batch, 3, *size.maximum)),
-    )
-    return profile

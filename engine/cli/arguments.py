@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,7 @@ def name_engines(paths: Sequence[Path]) -> dict[str, Path]:
 def describe(detector: TRTRetinaFace) -> str:
     """Say in words what a detector runs."""
     sidecar, (height, width) = detector.sidecar, detector.input_size
-    settings = ", ".join(f"{key} {value}" for key, value in sidecar.thresholds.to_dict().items())
+    settings = ", ".join(f"{key} {value}" for key, value in asdict(sidecar.thresholds).items())
     return (
         f"{sidecar.config.name}, weights {sidecar.weights.source}, {sidecar.precision.mode}, input {height} x "
         f"{width}, on {detector.device} with {detector.runtime}; {settings}"

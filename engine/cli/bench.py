@@ -106,7 +106,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _plan(arguments: argparse.Namespace) -> Plan:
-    from engine.bench.run import make_plan
+    from engine.bench.load.generator import ClosedLoop, OpenLoop
+    from engine.bench.run import Plan
+    from engine.runtime.cpu.load import available_threads
 
     concurrency = arguments.concurrency
     if concurrency is None and arguments.rate is None:
@@ -115,14 +117,11 @@ def _plan(arguments: argparse.Namespace) -> Plan:
         raise InvalidArgumentError(f"--max-delay-ms is {arguments.max_delay_ms}, expected milliseconds from 0")
     if arguments.contexts < 1:
         raise InvalidArgumentError(f"--contexts is {arguments.contexts}, expected 1 or more")
-    return make_plan(
-        _numbers("--concurrency", concurrency, int),
-        _numbers("--rate", arguments.rate, float),
-        _numbers("--batch", arguments.batch, int),
-        arguments.duration,
-        arguments.decode_threads,
-        arguments.seed,
-    )
+    closed = map(ClosedLoop, _numbers("--concurrency", concurrency, int))
+    opened = map(OpenLoop, _numbers("--rate", arguments.rate, float))
+    batches: list[int | None] = [*_numbers("--batch", arguments.batch, int)] or [None]
+    threads = available_threads() if arguments.decode_threads is None else arguments.decode_threads
+    return Plan((*closed, *opened), batches, arguments.duration, threads, arguments.seed)
 
 
 def _numbers(option: str, text: str | None, kind: Callable[[str], T]) -> list[T]:
@@ -133,7 +132,7 @@ def _numbers(option: str, text: str | None, kind: Callable[[str], T]) -> list[T]
 
 
 def _earlier(arguments: argparse.Namespace) -> dict[str, Any] | None:
-    from engine.bench.analysis.earlier import read_results
+    from engine.bench.analysis.results import read_results
 
     if arguments.fail_below is not None:
         if arguments.compare is None:

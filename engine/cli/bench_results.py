@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,7 +66,7 @@ def write_results(
     if "json" in outputs:
         values = results.to_dict()
         if comparison is not None:
-            values["comparison"] = comparison.to_dict()
+            values["comparison"] = asdict(comparison)
         contents[outputs["json"]] = (json.dumps(values, allow_nan=False) + "\n").encode()
     if "html" in outputs:
         from engine.bench.report.write import html_report

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -86,8 +86,8 @@ def examine_engine(path: Path) -> list[Finding]:
         "on the CPU": on_cpu,
         "weights": f"{sidecar.weights.source}: {sidecar.weights.note}",
         "input": f"{sidecar.io.input.minimum} to {sidecar.io.input.maximum}",
-        "thresholds": ", ".join(f"{key} {value}" for key, value in sidecar.thresholds.to_dict().items()),
-        "config": ", ".join(f"{key} {value}" for key, value in sidecar.config.to_dict().items()),
+        "thresholds": ", ".join(f"{key} {value}" for key, value in asdict(sidecar.thresholds).items()),
+        "config": ", ".join(f"{key} {value}" for key, value in asdict(sidecar.config).items()),
     }
     return [Finding(name, True, state) for name, state in rows.items()]
 

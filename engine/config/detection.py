@@ -76,10 +76,6 @@ class Thresholds:
             if not 1 <= count <= MAX_CANDIDATES:
                 raise InvalidArgumentError(f"{name} is {count}, expected 1 to {MAX_CANDIDATES}")
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
-
     def decode_arguments(self) -> dict[str, Any]:
         """Return the arguments of engine.ops.decode, which are the plugin's attributes too."""
         return {"score_threshold": self.score, "top_k": self.top_k}

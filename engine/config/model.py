@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
 from engine.config.backbones import BACKBONES
 from engine.errors import InvalidArgumentError
@@ -169,10 +169,6 @@ class RetinaFaceConfig:
                 f"input size is {height} x {width}, which has {self.num_anchors(height, width)} anchors, expected at "
                 f"most {MAX_ANCHORS}: choose a smaller size"
             )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
 
 
 def _require(ok: bool, name: str, given: object, expected: str) -> None:

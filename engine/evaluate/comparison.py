@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -91,12 +91,12 @@ class Comparison:
         """Return plain values for JSON."""
         return {
             "images": len(self.images),
-            "skipped": [{"image": entry.image, "reason": entry.reason} for entry in self.skipped],
+            "skipped": [asdict(entry) for entry in self.skipped],
             "reference": self.reference,
             "engines": [
                 {
                     "name": engine.name,
-                    "agreement": engine.agreement.to_dict(),
+                    "agreement": asdict(engine.agreement),
                     "worst": [entry.to_dict(self.images) for entry in engine.worst],
                 }
                 for engine in self.engines

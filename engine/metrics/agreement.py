@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -102,10 +101,6 @@ class Agreement:
                 return entry
         known = ", ".join(str(entry.threshold) for entry in self.presence)
         raise InvalidArgumentError(f"score threshold is {threshold}, expected one that was compared: {known}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
 
 
 def agreement(

@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from engine.config.formats import PRECISIONS, QUANTISED_PRECISIONS
 from engine.errors import InvalidArgumentError
 from engine.precision.cast import bf16_on_float32, to_bf16, to_fp16
-from engine.precision.options import Conversion, QuantisationOptions, Techniques
-
-if TYPE_CHECKING:
-    import onnx
+from engine.precision.options import Conversion, QuantisationOptions, Techniques, TypedNetwork
 
 _ROUNDED_TO_NEAREST = QuantisationOptions(techniques=Techniques(round_weights=False))
-
-
-@dataclass(frozen=True)
-class TypedNetwork:
-    """A network whose tensor types are its precision.
-
-    Attributes:
-        network: for TensorRT.
-        on_cpu: for the CPU session; another than `network` in bfloat16 only.
-        precision: for the sidecar.
-        calibration: for the sidecar; None without calibration.
-    """
-
-    network: onnx.ModelProto
-    on_cpu: onnx.ModelProto
-    precision: dict[str, Any]
-    calibration: dict[str, Any] | None = None
 
 
 def check_precision(precision: str, options: QuantisationOptions) -> None:
@@ -64,7 +43,7 @@ def to_precision(conversion: Conversion) -> TypedNetwork:
             cannot be met.
     """
     network, precision = conversion.network, conversion.precision
-    plain: dict[str, Any] = {"mode": precision, "kept_higher": []}
+    plain: dict[str, Any] = {"kept_higher": []}
     if precision == "fp32":
         return TypedNetwork(network, network, plain)
     if precision == "fp16":
@@ -81,6 +60,4 @@ def to_precision(conversion: Conversion) -> TypedNetwork:
         return TypedNetwork(to_bf16(network), bf16_on_float32(network), plain)
     from engine.precision.quantise import quantise
 
-    quantised = quantise(conversion)
-    record = {"mode": precision, **quantised.precision_record()}
-    return TypedNetwork(quantised.network, quantised.network, record, quantised.calibration_record())
+    return quantise(conversion)

@@ -1,4 +1,4 @@
-"""Settings of a conversion to another precision; nothing here imports PyTorch or ONNX."""
+"""A conversion to another precision: its settings and its result; nothing here imports PyTorch or ONNX."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.config.detection import Thresholds
 from engine.config.formats import FORMATS, PRECISIONS, NumberFormat
@@ -118,3 +118,20 @@ class Conversion:
         """Number formats to use, that of most convolutions first."""
         base, *others = PRECISIONS[self.precision]
         return [base, *(other for other in others if other in self.available)]
+
+
+@dataclass(frozen=True)
+class TypedNetwork:
+    """The result of a conversion: a network whose tensor types are its precision.
+
+    Attributes:
+        network: for TensorRT; inputs and outputs are float32.
+        on_cpu: for the CPU session; another than `network` in bfloat16 only.
+        evidence: for the sidecar: layers kept in a higher precision, agreement with float32, ...
+        calibration: for the sidecar: images and techniques; None without calibration.
+    """
+
+    network: onnx.ModelProto
+    on_cpu: onnx.ModelProto
+    evidence: dict[str, Any]
+    calibration: dict[str, Any] | None = None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,19 +16,16 @@ from engine.precision.calibrate.cache import load_fit, save_fit
 from engine.precision.calibrate.crops import crop, face_centres
 from engine.precision.calibrate.fit import fit
 from engine.precision.calibrate.images import CalibrationImages, find_images
-from engine.precision.options import Conversion, Techniques
+from engine.precision.options import Conversion, TypedNetwork
 from engine.precision.qdq.graph import Graph
 from engine.precision.qdq.placement import Assignment, quantisable
 from engine.precision.qdq.rewrite import prepare
 from engine.precision.qdq.simulate import Simulation
-from engine.precision.qdq.writer import Coverage, coverage, write_quantised
+from engine.precision.qdq.writer import coverage, write_quantised
 from engine.precision.search.budget import Choice, keep, ranking, search, within_share
 from engine.precision.search.measure import Measure
 from engine.precision.search.sensitivity import sensitivities
 from engine.runtime.letterbox import Letterbox
-
-if TYPE_CHECKING:
-    import onnx
 
 # Default budget. INT8 keeps the most sensitive layers in FP16, up to 9.5 % of MACs.
 DEFAULT_LOSS = 0.01
@@ -38,54 +35,8 @@ _SENSITIVITY_CROPS = 24
 _FITTING = 3
 
 
-@dataclass(frozen=True)
-class Quantised:
-    """A quantised network and the evidence of its accuracy.
-
-    Attributes:
-        network: Q/DQ in float16, float32 inputs and outputs.
-        choice: the convolutions kept in higher precision, and the measured agreement.
-        coverage: how many convolutions are quantised.
-        images: calibration images.
-        techniques: how the network was fitted.
-        max_loss: the budget; None without a budget, or without a face to measure the loss on.
-        runtime: name and version of the library that measured the agreement.
-    """
-
-    network: onnx.ModelProto
-    choice: Choice
-    coverage: Coverage
-    images: CalibrationImages
-    techniques: Techniques
-    max_loss: float | None
-    runtime: str
-
-    def precision_record(self) -> dict[str, Any]:
-        """Return, for the sidecar, the layers in higher precision and the agreement with float32."""
-        agreement = self.choice.agreement
-        return {
-            "kept_higher": [kept.to_dict() for kept in self.choice.kept],
-            "convolutions": asdict(self.coverage),
-            "max_loss": self.max_loss,
-            "loss": agreement.loss if agreement.faces else None,
-            "agreement": agreement.to_dict(),
-            "measured_on": self.runtime,
-        }
-
-    def calibration_record(self) -> dict[str, Any]:
-        """Return, for the sidecar, the calibration images and techniques."""
-        return {
-            "images": len(self.images.paths),
-            "fitted_to": len(self.images.fitting),
-            "measured_on": len(self.images.held_out),
-            "skipped": [path.name for path in self.images.skipped],
-            "images_sha256": sha256_of("".join(self.images.digests).encode()),
-            **asdict(self.techniques),
-        }
-
-
-def quantise(conversion: Conversion) -> Quantised:
-    """Quantise a network to one of config.formats.QUANTISED_PRECISIONS.
+def quantise(conversion: Conversion) -> TypedNetwork:
+    """Quantise a network to one of config.formats.QUANTISED_PRECISIONS: Q/DQ in a float16 graph.
 
     Raises:
         CalibrationError: the images, the network's values or the cache cannot be used.
@@ -142,19 +93,28 @@ class _Quantisation:
         self._say("Measuring the loss")
         return keep(base, within_share(ranked, DEFAULT_SHARE), self.measure)
 
-    def write(self, choice: Choice) -> Quantised:
-        """Write the network as chosen."""
+    def write(self, choice: Choice) -> TypedNetwork:
+        """Write the network as chosen, and record the evidence of its accuracy."""
         self.network.assignment = choice.assignment
         written = write_quantised(self.graph, self.network)
-        return Quantised(
-            written,
-            choice,
-            coverage(self.graph, written),
-            self.images,
-            self._conversion.options.techniques,
-            self._max_loss,
-            self.measure.runtime,
-        )
+        images, agreement = self.images, choice.agreement
+        evidence = {
+            "kept_higher": [kept.to_dict() for kept in choice.kept],
+            "convolutions": asdict(coverage(self.graph, written)),
+            "max_loss": self._max_loss,
+            "loss": agreement.loss if agreement.faces else None,
+            "agreement": asdict(agreement),
+            "measured_on": self.measure.runtime,
+        }
+        calibration = {
+            "images": len(images.paths),
+            "fitted_to": len(images.fitting),
+            "measured_on": len(images.held_out),
+            "skipped": [path.name for path in images.skipped],
+            "images_sha256": sha256_of("".join(images.digests).encode()),
+            **asdict(self._conversion.options.techniques),
+        }
+        return TypedNetwork(written, written, evidence, calibration)
 
     @property
     def _decides(self) -> bool:
@@ -198,18 +158,16 @@ class _Quantisation:
 
     def _cache_key(self) -> dict[str, Any]:
         """Return all inputs of a fit."""
-        conversion, techniques = self._conversion, self._conversion.options.techniques
+        conversion = self._conversion
         return {
             "weights": conversion.weights_sha256,
             "network": sha256_of(self.graph.model.SerializeToString(deterministic=True)),
-            "config": conversion.config.to_dict(),
+            "config": asdict(conversion.config),
             "preprocessing": {"letterbox": list(conversion.size), "enlarge": False},
             "precision": conversion.precision,
             "kinds": sorted({kind.name for assignment in self.assignments for kind in assignment.values()}),
             "images": [self.images.digests[i] for i in self.images.fitting],
-            "method": techniques.method,
-            "equalise": techniques.equalise,
-            "round_weights": techniques.round_weights,
+            **asdict(conversion.options.techniques),
             "fitting": _FITTING,
         }
 

@@ -5,25 +5,6 @@ which the CPU session runs). The sidecar holds digests of the other two. The met
 everything else in the sidecar, so that a file of another build or an edited setting is found and named.
 """
 
-from engine.sidecar.content import SCHEMA, Sidecar
-from engine.sidecar.files import (
-    ENGINE_SUFFIX,
-    EngineFiles,
-    describe_file,
-    network_path,
-    read_engine,
-    sidecar_path,
-    sign_network,
-)
+from engine.sidecar.files import EngineFiles, network_path, read_engine, sidecar_path
 
-__all__ = [
-    "ENGINE_SUFFIX",
-    "SCHEMA",
-    "EngineFiles",
-    "Sidecar",
-    "describe_file",
-    "network_path",
-    "read_engine",
-    "sidecar_path",
-    "sign_network",
-]
+__all__ = ["EngineFiles", "network_path", "read_engine", "sidecar_path"]

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from engine.config.detection import InputSize, Thresholds
+from engine.config.detection import INPUT_NAME, InputSize, Thresholds
 from engine.config.model import RetinaFaceConfig
 from engine.config.reader import read_dataclass
 from engine.types import WeightsOrigin
@@ -72,6 +72,14 @@ class InputSpec:
     optimum: tuple[int, int, int, int]
     maximum: tuple[int, int, int, int]
 
+    @classmethod
+    def of(cls, size: InputSize, max_batch: int) -> InputSpec:
+        """Return the input of an engine for these sizes and 1 to max_batch images."""
+        best = max(1, max_batch // 2)
+        return cls(
+            INPUT_NAME, "float32", (1, 3, *size.minimum), (best, 3, *size.optimum), (max_batch, 3, *size.maximum)
+        )
+
     @property
     def size(self) -> InputSize:
         """Allowed heights and widths."""
@@ -113,8 +121,8 @@ class FileEntries:
 
 
 @dataclass(frozen=True)
-class Sidecar:
-    """The content of NAME.engine.json.
+class Identity:
+    """What an engine is. The network file carries a copy of it.
 
     Attributes:
         schema: version of this layout.
@@ -130,7 +138,6 @@ class Sidecar:
         preprocessing: how pixels become the input, for other programs: `config` says the same.
         thresholds: fixed in the engine.
         detector_sha256: of the ONNX file that was compiled.
-        files: the engine and the network.
     """
 
     schema: int
@@ -146,6 +153,22 @@ class Sidecar:
     preprocessing: dict[str, Any]
     thresholds: Thresholds
     detector_sha256: str
+
+    def to_values(self) -> dict[str, Any]:
+        """Return an object of JSON, with lists for tuples, that Sidecar.from_values reads."""
+        precision = {"mode": self.precision.mode, **self.precision.evidence}
+        values: dict[str, Any] = json.loads(json.dumps({**asdict(self), "precision": precision}))
+        return values
+
+
+@dataclass(frozen=True)
+class Sidecar(Identity):
+    """The content of NAME.engine.json.
+
+    Attributes:
+        files: the engine and the network.
+    """
+
     files: FileEntries
 
     @classmethod
@@ -158,19 +181,9 @@ class Sidecar:
             values = {**values, "precision": {**mode, "evidence": evidence}}
         return read_dataclass(cls, values)
 
-    def to_values(self) -> dict[str, Any]:
-        """Return the object of JSON that from_values reads."""
-        precision = {"mode": self.precision.mode, **self.precision.evidence}
-        values: dict[str, Any] = json.loads(json.dumps({**asdict(self), "precision": precision}))
-        return values
-
     def to_json(self) -> str:
         """Return the text of the file."""
         return json.dumps(self.to_values(), indent=2) + "\n"
-
-    def identity(self) -> dict[str, Any]:
-        """Return everything but the files: what the network file carries a copy of."""
-        return {key: value for key, value in self.to_values().items() if key != "files"}
 
     def rebuild_command(self, engine_path: Path, maximum: tuple[int, int] | None = None) -> str:
         """Return the command that builds such an engine anew, for inputs up to `maximum` where that is given."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import EngineLoadError, InvalidArgumentError
 from engine.files import sha256_of
-from engine.sidecar.content import SCHEMA, FileEntry, Sidecar, rebuild_command
+from engine.sidecar.content import SCHEMA, FileEntry, Identity, Sidecar, rebuild_command
 from engine.version import project_version
 
 if TYPE_CHECKING:
@@ -48,17 +48,17 @@ def network_path(engine_path: Path) -> Path:
     return engine_path.with_name(engine_path.name.removesuffix(ENGINE_SUFFIX) + NETWORK_SUFFIX)
 
 
-def describe_file(path: Path, content: bytes) -> dict[str, Any]:
+def describe_file(path: Path, content: bytes) -> FileEntry:
     """Return the sidecar's entry for one file."""
-    return {"name": path.name, "sha256": sha256_of(content), "bytes": len(content)}
+    return FileEntry(path.name, sha256_of(content), len(content))
 
 
-def sign_network(network: onnx.ModelProto, identity: Mapping[str, Any]) -> bytes:
+def sign_network(network: onnx.ModelProto, identity: Identity) -> bytes:
     """Return the network's bytes with a copy of the sidecar's identity in its metadata."""
     signed = type(network)()
     signed.CopyFrom(network)
     entry = signed.metadata_props.add()
-    entry.key, entry.value = METADATA_KEY, json.dumps(identity)
+    entry.key, entry.value = METADATA_KEY, json.dumps(identity.to_values())
     return bytes(signed.SerializeToString(deterministic=True))
 
 
@@ -125,15 +125,15 @@ def _file_problems(kind: str, path: Path, content: bytes, entry: FileEntry) -> l
     actual = describe_file(path, content)
     # A renamed engine is still the same engine.
     return [
-        f"files.{kind}.{key} is {given!r}, but {path.name} has {actual[key]!r}"
-        for key, given in (("bytes", entry.bytes), ("sha256", entry.sha256))
-        if given != actual[key]
+        f"files.{kind}.{key} is {getattr(entry, key)!r}, but {path.name} has {getattr(actual, key)!r}"
+        for key in ("bytes", "sha256")
+        if getattr(entry, key) != getattr(actual, key)
     ]
 
 
 def _identity_problems(metadata: Mapping[str, str], sidecar: Sidecar) -> tuple[dict[str, Any], list[str]]:
     """Return the identity in the network's metadata, and how the sidecar differs from it."""
-    identity = sidecar.identity()
+    identity = {key: value for key, value in sidecar.to_values().items() if key != "files"}
     try:
         built = json.loads(metadata[METADATA_KEY])
     except (KeyError, ValueError, RecursionError):

@@ -25,8 +25,8 @@ from engine.pictures.faces import LabelledImage
 from engine.precision import quantise
 from engine.precision.calibrate.images import find_images
 from engine.precision.cast import to_fp16
-from engine.precision.convert import TypedNetwork, to_precision
-from engine.precision.options import Conversion, QuantisationOptions, Techniques
+from engine.precision.convert import to_precision
+from engine.precision.options import Conversion, QuantisationOptions, Techniques, TypedNetwork
 from engine.precision.search.measure import Measure
 from engine.runtime.cpu.network_detector import NetworkDetector
 from engine.runtime.letterbox import Letterbox
@@ -173,8 +173,8 @@ def test_the_default_keeps_the_faces_on_pictures_it_has_not_seen(tmp_path: Path)
     found = agreement(reference, NetworkDetector(typed.on_cpu, config, size).detect(judged))
     half = agreement(reference, NetworkDetector(to_fp16(exported), config, size).detect(judged))
     assert found.faces > 30
-    assert 0.9 <= typed.precision["convolutions"]["macs_share"] < 0.95
-    assert typed.precision["max_loss"] is None
+    assert 0.9 <= typed.evidence["convolutions"]["macs_share"] < 0.95
+    assert typed.evidence["max_loss"] is None
     assert found.iou is not None
     assert half.iou is not None
     assert found.iou.mean > 0.975
@@ -246,8 +246,8 @@ def test_by_default_int8_uses_its_share_even_if_the_loss_rises(photos: Path, mon
     )
     options = QuantisationOptions(photos, techniques=Techniques(round_weights=False))
     typed = to_precision(Conversion(network("fp32"), preset("mobilenet0.25"), "int8", SIZE, options))
-    assert typed.precision["kept_higher"]
-    assert 0.9 <= typed.precision["convolutions"]["macs_share"] < 0.95
+    assert typed.evidence["kept_higher"]
+    assert 0.9 <= typed.evidence["convolutions"]["macs_share"] < 0.95
 
 
 def test_the_loss_is_measured_as_the_engine_decodes(photos: Path) -> None:
@@ -264,7 +264,7 @@ def test_the_loss_is_measured_as_the_engine_decodes(photos: Path) -> None:
         wanted = agreement(reference, given)
         assert wanted.iou is not None
         means.append(wanted.iou.mean)
-        assert typed.precision["agreement"]["iou"]["mean"] == pytest.approx(means[-1], abs=1e-6)
+        assert typed.evidence["agreement"]["iou"]["mean"] == pytest.approx(means[-1], abs=1e-6)
     assert abs(means[0] - means[1]) > 1e-4  # else any thresholds would do
     assert abs(means[0] - means[2]) > 1e-6
 
@@ -332,6 +332,6 @@ def test_no_budget_for_calibration_without_faces(tmp_path: Path) -> None:
     )
     typed = to_precision(conversion)
     assert any("no face" in note for note in notes)
-    assert typed.precision["kept_higher"] == []
+    assert typed.evidence["kept_higher"] == []
     with pytest.raises(CalibrationError, match="give photos with faces"):
         to_precision(replace(conversion, options=QuantisationOptions(tmp_path, max_loss=0.01)))

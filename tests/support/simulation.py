@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
+from engine.bench.load.clock import Clock
 from engine.bench.load.workload import Picture
 from engine.runtime.timing import Stages
 from engine.types import Detections, Image
@@ -36,7 +37,7 @@ class Request(Future[Detections]):
         self.set_result(NO_FACES)
 
 
-class VirtualClock:
+class VirtualClock(Clock):
     """A simulated clock: time passes only when the caller waits."""
 
     def __init__(self) -> None:

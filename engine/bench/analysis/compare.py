@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from engine.bench.analysis.environment import differences
+from engine.bench.analysis.results import COMPARED
 from engine.bench.analysis.statistics import QUANTILES, Values, ratio_interval
 from engine.errors import InvalidArgumentError
 
-_COMPARED = ("mean", "p50", "p99")
 _IGNORED = {
     *("time", "load_average", "memory_available_mib"),
     *("engine", "output", "compare", "fail_below", "labels", "reference", "trust_embedded_plugins", "images"),
@@ -70,10 +70,6 @@ class Comparison:
         """Return the ratios that are below `limit`."""
         return [ratio for ratio in self.ratios if ratio.is_below(limit)]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
-
 
 def pairs(points: Sequence[dict[str, Any]], old: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any] | None]]:
     """Pair each point with its counterpart in an earlier run, or with None.
@@ -92,7 +88,7 @@ def pairs(points: Sequence[dict[str, Any]], old: dict[str, Any]) -> list[tuple[d
 
 
 def compare(new: dict[str, Any], old: dict[str, Any]) -> Comparison:
-    """Compare two runs, as engine.bench.analysis.earlier.read_results gives them; see pairs."""
+    """Compare two runs, as engine.bench.analysis.results.read_results gives them; see pairs."""
     found = pairs(new["points"], old)
     return Comparison(
         tuple(ratio for point, match in found if match is not None for ratio in _ratios(point, match)),
@@ -128,9 +124,9 @@ def _ratios(new: dict[str, Any], old: dict[str, Any]) -> list[Ratio]:
             ratios += _make(new, ("throughput",), rates, speeds, ratio_interval(ours, theirs, _mean))
     if new["latencies_ms"] and old["latencies_ms"]:
         ours, theirs = (np.asarray(run["latencies_ms"], np.float64) for run in (new, old))
-        times = [(old["latency_ms"][measure], new["latency_ms"][measure]) for measure in _COMPARED]
+        times = [(old["latency_ms"][measure], new["latency_ms"][measure]) for measure in COMPARED]
         speeds = [before / now for before, now in times]
-        ratios += _make(new, _COMPARED, times, speeds, ratio_interval(theirs, ours, _latency))
+        ratios += _make(new, COMPARED, times, speeds, ratio_interval(theirs, ours, _latency))
     return ratios
 
 
@@ -152,5 +148,5 @@ def _mean(series: Values) -> Values:
 
 
 def _latency(series: Values) -> Values:
-    """Return the measures of _COMPARED."""
-    return np.array([series.mean(), *np.quantile(series, [QUANTILES[name] for name in _COMPARED[1:]])])
+    """Return the measures of COMPARED."""
+    return np.array([series.mean(), *np.quantile(series, [QUANTILES[name] for name in COMPARED[1:]])])

@@ -1,14 +1,19 @@
-"""The results of a run: one point for each engine, batch limit and load."""
+"""The results of a run: one point for each engine, batch limit and load; as JSON, also of an earlier run."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from engine.bench.analysis.points import Engine, Point
 from engine.bench.analysis.verdicts import Verdict
+from engine.errors import InvalidArgumentError
 
 SCHEMA = 1
+COMPARED = ("mean", "p50", "p99")
+"""The measures of a latency that two runs are compared by."""
 
 
 @dataclass(frozen=True)
@@ -42,3 +47,64 @@ class Results:
             "points": [point.to_dict() for point in self.points],
             "verdicts": [asdict(verdict) for verdict in self.verdicts],
         }
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """Read the JSON file of a run, and check all that engine.bench.analysis.compare needs of it.
+
+    Raises:
+        InvalidArgumentError: the file cannot be read, or lacks something.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InvalidArgumentError(f"results {path} cannot be read: {error}") from error
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if schema != SCHEMA:
+        raise InvalidArgumentError(
+            f"results {path} have schema {schema!r}, expected {SCHEMA}: the JSON file of a run of this version"
+        )
+    for name in ("environment", "workload", "settings"):
+        if not isinstance(content.get(name), dict):
+            raise InvalidArgumentError(f"results {path} are incomplete: {name} is no object")
+    points = content.get("points")
+    if not isinstance(points, list) or not points:
+        raise InvalidArgumentError(f"results {path} are incomplete: points is no list, or an empty one")
+    for index, point in enumerate(points):
+        if (wrong := _wrong(point)) is not None:
+            raise InvalidArgumentError(f"results {path} are incomplete: {wrong} of point {index} is missing or wrong")
+    return dict(content)
+
+
+def _wrong(point: object) -> str | None:
+    """Return the first key of a point that is missing or wrong; None if all are right."""
+    if not isinstance(point, dict):
+        return "everything"
+    load, latency, latencies = (point.get(name) for name in ("load", "latency_ms", "latencies_ms"))
+    good = {
+        "engine": isinstance(point.get("engine"), str),
+        "load": isinstance(load, dict)
+        and load.get("kind") in ("concurrency", "rate")
+        and _is_positive(load.get("value")),
+        "batch_limit": _is_positive(point.get("batch_limit")),
+        "seconds": _is_positive(point.get("seconds")),
+        "throughput_per_s": _is_number(point.get("throughput_per_s")),
+        "latencies_ms": _are_numbers(latencies),
+        "latency_ms": not latencies
+        or (isinstance(latency, dict) and all(_is_positive(latency.get(name)) for name in COMPARED)),
+        "answers_per_slice": bool(point.get("answers_per_slice")) and _are_numbers(point["answers_per_slice"]),
+    }
+    return next((name for name, is_good in good.items() if not is_good), None)
+
+
+def _are_numbers(values: object) -> bool:
+    return isinstance(values, list) and all(map(_is_number, values))
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is a number of 0 or more that a float can hold: JSON may have huge integers, NaN and infinity."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e300
+
+
+def _is_positive(value: object) -> bool:
+    return _is_number(value) and value != 0

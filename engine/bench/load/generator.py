@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -20,56 +19,28 @@ MAX_BACKLOG_BYTES = 1 << 30
 """Limit of the decoded pictures of an open loop that wait: an overloaded server would fill the memory otherwise."""
 
 
-class Pace(Protocol):
-    """Decides when the next request is due."""
-
-    def due(self, now: float, in_flight: int) -> float:
-        """Return when to send the next request; math.inf means not before the next answer."""
-
-    def sent(self) -> None:
-        """Note that the due request has been sent."""
-
-
 @dataclass(frozen=True)
 class ClosedLoop:
-    """A fixed number of requests is in flight."""
+    """A fixed number of requests, `value`, is in flight."""
 
-    concurrency: int
+    value: int
     kind = "concurrency"
-
-    @property
-    def value(self) -> float:
-        """The concurrency."""
-        return self.concurrency
 
     def label(self) -> str:
         """Name the load."""
-        return f"{self.concurrency} at once"
-
-    def pace(self, begin: float, rng: np.random.Generator) -> Pace:
-        """Start the schedule."""
-        return _FixedConcurrency(self.concurrency)
+        return f"{self.value} at once"
 
 
 @dataclass(frozen=True)
 class OpenLoop:
-    """Requests arrive at a mean rate per second as a Poisson process, independently of the answers."""
+    """Requests arrive at a mean rate of `value` per second as a Poisson process, independently of the answers."""
 
-    rate: float
+    value: float
     kind = "rate"
-
-    @property
-    def value(self) -> float:
-        """The rate."""
-        return self.rate
 
     def label(self) -> str:
         """Name the load."""
-        return f"{self.rate:g}/s"
-
-    def pace(self, begin: float, rng: np.random.Generator) -> Pace:
-        """Start the schedule."""
-        return _Scheduled(poisson_arrivals(begin, self.rate, rng))
+        return f"{self.value:g}/s"
 
 
 Load = ClosedLoop | OpenLoop
@@ -83,34 +54,12 @@ def poisson_arrivals(begin: float, rate: float, rng: np.random.Generator) -> Ite
         yield moment
 
 
-class _FixedConcurrency:
-    def __init__(self, concurrency: int) -> None:
-        self._concurrency = concurrency
-
-    def due(self, now: float, in_flight: int) -> float:
-        return now if in_flight < self._concurrency else math.inf
-
-    def sent(self) -> None:
-        pass
-
-
-class _Scheduled:
-    def __init__(self, arrivals: Iterator[float]) -> None:
-        self._arrivals = arrivals
-        self._next = next(arrivals)
-
-    def due(self, now: float, in_flight: int) -> float:
-        return self._next
-
-    def sent(self) -> None:
-        self._next = next(self._arrivals)
-
-
 class Traffic:
     """Puts a load on a server and collects the answers.
 
     Attributes:
         answers: so far, in the order of arrival.
+        sent: number of requests sent so far.
         overload: why sending stopped because the server fell too far behind; None otherwise.
     """
 
@@ -124,30 +73,26 @@ class Traffic:
             max_delay: seconds that sending may be behind the schedule.
         """
         self.answers: list[Answer] = []
+        self.sent = 0
         self.overload: str | None = None
-        self._client, self._clock, self._max_delay = client, client.clock, max_delay
-        self._pace = load.pace(self._clock.now(), rng)
+        self._client, self._clock, self._load, self._max_delay = client, client.clock, load, max_delay
+        self._arrivals = poisson_arrivals(self._clock.now(), load.value, rng)  # a closed loop does not look at them
+        self._next = next(self._arrivals)
         # A closed loop cannot fall behind: its backlog is its concurrency.
         self._max_bytes = MAX_BACKLOG_BYTES if isinstance(load, OpenLoop) else math.inf
         self._in_flight: dict[int, float] = {}
         self._bytes = 0
-        self._sent = 0
 
     @property
     def in_flight(self) -> int:
         """Number of requests that were sent and are not answered."""
         return len(self._in_flight)
 
-    @property
-    def sent(self) -> int:
-        """Number of requests sent so far."""
-        return self._sent
-
     def run_until(self, end: float) -> None:
         """Until `end`, send what is due, late or not, and receive answers; stop at an overload."""
         while self.overload is None:
             now = self._clock.now()
-            due = self._pace.due(now, self.in_flight)
+            due = self._due(now)
             if due <= now and due < end:
                 self._send(due, now)
             elif now >= end:
@@ -166,6 +111,12 @@ class Traffic:
         for number, intended in self._in_flight.items():
             self.answers.append(Answer(number, intended, now, {}, 0, UNANSWERED))
 
+    def _due(self, now: float) -> float:
+        """Return when to send the next request; math.inf means not before the next answer."""
+        if isinstance(self._load, OpenLoop):
+            return self._next
+        return now if self.in_flight < self._load.value else math.inf
+
     def _send(self, due: float, now: float) -> None:
         if now - due > self._max_delay or self._bytes > self._max_bytes:
             self.overload = (
@@ -173,11 +124,11 @@ class Traffic:
                 f"was {now - due:.3g} s late"
             )
             return
-        number = self._sent
-        self._sent += 1
+        number = self.sent
+        self.sent += 1
         self._in_flight[number] = due
         self._bytes += self._client.picture(number).decoded_bytes
-        self._pace.sent()
+        self._next = next(self._arrivals)
         self._client.send(number, due)
 
     def _receive(self, until: float) -> None:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from engine.bench.load.client import Answer, Client, Server
-from engine.bench.load.clock import WallClock
+from engine.bench.load.clock import Clock
 from engine.bench.load.generator import ClosedLoop, Load, OpenLoop, Traffic, poisson_arrivals
 from engine.bench.load.measure import Measurement, measure
-from engine.bench.run import check_memory, make_plan
+from engine.bench.run import Plan, check_memory
 from engine.errors import InvalidArgumentError
 from engine.runtime.queue import BatchQueue
 from engine.types import Image
@@ -99,7 +99,7 @@ def test_an_open_loop_sees_a_stall() -> None:
 
 def serve_in_real_time(load: Load, seconds: float, seed: int) -> tuple[list[Answer], list[float]]:
     """Put a load on the product's own queue in real time; return the answers and the detector's service times."""
-    clock, detector = WallClock(), SleepingDetector(0.025)
+    clock, detector = Clock(), SleepingDetector(0.025)
     with BatchQueue([detector], max_batch=1, max_delay=0) as server, ThreadPoolExecutor(1) as executor:
         client = Client(server, PICTURES, clock, executor)
         traffic = Traffic(client, load, np.random.default_rng(seed), max_delay=10)
@@ -187,7 +187,7 @@ def test_a_closed_loop_is_never_overloaded(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_concurrency_beyond_the_memory_is_refused() -> None:
-    plan = make_plan([4, 256], [1e6], [], 1.0)
+    plan = Plan([ClosedLoop(4), ClosedLoop(256), OpenLoop(1e6)], [None], 1.0, decode_threads=1, seed=0)
     pictures = [replace(PICTURES[0], size=size) for size in ((1080, 1920), (360, 640))]  # 3.3 MiB in the mean
     check_memory(plan, pictures, 1 << 30)
     with pytest.raises(InvalidArgumentError, match=r"concurrency is 256: .* take 844 MiB, and 512 MiB of memory"):

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from engine.bench.analysis.environment import differences, environment
-from engine.bench.load.clock import WallClock
+from engine.bench.load.clock import Clock
 from engine.bench.load.resources import Sampler
 
 
 def test_a_busy_process_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.bench.load.resources._INTERVAL_S", 0.05)
-    clock = WallClock()
+    clock = Clock()
     with Sampler(clock, "cpu") as sampler:
         begin, own = clock.now(), time.process_time()
         while clock.now() < begin + 0.6:
@@ -34,7 +34,7 @@ def test_a_gpu_is_read_through_nvml(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", fake_nvml())
     monkeypatch.setattr("engine.bench.load.resources._bus_address", lambda device: f"bus of {device}")
     monkeypatch.setattr("engine.bench.load.resources._INTERVAL_S", 0.02)
-    clock = WallClock()
+    clock = Clock()
     with Sampler(clock, "cuda:1") as sampler:
         time.sleep(0.3)
     usage = sampler.usage(0, clock.now())
@@ -48,7 +48,7 @@ def test_without_nvml_the_gpu_is_left_out(monkeypatch: pytest.MonkeyPatch) -> No
     def fail() -> None:
         raise nvml.NVMLError("driver not loaded")
 
-    clock = WallClock()
+    clock = Clock()
     for module in (None, SimpleNamespace(**{**vars(nvml), "nvmlInit": fail})):
         monkeypatch.setitem(sys.modules, "pynvml", module)
         monkeypatch.setattr("engine.bench.load.resources._bus_address", lambda device: "bus")
@@ -75,7 +75,7 @@ def test_only_the_readings_that_a_gpu_lacks_are_left_out(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
     monkeypatch.setattr("engine.bench.load.resources._bus_address", lambda device: f"bus of {device}")
     monkeypatch.setattr("engine.bench.load.resources._INTERVAL_S", 0.02)
-    clock = WallClock()
+    clock = Clock()
     with Sampler(clock, "cuda:1") as sampler:
         time.sleep(0.2)
         middle = clock.now()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ def evidence(
         {
             "kept_higher": layers,
             "convolutions": {"convolutions": 20, "quantised": 20 - kept, "macs_share": 1 - 0.02 * kept},
-            "agreement": compared.to_dict(),
+            "agreement": asdict(compared),
             "loss": loss,
             "max_loss": max_loss,
             "measured_on": "ONNX Runtime",

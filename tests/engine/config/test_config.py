@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from engine.errors import InvalidArgumentError
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_survive_json(name: str) -> None:
     config = preset(name)
-    assert read_dataclass(RetinaFaceConfig, json.loads(json.dumps(config.to_dict()))) == config
+    assert read_dataclass(RetinaFaceConfig, json.loads(json.dumps(asdict(config)))) == config
 
 
 def test_the_look_alike_differs_in_activation_and_anchors() -> None:
@@ -62,7 +62,7 @@ def test_impossible_settings_are_refused_by_name(change: dict[str, Any], named: 
 
 
 def test_unknown_and_missing_keys_are_named() -> None:
-    values = preset("mobilenet0.25").to_dict()
+    values = asdict(preset("mobilenet0.25"))
     values["colour"] = values.pop("color_order")
     with pytest.raises(InvalidArgumentError, match=r"unknown keys \['colour'\] and lacks \['color_order'\]"):
         read_dataclass(RetinaFaceConfig, values)

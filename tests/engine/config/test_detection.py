@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import inspect
 import shlex
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -20,14 +22,14 @@ OTHERS = Thresholds(score=0.25, iou=0.375, top_k=123, max_detections=45, voting=
 
 def test_every_setting_is_an_argument_of_an_operator() -> None:
     decode, nms = OTHERS.decode_arguments(), OTHERS.nms_arguments()
-    assert sorted(map(repr, [*decode.values(), *nms.values()])) == sorted(map(repr, OTHERS.to_dict().values()))
+    assert sorted(map(repr, [*decode.values(), *nms.values()])) == sorted(map(repr, asdict(OTHERS).values()))
     assert decode.keys() <= inspect.signature(ops.decode).parameters.keys()
     assert nms.keys() <= inspect.signature(ops.nms).parameters.keys()
 
 
 @pytest.mark.parametrize("thresholds", [Thresholds(), OTHERS])
 def test_the_rebuild_command_gives_the_settings_back(thresholds: Thresholds, monkeypatch: pytest.MonkeyPatch) -> None:
-    command = rebuild_command({"thresholds": thresholds.to_dict()}, Path("faces.engine"))
+    command = rebuild_command({"thresholds": asdict(thresholds)}, Path("faces.engine"))
     parser, builder = argparse.ArgumentParser(), Mock(side_effect=ZeroDivisionError)
     build.add_arguments(parser)
     monkeypatch.setattr(build, "build_engine", builder)
@@ -41,6 +43,6 @@ def test_the_rebuild_command_gives_the_settings_back(thresholds: Thresholds, mon
     [("score", -0.01), ("score", 1.01), ("score", float("nan")), ("iou", 1.5), ("top_k", 0),
      ("top_k", MAX_CANDIDATES + 1), ("max_detections", 0)],
 )  # fmt: skip
-def test_values_out_of_range_are_refused(setting: str, value: float) -> None:
+def test_values_out_of_range_are_refused(setting: str, value: Any) -> None:
     with pytest.raises(InvalidArgumentError, match=f"{value}, expected "):
         Thresholds(**{setting: value})

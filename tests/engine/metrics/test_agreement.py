@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -94,7 +95,7 @@ def test_landmarks_missing_on_one_side_leave_the_rest() -> None:
 def test_the_dictionary_is_json(rng: np.random.Generator) -> None:
     faces = [random_detections(rng, 5)]
     for candidate, labels in ((faces, [np.array([A])]), ([detections([], [])], None)):
-        values = agreement(faces, candidate, labels=labels).to_dict()
+        values = asdict(agreement(faces, candidate, labels=labels))
         assert json.loads(json.dumps(values, allow_nan=False))["images"] == 1
 
 

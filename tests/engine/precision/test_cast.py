@@ -128,7 +128,7 @@ def test_plain_precisions(precision: str, round_weights: bool) -> None:
     options = QuantisationOptions(techniques=Techniques(round_weights=round_weights))
     typed = to_precision(Conversion(model, graphs.CONFIG, precision, graphs.SIZE, options, on_stage=stages.append))
     recorded = {"round_weights": round_weights} if precision == "bf16" else {}
-    assert typed.precision == {"mode": precision, "kept_higher": [], **recorded}
+    assert typed.evidence == {"kept_higher": [], **recorded}
     assert typed.calibration is None
     assert bool(stages) == (precision != "fp32")
     if precision == "bf16":

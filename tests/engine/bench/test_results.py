@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from engine.bench.analysis.compare import compare
-from engine.bench.analysis.earlier import read_results
+from engine.bench.analysis.results import read_results
 from engine.errors import InvalidArgumentError
 from tests.support.points import point, results
 
@@ -88,7 +89,7 @@ def test_a_point_is_either_refused_or_comparable(
     for value in ODD:
         path.write_text(json.dumps({**run, "points": [{**good, key: value}]}))
         try:
-            json.dumps(compare(run, read_results(path)).to_dict(), allow_nan=False)
+            json.dumps(asdict(compare(run, read_results(path))), allow_nan=False)
         except InvalidArgumentError as error:  # and nothing else
             refused.append(str(error))
     assert len(refused) >= 8
