@@ -13,7 +13,7 @@ from engine.backend.plugin_library import PLUGIN_VERSION, plugin_library
 from engine.backend.targets import check_targets, has_format
 from engine.backend.tensorrt import load_backend
 from engine.build.plan import Plan, Toolchain, build_plan
-from engine.config.detection import InputSize, Thresholds, detection_names
+from engine.config.detection import InputSize, Thresholds, output_shapes
 from engine.config.formats import FORMATS, PRECISIONS
 from engine.config.model import RetinaFaceConfig
 from engine.config.presets import preset
@@ -177,11 +177,9 @@ def _identity(
     options: BuildOptions, origin: WeightsOrigin, toolchain: Toolchain, typed: TypedNetwork, detector_sha256: str
 ) -> Identity:
     config, backend = preset(options.config), toolchain.backend
-    m = options.thresholds.max_detections
-    tails = {"num_detections": (), "boxes": (m, 4), "scores": (m,), "landmarks": (m, 10)}
     outputs = (
-        OutputSpec(name, "int32" if name == "num_detections" else "float32", ("N", *tails[name]))
-        for name in detection_names(config)
+        OutputSpec(name, "int32" if name == "num_detections" else "float32", ("N", *shape))
+        for name, shape in output_shapes(config, options.thresholds).items()
     )
     versions = dict.fromkeys(plugin_names(config), PLUGIN_VERSION)
     preprocessed = ("color_order", "mean", "std", "pad_value")

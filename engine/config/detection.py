@@ -86,7 +86,8 @@ class Thresholds:
         return {"iou_threshold": self.iou, **others}
 
 
-def detection_names(config: RetinaFaceConfig) -> list[str]:
-    """Return the names of the detector's outputs."""
-    names = ["num_detections", "boxes", "scores", "landmarks"]
-    return names if config.has_landmarks else names[:3]
+def output_shapes(config: RetinaFaceConfig, thresholds: Thresholds) -> dict[str, tuple[int, ...]]:
+    """Return the outputs of a detector by name, each with its shape behind the batch."""
+    m = thresholds.max_detections
+    shapes = {"num_detections": (), "boxes": (m, 4), "scores": (m,), "landmarks": (m, 10)}
+    return shapes if config.has_landmarks else {k: v for k, v in shapes.items() if k != "landmarks"}

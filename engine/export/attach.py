@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engine.backend.plugin_library import PLUGIN_VERSION
-from engine.config.detection import Thresholds, detection_names
+from engine.config.detection import Thresholds, output_shapes
 from engine.config.model import RetinaFaceConfig
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def attach_detection(network: onnx.ModelProto, config: RetinaFaceConfig, thresho
     candidates = [f"candidate_{name}" for name in ("boxes", "scores", "landmarks", "count")]
     if not config.has_landmarks:
         candidates.remove("candidate_landmarks")
+    outputs = output_shapes(config, thresholds)
     anchors = [anchor for level in config.levels for anchor in level.anchors]
     plugin = {"domain": PLUGIN_DOMAIN, "plugin_version": PLUGIN_VERSION, "plugin_namespace": ""}
     decode = helper.make_node(
@@ -62,7 +63,7 @@ def attach_detection(network: onnx.ModelProto, config: RetinaFaceConfig, thresho
     nms = helper.make_node(
         NMS_PLUGIN,
         candidates,
-        detection_names(config),
+        list(outputs),
         name=NMS_PLUGIN,
         **thresholds.nms_arguments(),
         has_landmarks=int(config.has_landmarks),
@@ -70,12 +71,10 @@ def attach_detection(network: onnx.ModelProto, config: RetinaFaceConfig, thresho
     )
     _remove_unused_casts(graph, inputs)
     graph.node.extend([decode, nms])
-    m = thresholds.max_detections
     del graph.output[:]
-    graph.output.append(helper.make_tensor_value_info("num_detections", TensorProto.INT32, ["batch"]))
-    for name, tail in (("boxes", [m, 4]), ("scores", [m]), ("landmarks", [m, 10])):
-        if name in detection_names(config):
-            graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *tail]))
+    for name, shape in outputs.items():
+        dtype = TensorProto.INT32 if name == "num_detections" else TensorProto.FLOAT
+        graph.output.append(helper.make_tensor_value_info(name, dtype, ["batch", *shape]))
     detector.opset_import.append(helper.make_opsetid(PLUGIN_DOMAIN, 1))
     return detector
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.config.detection import MAX_CANDIDATES
+from engine.config.detection import MAX_CANDIDATES, Thresholds
 from engine.errors import EvaluationError, InvalidArgumentError
 from engine.files import sha256_of_file, write_together
 from engine.images import read_image
@@ -165,9 +165,8 @@ def collect(
 
 
 def _without_suppression(files: EngineFiles) -> EngineFiles:
-    thresholds = replace(
-        files.sidecar.thresholds, iou=1.0, top_k=MAX_CANDIDATES, max_detections=MAX_CANDIDATES, voting=False
-    )
+    score = files.sidecar.thresholds.score
+    thresholds = Thresholds(score, iou=1.0, top_k=MAX_CANDIDATES, max_detections=MAX_CANDIDATES)
     return replace(files, sidecar=replace(files.sidecar, thresholds=thresholds))
 
 
