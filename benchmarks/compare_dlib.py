@@ -27,9 +27,9 @@ from rich.table import Table
 
 from engine import InvalidArgumentError, RetinaFaceError, TRTRetinaFace
 from engine.cli.arguments import check_outputs
-from engine.evaluate.sweep.thresholds import matched
 from engine.files import write_together
 from engine.images import read_image
+from engine.metrics.matching import box_iou, take_greedily
 from engine.pictures.labels import boxes_of, read_labels
 from engine.runtime.letterbox import check_image
 from engine.types import FloatArray, Image
@@ -89,7 +89,9 @@ def compare(
             sum(map(len, boxes)),
             None
             if labels is None
-            else sum(int(matched(*pair, MATCH_IOU).sum()) for pair in zip(boxes, labels, strict=True)),
+            else sum(
+                int((take_greedily(box_iou(*pair), MATCH_IOU) >= 0).sum()) for pair in zip(boxes, labels, strict=True)
+            ),
         )
         for name, boxes in found.items()
     ]

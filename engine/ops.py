@@ -15,7 +15,7 @@ CudaError when a CUDA call fails.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,7 @@ __all__ = [
     "unletterbox",
 ]
 
+T = TypeVar("T")
 # A NumPy array or a device array; the latter has no common type.
 Array = Any
 # One value for all channels, or one for each channel of the output.
@@ -140,8 +141,8 @@ def letterbox(
         *_native.letterbox(
             _separate(images),
             (height, width),
-            mean=_per_channel("mean", mean),
-            std=_per_channel("std", std),
+            mean=list(map(float, _repeated("mean", mean, 3))),
+            std=list(map(float, _repeated("std", std, 3))),
             swap_rb=swap_rb,
             pad_value=_levels("pad_value", pad_value),
             enlarge=enlarge,
@@ -315,9 +316,9 @@ def deform_conv(
         offset,
         bias,
         mask,
-        stride=_pair("stride", stride),
+        stride=_repeated("stride", stride, 2),
         padding=sides * 2 if len(sides) == 2 else sides,
-        dilation=_pair("dilation", dilation),
+        dilation=_repeated("dilation", dilation, 2),
         groups=groups,
         offset_groups=offset_groups,
         stream=stream,
@@ -351,22 +352,16 @@ def _separate(images: Array | Sequence[Array]) -> list[Array]:
     return [images] if one else list(images)
 
 
-def _per_channel(name: str, value: PerChannel) -> list[float]:
-    values = [float(v) for v in value] if isinstance(value, Sequence | np.ndarray) else [float(value)] * 3
-    if len(values) != 3:
-        raise InvalidArgumentError(f"{name} has {len(values)} values, expected one or 3")
-    return values
-
-
-def _pair(name: str, value: int | Sequence[int]) -> Sequence[int]:
-    values = value if isinstance(value, Sequence) else (value, value)
-    if len(values) != 2:
-        raise InvalidArgumentError(f"{name} has {len(values)} values, expected one or 2")
+def _repeated(name: str, value: T | Sequence[T], count: int) -> list[T]:
+    """Return one value `count` times, or that many values as they are."""
+    values = list(value) if isinstance(value, Sequence | np.ndarray) else [value] * count
+    if len(values) != count:
+        raise InvalidArgumentError(f"{name} has {len(values)} values, expected one or {count}")
     return values
 
 
 def _levels(name: str, value: int | Sequence[int]) -> list[int]:
-    levels = _per_channel(name, value)
+    levels = [float(level) for level in _repeated(name, value, 3)]
     if not all(level.is_integer() and 0 <= level <= 255 for level in levels):
         raise InvalidArgumentError(f"{name} is {value}, expected whole grey levels from 0 to 255")
     return [int(level) for level in levels]

@@ -67,21 +67,15 @@ def run_command(arguments: argparse.Namespace, prog: str) -> int:
 def _run(arguments: argparse.Namespace, prog: str) -> int:
     try:
         return int(arguments.run(arguments))
-    except InvalidArgumentError as error:
-        print(f"{prog}: error: {error}", file=sys.stderr)
-        return _USAGE_ERROR
-    except RetinaFaceError as error:
-        print(f"{prog}: error: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output is gone: no traceback, no error from flushing
         return 1
-    except OSError as error:
+    except (RetinaFaceError, OSError) as error:
         print(f"{prog}: error: {error}", file=sys.stderr)
-        return 1
+        return _USAGE_ERROR if isinstance(error, InvalidArgumentError) else 1
 
 
 def _add_arguments(parser: argparse.ArgumentParser, module: ModuleType) -> None:

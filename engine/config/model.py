@@ -114,11 +114,6 @@ class RetinaFaceConfig:
         """The stride of the coarsest level."""
         return max(level.stride for level in self.levels)
 
-    @property
-    def input_multiple(self) -> int:
-        """The sides of the input are multiples of this: see check_input_size."""
-        return BODY_STRIDE
-
     def head_kinds(self) -> tuple[str, ...]:
         """Return the names of a level's heads without the stride, in the order of the network's outputs."""
         landmarks = ("landmark_deltas",) if self.has_landmarks else ()

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from engine.config.model import MAX_ANCHORS, PyramidLevel, RetinaFaceConfig
+from engine.config.model import PyramidLevel, RetinaFaceConfig
 from engine.errors import InvalidArgumentError
-
-__all__ = ["MAX_ANCHORS", "PRESETS", "PyramidLevel", "RetinaFaceConfig", "preset"]
 
 
 def _levels(first_stride: int, *anchor_sizes: tuple[float, ...]) -> tuple[PyramidLevel, ...]:

@@ -12,11 +12,6 @@ from numpy.typing import NDArray
 from engine.metrics.matching import match_faces
 from engine.types import Detections
 
-LOST = "lost"
-NEW = "new"
-MOVED = "moved"
-RESCORED = "rescored"
-
 
 @dataclass(frozen=True)
 class WorstImage:
@@ -47,8 +42,8 @@ def worst_images(
     """Return up to `count` pictures, by the harm to their worst face of at least score_threshold in either engine."""
     worst: dict[int, WorstImage] = {}
     for entry in (
-        *_differences(reference, candidate, score_threshold, LOST),
-        *_differences(candidate, reference, score_threshold, NEW),
+        *_differences(reference, candidate, score_threshold, "lost"),
+        *_differences(candidate, reference, score_threshold, "new"),
     ):
         if entry.image not in worst or entry.harm > worst[entry.image].harm:
             worst[entry.image] = entry
@@ -66,7 +61,7 @@ def _differences(
     ):
         a, b = ours[image].boxes[mine], theirs[image].boxes[other]
         box = np.concatenate([np.minimum(a[:2], b[:2]), np.maximum(a[2:], b[2:])]).astype(np.float64)
-        kind = MOVED if 1 - iou >= change else RESCORED
+        kind = "moved" if 1 - iou >= change else "rescored"
         entries.append(WorstImage(int(image), float(max(1 - iou, change)), kind, box))
     known = set(zip(matched.image.tolist(), matched.reference.tolist(), strict=True))
     for image, faces in enumerate(ours):

@@ -8,10 +8,12 @@ from torch import nn
 from engine.config.model import RetinaFaceConfig
 
 
-def conv_bn(in_channels: int, out_channels: int, kernel: int, stride: int, slope: float) -> nn.Sequential:
+def conv_bn(
+    in_channels: int, out_channels: int, kernel: int, stride: int, slope: float, groups: int = 1
+) -> nn.Sequential:
     """Convolution, batch normalisation, leaky ReLU."""
     return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=False),
+        nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False),
         nn.BatchNorm2d(out_channels),
         nn.LeakyReLU(slope),
     )
@@ -19,14 +21,8 @@ def conv_bn(in_channels: int, out_channels: int, kernel: int, stride: int, slope
 
 def conv_depthwise(in_channels: int, out_channels: int, stride: int, slope: float) -> nn.Sequential:
     """A 3x3 depthwise and a 1x1 convolution, each with batch normalisation and leaky ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(in_channels, in_channels, 3, stride, 1, groups=in_channels, bias=False),
-        nn.BatchNorm2d(in_channels),
-        nn.LeakyReLU(slope),
-        nn.Conv2d(in_channels, out_channels, 1, bias=False),
-        nn.BatchNorm2d(out_channels),
-        nn.LeakyReLU(slope),
-    )
+    depthwise = conv_bn(in_channels, in_channels, 3, stride, slope, groups=in_channels)
+    return nn.Sequential(*depthwise, *conv_bn(in_channels, out_channels, 1, 1, slope))
 
 
 class MobileNetBody(nn.Module):

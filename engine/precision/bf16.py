@@ -12,7 +12,7 @@ from engine.config.formats import BF16
 from engine.config.model import RetinaFaceConfig
 from engine.pictures.backgrounds import texture
 from engine.precision.calibrate.rounding import round_weights
-from engine.precision.qdq.graph import Graph
+from engine.precision.qdq.graph import Graph, with_weights
 from engine.precision.qdq.placement import quantisable
 from engine.precision.qdq.rewrite import prepare
 from engine.precision.qdq.simulate import Simulation
@@ -49,9 +49,6 @@ def round_to_bf16(
         CalibrationError: an input of a convolution is not finite.
         BuildError: an operator of the network is not supported.
     """
-    import onnx
-    from onnx import numpy_helper
-
     graph = Graph(prepare(network), size)
     reference, rounded = Simulation(graph), Simulation(graph)
     rounded.assignment = rounded.fitted = dict.fromkeys(quantisable(graph, BF16), BF16)
@@ -69,10 +66,5 @@ def round_to_bf16(
         on_stage("Rounding weights to bfloat16, convolution by convolution")
 
     round_weights(config, graph, reference, rounded, pictures())
-    result = onnx.ModelProto()
-    result.CopyFrom(network)
     weights = {graph.convolutions[name].weight: rounded.weights[name].numpy() for name in rounded.assignment}
-    for tensor in result.graph.initializer:
-        if tensor.name in weights:
-            tensor.CopyFrom(numpy_helper.from_array(weights[tensor.name], tensor.name))
-    return result
+    return with_weights(network, weights)

@@ -37,11 +37,8 @@ def to_bf16(network: onnx.ModelProto) -> onnx.ModelProto:
 
 def inner_name(network: onnx.ModelProto, name: str) -> str:
     """Return the name that a tensor has in a cast network: inputs and outputs have 16-bit ones of another name."""
-    return (
-        f"{name}{_SUFFIX}"
-        if any(value.name == name for value in (*network.graph.input, *network.graph.output))
-        else name
-    )
+    ends = [value.name for value in (*network.graph.input, *network.graph.output)]
+    return f"{name}{_SUFFIX}" if name in ends else name
 
 
 def _cast(network: onnx.ModelProto, kind: NumberFormat, opset: int = OPSET) -> onnx.ModelProto:

@@ -51,15 +51,13 @@ def make_augmentation(scales: Scales | None, flip: bool, voting: bool, merge_iou
     """Return a checked Augmentation; InvalidArgumentError says what is wrong."""
     if merge_iou is not None and not (_is_number(merge_iou) and 0 <= merge_iou <= 1):
         raise InvalidArgumentError(f"merge_iou is {_shown(merge_iou)}, expected 0 to 1, or None")
-    return Augmentation(None if scales is None else _checked_scales(scales), flip, voting, merge_iou)
-
-
-def _checked_scales(scales: Any) -> tuple[Scale, ...]:
+    if scales is None:
+        return Augmentation(None, flip, voting, merge_iou)
     if not _is_list(scales):
         raise InvalidArgumentError(f"scales is {_shown(scales)}, expected a list of scales, or None")
     if not len(scales):
         raise InvalidArgumentError("scales is empty, expected at least one scale, or None")
-    return tuple(map(_checked_scale, scales))
+    return Augmentation(tuple(map(_checked_scale, scales)), flip, voting, merge_iou)
 
 
 def _checked_scale(scale: Any) -> Scale:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.config.model import BODY_STRIDE
 from engine.errors import InvalidArgumentError
 from engine.sidecar import EngineFiles
 
@@ -34,10 +35,9 @@ class EngineLimits:
 
     def size_that_holds(self, height: int, width: int) -> tuple[int, int]:
         """Return the smallest input size, (height, width), that holds an unscaled image of this size."""
-        multiple = self._config.input_multiple
         low, high = self._size.minimum, self._size.maximum
         needed = tuple(
-            max(-(-side // multiple) * multiple, least) for side, least in zip((height, width), low, strict=True)
+            max(-(-side // BODY_STRIDE) * BODY_STRIDE, least) for side, least in zip((height, width), low, strict=True)
         )
         if needed[0] > high[0] or needed[1] > high[1]:
             self._config.check_input_size(*needed)

@@ -234,9 +234,8 @@ class RequestQueue:
             action()
 
     def _is_due(self) -> bool:
-        if not self._waiting:
-            return False
-        return self._closed or len(self._waiting) >= self._max_batch or self._time_left() == 0
+        full = len(self._waiting) >= self._max_batch
+        return bool(self._waiting) and (self._closed or full or self._time_left() == 0)
 
     def _time_left(self) -> float | None:
         if not self._waiting:

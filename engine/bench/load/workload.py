@@ -18,7 +18,7 @@ from engine.pictures.compose import compose
 from engine.pictures.faces import LabelledImage
 from engine.pictures.labels import boxes_of, require_labels
 from engine.runtime.letterbox import check_image
-from engine.types import FloatArray, Image
+from engine.types import FloatArray
 
 GENERATED_SIZES = ((360, 640), (480, 640), (640, 640), (720, 1280), (1080, 1920))
 GENERATED = 25
@@ -90,7 +90,7 @@ def from_folder(folder: Path, labels: Mapping[str, FloatArray] | None, seed: int
         except (OSError, InvalidArgumentError) as error:
             skipped.append((name, str(error)))
             continue
-        pictures.append(Picture(name, content, _size(image), faces))
+        pictures.append(Picture(name, content, (image.shape[0], image.shape[1]), faces))
     if not pictures:
         raise InvalidArgumentError(f"none of the {len(paths)} pictures in {folder} can be read: {skipped[0][1]}")
     if labels is not None:
@@ -123,10 +123,6 @@ def generated(seed: int, on_picture: Callable[[], None] = lambda: None) -> Workl
 def _mixed(pictures: list[Picture], seed: int) -> tuple[Picture, ...]:
     order = np.random.default_rng(seed).permutation(len(pictures))
     return tuple(pictures[index] for index in order)
-
-
-def _size(image: Image) -> tuple[int, int]:
-    return image.shape[0], image.shape[1]
 
 
 def _face() -> LabelledImage | None:

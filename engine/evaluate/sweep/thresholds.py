@@ -137,7 +137,7 @@ def _rows(candidates: Candidates, labels: Labels, grid: Grid, iou: float, top_k:
     for name, faces in labels.items():
         boxes, kept = _suppress(candidates.boxes[name][:top_k], candidates.scores[name][:top_k], iou)
         scores.append(kept)
-        hits.append(matched(boxes, faces, grid.match_iou))
+        hits.append(take_greedily(box_iou(boxes, faces), grid.match_iou) >= 0)
         ranks.append(np.arange(len(kept)))
     all_scores, all_hits, all_ranks = np.concatenate(scores), np.concatenate(hits), np.concatenate(ranks)
     total = sum(map(len, labels.values()))
@@ -164,14 +164,3 @@ def _suppress(boxes: FloatArray, scores: FloatArray, iou: float) -> tuple[FloatA
     kept = ops.nms(boxes[None], scores[None], None, count, iou_threshold=iou, max_detections=len(scores))
     number = int(kept.num_detections[0])
     return kept.boxes[0, :number], kept.scores[0, :number]
-
-
-def matched(boxes: FloatArray, faces: NDArray[np.floating], min_iou: float) -> NDArray[np.bool_]:
-    """Return which boxes, best first, match a face; see take_greedily.
-
-    Args:
-        boxes: [N, 4], x1 y1 x2 y2.
-        faces: [M, 4], likewise.
-        min_iou: smallest IoU of a match.
-    """
-    return take_greedily(box_iou(boxes, faces), min_iou) >= 0

@@ -172,28 +172,25 @@ def _read_file(path: Path, name: str) -> NDArray[np.float64]:
     announced = lines[1].strip() if lines[1:] else ""
     if not (announced.isascii() and announced.isdecimal()):
         raise EvaluationError(f"{path}, line 2: expected the number of faces, got {_shown(announced)}")
-    rows = [line.split() for line in lines[2:]]
+    faces = [_parse_face(line) for line in lines[2:]]
     # Compared as text: int() refuses thousands of digits.
-    if (announced.lstrip("0") or "0") != str(len(rows)):
-        raise EvaluationError(f"{path}, line 2: {announced[:_SHOWN]} faces are announced, {len(rows)} lines follow")
-    try:
-        if set(map(len, rows)) <= {_COLUMNS}:
-            table = np.array([float(word) for row in rows for word in row]).reshape(-1, _COLUMNS)
-            if (np.abs(table) <= _LARGEST).all():
-                return table
-    except ValueError:
-        pass
-    number = next(i for i, row in enumerate(rows) if not _is_face(row))
-    raise EvaluationError(
-        f"{path}, line {number + 3}: expected left, top, width, height and score, got {_shown(lines[number + 2])}"
-    )
+    if (announced.lstrip("0") or "0") != str(len(faces)):
+        raise EvaluationError(f"{path}, line 2: {announced[:_SHOWN]} faces are announced, {len(faces)} lines follow")
+    if None in faces:
+        wrong = 2 + faces.index(None)
+        raise EvaluationError(
+            f"{path}, line {wrong + 1}: expected left, top, width, height and score, got {_shown(lines[wrong])}"
+        )
+    return np.array(faces, np.float64).reshape(-1, _COLUMNS)
 
 
-def _is_face(row: Sequence[str]) -> bool:
+def _parse_face(line: str) -> list[float] | None:
+    """Return the numbers of a line; None unless they are those of a face."""
     try:
-        return len(row) == _COLUMNS and all(abs(float(word)) <= _LARGEST for word in row)
+        numbers = [float(word) for word in line.split()]
     except ValueError:
-        return False
+        return None
+    return numbers if len(numbers) == _COLUMNS and all(abs(n) <= _LARGEST for n in numbers) else None
 
 
 def _shown(text: str) -> str:

@@ -27,6 +27,7 @@ from engine.errors import EvaluationError
 from engine.evaluate.widerface.files import GroundTruth
 
 Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
 
 _THRESHOLDS = 1 - np.arange(1, 1001) / 1000
 _MIN_IOU = 0.5
@@ -53,19 +54,6 @@ class Curve:
         return float(np.sum(np.diff(self.recall, prepend=0.0) * envelope))
 
 
-@dataclass(frozen=True)
-class _Matches:
-    """All predictions of the set, concatenated.
-
-    Attributes:
-        enters_at: index of the first threshold at which a prediction counts.
-        face: index in the whole set of the face that it is assigned to; -1 if there is none.
-    """
-
-    enters_at: NDArray[np.intp]
-    face: NDArray[np.intp]
-
-
 def evaluate(truth: GroundTruth, predictions: Sequence[Floats]) -> dict[str, Curve]:
     """Return precision and recall of each subset.
 
@@ -79,11 +67,15 @@ def evaluate(truth: GroundTruth, predictions: Sequence[Floats]) -> dict[str, Cur
     """
     if len(predictions) != len(truth.names):
         raise EvaluationError(f"there are predictions for {len(predictions)} images, expected {len(truth.names)}")
-    matches = _match(truth, predictions)
-    return {name: _curve(name, np.concatenate(kept), matches) for name, kept in truth.subsets.items()}
+    enters_at, face = _match(truth, predictions)
+    return {name: _curve(name, np.concatenate(kept), enters_at, face) for name, kept in truth.subsets.items()}
 
 
-def _match(truth: GroundTruth, predictions: Sequence[Floats]) -> _Matches:
+def _match(truth: GroundTruth, predictions: Sequence[Floats]) -> tuple[Indices, Indices]:
+    """Return, for each prediction of the set, the index of the first threshold at which it counts, and of its face.
+
+    Faces count over the whole set; -1 is no face.
+    """
     scores = _stretch([image[:, 4] for image in predictions])
     enters_at, faces = [np.empty(0, np.intp)], [np.empty(0, np.intp)]
     first = 0
@@ -97,7 +89,7 @@ def _match(truth: GroundTruth, predictions: Sequence[Floats]) -> _Matches:
             best_from_here = np.maximum.accumulate(score[::-1])[::-1]
             enters_at.append(np.searchsorted(-_THRESHOLDS, -best_from_here))
         first += len(boxes)
-    return _Matches(np.concatenate(enters_at), np.concatenate(faces))
+    return np.concatenate(enters_at), np.concatenate(faces)
 
 
 def _stretch(scores: Sequence[Floats]) -> list[Floats]:
@@ -126,21 +118,21 @@ def _iou(a: Floats, b: Floats) -> Floats:
     return iou
 
 
-def _curve(name: str, kept: NDArray[np.bool_], matches: _Matches) -> Curve:
+def _curve(name: str, kept: NDArray[np.bool_], enters_at: Indices, face: Indices) -> Curve:
     faces = int(kept.sum())
     if faces == 0:
         raise EvaluationError(f"the subset {name} has no faces: its average precision is undefined")
-    belongs = matches.face >= 0
+    belongs = face >= 0
     counts = ~belongs
-    counts[belongs] = kept[matches.face[belongs]]
+    counts[belongs] = kept[face[belongs]]
     hits = np.flatnonzero(belongs & counts)
-    _, first_of_face = np.unique(matches.face[hits], return_index=True)
-    predicted = _accumulated(matches.enters_at[counts])
-    found = _accumulated(matches.enters_at[hits[first_of_face]])
+    _, first_of_face = np.unique(face[hits], return_index=True)
+    predicted = _accumulated(enters_at[counts])
+    found = _accumulated(enters_at[hits[first_of_face]])
     precision = np.divide(found, predicted, out=np.zeros_like(found), where=predicted > 0)
     return Curve(precision, found / faces, faces)
 
 
-def _accumulated(enters_at: NDArray[np.intp]) -> Floats:
+def _accumulated(enters_at: Indices) -> Floats:
     """Count, for each threshold, the predictions that count at it."""
     return np.bincount(enters_at, minlength=len(_THRESHOLDS)).cumsum().astype(np.float64)

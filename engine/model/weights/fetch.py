@@ -15,7 +15,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from engine.errors import WeightsError
 from engine.files import sha256_of, write_together
-from engine.model.weights.known import DownloadSource, KnownWeights, PackageSource
+from engine.model.weights.known import KnownWeights, PackageSource
 
 _TIMEOUT_S = 30
 
@@ -34,12 +34,12 @@ def read_known(weights: KnownWeights) -> bytes:
     """
     if isinstance(weights.source, PackageSource):
         return _checked(weights, _package_literal(weights.name, weights.source), str(weights.source.distribution))
-    cached = cache_folder() / f"{weights.sha256[:16]}-{Path(weights.source.url).name}"
+    cached = cache_folder() / f"{weights.sha256[:16]}-{Path(weights.source).name}"
     with suppress(OSError):
         kept = cached.read_bytes()
         if sha256_of(kept) == weights.sha256:
             return kept
-    content = _checked(weights, _download(weights.name, weights.source), weights.source.url)
+    content = _checked(weights, _download(weights.name, weights.source), weights.source)
     with suppress(OSError):  # without a cache the next run downloads again
         cached.parent.mkdir(parents=True, exist_ok=True)
         write_together({cached: content})
@@ -77,11 +77,11 @@ def _package_literal(name: str, source: PackageSource) -> bytes:
     raise WeightsError(f"weights {name!r}: {path} has no bytes literal called {source.variable}")
 
 
-def _download(name: str, source: DownloadSource) -> bytes:
+def _download(name: str, url: str) -> bytes:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     try:
         with (
-            urllib.request.urlopen(source.url, timeout=_TIMEOUT_S) as response,
+            urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response,
             tempfile.SpooledTemporaryFile(max_size=1 << 28) as content,
             Progress(*columns, transient=True) as progress,
         ):
@@ -95,6 +95,6 @@ def _download(name: str, source: DownloadSource) -> bytes:
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise WeightsError(
-            f"weights {name!r} could not be downloaded from {source.url}: {reason}. Without a network, fetch that "
+            f"weights {name!r} could not be downloaded from {url}: {reason}. Without a network, fetch that "
             "file elsewhere and give it with --weights FILE"
         ) from error

@@ -21,13 +21,6 @@ class PackageSource:
 
 
 @dataclass(frozen=True)
-class DownloadSource:
-    """Weights that can be downloaded."""
-
-    url: str
-
-
-@dataclass(frozen=True)
 class KnownWeights:
     """One published set of weights.
 
@@ -36,7 +29,7 @@ class KnownWeights:
         config: name of the preset that they were trained with.
         sha256: of the file, or of the literal's bytes.
         tensors_sha256: of names and values (see tensors_digest), the same after saving again; None if unknown.
-        source: of the file.
+        source: the package that holds them, or the URL to download them from.
         origin: project, licence and training data, in words.
     """
 
@@ -44,7 +37,7 @@ class KnownWeights:
     config: str
     sha256: str
     tensors_sha256: str | None
-    source: PackageSource | DownloadSource
+    source: PackageSource | str
     origin: str
 
 
@@ -64,9 +57,7 @@ KNOWN_WEIGHTS: dict[str, KnownWeights] = {
             config="mobilenet0.25",
             sha256="2979b33ffafda5d74b6948cd7a5b9a7a62f62b949cef24e95fd15d2883a65220",
             tensors_sha256="d9d3364f0515624f7a38194f6a7e3efdc0637ddfe31ca9eb7d7da8058df24de2",
-            source=DownloadSource(
-                "https://github.com/xinntao/facexlib/releases/download/v0.1.0/detection_mobilenet0.25_Final.pth"
-            ),
+            source="https://github.com/xinntao/facexlib/releases/download/v0.1.0/detection_mobilenet0.25_Final.pth",
             origin="Pytorch_Retinaface (MIT), mobilenet0.25_Final.pth, trained on WIDER FACE",
         ),
         KnownWeights(
@@ -74,25 +65,15 @@ KNOWN_WEIGHTS: dict[str, KnownWeights] = {
             config="resnet50",
             sha256="6d1de9c2944f2ccddca5f5e010ea5ae64a39845a86311af6fdf30841b0a5a16d",
             tensors_sha256=None,
-            source=DownloadSource(
-                "https://github.com/xinntao/facexlib/releases/download/v0.1.0/detection_Resnet50_Final.pth"
-            ),
+            source="https://github.com/xinntao/facexlib/releases/download/v0.1.0/detection_Resnet50_Final.pth",
             origin="Pytorch_Retinaface (MIT), Resnet50_Final.pth, trained on WIDER FACE",
         ),
     )
 }
 
-# Weights by config, used if the user names none. Other configs have no published weights with a known digest.
-DEFAULT_WEIGHTS = {"mobilenet0.25": "mobilenet0.25", "resnet50": "resnet50"}
-
 RANDOM_WEIGHTS = "random"
 
 
-def known_by_file(sha256: str) -> KnownWeights | None:
-    """Return the published weights whose file has this digest."""
-    return next((weights for weights in KNOWN_WEIGHTS.values() if weights.sha256 == sha256), None)
-
-
-def known_by_tensors(sha256: str) -> KnownWeights | None:
-    """Return the published weights whose tensors have this digest."""
-    return next((weights for weights in KNOWN_WEIGHTS.values() if weights.tensors_sha256 == sha256), None)
+def known_by(sha256: str) -> KnownWeights | None:
+    """Return the published weights whose file or whose tensors have this digest."""
+    return next((v for v in KNOWN_WEIGHTS.values() if sha256 in (v.sha256, v.tensors_sha256)), None)

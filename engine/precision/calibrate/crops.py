@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from engine.config.model import RetinaFaceConfig
+from engine.config.model import BODY_STRIDE, RetinaFaceConfig
 from engine.precision.calibrate.images import CalibrationImages
 from engine.precision.qdq.heads import face_weights
 from engine.precision.qdq.simulate import Simulation
 from engine.types import FloatArray
 
-_SIDE = 320
+_SIDE = 10 * BODY_STRIDE
 
 
 def face_centres(config: RetinaFaceConfig, reference: Simulation, batch: FloatArray) -> Sequence[tuple[int, int]]:
@@ -41,16 +41,15 @@ def crop(
     """
     index = int(rng.choice(list(centres)))
     batch = images.batch(index)
-    multiple = images.letterbox.config.input_multiple
     faces = centres[index]
     around = faces[int(rng.integers(len(faces)))] if faces else None
     part = batch
     for axis in (2, 3):
         length = batch.shape[axis]
-        side = min(length, -(-_SIDE // multiple) * multiple)
+        side = min(length, _SIDE)
         low, high = 0, length - side
         if around is not None:
             low, high = max(low, around[axis - 2] - side + 1), min(high, around[axis - 2])
-        begin = int(rng.integers(-(-low // multiple), high // multiple + 1)) * multiple
+        begin = int(rng.integers(-(-low // BODY_STRIDE), high // BODY_STRIDE + 1)) * BODY_STRIDE
         part = part.take(range(begin, begin + side), axis=axis)
     return part[..., ::-1].copy() if rng.random() < 0.5 else part

@@ -49,8 +49,8 @@ def entropy_range(counts: FloatArray, maximum: float) -> float:
 
 
 RANGES: dict[str, Callable[[FloatArray, float], float]] = {
-    "max": lambda counts, maximum: maximum,
     "percentile": percentile_range,
     "mse": mse_range,
     "entropy": entropy_range,
 }
+"""By calibration method. The methods "max" and "importance" need no histogram."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,27 @@ def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
     import onnx
 
     return next((onnx.helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
+
+
+def with_weights(model: onnx.ModelProto, weights: Mapping[str, FloatArray]) -> onnx.ModelProto:
+    """Return a copy of a model with some initialisers replaced, by name."""
+    from onnx import numpy_helper
+
+    copy = type(model)()
+    copy.CopyFrom(model)
+    for tensor in copy.graph.initializer:
+        if tensor.name in weights:
+            tensor.CopyFrom(numpy_helper.from_array(weights[tensor.name], tensor.name))
+    return copy
+
+
+def readers(nodes: Iterable[onnx.NodeProto]) -> dict[str, list[onnx.NodeProto]]:
+    """Return the nodes that read each tensor, by name of the tensor."""
+    found: dict[str, list[onnx.NodeProto]] = {}
+    for node in nodes:
+        for name in node.input:
+            found.setdefault(name, []).append(node)
+    return found
 
 
 @dataclass(frozen=True)
@@ -79,18 +100,6 @@ class Graph:
         self.inputs = [value.name for value in graph.input]
         self.outputs = [value.name for value in graph.output]
 
-    def to_model(self, weights: Mapping[str, FloatArray]) -> onnx.ModelProto:
-        """Return the model with some initialisers replaced."""
-        import onnx
-        from onnx import numpy_helper
-
-        model = onnx.ModelProto()
-        model.CopyFrom(self.model)
-        for tensor in model.graph.initializer:
-            if tensor.name in weights:
-                tensor.CopyFrom(numpy_helper.from_array(weights[tensor.name], tensor.name))
-        return model
-
     @cached_property
     def producers(self) -> dict[str, onnx.NodeProto]:
         """The node that writes each tensor, by name of the tensor."""
@@ -99,11 +108,7 @@ class Graph:
     @cached_property
     def consumers(self) -> dict[str, list[onnx.NodeProto]]:
         """The nodes that read each tensor, by name of the tensor."""
-        readers: dict[str, list[onnx.NodeProto]] = {}
-        for node in self.nodes:
-            for name in node.input:
-                readers.setdefault(name, []).append(node)
-        return readers
+        return readers(self.nodes)
 
     @cached_property
     def convolutions(self) -> dict[str, Convolution]:

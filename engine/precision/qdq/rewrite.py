@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from engine.precision.qdq.graph import ACTIVATIONS, readers
+
 if TYPE_CHECKING:
     import onnx
 
@@ -43,15 +45,12 @@ def _add_missing_biases(graph: onnx.GraphProto) -> None:
 def _activate_before_concat(graph: onnx.GraphProto) -> None:
     from onnx import helper
 
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
+    reading = readers(graph.node)
     nodes: list[onnx.NodeProto] = []
     moved: set[str] = set()
     for node in graph.node:
-        following = readers.get(node.output[0], []) if node.op_type == "Concat" else []
-        if len(following) == 1 and following[0].op_type in ("Relu", "LeakyRelu"):
+        following = reading.get(node.output[0], []) if node.op_type == "Concat" else []
+        if len(following) == 1 and following[0].op_type in ACTIVATIONS:
             activation = following[0]
             branches = []
             for i, name in enumerate(node.input):

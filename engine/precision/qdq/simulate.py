@@ -105,21 +105,16 @@ class Simulation:
         as_fitted = self.assignment.get(name) == self.fitted.get(name)
         return self.weights[name] if as_fitted else self.exact[name]
 
-    def quantised_weight(self, name: str) -> Tensor:
-        """Return the weights that a convolution computes with."""
-        kind = self.assignment.get(name)
-        weight = self.weight(name)
-        return weight if kind is None else fake_quantise(weight, self.steps[name, kind], kind)
-
     def quantise(self, x: Tensor, point: Point) -> Tensor:
         """Quantise and dequantise a tensor."""
         return fake_quantise(x, self.scale_of(point), point[1])
 
-    def convolve(self, node: onnx.NodeProto, x: Tensor, *, exact: bool) -> Tensor:
-        """Compute a plain convolution on its input `x`, with its original weights if `exact`."""
+    def convolve(self, node: onnx.NodeProto, x: Tensor) -> Tensor:
+        """Compute a plain convolution on its input `x`, with quantised weights if it is in the assignment."""
+        kind, weight = self.assignment.get(node.name), self.weight(node.name)
         return functional.conv2d(
             x,
-            self.exact[node.name] if exact else self.quantised_weight(node.name),
+            weight if kind is None else fake_quantise(weight, self.steps[node.name, kind], kind),
             self.biases[node.name],
             stride=attribute(node, "strides", [1, 1]),
             padding=attribute(node, "pads", [0] * 4)[:2],
@@ -158,7 +153,7 @@ class Simulation:
 
     def _compute(self, node: onnx.NodeProto, x: list[Tensor]) -> Tensor:
         if node.op_type == "Conv":
-            return self.convolve(node, x[0], exact=False)
+            return self.convolve(node, x[0])
         if node.op_type == "DeformConv":
             return deform_conv(x[0], self.exact[node.name], x[1]) + self.biases[node.name][:, None, None]
         if node.op_type == "LeakyRelu":

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engine.config.formats import FP16, NumberFormat
 from engine.precision.cast import inner_name, to_fp16
-from engine.precision.qdq.graph import VALUE_KEEPING, Graph
+from engine.precision.qdq.graph import VALUE_KEEPING, Graph, with_weights
 from engine.precision.qdq.placement import Point, points, value_inputs
 from engine.precision.qdq.simulate import Simulation, to_grid
 
@@ -32,7 +32,7 @@ def write_quantised(graph: Graph, network: Simulation) -> onnx.ModelProto:
 
     weights = {c.weight: network.weight(name).numpy() for name, c in graph.convolutions.items()}
     biases = {c.bias: network.biases[name].numpy() for name, c in graph.convolutions.items()}
-    model = to_fp16(graph.to_model({**weights, **biases}))
+    model = to_fp16(with_weights(graph.model, {**weights, **biases}))
     writer = _Writer(graph, network, model)
     writer.write()
     onnx.checker.check_model(model, full_check=True)
@@ -49,13 +49,13 @@ class _Writer:
         self._nodes: list[onnx.NodeProto] = []
         self._wanted = points(graph, network.assignment)
         self._outer = {self._inner(name): name for name in (*graph.inputs, *graph.outputs)}
-        self._kinds = {kind for _, kind in self._wanted} | set(network.assignment.values())
 
     def write(self) -> None:
-        for kind in sorted(self._kinds, key=str):
+        kinds = {kind for _, kind in self._wanted} | set(self._network.assignment.values())
+        for kind in sorted(kinds, key=str):
             self._constant(f"zero_{kind}", np.zeros(()), kind)
         for point in self._wanted:
-            self._scale(point)
+            self._constant(_scale_name(point), self._network.scale_of(point).numpy(), FP16)
         for node in self._model.graph.node:
             self._read_quantised(node)
             self._nodes.append(node)
@@ -100,12 +100,10 @@ class _Writer:
         from onnx import helper
 
         zero = f"zero_{kind}"
-        self._nodes.append(
-            helper.make_node("QuantizeLinear", [source, scale, zero], [quantised], name=f"{quantised}_q")
-        )
-        self._nodes.append(
-            helper.make_node("DequantizeLinear", [quantised, scale, zero], [output], name=f"{output}_dq")
-        )
+        self._nodes += [
+            helper.make_node("QuantizeLinear", [source, scale, zero], [quantised], name=f"{quantised}_q"),
+            helper.make_node("DequantizeLinear", [quantised, scale, zero], [output], name=f"{output}_dq"),
+        ]
 
     def _weight(self, name: str, kind: NumberFormat) -> str:
         from onnx import helper
@@ -123,9 +121,6 @@ class _Writer:
             helper.make_node("DequantizeLinear", [quantised, scale, zeros], [output], name=output, axis=0)
         )
         return output
-
-    def _scale(self, point: Point) -> None:
-        self._constant(_scale_name(point), self._network.scale_of(point).numpy(), FP16)
 
     def _constant(self, name: str, values: NDArray[Any], kind: NumberFormat) -> None:
         from onnx import TensorProto, helper

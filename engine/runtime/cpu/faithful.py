@@ -53,7 +53,8 @@ def _fastest(network: bytes, settings: CpuSettings) -> OpenVinoRuntime:
     exact = OpenVinoRuntime(network, settings, kernels="float32")
     error = reference.error(exact)
     if error <= LARGEST_ERROR:
-        _log.warning("%s. Running it with %s, which is slower than an fp32 engine.", _sentence(reason), exact.name)
+        sentence = reason[:1].upper() + reason[1:]
+        _log.warning("%s. Running it with %s, which is slower than an fp32 engine.", sentence, exact.name)
         return exact
     raise EngineLoadError(f"{reason}; in float32 it is {error:.2f} times")
 
@@ -97,7 +98,3 @@ def _noise(settings: CpuSettings, size: tuple[int, int]) -> FloatArray:
     noise = np.random.default_rng(0).integers(0, 256, (3, *size)).astype(np.float32)
     mean, std = (np.array(values, np.float32)[:, None, None] for values in (settings.mean, settings.std))
     return np.asarray((noise - mean) / std, np.float32)
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -77,7 +77,7 @@ class CpuNetwork:
             for image in batch:
                 buffer = runner.input(*image.shape[1:])
                 buffer[0] = image.transpose(1, 2, 0) if self._network.channels_last else image
-                found.append(self._faces(self._heads(runner, buffer)))
+                found.append(detect(self._heads(runner, buffer), self._config, self._thresholds))
         return concatenate(found)
 
     def detect(self, images: Sequence[Image], letterbox: Letterbox, watch: Stopwatch) -> RawDetections:
@@ -124,7 +124,7 @@ class CpuNetwork:
         watch.lap("letterbox")
         heads = self._heads(runner, buffer)
         watch.lap("network")
-        raw = self._faces(heads)
+        raw = detect(heads, self._config, self._thresholds)
         watch.lap("post-processing")
         return raw
 
@@ -133,9 +133,6 @@ class CpuNetwork:
             return runner.run()
         except Exception as error:  # the libraries' exceptions share no base
             raise InferenceError(f"{self.runtime} failed on an input of shape {buffer.shape}: {error}") from error
-
-    def _faces(self, heads: Sequence[FloatArray]) -> RawDetections:
-        return detect(heads, self._config, self._thresholds)
 
     @contextmanager
     def _runner(self, *, alone: bool) -> Iterator[Runner]:

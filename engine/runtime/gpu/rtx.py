@@ -11,11 +11,6 @@ from engine.files import write_together
 _log = logging.getLogger("engine")
 
 
-def cache_path(engine: Path) -> Path:
-    """Path of the cache of compiled kernels, beside the engine."""
-    return engine.with_name(f"{engine.name}.runtime-cache")
-
-
 class RtxRuntime:
     """The runtime configuration of an engine, for all of its contexts.
 
@@ -37,7 +32,7 @@ class RtxRuntime:
             cuda_graphs: whether the runtime captures CUDA graphs. It does so itself, as it replaces kernels when better
                 ones are compiled.
         """
-        self._path = cache_path(path)
+        self._path = path.with_name(f"{path.name}.runtime-cache")
         self.config, self.uncaptured = engine.create_runtime_config(), engine.create_runtime_config()
         strategies = trt.CudaGraphStrategy
         self.config.cuda_graph_strategy = strategies.WHOLE_GRAPH_CAPTURE if cuda_graphs else strategies.DISABLED

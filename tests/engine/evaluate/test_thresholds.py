@@ -16,7 +16,8 @@ from engine import EvaluationError, InvalidArgumentError, TRTRetinaFace
 from engine.cli import main
 from engine.evaluate.sweep import candidates as candidates_module
 from engine.evaluate.sweep.candidates import Candidates, collect
-from engine.evaluate.sweep.thresholds import Grid, Labels, Row, Suppression, best, matched, sweep
+from engine.evaluate.sweep.thresholds import Grid, Labels, Row, Suppression, best, sweep
+from engine.metrics.matching import box_iou, take_greedily
 from engine.runtime.cpu.session import CpuSession
 from engine.types import Detections, FloatArray
 from tests.support.data import ASTRONAUT_FACE, astronaut
@@ -86,13 +87,13 @@ def test_matching_by_hand() -> None:
     faces = np.array([[0, 0, 10, 10], [8, 0, 18, 10.0]])
     # The best box takes the first face. The next box overlaps that face most, and the other one too little.
     boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [8, 0, 18, 10], [50, 0, 60, 10]], np.float32)
-    assert matched(boxes, faces, 0.5).tolist() == [True, False, True, False]
-    assert matched(boxes, faces, 0.15).tolist() == [True, True, False, False]
+    assert take_greedily(box_iou(boxes, faces), 0.5).tolist() == [0, -1, 1, -1]
+    assert take_greedily(box_iou(boxes, faces), 0.15).tolist() == [0, 1, -1, -1]
     # The first box matches both faces, and takes the one of larger IoU.
     near = np.array([[3, 0, 13, 10], [0, 0, 10, 10]], np.float32)
-    assert matched(near, np.array([[0, 0, 10, 10], [4, 0, 14, 10.0]]), 0.5).tolist() == [True, True]
-    assert matched(boxes, faces[:0], 0.5).tolist() == [False] * 4
-    assert matched(boxes[:0], faces, 0.5).tolist() == []
+    assert take_greedily(box_iou(near, np.array([[0, 0, 10, 10], [4, 0, 14, 10.0]])), 0.5).tolist() == [1, 0]
+    assert take_greedily(box_iou(boxes, faces[:0]), 0.5).tolist() == [-1] * 4
+    assert take_greedily(box_iou(boxes[:0], faces), 0.5).tolist() == []
 
 
 def test_candidates_are_the_input_of_the_suppression(ranged_engine: Path, picture: Path) -> None:

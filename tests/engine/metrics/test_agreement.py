@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engine.errors import InvalidArgumentError
-from engine.evaluate.worst import LOST, MOVED, NEW, RESCORED, worst_images
+from engine.evaluate.worst import worst_images
 from engine.metrics.agreement import agreement, presence
 from engine.metrics.spread import spread
 from tests.support.faces import detections, face, jittered, random_detections
@@ -133,7 +133,7 @@ def test_the_worst_pictures_come_first() -> None:
         detections([A, C], [0.3, 0.7]),
     ]
     worst = worst_images(reference, candidate, 0.5, 10)
-    assert [(entry.image, entry.kind) for entry in worst] == [(2, LOST), (4, NEW), (3, RESCORED), (1, MOVED)]
+    assert [(entry.image, entry.kind) for entry in worst] == [(2, "lost"), (4, "new"), (3, "rescored"), (1, "moved")]
     assert [entry.harm for entry in worst] == pytest.approx([1, 1, 0.3, 0.1], abs=1e-6)
     assert [worst[1].box.tolist(), worst[3].box.tolist()] == [C, B]
     assert worst[0].to_dict(["", "", "two.jpg"])["image"] == "two.jpg"
@@ -146,7 +146,6 @@ def test_the_worst_pictures_come_first() -> None:
         ({"score_threshold": 1.5}, "score_threshold: 1.5"),
         ({"score_threshold": float("nan")}, "score_threshold: nan"),
         ({"thresholds": (0.5, -0.1)}, "thresholds: -0.1"),
-        ({"match_iou": 0.0}, "match_iou is 0.0"),
         ({"labels": []}, "labels of 0 images"),
     ],
 )

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 import torch
 
-from engine.config.presets import preset
+from engine.config.presets import PRESETS, preset
 from engine.errors import WeightsError
 from engine.files import sha256_of
 from engine.model.retinaface import RetinaFace
 from engine.model.weights import fetch
-from engine.model.weights.known import DEFAULT_WEIGHTS, KNOWN_WEIGHTS, DownloadSource, KnownWeights, PackageSource
+from engine.model.weights.known import KNOWN_WEIGHTS, KnownWeights, PackageSource
 from engine.model.weights.load import load_model
 from tests.support.data import upstream_checkpoint
 
@@ -168,7 +168,7 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path, monkeypatch: pytest
 def test_the_page_of_models_names_the_presets_with_default_weights() -> None:
     text = (Path(__file__).parents[3] / "docs" / "models.md").read_text()
     (sentence,) = re.findall(r"default weights: (.*?) `--weights", text, re.DOTALL)
-    assert re.findall(r"`([^`]+)`", sentence) == list(DEFAULT_WEIGHTS)
+    assert re.findall(r"`([^`]+)`", sentence) == [name for name in KNOWN_WEIGHTS if name in PRESETS]
 
 
 def test_a_preset_without_weights_asks_for_a_file() -> None:
@@ -217,7 +217,7 @@ def server(tmp_path: Path) -> Iterator[str]:
 
 
 def _downloadable(url: str, sha256: str) -> KnownWeights:
-    return KnownWeights("served", "mobilenet0.25", sha256, None, DownloadSource(url), "a test")
+    return KnownWeights("served", "mobilenet0.25", sha256, None, url, "a test")
 
 
 def test_downloads_are_checked_and_kept(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 from engine.config.formats import INT8
 from engine.precision.calibrate.equalise import equalise, scale_classes
 from engine.precision.calibrate.observe import channel_maxima
-from engine.precision.qdq.graph import Graph
+from engine.precision.qdq.graph import Graph, with_weights
 from engine.precision.qdq.placement import points, quantisable
 from engine.precision.qdq.rewrite import prepare
 from engine.precision.qdq.simulate import Simulation
@@ -60,7 +60,7 @@ def test_outputs_stay_and_ranges_become_equal(rng: np.random.Generator, kind: st
     before = _maxima(graph, batch)
     wanted = graphs.run(model, batch)
     promised = equalise(graph, before)
-    given = graphs.run(graph.to_model(graph.weights), batch)
+    given = graphs.run(with_weights(graph.model, graph.weights), batch)
     # The tolerance is relative to the largest output: a deformable convolution samples at rounded offsets.
     np.testing.assert_allclose(given["out"], wanted["out"], rtol=0, atol=RTOL * np.abs(wanted["out"]).max())
     np.testing.assert_array_equal(promised["images"], before["images"])
@@ -138,6 +138,6 @@ def test_mobilenet(mobilenet: onnx.ModelProto, rng: np.random.Generator) -> None
     graph = Graph(model, (96, 96))
     batch = rng.normal(0, 50, (1, 3, 96, 96)).astype(np.float32)
     equalise(graph, _maxima(graph, batch))
-    wanted, given = graphs.run(model, batch), graphs.run(graph.to_model(graph.weights), batch)
+    wanted, given = graphs.run(model, batch), graphs.run(with_weights(graph.model, graph.weights), batch)
     for name, head in wanted.items():
         np.testing.assert_allclose(given[name], head, rtol=0, atol=1e-4 * np.abs(head).max(), err_msg=name)

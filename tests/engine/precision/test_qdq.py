@@ -209,7 +209,7 @@ def test_every_step_computes_what_was_simulated(name: str) -> None:
     nodes = {node.name: node for node in graph.nodes}
     for conv in written.of("Conv"):
         x, given = torch.from_numpy(values[conv.input[0]]), values[conv.output[0]]
-        wanted = network.convolve(nodes[conv.name], x, exact=False).numpy()
+        wanted = network.convolve(nodes[conv.name], x).numpy()
         # Relative errors of 2^-11 in the weights and in the result, relative to the largest value.
         np.testing.assert_allclose(
             given, wanted, rtol=2.0**-10, atol=2.0**-10 * np.abs(wanted).max(), err_msg=conv.name

@@ -99,10 +99,6 @@ def _divergence(both: NDArray[np.float64], middle: int, half: int) -> float:
     return float((p * np.log(p / q)).sum())
 
 
-def test_max() -> None:
-    assert RANGES["max"](np.ones(BINS, np.float32), 3.5) == 3.5
-
-
 @pytest.mark.parametrize("method", RANGES)
 def test_a_tensor_of_zeros_gets_some_range(method: str) -> None:
     counts = np.zeros(BINS, np.float32)
