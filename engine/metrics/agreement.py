@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.errors import InvalidArgumentError
 from engine.metrics.average_precision import Boxes, SizeRange, average_precision, average_precision_by_size
-from engine.metrics.matching import MATCH_IOU, assign, box_iou, match_faces
+from engine.metrics.matching import MATCH_IOU, MatchedFaces, assign, box_iou, match_faces
 from engine.metrics.spread import Spread, spread
 from engine.types import DEFAULT_SCORE_THRESHOLD, Detections
 
@@ -110,6 +110,7 @@ def agreement(
     labels: Sequence[Boxes] | None = None,
     score_threshold: float = DEFAULT_SCORE_THRESHOLD,
     thresholds: Sequence[float] = SCORE_THRESHOLDS,
+    match_iou: float = MATCH_IOU,
 ) -> Agreement:
     """Compare two engines' faces of the same images.
 
@@ -121,6 +122,7 @@ def agreement(
         labels: labelled boxes of each image, [N, 4].
         score_threshold: the reference's faces of at least this score are matched.
         thresholds: score thresholds at which lost and new faces are counted.
+        match_iou: smallest IoU of a match.
 
     Raises:
         InvalidArgumentError: the lists differ in length, hold numbers that are not finite, or a threshold is out of
@@ -129,54 +131,69 @@ def agreement(
     for name, value in (("score_threshold", score_threshold), *(("thresholds", v) for v in thresholds)):
         if not 0.0 <= value <= 1.0:
             raise InvalidArgumentError(f"{name}: {value!r} is out of range, expected 0 to 1")
-    matched = match_faces(reference, candidate, score_threshold=score_threshold)
+    if not 0.0 < match_iou <= 1.0:
+        raise InvalidArgumentError(f"match_iou is {match_iou!r}, expected above 0 and at most 1")
+    matched = match_faces(reference, candidate, score_threshold=score_threshold, match_iou=match_iou)
     truth = [faces.boxes[faces.scores >= score_threshold] for faces in reference]
     faces = sum(len(boxes) for boxes in truth)
     with_landmarks = bool(len(matched.iou)) and not np.isnan(matched.landmark_error).any()
     return Agreement(
         images=len(reference),
         score_threshold=score_threshold,
-        match_iou=MATCH_IOU,
+        match_iou=match_iou,
         faces=faces,
         matched=len(matched.iou),
         loss=1.0 - float(matched.iou[matched.candidate_score >= score_threshold].sum()) / faces if faces else 0.0,
         iou=spread(matched.iou, matched.image),
         score_change=spread(np.abs(matched.score_change), matched.image),
-        score_shift=float(matched.score_change.mean()) if len(matched.iou) else 0.0,
+        score_shift=_mean(matched),
         landmark_error=spread(matched.landmark_error, matched.image) if with_landmarks else None,
-        presence=tuple(presence(reference, candidate, threshold) for threshold in thresholds),
-        average_precision=average_precision(truth, candidate),
-        labels=None if labels is None else _against_labels(labels, reference, candidate),
+        presence=tuple(presence(reference, candidate, t, match_iou) for t in thresholds),
+        average_precision=average_precision(truth, candidate, match_iou=match_iou),
+        labels=None if labels is None else _against_labels(labels, reference, candidate, match_iou),
     )
 
 
-def presence(reference: Sequence[Detections], candidate: Sequence[Detections], threshold: float) -> Presence:
+def presence(
+    reference: Sequence[Detections], candidate: Sequence[Detections], threshold: float, match_iou: float = MATCH_IOU
+) -> Presence:
     """Count lost and new faces at one score threshold."""
     counts = np.zeros(6, int)
     for ours, theirs in zip(reference, candidate, strict=True):
-        left, right = (np.flatnonzero(faces.scores >= threshold) for faces in (ours, theirs))
+        lost, new = lost_and_new(ours, theirs, threshold, match_iou)
         iou = box_iou(ours.boxes, theirs.boxes)
-        rows, columns = assign(iou[np.ix_(left, right)], MATCH_IOU)
-        lost, new = np.delete(left, rows), np.delete(right, columns)
         below, above = iou[:, theirs.scores < threshold], iou[ours.scores < threshold, :]
         counts += (
-            len(left),
-            len(right),
+            int((ours.scores >= threshold).sum()),
+            int((theirs.scores >= threshold).sum()),
             len(lost),
-            int((below[lost] >= MATCH_IOU).any(axis=1).sum()),
+            int((below[lost] >= match_iou).any(axis=1).sum()),
             len(new),
-            int((above[:, new] >= MATCH_IOU).any(axis=0).sum()),
+            int((above[:, new] >= match_iou).any(axis=0).sum()),
         )
     return Presence(threshold, *counts.tolist())
 
 
+def lost_and_new(
+    ours: Detections, theirs: Detections, threshold: float, match_iou: float = MATCH_IOU
+) -> tuple[list[int], list[int]]:
+    """Return the indices of lost reference faces and of new candidate faces of one image."""
+    left, right = (np.flatnonzero(faces.scores >= threshold) for faces in (ours, theirs))
+    rows, columns = assign(box_iou(ours.boxes[left], theirs.boxes[right]), match_iou)
+    return np.delete(left, rows).tolist(), np.delete(right, columns).tolist()
+
+
+def _mean(matched: MatchedFaces) -> float:
+    return float(matched.score_change.mean()) if len(matched.iou) else 0.0
+
+
 def _against_labels(
-    labels: Sequence[Boxes], reference: Sequence[Detections], candidate: Sequence[Detections]
+    labels: Sequence[Boxes], reference: Sequence[Detections], candidate: Sequence[Detections], match_iou: float
 ) -> LabelledPrecision:
     return LabelledPrecision(
         faces=sum(len(boxes) for boxes in labels),
-        reference=average_precision(labels, reference),
-        candidate=average_precision(labels, candidate),
-        reference_by_size=average_precision_by_size(labels, reference),
-        candidate_by_size=average_precision_by_size(labels, candidate),
+        reference=average_precision(labels, reference, match_iou=match_iou),
+        candidate=average_precision(labels, candidate, match_iou=match_iou),
+        reference_by_size=average_precision_by_size(labels, reference, match_iou=match_iou),
+        candidate_by_size=average_precision_by_size(labels, candidate, match_iou=match_iou),
     )

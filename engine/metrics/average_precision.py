@@ -36,17 +36,22 @@ class SizeRange:
 
 
 def average_precision(
-    truth: Sequence[Boxes], detections: Sequence[Detections], *, sizes: tuple[float, float] | None = None
+    truth: Sequence[Boxes],
+    detections: Sequence[Detections],
+    *,
+    match_iou: float = MATCH_IOU,
+    sizes: tuple[float, float] | None = None,
 ) -> float | None:
     """Return the area under precision over recall, with precision made non-increasing (PASCAL VOC from 2010 on).
 
     In the order of decreasing score over all images, a detection is a hit if it matches a labelled face of its image
-    that is not taken: the one with the largest IoU of at least MATCH_IOU. Otherwise it is a false positive. Equal
+    that is not taken: the one with the largest IoU of at least match_iou. Otherwise it is a false positive. Equal
     scores keep the order of the images.
 
     Args:
         truth: labelled faces of each image, [N, 4].
         detections: of the same images, down to low scores.
+        match_iou: smallest IoU of a match.
         sizes: evaluate only faces of sizes in [first, second). Detections that match other faces, and false positives
             of other sizes, are ignored.
 
@@ -63,7 +68,7 @@ def average_precision(
         counts = _within(boxes, sizes)
         wanted += int(counts.sum())
         order = np.argsort(-faces.scores, kind="stable")
-        taken = take_greedily(box_iou(faces.boxes[order], boxes), MATCH_IOU, preferred=counts)
+        taken = take_greedily(box_iou(faces.boxes[order], boxes), match_iou, preferred=counts)
         hits = np.append(counts, False)[taken]  # index -1 is "no face"
         judged = hits | ((taken < 0) & _within(faces.boxes[order], sizes))
         scores.append(faces.scores[order][judged])
@@ -76,13 +81,16 @@ def average_precision(
     return float(envelope[ranked].sum() / wanted)
 
 
-def average_precision_by_size(truth: Sequence[Boxes], detections: Sequence[Detections]) -> tuple[SizeRange, ...]:
+def average_precision_by_size(
+    truth: Sequence[Boxes], detections: Sequence[Detections], *, match_iou: float = MATCH_IOU
+) -> tuple[SizeRange, ...]:
     """Return the average precision for each of SIZE_BINS."""
     ranges = []
     for low, high in SIZE_BINS:
         end = float(np.nextafter(high, np.inf)) if high == SIZE_BINS[-1][1] else high
         faces = sum(int(_within(boxes, (low, end)).sum()) for boxes in truth)
-        ranges.append(SizeRange(low, high, faces, average_precision(truth, detections, sizes=(low, end))))
+        value = average_precision(truth, detections, match_iou=match_iou, sizes=(low, end))
+        ranges.append(SizeRange(low, high, faces, value))
     return tuple(ranges)
 
 

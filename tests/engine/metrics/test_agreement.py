@@ -146,6 +146,7 @@ def test_the_worst_pictures_come_first() -> None:
         ({"score_threshold": 1.5}, "score_threshold: 1.5"),
         ({"score_threshold": float("nan")}, "score_threshold: nan"),
         ({"thresholds": (0.5, -0.1)}, "thresholds: -0.1"),
+        ({"match_iou": 0.0}, "match_iou is 0.0"),
         ({"labels": []}, "labels of 0 images"),
     ],
 )
