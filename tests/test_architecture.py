@@ -1,4 +1,4 @@
-"""docs/development/architecture.md's tables of who may use whom, against the imports and includes of the sources."""
+"""The claims of docs/development/architecture.md about imports, includes, folders and files, against the sources."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs" / "development" / "architecture.md"
 BASE = {"errors", "types", "files", "images", "version"}
-MOST_SIBLINGS = 13
+MOST_SIBLINGS = 12
+SOURCES = (".py", ".h", ".cuh", ".cpp", ".cu", ".md")
 
 Graph = dict[str, set[str]]
 
@@ -103,11 +104,33 @@ def test_c_sources_include_what_the_table_says_and_nothing_else() -> None:
     assert found == documented
 
 
+def test_only_ops_imports_the_compiled_module() -> None:
+    users = {
+        name for name, file in modules().items() if re.search(r"\bimport _native\b|_native import", file.read_text())
+    }
+    assert users == {"engine.ops"}
+
+
 def test_folders_stay_small_enough_to_look_through() -> None:
-    """Of sources that belong together; headers and their implementations count once."""
-    folders = [
-        folder for root in ("engine", "csrc", "plugins") for folder in (ROOT / root).rglob("*") if folder.is_dir()
-    ]
-    for folder in [*folders, ROOT / "engine", ROOT / "plugins"]:
-        stems = {file.stem for file in folder.iterdir() if file.suffix in (".py", ".h", ".cuh", ".cpp", ".cu")}
-        assert len(stems - {"__init__"}) <= MOST_SIBLINGS, folder
+    """Headers and their implementations count once; the tests of a file count as one."""
+    roots = [ROOT / name for name in ("engine", "csrc", "plugins", "tests", "benchmarks", "tools")]
+    for folder in [*roots, *(path for root in roots for path in root.rglob("*") if path.is_dir())]:
+        stems = {file.stem for file in folder.iterdir() if file.suffix in SOURCES[:-1]}
+        assert len(stems - {"__init__", "conftest"}) <= MOST_SIBLINGS, folder
+
+
+def test_files_that_pages_and_comments_name_exist() -> None:
+    """Paths from the root. NAME stands for several files; tests of packaging invent some."""
+    named = re.compile(
+        r"(?<![\w/.-])(?:engine|csrc|plugins|tests|benchmarks|docs|scripts|cmake|tools)/[\w/.-]+\.(?:py|md|h|cuh|cpp|cu|cmake)\b"
+    )
+    files = [ROOT / "Makefile", ROOT / "CMakeLists.txt", *ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    for root in ("engine", "csrc", "plugins", "tests", "benchmarks", "scripts", "tools"):
+        files += [file for file in (ROOT / root).rglob("*") if file.suffix in SOURCES]
+    missing = {
+        f"{file.relative_to(ROOT)}: {path}"
+        for file in files
+        for path in named.findall(file.read_text())
+        if "NAME" not in path and "packaging" not in file.parts and not (ROOT / path).exists()
+    }
+    assert not missing

@@ -15,7 +15,7 @@ TARGETS = ("sm75", "sm80", "sm86", "sm89", "sm120", "sm121")
 TARGET_CHOICES = (*TARGETS, PORTABLE)
 NATIVE = "this GPU"
 # Architectures that TensorRT-RTX has no target for: see its support matrix.
-_DATACENTRE = {"sm90": "Hopper", "sm100": "datacentre Blackwell", "sm103": "datacentre Blackwell"}
+_DATACENTRE = {"sm90": "Hopper", "sm100": "data-centre Blackwell", "sm103": "data-centre Blackwell"}
 
 
 def check_targets(targets: Sequence[str], runtime: str, needs: NumberFormat = FP32) -> tuple[str, ...]:
@@ -39,7 +39,7 @@ def check_targets(targets: Sequence[str], runtime: str, needs: NumberFormat = FP
         reason = f"unknown target {unknown[0]!r}, expected one of: {', '.join(TARGET_CHOICES)}"
         if unknown[0] in _DATACENTRE:
             reason += (
-                f". {unknown[0]} ({_DATACENTRE[unknown[0]]}) is a GPU of TensorRT, not of TensorRT-RTX: build on a "
+                f". TensorRT-RTX does not support {unknown[0]} ({_DATACENTRE[unknown[0]]}), TensorRT does: build on a "
                 "machine with that GPU, with --runtime tensorrt and without --target"
             )
         raise InvalidArgumentError(reason)

@@ -79,7 +79,7 @@ def serve(detector: TRTRetinaFace, max_batch: int, *, max_delay: float, contexts
     with ExitStack() as stack:
         clones = [stack.enter_context(detector.clone()) for _ in range(contexts - 1)]
         queue = BatchQueue([detector, *clones], max_batch=max_batch, max_delay=max_delay)
-        stack.callback(queue.close, cancel=True)  # nobody waits for what is still unanswered
+        stack.callback(queue.close, cancel=True)  # pending requests are cancelled
         yield queue
 
 
@@ -144,7 +144,7 @@ def _decoders(threads: int) -> Iterator[Executor]:
     try:
         yield executor
     finally:
-        executor.shutdown(cancel_futures=True)  # nobody waits for what is not decoded yet
+        executor.shutdown(cancel_futures=True)  # decodes that have not started are cancelled
 
 
 def points_of(contestants: Sequence[Contestant], plan: Plan) -> list[tuple[Contestant, Load, int]]:

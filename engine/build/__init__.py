@@ -1,1 +1,1 @@
-"""From a typed detector.onnx to an engine and its sidecar."""
+"""From weights to the three files of an engine."""

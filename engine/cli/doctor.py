@@ -50,7 +50,7 @@ def summary(findings: list[Finding]) -> list[str]:
     for_running = [finding.name for finding in findings if finding.required and not finding.ok]
     for_gpu = [*for_running, *(missing & {"cupy"}), *no_builder]
     for_building = [*sorted(missing & {*BUILD_PACKAGES, "plugin library"}), *no_builder]
-    on_gpu = _answer(for_gpu, found["GPU"].state) if has_gpu else "no NVIDIA GPU is here, and none is needed"
+    on_gpu = _answer(for_gpu, found["GPU"].state) if has_gpu else "no NVIDIA GPU found; the CPU needs none"
     return [
         f"Runs engines on the CPU: {_answer(for_running, found['CPU'].state)}",
         f"Runs engines on a GPU: {on_gpu}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from engine.config.model import RetinaFaceConfig
+from engine.config.model import LANDMARK_VALUES, RetinaFaceConfig
 from engine.errors import InvalidArgumentError
 
 INPUT_NAME = "images"
@@ -65,7 +65,7 @@ class Thresholds:
     iou: float = _option(0.4, "iou_threshold", "a face suppresses those that overlap it by more")
     top_k: int = _option(5000, "top_k", "candidates before suppression")
     max_detections: int = _option(750, "max_detections", "faces a picture")
-    voting: bool = _option(False, "voting", "average the boxes that a face suppresses into its own")
+    voting: bool = _option(False, "voting", "box voting: score-weighted mean of a face's box and those it suppresses")
 
     def __post_init__(self) -> None:
         """Raise InvalidArgumentError for a value out of range; the plugins have the same ranges."""
@@ -89,5 +89,5 @@ class Thresholds:
 def output_shapes(config: RetinaFaceConfig, thresholds: Thresholds) -> dict[str, tuple[int, ...]]:
     """Return the outputs of a detector by name, each with its shape behind the batch."""
     m = thresholds.max_detections
-    shapes = {"num_detections": (), "boxes": (m, 4), "scores": (m,), "landmarks": (m, 10)}
+    shapes = {"num_detections": (), "boxes": (m, 4), "scores": (m,), "landmarks": (m, LANDMARK_VALUES)}
     return shapes if config.has_landmarks else {k: v for k, v in shapes.items() if k != "landmarks"}

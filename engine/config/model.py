@@ -16,6 +16,7 @@ HEADS = ("class", "box", "landmark")
 CONTEXTS = ("none", "plain", "shared", "deformable")
 PYRAMIDS = ("top-down", "neighbours")
 BODY_STRIDE = 32  # of the deepest features, which the pyramid doubles level by level
+LANDMARK_VALUES = 10  # x and y of five points
 MAX_ANCHORS = 1 << 22  # of one image: what the decoder takes
 
 
@@ -55,7 +56,7 @@ class RetinaFaceConfig:
             with deformable 3x3 convolutions; "none" is without.
         pyramid: "top-down" adds the merged features of the coarser level to each level; "neighbours" adds the coarser
             level's lateral features only, as one public port does.
-        cascade: whether additional heads refine the anchors before detection: see docs/architecture.md.
+        cascade: whether additional heads refine the anchors before detection: see docs/development/architecture.md.
         input_size: (height, width) as published; the default for engines.
         variances: of centre and size in the box coding.
         mean: subtracted from each channel, in the order of `color_order`.

@@ -88,13 +88,13 @@ def _backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ..
 _deform_conv.register_autograd(_backward, setup_context=_keep_inputs)
 
 
-def _sample(x: torch.Tensor, y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-    """Sample x [N, C, h, w] bilinearly at rows y and columns z, both [N, h, w]; zero outside the map."""
+def _sample(x: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """Sample x [N, C, h, w] bilinearly at rows and columns, both [N, h, w]; zero outside the map."""
     height, width = x.shape[2:]
-    top, left = y.floor(), z.floor()
+    top, left = rows.floor(), columns.floor()
     sampled = torch.zeros_like(x)
-    for row, row_share in ((top, 1 - (y - top)), (top + 1, y - top)):
-        for column, column_share in ((left, 1 - (z - left)), (left + 1, z - left)):
+    for row, row_share in ((top, 1 - (rows - top)), (top + 1, rows - top)):
+        for column, column_share in ((left, 1 - (columns - left)), (left + 1, columns - left)):
             inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
             place = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
             index = place.long().flatten(1)[:, None].expand(-1, x.shape[1], -1)

@@ -12,14 +12,14 @@ import torch
 from torch import nn
 
 from engine.config.backbones import BACKBONES
-from engine.config.model import BODY_STRIDE, RetinaFaceConfig
+from engine.config.model import BODY_STRIDE, LANDMARK_VALUES, RetinaFaceConfig
 from engine.model.context import ContextModule
 from engine.model.pyramid import FeaturePyramid
 
 _HEADS = {
     "logits": ("ClassHead", 2),
     "box_deltas": ("BboxHead", 4),
-    "landmark_deltas": ("LandmarkHead", 10),
+    "landmark_deltas": ("LandmarkHead", LANDMARK_VALUES),
     "anchor_deltas": ("AnchorHead", 4),
 }
 

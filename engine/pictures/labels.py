@@ -39,7 +39,7 @@ def read_labels(path: Path) -> dict[str, FloatArray]:
                 f"...]}} with x1 < x2 and y1 < y2 ({type(error).__name__}: {error})"
             ) from error
         if name in labels:
-            raise InvalidArgumentError(f"labels {path}, line {number}: {name} is there twice")
+            raise InvalidArgumentError(f"labels {path}, line {number}: {name} occurs twice")
         labels[name] = boxes
     if not labels:
         raise InvalidArgumentError(f"labels {path} has no lines")

@@ -36,7 +36,7 @@ def to_bf16(network: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def inner_name(network: onnx.ModelProto, name: str) -> str:
-    """Return the name that a tensor has in a cast network: inputs and outputs have 16-bit ones of another name."""
+    """Return the name of a tensor in a cast network: the 16-bit copy of an input or output has a suffix."""
     ends = [value.name for value in (*network.graph.input, *network.graph.output)]
     return f"{name}{_SUFFIX}" if name in ends else name
 

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import ops
+from engine.config.detection import MAX_CANDIDATES
+from engine.config.model import LANDMARK_VALUES
 from engine.errors import InvalidArgumentError
 from engine.types import Detections, Image
 
@@ -20,7 +22,6 @@ Scale = float | tuple[float, float] | Literal["original"]
 # As callers may give them: lists and arrays are taken for tuples.
 Scales = Sequence[Scale | Sequence[float]] | NDArray[Any]
 
-MAX_MERGED = 5000  # candidates that ops.nms takes
 _LONGEST = 1_000_000  # pixels: far beyond any engine
 _MIRRORED_POINTS = [1, 0, 2, 4, 3]
 
@@ -139,7 +140,7 @@ def to_image(faces: Sequence[Detections], view: Image, image: Image) -> list[Det
 def merge(found: Sequence[Detections], *, iou_threshold: float, max_detections: int, voting: bool) -> Detections:
     """Return the faces of several views of one image, each once: the best of those that overlap."""
     scores = np.concatenate([faces.scores for faces in found])
-    order = np.argsort(-scores, kind="stable")[:MAX_MERGED]
+    order = np.argsort(-scores, kind="stable")[:MAX_CANDIDATES]
     scores, boxes = scores[order], np.concatenate([faces.boxes for faces in found])[order]
     known = [faces.landmarks for faces in found if faces.landmarks is not None]  # of all views, or of none
     landmarks = np.concatenate(known)[order] if known else None
@@ -148,7 +149,7 @@ def merge(found: Sequence[Detections], *, iou_threshold: float, max_detections: 
     merged = ops.nms(
         boxes[None],
         scores[None],
-        None if landmarks is None else landmarks.reshape(1, -1, 10),
+        None if landmarks is None else landmarks.reshape(1, -1, LANDMARK_VALUES),
         np.array([len(order)], np.int32),
         iou_threshold=iou_threshold,
         max_detections=max_detections,

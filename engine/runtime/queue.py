@@ -263,7 +263,7 @@ def _detect(detector: BatchDetector, batch: list[Request]) -> tuple[list[Detecti
 
 
 def _end(request: Request, end: Callable[[], object]) -> None:
-    """Answer or cancel a request. An exception of its callbacks is logged and concerns nobody else."""
+    """Answer or cancel a request. Exceptions of its callbacks are logged and do not affect other requests."""
     _forget(request)
     try:
         end()

@@ -1,4 +1,4 @@
-"""The content of a sidecar, typed, and the command that builds such an engine anew."""
+"""The content of a sidecar, typed, and the command that rebuilds the engine."""
 
 from __future__ import annotations
 
@@ -186,12 +186,12 @@ class Sidecar(Identity):
         return json.dumps(self.to_values(), indent=2) + "\n"
 
     def rebuild_command(self, engine_path: Path, maximum: tuple[int, int] | None = None) -> str:
-        """Return the command that builds such an engine anew, for inputs up to `maximum` where that is given."""
+        """Return the command that rebuilds the engine, for inputs up to `maximum` if it is given."""
         return rebuild_command(self.to_values(), engine_path, maximum)
 
 
 def rebuild_command(values: Any, engine_path: Path, maximum: tuple[int, int] | None = None) -> str:
-    """Return the command that builds an engine anew, as far as the JSON values of a sidecar of any schema tell it.
+    """Return the command that rebuilds an engine. Options that the sidecar lacks, whatever its schema, are left out.
 
     Args:
         values: see Sidecar.to_values.

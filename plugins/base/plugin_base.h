@@ -144,7 +144,7 @@ class PluginBase : public nvinfer1::IPluginV3,
     }
 
   protected:
-    /// Throws InvalidArgument unless the plugin takes so many inputs. All functions below see the right number.
+    /// Throws InvalidArgument for a wrong number of inputs. It is called before each of the functions below.
     virtual void require_num_inputs(int32_t num_inputs) const = 0;
     virtual void output_types(const nvinfer1::DataType *inputs, nvinfer1::DataType *outputs) const = 0;
     virtual void output_shapes(const nvinfer1::DimsExprs *inputs, int32_t num_inputs, nvinfer1::DimsExprs *outputs,

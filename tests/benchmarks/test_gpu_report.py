@@ -14,7 +14,7 @@ from benchmarks.kernels import document
 from engine.bench.analysis.environment import environment
 from engine.bench.analysis.verdicts import Verdict
 from engine.bench.load.generator import ClosedLoop
-from tests.support.points import point, results, simulated_engine
+from tests.support.bench.points import point, results, simulated_engine
 
 STAGES = {"queueing": 0.001, "letterbox": 0.0001, "h2d": 0.0002, "network": 0.0015, "d2h": 0.0001}
 PLACEHOLDER = "Not measured yet: it awaits a machine with a GPU."
@@ -54,7 +54,7 @@ def test_the_tests_run_first_and_the_section_has_their_number_and_the_measuremen
     )
     content = found.to_dict()
     content["environment"] = environment()
-    content["verdicts"] = [asdict(Verdict("network-bound", "fp16", "16 at once", "it takes 60 %"))]
+    content["verdicts"] = [asdict(Verdict("network-bound", "fp16", "concurrency 16", "it takes 60 %"))]
     commands: list[list[str]] = []
 
     def run(*arguments: str) -> None:
@@ -80,7 +80,7 @@ def test_the_tests_run_first_and_the_section_has_their_number_and_the_measuremen
     assert len(rows) == 12
     assert {line.count("|") for line in rows} == {len(gpu_report.HEADER) + 1}
     assert rows[0].split("|")[8].strip() == "1.000", "the mean of queueing"
-    assert "- fp16, 16 at once: network-bound: it takes 60 %" in text
+    assert "- fp16, concurrency 16: network-bound: it takes 60 %" in text
     assert text.count("With 2 contexts:") == 1
     assert performance.read_text().startswith("# Performance")
 

@@ -73,7 +73,7 @@ def test_a_run_is_printed_written_and_compared(
     first = [*arguments, "--labels", str(labels), "--reference", str(fp16_engine), "--output", str(out)]
     assert bench_main(first) == 0
     printed = capsys.readouterr().out
-    for expected in ("skipped broken.jpg: is not a picture", "2 at once", "30/s", "p99.9", "letterbox", "images/s"):
+    for expected in ("skipped broken.jpg: is not a picture", "concurrency 2", "30/s", "p99.9", "letterbox", "images/s"):
         assert expected in printed
     assert re.search("-> faces, .*(-bound|largest stage): ", printed)
     assert sorted(path.name for path in out.iterdir()) == ["serve_bench.html", "serve_bench.json"]

@@ -108,8 +108,11 @@ def test_random_weights_are_marked(tmp_path: Path) -> None:
     [
         ({"precision": "int3"}, r"precision is 'int3', expected one of: fp32, fp16"),
         ({"targets": ("sm70",)}, r"unknown target 'sm70', expected one of: sm75.*portable$"),
-        ({"targets": ("sm90",)}, r"unknown target 'sm90'.*\(Hopper\) is a GPU of TensorRT, .* --runtime tensorrt "),
-        ({"targets": ("sm89", "sm103")}, r"unknown target 'sm103'.*\(datacentre Blackwell\)"),
+        (
+            {"targets": ("sm90",)},
+            r"unknown target 'sm90'.*sm90 \(Hopper\), TensorRT does: .* --runtime tensorrt ",
+        ),
+        ({"targets": ("sm89", "sm103")}, r"unknown target 'sm103'.*\(data-centre Blackwell\)"),
         ({"targets": ("portable", "sm89")}, "already covers"),
         ({"config": "resnet51"}, "unknown config"),
         ({"size": InputSize.fixed(650, 640)}, "multiple of 32"),

@@ -111,7 +111,7 @@ def _key(point: dict[str, Any], one_each: bool) -> tuple[object, ...]:
 
 def _load(point: dict[str, Any]) -> str:
     value = point["load"]["value"]
-    return f"{value:g} at once" if point["load"]["kind"] == "concurrency" else f"{value:g}/s"
+    return f"concurrency {value:g}" if point["load"]["kind"] == "concurrency" else f"{value:g}/s"
 
 
 def _ratios(new: dict[str, Any], old: dict[str, Any]) -> list[Ratio]:

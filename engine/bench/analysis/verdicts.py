@@ -160,15 +160,15 @@ def _disturbances(point: Point) -> Iterator[tuple[str, str]]:
     for name, what in (("gpu_clock_mhz", "GPU"), ("cpu_clock_mhz", "CPU")):
         clock = point.usage.get(name)
         if clock is not None and clock.most - clock.least > _NOISE * clock.most:
-            yield "unstable clock", f"the {what}'s went from {clock.least:.0f} to {clock.most:.0f} MHz"
+            yield "unstable clock", f"the {what} clock varied from {clock.least:.0f} to {clock.most:.0f} MHz"
     other, own = point.usage.get("other_cores"), point.usage.get("cpu_cores")
     if other is not None and own is not None and other.mean > _NOISE * max(own.mean, 1):
-        yield "noise", f"other processes kept {other.mean:.2f} cores busy beside our {own.mean:.2f}"
+        yield "noise", f"other processes kept {other.mean:.2f} cores busy while this process used {own.mean:.2f}"
     late = _lateness(point)
     if late is not None and measured.overload is None and _decoders(point) is None:
         yield "late generator", late
     if point.accounted is not None and abs(point.accounted - 1) > _GAPS:
-        yield "gaps", f"the stages add up to {point.accounted:.1%} of the latency: the rest passed between them"
+        yield "gaps", f"the stages add up to {point.accounted:.1%} of the latency: the rest was spent between stages"
 
 
 def _lateness(point: Point) -> str | None:

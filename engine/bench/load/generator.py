@@ -28,7 +28,7 @@ class ClosedLoop:
 
     def label(self) -> str:
         """Name the load."""
-        return f"{self.value} at once"
+        return f"concurrency {self.value}"
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def backlog(windows: Sequence[Window]) -> str | None:
     # The length of a stable queue does a random walk, of about the square root of the number of requests.
     if growth <= 3 * sent**0.5:
         return None
-    return f"{growth} of {sent} requests more were waiting at the end: they come faster than they are answered"
+    return f"the queue grew by {growth} of {sent} requests: they arrive faster than they are answered"
 
 
 def _differ(windows: Sequence[Window]) -> bool:

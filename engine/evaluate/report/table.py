@@ -32,9 +32,9 @@ def rows(comparison: Comparison) -> list[tuple[str, list[str]]]:
     for presences in zip(*(entry.presence for entry in entries), strict=True):
         at = f"{presences[0].threshold:g}"
         table.append(
-            (f"lost at {at} (still there below it)", [_part(p.lost, p.dipped, p.reference) for p in presences])
+            (f"lost at {at} (found with a lower score)", [_part(p.lost, p.dipped, p.reference) for p in presences])
         )
-        table.append((f"new at {at} (there before below it)", [_part(p.new, p.risen, p.candidate) for p in presences]))
+        table.append((f"new at {at} (had a lower score)", [_part(p.new, p.risen, p.candidate) for p in presences]))
     table.append(row("AP against the reference's faces", lambda e: _number(e.average_precision)))
     return table + _labelled_rows(comparison)
 

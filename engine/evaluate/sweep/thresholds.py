@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import ops
-from engine.config.detection import MAX_CANDIDATES
+from engine.config.detection import MAX_CANDIDATES, Thresholds
 from engine.errors import EvaluationError, InvalidArgumentError
 from engine.evaluate.sweep.candidates import Candidates
 from engine.metrics.matching import MATCH_IOU, box_iou, take_greedily
@@ -86,8 +86,8 @@ class Grid:
 
     iou: Sequence[float] = (0.3, 0.4, 0.5, 0.6)
     score: Sequence[float] = tuple(round(0.02 * i, 2) for i in range(1, 50))
-    top_k: Sequence[int] = (5000,)
-    keep_top_k: Sequence[int] = (750,)
+    top_k: Sequence[int] = (Thresholds().top_k,)
+    keep_top_k: Sequence[int] = (Thresholds().max_detections,)
     match_iou: float = MATCH_IOU
 
     def __post_init__(self) -> None:

@@ -69,7 +69,7 @@ def read_ground_truth(folder: Path) -> GroundTruth:
 def _folder_name(text: object) -> str:
     """Check the name of an event or an image, which becomes part of a path."""
     if not isinstance(text, str) or text in ("", ".", "..") or any(character in text for character in "/\\\0"):
-        raise ValueError(f"{text!r} is no name of an event or of an image")
+        raise ValueError(f"{text!r} is not a valid name of an event or an image")
     return text
 
 
@@ -94,14 +94,14 @@ def _read_subset(
     except (IndexError, TypeError, ValueError) as error:
         raise EvaluationError(f"{path} is not laid out as WIDER FACE's: {error}") from error
     if len(kept) != len(names):
-        raise EvaluationError(f"{path} is about {len(kept)} images, but wider_face_val.mat has {len(names)}")
+        raise EvaluationError(f"{path} lists {len(kept)} images, but wider_face_val.mat has {len(names)}")
     masks = []
     for name, faces, numbers in zip(names, boxes, kept, strict=True):
         if numbers.size and numbers.dtype.kind not in "iuf":
             raise EvaluationError(f"{path} counts faces of {name} by {numbers.dtype}, expected numbers")
         fits = (numbers >= 1) & (numbers <= len(faces)) & (numbers == np.floor(numbers))
         if not fits.all():
-            raise EvaluationError(f"{path} counts a face {numbers[~fits][0]} of {name}, which has {len(faces)}")
+            raise EvaluationError(f"{path} has face number {numbers[~fits][0]} of {name}, which has {len(faces)}")
         mask = np.zeros(len(faces), np.bool_)
         mask[numbers.astype(np.intp) - 1] = True
         masks.append(mask)

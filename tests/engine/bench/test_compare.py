@@ -9,7 +9,7 @@ import pytest
 from engine.bench.analysis.compare import compare, pairs
 from engine.bench.load.generator import ClosedLoop, OpenLoop
 from engine.errors import InvalidArgumentError
-from tests.support.points import STAGES, point, results, simulated_engine
+from tests.support.bench.points import STAGES, point, results, simulated_engine
 
 pytestmark = pytest.mark.usefixtures("few_draws")
 
@@ -31,8 +31,8 @@ def run(factor: float, *, name: str = "fp16") -> dict[str, Any]:
 def test_equal_runs_have_ratio_one() -> None:
     comparison = compare(run(1), run(1))
     assert [(ratio.load, ratio.measure) for ratio in comparison.ratios] == [
-        *(("1 at once", measure) for measure in ("throughput", "mean", "p50", "p99")),
-        *(("4 at once", measure) for measure in ("throughput", "mean", "p50", "p99")),
+        *(("concurrency 1", measure) for measure in ("throughput", "mean", "p50", "p99")),
+        *(("concurrency 4", measure) for measure in ("throughput", "mean", "p50", "p99")),
         *(("50/s", measure) for measure in ("mean", "p50", "p99")),
     ]
     for ratio in comparison.ratios:
@@ -44,7 +44,7 @@ def test_equal_runs_have_ratio_one() -> None:
 
 def test_a_regression_is_found_and_noise_is_not() -> None:
     comparison = compare(run(1.25), run(1))
-    closed = [ratio for ratio in comparison.ratios if ratio.load == "1 at once"]
+    closed = [ratio for ratio in comparison.ratios if ratio.load == "concurrency 1"]
     for ratio in closed:
         assert ratio.speed == pytest.approx(0.8, rel=0.01)
         assert ratio.is_below(0.9)
@@ -60,7 +60,7 @@ def test_engines_match_by_name_and_single_ones_always() -> None:
     comparison = compare(both, run(1))
     assert len(comparison.ratios) == 11
     assert comparison.unmatched == tuple(f"other, {load.label()}, batch up to 4" for load in LOADS)
-    with pytest.raises(InvalidArgumentError, match="none of these points: new, 1 at once"):
+    with pytest.raises(InvalidArgumentError, match="none of these points: new, concurrency 1"):
         pairs([{**run(1, name="new")["points"][0], "batch_limit": 9}], run(1))
 
 

@@ -21,7 +21,7 @@ from engine.bench.run import Plan, check_memory
 from engine.errors import InvalidArgumentError
 from engine.runtime.queue import BatchQueue
 from engine.types import Image
-from tests.support.simulation import (
+from tests.support.bench.simulation import (
     PICTURES,
     AtOnce,
     BlockingServer,
@@ -159,7 +159,7 @@ def test_arrivals_are_a_poisson_process() -> None:
 def test_an_overload_is_reported() -> None:
     measured = simulate(QueueingServer, OpenLoop(1.3 / SERVICE), duration=50)
     assert measured.unsteady is not None
-    assert "come faster than they are answered" in measured.unsteady
+    assert "arrive faster than they are answered" in measured.unsteady
     assert measured.throughput == pytest.approx(1 / SERVICE, rel=0.01)
 
 

@@ -23,7 +23,7 @@ from engine.bench.load.resources import Reading
 from engine.bench.report.table import latencies, stage_means, usages
 from engine.bench.report.write import html_report
 from engine.types import Image
-from tests.support.points import STAGES, point, results, simulated_engine
+from tests.support.bench.points import STAGES, point, results, simulated_engine
 
 TITLES = (
     "Latency against load: median (line), 99 % (dashes)",
@@ -126,7 +126,7 @@ def test_a_run_without_answers_still_has_a_page(run: Results) -> None:
 def test_tables_say_what_was_measured(run: Results) -> None:
     table = latencies(run.points)
     row = dict(zip(table.header, table.rows[0], strict=True))
-    assert [row[name] for name in ("engine", "load", "batch")] == ["a <b> & c", "1 at once", "4"]
+    assert [row[name] for name in ("engine", "load", "batch")] == ["a <b> & c", "concurrency 1", "4"]
     assert float(row["images/s"]) == pytest.approx(100, abs=0.5)
     assert [row[name] for name in ("mean", "p50", "p99.9", "max", "steady")] == [
         "10.00",

@@ -14,7 +14,7 @@ import pytest
 from engine.bench.analysis.compare import compare
 from engine.bench.analysis.results import read_results
 from engine.errors import InvalidArgumentError
-from tests.support.points import point, results
+from tests.support.bench.points import point, results
 
 
 @pytest.fixture(scope="module")

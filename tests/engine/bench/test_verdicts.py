@@ -10,7 +10,7 @@ from engine.bench.analysis.points import Point
 from engine.bench.analysis.verdicts import verdicts
 from engine.bench.load.generator import ClosedLoop, Load, OpenLoop
 from engine.bench.load.resources import Usage
-from tests.support.points import CALM, STAGES, point, simulated_engine
+from tests.support.bench.points import CALM, STAGES, point, simulated_engine
 
 ON_GPU = simulated_engine(device="cuda:0")
 
@@ -35,8 +35,8 @@ def test_the_longest_stages_bound_an_engine(stage: str, kind: str) -> None:
     assert verdict.kind == kind
     assert f"{stage} 16 ms" in verdict.evidence
     assert verdict.engine == "fp16"
-    assert verdict.load == "4 at once, batch up to 4"
-    assert str(verdict) == f"fp16, 4 at once, batch up to 4: {kind}: {verdict.evidence}"
+    assert verdict.load == "concurrency 4, batch up to 4"
+    assert str(verdict) == f"fp16, concurrency 4, batch up to 4: {kind}: {verdict.evidence}"
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_limit_is_found_by_either_kind_of_load() -> None:
     assert (bound.kind, bound.load) == ("network-bound", "130/s, batch up to 4")
     # 130 is more than 4, but rates and concurrencies are not compared.
     bound = verdicts([point(load=load) for load in (ClosedLoop(1), ClosedLoop(4), OpenLoop(130))])[0]
-    assert (bound.kind, bound.load) == ("network-bound", "4 at once, batch up to 4")
+    assert (bound.kind, bound.load) == ("network-bound", "concurrency 4, batch up to 4")
 
 
 def test_each_engine_is_judged_at_its_highest_throughput() -> None:
@@ -123,7 +123,7 @@ def test_disturbances_are_named() -> None:
 def test_too_heavy_a_load_is_named() -> None:
     (_, verdict) = verdicts([point(load=OpenLoop(130))])
     assert verdict.kind == "unsteady"
-    assert "come faster than they are answered" in verdict.evidence
+    assert "arrive faster than they are answered" in verdict.evidence
     assert "measured all the same, for 4 s" in verdict.evidence
 
 

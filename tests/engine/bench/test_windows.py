@@ -9,7 +9,7 @@ from engine.bench.load.client import Client
 from engine.bench.load.generator import ClosedLoop, OpenLoop
 from engine.bench.load.measure import measure
 from engine.bench.load.windows import MOST_WINDOWS, WINDOWS, Window, unsteadiness
-from tests.support.simulation import PICTURES, AtOnce, BlockingServer, Request, VirtualClock
+from tests.support.bench.simulation import PICTURES, AtOnce, BlockingServer, Request, VirtualClock
 
 
 def windows(rng: np.random.Generator, medians: list[float], count: int = 200, spread: float = 0.05) -> list[Window]:
@@ -55,7 +55,7 @@ def test_a_queue_that_only_grows_is_seen_in_an_open_loop(rng: np.random.Generato
     growing = [Window(i, i + 1, service, 130 * i, 100 * i) for i in range(5)]
     reason = unsteadiness(growing, is_open=True)
     assert reason is not None
-    assert reason.startswith("120 of 520 requests more were waiting")
+    assert reason.startswith("the queue grew by 120 of 520 requests")
     wandering = [Window(i, i + 1, service, 100 * i + extra, 100 * i) for i, extra in enumerate((0, 9, 30, 2, 15))]
     assert unsteadiness(wandering, is_open=True) is None
 

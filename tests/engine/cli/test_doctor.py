@@ -40,7 +40,7 @@ def test_without_a_gpu_nothing_of_cuda_is_missing(monkeypatch: pytest.MonkeyPatc
     assert {name for name, finding in found.items() if not finding.ok} == {"cupy", "tensorrt", "GPU"}
     assert all(finding.needed == finding.ok for finding in found.values())
     assert on_cpu.startswith("Runs engines on the CPU: yes, ")
-    assert on_gpu == "Runs engines on a GPU: no NVIDIA GPU is here, and none is needed"
+    assert on_gpu == "Runs engines on a GPU: no NVIDIA GPU found; the CPU needs none"
     assert builds == "Builds engines: yes, with tensorrt-rtx"
 
 

@@ -101,7 +101,7 @@ def test_the_table_names_every_measure_once_for_each_engine(folder: Path, labels
     table = dict(rows(compared(folder, labels=labels)))
     assert table["matched, with any score"] == ["5", "0"]
     assert table["box IoU, 5 % below / least"] == ["0.9512 / 0.9512", "-"]
-    assert table["lost at 0.5 (still there below it)"] == ["0 (0) of 5", "5 (0) of 5"]
+    assert table["lost at 0.5 (found with a lower score)"] == ["0 (0) of 5", "5 (0) of 5"]
     assert table["AP against 5 labels (reference 1.0000)"] == ["1.0000", "0.0000"]
     assert table["AP, 32 to 64 pixels, 5 labels (reference 1.0000)"] == ["1.0000", "0.0000"]
 

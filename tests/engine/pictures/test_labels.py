@@ -73,7 +73,7 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgumentError, match="has no lines"):
         read_labels(path)
     path.write_text(f"{GOOD}\n{GOOD}\n")
-    with pytest.raises(InvalidArgumentError, match=r"line 2: a\.jpg is there twice"):
+    with pytest.raises(InvalidArgumentError, match=r"line 2: a\.jpg occurs twice"):
         read_labels(path)
 
 

@@ -1,5 +1,5 @@
-#include "instructions/atomic_operation.h"
 #include "instructions/handlers.h"
+#include "instructions/memory/atomic_operation.h"
 #include "instructions/values.h"
 
 // Operations between the lanes of a mask.

@@ -1,5 +1,5 @@
-#include "instructions/addresses.h"
 #include "instructions/handlers.h"
+#include "instructions/memory/addresses.h"
 
 // ldmatrix, stmatrix and movmatrix: 8 x 8 matrices of 16-bit elements; each lane has two consecutive elements.
 

@@ -1,5 +1,5 @@
 #include "instructions/handlers.h"
-#include "instructions/matrix.h"
+#include "instructions/matrix/matrix.h"
 
 // mma.sync with the fragment layouts of the PTX manual. Lane 4 g + t holds rows g and g + 8 of a, column g of b, and
 // columns 2 t and 2 t + 1 of the sum.

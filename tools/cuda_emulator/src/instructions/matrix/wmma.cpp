@@ -1,7 +1,7 @@
 #include <algorithm>
 
 #include "instructions/handlers.h"
-#include "instructions/matrix.h"
+#include "instructions/matrix/matrix.h"
 
 // wmma.load, wmma.store and wmma.mma. Fragments are opaque, so their layout can be simple: each lane holds consecutive
 // elements of the row-major tile.

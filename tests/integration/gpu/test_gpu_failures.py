@@ -22,7 +22,7 @@ from engine import (
     ops,
 )
 from engine.types import Detections, Image
-from tests.integration.test_gpu_session import OnDevice
+from tests.integration.gpu.test_gpu_session import OnDevice
 from tests.support.data import astronaut
 from tests.support.doubles.cupy import FakeCudaError
 from tests.support.doubles.tensorrt import FakeTensorRT

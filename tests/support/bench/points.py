@@ -13,7 +13,7 @@ from engine.bench.load.client import Client
 from engine.bench.load.generator import ClosedLoop, Load
 from engine.bench.load.measure import measure
 from engine.bench.load.resources import Usage
-from tests.support.simulation import PICTURES, AtOnce, StagedServer, VirtualClock
+from tests.support.bench.simulation import PICTURES, AtOnce, StagedServer, VirtualClock
 
 CALM = {"cpu_cores": Usage(0.5, 0.4, 0.6), "other_cores": Usage(0.01, 0, 0.02)}
 STAGES = {"letterbox": 0.001, "h2d": 0.001, "network": 0.006, "post-processing": 0.001, "d2h": 0.001}

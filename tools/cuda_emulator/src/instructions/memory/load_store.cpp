@@ -1,5 +1,5 @@
-#include "instructions/addresses.h"
 #include "instructions/handlers.h"
+#include "instructions/memory/addresses.h"
 
 namespace cuda_emulator {
 namespace {

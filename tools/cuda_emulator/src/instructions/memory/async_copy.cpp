@@ -1,7 +1,7 @@
 #include <algorithm>
 
-#include "instructions/addresses.h"
 #include "instructions/handlers.h"
+#include "instructions/memory/addresses.h"
 
 namespace cuda_emulator {
 namespace {

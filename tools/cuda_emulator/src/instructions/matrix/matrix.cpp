@@ -1,4 +1,4 @@
-#include "instructions/matrix.h"
+#include "instructions/matrix/matrix.h"
 
 #include <algorithm>
 #include <cstdio>

@@ -1,6 +1,6 @@
-#include "instructions/addresses.h"
-#include "instructions/atomic_operation.h"
 #include "instructions/handlers.h"
+#include "instructions/memory/addresses.h"
+#include "instructions/memory/atomic_operation.h"
 #include "instructions/values.h"
 
 namespace cuda_emulator {

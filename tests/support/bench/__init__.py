@@ -1,0 +1,1 @@
+"""Simulated servers and measured points for the tests of the benchmark."""
