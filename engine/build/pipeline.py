@@ -182,7 +182,6 @@ def _identity(
         for name, shape in output_shapes(config, options.thresholds).items()
     )
     versions = dict.fromkeys(plugin_names(config), PLUGIN_VERSION)
-    preprocessed = ("color_order", "mean", "std", "pad_value")
     return Identity(
         schema=SCHEMA,
         project_version=project_version(),
@@ -196,7 +195,10 @@ def _identity(
         io=TensorSpecs(InputSpec.of(options.input_size(), options.max_batch), tuple(outputs)),
         preprocessing={
             "resize": "letterbox: bilinear, aspect kept, centred",
-            **{name: getattr(config, name) for name in preprocessed},
+            "color_order": config.color_order,
+            "mean": config.mean,
+            "std": config.std,
+            "pad_value": config.pad_value,
         },
         thresholds=options.thresholds,
         detector_sha256=detector_sha256,
