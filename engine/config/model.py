@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
 
 from engine.config.backbones import BACKBONES
+from engine.config.reader import read_dataclass
 from engine.errors import InvalidArgumentError
 
 _Head = TypeVar("_Head")
@@ -165,6 +166,15 @@ class RetinaFaceConfig:
                 f"input size is {height} x {width}, which has {self.num_anchors(height, width)} anchors, expected at "
                 f"most {MAX_ANCHORS}: choose a smaller size"
             )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RetinaFaceConfig:
+        """Read what to_dict gave, also through JSON; InvalidArgumentError names the field that does not fit."""
+        return read_dataclass(cls, values, "config")
 
 
 def _require(ok: bool, name: str, given: object, expected: str) -> None:
