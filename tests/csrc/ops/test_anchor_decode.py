@@ -295,8 +295,8 @@ def test_decode_of_the_maximum_number_of_anchors(backend: Backend, rng: np.rando
     cell, anchor = np.divmod(within, 8)
     centre = np.stack([np.full(5000, 0.5), cell + 0.5], axis=1) * np.array(strides)[level, None]
     side = sides[level, anchor][:, None].astype(np.float32)
-    # As in the published decoder the second corner is the first one plus the side. Beyond 2^23 pixels, where float32 has no
-    # halves, that is not always the centre plus half the side.
+    # As in the published decoder the second corner is the first one plus the side. Beyond 2^23 pixels float32 has no
+    # halves, and that is not always the centre plus half the side.
     first = (centre - side / 2).astype(np.float32)
     np.testing.assert_array_equal(boxes[0], np.hstack([first, first + side]))
 
