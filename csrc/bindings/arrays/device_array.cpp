@@ -129,6 +129,8 @@ DeviceArray DeviceArray::from_numpy(const py::array &array, int device) {
     DeviceArray result(host.type, host.shape, device);
     DeviceGuard guard(device);
     check(cudaMemcpy(result.data(), host.data, result.num_bytes(), cudaMemcpyHostToDevice), "copying to the device");
+    // It returns once a small copy from pageable memory is staged, and non-blocking streams do not wait for it.
+    check(cudaStreamSynchronize(nullptr), "copying to the device");
     return result;
 }
 
