@@ -11,8 +11,12 @@ import pytest
 from engine import ops
 from engine.errors import CudaError, InvalidArgumentError
 from tests.csrc.ops.test_batched_nms import CASES, Candidates, options_of, random_candidates
+from tests.csrc.plugins.conftest import library
+from tests.csrc.plugins.driver import Library
 from tests.support.backends import Backend
 from tests.support.dlpack import tensor_of
+
+__all__ = ["library"]  # a fixture
 
 DLPACK_CUDA = 2
 
@@ -111,6 +115,15 @@ def test_host_arrays_may_come_through_dlpack(candidates: Candidates) -> None:
     results = ops.nms(*wrapped, **options_of(0.4))
     np.testing.assert_array_equal(results.indices, expected_indices(candidates))
     assert wrapped[0].streams == [None]
+
+
+def test_arrays_are_filled_before_any_stream_reads_them(
+    cuda: Backend, library: Library, candidates: Candidates
+) -> None:
+    """Small copies from pageable memory return earlier, and non-blocking streams do not wait for them."""
+    placed: list[Any] = [array if array is None else cuda.put(array) for array in candidates]
+    results = ops.nms(*placed, **options_of(0.4), stream=library.call("stream"))
+    np.testing.assert_array_equal(results.indices.numpy(), expected_indices(candidates))
 
 
 class TorchStream:

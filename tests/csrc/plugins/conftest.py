@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import ops
+from engine.backend.driver import sees_gpu
 from engine.backend.plugin_library import plugin_library, rtx_alias_path
 from engine.errors import BuildError
 from tests.support.backends import EMULATOR_BUILD, ROOT, emulator_folder, for_emulator, load_emulator
@@ -33,7 +33,7 @@ def library() -> Library:
 
 
 def _library(tensorrt_major: int) -> Library:
-    if ops.cuda_device_count() > 0:
+    if sees_gpu():
         build, preset = DEVICE_BUILD, "device"
     else:
         build, preset = EMULATOR_BUILD, "emulator"
