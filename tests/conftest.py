@@ -62,7 +62,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if item.get_closest_marker("needs_gpu"):
             item.add_marker(pytest.mark.gpu)
             item.add_marker(pytest.mark.skipif(not sees_gpu(), reason="needs an NVIDIA GPU"))
-        if {"cuda", "library", "any_library"} & set(fixtures) or parameters.get("backend") == "cuda":
+        if "cuda_code" in fixtures and parameters.get("backend") != "cpu":
             item.add_marker(pytest.mark.gpu)
 
 
@@ -96,8 +96,13 @@ def photo(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def cuda_code() -> None:
+    """What runs CUDA code, on a GPU or on the emulator, depends on this fixture; such tests get the mark gpu."""
+
+
 @pytest.fixture(params=["cpu", "cuda"])
-def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Backend:
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, cuda_code: None) -> Backend:
     """Each processor in turn; CUDA runs on a GPU, else on the CUDA emulator, else it is skipped."""
     if request.param == "cuda":
         use_cuda(monkeypatch)
@@ -105,7 +110,7 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def cuda(monkeypatch: pytest.MonkeyPatch) -> Backend:
+def cuda(monkeypatch: pytest.MonkeyPatch, cuda_code: None) -> Backend:
     """CUDA only: on a GPU, else on the CUDA emulator, else skipped."""
     use_cuda(monkeypatch)
     return Backend("cuda")

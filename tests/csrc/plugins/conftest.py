@@ -21,13 +21,13 @@ DRIVER = "librf_plugin_driver.so"
 
 
 @pytest.fixture(params=[10, 11])
-def any_library(request: pytest.FixtureRequest) -> Library:
+def any_library(request: pytest.FixtureRequest, cuda_code: None) -> Library:
     """The library, loaded as TensorRT 10 and as TensorRT 11 load it. Uses the emulator if there is no device."""
     return _library(request.param)
 
 
 @pytest.fixture
-def library() -> Library:
+def library(cuda_code: None) -> Library:
     """The library, loaded as TensorRT 10 loads it. Uses the emulator if there is no device."""
     return _library(10)
 
