@@ -24,7 +24,6 @@ struct SelectStorage {
         int bins[kBins];
         SelectSort::Storage sort;
     };
-    int places[kPlaceBins];
     int warp_sums[kSelectWarps];
     int boundary_bin, above_boundary, in_boundary;
     int gathered;
@@ -37,6 +36,10 @@ __device__ __forceinline__ uint64_t rank_of(uint64_t key, const DecodePlan &plan
     uint64_t score = static_cast<uint32_t>(key >> 32) - plan.lowest_score;
     return score << kIndexBits | (key & ((1u << kIndexBits) - 1));
 }
+__device__ __forceinline__ uint64_t key_of_rank(uint64_t rank, const DecodePlan &plan) {
+    uint64_t score = (rank >> kIndexBits) + plan.lowest_score;
+    return score << 32 | static_cast<uint32_t>(~0u << kIndexBits | static_cast<uint32_t>(rank));
+}
 
 /// An image's part of the workspace. `tile_counts` lies in shared memory.
 struct ImageKeys {
@@ -44,85 +47,78 @@ struct ImageKeys {
     const TileCount *tile_counts;
 };
 
-/// Calls visit(key) for all candidates of an image, in whole warps; a lane without a candidate gets 0. Reads the lower
-/// half of a key only if needs_index(upper half). Each warp takes one tile at a time and keeps several loads in flight.
+/// A lane's keys of one step of for_each_keys, 0 where it has none.
+constexpr int kKeysPerLane = 4;
+struct LaneKeys {
+    uint64_t keys[kKeysPerLane];
+};
+
+/// Calls visit(LaneKeys) until all candidates of an image were visited, in whole warps. Reads the lower half of a key
+/// only if needs_index(upper half). A step's loads are in flight together.
 template <typename NeedsIndex, typename Visit>
-__device__ __forceinline__ void for_each_key(const ImageKeys &keys, int num_tiles, NeedsIndex needs_index,
-                                             Visit visit) {
-    constexpr int kInFlight = 2;  // of each half; more would spill registers
+__device__ __forceinline__ void for_each_keys(const ImageKeys &keys, int num_tiles, NeedsIndex needs_index,
+                                              Visit visit) {
+    constexpr int kStep = kWarpSize * kKeysPerLane;
+    constexpr int kSteps = kTileCells / kStep;  // per tile
     const int lane = lane_index();
-    for (int tile = warp_index(); tile < num_tiles; tile += kSelectWarps) {
-        int count = keys.tile_counts[tile];
+    for (int step = warp_index(); step < num_tiles * kSteps; step += kSelectWarps) {
+        const int tile = step / kSteps, begin = step % kSteps * kStep;
+        const int count = keys.tile_counts[tile];
+        if (begin >= count) {
+            continue;
+        }
         const uint32_t *scores = keys.scores + static_cast<int64_t>(tile) * kTileCells;
         const uint32_t *indices = keys.indices + static_cast<int64_t>(tile) * kTileCells;
-        for (int begin = 0; begin < count; begin += kWarpSize * kInFlight) {
-            uint32_t score[kInFlight], index[kInFlight];
+        uint32_t score[kKeysPerLane];
+        LaneKeys found;
 #pragma unroll
-            for (int i = 0; i < kInFlight; ++i) {
-                int place = begin + kWarpSize * i + lane;
-                score[i] = place < count ? scores[place] : 0;
-            }
-#pragma unroll
-            for (int i = 0; i < kInFlight; ++i) {
-                int place = begin + kWarpSize * i + lane;
-                index[i] = place < count && needs_index(score[i]) ? indices[place] : 0;
-            }
-#pragma unroll
-            for (int i = 0; i < kInFlight; ++i) {
-                if (begin + kWarpSize * i < count) {
-                    visit(static_cast<uint64_t>(score[i]) << 32 | index[i]);
-                }
-            }
+        for (int i = 0; i < kKeysPerLane; ++i) {
+            int place = begin + kWarpSize * i + lane;
+            score[i] = place < count ? scores[place] : 0;
         }
-    }
-}
-
-/// Counts a key in its bin. Where the sigmoid saturates many scores are equal, and atomics on the same address run one
-/// after another: so a warp whose keys all have the same bin adds once.
-__device__ __forceinline__ void count_in_bin(int *bins, bool counted, int bin) {
-    unsigned lanes = __ballot_sync(kFullMask, counted);
-    if (lanes == 0) {
-        return;
-    }
-    int leader = __ffs(lanes) - 1;
-    int common = __shfl_sync(kFullMask, bin, leader);
-    if (__all_sync(kFullMask, !counted || bin == common)) {
-        if (lane_index() == leader) {
-            atomicAdd(&bins[bin], __popc(lanes));
+#pragma unroll
+        for (int i = 0; i < kKeysPerLane; ++i) {
+            int place = begin + kWarpSize * i + lane;
+            uint32_t index = place < count && needs_index(score[i]) ? indices[place] : 0;
+            found.keys[i] = static_cast<uint64_t>(score[i]) << 32 | index;
         }
-    } else if (counted) {
-        atomicAdd(&bins[bin], 1);
+        visit(found);
     }
 }
 
 /// Finds the bin with the `wanted`-th highest key.
 __device__ __forceinline__ void find_boundary(SelectStorage &s, int wanted) {
     const int top = kBins - 1 - thread_index() * kBinsPerThread;  // the highest of this thread's bins
+    int in_bins[kBinsPerThread];                                  // from the top
     int mine = 0;
 #pragma unroll
-    for (int i = 0; i < kBinsPerThread; ++i) {
-        mine += s.bins[top - i];
+    for (int i = 0; i < kBinsPerThread; i += 4) {  // four at a time: fewer bank conflicts
+        const int4 four = *reinterpret_cast<const int4 *>(&s.bins[top - i - 3]);
+        in_bins[i] = four.w;
+        in_bins[i + 1] = four.z;
+        in_bins[i + 2] = four.y;
+        in_bins[i + 3] = four.x;
+        mine += four.x + four.y + four.z + four.w;
     }
     int total;
     int above = block_inclusive_sum<kSelectThreads>(mine, s.warp_sums, &total) - mine;
 #pragma unroll
     for (int i = 0; i < kBinsPerThread; ++i) {
-        int in_bin = s.bins[top - i];
-        if (above < wanted && wanted <= above + in_bin) {
+        if (above < wanted && wanted <= above + in_bins[i]) {
             s.boundary_bin = top - i;
             s.above_boundary = above;
-            s.in_boundary = in_bin;
+            s.in_boundary = in_bins[i];
         }
-        above += in_bin;
+        above += in_bins[i];
     }
     __syncthreads();
 }
 
-/// Returns a rank such that at least K candidates, but no more than can be sorted, have this rank or a higher one.
+/// Returns a key such that at least K candidates, but no more than can be sorted, have this key or a higher one.
 /// Radix selection from the top digit: the next digit divides the candidates in the K-th one's bin, until the rest
 /// fits. Ranks are distinct, so it fits after the last digit at the latest.
-__device__ __forceinline__ uint64_t lowest_rank_to_sort(SelectStorage &s, const DecodePlan &plan,
-                                                        const ImageKeys &keys) {
+__device__ __forceinline__ uint64_t lowest_key_to_sort(SelectStorage &s, const DecodePlan &plan,
+                                                       const ImageKeys &keys) {
     uint64_t prefix = 0;  // the digits of the K-th candidate that are known so far
     int above = 0;        // candidates known to be among the best
     int digit_end = plan.rank_bits;
@@ -133,38 +129,51 @@ __device__ __forceinline__ uint64_t lowest_rank_to_sort(SelectStorage &s, const 
         }
         __syncthreads();
         auto needs_index = [&](uint32_t) { return shift < kIndexBits; };
-        for_each_key(keys, plan.num_tiles, needs_index, [&](uint64_t key) {
-            uint64_t rank = rank_of(key, plan);
-            bool counted = key != 0 && rank >> digit_end == prefix;
-            count_in_bin(s.bins, counted, static_cast<int>(rank >> shift) & ((1 << (digit_end - shift)) - 1));
+        for_each_keys(keys, plan.num_tiles, needs_index, [&](const LaneKeys &found) {
+#pragma unroll
+            for (int i = 0; i < kKeysPerLane; ++i) {
+                uint64_t rank = rank_of(found.keys[i], plan);
+                if (found.keys[i] != 0 && rank >> digit_end == prefix) {
+                    atomicAdd(&s.bins[static_cast<int>(rank >> shift) & ((1 << (digit_end - shift)) - 1)], 1);
+                }
+            }
         });
         __syncthreads();
         find_boundary(s, plan.top_k - above);
         prefix = prefix << (digit_end - shift) | static_cast<unsigned>(s.boundary_bin);
         above += s.above_boundary;
         if (above + s.in_boundary <= SelectSort::kCapacity) {
-            return prefix << shift;
+            return key_of_rank(prefix << shift, plan);
         }
         digit_end = shift;
         __syncthreads();
     }
 }
 
-/// Copies the keys of rank `lowest` or higher to s.sort, in any order. s.gathered must be 0.
+/// Copies the keys from `lowest` on to s.sort, in any order. s.gathered must be 0.
 __device__ __forceinline__ void gather_keys(SelectStorage &s, const DecodePlan &plan, const ImageKeys &keys,
                                             uint64_t lowest) {
     const int lane = lane_index();
-    auto needs_index = [&](uint32_t score) { return score - plan.lowest_score >= lowest >> kIndexBits; };
-    for_each_key(keys, plan.num_tiles, needs_index, [&](uint64_t key) {
-        bool taken = key != 0 && rank_of(key, plan) >= lowest;
-        unsigned lanes = __ballot_sync(kFullMask, taken);
+    auto needs_index = [&](uint32_t score) { return score >= lowest >> 32; };
+    for_each_keys(keys, plan.num_tiles, needs_index, [&](const LaneKeys &found) {
+        unsigned lanes[kKeysPerLane];
+        int taken = 0;
+#pragma unroll
+        for (int i = 0; i < kKeysPerLane; ++i) {
+            lanes[i] = __ballot_sync(kFullMask, found.keys[i] != 0 && found.keys[i] >= lowest);
+            taken += __popc(lanes[i]);
+        }
         int first = 0;
-        if (lanes != 0 && lane == 0) {
-            first = atomicAdd(&s.gathered, __popc(lanes));
+        if (taken != 0 && lane == 0) {
+            first = atomicAdd(&s.gathered, taken);
         }
         first = __shfl_sync(kFullMask, first, 0);
-        if (taken) {
-            s.sort.keys[first + __popc(lanes & ((1u << lane) - 1))] = key;
+#pragma unroll
+        for (int i = 0; i < kKeysPerLane; ++i) {
+            if (has_bit(lanes[i], lane)) {
+                s.sort.keys[first + __popc(lanes[i] & ((1u << lane) - 1))] = found.keys[i];
+            }
+            first += __popc(lanes[i]);
         }
     });
     __syncthreads();
@@ -176,20 +185,21 @@ __device__ __forceinline__ void gather_keys(SelectStorage &s, const DecodePlan &
 __device__ __forceinline__ void list_selected(SelectStorage &s, const DecodePlan &plan, int selected,
                                               SelectedAnchor *list) {
     const int thread = thread_index();
-    s.places[thread] = 0;
+    uint32_t *places = s.sort.counters;
+    places[thread] = 0;
     __syncthreads();
     for (int i = thread; i < selected; i += kSelectThreads) {
-        atomicAdd(&s.places[index_of_key(s.sort.keys[i]) >> plan.place_shift], 1);
+        atomicAdd(&places[index_of_key(s.sort.keys[i]) >> plan.place_shift], 1u);
     }
     __syncthreads();
-    int in_bin = s.places[thread];
+    int in_bin = static_cast<int>(places[thread]);
     int total;
-    int first = block_inclusive_sum<kSelectThreads>(in_bin, s.warp_sums, &total) - in_bin;
-    s.places[thread] = first;
+    int before = block_inclusive_sum<kSelectThreads>(in_bin, s.warp_sums, &total) - in_bin;
+    places[thread] = static_cast<uint32_t>(before);
     __syncthreads();
     for (int i = thread; i < selected; i += kSelectThreads) {
         uint32_t index = index_of_key(s.sort.keys[i]);
-        list[atomicAdd(&s.places[index >> plan.place_shift], 1)] = {static_cast<int32_t>(index), i};
+        list[atomicAdd(&places[index >> plan.place_shift], 1u)] = {static_cast<int32_t>(index), i};
     }
 }
 
@@ -197,8 +207,8 @@ __device__ __forceinline__ void list_selected(SelectStorage &s, const DecodePlan
 ///
 /// Candidates are compared by (score, anchor index) as one 64-bit key. This order is total, so the result does not
 /// depend on the order of the atomics. Up to 5120 candidates (nearly always) are gathered and sorted in shared memory;
-/// more are first narrowed down by one or two histograms. Bins start at the threshold's score: most scores share their
-/// exponent, and plain digits would put nearly all of them into a few bins.
+/// more are first narrowed down by one histogram, rarely two. Bins start at the threshold's score: most scores share
+/// their exponent, and plain digits would put nearly all of them into a few bins.
 ///
 /// __launch_bounds__ asks for one block per multiprocessor: with two, the compiler spills. A second block would help
 /// only batches with more images than multiprocessors.
@@ -226,7 +236,7 @@ static __global__ void __launch_bounds__(kSelectThreads, 1)
 
     uint64_t lowest = 0;
     if (total > SelectSort::kCapacity) {
-        lowest = lowest_rank_to_sort(s, plan, keys);
+        lowest = lowest_key_to_sort(s, plan, keys);
     }
     gather_keys(s, plan, keys, lowest);
     int gathered = s.gathered;

@@ -62,18 +62,26 @@ struct NearOverlaps {
     /// Decides the tile.
     __device__ __forceinline__ void settle(SuppressStorage &s, int tile, int max_detections) const {
         const int lane = lane_index();
-        int detections = s.detections[tile];
-        uint32_t kept[kNmsWords];
+        bool open[kNmsWords];
 #pragma unroll
         for (int word = 0; word < kNmsWords; ++word) {
             uint32_t suppressors = 0;
 #pragma unroll
             for (int by = 0; by < kNmsWords; ++by) {
                 suppressors |= tile > 0 ? previous[by][word] & s.kept[tile - 1][by] : 0;
-                suppressors |= by < word ? own[by][word] & kept[by] : 0;
             }
-            const bool open = has_bit(finite[word] & ~s.suppressed[tile][word], lane) && suppressors == 0;
-            kept[word] = settle_word(open, own[word][word]);
+            open[word] = has_bit(finite[word] & ~s.suppressed[tile][word], lane) && suppressors == 0;
+        }
+        uint32_t kept[kNmsWords];
+        int detections = s.detections[tile];
+#pragma unroll
+        for (int word = 0; word < kNmsWords; ++word) {
+            uint32_t suppressors = 0;
+#pragma unroll
+            for (int by = 0; by < word; ++by) {
+                suppressors |= own[by][word] & kept[by];
+            }
+            kept[word] = settle_word(open[word] && suppressors == 0, own[word][word]);
             const int room = max_detections - detections;
             if (__popc(kept[word]) > room) {
                 const int before = __popc(kept[word] & ((1u << lane) - 1));
