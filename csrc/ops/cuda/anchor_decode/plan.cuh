@@ -20,6 +20,8 @@ static_assert(kTileCells <= UINT16_MAX, "a tile's count must fit");
 constexpr int kIndexBits = 22;
 static_assert(kMaxAnchorsPerImage <= 1 << kIndexBits, "an anchor's index must fit");
 
+constexpr int kDigitBits = 13;  // of select_candidates_kernel's histograms
+
 /// One level as the kernels see it.
 struct LevelPlan {
     const void *logits;
@@ -45,7 +47,8 @@ struct DecodePlan {
     float margin_threshold;
     float centre_variance, size_variance;
     uint32_t lowest_score;  // a lower bound of the upper halves of the candidates' keys
-    int rank_bits;          // bits of any candidate's rank_of
+    int score_shift;        // candidates whose scores agree above these bits are in the same bin
+    int slice_ranks;        // ranks that a block of select_candidates_kernel sorts
     int place_shift;        // list_selected puts anchors whose indices agree above these bits together
 };
 
