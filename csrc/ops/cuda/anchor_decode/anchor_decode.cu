@@ -12,7 +12,7 @@
 #include "ops/cuda/common/workspace.h"
 
 // Three launches for a whole batch and all levels: collect the candidates above the threshold (all multiprocessors),
-// choose and order the K best (up to eight blocks per image), decode those (all multiprocessors).
+// choose and order the K best (up to four blocks per image), decode those (all multiprocessors).
 
 namespace retinaface {
 namespace {
@@ -26,13 +26,6 @@ void set_score_range(DecodePlan &plan) {
     while ((bits_of(1.0f) - plan.lowest_score) >> plan.score_shift >> kDigitBits != 0) {
         ++plan.score_shift;
     }
-}
-
-/// Blocks that share an image's candidates: more for few images, as long as a block has enough to do.
-int slices_of(const AnchorDecodeParams &params) {
-    constexpr int kBlocks = 128;  // about one for each multiprocessor of a large GPU
-    constexpr int kMinRanks = 640;
-    return std::clamp(kBlocks / params.batch, 1, (params.top_k + kMinRanks - 1) / kMinRanks);
 }
 
 int tiles_per_anchor(const AnchorLevel &level) {
@@ -58,8 +51,6 @@ DecodePlan make_plan(const AnchorDecodeParams &params, const AnchorDecodeInputs 
     plan.centre_variance = params.centre_variance;
     plan.size_variance = params.size_variance;
     set_score_range(plan);
-    const int slices = slices_of(params);
-    plan.slice_ranks = (plan.top_k + slices - 1) / slices;
     int first_anchor = 0, first_tile = 0;
     for (int i = 0; i < params.num_levels; ++i) {
         const AnchorLevel &from = params.levels[i];
@@ -110,7 +101,7 @@ cudaError_t select(const DecodePlan &plan, const DecodeWorkspace &workspace, con
             return status;
         }
     }
-    const int slices = (plan.top_k + plan.slice_ranks - 1) / plan.slice_ranks;
+    const int slices = (plan.top_k + kSliceRanks - 1) / kSliceRanks;
     return launch(select_candidates_kernel, dim3(slices, batch), kSelectThreads, shared_bytes, stream, plan, workspace,
                   outputs.scores, outputs.count);
 }

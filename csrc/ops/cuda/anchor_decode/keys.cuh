@@ -14,40 +14,36 @@ struct ImageKeys {
     const TileCount *tile_counts;
 };
 
-/// A lane's keys of one step of for_each_keys, 0 where it has none.
-constexpr int kKeysPerLane = 4;
-struct LaneKeys {
-    uint64_t keys[kKeysPerLane];
+/// A lane's candidates of one step of for_each_score: as many loads are in flight.
+constexpr int kScoresPerLane = 4;
+struct LaneScores {
+    uint32_t scores[kScoresPerLane];  // 0 where there is no candidate
+    const uint32_t *indices;          // of the first; those of the others are kWarpSize apart
+
+    __device__ __forceinline__ uint64_t key(int i, bool needs_index) const {
+        const uint32_t index = needs_index ? indices[i * kWarpSize] : 0;
+        return static_cast<uint64_t>(scores[i]) << 32 | index;
+    }
 };
 
-/// Calls visit(LaneKeys) until all candidates of an image were visited, in whole warps. Reads the lower half of a key
-/// only if needs_index(upper half). A step's loads are in flight together.
-template <typename NeedsIndex, typename Visit>
-__device__ __forceinline__ void for_each_keys(const ImageKeys &keys, int num_tiles, NeedsIndex needs_index,
-                                              Visit visit) {
-    constexpr int kStep = kWarpSize * kKeysPerLane;
-    constexpr int kSteps = kTileCells / kStep;  // per tile
-    const int lane = lane_index();
-    for (int step = warp_index(); step < num_tiles * kSteps; step += kSelectWarps) {
-        const int tile = step / kSteps, begin = step % kSteps * kStep;
+/// Calls visit(LaneScores) until all candidates of an image were visited, in whole warps.
+template <typename Visit>
+__device__ __forceinline__ void for_each_score(const ImageKeys &keys, int num_tiles, Visit visit) {
+    constexpr int kStep = kWarpSize * kScoresPerLane;
+    constexpr int kStepsPerTile = kTileCells / kStep;
+    for (int step = warp_index(); step < num_tiles * kStepsPerTile; step += kSelectWarps) {
+        const int tile = step / kStepsPerTile;
+        const int place = step % kStepsPerTile * kStep + lane_index();
         const int count = keys.tile_counts[tile];
-        if (begin >= count) {
+        if (step % kStepsPerTile * kStep >= count) {
             continue;
         }
-        const uint32_t *scores = keys.scores + static_cast<int64_t>(tile) * kTileCells;
-        const uint32_t *indices = keys.indices + static_cast<int64_t>(tile) * kTileCells;
-        uint32_t score[kKeysPerLane];
-        LaneKeys found;
+        const int64_t at = static_cast<int64_t>(tile) * kTileCells + place;
+        LaneScores found;
+        found.indices = keys.indices + at;
 #pragma unroll
-        for (int i = 0; i < kKeysPerLane; ++i) {
-            int place = begin + kWarpSize * i + lane;
-            score[i] = place < count ? scores[place] : 0;
-        }
-#pragma unroll
-        for (int i = 0; i < kKeysPerLane; ++i) {
-            int place = begin + kWarpSize * i + lane;
-            uint32_t index = place < count && needs_index(score[i]) ? indices[place] : 0;
-            found.keys[i] = static_cast<uint64_t>(score[i]) << 32 | index;
+        for (int i = 0; i < kScoresPerLane; ++i) {
+            found.scores[i] = place + i * kWarpSize < count ? keys.scores[at + i * kWarpSize] : 0;
         }
         visit(found);
     }

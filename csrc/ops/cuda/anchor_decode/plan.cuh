@@ -48,7 +48,6 @@ struct DecodePlan {
     float centre_variance, size_variance;
     uint32_t lowest_score;  // a lower bound of the upper halves of the candidates' keys
     int score_shift;        // candidates whose scores agree above these bits are in the same bin
-    int slice_ranks;        // ranks that a block of select_candidates_kernel sorts
     int place_shift;        // list_selected puts anchors whose indices agree above these bits together
 };
 

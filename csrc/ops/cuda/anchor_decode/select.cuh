@@ -12,25 +12,28 @@ constexpr int kPlaceBins = kSelectThreads;
 __device__ __forceinline__ void gather_keys(SelectStorage &s, const DecodePlan &plan, const ImageKeys &keys,
                                             const Slice &slice) {
     const int lane = lane_index();
-    auto needs_index = [&](uint32_t score) { return score >= slice.lowest >> 32 && score <= slice.highest_score; };
-    for_each_keys(keys, plan.num_tiles, needs_index, [&](const LaneKeys &found) {
-        unsigned lanes[kKeysPerLane];
+    const uint32_t lowest_score = static_cast<uint32_t>(slice.lowest >> 32);
+    for_each_score(keys, plan.num_tiles, [&](const LaneScores &found) {
+        uint64_t taken_keys[kScoresPerLane];
+        uint32_t lanes[kScoresPerLane];
         int taken = 0;
 #pragma unroll
-        for (int i = 0; i < kKeysPerLane; ++i) {
-            const bool in_slice = found.keys[i] >= slice.lowest && found.keys[i] >> 32 <= slice.highest_score;
-            lanes[i] = __ballot_sync(kFullMask, found.keys[i] != 0 && in_slice);
+        for (int i = 0; i < kScoresPerLane; ++i) {
+            // One comparison for both bounds.
+            const bool near = found.scores[i] - lowest_score <= slice.highest_score - lowest_score;
+            taken_keys[i] = found.key(i, near);
+            lanes[i] = __ballot_sync(kFullMask, near && taken_keys[i] >= slice.lowest);
             taken += __popc(lanes[i]);
         }
         int first = 0;
-        if (taken != 0 && lane == 0) {
+        if (lane == 0 && taken != 0) {
             first = atomicAdd(&s.gathered, taken);
         }
         first = __shfl_sync(kFullMask, first, 0);
 #pragma unroll
-        for (int i = 0; i < kKeysPerLane; ++i) {
+        for (int i = 0; i < kScoresPerLane; ++i) {
             if (has_bit(lanes[i], lane)) {
-                s.sort.keys[first + __popc(lanes[i] & ((1u << lane) - 1))] = found.keys[i];
+                s.sort.keys[first + __popc(lanes[i] & ((1u << lane) - 1))] = taken_keys[i];
             }
             first += __popc(lanes[i]);
         }
@@ -62,7 +65,7 @@ __device__ __forceinline__ void list_selected(SelectStorage &s, const DecodePlan
     }
 }
 
-/// Chooses and orders the K best candidates of an image. Grid (slices of plan.slice_ranks ranks, images).
+/// Chooses and orders the K best candidates of an image. Grid (slices of kSliceRanks ranks, images).
 ///
 /// Candidates are compared by (score, anchor index) as one 64-bit key. This order is total, so the result does not
 /// depend on the order of the atomics, nor on the number of slices. The blocks of an image do not communicate: each
@@ -83,6 +86,7 @@ static __global__ void __launch_bounds__(kSelectThreads, 1)
     const ImageKeys keys = {workspace.scores + first_key, workspace.indices + first_key, tile_counts};
 
     int mine = 0;
+#pragma unroll 1  // mostly one round
     for (int tile = thread; tile < plan.num_tiles; tile += kSelectThreads) {
         int in_tile = workspace.tile_counts[image * plan.num_tiles + tile];
         tile_counts[tile] = static_cast<TileCount>(in_tile);
@@ -95,9 +99,10 @@ static __global__ void __launch_bounds__(kSelectThreads, 1)
     block_inclusive_sum<kSelectThreads>(mine, s.warp_sums, &total);
 
     const int selected = min(total, plan.top_k);
-    const int first = static_cast<int>(blockIdx.x) * plan.slice_ranks;
-    const int end = min(first + plan.slice_ranks, plan.top_k);
+    const int first = static_cast<int>(blockIdx.x) * kSliceRanks;
+    const int end = min(first + kSliceRanks, plan.top_k);
     scores += image * plan.top_k;
+#pragma unroll 1
     for (int i = max(first, selected) + thread; i < end; i += kSelectThreads) {
         scores[i] = 0.0f;
     }
@@ -109,8 +114,8 @@ static __global__ void __launch_bounds__(kSelectThreads, 1)
         return;
     }
 
-    Slice slice = {0, UINT32_MAX, 0, total};
-    if (total > plan.slice_ranks) {
+    Slice slice = {key_of_rank(0, plan), UINT32_MAX, 0, total};
+    if (total > kSliceRanks) {
         slice = choose_slice(s, plan, keys, first, min(end, selected));
     }
     gather_keys(s, plan, keys, slice);

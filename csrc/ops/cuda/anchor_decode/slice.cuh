@@ -20,8 +20,8 @@ struct Bin {
 };
 
 struct SelectStorage {
-    union {  // the bins are no longer needed when the keys are gathered
-        int bins[kBins];
+    union {                   // the bins are no longer needed when the keys are gathered
+        int bins[kBins + 4];  // the last four count nothing, see choose_slice
         SelectSort::Storage sort;
     };
     int warp_sums[kSelectWarps];
@@ -29,6 +29,8 @@ struct SelectStorage {
     int gathered;
 };
 static_assert(sizeof(SelectStorage) + kMaxTiles * sizeof(TileCount) <= 64 * 1024, "the limit of sm_75, the smallest");
+
+constexpr int kSliceRanks = 1280;
 
 /// A part of an image's candidates that one block sorts: those whose keys are `lowest` or higher and whose scores are
 /// `highest_score` or lower. `first` is the rank of its first candidate.
@@ -73,18 +75,21 @@ __device__ __forceinline__ void find_bins(SelectStorage &s, int first, int last)
         mine += four.x + four.y + four.z + four.w;
     }
     int total;
-    int above = block_inclusive_sum<kSelectThreads>(mine, s.warp_sums, &total) - mine;
+    const int above = block_inclusive_sum<kSelectThreads>(mine, s.warp_sums, &total) - mine;
+    auto find = [&](int wanted, Bin &found) {
+        if (above < wanted && wanted <= above + mine) {  // in one thread
+            int before = above;
 #pragma unroll
-    for (int i = 0; i < kBinsPerThread; ++i) {
-        const int end = above + counts[i];
-        if (above < first && first <= end) {
-            s.first = {top - i, above, counts[i]};
+            for (int i = 0; i < kBinsPerThread; ++i) {
+                if (before < wanted && wanted <= before + counts[i]) {
+                    found = {top - i, before, counts[i]};
+                }
+                before += counts[i];
+            }
         }
-        if (above < last && last <= end) {
-            s.last = {top - i, above, counts[i]};
-        }
-        above = end;
-    }
+    };
+    find(first, s.first);
+    find(last, s.last);
     __syncthreads();
 }
 
@@ -97,20 +102,19 @@ __device__ __forceinline__ void find_bins(SelectStorage &s, int first, int last)
 __device__ __forceinline__ Slice choose_slice(SelectStorage &s, const DecodePlan &plan, const ImageKeys &keys,
                                               int first, int end) {
     clear_bins(s);
-    auto scores_only = [](uint32_t) { return false; };
-    for_each_keys(keys, plan.num_tiles, scores_only, [&](const LaneKeys &found) {
+    for_each_score(keys, plan.num_tiles, [&](const LaneScores &found) {
 #pragma unroll
-        for (int i = 0; i < kKeysPerLane; ++i) {
-            uint32_t score = static_cast<uint32_t>(found.keys[i] >> 32);
-            if (score != 0) {
-                atomicAdd(&s.bins[(score - plan.lowest_score) >> plan.score_shift], 1);
-            }
+        for (int i = 0; i < kScoresPerLane; ++i) {
+            // Without a branch: lanes without a candidate count in a bin that is not read.
+            const uint32_t score = found.scores[i];
+            atomicAdd(&s.bins[score == 0 ? kBins : (score - plan.lowest_score) >> plan.score_shift], 1);
         }
     });
     __syncthreads();
     find_bins(s, first, end);
 
-    Slice slice = {0, UINT32_MAX, 0, 0};
+    Slice slice = {};
+    slice.highest_score = UINT32_MAX;
     if (first > 0) {
         slice.first = s.first.above + s.first.count;
         slice.highest_score = plan.lowest_score + (static_cast<uint32_t>(s.first.number) << plan.score_shift) - 1;
@@ -121,12 +125,11 @@ __device__ __forceinline__ Slice choose_slice(SelectStorage &s, const DecodePlan
     while (last.above + last.count - slice.first > SelectSort::kCapacity) {
         const int shift = max(digit_end - kDigitBits, 0);
         clear_bins(s);
-        auto needs_index = [&](uint32_t) { return shift < kIndexBits; };
-        for_each_keys(keys, plan.num_tiles, needs_index, [&](const LaneKeys &found) {
+        for_each_score(keys, plan.num_tiles, [&](const LaneScores &found) {
 #pragma unroll
-            for (int i = 0; i < kKeysPerLane; ++i) {
-                uint64_t rank = rank_of(found.keys[i], plan);
-                if (found.keys[i] != 0 && rank >> digit_end == prefix) {
+            for (int i = 0; i < kScoresPerLane; ++i) {
+                uint64_t rank = rank_of(found.key(i, found.scores[i] != 0 && shift < kIndexBits), plan);
+                if (found.scores[i] != 0 && rank >> digit_end == prefix) {
                     atomicAdd(&s.bins[static_cast<int>(rank >> shift) & ((1 << (digit_end - shift)) - 1)], 1);
                 }
             }
