@@ -9,33 +9,17 @@ namespace retinaface {
 constexpr int kPlaceBins = kSelectThreads;
 
 /// Copies the slice's keys to s.sort, in any order. s.gathered must be 0.
-__device__ __forceinline__ void gather_keys(SelectStorage &s, const DecodePlan &plan, const ImageKeys &keys,
-                                            const Slice &slice) {
+__device__ __forceinline__ void gather_keys(SelectStorage &s, const ImageKeys &keys, const Slice &slice) {
     const int lane = lane_index();
-    const uint32_t lowest_score = static_cast<uint32_t>(slice.lowest >> 32);
-    for_each_score(keys, plan.num_tiles, [&](const LaneScores &found) {
-        uint64_t taken_keys[kScoresPerLane];
-        uint32_t lanes[kScoresPerLane];
-        int taken = 0;
-#pragma unroll
-        for (int i = 0; i < kScoresPerLane; ++i) {
-            // One comparison for both bounds.
-            const bool near = found.scores[i] - lowest_score <= slice.highest_score - lowest_score;
-            taken_keys[i] = found.key(i, near);
-            lanes[i] = __ballot_sync(kFullMask, near && taken_keys[i] >= slice.lowest);
-            taken += __popc(lanes[i]);
-        }
+    for_each_key(keys, slice.first_bin, slice.last_bin, [&](uint64_t key) {
+        const uint32_t lanes = __ballot_sync(kFullMask, key != 0 && key >= slice.lowest);
         int first = 0;
-        if (lane == 0 && taken != 0) {
-            first = atomicAdd(&s.gathered, taken);
+        if (lane == 0) {
+            first = atomicAdd(&s.gathered, __popc(lanes));
         }
         first = __shfl_sync(kFullMask, first, 0);
-#pragma unroll
-        for (int i = 0; i < kScoresPerLane; ++i) {
-            if (has_bit(lanes[i], lane)) {
-                s.sort.keys[first + __popc(lanes[i] & ((1u << lane) - 1))] = taken_keys[i];
-            }
-            first += __popc(lanes[i]);
+        if (has_bit(lanes, lane)) {
+            s.sort.keys[first + __popc(lanes & ((1u << lane) - 1))] = key;
         }
     });
     __syncthreads();
@@ -68,10 +52,9 @@ __device__ __forceinline__ void list_selected(SelectStorage &s, const DecodePlan
 /// Chooses and orders the K best candidates of an image. Grid (slices of kSliceRanks ranks, images).
 ///
 /// Candidates are compared by (score, anchor index) as one 64-bit key. This order is total, so the result does not
-/// depend on the order of the atomics, nor on the number of slices. The blocks of an image do not communicate: each
-/// makes the same histogram of all scores, which tells it the range of scores of its ranks, then gathers and sorts
-/// those keys. Bins start at the threshold's score: most scores share their exponent, and plain digits would put nearly
-/// all of them into a few bins. An image with few candidates, as most have, is sorted by its first block at once.
+/// depend on the order of the atomics, nor on the slices. The blocks of an image do not communicate: each adds up the
+/// bins of all tiles, which tells it the bins of its ranks, then gathers and sorts their keys. An image with few
+/// candidates, as most have, is sorted by its first block at once.
 ///
 /// __launch_bounds__ asks for one block per multiprocessor: with two, the compiler spills. A second block would help
 /// only batches with more images than multiprocessors.
@@ -79,18 +62,14 @@ static __global__ void __launch_bounds__(kSelectThreads, 1)
     select_candidates_kernel(const __grid_constant__ DecodePlan plan, DecodeWorkspace workspace, float *scores,
                              int32_t *count) {
     __shared__ SelectStorage s;
-    extern __shared__ TileCount tile_counts[];
     const int64_t image = blockIdx.y;
     const int thread = thread_index();
-    const int64_t first_key = image * plan.num_tiles * kTileCells;
-    const ImageKeys keys = {workspace.scores + first_key, workspace.indices + first_key, tile_counts};
+    const ImageKeys keys(image, plan, workspace);
 
     int mine = 0;
 #pragma unroll 1  // mostly one round
     for (int tile = thread; tile < plan.num_tiles; tile += kSelectThreads) {
-        int in_tile = workspace.tile_counts[image * plan.num_tiles + tile];
-        tile_counts[tile] = static_cast<TileCount>(in_tile);
-        mine += in_tile;
+        mine += keys.tile_counts[tile];
     }
     if (thread == 0) {
         s.gathered = 0;
@@ -114,11 +93,11 @@ static __global__ void __launch_bounds__(kSelectThreads, 1)
         return;
     }
 
-    Slice slice = {key_of_rank(0, plan), UINT32_MAX, 0, total};
+    Slice slice = {0, kScoreBins - 1, 0, 0, total};
     if (total > kSliceRanks) {
         slice = choose_slice(s, plan, keys, first, min(end, selected));
     }
-    gather_keys(s, plan, keys, slice);
+    gather_keys(s, keys, slice);
     SelectSort::sort(s.sort, slice.count);
     const int chosen = min(slice.count, plan.top_k - slice.first);
     for (int i = thread; i < chosen; i += kSelectThreads) {
