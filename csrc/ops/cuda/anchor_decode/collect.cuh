@@ -20,6 +20,10 @@ struct CollectStorage {
     int warp_sums[kCollectThreads / kWarpSize];
 };
 
+__device__ __forceinline__ bool passes(float margin, const DecodePlan &plan) {
+    return margin > plan.margin_threshold && is_finite(margin);
+}
+
 /// Turns the bins' counts into their beginnings and stores their ends. Returns the number of survivors.
 __device__ __forceinline__ int place_bins(CollectStorage &s, uint16_t *bin_ends) {
     constexpr int kBinsPerThread = kScoreBins / kCollectThreads;
@@ -81,7 +85,7 @@ __global__ void __launch_bounds__(kCollectThreads)
     bool any = false;
 #pragma unroll
     for (int i = 0; i < kCellsPerThread; ++i) {
-        any = any || (margins[i] > plan.margin_threshold && is_finite(margins[i]));
+        any = any || passes(margins[i], plan);
     }
     for (int bin = thread; bin < kScoreBins; bin += kCollectThreads) {
         s.bins[bin] = 0;
@@ -99,7 +103,7 @@ __global__ void __launch_bounds__(kCollectThreads)
 #pragma unroll
     for (int i = 0; i < kCellsPerThread; ++i) {
         keys[i] = 0;
-        if (margins[i] > plan.margin_threshold && is_finite(margins[i])) {
+        if (passes(margins[i], plan)) {
             int index = level.first_anchor + (first + i * step) * level.num_anchors + anchor;
             keys[i] = order_key(face_score(margins[i]), static_cast<uint32_t>(index));
             in_bin[i] = atomicAdd(&s.bins[score_bin(keys[i], plan)], 1);

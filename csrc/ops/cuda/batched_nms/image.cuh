@@ -33,8 +33,8 @@ struct NmsImage {
     __device__ int num_tiles() const { return (count + kNmsTile - 1) / kNmsTile; }
     __device__ int slot(int place) const { return slots == nullptr ? place : slots[place]; }
 
-    /// [words before the tile's end, kNmsTile]: the candidates of each word that a candidate of the tile overlaps, of
-    /// those before it.
+    /// [words before the tile's end, kNmsTile]: which candidates of a word a candidate of the tile overlaps, of those
+    /// before it. Words behind its own are not written.
     __device__ uint32_t *overlaps_of(int tile) const { return overlaps + overlap_words_before(tile); }
 };
 

@@ -89,10 +89,11 @@ static __global__ void __launch_bounds__(kNmsTile)
 
     uint32_t *overlaps = image.overlaps_of(tile) + earlier_tile * kNmsWords * kNmsTile;
     const int own_word = warp_index(), lane = lane_index();
-    for (int word = 0; word < kNmsWords; ++word) {
+    const int words = earlier_tile == tile ? own_word + 1 : kNmsWords;
+    for (int word = 0; word < words; ++word) {
         uint32_t overlapped = overlap_word(earlier, word, box, box_area, params.iou_threshold);
-        if (earlier_tile == tile && word >= own_word) {  // only the candidates before this one
-            overlapped = word > own_word ? 0 : overlapped & ((1u << lane) - 1);
+        if (earlier_tile == tile && word == own_word) {
+            overlapped &= (1u << lane) - 1;  // only those before this one
         }
         overlaps[word * kNmsTile + thread] = overlapped;
     }
