@@ -164,10 +164,10 @@ DECODE = [
     ),
     _sort(
         "barrier between ranking and writing removed",
-        "__syncthreads();\n#pragma unroll\n        for (int i = 0; i < kItems; ++i) {\n            if (keys[i] != 0) {\n"
-        "                storage.keys[ranks[i]]",
-        "#pragma unroll\n        for (int i = 0; i < kItems; ++i) {\n            if (keys[i] != 0) {\n"
-        "                storage.keys[ranks[i]]",
+        "__syncthreads();\n#pragma unroll\n        for (int i = 0; i < kItems; ++i) {\n            if (keys[i] != 0) {"
+        "\n                storage.keys[ranks[i]]",
+        "#pragma unroll\n        for (int i = 0; i < kItems; ++i) {\n            if (keys[i] != 0) {"
+        "\n                storage.keys[ranks[i]]",
     ),
     _sort("bins too wide by half", "(highest - storage.lowest) / kBins", "(highest - storage.lowest) / kBins / 2"),
     _sort(

@@ -70,7 +70,7 @@ NMS = [
     _suppress("detections before a word counted wrongly", "other < word % kNmsWords", "other <= word % kNmsWords"),
     _suppress("mask one lane too wide", "s.before(word) + __popc(kept & ((1u", "s.before(word) + __popc(kept & ((2u"),
     _suppress("places taken for slots", "const int slot = image.slot(place);", "const int slot = place;"),
-    _suppress("votes for words behind the last settled", "i < settled * kNmsWords ?", "true ?"),
+    _suppress("candidates behind the last settled taken for kept", ": KeptWord{};", ": KeptWord{~0u, 0};"),
     _suppress(
         "barrier before the landmarks removed",
         "__syncthreads();\n    const auto *from",

@@ -10,9 +10,6 @@ namespace retinaface {
 /// fixed place: this needs no counter to clear, and a tile's count is written, not added to.
 constexpr int kTileCells = 512;
 
-/// Tiles of one image.
-constexpr int kMaxTiles = kMaxAnchorsPerImage / kTileCells + kMaxLevels * kMaxAnchorsPerCell;
-
 constexpr int kIndexBits = 22;
 static_assert(kMaxAnchorsPerImage <= 1 << kIndexBits, "an anchor's index must fit");
 
