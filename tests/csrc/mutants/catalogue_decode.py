@@ -86,7 +86,7 @@ DECODE = [
         "});\n        __syncthreads();\n        find_digit",
         "});\n        find_digit",
     ),
-    _slice("the K-th digit is one off", "above + s.digits[digit] < wanted", "above + s.digits[digit] <= wanted"),
+    _slice("the K-th digit is one off", "above + s.digits[digit] < wanted", "above + s.digits[digit] + 1 < wanted"),
     _slice(
         "one more than can be sorted", "slice.count > SelectSort::kCapacity", "slice.count > SelectSort::kCapacity + 1"
     ),
@@ -110,7 +110,6 @@ DECODE = [
     _select("progress not cleared", "workspace.progress[image] = 0;", ""),
     _select("more than K chosen", "min(slice.count, plan.top_k - slice.first)", "slice.count"),
     _select("slots counted from the slice's first", "first + i};", "i};"),
-    _select("a slice without ranks sorted", "if (first >= selected) {\n        return;", "if (first >= selected) {"),
     _select(
         "each thread counts one tile only",
         "tile += kSelectThreads) {\n        mine",
