@@ -68,12 +68,20 @@ void validate_deform_conv(const DeformConvParams &params);
 void deform_conv_cpu(const DeformConvParams &params, const DeformConvInputs &inputs, void *y, int num_threads = 0);
 
 #ifdef RETINAFACE_HAS_CUDA
-/// As deform_conv_cpu, on the device. All pointers are device pointers; x, weight and y must be aligned to 16 bytes, as
-/// allocations are (else cudaErrorMisalignedAddress). Needs no workspace, does not allocate or synchronise and can be
-/// captured in a graph. Positions, interpolation and sums are float32 for every dtype. For the 16-bit types each sample
-/// is rounded to the type once, before the tensor cores.
-cudaError_t deform_conv_cuda(const DeformConvParams &params, const DeformConvInputs &inputs, void *y,
-                             cudaStream_t stream);
+/// Bytes of device memory that deform_conv_cuda needs: the weights in the order in which they are multiplied (at least
+/// 8 KiB for each group, tap and 128 bytes of input channels), a channels-last copy of x unless it is channels-last, and
+/// 8 MiB for partial sums. Never less for a larger shape.
+size_t deform_conv_workspace_bytes(const DeformConvParams &params);
+
+/// As deform_conv_cpu, on the device. All pointers are device pointers; x, weight, y and the workspace must be aligned to
+/// 16 bytes, as allocations are (else cudaErrorMisalignedAddress). Does not allocate or synchronise and can be captured
+/// in a graph. Returns cudaErrorInvalidValue if the workspace is smaller than deform_conv_workspace_bytes.
+///
+/// Positions, interpolation and sums are float32 for every dtype. For the 16-bit types each sample is rounded to the
+/// type once, before the tensor cores; float32 products are sums of three TF32 products, which keep 22 bits of each
+/// factor. The same call gives the same bits every time; a call of another batch size may add in another order.
+cudaError_t deform_conv_cuda(const DeformConvParams &params, const DeformConvInputs &inputs, void *y, void *workspace,
+                             size_t workspace_bytes, cudaStream_t stream);
 #endif
 
 }  // namespace retinaface

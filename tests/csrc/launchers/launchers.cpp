@@ -45,7 +45,10 @@ RF_EXPORT int32_t driver_unletterbox(const UnletterboxParams *params, const Unle
                                      cudaStream_t stream) {
     return unletterbox_cuda(*params, placements, *inputs, *outputs, stream);
 }
+RF_EXPORT size_t driver_deform_conv_workspace(const DeformConvParams *params) {
+    return deform_conv_workspace_bytes(*params);
+}
 RF_EXPORT int32_t driver_deform_conv(const DeformConvParams *params, const DeformConvInputs *inputs, void *y,
-                                     cudaStream_t stream) {
-    return deform_conv_cuda(*params, *inputs, y, stream);
+                                     void *workspace, size_t bytes, cudaStream_t stream) {
+    return deform_conv_cuda(*params, *inputs, y, workspace, bytes, stream);
 }

@@ -194,12 +194,18 @@ def deform_conv(
         tensors[0] = to_hwc8(x)
         shape = (case.batch, *offset.shape[2:], -(-case.channels[1] // 8) * 8)
 
-    def launch(given: Sequence[int], results: Sequence[int], _: Workspace, stream: int) -> int:
+    def launch(given: Sequence[int], results: Sequence[int], workspace: Workspace, stream: int) -> int:
         addresses: Iterator[int] = iter(given)
         inputs = DeformConvInputs(*[None if t is None else next(addresses) for t in tensors])
-        return int(library.call("deform_conv", ctypes.byref(params), ctypes.byref(inputs), results[0], stream))
+        structures = ctypes.byref(params), ctypes.byref(inputs), results[0]
+        return int(library.call("deform_conv", *structures, workspace.address, workspace.size, stream))
 
-    return Operation([t for t in tensors if t is not None], [(NUMPY[dtype], shape)], 0, launch)
+    return Operation(
+        [t for t in tensors if t is not None],
+        [(NUMPY[dtype], shape)],
+        library.call("deform_conv_workspace", ctypes.byref(params)),
+        launch,
+    )
 
 
 DEFORMED = {
