@@ -36,22 +36,19 @@ inline __device__ DeformConvSpan span_of(const DeformConvPlan &plan, int piece, 
 }
 
 /// A 16-byte unit of a row in shared memory is stored at another place, so that the eight rows that a matrix
-/// instruction loads at once lie in different banks.
-inline __device__ int swizzled(int row, int unit) {
-    return row * kDeformRowBytes + (unit ^ (row % 8)) * kDeformUnitBytes;
+/// instruction loads at once lie in different banks. Hopper calls it the 128-byte swizzle: tiles begin at multiples of
+/// 1024 bytes.
+inline __device__ uint32_t swizzled(int row, int unit) {
+    return static_cast<uint32_t>(row * kDeformRowBytes + (unit ^ (row % 8)) * kDeformUnitBytes);
 }
 
-/// Columns of mma.m16n8k16 of one warp; two warps divide the pixels, four the output channels.
-template <int kCoTile>
-constexpr int kDeformColumns = kCoTile / 32;
-
-/// The output channel, within its tile, of a row of packed weights: the two sums that a lane has of each matrix
-/// instruction become neighbours of those of the next one, so that it stores consecutive channels.
-template <int kCoTile>
+/// The output channel, within its tile, of a row of packed weights, where a warp multiplies kColumns columns of eight
+/// rows: the two sums that a lane has of each column become neighbours of those of the next, so that it stores
+/// consecutive channels.
+template <int kColumns>
 __device__ int packed_channel(int row) {
-    constexpr int kColumns = kDeformColumns<kCoTile>;
-    const int column = row % (8 * kColumns) / 8;
-    return row / (8 * kColumns) * (8 * kColumns) + row % 8 / 2 * (2 * kColumns) + 2 * column + row % 2;
+    constexpr int kRows = 8 * kColumns;
+    return row / kRows * kRows + row % 8 / 2 * (2 * kColumns) + row % kRows / 8 * 2 + row % 2;
 }
 
 }  // namespace retinaface

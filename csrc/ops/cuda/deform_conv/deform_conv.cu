@@ -4,7 +4,6 @@
 #include "ops/cuda/common/launch.cuh"
 #include "ops/cuda/common/workspace.h"
 #include "ops/cuda/deform_conv/kernel.cuh"
-#include "ops/cuda/deform_conv/multiply.cuh"
 #include "ops/cuda/deform_conv/prepare.cuh"
 #include "ops/deform_conv.h"
 
@@ -18,7 +17,7 @@ DeformConvWorkspace carve(const DeformConvParams &params, Workspace &workspace) 
     DeformConvWorkspace arrays;
     arrays.weights = workspace.take<unsigned char>(static_cast<size_t>(plan.steps) * params.groups * plan.weight_rows *
                                                    kDeformRowBytes);
-    const size_t x_bytes = static_cast<size_t>(plan.x_image) * params.batch * size_of(params.dtype);
+    const size_t x_bytes = static_cast<size_t>(plan.x_units) * params.batch * kDeformUnitBytes;
     arrays.x = workspace.take<unsigned char>(plan.copies_x ? x_bytes : 0);
     arrays.partials = workspace.take<float4>(kDeformPartialBytes / sizeof(float4));
     arrays.tickets = workspace.take<uint32_t>(kDeformPartialBytes / (64 * kDeformTilePixels * sizeof(float)));
@@ -50,7 +49,7 @@ struct Call {
     DeformConvPlan plan;
 };
 
-template <typename T, int kCoTile, template <typename, int> class Sums>
+template <typename T, int kCoTile>
 cudaError_t convolve(const Call &call) {
     const DeformConvParams &p = call.params;
     const DeformConvPlan &plan = call.plan;
@@ -67,36 +66,38 @@ cudaError_t convolve(const Call &call) {
     const int64_t co_tiles = int64_t{plan.co_tiles} * p.groups;
     const int64_t units = weight_units(p, plan);
     const int64_t prepare_blocks =
-        (units + kPrepareThreads - 1) / kPrepareThreads + (plan.copies_x ? x_squares<T>(p, plan) : 0);
-    if (tiles * plan.splits > INT32_MAX || co_tiles > 65535 || prepare_blocks > INT32_MAX) {
+        (units + kPrepareThreads - 1) / kPrepareThreads + (plan.copies_x ? x_squares(p, plan) : 0);
+    if (tiles * plan.splits > INT32_MAX || co_tiles > 65535 || units > INT32_MAX || prepare_blocks > INT32_MAX ||
+        plan.x_units > UINT32_MAX) {
         return cudaErrorInvalidConfiguration;
     }
-    const int tickets = plan.splits > 1 ? static_cast<int>(tiles * co_tiles) : 0;
+    const int64_t tickets = plan.splits > 1 ? tiles * co_tiles : 0;
     cudaError_t status = launch(prepare_deform_conv_kernel<T, kCoTile>, static_cast<unsigned>(prepare_blocks),
-                                kPrepareThreads, 0, call.stream, args, units, tickets);
+                                kPrepareThreads, 0, call.stream, args, static_cast<unsigned>(units),
+                                static_cast<unsigned>(tickets));
     if (status != cudaSuccess) {
         return status;
     }
     // The maximum, not what this call needs: another thread may launch between these two calls.
-    status = cudaFuncSetAttribute(deform_conv_kernel<T, kCoTile, Sums>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+    status = cudaFuncSetAttribute(deform_conv_kernel<T, kCoTile>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                   call.device.shared_limit);
     if (status != cudaSuccess) {
         return status;
     }
-    return launch(deform_conv_kernel<T, kCoTile, Sums>,
+    return launch(deform_conv_kernel<T, kCoTile>,
                   dim3(static_cast<unsigned>(tiles * plan.splits), static_cast<unsigned>(co_tiles)), kDeformThreads,
                   deform_conv_shared_bytes(kCoTile, plan.taps_per_pass), call.stream, args);
 }
 
-template <typename T, template <typename, int> class Sums>
+template <typename T>
 cudaError_t convolve(const Call &call) {
     switch (call.plan.co_tile) {
         case 256:
-            return convolve<T, 256, Sums>(call);
+            return convolve<T, 256>(call);
         case 128:
-            return convolve<T, 128, Sums>(call);
+            return convolve<T, 128>(call);
         default:
-            return convolve<T, 64, Sums>(call);
+            return convolve<T, 64>(call);
     }
 }
 
@@ -127,16 +128,7 @@ cudaError_t deform_conv_cuda(const DeformConvParams &params, const DeformConvInp
         return status;
     }
     divide_among_blocks(params, call.device, call.plan);
-    const bool is_turing = call.device.major < 8;
-    switch (params.dtype) {
-        case DType::kFloat16:
-            return convolve<__half, TensorCoreSums>(call);
-        case DType::kBFloat16:
-            return is_turing ? convolve<__nv_bfloat16, FmaSums>(call) : convolve<__nv_bfloat16, TensorCoreSums>(call);
-        case DType::kFloat32:
-            break;
-    }
-    return is_turing ? convolve<float, FmaSums>(call) : convolve<float, TensorCoreSums>(call);
+    return dispatch(params.dtype, [&](auto *type) { return convolve<std::remove_pointer_t<decltype(type)>>(call); });
 }
 
 }  // namespace retinaface

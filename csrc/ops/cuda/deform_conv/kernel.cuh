@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ops/cuda/common/rounding.cuh"
+#include "ops/cuda/deform_conv/multiply.cuh"
 #include "ops/cuda/deform_conv/samples.cuh"
 
 namespace retinaface {
@@ -13,20 +14,22 @@ constexpr int kDeformResidentBlocks = 2;
 constexpr int kDeformResidentBlocks = 1;
 #endif
 
-inline __device__ void copy_unit(unsigned char *target, const unsigned char *source, bool exists) {
+inline __device__ void copy_unit(uint32_t target, const unsigned char *source) {
 #if __CUDA_ARCH__ >= 800
-    unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(target));
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(source), "r"(exists ? 16 : 0)
-                 : "memory");
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(target), "l"(source) : "memory");
 #else
-    *reinterpret_cast<uint4 *>(target) = exists ? *reinterpret_cast<const uint4 *>(source) : uint4{};
+    *static_cast<uint4 *>(__cvta_shared_to_generic(target)) = *reinterpret_cast<const uint4 *>(source);
 #endif
 }
 
-inline __device__ void finish_copies() {
+/// Ends a step: what the block has copied and stored can be multiplied, and what it has multiplied can be overwritten.
+template <typename Sums>
+__device__ void finish_step(Sums &sums) {
 #if __CUDA_ARCH__ >= 800
     asm volatile("cp.async.wait_all;" ::: "memory");
 #endif
+    sums.finish_step();
+    __syncthreads();
 }
 
 /// Stores consecutive output channels of one pixel, from `channel` within the group.
@@ -112,18 +115,20 @@ __device__ bool combine(const DeformConvWorkspace &workspace, int splits, int64_
 /// A software pipeline with two buffers: while the tensor cores multiply one step, the weights of the next are copied
 /// and its samples loaded, mixed and stored. A thread takes one unit of two pixels; eight neighbouring threads read a
 /// pixel's 128 bytes.
-template <typename T, int kCoTile, template <typename, int> class SumsOf>
+template <typename T, int kCoTile>
 __global__ void __launch_bounds__(kDeformThreads, kDeformResidentBlocks)
     deform_conv_kernel(const __grid_constant__ DeformConvArgs<T> args) {
-    using Sums = SumsOf<T, kCoTile>;
     constexpr int kHalves = 2;
-    constexpr int kHalfPixels = kDeformTilePixels / kHalves;
-    extern __shared__ __align__(128) unsigned char shared[];
-    unsigned char *const weights = shared;
-    unsigned char *const samples = weights + 2 * kCoTile * kDeformRowBytes;
+    constexpr int kThreadRows = kDeformThreads / kDeformRowUnits;  // rows of units that the block's threads cover
+    static_assert(kHalves * kThreadRows == kDeformTilePixels);
+    constexpr uint32_t kWeightBytes = kCoTile * kDeformRowBytes;
+    constexpr uint32_t kSampleBytes = kDeformTilePixels * kDeformRowBytes;
+    extern __shared__ __align__(1024) unsigned char shared[];
+    const uint32_t weights = shared_address(shared);
+    const uint32_t samples = weights + 2 * kWeightBytes;
     SamplePlaces places;
-    places.weights = reinterpret_cast<float4 *>(samples + 2 * kDeformTilePixels * kDeformRowBytes);
-    places.pixels = reinterpret_cast<int *>(places.weights + args.plan.taps_per_pass * kDeformTilePixels);
+    places.weights = reinterpret_cast<float4 *>(shared + 2 * (kWeightBytes + kSampleBytes));
+    places.units = reinterpret_cast<uint32_t *>(places.weights + args.plan.taps_per_pass * kDeformTilePixels);
 
     const DeformConvPlan &plan = args.plan;
     const int tile_index = static_cast<int>(blockIdx.x) / plan.splits;
@@ -134,32 +139,22 @@ __global__ void __launch_bounds__(kDeformThreads, kDeformResidentBlocks)
     const int begin = static_cast<int>(int64_t{plan.steps} * split / plan.splits);
     const int end = static_cast<int>(int64_t{plan.steps} * (split + 1) / plan.splits);
 
-    const unsigned char *image =
-        (plan.copies_x ? args.workspace.x : reinterpret_cast<const unsigned char *>(args.x)) +
-        tile.image * plan.x_image * static_cast<int64_t>(sizeof(T));
-    const unsigned char *group_weights = args.workspace.weights +
-                                         (int64_t{group} * plan.steps * plan.weight_rows + first_co) * kDeformRowBytes;
-    const int pixel = thread_index() / kDeformRowUnits;
+    const int row = thread_index() / kDeformRowUnits;
     const int unit = thread_index() % kDeformRowUnits;
-    const int rows = min(kCoTile, plan.weight_rows - first_co);
+    const uint32_t own_place = swizzled(row, unit);  // kThreadRows further on it is the same, as that is a multiple of 8
+    const uint4 *const image =
+        (plan.copies_x ? reinterpret_cast<const uint4 *>(args.workspace.x) : reinterpret_cast<const uint4 *>(args.x)) +
+        tile.image * plan.x_units + unit;
+    const int64_t step_bytes = int64_t{plan.weight_rows} * kDeformRowBytes;
+    const unsigned char *const group_weights = args.workspace.weights + group * plan.steps * step_bytes +
+                                               (first_co + row) * kDeformRowBytes + unit * kDeformUnitBytes;
 
-    auto copy_weights = [&](int step, int buffer) {
-        const unsigned char *source = group_weights + int64_t{step} * plan.weight_rows * kDeformRowBytes;
-        unsigned char *target = weights + buffer * kCoTile * kDeformRowBytes;
-#pragma unroll
-        for (int first = 0; first < kCoTile; first += kDeformThreads / kDeformRowUnits) {
-            const int row = first + pixel;
-            copy_unit(target + swizzled(row, unit), source + row * kDeformRowBytes + unit * kDeformUnitBytes,
-                      row < rows);
-        }
-    };
-
-    Sums sums;
+    DeformSums<T, kCoTile> sums;
     const int steps_of_piece = plan.chunks * plan.taps;
     for (int piece = begin / steps_of_piece; piece * steps_of_piece < end; ++piece) {
-        const int64_t piece_index = int64_t{group} * plan.pieces + piece;
-        const int offset_group =
-            static_cast<int>(piece_index * plan.piece_channels / (args.params.in_channels / args.params.offset_groups));
+        const int piece_index = group * plan.pieces + piece;
+        const int offset_group = static_cast<int>(int64_t{piece_index} * plan.piece_channels /
+                                                  (args.params.in_channels / args.params.offset_groups));
         for (int first_tap = 0; first_tap < plan.taps; first_tap += plan.taps_per_pass) {
             const DeformConvSpan span = span_of(plan, piece, first_tap);
             const int first = max(begin, span.first_step);
@@ -171,63 +166,79 @@ __global__ void __launch_bounds__(kDeformThreads, kDeformResidentBlocks)
             locate_samples(args, tile, offset_group, span, places);
             __syncthreads();
 
+            // The step that is gathered: its tap, its unit of the first pixel, and the units that its piece still has.
+            int tap = (first - span.first_step) % span.taps;
+            const int chunk = (first - span.first_step) / span.taps;
+            const uint4 *x = image + int64_t{piece_index} * plan.piece_units + chunk * kDeformRowUnits;
+            int units = plan.piece_units - chunk * kDeformRowUnits;
+            const unsigned char *next_weights = group_weights + first * step_bytes;
             SampleUnit<T> in_flight;
-            auto load = [&](int step, int half) {
-                const int chunk = (step - span.first_step) / span.taps;
-                const int tap = (step - span.first_step) % span.taps;
-                const int channels = min(plan.chunk_channels, plan.piece_channels - chunk * plan.chunk_channels);
-                const int64_t channel = piece_index * plan.piece_stride + chunk * plan.chunk_channels;
-                in_flight.load(args,
-                               {image + channel * static_cast<int64_t>(sizeof(T)),
-                                (channels * static_cast<int>(sizeof(T)) + kDeformUnitBytes - 1) / kDeformUnitBytes},
-                               places, tap * kDeformTilePixels + half * kHalfPixels + pixel, unit);
+            auto copy_weights = [&](uint32_t buffer) {
+#pragma unroll
+                for (int i = 0; i < kCoTile / kThreadRows; ++i) {
+                    copy_unit(weights + buffer * kWeightBytes + own_place + i * kThreadRows * kDeformRowBytes,
+                              next_weights + i * kThreadRows * kDeformRowBytes);
+                }
+                next_weights += step_bytes;
             };
-            auto samples_of = [&](int step) {
-                return samples + (step - first) % 2 * kDeformTilePixels * kDeformRowBytes;
+            auto load = [&](int half) {
+                in_flight.load(plan, unit < units ? x : nullptr, places, tap * kDeformTilePixels + half * kThreadRows + row);
             };
-            auto store = [&](int step, int half) {
-                *reinterpret_cast<uint4 *>(samples_of(step) + swizzled(half * kHalfPixels + pixel, unit)) =
-                    in_flight.mixed();
+            auto store = [&](uint32_t buffer, int half) {
+                const uint32_t target =
+                    samples + buffer * kSampleBytes + own_place + half * kThreadRows * kDeformRowBytes;
+                *static_cast<uint4 *>(__cvta_shared_to_generic(target)) = in_flight.mixed();
+            };
+            auto advance = [&] {
+                if (++tap == span.taps) {
+                    tap = 0;
+                    x += kDeformRowUnits;
+                    units -= kDeformRowUnits;
+                }
             };
 
-            copy_weights(first, 0);
+            copy_weights(0);
 #pragma unroll
             for (int half = 0; half < kHalves; ++half) {
-                load(first, half);
-                store(first, half);
+                load(half);
+                store(0, half);
             }
-            finish_copies();
-            __syncthreads();
+            finish_step(sums);
 #pragma unroll 1
             for (int step = first; step < last; ++step) {
                 const bool more = step + 1 < last;
-                const int buffer = (step - first) % 2;
+                const uint32_t buffer = (step - first) % 2;
+                const uint32_t step_samples = samples + buffer * kSampleBytes;
+                const uint32_t step_weights = weights + buffer * kWeightBytes;
+                if constexpr (decltype(sums)::kAsynchronous) {
+                    sums.start(step_samples, step_weights);
+                }
                 if (more) {
-                    copy_weights(step + 1, 1 - buffer);
+                    copy_weights(1 - buffer);
+                    advance();
                 }
 #pragma unroll
                 for (int half = 0; half < kHalves; ++half) {
                     if (more) {
-                        load(step + 1, half);
+                        load(half);
                     }
-#pragma unroll
-                    for (int k = 2 * half; k < 2 * half + 2; ++k) {
-                        sums.multiply(samples_of(step), weights + buffer * kCoTile * kDeformRowBytes, k);
+                    if constexpr (!decltype(sums)::kAsynchronous) {
+                        sums.multiply(step_samples, step_weights, 2 * half);
+                        sums.multiply(step_samples, step_weights, 2 * half + 1);
                     }
                     if (more) {
-                        store(step + 1, half);
+                        store(1 - buffer, half);
                     }
                 }
-                finish_copies();
-                __syncthreads();
+                finish_step(sums);
             }
         }
     }
 
     const int64_t tile_of_all = int64_t{tile_index} * gridDim.y + blockIdx.y;
     if (plan.splits == 1 || combine(args.workspace, plan.splits, tile_of_all, split, sums)) {
-        sums.for_each_run([&](int run_pixel, int channel, const auto &run) {
-            store_run(args, tile, group, run_pixel, first_co + channel, run);
+        sums.for_each_run([&](int pixel, int channel, const auto &run) {
+            store_run(args, tile, group, pixel, first_co + channel, run);
         });
     }
 }

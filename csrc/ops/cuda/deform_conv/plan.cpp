@@ -45,9 +45,9 @@ void choose_tile(const DeformConvParams &p, DeformConvPlan &plan) {
 }  // namespace
 
 int deform_conv_shared_bytes(int co_tile, int taps_per_pass) {
-    const int tiles = 2 * (co_tile + kDeformTilePixels) * kDeformRowBytes;
+    const int buffers = 2 * (co_tile + kDeformTilePixels) * kDeformRowBytes;
     const int places = taps_per_pass * kDeformTilePixels * static_cast<int>(4 * sizeof(float) + sizeof(int));
-    return tiles + places;
+    return buffers + places;
 }
 
 DeformConvPlan make_deform_conv_plan(const DeformConvParams &p) {
@@ -79,14 +79,14 @@ DeformConvPlan make_deform_conv_plan(const DeformConvParams &p) {
     strides(p.in_channels, pixels, plan.given_image, plan.given_channel, plan.given_pixel);
     strides(p.out_channels, int64_t{plan.out_height} * plan.out_width, plan.y_image, plan.y_channel, plan.y_pixel);
     plan.copies_x = !channels_last || plan.piece_channels % unit != 0;
-    plan.piece_stride = plan.piece_channels;
-    plan.x_pixel = plan.given_pixel;
-    if (plan.copies_x) {
-        plan.piece_stride = ceil_div(plan.piece_channels, unit) * unit;
-        plan.x_pixel = plan.piece_stride * plan.pieces * p.groups;
-    }
-    plan.x_image = plan.x_pixel * pixels;
-    plan.weight_rows = static_cast<int>(ceil_div(p.out_channels / p.groups, kDeformRowGroup)) * kDeformRowGroup;
+    plan.piece_units = static_cast<int>(ceil_div(plan.piece_channels, unit));
+    plan.pixel_units =
+        plan.copies_x ? plan.piece_units * plan.pieces * p.groups : static_cast<int>(plan.given_pixel / unit);
+    plan.row_units = static_cast<uint32_t>(p.width) * plan.pixel_units;
+    plan.x_units = plan.pixel_units * pixels;
+    // A multiple of every co_tile that it is not smaller than.
+    const int group_outputs = p.out_channels / p.groups;
+    plan.weight_rows = group_outputs <= 64 ? 64 : group_outputs <= 128 ? 128 : static_cast<int>(ceil_div(group_outputs, 256)) * 256;
     plan.co_tile = kCoTiles[0];
     plan.co_tiles = static_cast<int>(ceil_div(p.out_channels / p.groups, plan.co_tile));
     plan.splits = 1;
@@ -104,7 +104,7 @@ void divide_among_blocks(const DeformConvParams &p, const DeformConvDevice &devi
     const int64_t tiles = int64_t{plan.tiles} * p.batch * p.groups;
     DeformConvPlan result = plan;
     for (int co_tile : kCoTiles) {
-        if (deform_conv_shared_bytes(co_tile, plan.taps_per_pass) > device.shared_limit) {
+        if (co_tile > plan.weight_rows || deform_conv_shared_bytes(co_tile, plan.taps_per_pass) > device.shared_limit) {
             continue;
         }
         const int64_t co_tiles = ceil_div(p.out_channels / p.groups, co_tile);

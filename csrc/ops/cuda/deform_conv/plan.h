@@ -12,7 +12,6 @@ constexpr int kDeformThreads = 256;
 constexpr int kDeformUnitBytes = 16;  // what a thread loads of a pixel at once
 constexpr int kDeformRowBytes = 128;  // of a pixel's or an output channel's part of one step
 constexpr int kDeformRowUnits = kDeformRowBytes / kDeformUnitBytes;
-constexpr int kDeformRowGroup = 64;  // packed weights hold whole groups of output channels
 constexpr int kDeformMaxTaps = 10;  // taps of one pass; larger kernels take several passes
 // Of the partial sums of all blocks if K is split, which only small maps are. Their number depends on the device, the
 // workspace must not.
@@ -33,12 +32,14 @@ struct DeformConvPlan {
     int chunk_channels, chunks;  // chunks of one piece
     int steps;                   // of one group: pieces * chunks * taps
     int co_tile, co_tiles;       // output channels of a block; blocks for one group
-    int weight_rows;             // output channels of a group in the packed weights, a multiple of kDeformRowGroup
+    int weight_rows;             // of a group in the packed weights: out_channels / groups, filled up to whole tiles
     int splits;                  // blocks that share the steps of one tile
     bool copies_x;               // to the workspace: x is not channels-last, or pieces are no multiples of 16 bytes
-    // In elements. Of x as the main kernel reads it, channels last.
-    int64_t x_image, x_pixel, piece_stride;
-    // Of x as it is given, and of y.
+    // Of x as the main kernel reads it, channels last: units of kDeformUnitBytes.
+    int piece_units, pixel_units;
+    uint32_t row_units;  // modulo 2^32
+    int64_t x_units;  // of an image
+    // Of x as it is given, and of y: in elements.
     int64_t given_image, given_channel, given_pixel;
     int64_t y_image, y_channel, y_pixel;
 };

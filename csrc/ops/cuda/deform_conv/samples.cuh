@@ -10,17 +10,12 @@
 
 namespace retinaface {
 
-/// Where a block's samples lie: of each (tap, pixel) the four interpolation weights, times the mask, and the index of
-/// the upper left pixel in the map. Pixels outside the map have a weight of zero and are not read.
+/// Where a block's samples lie: of each (tap, pixel) the four interpolation weights, times the mask, and the first unit
+/// of the upper left pixel in the image, modulo 2^32: that pixel may be outside. Pixels outside the map have a weight of
+/// zero and are not read.
 struct SamplePlaces {
     float4 *weights;
-    int *pixels;
-};
-
-/// The consecutive channels of one step at all pixels of an image.
-struct DeformChunk {
-    const unsigned char *x;
-    int units;  // that exist; the others count as zero
+    uint32_t *units;
 };
 
 /// The output pixels of a block.
@@ -78,7 +73,7 @@ __device__ void locate_samples(const DeformConvArgs<T> &args, const DeformTile &
             }
         }
         places.weights[i] = make_float4(sample.top_left, sample.top_right, sample.bottom_left, sample.bottom_right);
-        places.pixels[i] = sample.y * p.width + sample.x;
+        places.units[i] = static_cast<uint32_t>(sample.y * p.width + sample.x) * args.plan.pixel_units;
     }
 }
 
@@ -86,18 +81,15 @@ __device__ void locate_samples(const DeformConvArgs<T> &args, const DeformTile &
 template <typename T>
 class SampleUnit {
   public:
-    /// Starts loading unit `unit` of a chunk at a place.
-    __device__ void load(const DeformConvArgs<T> &args, const DeformChunk &chunk, const SamplePlaces &places, int place,
-                         int unit) {
+    /// Starts loading at a place. `x` points to this unit of the image's first pixel, null if it is beyond the channels,
+    /// and then all values are zero.
+    __device__ void load(const DeformConvPlan &plan, const uint4 *x, const SamplePlaces &places, int place) {
         weight_ = places.weights[place];
-        const int64_t pixel_bytes = args.plan.x_pixel * static_cast<int64_t>(sizeof(T));
-        const int64_t row_bytes = args.params.width * pixel_bytes;
-        const unsigned char *at = chunk.x + places.pixels[place] * pixel_bytes + unit * kDeformUnitBytes;
-        const bool exists = unit < chunk.units;
-        top_left_ = load_if(exists && weight_.x != 0.0f, at);
-        top_right_ = load_if(exists && weight_.y != 0.0f, at + pixel_bytes);
-        bottom_left_ = load_if(exists && weight_.z != 0.0f, at + row_bytes);
-        bottom_right_ = load_if(exists && weight_.w != 0.0f, at + row_bytes + pixel_bytes);
+        const uint32_t first = places.units[place];
+        top_left_ = load_if(x != nullptr && weight_.x != 0.0f, x, first);
+        top_right_ = load_if(x != nullptr && weight_.y != 0.0f, x, first + plan.pixel_units);
+        bottom_left_ = load_if(x != nullptr && weight_.z != 0.0f, x, first + plan.row_units);
+        bottom_right_ = load_if(x != nullptr && weight_.w != 0.0f, x, first + plan.row_units + plan.pixel_units);
     }
 
     /// Interpolates in float32 and rounds once.
@@ -109,8 +101,8 @@ class SampleUnit {
     }
 
   private:
-    static __device__ uint4 load_if(bool condition, const unsigned char *source) {
-        return condition ? __ldg(reinterpret_cast<const uint4 *>(source)) : uint4{};
+    static __device__ uint4 load_if(bool condition, const uint4 *x, uint32_t unit) {
+        return condition ? __ldg(x + unit) : uint4{};
     }
 
     __device__ float mixed(float top_left, float top_right, float bottom_left, float bottom_right) const {
