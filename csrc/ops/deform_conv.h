@@ -69,13 +69,13 @@ void deform_conv_cpu(const DeformConvParams &params, const DeformConvInputs &inp
 
 #ifdef RETINAFACE_HAS_CUDA
 /// Bytes of device memory that deform_conv_cuda needs: the weights in the order in which they are multiplied (at least
-/// 8 KiB for each group, tap and 128 bytes of input channels), a channels-last copy of x unless it is channels-last, and
-/// 8 MiB for partial sums. Never less for a larger shape.
+/// 8 KiB for each group, tap and 128 bytes of input channels), a channels-last copy of x unless it is channels-last,
+/// and 8 MiB for partial sums. Never less for a larger shape.
 size_t deform_conv_workspace_bytes(const DeformConvParams &params);
 
-/// As deform_conv_cpu, on the device. All pointers are device pointers; x, weight, y and the workspace must be aligned to
-/// 16 bytes, as allocations are (else cudaErrorMisalignedAddress). Does not allocate or synchronise and can be captured
-/// in a graph. Returns cudaErrorInvalidValue if the workspace is smaller than deform_conv_workspace_bytes.
+/// As deform_conv_cpu, on the device. All pointers are device pointers; x, weight, y and the workspace must be aligned
+/// to 16 bytes, as allocations are (else cudaErrorMisalignedAddress). Does not allocate or synchronise and can be
+/// captured in a graph. Returns cudaErrorInvalidValue if the workspace is smaller than deform_conv_workspace_bytes.
 ///
 /// Positions, interpolation and sums are float32 for every dtype. For the 16-bit types each sample is rounded to the
 /// type once, before the tensor cores; float32 products are sums of three TF32 products, which keep 22 bits of each

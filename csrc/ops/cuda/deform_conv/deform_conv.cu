@@ -72,9 +72,9 @@ cudaError_t convolve(const Call &call) {
         return cudaErrorInvalidConfiguration;
     }
     const int64_t tickets = plan.splits > 1 ? tiles * co_tiles : 0;
-    cudaError_t status = launch(prepare_deform_conv_kernel<T, kCoTile>, static_cast<unsigned>(prepare_blocks),
-                                kPrepareThreads, 0, call.stream, args, static_cast<unsigned>(units),
-                                static_cast<unsigned>(tickets));
+    cudaError_t status =
+        launch(prepare_deform_conv_kernel<T, kCoTile>, static_cast<unsigned>(prepare_blocks), kPrepareThreads, 0,
+               call.stream, args, static_cast<unsigned>(units), static_cast<unsigned>(tickets));
     if (status != cudaSuccess) {
         return status;
     }

@@ -6,12 +6,14 @@
 
 namespace retinaface {
 
-/// Blocks that fit into a multiprocessor's shared memory: two on data-centre GPUs from sm_90. Elsewhere one, which may
-/// use all registers.
-#if defined(__CUDA_ARCH__) && (__CUDA_ARCH__ == 900 || __CUDA_ARCH__ == 1000 || __CUDA_ARCH__ == 1030)
-constexpr int kDeformResidentBlocks = 2;
-#else
+/// Blocks that a multiprocessor can hold. With more than 64 output channels the sums need more than half of the
+/// registers; Turing has shared memory for one block.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+template <int kCoTile>
 constexpr int kDeformResidentBlocks = 1;
+#else
+template <int kCoTile>
+constexpr int kDeformResidentBlocks = kCoTile == 64 ? 2 : 1;
 #endif
 
 inline __device__ void copy_unit(uint32_t target, const unsigned char *source) {
@@ -112,11 +114,11 @@ __device__ bool combine(const DeformConvWorkspace &workspace, int splits, int64_
 /// Deformable convolution of one tile of output pixels and kCoTile output channels, or of a part of the steps of it:
 /// block x = (image, tile) * splits + split, block y = (group, tile of channels).
 ///
-/// A software pipeline with two buffers: while the tensor cores multiply one step, the weights of the next are copied
-/// and its samples loaded, mixed and stored. A thread takes one unit of two pixels; eight neighbouring threads read a
-/// pixel's 128 bytes.
+/// A software pipeline with two buffers: while the tensor cores multiply one step, the weights of the next are copied,
+/// its samples mixed and stored, and those of the step after it loaded. A thread takes one unit of two pixels; eight
+/// neighbouring threads read a pixel's 128 bytes.
 template <typename T, int kCoTile>
-__global__ void __launch_bounds__(kDeformThreads, kDeformResidentBlocks)
+__global__ void __launch_bounds__(kDeformThreads, kDeformResidentBlocks<kCoTile>)
     deform_conv_kernel(const __grid_constant__ DeformConvArgs<T> args) {
     constexpr int kHalves = 2;
     constexpr int kThreadRows = kDeformThreads / kDeformRowUnits;  // rows of units that the block's threads cover
@@ -141,7 +143,8 @@ __global__ void __launch_bounds__(kDeformThreads, kDeformResidentBlocks)
 
     const int row = thread_index() / kDeformRowUnits;
     const int unit = thread_index() % kDeformRowUnits;
-    const uint32_t own_place = swizzled(row, unit);  // kThreadRows further on it is the same, as that is a multiple of 8
+    const uint32_t own_place =
+        swizzled(row, unit);  // kThreadRows further on it is the same, as that is a multiple of 8
     const uint4 *const image =
         (plan.copies_x ? reinterpret_cast<const uint4 *>(args.workspace.x) : reinterpret_cast<const uint4 *>(args.x)) +
         tile.image * plan.x_units + unit;
@@ -166,13 +169,14 @@ __global__ void __launch_bounds__(kDeformThreads, kDeformResidentBlocks)
             locate_samples(args, tile, offset_group, span, places);
             __syncthreads();
 
-            // The step that is gathered: its tap, its unit of the first pixel, and the units that its piece still has.
+            // The step that is loaded next: its tap, its unit of the first pixel, and the units that its piece still
+            // has.
             int tap = (first - span.first_step) % span.taps;
             const int chunk = (first - span.first_step) / span.taps;
             const uint4 *x = image + int64_t{piece_index} * plan.piece_units + chunk * kDeformRowUnits;
             int units = plan.piece_units - chunk * kDeformRowUnits;
             const unsigned char *next_weights = group_weights + first * step_bytes;
-            SampleUnit<T> in_flight;
+            SampleUnit<T> in_flight[kHalves];
             auto copy_weights = [&](uint32_t buffer) {
 #pragma unroll
                 for (int i = 0; i < kCoTile / kThreadRows; ++i) {
@@ -181,53 +185,53 @@ __global__ void __launch_bounds__(kDeformThreads, kDeformResidentBlocks)
                 }
                 next_weights += step_bytes;
             };
-            auto load = [&](int half) {
-                in_flight.load(plan, unit < units ? x : nullptr, places, tap * kDeformTilePixels + half * kThreadRows + row);
-            };
-            auto store = [&](uint32_t buffer, int half) {
-                const uint32_t target =
-                    samples + buffer * kSampleBytes + own_place + half * kThreadRows * kDeformRowBytes;
-                *static_cast<uint4 *>(__cvta_shared_to_generic(target)) = in_flight.mixed();
-            };
-            auto advance = [&] {
+            auto load = [&] {
+#pragma unroll
+                for (int half = 0; half < kHalves; ++half) {
+                    in_flight[half].load(plan, unit < units ? x : nullptr, places,
+                                         tap * kDeformTilePixels + half * kThreadRows + row);
+                }
                 if (++tap == span.taps) {
                     tap = 0;
                     x += kDeformRowUnits;
                     units -= kDeformRowUnits;
                 }
             };
+            auto store = [&](uint32_t buffer) {
+#pragma unroll
+                for (int half = 0; half < kHalves; ++half) {
+                    const uint32_t target =
+                        samples + buffer * kSampleBytes + own_place + half * kThreadRows * kDeformRowBytes;
+                    *static_cast<uint4 *>(__cvta_shared_to_generic(target)) = in_flight[half].mixed();
+                }
+            };
 
             copy_weights(0);
-#pragma unroll
-            for (int half = 0; half < kHalves; ++half) {
-                load(half);
-                store(0, half);
+            load();
+            store(0);
+            if (first + 1 < last) {
+                load();
             }
             finish_step(sums);
 #pragma unroll 1
             for (int step = first; step < last; ++step) {
-                const bool more = step + 1 < last;
                 const uint32_t buffer = (step - first) % 2;
                 const uint32_t step_samples = samples + buffer * kSampleBytes;
                 const uint32_t step_weights = weights + buffer * kWeightBytes;
                 if constexpr (decltype(sums)::kAsynchronous) {
                     sums.start(step_samples, step_weights);
                 }
-                if (more) {
+                if (step + 1 < last) {
                     copy_weights(1 - buffer);
-                    advance();
+                    store(1 - buffer);
                 }
+                if (step + 2 < last) {
+                    load();
+                }
+                if constexpr (!decltype(sums)::kAsynchronous) {
 #pragma unroll
-                for (int half = 0; half < kHalves; ++half) {
-                    if (more) {
-                        load(half);
-                    }
-                    if constexpr (!decltype(sums)::kAsynchronous) {
-                        sums.multiply(step_samples, step_weights, 2 * half);
-                        sums.multiply(step_samples, step_weights, 2 * half + 1);
-                    }
-                    if (more) {
-                        store(1 - buffer, half);
+                    for (int k = 0; k < kDeformRowUnits / 2; ++k) {
+                        sums.multiply(step_samples, step_weights, k);
                     }
                 }
                 finish_step(sums);

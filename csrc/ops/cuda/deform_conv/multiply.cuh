@@ -8,9 +8,10 @@
 #include "ops/cuda/deform_conv/arguments.cuh"
 #include "ops/cuda/deform_conv/wgmma.cuh"
 
-// The sums of a block's 64 pixels x kCoTile output channels, spread over its threads. Both operands lie in shared memory
-// as rows of kDeformRowBytes, swizzled: samples by pixel, weights by packed output channel. Which class computes them is
-// a matter of the architecture, so every image of a kernel in a library has its own, and the launcher need not know.
+// The sums of a block's 64 pixels x kCoTile output channels, spread over its threads. Both operands lie in shared
+// memory as rows of kDeformRowBytes, swizzled: samples by pixel, weights by packed output channel. Which class computes
+// them is a matter of the architecture, so every image of a kernel in a library has its own, and the launcher need not
+// know.
 
 namespace retinaface {
 

@@ -28,8 +28,8 @@ void choose_tile(const DeformConvParams &p, DeformConvPlan &plan) {
         int tiles_x = static_cast<int>(ceil_div(plan.out_width, tile_w));
         int tiles_y = static_cast<int>(ceil_div(plan.out_height, tile_h));
         int64_t tiles = int64_t{tiles_x} * tiles_y;
-        int64_t pixels = span(tile_h, p.stride_h, p.kernel_h, p.dilation_h) *
-                         span(tile_w, p.stride_w, p.kernel_w, p.dilation_w);
+        int64_t pixels =
+            span(tile_h, p.stride_h, p.kernel_h, p.dilation_h) * span(tile_w, p.stride_w, p.kernel_w, p.dilation_w);
         if (tiles < best_tiles || (tiles == best_tiles && pixels < best_span)) {
             best_tiles = tiles;
             best_span = pixels;
@@ -86,20 +86,23 @@ DeformConvPlan make_deform_conv_plan(const DeformConvParams &p) {
     plan.x_units = plan.pixel_units * pixels;
     // A multiple of every co_tile that it is not smaller than.
     const int group_outputs = p.out_channels / p.groups;
-    plan.weight_rows = group_outputs <= 64 ? 64 : group_outputs <= 128 ? 128 : static_cast<int>(ceil_div(group_outputs, 256)) * 256;
+    plan.weight_rows = group_outputs <= 64    ? 64
+                       : group_outputs <= 128 ? 128
+                                              : static_cast<int>(ceil_div(group_outputs, 256)) * 256;
     plan.co_tile = kCoTiles[0];
     plan.co_tiles = static_cast<int>(ceil_div(p.out_channels / p.groups, plan.co_tile));
     plan.splits = 1;
     return plan;
 }
 
-// The costs are in nanoseconds, fitted to times on an H200. Other devices differ in all of them, but hardly in their
-// ratios, which are what decides.
+// The costs are estimates in nanoseconds for an H200, from the instructions and shared-memory accesses of a step. Other
+// devices differ in all of them, but hardly in their ratios, which are what decides.
 void divide_among_blocks(const DeformConvParams &p, const DeformConvDevice &device, DeformConvPlan &plan) {
-    constexpr double kBlock = 3000;           // start, places of the samples, end
-    constexpr double kStep = 260;             // gathering and the barrier
-    constexpr double kStepOfChannel = 2.3;    // multiplying, for each output channel
-    constexpr double kSplitOfChannel = 6;     // writing and adding one block's partial sums, for each channel
+    constexpr double kBlock = 4000;         // start, places of the samples, end
+    constexpr double kStep = 350;           // gathering and the barrier
+    constexpr double kStepOfChannel = 1.7;  // multiplying, for each output channel
+    constexpr double kSplit = 2000;         // waiting for the other blocks' sums
+    constexpr double kSplitOfChannel = 3;   // adding one block's sums, for each output channel
     double best = 1e300;
     const int64_t tiles = int64_t{plan.tiles} * p.batch * p.groups;
     DeformConvPlan result = plan;
@@ -117,7 +120,7 @@ void divide_among_blocks(const DeformConvParams &p, const DeformConvDevice &devi
             const double steps = static_cast<double>(ceil_div(plan.steps, splits));
             double cost = waves * (kBlock + steps * (kStep + kStepOfChannel * co_tile));
             if (splits > 1) {
-                cost += splits * kSplitOfChannel * co_tile;
+                cost += kSplit + splits * kSplitOfChannel * co_tile;
             }
             if (cost < best) {
                 best = cost;

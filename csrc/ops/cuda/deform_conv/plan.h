@@ -25,7 +25,7 @@ constexpr size_t kDeformPartialBytes = size_t{8} << 20;
 /// the L1 cache.
 struct DeformConvPlan {
     int out_height, out_width;
-    int tile_h, tile_w;    // tile_h * tile_w <= kDeformTilePixels
+    int tile_h, tile_w;           // tile_h * tile_w <= kDeformTilePixels
     int tiles_x, tiles_y, tiles;  // of an image
     int taps, taps_per_pass;
     int piece_channels, pieces;  // pieces of one group
@@ -38,7 +38,7 @@ struct DeformConvPlan {
     // Of x as the main kernel reads it, channels last: units of kDeformUnitBytes.
     int piece_units, pixel_units;
     uint32_t row_units;  // modulo 2^32
-    int64_t x_units;  // of an image
+    int64_t x_units;     // of an image
     // Of x as it is given, and of y: in elements.
     int64_t given_image, given_channel, given_pixel;
     int64_t y_image, y_channel, y_pixel;

@@ -100,8 +100,8 @@ inline int64_t weight_units(const DeformConvParams &params, const DeformConvPlan
 }
 inline int64_t x_squares(const DeformConvParams &params, const DeformConvPlan &plan) {
     const int64_t pixels = int64_t{params.height} * params.width;
-    return (pixels + kSquarePixels - 1) / kSquarePixels *
-           ((plan.pixel_units + kDeformRowUnits - 1) / kDeformRowUnits) * params.batch;
+    return (pixels + kSquarePixels - 1) / kSquarePixels * ((plan.pixel_units + kDeformRowUnits - 1) / kDeformRowUnits) *
+           params.batch;
 }
 
 template <typename T, int kCoTile>

@@ -11,8 +11,8 @@
 namespace retinaface {
 
 /// Where a block's samples lie: of each (tap, pixel) the four interpolation weights, times the mask, and the first unit
-/// of the upper left pixel in the image, modulo 2^32: that pixel may be outside. Pixels outside the map have a weight of
-/// zero and are not read.
+/// of the upper left pixel in the image, modulo 2^32: that pixel may be outside. Pixels outside the map have a weight
+/// of zero and are not read.
 struct SamplePlaces {
     float4 *weights;
     uint32_t *units;
@@ -81,8 +81,8 @@ __device__ void locate_samples(const DeformConvArgs<T> &args, const DeformTile &
 template <typename T>
 class SampleUnit {
   public:
-    /// Starts loading at a place. `x` points to this unit of the image's first pixel, null if it is beyond the channels,
-    /// and then all values are zero.
+    /// Starts loading at a place. `x` points to this unit of the image's first pixel, null if it is beyond the
+    /// channels, and then all values are zero.
     __device__ void load(const DeformConvPlan &plan, const uint4 *x, const SamplePlaces &places, int place) {
         weight_ = places.weights[place];
         const uint32_t first = places.units[place];

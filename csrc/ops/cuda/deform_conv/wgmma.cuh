@@ -6,9 +6,10 @@
 #include <cstdint>
 
 // Hopper's matrix instruction for a warpgroup, four warps. Only code for sm_90a may contain it (PTX ISA, "Asynchronous
-// Warpgroup Level Matrix Multiply-Accumulate Operations").
+// Warpgroup Level Matrix Multiply-Accumulate Operations"). No GPU has run this yet, and the CUDA emulator cannot, so it
+// is compiled only with -DRETINAFACE_WGMMA=ON.
 
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+#if defined(RETINAFACE_WGMMA) && defined(__CUDA_ARCH_FEAT_SM90_ALL)
 #define RF_HAS_WGMMA
 
 namespace retinaface {
@@ -40,7 +41,7 @@ inline __device__ void publish_to_wgmma() {
     asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32." type "." type                                        \
                  " {%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20," \
                  " %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, %32, %33, 1, 1, 1, 0, 0;"                \
-                 : RF_SUMS(0), RF_SUMS(1), RF_SUMS(2), RF_SUMS(3), RF_SUMS(4), RF_SUMS(5), RF_SUMS(6), RF_SUMS(7)    \
+                 : RF_SUMS(0), RF_SUMS(1), RF_SUMS(2), RF_SUMS(3), RF_SUMS(4), RF_SUMS(5), RF_SUMS(6), RF_SUMS(7)   \
                  : "l"(a), "l"(b))
 #define RF_WGMMA_32(type)                                                                                   \
     asm volatile("wgmma.mma_async.sync.aligned.m64n32k16.f32." type "." type                                \
@@ -49,8 +50,8 @@ inline __device__ void publish_to_wgmma() {
                  : RF_SUMS(0), RF_SUMS(1), RF_SUMS(2), RF_SUMS(3)                                           \
                  : "l"(a), "l"(b))
 
-/// sums += a[64 rows of 16 values] * b[8 * kColumns columns], a and b in shared memory. Warp w of the warpgroup has rows
-/// 16 w to 16 w + 15, in the register layout of mma.m16n8.
+/// sums += a[64 rows of 16 values] * b[8 * kColumns columns], a and b in shared memory. Warp w of the warpgroup has
+/// rows 16 w to 16 w + 15, in the register layout of mma.m16n8.
 template <typename T, int kColumns>
 __device__ __forceinline__ void wgmma(float (*sums)[4], uint64_t a, uint64_t b) {
     static_assert(kColumns == 8 || kColumns == 4);
