@@ -20,7 +20,7 @@ DeformConvWorkspace carve(const DeformConvParams &params, Workspace &workspace) 
     const size_t x_bytes = static_cast<size_t>(plan.x_units) * params.batch * kDeformUnitBytes;
     arrays.x = workspace.take<unsigned char>(plan.copies_x ? x_bytes : 0);
     arrays.partials = workspace.take<float4>(kDeformPartialBytes / sizeof(float4));
-    arrays.tickets = workspace.take<uint32_t>(kDeformPartialBytes / (64 * kDeformTilePixels * sizeof(float)));
+    arrays.tickets = workspace.take<uint32_t>(kDeformMaxTickets);
     return arrays;
 }
 
@@ -29,9 +29,6 @@ cudaError_t query(DeformConvDevice &device) {
     cudaError_t status = cudaGetDevice(&id);
     if (status == cudaSuccess) {
         status = cudaDeviceGetAttribute(&device.multiprocessors, cudaDevAttrMultiProcessorCount, id);
-    }
-    if (status == cudaSuccess) {
-        status = cudaDeviceGetAttribute(&device.major, cudaDevAttrComputeCapabilityMajor, id);
     }
     if (status == cudaSuccess) {
         status = cudaDeviceGetAttribute(&device.shared_limit, cudaDevAttrMaxSharedMemoryPerBlockOptin, id);
@@ -117,10 +114,8 @@ cudaError_t deform_conv_cuda(const DeformConvParams &params, const DeformConvInp
     if (status != cudaSuccess) {
         return status;
     }
-    for (const void *pointer : {inputs.x, inputs.weight, static_cast<const void *>(y)}) {
-        if (!is_aligned(pointer, sizeof(uint4))) {
-            return cudaErrorMisalignedAddress;
-        }
+    if (!is_aligned(y, sizeof(uint4)) || (params.layout == Layout::kHwc8 && !is_aligned(inputs.x, sizeof(uint4)))) {
+        return cudaErrorMisalignedAddress;
     }
     Call call = {params, inputs, y, arrays, stream, {}, make_deform_conv_plan(params)};
     status = query(call.device);

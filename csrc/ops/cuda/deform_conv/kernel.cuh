@@ -143,14 +143,14 @@ __global__ void __launch_bounds__(kDeformThreads, kDeformResidentBlocks<kCoTile>
 
     const int row = thread_index() / kDeformRowUnits;
     const int unit = thread_index() % kDeformRowUnits;
-    const uint32_t own_place =
-        swizzled(row, unit);  // kThreadRows further on it is the same, as that is a multiple of 8
+    // The same kThreadRows further on, as that is a multiple of 8.
+    const uint32_t own_place = swizzled(row, unit);
     const uint4 *const image =
         (plan.copies_x ? reinterpret_cast<const uint4 *>(args.workspace.x) : reinterpret_cast<const uint4 *>(args.x)) +
         tile.image * plan.x_units + unit;
     const int64_t step_bytes = int64_t{plan.weight_rows} * kDeformRowBytes;
     const unsigned char *const group_weights = args.workspace.weights + group * plan.steps * step_bytes +
-                                               (first_co + row) * kDeformRowBytes + unit * kDeformUnitBytes;
+                                               int64_t{first_co + row} * kDeformRowBytes + unit * kDeformUnitBytes;
 
     DeformSums<T, kCoTile> sums;
     const int steps_of_piece = plan.chunks * plan.taps;
@@ -165,7 +165,7 @@ __global__ void __launch_bounds__(kDeformThreads, kDeformResidentBlocks<kCoTile>
             if (first >= last) {
                 continue;
             }
-            __syncthreads();
+            // Nothing reads the old places any more: a span ends with a barrier.
             locate_samples(args, tile, offset_group, span, places);
             __syncthreads();
 

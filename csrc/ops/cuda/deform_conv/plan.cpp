@@ -9,7 +9,7 @@
 namespace retinaface {
 namespace {
 
-constexpr int kCoTiles[] = {256, 128, 64};
+constexpr int kCoTiles[] = {256, 128, kDeformSmallestCoTile};
 constexpr int kMaxSplits = 16;
 
 int64_t ceil_div(int64_t a, int64_t b) {
@@ -88,7 +88,7 @@ DeformConvPlan make_deform_conv_plan(const DeformConvParams &p) {
     const int group_outputs = p.out_channels / p.groups;
     plan.weight_rows = group_outputs <= 64    ? 64
                        : group_outputs <= 128 ? 128
-                                              : static_cast<int>(ceil_div(group_outputs, 256)) * 256;
+                                              : static_cast<int>(ceil_div(group_outputs, 256) * 256);
     plan.co_tile = kCoTiles[0];
     plan.co_tiles = static_cast<int>(ceil_div(p.out_channels / p.groups, plan.co_tile));
     plan.splits = 1;

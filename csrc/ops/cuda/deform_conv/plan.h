@@ -16,6 +16,10 @@ constexpr int kDeformMaxTaps = 10;  // taps of one pass; larger kernels take sev
 // Of the partial sums of all blocks if K is split, which only small maps are. Their number depends on the device, the
 // workspace must not.
 constexpr size_t kDeformPartialBytes = size_t{8} << 20;
+constexpr int kDeformSmallestCoTile = 64;
+// Tiles whose partial sums fit: at least two blocks share one.
+constexpr size_t kDeformMaxTickets =
+    kDeformPartialBytes / (2 * kDeformSmallestCoTile * kDeformTilePixels * sizeof(float));
 
 /// How a convolution is computed as a matrix product, [pixels] x [k] x [output channels].
 ///
@@ -47,7 +51,6 @@ struct DeformConvPlan {
 /// What the plan needs to know of a device.
 struct DeformConvDevice {
     int multiprocessors = 0;
-    int major = 0;
     int shared_limit = 0;  // bytes of a block
 };
 

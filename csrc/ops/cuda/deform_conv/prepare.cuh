@@ -113,7 +113,7 @@ __global__ void __launch_bounds__(kPrepareThreads)
         return;
     }
     const unsigned index = blockIdx.x * kPrepareThreads + threadIdx.x;
-    if (index < num_tickets) {
+    if (index < num_tickets) {  // fewer than units
         args.workspace.tickets[index] = 0;
     }
     if (index < units) {
