@@ -120,6 +120,10 @@ class WarpgroupSums : public MatrixSums<1, kCoTile / 16> {
 
     __device__ void finish_step() {
         wait_for_wgmma();
+#pragma unroll
+        for (auto &vector : this->vectors) {
+            keep_behind_wait(vector);
+        }
         publish_to_wgmma();
     }
 

@@ -31,6 +31,10 @@ inline __device__ void end_wgmma() {
 inline __device__ void wait_for_wgmma() {
     asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
 }
+/// Keeps the compiler from reading sums, which wgmma writes while other code runs, before the wait.
+inline __device__ void keep_behind_wait(float (&sums)[4]) {
+    asm volatile("" : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])::"memory");
+}
 /// Makes what this thread wrote to shared memory visible to wgmma of all threads, after a barrier.
 inline __device__ void publish_to_wgmma() {
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
