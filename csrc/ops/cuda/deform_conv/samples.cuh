@@ -83,14 +83,14 @@ template <typename T>
 class SampleUnit {
   public:
     /// Starts loading at a place. `x` points to this unit of the image's first pixel, null if it is beyond the
-    /// channels, and then all values are zero: also where the mask is not finite.
+    /// channels, and then all values are zero.
     __device__ void load(const DeformConvPlan &plan, const uint4 *x, const SamplePlaces &places, int place) {
-        weight_ = x == nullptr ? float4{} : places.weights[place];
+        weight_ = places.weights[place];
         const uint32_t first = places.units[place];
-        top_left_ = load_if(weight_.x, x, first);
-        top_right_ = load_if(weight_.y, x, first + plan.pixel_units);
-        bottom_left_ = load_if(weight_.z, x, first + plan.row_units);
-        bottom_right_ = load_if(weight_.w, x, first + plan.row_units + plan.pixel_units);
+        top_left_ = load_if(x != nullptr && weight_.x != 0.0f, x, first);
+        top_right_ = load_if(x != nullptr && weight_.y != 0.0f, x, first + plan.pixel_units);
+        bottom_left_ = load_if(x != nullptr && weight_.z != 0.0f, x, first + plan.row_units);
+        bottom_right_ = load_if(x != nullptr && weight_.w != 0.0f, x, first + plan.row_units + plan.pixel_units);
     }
 
     /// Interpolates in float32 and rounds once.
@@ -102,8 +102,8 @@ class SampleUnit {
     }
 
   private:
-    static __device__ uint4 load_if(float weight, const uint4 *x, uint32_t unit) {
-        return weight != 0.0f ? __ldg(x + unit) : uint4{};
+    static __device__ uint4 load_if(bool condition, const uint4 *x, uint32_t unit) {
+        return condition ? __ldg(x + unit) : uint4{};
     }
 
     __device__ float mixed(float top_left, float top_right, float bottom_left, float bottom_right) const {
