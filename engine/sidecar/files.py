@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import EngineLoadError, InvalidArgumentError
 from engine.files import sha256_of
 from engine.sidecar.content import SCHEMA, FileEntry, Identity, Sidecar, rebuild_command
+from engine.untrusted.onnx_file import refuse_external_data
 from engine.version import project_version
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def read_engine(path: Path, network_metadata: Callable[[bytes], Mapping[str, str
         *_file_problems("network", network_path(path), network, sidecar.files.network),
     ]
     if not problems:
+        _check_network(network, network_path(path))
         built, problems = _identity_problems(network_metadata(network), sidecar)
     if problems:
         raise EngineLoadError(
@@ -94,6 +96,13 @@ def read_engine(path: Path, network_metadata: Callable[[bytes], Mapping[str, str
             f"{rebuild_command(built, path)}"
         )
     return EngineFiles(path, plan, network, sidecar)
+
+
+def _check_network(network: bytes, path: Path) -> None:
+    try:
+        refuse_external_data(network)
+    except InvalidArgumentError as error:
+        raise EngineLoadError(f"the network {path} cannot be used: it {error}. Or build the engine again") from error
 
 
 def _read(path: Path, what: str) -> bytes:
