@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.config.model import PyramidLevel, RetinaFaceConfig
 from engine.errors import WeightsError
 from engine.files import sha256_of
+from engine.model.weights.bounded import bounded
 from engine.model.weights.fetch import read_known
 from engine.model.weights.known import KNOWN_WEIGHTS, RANDOM_WEIGHTS, KnownWeights, known_by
 from engine.model.weights.layouts import refuse_foreign, to_native
 from engine.model.weights.tensors import COUNTER, fitting, refuse_unusual
 from engine.types import WeightsOrigin
+from engine.untrusted.files import read_file
+from engine.untrusted.limits import MAX_CHECKPOINT_BYTES
 
 if TYPE_CHECKING:
     import torch
@@ -85,7 +87,7 @@ def _refuse_other_preset(known: KnownWeights | None, config: RetinaFaceConfig, s
 def _read(source: str) -> bytes:
     try:
         if Path(source).exists():
-            return Path(source).read_bytes()
+            return read_file(Path(source), MAX_CHECKPOINT_BYTES)
     except OSError as error:
         raise WeightsError(f"weights {source[:200]!r} cannot be read: {error.strerror}") from error
     if source in KNOWN_WEIGHTS:
@@ -130,7 +132,7 @@ def _state_dict(content: bytes, source: str) -> dict[str, torch.Tensor]:
         return state_dict_from_onnx(content, source)
     refuse_foreign(content, source)
     try:
-        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        loaded = torch.load(bounded(content), map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can fail anywhere in the reader
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WeightsError(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import pickle
 import re
 import warnings
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +100,62 @@ def test_a_tensor_may_claim_any_shape(state: State, tmp_path: Path, config: str)
     vast = {key: torch.zeros(()).expand(1, 1 << 31, 1, 1) for key in (WEIGHT, "ssh1.conv3X3.0.weight")}
     with at_most_more(1 << 30), pytest.raises(WeightsError, match="does not fit config"):
         _load(tmp_path, {**state, **vast}, config)
+
+
+def _rewritten(state: State, change: Callable[[str, bytes], bytes], method: int = zipfile.ZIP_STORED) -> bytes:
+    """Return a checkpoint whose members are changed and packed with a method of zip."""
+    saved, written = io.BytesIO(), io.BytesIO()
+    torch.save(state, saved)
+    with zipfile.ZipFile(saved) as old, zipfile.ZipFile(written, "w", method) as new:
+        for member in old.infolist():
+            new.writestr(member.filename, change(member.filename, old.read(member)))
+    return written.getvalue()
+
+
+def test_a_packed_checkpoint_loads_unless_it_unpacks_to_too_much(
+    state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "packed.pth"
+    path.write_bytes(_rewritten(state, lambda name, content: content, zipfile.ZIP_DEFLATED))
+    loaded = load_model(MOBILENET, str(path))[0].state_dict()
+    assert all(torch.equal(value, loaded[key]) for key, value in state.items())
+    monkeypatch.setattr("engine.model.weights.bounded.MAX_CHECKPOINT_BYTES", 64 << 20)
+    zeros = {**state, "optimiser": torch.zeros(80 << 18)}
+    path.write_bytes(_rewritten(zeros, lambda name, content: content, zipfile.ZIP_DEFLATED))
+    assert path.stat().st_size < 3 << 20
+    with at_most_more(48 << 20), pytest.raises(WeightsError, match=r"unpacks to 8\d MiB, expected at most 64 MiB"):
+        load_model(MOBILENET, str(path))
+
+
+FILLING = {
+    "bytearray": b"\x80\x02cbuiltins\nbytearray\nJ\x00\x00\x00\x70\x85R.",
+    "bytearray, made anew": b"\x80\x02cbuiltins\nbytearray\nJ\x00\x00\x00\x70\x85\x81.",
+}
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "old"])
+@pytest.mark.parametrize("how", FILLING)
+def test_functions_that_fill_the_memory_are_not_called(state: State, tmp_path: Path, how: str, zipped: bool) -> None:
+    path = tmp_path / "filling.pth"
+    if zipped:
+        path.write_bytes(_rewritten(state, lambda name, old: FILLING[how] if name.endswith("data.pkl") else old))
+    else:
+        saved = io.BytesIO()
+        torch.save(state, saved, _use_new_zipfile_serialization=False)
+        start = pickle.dumps(torch.serialization.MAGIC_NUMBER, 2) + pickle.dumps(
+            torch.serialization.PROTOCOL_VERSION, 2
+        )
+        assert saved.getvalue().startswith(start)
+        path.write_bytes(start + pickle.dumps({}, 2) + FILLING[how])
+    with at_most_more(512 << 20), pytest.raises(WeightsError, match="asks for bytearray, which no state_dict needs"):
+        load_model(MOBILENET, str(path))
+
+
+def test_checkpoints_of_the_old_form_load(state: State, tmp_path: Path) -> None:
+    path = tmp_path / "old.pth"
+    torch.save(state, path, _use_new_zipfile_serialization=False)
+    loaded = load_model(MOBILENET, str(path))[0].state_dict()
+    assert all(torch.equal(value, loaded[key]) for key, value in state.items())
 
 
 def test_expanded_tensors_of_the_right_shape_load(state: State, tmp_path: Path) -> None:
