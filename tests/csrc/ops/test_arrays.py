@@ -191,6 +191,9 @@ def test_wrong_device_arrays_are_refused(cuda: Backend, candidates: Candidates) 
             ops.nms(*arguments, **options_of(0.4))
     with pytest.raises(InvalidArgumentError, match="stream is a str, expected None, an integer handle, or an object"):
         ops.nms(*placed, **options_of(0.4), stream="0")
+    for handle in [-1, 1 << 64]:
+        with pytest.raises(InvalidArgumentError, match=f"stream is {handle}, expected a handle from 0 to 2"):
+            ops.nms(*placed, **options_of(0.4), stream=handle)
 
 
 def test_cuda_errors_carry_name_and_code(cuda: Backend) -> None:
