@@ -6,6 +6,7 @@
 # make lint   runs the linters; make format formats the sources
 # make test   runs all tests, WORKERS=2 processes at a time
 # make test-kernels SEED=7   runs the operators' tests with other random cases
+# make sanitize   runs the CPU operators' tests under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer
 # make mutants   breaks the CUDA kernels on purpose, about a hundred times, and checks that the tests notice
 # make test-gpu   runs the tests that need an NVIDIA GPU
 # make wheel   makes a source distribution and wheels for every Python found, in dist/
@@ -44,7 +45,7 @@ MUTANTS ?=
 
 BROWSER := $(firstword $(shell command -v chromium-headless-shell chromium chromium-browser google-chrome))
 
-.PHONY: demo test check test-kernels test-gpu gpu-report mutants lint format clean wheel test-wheel lock family \
+.PHONY: demo test check test-kernels sanitize test-gpu gpu-report mutants lint format clean wheel test-wheel lock family \
 	model-table precision-table peers kernel-table kernel-table-check kernel-counts
 
 demo: $(VENV)/.demo
@@ -64,6 +65,9 @@ check: lint
 
 test-kernels: $(VENV)/.test build/emulator/.built
 	$(PYTEST) tests/csrc/ops tests/csrc/launchers tests/csrc/plugins --seed $(SEED)
+
+sanitize: $(VENV)/.test
+	scripts/sanitize $(VENV)
 
 test-gpu: $(VENV)/.gpu build/device/.built
 	$(PY) -m pytest -m gpu

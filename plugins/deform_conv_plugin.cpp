@@ -176,6 +176,10 @@ class DeformConvPlugin final : public PluginBase<DeformConvPlugin, DeformConvAtt
         }
     }
 
+    size_t workspace_bytes(const PluginParams &params) const override {
+        return deform_conv_workspace_bytes(params.conv);
+    }
+
     cudaError_t launch(const PluginParams &params, const Buffers &buffers) const override {
         auto optional_input = [&](int32_t position) { return position < 0 ? nullptr : buffers.inputs[position]; };
         DeformConvInputs inputs;
@@ -184,7 +188,8 @@ class DeformConvPlugin final : public PluginBase<DeformConvPlugin, DeformConvAtt
         inputs.offset = buffers.inputs[2];
         inputs.bias = optional_input(params.optionals.bias);
         inputs.mask = optional_input(params.optionals.mask);
-        return deform_conv_cuda(params.conv, inputs, buffers.outputs[0], buffers.stream);
+        return deform_conv_cuda(params.conv, inputs, buffers.outputs[0], buffers.workspace, workspace_bytes(params),
+                                buffers.stream);
     }
 };
 

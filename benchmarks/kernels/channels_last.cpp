@@ -1,6 +1,8 @@
 // The deformable convolution in channels-last layout, so that the emulator can count it: the plugin supports
 // this layout, engine.ops does not.
 
+#include <cuda_runtime_api.h>
+
 #include "ops/deform_conv.h"
 
 /// FP16, 3x3, stride 1, padding 1; `shape` is images, input channels, output channels, height, width.
@@ -23,5 +25,12 @@ extern "C" __attribute__((visibility("default"))) int deform_conv_channels_last(
     inputs.offset = offset;
     inputs.bias = bias;
     inputs.mask = mask;
-    return retinaface::deform_conv_cuda(params, inputs, y, nullptr);
+    const size_t bytes = retinaface::deform_conv_workspace_bytes(params);
+    void *workspace = nullptr;
+    cudaError_t status = cudaMalloc(&workspace, bytes);
+    if (status == cudaSuccess) {
+        status = retinaface::deform_conv_cuda(params, inputs, y, workspace, bytes, nullptr);
+        cudaFree(workspace);
+    }
+    return status;
 }

@@ -1,12 +1,11 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "ops/cuda/anchor_decode/plan.cuh"
 #include "ops/cuda/deform_conv/fma.cuh"
 #include "ops/cuda/deform_conv/mma.cuh"
 
 // Prints the largest dynamic shared memory, in bytes, of each instance of the deformable convolution in
-// RetinaFace's context modules, and of decoding. Runs no kernel. Argument: the shared memory limit of a block,
+// RetinaFace's context modules. Runs no kernel. Argument: the shared memory limit of a block,
 // in bytes. The convolution's feature maps are those of a 640 x 640 image, from stride 4 to stride 64.
 
 namespace {
@@ -49,5 +48,4 @@ int main(int, char **argv) {
     PRINT(DeformFma<float, 9, 2>);
     PRINT(DeformFma<float, 0, 4>);
     PRINT(DeformFma<__nv_bfloat16, 0, 4>);
-    std::printf("select_candidates_kernel\t%zu\n", kMaxTiles * sizeof(TileCount));
 }

@@ -76,9 +76,10 @@ py::object deform_conv(const py::object &x, const py::object &weight, const py::
     }
 #ifdef RETINAFACE_HAS_CUDA
     if (!place.on_host()) {
-        launch("deform_conv", place, 0, [&](void *, size_t, cudaStream_t cuda_stream) {
-            return deform_conv_cuda(params, inputs, y, cuda_stream);
-        });
+        launch("deform_conv", place, deform_conv_workspace_bytes(params),
+               [&](void *workspace, size_t bytes, cudaStream_t cuda_stream) {
+                   return deform_conv_cuda(params, inputs, y, workspace, bytes, cuda_stream);
+               });
     }
 #endif
     return results.take()[0];

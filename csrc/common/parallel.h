@@ -35,6 +35,7 @@ void parallel_for(int64_t count, int64_t grain, int num_threads, const Body &bod
         }
     };
     std::vector<std::thread> threads;
+    threads.reserve(helpers);  // here an exception still finds no thread running
     for (int64_t i = 0; i < helpers; ++i) {
         try {
             threads.emplace_back(work);

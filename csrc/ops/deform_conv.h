@@ -62,18 +62,27 @@ void validate_deform_conv(const DeformConvParams &params);
 
 /// y [N, Co, h, w] = bias + sum over channels and taps of weight * mask * x(position of the tap + offset).
 /// x is sampled bilinearly and is zero outside its map; a position that is not finite counts as outside.
-/// x itself should be finite: an infinity may spread to outputs that do not depend on it.
+/// A pixel that no sample needs is not read, so infinities and NaN there do no harm. Where one is read, outputs that
+/// depend on it may be NaN.
 ///
 /// Tensors must be float32 in kLinear. Uses up to `num_threads` threads (0: one per core).
 void deform_conv_cpu(const DeformConvParams &params, const DeformConvInputs &inputs, void *y, int num_threads = 0);
 
 #ifdef RETINAFACE_HAS_CUDA
-/// As deform_conv_cpu, on the device. All pointers are device pointers; x, weight and y must be aligned to 16 bytes, as
-/// allocations are (else cudaErrorMisalignedAddress). Needs no workspace, does not allocate or synchronise and can be
-/// captured in a graph. Positions, interpolation and sums are float32 for every dtype. For the 16-bit types each sample
-/// is rounded to the type once, before the tensor cores.
-cudaError_t deform_conv_cuda(const DeformConvParams &params, const DeformConvInputs &inputs, void *y,
-                             cudaStream_t stream);
+/// Bytes of device memory that deform_conv_cuda needs: the weights in the order in which they are multiplied (at least
+/// 8 KiB for each group, tap and 128 bytes of input channels), a channels-last copy of x unless it is channels-last,
+/// and 8 MiB for partial sums. Never less for a larger shape.
+size_t deform_conv_workspace_bytes(const DeformConvParams &params);
+
+/// As deform_conv_cpu, on the device. All pointers are device pointers; y, the workspace and x in kHwc8 must be aligned
+/// to 16 bytes, as allocations are (else cudaErrorMisalignedAddress). Does not allocate or synchronise and can be
+/// captured in a graph. Returns cudaErrorInvalidValue if the workspace is smaller than deform_conv_workspace_bytes.
+///
+/// Positions, interpolation and sums are float32 for every dtype. For the 16-bit types each sample is rounded to the
+/// type once, before the multiplication; float32 products are sums of three TF32 products, which keep 22 bits of each
+/// factor (float32 itself on Turing). The same call gives the same bits every time; a call of another batch size may add in another order.
+cudaError_t deform_conv_cuda(const DeformConvParams &params, const DeformConvInputs &inputs, void *y, void *workspace,
+                             size_t workspace_bytes, cudaStream_t stream);
 #endif
 
 }  // namespace retinaface

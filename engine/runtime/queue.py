@@ -16,6 +16,7 @@ from typing import Protocol
 from engine.errors import ClosedError, InvalidArgumentError, QueueFullError
 from engine.runtime.letterbox import check_image
 from engine.runtime.timing import Stages
+from engine.runtime.workers import Worker, finish
 from engine.types import Detections, Image
 
 DEFAULT_MAX_DELAY = 0.002
@@ -103,7 +104,7 @@ class BatchQueue:
         self._requests = RequestQueue(max_batch or limit, max_delay, max_waiting, len(self._detectors))
         # The threads refer to the requests only, so that an unused BatchQueue is collected and ends them.
         self._threads = [
-            threading.Thread(target=_work, args=(self._requests, index), name=f"retinaface-batch-{index}", daemon=True)
+            Worker(partial(_work, self._requests, index), f"retinaface-batch-{index}")
             for index in range(len(self._detectors))
         ]
         weakref.finalize(self, self._requests.close).atexit = False
@@ -130,6 +131,8 @@ class BatchQueue:
         """Finish the submitted requests and end the threads. Closing twice is fine.
 
         A callback of a request may close the queue: close() then returns at once, as it cannot wait for its own thread.
+        If close() is interrupted, by KeyboardInterrupt for example, it cancels the requests whose batch has not started
+        and waits for the others before the interrupt is raised.
 
         Args:
             cancel: cancel the requests whose batch has not started.
@@ -139,8 +142,7 @@ class BatchQueue:
             self._requests.close(cancel=cancel, then=then)
             return
         self._requests.close(cancel=cancel)
-        for thread in self._threads:
-            thread.join()
+        finish(self._threads, stop=partial(self._requests.close, cancel=True))
         if then is not None:
             then()
 
@@ -282,5 +284,11 @@ _open_queues: weakref.WeakSet[BatchQueue] = weakref.WeakSet()
 @atexit.register
 def _close_all() -> None:
     """Finish the submitted requests before the interpreter exits, which stops daemon threads at any point."""
-    for queue in list(_open_queues):
-        queue.close()
+    queues = list(_open_queues)
+
+    def close(*, cancel: bool) -> None:
+        for queue in queues:
+            queue._requests.close(cancel=cancel)
+
+    close(cancel=False)
+    finish([thread for queue in queues for thread in queue._threads], stop=partial(close, cancel=True))

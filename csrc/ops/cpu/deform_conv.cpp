@@ -12,9 +12,10 @@ namespace {
 
 constexpr int64_t kRowsPerPiece = 4;
 
-float pixel_or_zero(const float *map, int y, int x, int height, int width) {
-    bool inside = y >= 0 && x >= 0 && y < height && x < width;
-    return inside ? map[static_cast<int64_t>(y) * width + x] : 0.0f;
+/// A pixel times its weight; zero outside the map. A pixel without weight is not read: it may be infinite.
+float weighted_pixel(float weight, const float *map, int y, int x, int height, int width) {
+    bool is_read = weight != 0.0f && y >= 0 && x >= 0 && y < height && x < width;
+    return is_read ? weight * map[static_cast<int64_t>(y) * width + x] : 0.0f;
 }
 
 /// Samples the input for one row of the output: columns [Ci * taps, out_width].
@@ -45,10 +46,10 @@ void gather_row(const DeformConvParams &p, const DeformConvInputs &inputs, int i
                 const float *map = x + c * plane;
                 float value = 0.0f;
                 if (inside) {
-                    value = at.top_left * pixel_or_zero(map, at.y, at.x, p.height, p.width) +
-                            at.top_right * pixel_or_zero(map, at.y, at.x + 1, p.height, p.width) +
-                            at.bottom_left * pixel_or_zero(map, at.y + 1, at.x, p.height, p.width) +
-                            at.bottom_right * pixel_or_zero(map, at.y + 1, at.x + 1, p.height, p.width);
+                    value = weighted_pixel(at.top_left, map, at.y, at.x, p.height, p.width) +
+                            weighted_pixel(at.top_right, map, at.y, at.x + 1, p.height, p.width) +
+                            weighted_pixel(at.bottom_left, map, at.y + 1, at.x, p.height, p.width) +
+                            weighted_pixel(at.bottom_right, map, at.y + 1, at.x + 1, p.height, p.width);
                 }
                 columns[(static_cast<int64_t>(c) * taps + tap) * out_width + column] = value;
             }

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from engine.errors import EvaluationError
 from engine.files import write_together
 from engine.types import Detections
+from engine.untrusted.files import read_text
+from engine.untrusted.limits import MAX_TEXT_BYTES
 
 SUBSETS = ("easy", "medium", "hard")
 _COLUMNS = 5
@@ -162,7 +164,7 @@ def read_predictions(folder: Path, names: Sequence[str]) -> list[NDArray[np.floa
 
 def _read_file(path: Path, name: str) -> NDArray[np.float64]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").rstrip().split("\n")  # some tools write a byte order mark
+        lines = read_text(path, MAX_TEXT_BYTES, "utf-8-sig").rstrip().split("\n")  # some tools write a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         raise EvaluationError(f"{path} cannot be read: {error}") from error
     title = PurePosixPath(lines[0].strip()).name

@@ -2,6 +2,7 @@
 // and graphs come from tests/csrc/plugins/driver.cpp, in the same library. Statuses are cudaError_t.
 #include "ops/anchor_decode.h"
 #include "ops/batched_nms.h"
+#include "ops/cuda/deform_conv/plan.h"
 #include "ops/deform_conv.h"
 #include "ops/letterbox.h"
 
@@ -45,7 +46,28 @@ RF_EXPORT int32_t driver_unletterbox(const UnletterboxParams *params, const Unle
                                      cudaStream_t stream) {
     return unletterbox_cuda(*params, placements, *inputs, *outputs, stream);
 }
+RF_EXPORT size_t driver_deform_conv_workspace(const DeformConvParams *params) {
+    return deform_conv_workspace_bytes(*params);
+}
 RF_EXPORT int32_t driver_deform_conv(const DeformConvParams *params, const DeformConvInputs *inputs, void *y,
-                                     cudaStream_t stream) {
-    return deform_conv_cuda(*params, *inputs, y, stream);
+                                     void *workspace, size_t bytes, cudaStream_t stream) {
+    return deform_conv_cuda(*params, *inputs, y, workspace, bytes, stream);
+}
+/// How the launcher divides a convolution on the current device: output channels of a block, and blocks that share the
+/// steps of a tile.
+RF_EXPORT int32_t driver_deform_conv_division(const DeformConvParams *params, int32_t *co_tile, int32_t *splits) {
+    DeformConvDevice device;
+    int id = 0;
+    cudaError_t status = cudaGetDevice(&id);
+    if (status == cudaSuccess) {
+        status = cudaDeviceGetAttribute(&device.multiprocessors, cudaDevAttrMultiProcessorCount, id);
+    }
+    if (status == cudaSuccess) {
+        status = cudaDeviceGetAttribute(&device.shared_limit, cudaDevAttrMaxSharedMemoryPerBlockOptin, id);
+    }
+    DeformConvPlan plan = make_deform_conv_plan(*params);
+    divide_among_blocks(*params, device, plan);
+    *co_tile = plan.co_tile;
+    *splits = plan.splits;
+    return status;
 }

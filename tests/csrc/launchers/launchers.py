@@ -235,12 +235,16 @@ class Launch:
         for memory, array in zip(self.inputs, operation.inputs, strict=True):
             memory.write(array)
 
+    def default_workspace(self) -> Workspace:
+        """Return the workspace of the size that the operation asks for."""
+        return Workspace(self.workspace.address, self._operation.workspace_bytes)
+
     def launch(self, workspace: Workspace | None = None, outputs: Sequence[int] | None = None) -> int:
         """Launch, optionally with another workspace or other output addresses, and return the status."""
         return self._operation.launch(
             [memory.address for memory in self.inputs],
             [memory.address for memory in self.outputs] if outputs is None else outputs,
-            workspace or Workspace(self.workspace.address, self._operation.workspace_bytes),
+            workspace or self.default_workspace(),
             self.stream,
         )
 

@@ -176,36 +176,56 @@ def to_hwc8(x: Array) -> Array:
     return np.concatenate([x.transpose(0, 2, 3, 1), room], axis=3)
 
 
-def deform_conv(
-    library: Library, rng: np.random.Generator, case: deform_cases.Case, dtype: str, layout: int = LINEAR
-) -> Operation:
-    """Return a deformable convolution."""
-    tensors = [None if t is None else t.astype(NUMPY[dtype]) for t in case.random(rng)]
-    x, _, offset, _, _ = tensors
-    assert x is not None
-    assert offset is not None
+def deform_conv_params(case: deform_cases.Case, dtype: str, layout: int = LINEAR) -> DeformConvParams:
+    """Return a case's parameters."""
     params = DeformConvParams(case.batch, case.channels[0], *case.size, case.channels[1], *case.kernel, *case.stride)
     params.pad_top, params.pad_left, params.pad_bottom, params.pad_right = case.padding
     params.dilation_h, params.dilation_w = case.dilation
     params.groups, params.offset_groups = case.groups, case.offset_groups
     params.dtype, params.layout = DTYPES[dtype], layout
+    return params
+
+
+def deform_conv(
+    library: Library, rng: np.random.Generator, case: deform_cases.Case, dtype: str, layout: int = LINEAR
+) -> Operation:
+    """Return a deformable convolution of random tensors."""
+    return deform_conv_of(library, case.random(rng), case, dtype, layout)
+
+
+def deform_conv_of(
+    library: Library, given: deform_cases.Tensors, case: deform_cases.Case, dtype: str, layout: int = LINEAR
+) -> Operation:
+    """Return a deformable convolution of a case's tensors."""
+    tensors = [None if t is None else t.astype(NUMPY[dtype]) for t in given]
+    x, _, offset, _, _ = tensors
+    assert x is not None
+    assert offset is not None
+    params = deform_conv_params(case, dtype, layout)
     shape: tuple[int, ...] = (case.batch, case.channels[1], *offset.shape[2:])
     if layout == HWC8:
         tensors[0] = to_hwc8(x)
         shape = (case.batch, *offset.shape[2:], -(-case.channels[1] // 8) * 8)
 
-    def launch(given: Sequence[int], results: Sequence[int], _: Workspace, stream: int) -> int:
+    def launch(given: Sequence[int], results: Sequence[int], workspace: Workspace, stream: int) -> int:
         addresses: Iterator[int] = iter(given)
         inputs = DeformConvInputs(*[None if t is None else next(addresses) for t in tensors])
-        return int(library.call("deform_conv", ctypes.byref(params), ctypes.byref(inputs), results[0], stream))
+        structures = ctypes.byref(params), ctypes.byref(inputs), results[0]
+        return int(library.call("deform_conv", *structures, workspace.address, workspace.size, stream))
 
-    return Operation([t for t in tensors if t is not None], [(NUMPY[dtype], shape)], 0, launch)
+    return Operation(
+        [t for t in tensors if t is not None],
+        [(NUMPY[dtype], shape)],
+        library.call("deform_conv_workspace", ctypes.byref(params)),
+        launch,
+    )
 
 
 DEFORMED = {
     "whole steps": deform_cases.Case("", 2, (32, 72), (13, 11)),
     "ragged": deform_cases.Case("", 2, (21, 30), (9, 12), (3, 2), (2, 1), (1, 0, 2, 3), groups=3, bias=False),
     "far": deform_cases.Case("", 1, (32, 24), (30, 20), mask=False, spread=15.0),
+    "split": deform_cases.Case("", 2, (200, 40), (7, 9), offset_groups=2),
 }
 DECODED = {
     "few": decode_cases.CASES[4],

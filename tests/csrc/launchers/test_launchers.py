@@ -12,11 +12,12 @@ from tests.csrc.plugins.driver import Array, Library
 from .launchers import HWC8, INVALID_VALUE, MISALIGNED, STRUCTURES, SUCCESS, Launch, Workspace, run, sizes_of_structures
 from .operations import DEFORMED, OPERATIONS, Make, deform_conv, to_hwc8
 
+WITH_WORKSPACE = ("decode", "nms", "deform_conv")
 every_operation = pytest.mark.parametrize("make", OPERATIONS.values(), ids=OPERATIONS)
 with_workspace = pytest.mark.parametrize(
     "make",
-    [make for name, make in OPERATIONS.items() if name.startswith(("decode", "nms"))],
-    ids=[name for name in OPERATIONS if name.startswith(("decode", "nms"))],
+    [make for name, make in OPERATIONS.items() if name.startswith(WITH_WORKSPACE)],
+    ids=[name for name in OPERATIONS if name.startswith(WITH_WORKSPACE)],
 )
 
 

@@ -39,7 +39,8 @@ _SIGNATURES = {
     **{"stream": "p", "synchronise": "ip", "begin_capture": "ip", "end_capture": "pp", "replay": "ippi"},
     # Of launchers.cpp, for tests/csrc/launchers.
     **{"structure_sizes": "p", "decode_workspace": "zp", "decode": "ippppzp", "nms_workspace": "zp", "nms": "ippppzp"},
-    **{"letterbox": "ippppp", "unletterbox": "ippppp", "deform_conv": "ipppp"},
+    **{"letterbox": "ippppp", "unletterbox": "ippppp", "deform_conv_workspace": "zp", "deform_conv": "ippppzp"},
+    "deform_conv_division": "ippp",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,12 +44,19 @@ def to_hwc8(array: Array) -> Array:
 class Convolution:
     """A plugin ready to run, and its tensors on the device."""
 
-    def __init__(self, plugin: Plugin, tensors: Tensors, dtype: str, hwc8: bool = False) -> None:
-        """Make the calls of building and loading an engine, up to the enqueue."""
+    def __init__(
+        self, plugin: Plugin, tensors: Tensors, dtype: str, hwc8: bool = False, largest: Tensors | None = None
+    ) -> None:
+        """Make the calls of building and loading an engine, up to the enqueue.
+
+        The profile is from the tensors' shapes to those of `largest`, for which the workspace is.
+        """
         self._given = [t.astype(DTYPES[dtype]) for t in tensors if t is not None]
         self.shapes = [t.shape for t in self._given]
         self.types = [TYPES[dtype]] * len(self._given)
-        plugin.configure(self.types, [(shape, shape) for shape in self.shapes])
+        most = [t.shape for t in largest or tensors if t is not None]
+        profile = list(zip(self.shapes, most, strict=True))
+        plugin.configure(self.types, profile)
         self.plugin = plugin.clone().recreate().attach()
         self._hwc8 = hwc8
         if hwc8:
@@ -65,18 +73,20 @@ class Convolution:
         if hwc8:
             self._stored = to_hwc8(self._stored)
         self._output = Memory(library, self._stored.nbytes)
+        self._workspace = Memory(library, plugin.workspace_bytes(self.types, profile))
         self.stream: int = library.call("stream")
 
     def enqueue(self) -> None:
-        """Queue the plugin's work. It needs no workspace."""
-        inputs = [memory.address for memory in self._inputs]
-        self.plugin.enqueue(self.types, self.shapes, inputs, [self._output.address], 0, self.stream)
+        """Queue the plugin's work."""
+        inputs, outputs = [memory.address for memory in self._inputs], [self._output.address]
+        self.plugin.enqueue(self.types, self.shapes, inputs, outputs, self._workspace.address, self.stream)
 
     def output(self) -> Array:
         """Synchronise and return y in NCHW. Checks that guards and inputs are unchanged."""
         assert self.plugin.library.call("synchronise", self.stream) == 0
         for memory, array in zip(self._inputs, self._given, strict=True):
             assert memory.read().tobytes() == array.tobytes()
+        self._workspace.read()
         stored = self._output.read().view(self._stored.dtype).reshape(self._stored.shape)
         if not self._hwc8:
             return stored
@@ -108,6 +118,22 @@ def test_matches_the_oracle(library: Library, rng: np.random.Generator, case: Ca
     convolution = Convolution(library.create(NAME, attributes_of(case)), tensors, dtype, hwc8)
     convolution.enqueue()
     check(convolution.output(), tensors, case, dtype)
+
+
+@pytest.mark.parametrize("hwc8", [False, True])
+@pytest.mark.parametrize("size", [(1, 1), (3, 40), (12, 9)])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_workspace_for_the_largest_shapes_serves_smaller_ones(
+    library: Library, rng: np.random.Generator, batch: int, size: tuple[int, int], hwc8: bool
+) -> None:
+    """As in an engine with a profile: the small maps are split among blocks, the largest are not."""
+    largest = Case("", batch=4, channels=(40, 24), size=(60, 60))
+    case = replace(largest, batch=batch, size=size)
+    tensors = rounded(case.random(rng), "float16")
+    plugin = library.create(NAME, attributes_of(case))
+    convolution = Convolution(plugin, tensors, "float16", hwc8, largest.random(rng))
+    convolution.enqueue()
+    check(convolution.output(), tensors, case, "float16")
 
 
 @pytest.mark.parametrize("bias", [True, False])

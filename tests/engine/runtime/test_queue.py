@@ -362,6 +362,42 @@ for seed in range(10):
     assert not result.stderr
 
 
+@pytest.mark.parametrize("at_exit", [False, True])
+def test_closing_that_is_interrupted_cancels_what_waits_and_ends_the_threads(at_exit: bool) -> None:
+    program = f"""
+import os, signal, threading, time
+from tests.engine.runtime.test_queue import BatchQueue, Double, image_of
+
+class Noted(Double):
+    def profile(self, images, *, score_threshold):
+        try:
+            return super().profile(images, score_threshold=score_threshold)
+        finally:
+            print("ran", flush=True)
+
+detector = Noted(1, 0.5)
+queue = BatchQueue([detector], max_delay=0)
+requests = [queue.submit(image_of(seed)) for seed in range(100)]
+
+def interrupt():
+    while not detector.running.locked():
+        time.sleep(0.001)
+    time.sleep(0.1)
+    os.kill(os.getpid(), signal.SIGINT)
+
+threading.Thread(target=interrupt, daemon=True).start()
+if not {at_exit}:
+    try:
+        queue.close()
+    except KeyboardInterrupt:
+        print("interrupted", sum(request.cancelled() for request in requests), flush=True)
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    expected = ["ran"] if at_exit else ["ran", "interrupted", "99"]
+    assert result.stdout.split() == expected, result.stderr
+    assert ("KeyboardInterrupt" in result.stderr) == at_exit
+
+
 @pytest.mark.parametrize(
     ("image", "threshold", "message"),
     [

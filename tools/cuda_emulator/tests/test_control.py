@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 
-from tools.cuda_emulator import Module
+from tools.cuda_emulator import CudaEmulatorError, Module
 
 from .conftest import kernels
 from .oracles import signed
@@ -90,6 +91,16 @@ def test_dynamic_shared_memory(architecture: int, rng: np.random.Generator) -> N
     c = np.zeros((n, n), np.float32)
     kernels("control", architecture).launch("multiply", (2, 2), 256, a, b, c, n, dynamic_shared=2 * 16 * 64 * 4)
     np.testing.assert_allclose(c, a.astype(float) @ b.astype(float), rtol=1e-5)  # 128 additions in float
+
+
+def test_dynamic_shared_memory_is_aligned_and_complete_behind_static(architecture: int) -> None:
+    """All of its bytes can be used, although the alignment leaves a gap before it."""
+    words, result = 512, np.zeros(3, np.int32)
+    module = kernels("control", architecture)
+    module.launch("dynamic_behind_static", 1, 32, result, words, dynamic_shared=4 * words)
+    assert result.tolist() == [0, words - 1, 7]
+    with pytest.raises(CudaEmulatorError, match="out-of-bounds shared"):
+        module.launch("dynamic_behind_static", 1, 32, result, words + 1, dynamic_shared=4 * words)
 
 
 def test_positions(architecture: int) -> None:

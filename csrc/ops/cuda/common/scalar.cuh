@@ -4,6 +4,7 @@
 #include <cuda_fp16.h>
 
 #include <cstdint>
+#include <type_traits>
 
 #include "common/dtype.h"
 
@@ -17,6 +18,17 @@ __device__ __forceinline__ float to_float(__half value) {
 }
 __device__ __forceinline__ float to_float(__nv_bfloat16 value) {
     return __bfloat162float(value);
+}
+
+/// The two 16-bit values of a word, the low one first.
+template <typename T>
+__device__ __forceinline__ float2 unpack(uint32_t word) {
+    static_assert(sizeof(T) == 2);
+    if constexpr (std::is_same_v<T, __half>) {
+        return __half22float2(*reinterpret_cast<const __half2 *>(&word));
+    } else {
+        return {__uint_as_float(word << 16), __uint_as_float(word & 0xffff0000u)};
+    }
 }
 
 /// Loads four consecutive elements with one instruction. `source` must be aligned to their total size.

@@ -2,27 +2,33 @@
 
 #include "common/aligned.h"
 #include "ops/cuda/common/launch.cuh"
-#include "ops/cuda/deform_conv/fma.cuh"
-#include "ops/cuda/deform_conv/mma.cuh"
+#include "ops/cuda/common/workspace.h"
+#include "ops/cuda/deform_conv/kernel.cuh"
+#include "ops/cuda/deform_conv/prepare.cuh"
 #include "ops/deform_conv.h"
+
+// Two launches: rearrange weights and x, then gather and multiply.
 
 namespace retinaface {
 namespace {
 
-struct Device {
-    int multiprocessors = 0;
-    int major = 0;
-    int shared_limit = 0;
-};
+DeformConvWorkspace carve(const DeformConvParams &params, Workspace &workspace) {
+    const DeformConvPlan plan = make_deform_conv_plan(params);
+    DeformConvWorkspace arrays;
+    arrays.weights = workspace.take<unsigned char>(static_cast<size_t>(plan.steps) * params.groups * plan.weight_rows *
+                                                   kDeformRowBytes);
+    const size_t x_bytes = static_cast<size_t>(plan.x_units) * params.batch * kDeformUnitBytes;
+    arrays.x = workspace.take<unsigned char>(plan.copies_x ? x_bytes : 0);
+    arrays.partials = workspace.take<float4>(kDeformPartialBytes / sizeof(float4));
+    arrays.tickets = workspace.take<uint32_t>(kDeformMaxTickets);
+    return arrays;
+}
 
-cudaError_t query(Device &device) {
+cudaError_t query(DeformConvDevice &device) {
     int id = 0;
     cudaError_t status = cudaGetDevice(&id);
     if (status == cudaSuccess) {
         status = cudaDeviceGetAttribute(&device.multiprocessors, cudaDevAttrMultiProcessorCount, id);
-    }
-    if (status == cudaSuccess) {
-        status = cudaDeviceGetAttribute(&device.major, cudaDevAttrComputeCapabilityMajor, id);
     }
     if (status == cudaSuccess) {
         status = cudaDeviceGetAttribute(&device.shared_limit, cudaDevAttrMaxSharedMemoryPerBlockOptin, id);
@@ -34,124 +40,90 @@ struct Call {
     const DeformConvParams &params;
     const DeformConvInputs &inputs;
     void *y;
+    DeformConvWorkspace workspace;
     cudaStream_t stream;
-    Device device;
+    DeformConvDevice device;
+    DeformConvPlan plan;
 };
 
-template <typename Multiplier>
+template <typename T, int kCoTile>
 cudaError_t convolve(const Call &call) {
-    using T = typename Multiplier::Element;
     const DeformConvParams &p = call.params;
-    DeformConvArgs<T> args = {
-        p,
-        make_deform_conv_plan(p, Multiplier::footprint(deform_conv_taps_per_pass(p)), call.device.shared_limit),
-        static_cast<const T *>(call.inputs.x),
-        static_cast<const T *>(call.inputs.weight),
-        static_cast<const T *>(call.inputs.offset),
-        static_cast<const T *>(call.inputs.bias),
-        static_cast<const T *>(call.inputs.mask),
-        static_cast<T *>(call.y)};
-    int64_t tiles = static_cast<int64_t>(args.plan.tiles_x) * args.plan.tiles_y * p.batch;
-    int64_t co_tiles =
-        static_cast<int64_t>((p.out_channels / p.groups + Multiplier::kCoTile - 1) / Multiplier::kCoTile) * p.groups;
-    if (tiles > INT32_MAX || co_tiles > 65535) {
+    const DeformConvPlan &plan = call.plan;
+    const DeformConvArgs<T> args = {p,
+                                    plan,
+                                    call.workspace,
+                                    static_cast<const T *>(call.inputs.x),
+                                    static_cast<const T *>(call.inputs.weight),
+                                    static_cast<const T *>(call.inputs.offset),
+                                    static_cast<const T *>(call.inputs.bias),
+                                    static_cast<const T *>(call.inputs.mask),
+                                    static_cast<T *>(call.y)};
+    const int64_t tiles = int64_t{plan.tiles} * p.batch;
+    const int64_t co_tiles = int64_t{plan.co_tiles} * p.groups;
+    const int64_t units = weight_units(p, plan);
+    const int64_t prepare_blocks =
+        (units + kPrepareThreads - 1) / kPrepareThreads + (plan.copies_x ? x_squares(p, plan) : 0);
+    if (tiles * plan.splits > INT32_MAX || co_tiles > 65535 || units > INT32_MAX || prepare_blocks > INT32_MAX ||
+        plan.x_units > UINT32_MAX) {
         return cudaErrorInvalidConfiguration;
     }
-    // The maximum, not what this call needs: another thread may launch between these two calls.
-    cudaError_t status = cudaFuncSetAttribute(deform_conv_kernel<Multiplier>,
-                                              cudaFuncAttributeMaxDynamicSharedMemorySize, call.device.shared_limit);
+    const int64_t tickets = plan.splits > 1 ? tiles * co_tiles : 0;
+    cudaError_t status =
+        launch(prepare_deform_conv_kernel<T, kCoTile>, static_cast<unsigned>(prepare_blocks), kPrepareThreads, 0,
+               call.stream, args, static_cast<unsigned>(units), static_cast<unsigned>(tickets));
     if (status != cudaSuccess) {
         return status;
     }
-    return launch(deform_conv_kernel<Multiplier>, dim3(static_cast<unsigned>(tiles), static_cast<unsigned>(co_tiles)),
-                  kDeformThreads, args.plan.shared_bytes, call.stream, args);
-}
-
-/// Output channels per block. With more channels per block less is gathered in total; with fewer there are more blocks,
-/// which a small map needs to fill the device. Gathering costs about as much as kGatherCost output channels.
-int choose_co_tile(const Call &call) {
-    constexpr int64_t kGatherCost = 64;
-    const DeformConvParams &p = call.params;
-    int64_t pixels = static_cast<int64_t>(deform_conv_out_height(p)) * deform_conv_out_width(p) * p.batch;
-    int64_t tiles = (pixels + kDeformTilePixels - 1) / kDeformTilePixels * p.groups;
-    int64_t best_cost = INT64_MAX;
-    int best = 0;
-    for (int co_tile : {256, 128, 64}) {
-        int64_t blocks = tiles * ((p.out_channels / p.groups + co_tile - 1) / co_tile);
-        int64_t waves = (blocks + call.device.multiprocessors - 1) / call.device.multiprocessors;
-        int64_t cost = waves * (kGatherCost + co_tile);
-        if (cost < best_cost) {
-            best_cost = cost;
-            best = co_tile;
-        }
+    // The maximum, not what this call needs: another thread may launch between these two calls.
+    status = cudaFuncSetAttribute(deform_conv_kernel<T, kCoTile>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                  call.device.shared_limit);
+    if (status != cudaSuccess) {
+        return status;
     }
-    return best;
-}
-
-/// Whether an instance for 3x3 kernels can run: whole steps of channels and a multiple of 8 output channels, so that
-/// weights can be loaded four at a time.
-template <typename Multiplier>
-bool is_regular(const DeformConvParams &p) {
-    return p.kernel_h == 3 && p.kernel_w == 3 && p.in_channels / p.groups % Multiplier::kChannels == 0 &&
-           p.in_channels / p.offset_groups % Multiplier::kChannels == 0 && p.out_channels / p.groups % 8 == 0;
+    return launch(deform_conv_kernel<T, kCoTile>,
+                  dim3(static_cast<unsigned>(tiles * plan.splits), static_cast<unsigned>(co_tiles)), kDeformThreads,
+                  deform_conv_shared_bytes(kCoTile, plan.taps_per_pass), call.stream, args);
 }
 
 template <typename T>
-cudaError_t launch_mma(const Call &call) {
-    if (!is_regular<DeformMma<T, 9, 1>>(call.params)) {
-        return convolve<DeformMma<T, 0, 2>>(call);
-    }
-    switch (choose_co_tile(call)) {
+cudaError_t convolve(const Call &call) {
+    switch (call.plan.co_tile) {
         case 256:
-            return convolve<DeformMma<T, 9, 1>>(call);
+            return convolve<T, 256>(call);
         case 128:
-            return convolve<DeformMma<T, 9, 2>>(call);
+            return convolve<T, 128>(call);
         default:
-            return convolve<DeformMma<T, 9, 4>>(call);
-    }
-}
-
-cudaError_t launch_float32(const Call &call) {
-    if (!is_regular<DeformFma<float, 9, 8>>(call.params)) {
-        return convolve<DeformFma<float, 0, 4>>(call);
-    }
-    switch (choose_co_tile(call)) {
-        case 256:
-            return convolve<DeformFma<float, 9, 8>>(call);
-        case 128:
-            return convolve<DeformFma<float, 9, 4>>(call);
-        default:
-            return convolve<DeformFma<float, 9, 2>>(call);
+            return convolve<T, 64>(call);
     }
 }
 
 }  // namespace
 
-cudaError_t deform_conv_cuda(const DeformConvParams &params, const DeformConvInputs &inputs, void *y,
-                             cudaStream_t stream) {
+size_t deform_conv_workspace_bytes(const DeformConvParams &params) {
+    return workspace_bytes_of(params, carve);
+}
+
+cudaError_t deform_conv_cuda(const DeformConvParams &params, const DeformConvInputs &inputs, void *y, void *workspace,
+                             size_t workspace_bytes, cudaStream_t stream) {
     if (params.batch == 0) {
         return cudaSuccess;
     }
-    for (const void *pointer : {inputs.x, inputs.weight, static_cast<const void *>(y)}) {
-        if (!is_aligned(pointer, sizeof(uint4))) {
-            return cudaErrorMisalignedAddress;
-        }
-    }
-    Call call = {params, inputs, y, stream, {}};
-    cudaError_t status = query(call.device);
+    DeformConvWorkspace arrays;
+    cudaError_t status = open_workspace(params, carve, workspace, workspace_bytes, arrays);
     if (status != cudaSuccess) {
         return status;
     }
-    switch (params.dtype) {
-        case DType::kFloat16:
-            return launch_mma<__half>(call);
-        case DType::kBFloat16:
-            return call.device.major >= 8 ? launch_mma<__nv_bfloat16>(call)
-                                          : convolve<DeformFma<__nv_bfloat16, 0, 4>>(call);
-        case DType::kFloat32:
-            break;
+    if (!is_aligned(y, sizeof(uint4)) || (params.layout == Layout::kHwc8 && !is_aligned(inputs.x, sizeof(uint4)))) {
+        return cudaErrorMisalignedAddress;
     }
-    return launch_float32(call);
+    Call call = {params, inputs, y, arrays, stream, {}, make_deform_conv_plan(params)};
+    status = query(call.device);
+    if (status != cudaSuccess) {
+        return status;
+    }
+    divide_among_blocks(params, call.device, call.plan);
+    return dispatch(params.dtype, [&](auto *type) { return convolve<std::remove_pointer_t<decltype(type)>>(call); });
 }
 
 }  // namespace retinaface

@@ -1,101 +1,250 @@
 #pragma once
 
 #include "ops/cuda/common/rounding.cuh"
-#include "ops/cuda/deform_conv/gather.cuh"
+#include "ops/cuda/deform_conv/multiply.cuh"
+#include "ops/cuda/deform_conv/samples.cuh"
 
 namespace retinaface {
 
-/// Blocks that fit into a multiprocessor's shared memory: two on sm_80 and sm_90. Elsewhere one, which may use all
-/// registers.
-#if defined(__CUDA_ARCH__) && (__CUDA_ARCH__ == 800 || __CUDA_ARCH__ == 900)
-constexpr int kDeformResidentBlocks = 2;
-#else
+/// Blocks that a multiprocessor can hold. With more than 64 output channels the sums need more than half of the
+/// registers; Turing has shared memory for one block.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+template <int kCoTile>
 constexpr int kDeformResidentBlocks = 1;
+#else
+template <int kCoTile>
+constexpr int kDeformResidentBlocks = kCoTile == 64 ? 2 : 1;
 #endif
 
-/// Where the weights of one step are. Sample k of a tile belongs to channel k / taps of the chunk and tap k % taps of
-/// the pass. Weights keep their ONNX layout [Co, Ci / groups, kh, kw]. If a pass covers the whole kernel, a step's
-/// weights of one output channel are `count` consecutive elements from `begin`. Otherwise element `begin` + `index[k]`
-/// is the weight of sample k (only for instances with kTaps = 0).
-struct WeightSpan {
-    int64_t begin;
-    int count;
-    const int *index;
-};
+inline __device__ void copy_unit(uint32_t target, const unsigned char *source) {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(target), "l"(source) : "memory");
+#else
+    *static_cast<uint4 *>(__cvta_shared_to_generic(target)) = *reinterpret_cast<const uint4 *>(source);
+#endif
+}
 
-/// Deformable convolution of one tile of output pixels and a range of output channels as an implicit matrix product,
-/// [pixels] x [channel, tap] x [output channels], in steps of Multiplier::kChannels channels.
-///
-/// A software pipeline with double buffers and one barrier per step: it stages the window of step i + 2, gathers the
-/// samples of step i + 1 and multiplies the samples of step i. Half of the warps multiply first and the other half
-/// gather first, so that matrix units and load units work at the same time even if only one block is resident.
-template <typename Multiplier>
-__global__ void __launch_bounds__(kDeformThreads, Multiplier::kResidentBlocks)
-    deform_conv_kernel(const __grid_constant__ DeformConvArgs<typename Multiplier::Element> args) {
-    extern __shared__ __align__(128) unsigned char shared[];
-    constexpr int kChannels = Multiplier::kChannels;
-    const DeformConvParams &p = args.params;
-    // Compile-time constants in the instances for one kernel size.
-    constexpr int kTaps = Multiplier::kKernelTaps;
-    const int kernel_taps = kTaps > 0 ? kTaps : p.kernel_h * p.kernel_w;
-    const int taps_per_pass = kTaps > 0 ? kTaps : args.plan.taps_per_pass;
-    const int group_inputs = p.in_channels / p.groups;
-    const int offset_group_inputs = p.in_channels / p.offset_groups;
-    const int co_tiles = (p.out_channels / p.groups + Multiplier::kCoTile - 1) / Multiplier::kCoTile;
-    const int group = static_cast<int>(blockIdx.y) / co_tiles;
-    const bool multiply_first = thread_index() >= kDeformThreads / 2;
+/// Ends a step: what the block has copied and stored can be multiplied, and what it has multiplied can be overwritten.
+template <typename Sums>
+__device__ void finish_step(Sums &sums) {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.wait_all;" ::: "memory");
+#endif
+    sums.finish_step();
+    __syncthreads();
+}
 
-    DeformGather<typename Multiplier::Element, kChannels> gather(args, shared);
-    Multiplier multiplier(args, group, static_cast<int>(blockIdx.y) % co_tiles);
-    int *weight_index = reinterpret_cast<int *>(shared + args.plan.weight_index_at);
-    gather.locate_window();
-
-    // The channels of this group, one offset group after the other. Either kind of group may be the smaller.
-    const int group_end = (group + 1) * group_inputs;
-    for (int first = group * group_inputs, end; first < group_end; first = end) {
-        const int offset_group = first / offset_group_inputs;
-        end = min(group_end, (offset_group + 1) * offset_group_inputs);
-        const int steps = (end - first + kChannels - 1) / kChannels;
-
-        for (int first_tap = 0; first_tap < kernel_taps; first_tap += taps_per_pass) {
-            const int taps = min(taps_per_pass, kernel_taps - first_tap);
-            if constexpr (kTaps == 0) {
-                for (int k = thread_index(); k < taps * kChannels; k += kDeformThreads) {
-                    weight_index[k] = k / taps * kernel_taps + k % taps;
+/// Stores consecutive output channels of one pixel, from `channel` within the group.
+template <int kRun, typename T>
+__device__ void store_run(const DeformConvArgs<T> &args, const DeformTile &tile, int group, int pixel, int channel,
+                          const float (&sums)[kRun]) {
+    constexpr int kVector = kRun < 8 ? kRun : 8;
+    struct alignas(kVector * sizeof(T)) Vector {
+        T values[kVector];
+    };
+    const int group_outputs = args.params.out_channels / args.params.groups;
+    const int index = tile.output_pixel(pixel);
+    if (index < 0 || channel >= group_outputs) {
+        return;
+    }
+    T *image = args.y + tile.image * args.plan.y_image + index * args.plan.y_pixel;
+#pragma unroll
+    for (int first = 0; first < kRun; first += kVector) {
+        const int co = group * group_outputs + channel + first;
+        const int count = min(kVector, group_outputs - channel - first);
+        Vector vector;
+#pragma unroll
+        for (int i = 0; i < kVector; ++i) {
+            const float bias = args.bias == nullptr || i >= count ? 0.0f : to_float(args.bias[co + i]);
+            vector.values[i] = from_float<T>(sums[first + i] + bias);
+        }
+        if (args.params.layout == Layout::kHwc8 && count == kVector && co % kVector == 0) {
+            *reinterpret_cast<Vector *>(image + co) = vector;
+        } else {
+#pragma unroll
+            for (int i = 0; i < kVector; ++i) {
+                if (i < count) {
+                    image[(co + i) * args.plan.y_channel] = vector.values[i];
                 }
             }
-            gather.locate_samples(offset_group, first_tap, taps);
-
-            auto chunk_of = [&](int step) {
-                return ChannelChunk{first + step * kChannels, min(kChannels, end - first - step * kChannels)};
-            };
-            auto tile_of = [&](int step) { return shared + args.plan.tiles_at + (step & 1) * args.plan.tile_bytes; };
-#pragma unroll 1
-            for (int step = -2; step < steps; ++step) {
-#pragma unroll 1
-                for (int turn = 0; turn < 2; ++turn) {
-                    if ((turn == 0) == multiply_first) {
-                        if (step >= 0) {
-                            ChannelChunk chunk = chunk_of(step);
-                            int64_t channel = chunk.first - group * group_inputs;
-                            multiplier.multiply(tile_of(step), taps,
-                                                {channel * kernel_taps + first_tap, chunk.count * taps, weight_index});
-                        }
-                        continue;
-                    }
-                    if (step + 2 < steps) {
-                        gather.stage(chunk_of(step + 2), step & 1);
-                    }
-                    if (step >= -1 && step + 1 < steps) {
-                        multiplier.fill_tile(gather, chunk_of(step + 1), (step + 1) & 1, taps, tile_of(step + 1));
-                    }
-                }
-                gather.finish_staging();
-                __syncthreads();
+        }
+        if (args.params.layout == Layout::kHwc8 && count > 0 && co + count == args.params.out_channels) {
+            for (int64_t c = args.params.out_channels; c < args.plan.y_pixel; ++c) {
+                image[c] = from_float<T>(0.0f);
             }
         }
     }
-    multiplier.store(gather);
+}
+
+/// Adds up the partial sums of the blocks that share a tile. Returns true in the last of them, which then has all sums.
+/// They are added in the order of the splits, so that every run gives the same bits.
+template <typename Sums>
+__device__ bool combine(const DeformConvWorkspace &workspace, int splits, int64_t tile, int split, Sums &sums) {
+    float4 *partials = workspace.partials + tile * splits * Sums::kVectors * kDeformThreads + thread_index();
+    const auto at = [&](int of, int v) { return partials + (of * Sums::kVectors + v) * kDeformThreads; };
+#pragma unroll
+    for (int v = 0; v < Sums::kVectors; ++v) {
+        const auto &vector = sums.vectors[v];
+        *at(split, v) = make_float4(vector[0], vector[1], vector[2], vector[3]);
+    }
+    __threadfence();
+    __syncthreads();
+    bool is_last = false;
+    if (thread_index() == 0) {
+        is_last = atomicAdd(&workspace.tickets[tile], 1u) == static_cast<uint32_t>(splits - 1);
+        __threadfence();
+    }
+    if (!__syncthreads_or(is_last)) {
+        return false;
+    }
+    sums = {};
+    for (int of = 0; of < splits; ++of) {
+#pragma unroll
+        for (int v = 0; v < Sums::kVectors; ++v) {
+            const float4 part = __ldcg(at(of, v));
+            sums.vectors[v][0] += part.x;
+            sums.vectors[v][1] += part.y;
+            sums.vectors[v][2] += part.z;
+            sums.vectors[v][3] += part.w;
+        }
+    }
+    return true;
+}
+
+/// Deformable convolution of one tile of output pixels and kCoTile output channels, or of a part of the steps of it:
+/// block x = (image, tile) * splits + split, block y = (group, tile of channels).
+///
+/// A software pipeline with two buffers: while the tensor cores multiply one step, the weights of the next are copied,
+/// its samples mixed and stored, and those of the step after it loaded. A thread takes one unit of two pixels; eight
+/// neighbouring threads read a pixel's 128 bytes.
+template <typename T, int kCoTile>
+__global__ void __launch_bounds__(kDeformThreads, kDeformResidentBlocks<kCoTile>)
+    deform_conv_kernel(const __grid_constant__ DeformConvArgs<T> args) {
+    constexpr int kHalves = 2;
+    constexpr int kThreadRows = kDeformThreads / kDeformRowUnits;  // rows of units that the block's threads cover
+    static_assert(kHalves * kThreadRows == kDeformTilePixels);
+    constexpr uint32_t kWeightBytes = kCoTile * kDeformRowBytes;
+    constexpr uint32_t kSampleBytes = kDeformTilePixels * kDeformRowBytes;
+    extern __shared__ __align__(1024) unsigned char shared[];
+    const uint32_t weights = shared_address(shared);
+    const uint32_t samples = weights + 2 * kWeightBytes;
+    SamplePlaces places;
+    places.weights = reinterpret_cast<float4 *>(shared + 2 * (kWeightBytes + kSampleBytes));
+    places.units = reinterpret_cast<uint32_t *>(places.weights + args.plan.taps_per_pass * kDeformTilePixels);
+
+    const DeformConvPlan &plan = args.plan;
+    const int tile_index = static_cast<int>(blockIdx.x) / plan.splits;
+    const int split = static_cast<int>(blockIdx.x) % plan.splits;
+    const int group = static_cast<int>(blockIdx.y) / plan.co_tiles;
+    const int first_co = static_cast<int>(blockIdx.y) % plan.co_tiles * kCoTile;
+    const DeformTile tile(plan, tile_index);
+    const int begin = static_cast<int>(int64_t{plan.steps} * split / plan.splits);
+    const int end = static_cast<int>(int64_t{plan.steps} * (split + 1) / plan.splits);
+
+    const int row = thread_index() / kDeformRowUnits;
+    const int unit = thread_index() % kDeformRowUnits;
+    // The same kThreadRows further on, as that is a multiple of 8.
+    const uint32_t own_place = swizzled(row, unit);
+    const uint4 *const image =
+        (plan.copies_x ? reinterpret_cast<const uint4 *>(args.workspace.x) : reinterpret_cast<const uint4 *>(args.x)) +
+        tile.image * plan.x_units + unit;
+    const int64_t step_bytes = int64_t{plan.weight_rows} * kDeformRowBytes;
+    const unsigned char *const group_weights = args.workspace.weights + group * plan.steps * step_bytes +
+                                               int64_t{first_co + row} * kDeformRowBytes + unit * kDeformUnitBytes;
+
+    DeformSums<T, kCoTile> sums;
+    const int steps_of_piece = plan.chunks * plan.taps;
+    for (int piece = begin / steps_of_piece; piece * steps_of_piece < end; ++piece) {
+        const int piece_index = group * plan.pieces + piece;
+        const int offset_group = static_cast<int>(int64_t{piece_index} * plan.piece_channels /
+                                                  (args.params.in_channels / args.params.offset_groups));
+        for (int first_tap = 0; first_tap < plan.taps; first_tap += plan.taps_per_pass) {
+            const DeformConvSpan span = span_of(plan, piece, first_tap);
+            const int first = max(begin, span.first_step);
+            const int last = min(end, span.first_step + span.steps);
+            if (first >= last) {
+                continue;
+            }
+            // Nothing reads the old places any more: a span ends with a barrier.
+            locate_samples(args, tile, offset_group, span, places);
+            __syncthreads();
+
+            // The step that is loaded next: its tap, its unit of the first pixel, and the units that its piece still
+            // has.
+            int tap = (first - span.first_step) % span.taps;
+            const int chunk = (first - span.first_step) / span.taps;
+            const uint4 *x = image + int64_t{piece_index} * plan.piece_units + chunk * kDeformRowUnits;
+            int units = plan.piece_units - chunk * kDeformRowUnits;
+            const unsigned char *next_weights = group_weights + first * step_bytes;
+            SampleUnit<T> in_flight[kHalves];
+            auto copy_weights = [&](uint32_t buffer) {
+#pragma unroll
+                for (int i = 0; i < kCoTile / kThreadRows; ++i) {
+                    copy_unit(weights + buffer * kWeightBytes + own_place + i * kThreadRows * kDeformRowBytes,
+                              next_weights + i * kThreadRows * kDeformRowBytes);
+                }
+                next_weights += step_bytes;
+            };
+            auto load = [&] {
+#pragma unroll
+                for (int half = 0; half < kHalves; ++half) {
+                    in_flight[half].load(plan, unit < units ? x : nullptr, places,
+                                         tap * kDeformTilePixels + half * kThreadRows + row);
+                }
+                if (++tap == span.taps) {
+                    tap = 0;
+                    x += kDeformRowUnits;
+                    units -= kDeformRowUnits;
+                }
+            };
+            auto store = [&](uint32_t buffer) {
+#pragma unroll
+                for (int half = 0; half < kHalves; ++half) {
+                    const uint32_t target =
+                        samples + buffer * kSampleBytes + own_place + half * kThreadRows * kDeformRowBytes;
+                    *static_cast<uint4 *>(__cvta_shared_to_generic(target)) = in_flight[half].mixed();
+                }
+            };
+
+            copy_weights(0);
+            load();
+            store(0);
+            if (first + 1 < last) {
+                load();
+            }
+            finish_step(sums);
+#pragma unroll 1
+            for (int step = first; step < last; ++step) {
+                const uint32_t buffer = (step - first) % 2;
+                const uint32_t step_samples = samples + buffer * kSampleBytes;
+                const uint32_t step_weights = weights + buffer * kWeightBytes;
+                if constexpr (decltype(sums)::kAsynchronous) {
+                    sums.start(step_samples, step_weights);
+                }
+                if (step + 1 < last) {
+                    copy_weights(1 - buffer);
+                    store(1 - buffer);
+                }
+                if (step + 2 < last) {
+                    load();
+                }
+                if constexpr (!decltype(sums)::kAsynchronous) {
+#pragma unroll
+                    for (int k = 0; k < kDeformRowUnits / 2; ++k) {
+                        sums.multiply(step_samples, step_weights, k);
+                    }
+                }
+                finish_step(sums);
+            }
+        }
+    }
+
+    const int64_t tile_of_all = int64_t{tile_index} * gridDim.y + blockIdx.y;
+    if (plan.splits == 1 || combine(args.workspace, plan.splits, tile_of_all, split, sums)) {
+        sums.for_each_run([&](int pixel, int channel, const auto &run) {
+            store_run(args, tile, group, pixel, first_co + channel, run);
+        });
+    }
 }
 
 }  // namespace retinaface

@@ -2,110 +2,135 @@
 
 #include <algorithm>
 #include <climits>
+#include <numeric>
+
+#include "common/dtype.h"
 
 namespace retinaface {
 namespace {
 
-constexpr int kMaxMargin = 4;  // pixels; larger offsets are rare and read global memory
-constexpr int kAlignment = 128;
+constexpr int kCoTiles[] = {256, 128, kDeformSmallestCoTile};
+constexpr int kMaxSplits = 16;
 
-int ceil_div(int a, int b) {
+int64_t ceil_div(int64_t a, int64_t b) {
     return (a + b - 1) / b;
 }
-int aligned(int bytes) {
-    return ceil_div(bytes, kAlignment) * kAlignment;
-}
 
-/// Rows (or columns) of the input that `tile` output rows read if offsets are at most `margin`. At most `side`, those
-/// of the map, and one row of zeros on either side.
-int window_side(int tile, int stride, int kernel, int dilation, int margin, int side) {
-    int64_t reach = static_cast<int64_t>(tile - 1) * stride + static_cast<int64_t>(kernel - 1) * dilation;
-    return static_cast<int>(std::min<int64_t>(reach + 2 * margin + 1, side + int64_t{2}));
-}
-
-/// Chooses the shape with the fewest tiles; among those, the one with the smallest window.
+/// Chooses the shape with the fewest tiles; among those, the one whose taps span the fewest pixels.
 void choose_tile(const DeformConvParams &p, DeformConvPlan &plan) {
+    auto span = [](int tile, int stride, int kernel, int dilation) {
+        return int64_t{tile - 1} * stride + int64_t{kernel - 1} * dilation + 1;
+    };
     int64_t best_tiles = INT64_MAX;
-    int64_t best_window = INT64_MAX;
+    int64_t best_span = INT64_MAX;
     for (int tile_w = std::min(plan.out_width, kDeformTilePixels); tile_w > 0; --tile_w) {
         int tile_h = std::min(plan.out_height, kDeformTilePixels / tile_w);
-        int tiles_x = ceil_div(plan.out_width, tile_w);
-        int tiles_y = ceil_div(plan.out_height, tile_h);
-        int64_t tiles = static_cast<int64_t>(tiles_x) * tiles_y;
-        int64_t window =
-            static_cast<int64_t>(window_side(tile_h, p.stride_h, p.kernel_h, p.dilation_h, kMaxMargin, p.height)) *
-            window_side(tile_w, p.stride_w, p.kernel_w, p.dilation_w, kMaxMargin, p.width);
-        if (tiles < best_tiles || (tiles == best_tiles && window < best_window)) {
+        int tiles_x = static_cast<int>(ceil_div(plan.out_width, tile_w));
+        int tiles_y = static_cast<int>(ceil_div(plan.out_height, tile_h));
+        int64_t tiles = int64_t{tiles_x} * tiles_y;
+        int64_t pixels =
+            span(tile_h, p.stride_h, p.kernel_h, p.dilation_h) * span(tile_w, p.stride_w, p.kernel_w, p.dilation_w);
+        if (tiles < best_tiles || (tiles == best_tiles && pixels < best_span)) {
             best_tiles = tiles;
-            best_window = window;
+            best_span = pixels;
             plan.tile_h = tile_h;
             plan.tile_w = tile_w;
             plan.tiles_x = tiles_x;
             plan.tiles_y = tiles_y;
+            plan.tiles = tiles_x * tiles_y;
         }
     }
-}
-
-void lay_out_shared_memory(const DeformConvFootprint &footprint, DeformConvPlan &plan) {
-    int samples = plan.taps_per_pass * kDeformTilePixels;
-    int window_pixels = plan.window_h * plan.window_w;
-    plan.positions_at = samples * 4 * static_cast<int>(sizeof(float));
-    plan.block_at = plan.positions_at + samples * static_cast<int>(sizeof(int));
-    plan.sources_at = plan.block_at + kAlignment;
-    plan.weight_index_at = plan.sources_at + aligned(window_pixels * static_cast<int>(sizeof(int)));
-    plan.windows_at =
-        plan.weight_index_at + aligned(plan.taps_per_pass * footprint.channels * static_cast<int>(sizeof(int)));
-    plan.window_bytes = aligned(window_pixels * footprint.pixel_bytes);
-    plan.tiles_at = plan.windows_at + 2 * plan.window_bytes;
-    plan.tile_bytes = footprint.tile_bytes;
-    plan.shared_bytes = plan.tiles_at + 2 * plan.tile_bytes;
 }
 
 }  // namespace
 
-int deform_conv_taps_per_pass(const DeformConvParams &p) {
-    int taps = p.kernel_h * p.kernel_w;
-    return ceil_div(taps, ceil_div(taps, kDeformMaxTaps));
+int deform_conv_shared_bytes(int co_tile, int taps_per_pass) {
+    const int buffers = 2 * (co_tile + kDeformTilePixels) * kDeformRowBytes;
+    const int places = taps_per_pass * kDeformTilePixels * static_cast<int>(4 * sizeof(float) + sizeof(int));
+    return buffers + places;
 }
 
-DeformConvPlan make_deform_conv_plan(const DeformConvParams &p, const DeformConvFootprint &footprint,
-                                     int shared_limit) {
+DeformConvPlan make_deform_conv_plan(const DeformConvParams &p) {
     DeformConvPlan plan = {};
     plan.out_height = deform_conv_out_height(p);
     plan.out_width = deform_conv_out_width(p);
-    plan.taps_per_pass = deform_conv_taps_per_pass(p);
     choose_tile(p, plan);
 
-    // The widest margin that fits. If not even the undeformed taps fit (large dilations), a minimal window.
-    for (plan.margin = kMaxMargin; plan.margin >= 0; --plan.margin) {
-        plan.window_h = window_side(plan.tile_h, p.stride_h, p.kernel_h, p.dilation_h, plan.margin, p.height);
-        plan.window_w = window_side(plan.tile_w, p.stride_w, p.kernel_w, p.dilation_w, plan.margin, p.width);
-        if (static_cast<int64_t>(plan.window_h) * plan.window_w * footprint.pixel_bytes > shared_limit) {
-            continue;
-        }
-        lay_out_shared_memory(footprint, plan);
-        if (plan.shared_bytes <= shared_limit) {
-            break;
-        }
-    }
-    if (plan.margin < 0) {
-        plan.margin = 0;
-        plan.window_h = plan.window_w = 2;
-        lay_out_shared_memory(footprint, plan);
-    }
+    plan.taps = p.kernel_h * p.kernel_w;
+    plan.taps_per_pass = static_cast<int>(ceil_div(plan.taps, ceil_div(plan.taps, kDeformMaxTaps)));
+    const int group_channels = p.in_channels / p.groups;
+    // Boundaries of groups and of offset groups are multiples of this, whichever kind is the smaller.
+    plan.piece_channels = std::gcd(group_channels, p.in_channels / p.offset_groups);
+    plan.pieces = group_channels / plan.piece_channels;
+    const int element_bytes = static_cast<int>(size_of(p.dtype));
+    const int unit = kDeformUnitBytes / element_bytes;
+    plan.chunk_channels = kDeformRowBytes / element_bytes;
+    plan.chunks = static_cast<int>(ceil_div(plan.piece_channels, plan.chunk_channels));
+    plan.steps = plan.pieces * plan.chunks * plan.taps;
 
+    const bool channels_last = p.layout == Layout::kHwc8;
     auto strides = [&](int channels, int64_t pixels, int64_t &image, int64_t &channel, int64_t &pixel) {
-        bool channels_last = p.layout == Layout::kHwc8;
-        int stored = channels_last ? (channels + 7) / 8 * 8 : channels;
+        const int64_t stored = channels_last ? ceil_div(channels, 8) * 8 : channels;
         image = stored * pixels;
         channel = channels_last ? 1 : pixels;
         pixel = channels_last ? stored : 1;
     };
-    strides(p.in_channels, static_cast<int64_t>(p.height) * p.width, plan.x_image, plan.x_channel, plan.x_pixel);
-    strides(p.out_channels, static_cast<int64_t>(plan.out_height) * plan.out_width, plan.y_image, plan.y_channel,
-            plan.y_pixel);
-    plan.weight_depth = static_cast<int64_t>(p.in_channels / p.groups) * p.kernel_h * p.kernel_w;
+    const int64_t pixels = int64_t{p.height} * p.width;
+    strides(p.in_channels, pixels, plan.given_image, plan.given_channel, plan.given_pixel);
+    strides(p.out_channels, int64_t{plan.out_height} * plan.out_width, plan.y_image, plan.y_channel, plan.y_pixel);
+    plan.copies_x = !channels_last || plan.piece_channels % unit != 0;
+    plan.piece_units = static_cast<int>(ceil_div(plan.piece_channels, unit));
+    plan.pixel_units =
+        plan.copies_x ? plan.piece_units * plan.pieces * p.groups : static_cast<int>(plan.given_pixel / unit);
+    plan.row_units = static_cast<uint32_t>(p.width) * plan.pixel_units;
+    plan.x_units = plan.pixel_units * pixels;
+    // A multiple of every co_tile that it is not smaller than.
+    const int group_outputs = p.out_channels / p.groups;
+    plan.weight_rows = group_outputs <= 64    ? 64
+                       : group_outputs <= 128 ? 128
+                                              : static_cast<int>(ceil_div(group_outputs, 256) * 256);
+    plan.co_tile = kCoTiles[0];
+    plan.co_tiles = static_cast<int>(ceil_div(p.out_channels / p.groups, plan.co_tile));
+    plan.splits = 1;
     return plan;
+}
+
+// The costs are estimates in nanoseconds for an H200, from the instructions and shared-memory accesses of a step. Other
+// devices differ in all of them, but hardly in their ratios, which are what decides.
+void divide_among_blocks(const DeformConvParams &p, const DeformConvDevice &device, DeformConvPlan &plan) {
+    constexpr double kBlock = 4000;         // start, places of the samples, end
+    constexpr double kStep = 350;           // gathering and the barrier
+    constexpr double kStepOfChannel = 1.7;  // multiplying, for each output channel
+    constexpr double kSplit = 2000;         // waiting for the other blocks' sums
+    constexpr double kSplitOfChannel = 3;   // adding one block's sums, for each output channel
+    double best = 1e300;
+    const int64_t tiles = int64_t{plan.tiles} * p.batch * p.groups;
+    DeformConvPlan result = plan;
+    for (int co_tile : kCoTiles) {
+        if (co_tile > plan.weight_rows || deform_conv_shared_bytes(co_tile, plan.taps_per_pass) > device.shared_limit) {
+            continue;
+        }
+        const int64_t co_tiles = ceil_div(p.out_channels / p.groups, co_tile);
+        for (int splits = 1; splits <= std::min(kMaxSplits, plan.steps); ++splits) {
+            const int64_t blocks = tiles * co_tiles * splits;
+            if (splits > 1 && blocks * co_tile * kDeformTilePixels * sizeof(float) > kDeformPartialBytes) {
+                break;
+            }
+            const double waves = static_cast<double>(ceil_div(blocks, device.multiprocessors));
+            const double steps = static_cast<double>(ceil_div(plan.steps, splits));
+            double cost = waves * (kBlock + steps * (kStep + kStepOfChannel * co_tile));
+            if (splits > 1) {
+                cost += kSplit + splits * kSplitOfChannel * co_tile;
+            }
+            if (cost < best) {
+                best = cost;
+                result.co_tile = co_tile;
+                result.co_tiles = static_cast<int>(co_tiles);
+                result.splits = splits;
+            }
+        }
+    }
+    plan = result;
 }
 
 }  // namespace retinaface

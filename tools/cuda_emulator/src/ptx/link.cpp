@@ -72,9 +72,15 @@ void Linker::lay_out_variables() {
     for (const Variable &variable : function_.variables) {
         lay_out(variable);
     }
-    shared_ = align_up(shared_, 16);
+    // Dynamic shared memory begins behind the static, aligned as its declarations ask. The gap counts as static, so
+    // that all of the dynamic bytes exist.
+    int alignment = 16;
     for (const Variable *variable : dynamic_) {
-        addresses_[variable->name] = memory::shared_base() + align_up(shared_, variable->align);
+        alignment = std::max(alignment, variable->align);
+    }
+    shared_ = align_up(shared_, alignment);
+    for (const Variable *variable : dynamic_) {
+        addresses_[variable->name] = memory::shared_base() + shared_;
     }
     function_.shared_bytes = shared_;
     function_.local_bytes = align_up(local_, 16);

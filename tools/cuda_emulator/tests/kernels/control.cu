@@ -117,6 +117,21 @@ extern "C" __global__ void __launch_bounds__(256) multiply(const float *a, const
     }
 }
 
+// Static shared memory before dynamic shared memory that asks for a larger alignment.
+extern "C" __global__ void dynamic_behind_static(int *result, int words) {
+    __shared__ int before[5];
+    extern __shared__ __align__(1024) int behind[];
+    before[threadIdx.x % 5] = 7;
+    __syncthreads();
+    for (int i = threadIdx.x; i < words; i += blockDim.x) {
+        behind[i] = i;
+    }
+    __syncthreads();
+    result[0] = (unsigned)__cvta_generic_to_shared(behind) % 1024;
+    result[1] = behind[words - 1];
+    result[2] = before[threadIdx.x % 5];
+}
+
 // Grid, block and thread indices in three dimensions.
 extern "C" __global__ void positions(int *result) {
     const int threads = blockDim.x * blockDim.y * blockDim.z;

@@ -1,0 +1,63 @@
+"""Hopper's matrix instruction in the deformable convolution: compiled, since neither the emulator nor a GPU runs it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.support.backends import EMULATOR_BUILD
+
+pytestmark = pytest.mark.slow
+# Of a step: four parts of 16 channels. A warpgroup has half of the 64, 128 or 256 output channels, at most 64 at once.
+INSTRUCTIONS = {"m64n32k16": 4, "m64n64k16": 4 + 8}
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of deform_conv.ptx and deform_conv.cubin for sm_90a, and what the compiler printed."""
+    commands = EMULATOR_BUILD / "compile_commands.json"
+    if not commands.exists():
+        pytest.skip(f"{EMULATOR_BUILD} holds no compile command: scripts/build-for-emulator VENV makes it")
+    entries = json.loads(commands.read_text())
+    (command,) = (entry["command"] for entry in entries if entry["file"].endswith("cuda/deform_conv/deform_conv.cu"))
+    words = [word for word in shlex.split(command) if not word.startswith("--generate-code")]
+    folder = tmp_path_factory.mktemp("wgmma")
+    options = ["-DRETINAFACE_WGMMA", "-arch=sm_90a", "--cubin", "-Xptxas", "-v,-Werror", "--keep", "--keep-dir", "."]
+    source = words[words.index("-c") + 1]
+    done = subprocess.run(
+        [*words[: words.index("-x")], *options, "-o", "deform_conv.cubin", source],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout + done.stderr
+
+
+def test_it_is_asynchronous(compiled: tuple[Path, str]) -> None:
+    """The assembler reports the instructions that it makes wait for each other, and spilled registers."""
+    folder, report = compiled
+    assert report.count("Compiling entry function") == 18  # three types, three tiles, two kernels
+    assert "(C7" not in report
+    assert set(re.findall(r"(\d+) bytes spill", report)) == {"0"}
+    ptx = (folder / "deform_conv.ptx").read_text()
+    for type_ in ("f16", "bf16"):
+        found = re.findall(rf"wgmma\.mma_async\.sync\.aligned\.(\w+)\.f32\.{type_}\.{type_} ", ptx)
+        assert Counter(found) == INSTRUCTIONS
+
+
+def test_machine_code(compiled: tuple[Path, str]) -> None:
+    """One wait for a step, not one for each instruction."""
+    nvdisasm = shutil.which("nvdisasm")
+    if nvdisasm is None:
+        pytest.skip("nvdisasm of the CUDA toolkit is not on PATH")
+    command = [nvdisasm, str(compiled[0] / "deform_conv.cubin")]
+    code = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert len(re.findall(r"\bHGMMA\.", code)) == 2 * sum(INSTRUCTIONS.values())
+    # Six kernels of 16-bit types: before the loop, and in it.
+    assert len(re.findall(r"\bWARPGROUP\.DEPBAR", code)) == 6 * 2
