@@ -1,4 +1,4 @@
-"""Lets the tests use another build of engine._native. tests/__init__.py calls it before anything imports the package."""
+"""Lets the tests use another build of engine._native; tests/__init__.py calls it before any import of the package."""
 
 from __future__ import annotations
 
