@@ -40,6 +40,14 @@ class OnlyDlpack:
         return device
 
 
+class OnlyCopies(OnlyDlpack):
+    """An array of which consumers get copies."""
+
+    def __dlpack__(self, *, stream: int | None = None) -> object:
+        """Export a copy."""
+        return self._array.__dlpack__(stream=stream, copy=True)
+
+
 class OnlyCudaInterface:
     """An array that supports only __cuda_array_interface__."""
 
@@ -82,6 +90,35 @@ def test_device_arrays_describe_themselves(cuda: Backend) -> None:
     assert placed.__dlpack_device__() == (tensor.device_type, tensor.device_id) == (DLPACK_CUDA, 0)
     assert (tensor.data, tensor.byte_offset, tensor.shape[: tensor.ndim]) == (placed.ptr, 0, [2, 3])
     assert (tensor.code, tensor.bits, tensor.lanes) == (0, 32, 1)
+
+
+def test_dlpack_copies_if_asked(cuda: Backend) -> None:
+    """The array API standard's argument copy: True is a copy, False and None are views."""
+    content = np.arange(12, dtype=np.float32).reshape(3, 4)
+    placed = cuda.put(content)
+    for view in (placed.__dlpack__(copy=False), placed.__dlpack__(copy=None)):
+        assert tensor_of(view).data == placed.ptr
+    capsule = placed.__dlpack__(copy=True)
+    tensor = tensor_of(capsule)
+    assert tensor.data != placed.ptr
+    assert tensor.shape[: tensor.ndim] == [3, 4]
+    nothing = cuda.put(np.zeros((0, 2), np.float32)).__dlpack__(copy=True)
+    assert tensor_of(nothing).data is None
+
+
+def test_dlpack_copies_hold_the_contents(cuda: Backend, candidates: Candidates) -> None:
+    """A copy is a full input: an operator gives the same for it, in the stream that it was made for."""
+    placed: list[Any] = [array if array is None else OnlyCopies(cuda.put(array)) for array in candidates]
+    results = ops.nms(*placed, **options_of(0.4), stream=2)
+    np.testing.assert_array_equal(results.indices.numpy(), expected_indices(candidates))
+
+
+def test_dlpack_exports_only_to_the_device_of_the_array(cuda: Backend) -> None:
+    """The array API standard's argument dl_device."""
+    placed = cuda.put(np.zeros(3, np.float32))
+    assert tensor_of(placed.__dlpack__(dl_device=placed.__dlpack_device__())).data == placed.ptr
+    with pytest.raises(BufferError, match=r"dl_device is \(1, 0\), expected None or \(2, 0\)"):
+        placed.__dlpack__(dl_device=(1, 0))
 
 
 def test_memory_outlives_the_array_it_was_taken_from(cuda: Backend) -> None:
