@@ -1,5 +1,21 @@
-"""The tests."""
+"""The tests. They may use another build of engine._native, such as one with sanitizers: RETINAFACE_NATIVE names it."""
 
-from tests.support.native import use_named_build
+from __future__ import annotations
 
-use_named_build()
+import importlib.util
+import os
+import sys
+
+
+def _use_native(path: str) -> None:
+    """Load a library as engine._native, before anything imports the package."""
+    spec = importlib.util.spec_from_file_location("engine._native", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"RETINAFACE_NATIVE names {path}, which is no Python module")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["engine._native"] = module
+    spec.loader.exec_module(module)
+
+
+if path := os.environ.get("RETINAFACE_NATIVE"):
+    _use_native(path)
