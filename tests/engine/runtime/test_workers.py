@@ -21,6 +21,7 @@ def _interrupts(delay: float, count: int = 1) -> Iterator[None]:
     """Send this process SIGINT `count` times, from `delay` seconds on; waits for the last of them."""
 
     def send() -> None:
+        ready.wait()
         time.sleep(delay)
         for _ in range(count):
             os.kill(os.getpid(), signal.SIGINT)
@@ -28,13 +29,17 @@ def _interrupts(delay: float, count: int = 1) -> Iterator[None]:
         sent.append(True)
 
     sent: list[bool] = []
+    ready = threading.Event()
     threading.Thread(target=send).start()
     try:
+        ready.set()
         yield
     finally:
-        while not sent:
+        last = False
+        while not last:
+            last = bool(sent)  # once more after the last was sent: Python raises it a little later
             with suppress(KeyboardInterrupt):
-                time.sleep(0.001)
+                time.sleep(0.002)
 
 
 def test_workers_are_started_and_waited_for() -> None:
