@@ -6,7 +6,7 @@
 # make lint   runs the linters; make format formats the sources
 # make test   runs all tests, WORKERS=2 processes at a time
 # make test-kernels SEED=7   runs the operators' tests with other random cases
-# make mutants   breaks the CUDA kernels on purpose, about a hundred times, and checks that the tests notice
+# make mutants   breaks the CUDA kernels on purpose, about 150 times, and checks that the tests notice
 # make test-gpu   runs the tests that need an NVIDIA GPU
 # make wheel   makes a source distribution and wheels for every Python found, in dist/
 # make test-wheel   installs the wheel for this Python into a new environment, builds an engine there and finds a face

@@ -36,8 +36,9 @@ def division(library: Library, case: Case, dtype: str) -> tuple[int, int]:
 
 def tickets(launch: Launch) -> Array:
     """Return the number of blocks that have added to each tile's sum; empty if blocks share none."""
-    numbers = launch.workspace.read()[-4 * TICKETS :].view(np.uint32)
-    return numbers[numbers != UNUSED]
+    numbers: Array = launch.workspace.read()[-4 * TICKETS :].view(np.uint32)
+    used: Array = numbers[numbers != UNUSED]
+    return used
 
 
 def nchw(y: Array, case: Case, layout: int) -> Array:
