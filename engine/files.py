@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from engine.untrusted.files import open_regular
+
 
 def sha256_of(data: bytes) -> str:
     """Return the SHA-256 of `data` in hexadecimal."""
@@ -20,9 +22,9 @@ def sha256_of(data: bytes) -> str:
 
 
 def sha256_of_file(path: Path) -> str:
-    """Return the SHA-256 of a file's content in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal; OSError unless it is a regular file that can be read."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()

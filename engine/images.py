@@ -9,6 +9,9 @@ import numpy as np
 
 from engine.errors import InvalidArgumentError
 from engine.types import Image
+from engine.untrusted.files import read_file
+from engine.untrusted.image_header import longest_side
+from engine.untrusted.limits import MAX_IMAGE_BYTES, MAX_IMAGE_SIDE
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
@@ -31,24 +34,44 @@ def read_image(path: Path) -> Image:
     """Read an image file as uint8 [H, W, 3] in BGR order.
 
     Raises:
-        InvalidArgumentError: the file cannot be read, or is not an image; the message does not contain the path.
+        InvalidArgumentError: the file cannot be read, is not an image, or claims sides that are too long; the message
+            does not contain the path.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InvalidArgumentError(f"cannot be read: {error.strerror}") from error
-    return decode_image(content)
+    return decode_image(_read(path))
 
 
 def decode_image(content: bytes) -> Image:
     """Decode the content of an image file to uint8 [H, W, 3] in BGR order.
 
     Raises:
-        InvalidArgumentError: it is not an image.
+        InvalidArgumentError: it is not an image, or claims sides that are too long; the message has no path.
     """
+    return _decode(content, cv2.IMREAD_COLOR)
+
+
+def read_eighth(path: Path) -> Image:
+    """Read an image file at an eighth of its size, rounded up, as uint8 [H, W]: several times faster than read_image.
+
+    Raises:
+        InvalidArgumentError: see read_image.
+    """
+    return _decode(_read(path), cv2.IMREAD_REDUCED_GRAYSCALE_8)
+
+
+def _read(path: Path) -> bytes:
     try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
-    except cv2.error:  # more pixels than OpenCV allows
+        return read_file(path, MAX_IMAGE_BYTES)
+    except OSError as error:
+        raise InvalidArgumentError(f"cannot be read: {error.strerror}") from error
+
+
+def _decode(content: bytes, flags: int) -> Image:
+    side = longest_side(content)  # before OpenCV takes memory for it
+    if side is not None and side > MAX_IMAGE_SIDE:
+        raise InvalidArgumentError(f"is a picture with a side of {side} pixels, expected sides up to {MAX_IMAGE_SIDE}")
+    try:
+        image = None if side is None else cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    except cv2.error:  # what some decoders say of damaged files
         image = None
     if image is None:
         raise InvalidArgumentError("is not a picture that OpenCV can read")

@@ -13,7 +13,7 @@ import pytest
 
 from engine.backend.driver import sees_gpu
 from tests.support import shared
-from tests.support.backends import Backend, use_cuda
+from tests.support.backends import Backend, leave_lost_gpu, use_cuda
 from tests.support.data import astronaut
 
 DEFAULT_SEED = 20240229
@@ -62,7 +62,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if item.get_closest_marker("needs_gpu"):
             item.add_marker(pytest.mark.gpu)
             item.add_marker(pytest.mark.skipif(not sees_gpu(), reason="needs an NVIDIA GPU"))
-        if {"cuda", "library", "any_library"} & set(fixtures) or parameters.get("backend") == "cuda":
+        if "cuda_code" in fixtures and parameters.get("backend") != "cpu":
             item.add_marker(pytest.mark.gpu)
 
 
@@ -96,8 +96,15 @@ def photo(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def cuda_code() -> Iterator[None]:
+    """What runs CUDA code, on a GPU or on the emulator, depends on this fixture; such tests get the mark gpu."""
+    yield
+    leave_lost_gpu()
+
+
 @pytest.fixture(params=["cpu", "cuda"])
-def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Backend:
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, cuda_code: None) -> Backend:
     """Each processor in turn; CUDA runs on a GPU, else on the CUDA emulator, else it is skipped."""
     if request.param == "cuda":
         use_cuda(monkeypatch)
@@ -105,7 +112,7 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def cuda(monkeypatch: pytest.MonkeyPatch) -> Backend:
+def cuda(monkeypatch: pytest.MonkeyPatch, cuda_code: None) -> Backend:
     """CUDA only: on a GPU, else on the CUDA emulator, else skipped."""
     use_cuda(monkeypatch)
     return Backend("cuda")

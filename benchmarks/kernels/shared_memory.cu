@@ -1,10 +1,9 @@
 #include <cstdio>
 
-#include "ops/cuda/anchor_decode/plan.cuh"
 #include "ops/cuda/deform_conv/plan.h"
 
-// Prints the dynamic shared memory, in bytes, of the deformable convolution with 3x3 kernels, and the largest of
-// decoding. Runs no kernel. The printed names match the demangled ones.
+// Prints the dynamic shared memory, in bytes, of the deformable convolution with 3x3 kernels. Runs no kernel. The
+// printed names match the demangled ones.
 
 int main() {
     for (const char *type : {"float", "__half", "__nv_bfloat16"}) {
@@ -13,5 +12,4 @@ int main() {
             std::printf("deform_conv_kernel<%s, %d>\t%d\n", type, co_tile, bytes);
         }
     }
-    std::printf("select_candidates_kernel\t%zu\n", retinaface::kMaxTiles * sizeof(retinaface::TileCount));
 }

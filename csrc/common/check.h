@@ -1,8 +1,9 @@
 #pragma once
 
-#include <sstream>
 #include <stdexcept>
 #include <string>
+
+#include "common/text.h"
 
 namespace retinaface {
 
@@ -15,12 +16,9 @@ class InvalidArgument : public std::invalid_argument {
 /// Throws InvalidArgument unless `ok`. The message is all `pieces` written one after another.
 template <typename... Pieces>
 void require(bool ok, const Pieces &...pieces) {
-    if (ok) {
-        return;
+    if (!ok) {
+        throw InvalidArgument(text(pieces...));
     }
-    std::ostringstream message;
-    (message << ... << pieces);
-    throw InvalidArgument(message.str());
 }
 
 }  // namespace retinaface

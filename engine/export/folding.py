@@ -40,9 +40,10 @@ def fold_batch_normalisations(graph: onnx.GraphProto) -> None:
             numpy_helper.to_array(values[name]) for name in (conv.input[_WEIGHT], *norm.input[1:])
         )
         epsilon = next(attribute.f for attribute in norm.attribute if attribute.name == "epsilon")
-        scale = gamma / np.sqrt(variance + np.float32(epsilon))
-        # New names, as another node may share the old initializers.
-        folded = {"weight": weight * scale[:, None, None, None], "bias": beta - mean * scale}
+        with np.errstate(over="ignore", invalid="ignore"):  # the export checks that the result is finite
+            scale = gamma / np.sqrt(variance + np.float32(epsilon))
+            # New names, as another node may share the old initializers.
+            folded = {"weight": weight * scale[:, None, None, None], "bias": beta - mean * scale}
         names = [f"{norm.output[0]}_{kind}" for kind in folded]
         graph.initializer.extend(map(numpy_helper.from_array, folded.values(), names))
         conv.input[_WEIGHT] = names[0]

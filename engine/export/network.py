@@ -9,9 +9,11 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from engine.config.detection import INPUT_NAME, OPSET, InputSize
 from engine.config.model import BODY_STRIDE
-from engine.errors import BuildError
+from engine.errors import BuildError, WeightsError
 from engine.export.folding import fold_batch_normalisations
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ def export_network(model: RetinaFace, size: InputSize) -> onnx.ModelProto:
     Raises:
         InvalidArgumentError: a size is not a multiple of 32.
         BuildError: the exporter failed.
+        WeightsError: a weight of the network is not finite.
     """
     import onnx
     import torch
@@ -74,8 +77,26 @@ def export_network(model: RetinaFace, size: InputSize) -> onnx.ModelProto:
     network = program.model_proto
     _strip(network)
     fold_batch_normalisations(network.graph)
+    _check_finite(network.graph, config.name)
     onnx.checker.check_model(network, full_check=True)
     return network
+
+
+def _check_finite(graph: onnx.GraphProto, name: str) -> None:
+    """Raise WeightsError for weights that are not finite: finite ones can overflow where normalisations are folded."""
+    from onnx import numpy_helper
+
+    bad = []
+    for tensor in graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            bad.append(tensor.name)
+    if bad:
+        raise WeightsError(
+            f"the network of {name} has NaN or infinity in {len(bad)} of {len(graph.initializer)} tensors, first "
+            f"{bad[0]}: its weights are too large for float32 when batch normalisations are folded into convolutions. "
+            "Take another checkpoint"
+        )
 
 
 def _strip(network: onnx.ModelProto) -> None:

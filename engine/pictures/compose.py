@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from engine.errors import InvalidArgumentError
 from engine.pictures.backgrounds import crop, texture
 from engine.pictures.faces import LEAST_SIZE, CutFace, LabelledImage, cut_faces, feather, intersection, resized
-from engine.runtime.letterbox import MAX_IMAGE_SIDE, check_image
+from engine.runtime.letterbox import check_image
 from engine.types import FloatArray, Image
+from engine.untrusted.limits import MAX_IMAGE_SIDE
 
 FACE_SIZES = (8.0, 400.0)
 MAX_ENLARGEMENT = 4.0

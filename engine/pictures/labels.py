@@ -11,6 +11,8 @@ import numpy as np
 
 from engine.errors import InvalidArgumentError
 from engine.types import FloatArray
+from engine.untrusted.files import read_text
+from engine.untrusted.limits import MAX_TEXT_BYTES
 
 _LARGEST = 1e9
 
@@ -24,7 +26,7 @@ def read_labels(path: Path) -> dict[str, FloatArray]:
         InvalidArgumentError: the file cannot be read, a line is malformed, or an image has two lines.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()  # some tools write a byte order mark
+        lines = read_text(path, MAX_TEXT_BYTES, "utf-8-sig").splitlines()  # some tools write a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidArgumentError(f"labels {path} cannot be read: {error}") from error
     labels: dict[str, FloatArray] = {}

@@ -13,8 +13,7 @@ from engine.config.model import RetinaFaceConfig
 from engine.errors import InvalidArgumentError
 from engine.runtime.gpu.arrays import is_device_array, shape_of
 from engine.types import AnyImage, Detections, FloatArray, Image, RawDetections
-
-MAX_IMAGE_SIDE = 16384
+from engine.untrusted.limits import MAX_IMAGE_SIDE
 
 
 def check_image(image: object, name: str, on_gpu: bool = False) -> Image:

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import EngineLoadError, InvalidArgumentError
 from engine.files import sha256_of
 from engine.sidecar.content import SCHEMA, FileEntry, Identity, Sidecar, rebuild_command
+from engine.untrusted.files import read_file
+from engine.untrusted.limits import MAX_NETWORK_BYTES, MAX_PLAN_BYTES, MAX_SIDECAR_BYTES
+from engine.untrusted.onnx_file import refuse_external_data
 from engine.version import project_version
 
 if TYPE_CHECKING:
@@ -77,16 +80,17 @@ def read_engine(path: Path, network_metadata: Callable[[bytes], Mapping[str, str
     if path.name.endswith(NETWORK_SUFFIX):
         engine = path.with_name(path.name.removesuffix(NETWORK_SUFFIX) + ENGINE_SUFFIX)
         raise EngineLoadError(f"{path} is the network that lies beside an engine, expected the engine: {engine}")
-    plan = _read(path, "the engine")
-    text = _read(sidecar_path(path), "its sidecar, which says what the engine is,")
+    plan = _read(path, "the engine", MAX_PLAN_BYTES)
+    text = _read(sidecar_path(path), "its sidecar, which says what the engine is,", MAX_SIDECAR_BYTES)
     sidecar = _parse(text, path)
-    network = _read(network_path(path), "its network, which the CPU runs,")
+    network = _read(network_path(path), "its network, which the CPU runs,", MAX_NETWORK_BYTES)
     built = sidecar.to_values()
     problems = [
         *_file_problems("engine", path, plan, sidecar.files.engine),
         *_file_problems("network", network_path(path), network, sidecar.files.network),
     ]
     if not problems:
+        _check_network(network, network_path(path))
         built, problems = _identity_problems(network_metadata(network), sidecar)
     if problems:
         raise EngineLoadError(
@@ -96,9 +100,16 @@ def read_engine(path: Path, network_metadata: Callable[[bytes], Mapping[str, str
     return EngineFiles(path, plan, network, sidecar)
 
 
-def _read(path: Path, what: str) -> bytes:
+def _check_network(network: bytes, path: Path) -> None:
     try:
-        return path.read_bytes()
+        refuse_external_data(network)
+    except InvalidArgumentError as error:
+        raise EngineLoadError(f"the network {path} cannot be used: it {error}. Or build the engine again") from error
+
+
+def _read(path: Path, what: str, at_most: int) -> bytes:
+    try:
+        return read_file(path, at_most)
     except OSError as error:
         raise EngineLoadError(
             f"{what} {path} cannot be read: {error.strerror}. NAME.engine, NAME.engine.json and NAME.network.onnx "

@@ -1,6 +1,5 @@
 #include "tensors.h"
 
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -12,24 +11,17 @@ namespace {
 /// "[2, -1, 7]"; -1 is an unknown extent.
 template <typename Extents>
 std::string join(const Extents &extents) {
-    std::ostringstream text;
-    const char *separator = "";
+    std::string list;
     for (int64_t extent : extents) {
-        text << separator << extent;
-        separator = ", ";
+        list += (list.empty() ? "" : ", ") + std::to_string(extent);
     }
-    return "[" + text.str() + "]";
+    return "[" + list + "]";
 }
 
 [[noreturn]] void refuse_dims(const std::vector<int64_t> &dims, std::initializer_list<int64_t> expected,
                               const char *tensor, int level) {
-    std::ostringstream message;
-    message << tensor;
-    if (level >= 0) {
-        message << " of level " << level;
-    }
-    message << ": expected the shape " << join(expected) << ", got " << join(dims);
-    throw InvalidArgument(message.str());
+    const std::string place = level >= 0 ? text(" of level ", level) : "";
+    throw InvalidArgument(text(tensor, place, ": expected the shape ", join(expected), ", got ", join(dims)));
 }
 
 }  // namespace

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -245,6 +246,57 @@ threading.Thread(target=detect).start()
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
     assert result.stdout.split() == ["1"] * 3, result.stderr
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_an_interrupt_leaves_no_thread_running(fp32_engine: Path, library: str) -> None:
+    """A thread that came back from C++ while the interpreter ends would abort the process."""
+    program = f"""
+import os, signal, threading, time
+import numpy as np
+from engine import TRTRetinaFace
+from engine.runtime.cpu.session import CpuNetwork
+detector = TRTRetinaFace({str(fp32_engine)!r}, "cpu:{library}", threads=2)
+images = [np.full((400, 400, 3), level, np.uint8) for level in range(4)]
+detect_one, busy = CpuNetwork._detect_one, []
+
+def watched(*arguments):
+    busy.append(threading.current_thread())
+    try:
+        return detect_one(*arguments)
+    finally:
+        busy.remove(threading.current_thread())
+
+CpuNetwork._detect_one = watched
+
+def interrupt(delay):
+    time.sleep(delay)
+    for _ in range(5):  # an impatient user
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1e-4)
+
+for turn in range(15):
+    interrupter = threading.Thread(target=interrupt, args=(0.01 + turn * 1e-3,))
+    try:
+        interrupter.start()
+        while True:
+            detector.detect(images)
+    except KeyboardInterrupt:
+        left = [thread.name for thread in busy]
+    while interrupter.is_alive():
+        try:
+            time.sleep(0.05)
+        except KeyboardInterrupt:
+            pass
+    print(*left or ["none"], flush=True)
+threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
+while True:
+    detector.detect(images)
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120)
+    assert result.stdout.split() == ["none"] * 15, result.stderr
+    assert result.returncode == -signal.SIGINT, result.stderr
+    assert "terminate" not in result.stderr
 
 
 def test_what_fails_beside_others_is_raised(fp32_engine: Path, monkeypatch: pytest.MonkeyPatch) -> None:

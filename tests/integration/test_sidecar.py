@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from engine import EngineLoadError, TRTRetinaFace
@@ -17,6 +18,7 @@ from engine.cli import build as cli_build
 from engine.cli import build_main
 from engine.config.detection import InputSize, Thresholds
 from engine.config.presets import preset
+from engine.files import sha256_of
 from engine.sidecar import network_path, sidecar_path
 from tests.support.engines import build
 
@@ -161,4 +163,16 @@ def test_unknown_and_missing_keys_are_named(copied: Path) -> None:
 def test_files_of_another_build_are_refused(copied: Path, fp16_engine: Path) -> None:
     shutil.copy(network_path(fp16_engine), network_path(copied))
     with pytest.raises(EngineLoadError, match=r"files.network"):
+        TRTRetinaFace(copied, "cpu")
+
+
+def test_weights_outside_the_network_s_file_are_refused(copied: Path) -> None:
+    """Whoever can mend the digests could otherwise change such weights later, and nothing would notice."""
+    path = network_path(copied)
+    network = onnx.load(path)
+    onnx.save(network, path, save_as_external_data=True, location="w.bin", size_threshold=100)
+    assert (copied.parent / "w.bin").stat().st_size > 1 << 20
+    for key, value in (("sha256", sha256_of(path.read_bytes())), ("bytes", path.stat().st_size)):
+        _edit(copied, "files", "network", key, value=value)
+    with pytest.raises(EngineLoadError, match=r"faces.network.onnx cannot be used: it keeps .*ONNX external data"):
         TRTRetinaFace(copied, "cpu")

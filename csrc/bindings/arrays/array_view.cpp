@@ -143,6 +143,7 @@ Array view_cuda_interface(const py::object &object, const std::string &name, con
     view.device = place.device;
     py::object stream = stream_of(object);
     if (!stream.is_none()) {
+        DeviceGuard guard(place.device);  // an event belongs to the device that is current
         wait_for_stream(static_cast<cudaStream_t>(place.stream),
                         reinterpret_cast<cudaStream_t>(stream.cast<uintptr_t>()));
     }
@@ -168,7 +169,12 @@ void *stream_handle(const py::object &stream) {
         fail("stream is a " + type_name(stream) +
              ", expected None, an integer handle, or an object with __cuda_stream__, cuda_stream, ptr or handle");
     }
-    return PyLong_AsVoidPtr(py::int_(handle).ptr());
+    uint64_t address = PyLong_AsUnsignedLongLong(py::int_(handle).ptr());
+    if (PyErr_Occurred() != nullptr) {
+        PyErr_Clear();
+        fail("stream is " + py::str(handle).cast<std::string>() + ", expected a handle from 0 to 2^64 - 1");
+    }
+    return reinterpret_cast<void *>(address);
 }
 
 #endif

@@ -2,6 +2,8 @@
 
 #include <pybind11/stl.h>
 
+#include <optional>
+
 #include "bindings/arrays/dlpack.h"
 
 namespace retinaface::bindings {
@@ -129,6 +131,8 @@ DeviceArray DeviceArray::from_numpy(const py::array &array, int device) {
     DeviceArray result(host.type, host.shape, device);
     DeviceGuard guard(device);
     check(cudaMemcpy(result.data(), host.data, result.num_bytes(), cudaMemcpyHostToDevice), "copying to the device");
+    // It returns once a small copy from pageable memory is staged, and non-blocking streams do not wait for it.
+    check(cudaStreamSynchronize(nullptr), "copying to the device");
     return result;
 }
 
@@ -165,15 +169,26 @@ py::dict DeviceArray::cuda_array_interface() const {
     return interface;
 }
 
-py::capsule DeviceArray::dlpack(const py::object &stream) const {
+std::shared_ptr<void> DeviceArray::copy_in(cudaStream_t stream) const {
+    if (memory_ == nullptr) {
+        return nullptr;
+    }
+    std::shared_ptr<void> copy = allocate(num_bytes(), device_);
+    check(cudaMemcpyAsync(copy.get(), data(), num_bytes(), cudaMemcpyDeviceToDevice, stream), "copying an array");
+    return copy;
+}
+
+py::capsule DeviceArray::dlpack(const py::object &stream, bool copy) const {
     constexpr intptr_t kNoWait = -1;
     intptr_t handle = stream.is_none() ? protocol_handle(nullptr) : stream.cast<intptr_t>();
-    if (filled_ != nullptr && handle != kNoWait) {
-        DeviceGuard guard(device_);
-        filled_->make_wait(reinterpret_cast<cudaStream_t>(handle));
+    bool wait = handle != kNoWait;
+    auto consumer = wait ? reinterpret_cast<cudaStream_t>(handle) : this->stream();
+    DeviceGuard guard(device_);
+    if (filled_ != nullptr && wait) {
+        filled_->make_wait(consumer);
     }
-    auto exported = std::make_unique<Exported>(Exported{{}, shape_, memory_});
-    exported->managed.tensor = {data(),
+    auto exported = std::make_unique<Exported>(Exported{{}, shape_, copy ? copy_in(consumer) : memory_});
+    exported->managed.tensor = {exported->memory.get(),
                                 {kDlCuda, device_},
                                 static_cast<int32_t>(shape_.size()),
                                 dl_type(type_),
@@ -210,8 +225,16 @@ void bind_device_array(py::module_ &module) {
              [](const DeviceArray &self) { return py::make_tuple(static_cast<int>(kDlCuda), self.device()); })
         .def(
             "__dlpack__",
-            [](const DeviceArray &self, const py::object &stream, const py::object &, const py::object &,
-               const py::object &) { return self.dlpack(stream); },
+            [](const DeviceArray &self, const py::object &stream, const py::object &,
+               std::optional<std::pair<int, int>> dl_device, std::optional<bool> copy) {
+                const std::pair<int, int> own{kDlCuda, self.device()};
+                if (dl_device.value_or(own) != own) {
+                    throw py::buffer_error(text("dl_device is (", dl_device->first, ", ", dl_device->second,
+                                                "), expected None or (", own.first, ", ", own.second,
+                                                "), where the array is; numpy() copies it to the host"));
+                }
+                return self.dlpack(stream, copy.value_or(false));
+            },
             py::kw_only(), py::arg("stream") = py::none(), py::arg("max_version") = py::none(),
             py::arg("dl_device") = py::none(), py::arg("copy") = py::none())
         .def("__len__", [](const DeviceArray &self) { return self.shape().empty() ? 0 : self.shape()[0]; })

@@ -87,9 +87,12 @@ class DeviceArray {
     cudaStream_t stream() const { return static_cast<cudaStream_t>(place_.stream); }
 
     py::dict cuda_array_interface() const;
-    py::capsule dlpack(const py::object &stream) const;
+    /// A view, or a copy that the consumer's stream makes.
+    py::capsule dlpack(const py::object &stream, bool copy) const;
 
   private:
+    std::shared_ptr<void> copy_in(cudaStream_t stream) const;
+
     ElementType type_;
     Shape shape_;
     int device_;

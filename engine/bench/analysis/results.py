@@ -10,6 +10,8 @@ from typing import Any
 from engine.bench.analysis.points import Engine, Point
 from engine.bench.analysis.verdicts import Verdict
 from engine.errors import InvalidArgumentError
+from engine.untrusted.files import read_text
+from engine.untrusted.limits import MAX_TEXT_BYTES
 
 SCHEMA = 1
 COMPARED = ("mean", "p50", "p99")
@@ -56,7 +58,7 @@ def read_results(path: Path) -> dict[str, Any]:
         InvalidArgumentError: the file cannot be read, or lacks something.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path, MAX_TEXT_BYTES))
     except (OSError, ValueError, RecursionError) as error:
         raise InvalidArgumentError(f"results {path} cannot be read: {error}") from error
     schema = content.get("schema") if isinstance(content, dict) else None

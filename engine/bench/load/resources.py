@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from engine.bench.load.clock import Clock
+from engine.runtime.workers import Worker, finish
 
 _INTERVAL_S = 0.2
 
@@ -61,7 +62,7 @@ class Sampler:
         self._clock, self._gpu = clock, _gpu(device)
         self._readings: list[tuple[float, Reading]] = []
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="bench-resources", daemon=True)
+        self._thread = Worker(self._watch, "bench-resources")
 
     def __enter__(self) -> Sampler:
         """Start."""
@@ -73,7 +74,7 @@ class Sampler:
     def __exit__(self, *exception: object) -> None:
         """Stop."""
         self._stop.set()
-        self._thread.join()
+        finish([self._thread], stop=self._stop.set)
 
     def usage(self, begin: float, end: float) -> dict[str, Usage]:
         """Summarise each available reading over the samples in [begin, end]."""

@@ -19,6 +19,8 @@ from engine.pictures.faces import LabelledImage
 from engine.pictures.labels import boxes_of, require_labels
 from engine.runtime.letterbox import check_image
 from engine.types import FloatArray
+from engine.untrusted.files import read_file
+from engine.untrusted.limits import MAX_IMAGE_BYTES
 
 GENERATED_SIZES = ((360, 640), (480, 640), (640, 640), (720, 1280), (1080, 1920))
 GENERATED = 25
@@ -85,7 +87,7 @@ def from_folder(folder: Path, labels: Mapping[str, FloatArray] | None, seed: int
     pictures, skipped = [], []
     for path, name, faces in zip(paths, names, boxes, strict=True):
         try:
-            content = path.read_bytes()
+            content = read_file(path, MAX_IMAGE_BYTES)
             image = check_image(decode_image(content), "it")
         except (OSError, InvalidArgumentError) as error:
             skipped.append((name, str(error)))

@@ -22,6 +22,7 @@ from engine.runtime.session import RuntimeOptions
 from engine.runtime.timing import Stopwatch
 from engine.sidecar import EngineFiles, read_engine
 from engine.types import Detections, FloatArray
+from engine.untrusted.archives import read_arrays
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,7 @@ class Candidates:
     def load(cls, path: Path) -> Candidates:
         """Read a file that save wrote; raise EvaluationError for any other."""
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: np.asarray(file[name]) for name in _DTYPES}
+            arrays = read_arrays(path)
             _check_stored(arrays)
             names, ends = arrays["names"].tolist(), arrays["counts"].cumsum()[:-1]
             boxes, scores = (np.split(arrays[key], ends) for key in ("boxes", "scores"))

@@ -16,8 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import EvaluationError
+from engine.evaluate.widerface.matlab import read_variables
 from engine.files import write_together
 from engine.types import Detections
+from engine.untrusted.files import read_text
+from engine.untrusted.limits import MAX_TEXT_BYTES
 
 SUBSETS = ("easy", "medium", "hard")
 _COLUMNS = 5
@@ -109,17 +112,12 @@ def _read_subset(
 
 
 def _load(path: Path, *variables: str) -> list[Any]:
-    from scipy.io import loadmat
-
-    if not path.is_file():
+    if not path.exists():
         raise EvaluationError(
             f"{path} is missing: the folder of the ground truth holds wider_face_val.mat, wider_easy_val.mat, "
             "wider_medium_val.mat and wider_hard_val.mat, from WIDER FACE's evaluation tools"
         )
-    try:
-        content = loadmat(path, variable_names=variables)
-    except Exception as error:  # SciPy's reader raises many types of exceptions for damaged files
-        raise EvaluationError(f"{path} cannot be read as a MATLAB file (version 4 to 7.2): {error}") from error
+    content = read_variables(path, variables)
     missing = [name for name in variables if name not in content]
     if missing:
         raise EvaluationError(f"{path} lacks the variables {', '.join(missing)}: it is not one of WIDER FACE's files")
@@ -162,7 +160,7 @@ def read_predictions(folder: Path, names: Sequence[str]) -> list[NDArray[np.floa
 
 def _read_file(path: Path, name: str) -> NDArray[np.float64]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").rstrip().split("\n")  # some tools write a byte order mark
+        lines = read_text(path, MAX_TEXT_BYTES, "utf-8-sig").rstrip().split("\n")  # some tools write a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         raise EvaluationError(f"{path} cannot be read: {error}") from error
     title = PurePosixPath(lines[0].strip()).name

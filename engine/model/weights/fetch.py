@@ -16,6 +16,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from engine.errors import WeightsError
 from engine.files import sha256_of, write_together
 from engine.model.weights.known import KnownWeights, PackageSource
+from engine.untrusted.files import read_file
+from engine.untrusted.limits import MAX_DOWNLOAD_BYTES, MIB
 
 _TIMEOUT_S = 30
 
@@ -36,7 +38,7 @@ def read_known(weights: KnownWeights) -> bytes:
         return _checked(weights, _package_literal(weights.name, weights.source), str(weights.source.distribution))
     cached = cache_folder() / f"{weights.sha256[:16]}-{Path(weights.source).name}"
     with suppress(OSError):
-        kept = cached.read_bytes()
+        kept = read_file(cached, MAX_DOWNLOAD_BYTES)
         if sha256_of(kept) == weights.sha256:
             return kept
     content = _checked(weights, _download(weights.name, weights.source), weights.source)
@@ -89,6 +91,8 @@ def _download(name: str, url: str) -> bytes:
             task = progress.add_task(f"Downloading {name}", total=int(length) if length else None)
             while chunk := response.read(1 << 18):
                 content.write(chunk)
+                if content.tell() > MAX_DOWNLOAD_BYTES:
+                    raise ValueError(f"the server sends more than {MAX_DOWNLOAD_BYTES // MIB} MiB")
                 progress.advance(task, len(chunk))
             content.seek(0)
             return content.read()

@@ -92,7 +92,8 @@ def _zero_offsets(state: State) -> State:
     offsets: State = {}
     for key, weight in state.items():
         found = re.fullmatch(r"(ssh\d\.\w+\.0)\.weight", key)
-        if found:
-            offsets[f"{found[1]}.offset.weight"] = weight.new_zeros(18, weight.shape[1], 3, 3)
+        if found and weight.ndim == 4:
+            # Expanded, which takes no memory: the shape is the file's, and nobody has compared it yet.
+            offsets[f"{found[1]}.offset.weight"] = weight.new_zeros(()).expand(18, weight.shape[1], 3, 3)
             offsets[f"{found[1]}.offset.bias"] = weight.new_zeros(18)
     return offsets

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import io
-from collections import Counter
-from collections.abc import Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.config.model import PyramidLevel, RetinaFaceConfig
 from engine.errors import WeightsError
 from engine.files import sha256_of
+from engine.model.weights.bounded import bounded
 from engine.model.weights.fetch import read_known
 from engine.model.weights.known import KNOWN_WEIGHTS, RANDOM_WEIGHTS, KnownWeights, known_by
 from engine.model.weights.layouts import refuse_foreign, to_native
+from engine.model.weights.tensors import COUNTER, fitting, refuse_unusual
 from engine.types import WeightsOrigin
+from engine.untrusted.files import read_file
+from engine.untrusted.limits import MAX_CHECKPOINT_BYTES
 
 if TYPE_CHECKING:
     import torch
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from engine.model.retinaface import RetinaFace
 
 _RANDOM_SEED = 0
-_SHAPES_SHOWN = 4
-_COUNTER = "num_batches_tracked"  # of a batch normalisation; inference never reads it
 _ONNX_START = b"\x08"  # ir_version, field 1 of ModelProto; checkpoints start as a zip or a pickle
 
 
@@ -58,11 +57,12 @@ def load_model(config: RetinaFaceConfig, weights: str | None = None) -> tuple[Re
     content = _read(source)
     digest = sha256_of(content)
     _refuse_other_preset(known_by(digest), config, source)
-    state = to_native(_state_dict(content, source), config)
+    model = RetinaFace(config)
+    state = fitting(to_native(_state_dict(content, source), config), model, source)
     known = known_by(digest) or known_by(tensors_digest(state))
     _refuse_other_preset(known, config, source)
-    model = RetinaFace(config)
-    _fill(model, state, source)
+    # The counters of batch normalisations stay the model's own: inference never reads them.
+    model.load_state_dict(model.state_dict() | state, strict=True)
     return model.eval(), WeightsOrigin(source, digest, known.name if known else None, _note(known, config, source))
 
 
@@ -70,7 +70,7 @@ def tensors_digest(state: dict[str, torch.Tensor]) -> str:
     """Return a SHA-256 over names and values, which does not depend on how the checkpoint was saved."""
     digest = hashlib.sha256()
     for key in sorted(state):
-        if not key.endswith(_COUNTER):
+        if not key.endswith(COUNTER):
             digest.update(key.encode())
             digest.update(state[key].detach().float().contiguous().numpy().tobytes())
     return digest.hexdigest()
@@ -87,7 +87,7 @@ def _refuse_other_preset(known: KnownWeights | None, config: RetinaFaceConfig, s
 def _read(source: str) -> bytes:
     try:
         if Path(source).exists():
-            return Path(source).read_bytes()
+            return read_file(Path(source), MAX_CHECKPOINT_BYTES)
     except OSError as error:
         raise WeightsError(f"weights {source[:200]!r} cannot be read: {error.strerror}") from error
     if source in KNOWN_WEIGHTS:
@@ -132,7 +132,7 @@ def _state_dict(content: bytes, source: str) -> dict[str, torch.Tensor]:
         return state_dict_from_onnx(content, source)
     refuse_foreign(content, source)
     try:
-        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        loaded = torch.load(bounded(content), map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can fail anywhere in the reader
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WeightsError(
@@ -141,48 +141,9 @@ def _state_dict(content: bytes, source: str) -> dict[str, torch.Tensor]:
         ) from error
     if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
         loaded = loaded["state_dict"]
-    if not isinstance(loaded, dict) or not all(isinstance(v, torch.Tensor) for v in loaded.values()):
+    if not isinstance(loaded, dict) or not all(
+        isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in loaded.items()
+    ):
         raise WeightsError(f"{source} holds a {type(loaded).__name__}, expected a state_dict: names and tensors")
-    odd = [k for k, v in loaded.items() if v.layout != torch.strided or v.is_quantized or v.device.type != "cpu"]
-    if odd:
-        raise WeightsError(f"{source}: {odd[0]} and {len(odd) - 1} more are sparse, quantized or without data")
-    return {str(key).removeprefix("module."): value for key, value in loaded.items()}
-
-
-def _fill(model: RetinaFace, state: dict[str, torch.Tensor], source: str) -> None:
-    expected = model.state_dict()
-    # Checkpoints older than PyTorch 0.4.1 lack these.
-    for key in expected.keys() - state.keys():
-        if key.endswith(_COUNTER):
-            state[key] = expected[key]
-    shapes = [
-        f"{key} has shape {tuple(state[key].shape)}, expected {tuple(expected[key].shape)}"
-        for key in sorted(expected.keys() & state.keys())
-        if state[key].shape != expected[key].shape
-    ]
-    problems = [
-        *_grouped("missing", expected.keys() - state.keys(), expected.keys()),
-        *_grouped("unexpected", state.keys() - expected.keys(), state.keys()),
-        *shapes[:_SHAPES_SHOWN],
-        *([f"and {len(shapes) - _SHAPES_SHOWN} more of other shapes"] if len(shapes) > _SHAPES_SHOWN else []),
-    ]
-    if problems:
-        raise WeightsError(
-            f"{source} does not fit config {model.config.name!r}: {'; '.join(problems)}. Use the config that it was "
-            "trained with"
-        )
-    bad = [key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
-    if bad:
-        raise WeightsError(f"{source} holds NaN or infinity in {len(bad)} tensors, first {bad[0]}")
-    model.load_state_dict(state, strict=True)
-
-
-def _grouped(what: str, keys: Set[str], everything: Set[str]) -> list[str]:
-    """Group keys by module: name complete modules; of others give the number of keys and the first key."""
-    groups: dict[str, list[str]] = {}
-    for key in sorted(key for key in keys if not key.endswith(_COUNTER)):
-        groups.setdefault(key.split(".")[0], []).append(key)
-    sizes = Counter(key.split(".")[0] for key in everything if not key.endswith(_COUNTER))
-    whole = [group for group, names in groups.items() if len(names) == sizes[group]]
-    parts = [f"{what} under {g}: {len(names)} (first {names[0]})" for g, names in groups.items() if g not in whole]
-    return [*([f"{what}: all of {', '.join(whole)}"] if whole else []), *parts]
+    refuse_unusual(loaded, source)
+    return {key.removeprefix("module."): value for key, value in loaded.items()}

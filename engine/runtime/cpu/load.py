@@ -9,6 +9,7 @@ import os
 from engine.config.formats import QUANTISED_PRECISIONS
 from engine.errors import EngineLoadError, InvalidArgumentError
 from engine.runtime.cpu.protocol import CpuRuntime, CpuSettings
+from engine.untrusted.onnx_file import refuse_external_data
 
 _log = logging.getLogger("engine")
 
@@ -46,10 +47,14 @@ def load_network(network: bytes, settings: CpuSettings, library: str | None = No
 
     Raises:
         InvalidArgumentError: the library is unknown.
-        EngineLoadError: the library is not installed, or cannot run the network.
+        EngineLoadError: the library is not installed or cannot run the network, or the network keeps values elsewhere.
     """
     if library is not None and library not in CPU_RUNTIMES:
         raise InvalidArgumentError(f"the CPU runtime is {library!r}, expected one of: {', '.join(CPU_RUNTIMES)}")
+    try:
+        refuse_external_data(network)
+    except InvalidArgumentError as error:
+        raise EngineLoadError(f"the network cannot be used: it {error}") from error
     if library == "openvino" or (library is None and openvino_is_installed()):
         from engine.runtime.cpu.faithful import load_faithful
         from engine.runtime.cpu.openvino import OpenVinoRuntime

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from itertools import count
-from threading import Lock, Thread
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,8 +18,10 @@ from engine.config.model import RetinaFaceConfig
 from engine.errors import InferenceError
 from engine.runtime.cpu.load import check_threads, load_network
 from engine.runtime.cpu.protocol import CpuSettings, Runner
+from engine.runtime.forking import keep_for_ever, renew_in_child
 from engine.runtime.session import DEFAULT_OPTIONS, RuntimeOptions
 from engine.runtime.timing import Stages, Stopwatch
+from engine.runtime.workers import Worker, finish
 from engine.sidecar import EngineFiles
 from engine.types import FloatArray, Image, RawDetections
 
@@ -69,6 +70,7 @@ class CpuNetwork:
         self.runtime = self._network.name
         self._idle: dict[bool, list[Runner]] = {True: [], False: []}
         self._lock = Lock()
+        renew_in_child(self)
 
     def run(self, batch: FloatArray) -> RawDetections:
         """See Session.run."""
@@ -92,6 +94,7 @@ class CpuNetwork:
         """See Session.clone; the network is shared, as any number of threads may run it."""
         other = copy.copy(self)
         other._idle, other._lock = {True: [], False: []}, Lock()
+        renew_in_child(other)
         return other
 
     def close(self) -> None:
@@ -99,21 +102,37 @@ class CpuNetwork:
         with self._lock:
             self._idle = {True: [], False: []}
 
+    def start_anew(self) -> None:
+        """See Renewable; the network renews itself."""
+        keep_for_ever(self._idle)
+        self._idle, self._lock = {True: [], False: []}, Lock()
+
     def _detect_in_parallel(self, images: Sequence[Image], letterbox: Letterbox, watch: Stopwatch) -> RawDetections:
         """Detect with a thread per core, each taking the next image."""
         found: list[RawDetections | None] = [None] * len(images)
-        turns = count()
+        turns = deque(range(len(images)))
+        stages: list[Stages] = []
+        errors: list[BaseException] = []
 
-        def work() -> Stages:
+        def work() -> None:
             own = Stopwatch()
-            with self._runner(alone=False) as runner:
-                while (turn := next(turns)) < len(images):
-                    found[turn] = self._detect_one(images[turn], letterbox, runner, 1, own)
-            return own.stages
+            try:
+                if turns:
+                    with self._runner(alone=False) as runner:
+                        for turn in _popped(turns):
+                            found[turn] = self._detect_one(images[turn], letterbox, runner, 1, own)
+            except BaseException as error:  # of any kind: it is raised in the caller's thread
+                errors.append(error)
+                turns.clear()
+            stages.append(own.stages)
 
         # New threads for each batch: the scheduler starts them on the least busy cores, while it would wake waiting
-        # threads on the core of the caller.
-        watch.lap_parallel(_run_in_threads(work, self.threads))
+        # threads on the core of the caller. Unlike an executor they also work after the main thread has ended.
+        workers = [Worker(work, "retinaface-cpu") for _ in range(self.threads)]
+        finish(workers, stop=turns.clear, start=True)
+        if errors:
+            raise errors[0]
+        watch.lap_parallel(stages)
         return concatenate([raw for raw in found if raw is not None])
 
     def _detect_one(
@@ -138,13 +157,14 @@ class CpuNetwork:
     def _runner(self, *, alone: bool) -> Iterator[Runner]:
         """Borrow an idle runner, or a new one."""
         with self._lock:
-            runner = self._idle[alone].pop() if self._idle[alone] else None
+            idle = self._idle[alone]
+            runner = idle.pop() if idle else None
         runner = runner or self._network.runner(alone=alone)
         try:
             yield runner
         finally:
             with self._lock:
-                self._idle[alone].append(runner)
+                idle.append(runner)
 
 
 def detect(heads: Sequence[FloatArray], config: RetinaFaceConfig, thresholds: Thresholds) -> RawDetections:
@@ -160,25 +180,11 @@ def detect(heads: Sequence[FloatArray], config: RetinaFaceConfig, thresholds: Th
     return RawDetections(num, boxes, scores, landmarks)
 
 
-def _run_in_threads(work: Callable[[], Stages], count: int) -> list[Stages]:
-    """Return the results of `work` in each of `count` threads, or raise the exception of one of them.
-
-    Unlike an executor it also works after the main thread has ended, while other threads still detect.
-    """
-    answers: list[Future[Stages]] = [Future() for _ in range(count)]
-
-    def run(answer: Future[Stages]) -> None:
-        try:
-            answer.set_result(work())
-        except BaseException as error:  # of any kind: it is raised in the caller's thread
-            answer.set_exception(error)
-
-    threads = [Thread(target=run, args=(answer,), name="retinaface-cpu", daemon=True) for answer in answers]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return [answer.result() for answer in answers]
+def _popped(turns: deque[int]) -> Iterator[int]:
+    """Take turns, as other threads do, until none is left."""
+    with suppress(IndexError):
+        while True:
+            yield turns.popleft()
 
 
 def concatenate(found: list[RawDetections]) -> RawDetections:

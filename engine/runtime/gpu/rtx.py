@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.files import write_together
+from engine.untrusted.files import read_file
+from engine.untrusted.limits import MAX_PLAN_BYTES
 
 _log = logging.getLogger("engine")
 
@@ -58,7 +60,7 @@ class RtxRuntime:
 
     def _read(self) -> bytes:
         try:
-            return self._path.read_bytes()
+            return read_file(self._path, MAX_PLAN_BYTES)
         except FileNotFoundError:
             return b""
         except OSError as error:

@@ -36,7 +36,7 @@ def division(library: Library, case: Case, dtype: str) -> tuple[int, int]:
 
 def tickets(launch: Launch) -> Array:
     """Return the number of blocks that have added to each tile's sum; empty if blocks share none."""
-    numbers: Array = launch.workspace.read()[-4 * TICKETS :].view(np.uint32)
+    numbers = launch.workspace.read()[-4 * TICKETS :].view(np.uint32)
     used: Array = numbers[numbers != UNUSED]
     return used
 

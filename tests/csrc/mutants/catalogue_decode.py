@@ -7,83 +7,123 @@ from functools import partial
 from .harness import Mutant
 
 _collect = partial(Mutant, "decode collect", "anchor_decode", "ops/cuda/anchor_decode/collect.cuh")
+_keys = partial(Mutant, "decode select", "anchor_decode", "ops/cuda/anchor_decode/keys.cuh")
+_slice = partial(Mutant, "decode select", "anchor_decode", "ops/cuda/anchor_decode/slice.cuh")
 _select = partial(Mutant, "decode select", "anchor_decode", "ops/cuda/anchor_decode/select.cuh")
 _sort = partial(Mutant, "decode select", "anchor_decode", "ops/cuda/common/block_sort.cuh")
 _write = partial(Mutant, "decode write", "anchor_decode", "ops/cuda/anchor_decode/write.cuh")
 
 DECODE = [
-    _collect(
-        "barrier after the warps' counts removed",
-        "warp_counts[warp] = survivors;\n    }\n    __syncthreads();",
-        "warp_counts[warp] = survivors;\n    }",
-    ),
-    _collect(
-        "candidates at the threshold", "margins[i] > plan.margin_threshold", "margins[i] >= plan.margin_threshold"
-    ),
-    _collect("infinite margins pass", " && is_finite(margins[i]));", ");"),
+    _collect("candidates at the threshold", "margin > plan.margin_threshold", "margin >= plan.margin_threshold"),
+    _collect("infinite margins pass", " && is_finite(margin);", ";"),
     _collect("one cell past the plane", "cell < level.num_cells ?", "cell <= level.num_cells ?"),
     _collect("no bound on vectors", "level.aligned && first < level.num_cells", "level.aligned"),
-    _collect("mask one lane too wide", "((1u << lane) - 1)", "((2u << lane) - 1)"),
     _collect(
         "anchor forgotten in the index",
-        "* level.num_anchors + anchor;\n            uint64_t",
-        "* level.num_anchors;\n            uint64_t",
+        "* level.num_anchors + anchor;\n            keys",
+        "* level.num_anchors;\n            keys",
     ),
-    _collect("warps before counted wrongly", "w < warp ?", "w <= warp ?"),
-    _select(
-        "barrier after clearing the bins removed",
-        "s.bins[bin] = 0;\n        }\n        __syncthreads();",
-        "s.bins[bin] = 0;\n        }",
-    ),
-    _select(
+    _collect("bins not cleared", "s.bins[bin] = 0;", ""),
+    _collect("tiles without candidates not marked", "workspace.tile_counts[place] = 0;", ""),
+    _collect(
         "barrier after counting removed",
-        "});\n        __syncthreads();\n        find_boundary",
-        "});\n        find_boundary",
+        "__syncthreads();\n    const int total = place_bins",
+        "const int total = place_bins",
     ),
+    _collect("all of a bin in one place", "plan)] + in_bin[i];", "plan)];"),
+    _collect("second bins begin with the first", "+ 1] = end - second;", "+ 1] = end - second - first;"),
+    _collect(
+        "bins end where they begin",
+        "make_ushort2(static_cast<uint16_t>(end - second)",
+        "make_ushort2(static_cast<uint16_t>(end - second - first)",
+    ),
+    _collect(
+        "barrier after placing the bins removed",
+        "static_cast<uint16_t>(end));\n    __syncthreads();",
+        "static_cast<uint16_t>(end));",
+    ),
+    _collect(
+        "barrier before storing removed",
+        "__syncthreads();\n    for (int i = thread; i < total",
+        "for (int i = thread; i < total",
+    ),
+    _keys("upper bits of large indices left out", "(key & ((1u << kIndexBits) - 1))", "(key & ((1u << 18) - 1))"),
+    _keys("the first candidate of the bins left out", "return bin < 0 ? 0 : bin_ends", "return bin < 0 ? 1 : bin_ends"),
+    _keys("one candidate past the bins", "if (place < end) {", "if (place <= end) {"),
+    _keys("32 tiles per warp at most", "first_tile += kSelectThreads) {", "first_tile += keys.num_tiles) {"),
+    _keys("bins of empty tiles read", " && keys.tile_counts[lane_tile] != 0) {", ") {"),
+    _slice("bins of empty tiles added", "if (keys.tile_counts[tile] != 0) {", "if (true) {"),
+    _slice("every second bin left out", "second += both.y;", ""),
+    _slice(
+        "barrier after clearing the bins removed",
+        "s.bin_ends[thread] = 0;\n    }\n    __syncthreads();",
+        "s.bin_ends[thread] = 0;\n    }",
+    ),
+    _slice(
+        "barrier after adding the bins removed",
+        "atomicAdd(&s.bin_ends[bin + 1], second);\n    __syncthreads();",
+        "atomicAdd(&s.bin_ends[bin + 1], second);",
+    ),
+    _slice("the slice ends one bin early", "begins_before(end) - 1;", "begins_before(end - 1) - 1;"),
+    _slice(
+        "the slice begins one bin late",
+        "slice.first_bin = begins_before(first);",
+        "slice.first_bin = begins_before(first + 1);",
+    ),
+    _slice("ranks from the end of the first bin", "s.bin_ends[slice.first_bin - 1];", "s.bin_ends[slice.first_bin];"),
+    _slice(
+        "barrier before gathering removed",
+        "narrow(s, plan, keys, above, slice);\n    __syncthreads();",
+        "narrow(s, plan, keys, above, slice);",
+    ),
+    _slice(
+        "barrier after clearing the digits removed",
+        "s.digits[digit] = 0;\n        }\n        __syncthreads();",
+        "s.digits[digit] = 0;\n        }",
+    ),
+    _slice(
+        "barrier after counting removed",
+        "});\n        __syncthreads();\n        find_digit",
+        "});\n        find_digit",
+    ),
+    _slice("the K-th digit is one off", "above + s.digits[digit] < wanted", "above + s.digits[digit] + 1 < wanted"),
+    _slice(
+        "one more than can be sorted", "slice.count > SelectSort::kCapacity", "slice.count > SelectSort::kCapacity + 1"
+    ),
+    _slice("keys of other bins counted", "key != 0 && rank >> digit_end == prefix", "key != 0"),
+    _slice("higher digits forgotten", "prefix = prefix << (digit_end - shift) | ", "prefix = "),
+    _slice("keys above forgotten", "above += s.above;", ""),
     _select(
         "barrier after gathering removed",
-        "key;\n        }\n    });\n    __syncthreads();",
-        "key;\n        }\n    });",
+        "= key;\n        }\n    });\n    __syncthreads();",
+        "= key;\n        }\n    });",
     ),
-    _select(
-        "the boundary bin is one off",
-        "above < wanted && wanted <= above + in_bin",
-        "above + 1 < wanted && wanted <= above + in_bin + 1",
-    ),
-    _select("the K-th left out", "rank_of(key, plan) >= lowest", "rank_of(key, plan) > lowest"),
-    _select("one candidate past the tile", "place < count ? scores", "place <= count ? scores"),
-    _select("one more than can be sorted", "total > SelectSort::kCapacity", "total > SelectSort::kCapacity + 1"),
-    _select(
-        "a warp of ties always counts as full", "atomicAdd(&bins[bin], __popc(lanes))", "atomicAdd(&bins[bin], 32)"
-    ),
-    _select("indices of ties not read", "{ return shift < kIndexBits; }", "{ return shift + 13 < kIndexBits; }"),
-    _select("indices at the boundary not read", "plan.lowest_score >= lowest", "plan.lowest_score > lowest"),
+    _select("the K-th left out", "key >= slice.lowest", "key > slice.lowest"),
     _select(
         "barrier before the places are summed up removed",
-        "__syncthreads();\n    int in_bin = s.places",
-        "int in_bin = s.places",
+        "__syncthreads();\n    int in_bin =",
+        "int in_bin =",
     ),
-    _select("places one bin late", "&total) - in_bin;\n    s.places", "&total);\n    s.places"),
-    _select("one too few", "min(gathered, plan.top_k)", "min(gathered, plan.top_k - 1)"),
-    _select("scores behind the last not cleared", "i < plan.top_k; i +=", "i < selected; i +="),
+    _select("places one bin late", "&total) - in_bin;\n    places", "&total);\n    places"),
+    _select("one too few", "min(total, plan.top_k)", "min(total, plan.top_k - 1)"),
+    _select("scores behind the last not cleared", "scores[i] = 0.0f;", ""),
     _select("progress not cleared", "workspace.progress[image] = 0;", ""),
-    _select("upper bits of large indices left out", "((1u << kIndexBits) - 1)", "((1u << (kIndexBits - 4)) - 1)"),
+    _select("more than K chosen", "min(slice.count, plan.top_k - slice.first)", "slice.count"),
+    _select("slots counted from the slice's first", "first + i};", "i};"),
     _select(
         "each thread counts one tile only",
-        "tile += kSelectThreads) {\n        int in_tile",
-        "tile += plan.num_tiles) {\n        int in_tile",
+        "tile += kSelectThreads) {\n        mine",
+        "tile += plan.num_tiles) {\n        mine",
     ),
-    _select("indices not read for the last digits", "shift < kIndexBits;", "false;"),
-    _select("indices not read for the K-th's score", ">= lowest >> kIndexBits", "> lowest >> kIndexBits"),
     _select(
         "barrier after clearing the places removed",
-        "s.places[thread] = 0;\n    __syncthreads();",
-        "s.places[thread] = 0;",
+        "places[thread] = 0;\n    __syncthreads();",
+        "places[thread] = 0;",
     ),
     _select(
         "barrier before listing removed",
-        "s.places[thread] = first;\n    __syncthreads();",
-        "s.places[thread] = first;",
+        "places[thread] = static_cast<uint32_t>(before);\n    __syncthreads();",
+        "places[thread] = static_cast<uint32_t>(before);",
     ),
     _sort("ranks start at one", "keys[i] > mine", "keys[i] >= mine"),
     _sort(
@@ -96,6 +136,50 @@ DECODE = [
         "Descending());\n        __syncthreads();",
         "Descending());",
     ),
+    _sort(
+        "barrier before the range removed",
+        "__syncthreads();\n        find_range(storage, keys);",
+        "find_range(storage, keys);",
+    ),
+    _sort(
+        "barrier after the range removed",
+        "find_range(storage, keys);\n        __syncthreads();",
+        "find_range(storage, keys);",
+    ),
+    _sort(
+        "barrier after counting a slice removed",
+        "__syncthreads();\n        const uint32_t counts",
+        "const uint32_t counts",
+    ),
+    _sort(
+        "barrier before distributing removed",
+        "<< kHalfBits;\n        __syncthreads();",
+        "<< kHalfBits;",
+    ),
+    _sort(
+        "barrier after distributing removed",
+        "__syncthreads();\n        int ranks[kItems];",
+        "int ranks[kItems];",
+    ),
+    _sort(
+        "barrier between ranking and writing removed",
+        "__syncthreads();\n#pragma unroll\n        for (int i = 0; i < kItems; ++i) {\n            if (keys[i] != 0) {"
+        "\n                storage.keys[ranks[i]]",
+        "#pragma unroll\n        for (int i = 0; i < kItems; ++i) {\n            if (keys[i] != 0) {"
+        "\n                storage.keys[ranks[i]]",
+    ),
+    _sort("bins too wide by half", "(highest - storage.lowest) / kBins", "(highest - storage.lowest) / kBins / 2"),
+    _sort(
+        "crowded bins merged into nothing",
+        "if (__syncthreads_or(max(first, second) > kMaxInBin) != 0) {\n            return false;",
+        "if (__syncthreads_or(max(first, second) > kMaxInBin) != 0) {\n            return true;",
+    ),
+    _sort(
+        "second bins begin with the first",
+        "static_cast<uint32_t>(begin + first) << kHalfBits",
+        "static_cast<uint32_t>(begin) << kHalfBits",
+    ),
+    _sort("keys of a bin not ranked", "storage.keys[other] > keys[i] ? 1 : 0;", "0;"),
     _write("a level's first anchor taken for one of the level before", "index >= plan.levels", "index > plan.levels"),
     _write(
         "barrier before the staged landmarks removed",

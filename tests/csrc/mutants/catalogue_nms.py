@@ -7,9 +7,8 @@ from functools import partial
 from .harness import Mutant
 
 _order = partial(Mutant, "nms order", "batched_nms", "ops/cuda/batched_nms/order.cuh")
+_overlap = partial(Mutant, "nms overlap", "batched_nms", "ops/cuda/batched_nms/overlap.cuh")
 _suppress = partial(Mutant, "nms suppress", "batched_nms", "ops/cuda/batched_nms/suppress.cuh")
-_tile = partial(Mutant, "nms suppress", "batched_nms", "ops/cuda/batched_nms/tile.cuh")
-_image = partial(Mutant, "nms suppress", "batched_nms", "ops/cuda/batched_nms/image.cuh")
 _vote = partial(Mutant, "nms vote", "batched_nms", "ops/cuda/batched_nms/vote.cuh")
 
 NMS = [
@@ -19,71 +18,78 @@ NMS = [
         "const int sorted = num_keys;",
     ),
     _order("an inversion between two warps overlooked", "if (lane == kWarpSize - 1 && i + 1 < count)", "if (false)"),
-    _order("ticket not cleared", "*workspace.ticket = 0;", ""),
     _order("counts not clamped", "max(0, min(inputs.count[image], params.num_candidates))", "inputs.count[image]"),
     _order("mask forgotten", "__popc(lanes & ((1u << lane) - 1))", "__popc(lanes)"),
     _order("infinite scores pass", "slot < count && is_finite(score)", "slot < count"),
     _order("an infinite score counts as in order", "in_order && is_finite(score) &&", "in_order &&"),
-    _suppress(
-        "barrier before testing ahead removed",
-        "area(to_box(box));\n    }\n    __syncthreads();\n    const int own_word",
-        "area(to_box(box));\n    }\n    const int own_word",
-    ),
-    _suppress(
-        "barrier after testing ahead removed",
-        "s.overlap_previous[word][mine.index] = in_previous;\n    __syncthreads();",
-        "s.overlap_previous[word][mine.index] = in_previous;",
-    ),
-    _suppress(
-        "barrier before settling removed",
-        "__syncthreads();\n    if (thread < kWarpSize) {\n        settle",
-        "if (thread < kWarpSize) {\n        settle",
-    ),
-    _suppress(
-        "barrier after settling removed",
-        "__syncthreads();\n    write_detections",
-        "write_detections",
-    ),
-    _suppress("the last verdict not taken", "if (tile > 1 && alive.any())", "if (tile > 2 && alive.any())"),
-    _suppress("one buffer instead of two", "const int buffer = other % 2;", "const int buffer = 0;"),
-    _suppress("the wrong buffer at the end", "s.overlap[tile % 2]", "s.overlap[1 - tile % 2]"),
-    _suppress("candidates suppress themselves", "in_own & ((1u << lane) - 1)", "in_own & ((2u << lane) - 1)"),
-    _suppress(
-        "one candidate past the last",
-        "if (place < image.count) {\n        mine.box",
-        "if (place <= image.count) {\n        mine.box",
-    ),
-    _suppress(
-        "one detection too many",
-        "__popc(keep & ((1u << lane) - 1)) < room",
-        "__popc(keep & ((1u << lane) - 1)) <= room",
-    ),
-    _suppress("the undecided suppress", "(overlapped & safe) != 0", "(overlapped & undecided) != 0"),
-    _suppress(
-        "the previous tile forgotten", "if (tile > 0) {\n        in_previous", "if (tile > 1) {\n        in_previous"
-    ),
-    _suppress("detections of the last tile not counted", "thread == 0 ? s.kept_own.count() : 0", "0"),
-    _suppress(
-        "infinite boxes pass", "is_finite(mine.box.x1) && is_finite(mine.box.y1) &&", "is_finite(mine.box.x1) &&"
-    ),
-    _tile("suppressed at the threshold", "box_area) > iou_threshold", "box_area) >= iou_threshold"),
-    _tile("rank one too high", "__popc(at(word) & ((1u << bit) - 1))", "__popc(at(word) & ((2u << bit) - 1))"),
-    _tile(
+    _overlap("suppressed at the threshold", "box_area) > iou_threshold", "box_area) >= iou_threshold"),
+    _overlap(
         "coordinates in half precision",
-        "const Box other = to_box(tile.box[at]);",
-        "Box other = to_box(tile.box[at]);\nother.x1 = __uint_as_float(__float_as_uint(other.x1) & 0xffffe000u);",
+        "if (iou(to_box(tile.box[at]), tile.area[at], box, box_area) >",
+        "Box other = to_box(tile.box[at]);\nother.x1 = __uint_as_float(__float_as_uint(other.x1) & 0xffffe000u);\n"
+        "if (iou(other, tile.area[at], box, box_area) >",
     ),
-    _tile("the last of 32 forgotten", "bit < kWarpSize; ++bit", "bit < kWarpSize - 1; ++bit"),
-    _image(
+    _overlap("the last of 32 forgotten", "bit < kWarpSize; ++bit", "bit < kWarpSize - 1; ++bit"),
+    _overlap("only the first that it meets", "meeting != 0; meeting &= meeting - 1", "meeting != 0; meeting = 0"),
+    _overlap(
         "indices behind the last are zero", "outputs.indices[at + thread] = -1;", "outputs.indices[at + thread] = 0;"
     ),
-    _image("no bound on the cleared slots", "min(kNmsTile, params.max_detections - first)", "kNmsTile"),
+    _overlap("no bound on the cleared slots", "min(kNmsTile, params.max_detections - first)", "kNmsTile"),
+    _overlap("a tile not tested against itself", "if (earlier_tile > tile) {", "if (earlier_tile >= tile) {"),
+    _overlap(
+        "one candidate past the last",
+        "finite = place < image.count && is_finite(box.x)",
+        "finite = place <= image.count && is_finite(box.x)",
+    ),
+    _overlap("infinite boxes pass", "is_finite(box.x) && is_finite(box.y) &&", "is_finite(box.x) &&"),
+    _overlap(
+        "barrier before testing removed",
+        "box_area = area(box);\n    __syncthreads();",
+        "box_area = area(box);",
+    ),
+    _overlap("a word of the own tile forgotten", "? own_word + 1 : kNmsWords", "? max(own_word, 1) : kNmsWords"),
+    _overlap("candidates suppress themselves", "overlapped &= (1u << lane) - 1;", "overlapped &= (2u << lane) - 1;"),
+    _overlap("finite boxes of the first word only", "tile * kNmsWords + own_word", "tile * kNmsWords"),
+    _suppress("too few rounds", "while (kept != last);", "while (false);"),
+    _suppress("the overlapped counts, not the kept", "(overlapped & last) == 0", "overlapped == 0"),
+    _suppress("the previous tile forgotten", "|= tile > 0 ? previous[by]", "|= tile > 1 ? previous[by]"),
+    _suppress("the word before forgotten", "by < word; ++by) {", "by + 1 < word; ++by) {"),
+    _suppress("infinite boxes kept", "finite[word] & ~s.suppressed", "~s.suppressed"),
+    _suppress("not suppressed by earlier tiles", "finite[word] & ~s.suppressed[tile][word]", "finite[word]"),
+    _suppress("one detection too many", "has_bit(kept[word], lane) && before < room", "has_bit(kept[word], lane)"),
+    _suppress("the next to last tile forgotten", "return (tile - 1) * kNmsWords;", "return (tile - 2) * kNmsWords;"),
+    _suppress("words of other warps forgotten", "+ i * kEarlierWarps;", "+ i * kSuppressWarps;"),
+    _suppress("words taken for empty before they are settled", "by >= settled * kNmsWords ||", ""),
+    _suppress("a tile left out", "if (tile > 0 && tile + 1 < tiles)", "if (tile > 1 && tile + 1 < tiles)"),
+    _suppress(
+        "barrier after each tile removed",
+        "        __syncthreads();\n        if (s.detections",
+        "        if (s.detections",
+    ),
+    _suppress("the tile that fills the result left out", "return tile + 1;", "return tile;"),
+    _suppress("detections before a word counted wrongly", "other < word % kNmsWords", "other <= word % kNmsWords"),
+    _suppress("mask one lane too wide", "s.before(word) + __popc(kept & ((1u", "s.before(word) + __popc(kept & ((2u"),
+    _suppress("places taken for slots", "const int slot = image.slot(place);", "const int slot = place;"),
+    _suppress("candidates behind the last settled taken for kept", ": KeptWord{};", ": KeptWord{~0u, 0};"),
+    _suppress(
+        "barrier before the landmarks removed",
+        "__syncthreads();\n    const auto *from",
+        "const auto *from",
+    ),
+    _suppress(
+        "barrier before the first tile removed",
+        "__syncthreads();\n    const int settled",
+        "const int settled",
+    ),
+    _vote("detections do not vote for themselves", "(word == own_word ? 1u << lane_index() : 0)", "0"),
+    _vote("votes for the last, not the first", "voted[i] != 0 && detection < 0", "voted[i] != 0"),
+    _vote("the first of a word taken for all", "((voted[i] & -voted[i]) - 1)", "0"),
     _vote(
         "votes of the first 32 lost",
         "int first = first_detection; first < image.count",
         "int first = first_detection + 32; first < image.count",
     ),
-    _vote("weights by place, not by slot", "image.slots == nullptr ? place : image.slots[place]", "place"),
+    _vote("weights by place, not by slot", "first_in + image.slot(place)", "first_in + place"),
     _vote("one voter too many", "place < image.count ? detection_of", "place <= image.count ? detection_of"),
     _vote("one detection too many", "first_detection + lane < detections", "first_detection + lane <= detections"),
     _vote("every vote counts one", "votes.add(voter_box, voter_score)", "votes.add(voter_box, 1.0f)"),

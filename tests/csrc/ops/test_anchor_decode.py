@@ -257,6 +257,17 @@ def test_decode_of_200_000_ties(backend: Backend, threshold: float, top_k: int) 
     np.testing.assert_array_equal(landmarks[0], np.tile(centre, 5))
 
 
+@pytest.mark.parametrize("ties", [5120, 5121])
+def test_decode_of_as_many_ties_as_one_block_sorts(backend: Backend, rng: np.random.Generator, ties: int) -> None:
+    """So many candidates of the same score are sorted at once; one more makes the kernel choose among them first."""
+    case = Case("", FULL, above=(ties,), threshold=0.5, top_k=5000)
+    heads = random_heads(rng, case)
+    for logits, _, _ in heads:
+        logits[:, 1::2] = np.where(logits[:, 1::2] > logits[:, 0::2], 1, -1)
+        logits[:, 0::2] = 0
+    check(run(backend, heads, case.options()), heads, case.options())
+
+
 # Eight maps of eight anchors per cell: the maximum number of anchors, and nearly the maximum number of tiles, because
 # the last tile of each map but the last has one cell.
 MOST_CELLS = (65537,) * 7 + (65529,)

@@ -11,8 +11,12 @@ import pytest
 from engine import ops
 from engine.errors import CudaError, InvalidArgumentError
 from tests.csrc.ops.test_batched_nms import CASES, Candidates, options_of, random_candidates
+from tests.csrc.plugins.conftest import library
+from tests.csrc.plugins.driver import Library
 from tests.support.backends import Backend
 from tests.support.dlpack import tensor_of
+
+__all__ = ["library"]  # a fixture
 
 DLPACK_CUDA = 2
 
@@ -34,6 +38,14 @@ class OnlyDlpack:
         """Return the device."""
         device: tuple[int, int] = self._array.__dlpack_device__()
         return device
+
+
+class OnlyCopies(OnlyDlpack):
+    """An array of which consumers get copies."""
+
+    def __dlpack__(self, *, stream: int | None = None) -> object:
+        """Export a copy."""
+        return self._array.__dlpack__(stream=stream, copy=True)
 
 
 class OnlyCudaInterface:
@@ -80,6 +92,35 @@ def test_device_arrays_describe_themselves(cuda: Backend) -> None:
     assert (tensor.code, tensor.bits, tensor.lanes) == (0, 32, 1)
 
 
+def test_dlpack_copies_if_asked(cuda: Backend) -> None:
+    """The array API standard's argument copy: True is a copy, False and None are views."""
+    content = np.arange(12, dtype=np.float32).reshape(3, 4)
+    placed = cuda.put(content)
+    for view in (placed.__dlpack__(copy=False), placed.__dlpack__(copy=None)):
+        assert tensor_of(view).data == placed.ptr
+    capsule = placed.__dlpack__(copy=True)
+    tensor = tensor_of(capsule)
+    assert tensor.data != placed.ptr
+    assert tensor.shape[: tensor.ndim] == [3, 4]
+    nothing = cuda.put(np.zeros((0, 2), np.float32)).__dlpack__(copy=True)
+    assert tensor_of(nothing).data is None
+
+
+def test_dlpack_copies_hold_the_contents(cuda: Backend, candidates: Candidates) -> None:
+    """A copy is a full input: an operator gives the same for it, in the stream that it was made for."""
+    placed: list[Any] = [array if array is None else OnlyCopies(cuda.put(array)) for array in candidates]
+    results = ops.nms(*placed, **options_of(0.4), stream=2)
+    np.testing.assert_array_equal(results.indices.numpy(), expected_indices(candidates))
+
+
+def test_dlpack_exports_only_to_the_device_of_the_array(cuda: Backend) -> None:
+    """The array API standard's argument dl_device."""
+    placed = cuda.put(np.zeros(3, np.float32))
+    assert tensor_of(placed.__dlpack__(dl_device=placed.__dlpack_device__())).data == placed.ptr
+    with pytest.raises(BufferError, match=r"dl_device is \(1, 0\), expected None or \(2, 0\)"):
+        placed.__dlpack__(dl_device=(1, 0))
+
+
 def test_memory_outlives_the_array_it_was_taken_from(cuda: Backend) -> None:
     """A DLPack tensor keeps the memory until its consumer deletes it."""
     content = np.arange(1000, dtype=np.float32)
@@ -111,6 +152,15 @@ def test_host_arrays_may_come_through_dlpack(candidates: Candidates) -> None:
     results = ops.nms(*wrapped, **options_of(0.4))
     np.testing.assert_array_equal(results.indices, expected_indices(candidates))
     assert wrapped[0].streams == [None]
+
+
+def test_arrays_are_filled_before_any_stream_reads_them(
+    cuda: Backend, library: Library, candidates: Candidates
+) -> None:
+    """Small copies from pageable memory return earlier, and non-blocking streams do not wait for them."""
+    placed: list[Any] = [array if array is None else cuda.put(array) for array in candidates]
+    results = ops.nms(*placed, **options_of(0.4), stream=library.call("stream"))
+    np.testing.assert_array_equal(results.indices.numpy(), expected_indices(candidates))
 
 
 class TorchStream:
@@ -191,6 +241,9 @@ def test_wrong_device_arrays_are_refused(cuda: Backend, candidates: Candidates) 
             ops.nms(*arguments, **options_of(0.4))
     with pytest.raises(InvalidArgumentError, match="stream is a str, expected None, an integer handle, or an object"):
         ops.nms(*placed, **options_of(0.4), stream="0")
+    for handle in [-1, 1 << 64]:
+        with pytest.raises(InvalidArgumentError, match=f"stream is {handle}, expected a handle from 0 to 2"):
+            ops.nms(*placed, **options_of(0.4), stream=handle)
 
 
 def test_cuda_errors_carry_name_and_code(cuda: Backend) -> None:

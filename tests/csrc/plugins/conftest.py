@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import ops
+from engine.backend.driver import sees_gpu
 from engine.backend.plugin_library import plugin_library, rtx_alias_path
 from engine.errors import BuildError
 from tests.support.backends import EMULATOR_BUILD, ROOT, emulator_folder, for_emulator, load_emulator
@@ -21,19 +21,19 @@ DRIVER = "librf_plugin_driver.so"
 
 
 @pytest.fixture(params=[10, 11])
-def any_library(request: pytest.FixtureRequest) -> Library:
+def any_library(request: pytest.FixtureRequest, cuda_code: None) -> Library:
     """The library, loaded as TensorRT 10 and as TensorRT 11 load it. Uses the emulator if there is no device."""
     return _library(request.param)
 
 
 @pytest.fixture
-def library() -> Library:
+def library(cuda_code: None) -> Library:
     """The library, loaded as TensorRT 10 loads it. Uses the emulator if there is no device."""
     return _library(10)
 
 
 def _library(tensorrt_major: int) -> Library:
-    if ops.cuda_device_count() > 0:
+    if sees_gpu():
         build, preset = DEVICE_BUILD, "device"
     else:
         build, preset = EMULATOR_BUILD, "emulator"

@@ -242,6 +242,14 @@ def test_a_download_with_another_digest_is_not_kept(
     assert not (tmp_path / "cache").exists()
 
 
+def test_a_download_without_end_is_stopped(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(fetch, "MAX_DOWNLOAD_BYTES", 600_000)
+    with pytest.raises(WeightsError, match=r"could not be downloaded from .*: the server sends more than 0 MiB"):
+        fetch.read_known(_downloadable(f"{server}/weights.pth", sha256_of(b"content" * 100_000)))
+    assert not (tmp_path / "cache").exists()
+
+
 def test_without_a_network_the_message_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(WeightsError, match=r"could not be downloaded.*Without a network, fetch that file elsewhere"):

@@ -12,7 +12,7 @@
 #include "ops/cuda/common/workspace.h"
 
 // Three launches for a whole batch and all levels: collect the candidates above the threshold (all multiprocessors),
-// choose and order the K best (a block per image), decode those (all multiprocessors).
+// choose and order the K best (up to four blocks per image), decode those (all multiprocessors).
 
 namespace retinaface {
 namespace {
@@ -23,9 +23,8 @@ void set_score_range(DecodePlan &plan) {
     constexpr uint32_t kSlack = 16;
     auto bits_of = [](float score) { return static_cast<uint32_t>(order_key(score, 0) >> 32); };
     plan.lowest_score = std::max(bits_of(0.0f), bits_of(face_score(plan.margin_threshold)) - kSlack);
-    plan.rank_bits = kIndexBits;
-    for (uint32_t range = bits_of(1.0f) - plan.lowest_score; range != 0; range >>= 1) {
-        ++plan.rank_bits;
+    while ((bits_of(1.0f) - plan.lowest_score) >> plan.score_shift >> kScoreBinBits != 0) {
+        ++plan.score_shift;
     }
 }
 
@@ -85,25 +84,10 @@ DecodeWorkspace carve(const AnchorDecodeParams &params, Workspace &workspace) {
     arrays.scores = workspace.take<uint32_t>(tiles * kTileCells);
     arrays.indices = workspace.take<uint32_t>(tiles * kTileCells);
     arrays.tile_counts = workspace.take<int32_t>(tiles);
+    arrays.bin_ends = workspace.take<uint16_t>(tiles * kScoreBins);
     arrays.selected = workspace.take<SelectedAnchor>(static_cast<size_t>(params.batch) * params.top_k);
     arrays.progress = workspace.take<uint32_t>(params.batch);
     return arrays;
-}
-
-cudaError_t select(const DecodePlan &plan, const DecodeWorkspace &workspace, const AnchorDecodeOutputs &outputs,
-                   int batch, cudaStream_t stream) {
-    constexpr size_t kDefaultLimit = 48 * 1024;
-    const size_t shared_bytes = plan.num_tiles * sizeof(TileCount);
-    if (sizeof(SelectStorage) + shared_bytes > kDefaultLimit) {
-        // The maximum, not what this call needs: another thread may launch between these two calls.
-        cudaError_t status = cudaFuncSetAttribute(select_candidates_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                                  kMaxTiles * sizeof(TileCount));
-        if (status != cudaSuccess) {
-            return status;
-        }
-    }
-    return launch(select_candidates_kernel, batch, kSelectThreads, shared_bytes, stream, plan, workspace,
-                  outputs.scores, outputs.count);
 }
 
 template <typename T>
@@ -114,7 +98,9 @@ cudaError_t decode(const DecodePlan &plan, const DecodeWorkspace &workspace, con
     if (status != cudaSuccess) {
         return status;
     }
-    status = select(plan, workspace, outputs, batch, stream);
+    const int slices = (plan.top_k + kSliceRanks - 1) / kSliceRanks;
+    status = launch(select_candidates_kernel, dim3(slices, batch), kSelectThreads, 0, stream, plan, workspace,
+                    outputs.scores, outputs.count);
     if (status != cudaSuccess) {
         return status;
     }

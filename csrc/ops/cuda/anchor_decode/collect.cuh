@@ -3,6 +3,7 @@
 #include "math/decode.h"
 #include "math/order.h"
 #include "ops/cuda/anchor_decode/plan.cuh"
+#include "ops/cuda/common/block_scan.cuh"
 #include "ops/cuda/common/scalar.cuh"
 #include "ops/cuda/common/warp.cuh"
 
@@ -12,18 +13,43 @@ constexpr int kCollectThreads = 128;
 constexpr int kCellsPerThread = kTileCells / kCollectThreads;
 static_assert(kCellsPerThread == 4, "load_four");
 
-/// Finds the anchors above the threshold and stores their keys, tile by tile.
+/// A tile's survivors on their way to the workspace.
+struct CollectStorage {
+    uint32_t scores[kTileCells], indices[kTileCells];
+    int bins[kScoreBins];  // their counts, then their beginnings
+    int warp_sums[kCollectThreads / kWarpSize];
+};
+
+__device__ __forceinline__ bool passes(float margin, const DecodePlan &plan) {
+    return margin > plan.margin_threshold && is_finite(margin);
+}
+
+/// Turns the bins' counts into their beginnings and stores their ends. Returns the number of survivors.
+__device__ __forceinline__ int place_bins(CollectStorage &s, uint16_t *bin_ends) {
+    constexpr int kBinsPerThread = kScoreBins / kCollectThreads;
+    static_assert(kBinsPerThread == 2, "two ends are stored at once");
+    const int thread = thread_index();
+    const int first = s.bins[2 * thread], second = s.bins[2 * thread + 1];
+    int total;
+    const int end = block_inclusive_sum<kCollectThreads>(first + second, s.warp_sums, &total);
+    s.bins[2 * thread] = end - second - first;
+    s.bins[2 * thread + 1] = end - second;
+    reinterpret_cast<ushort2 *>(bin_ends)[thread] =
+        make_ushort2(static_cast<uint16_t>(end - second), static_cast<uint16_t>(end));
+    __syncthreads();
+    return total;
+}
+
+/// Finds the anchors above the threshold and stores their keys, tile by tile, in a tile by bins of scores.
 ///
 /// Grid (tiles of all levels and anchors, images). A block reads its part of two planes of class logits, once, and
 /// nothing else. A thread takes four cells: neighbours if one load can read them, else cells kCollectThreads apart, so
-/// that the loads of a warp are coalesced. Few anchors pass, so the sigmoid is computed after the threshold. Ballots
-/// give each survivor its place in the tile: no atomics, and coalesced stores even if everything survives. The order
-/// within a tile has no meaning: the keys are sorted later.
+/// that the loads of a warp are coalesced. Few anchors pass, so the sigmoid is computed after the threshold, and most
+/// blocks end there. The order within a bin has no meaning: the keys are sorted later.
 template <typename T>
 __global__ void __launch_bounds__(kCollectThreads)
     collect_candidates_kernel(const __grid_constant__ DecodePlan plan, DecodeWorkspace workspace) {
-    constexpr int kWarps = kCollectThreads / kWarpSize;
-    __shared__ int warp_counts[kWarps];
+    __shared__ CollectStorage s;
     const int tile = blockIdx.x, image = blockIdx.y, thread = thread_index();
 
     int l = 0;
@@ -56,43 +82,50 @@ __global__ void __launch_bounds__(kCollectThreads)
         }
     }
 
-    unsigned ballots[kCellsPerThread];
-    int survivors = 0;
+    bool any = false;
 #pragma unroll
     for (int i = 0; i < kCellsPerThread; ++i) {
-        ballots[i] = __ballot_sync(kFullMask, margins[i] > plan.margin_threshold && is_finite(margins[i]));
-        survivors += __popc(ballots[i]);
+        any = any || passes(margins[i], plan);
     }
-    const int warp = warp_index(), lane = lane_index();
-    if (lane == 0) {
-        warp_counts[warp] = survivors;
+    for (int bin = thread; bin < kScoreBins; bin += kCollectThreads) {
+        s.bins[bin] = 0;
+    }
+    const int64_t place = static_cast<int64_t>(image) * plan.num_tiles + tile;
+    if (__syncthreads_or(any ? 1 : 0) == 0) {
+        if (thread == 0) {
+            workspace.tile_counts[place] = 0;
+        }
+        return;
+    }
+
+    uint64_t keys[kCellsPerThread];
+    int in_bin[kCellsPerThread];
+#pragma unroll
+    for (int i = 0; i < kCellsPerThread; ++i) {
+        keys[i] = 0;
+        if (passes(margins[i], plan)) {
+            int index = level.first_anchor + (first + i * step) * level.num_anchors + anchor;
+            keys[i] = order_key(face_score(margins[i]), static_cast<uint32_t>(index));
+            in_bin[i] = atomicAdd(&s.bins[score_bin(keys[i], plan)], 1);
+        }
     }
     __syncthreads();
-
-    const int64_t place = static_cast<int64_t>(image) * plan.num_tiles + tile;
-    int before = 0, total = 0;
+    const int total = place_bins(s, workspace.bin_ends + place * kScoreBins);
 #pragma unroll
-    for (int w = 0; w < kWarps; ++w) {
-        before += w < warp ? warp_counts[w] : 0;
-        total += warp_counts[w];
+    for (int i = 0; i < kCellsPerThread; ++i) {
+        if (keys[i] != 0) {
+            int at = s.bins[score_bin(keys[i], plan)] + in_bin[i];
+            s.scores[at] = static_cast<uint32_t>(keys[i] >> 32);
+            s.indices[at] = static_cast<uint32_t>(keys[i]);
+        }
+    }
+    __syncthreads();
+    for (int i = thread; i < total; i += kCollectThreads) {
+        workspace.scores[place * kTileCells + i] = s.scores[i];
+        workspace.indices[place * kTileCells + i] = s.indices[i];
     }
     if (thread == 0) {
         workspace.tile_counts[place] = total;
-    }
-    if (survivors == 0) {
-        return;
-    }
-    int64_t first_of_warp = place * kTileCells + before;
-#pragma unroll
-    for (int i = 0; i < kCellsPerThread; ++i) {
-        if (has_bit(ballots[i], lane)) {
-            int index = level.first_anchor + (first + i * step) * level.num_anchors + anchor;
-            uint64_t key = order_key(face_score(margins[i]), static_cast<uint32_t>(index));
-            int64_t at = first_of_warp + __popc(ballots[i] & ((1u << lane) - 1));
-            workspace.scores[at] = static_cast<uint32_t>(key >> 32);
-            workspace.indices[at] = static_cast<uint32_t>(key);
-        }
-        first_of_warp += __popc(ballots[i]);
     }
 }
 

@@ -10,15 +10,14 @@ namespace retinaface {
 /// fixed place: this needs no counter to clear, and a tile's count is written, not added to.
 constexpr int kTileCells = 512;
 
-/// Tiles of one image.
-constexpr int kMaxTiles = kMaxAnchorsPerImage / kTileCells + kMaxLevels * kMaxAnchorsPerCell;
-
-/// A tile's number of candidates in shared memory, in 16 bits, so that the counts of all tiles fit.
-using TileCount = uint16_t;
-static_assert(kTileCells <= UINT16_MAX, "a tile's count must fit");
-
 constexpr int kIndexBits = 22;
 static_assert(kMaxAnchorsPerImage <= 1 << kIndexBits, "an anchor's index must fit");
+
+/// The candidates of a tile are stored by bins of scores, the highest first. So candidates of a range of scores are
+/// found without reading the others.
+constexpr int kScoreBinBits = 8;
+constexpr int kScoreBins = 1 << kScoreBinBits;
+static_assert(kTileCells <= UINT16_MAX, "a bin's end must fit");
 
 /// One level as the kernels see it.
 struct LevelPlan {
@@ -45,9 +44,15 @@ struct DecodePlan {
     float margin_threshold;
     float centre_variance, size_variance;
     uint32_t lowest_score;  // a lower bound of the upper halves of the candidates' keys
-    int rank_bits;          // bits of any candidate's rank_of
+    int score_shift;        // candidates whose scores agree above these bits are in the same bin
     int place_shift;        // list_selected puts anchors whose indices agree above these bits together
 };
+
+/// The bin of a candidate's key.
+__device__ __forceinline__ int score_bin(uint64_t key, const DecodePlan &plan) {
+    const uint32_t score = static_cast<uint32_t>(key >> 32) - plan.lowest_score;
+    return kScoreBins - 1 - static_cast<int>(score >> plan.score_shift);
+}
 
 /// One of the K best: its anchor and its place in the order of scores.
 struct alignas(8) SelectedAnchor {  // one load or store
@@ -55,12 +60,14 @@ struct alignas(8) SelectedAnchor {  // one load or store
 };
 
 /// scores, indices [N, tiles, kTileCells]: the upper and lower halves of the candidates' order_key, in two arrays
-/// because the score alone decides most comparisons; tile_counts [N, tiles]; selected [N, K], roughly in the order of
+/// because the score alone decides most comparisons; tile_counts [N, tiles]; bin_ends [N, tiles, kScoreBins]: the
+/// places in the tile where its bins end, undefined if it has no candidates; selected [N, K], roughly in the order of
 /// the anchors; progress [N]: see decode_selected_kernel.
 struct DecodeWorkspace {
     uint32_t *scores;
     uint32_t *indices;
     int32_t *tile_counts;
+    uint16_t *bin_ends;
     SelectedAnchor *selected;
     uint32_t *progress;
 };

@@ -3,30 +3,37 @@
 #include "common/aligned.h"
 #include "ops/batched_nms.h"
 #include "ops/cuda/batched_nms/order.cuh"
+#include "ops/cuda/batched_nms/overlap.cuh"
 #include "ops/cuda/batched_nms/plan.cuh"
 #include "ops/cuda/batched_nms/suppress.cuh"
 #include "ops/cuda/batched_nms/vote.cuh"
 #include "ops/cuda/common/launch.cuh"
 #include "ops/cuda/common/workspace.h"
 
-// Two launches for a whole batch: put the candidates in order (a block per image, which only checks the scores if they
-// are in order already), then suppress and write the result (a block per 128 candidates). Voting takes a third.
+// Three launches for a whole batch: put the candidates in order (a block per image, which only checks the scores if
+// they are in order already), test all pairs for overlap (all multiprocessors), then suppress and write the result (a
+// block per image). Voting takes two more.
 
 namespace retinaface {
 namespace {
+
+int tiles_of(int slots) {
+    return (slots + kNmsTile - 1) / kNmsTile;
+}
 
 NmsWorkspace carve(const BatchedNmsParams &params, Workspace &workspace) {
     const size_t batch = params.batch;
     const size_t candidates = batch * params.num_candidates;
     NmsWorkspace arrays;
-    // A tile also clears the result's slots of the same numbers, of which there may be more than candidates.
-    arrays.num_tiles = (std::max(params.num_candidates, params.max_detections) + kNmsTile - 1) / kNmsTile;
+    arrays.num_tiles = tiles_of(params.num_candidates);
+    const size_t words = batch * arrays.num_tiles * kNmsWords;
     arrays.order = workspace.take<NmsOrder>(batch);
-    arrays.verdicts = workspace.take<uint64_t>(batch * arrays.num_tiles * kNmsWords);
     arrays.slots = workspace.take<int32_t>(candidates);
     arrays.boxes = workspace.take<float4>(candidates);
+    arrays.finite = workspace.take<uint32_t>(words);
+    arrays.overlaps = workspace.take<uint32_t>(batch * overlap_words_before(arrays.num_tiles));
+    arrays.kept = workspace.take<KeptWord>(params.voting ? words : 0);
     arrays.detection = workspace.take<int16_t>(params.voting ? candidates : 0);
-    arrays.ticket = workspace.take<uint32_t>(1);
     return arrays;
 }
 
@@ -55,11 +62,19 @@ cudaError_t batched_nms_cuda(const BatchedNmsParams &params, const BatchedNmsInp
     if (status != cudaSuccess) {
         return status;
     }
-    const int tiles = params.batch * arrays.num_tiles;
-    if (!params.voting) {
-        return launch(suppress_kernel<false>, tiles, kSuppressThreads, 0, stream, params, inputs, outputs, arrays);
+    // A block also clears slots of the result, of which there may be more than candidates.
+    const int tiles = tiles_of(std::max(params.num_candidates, params.max_detections));
+    status = launch(find_overlaps_kernel, dim3(tiles, tiles, params.batch), kNmsTile, 0, stream, params, inputs,
+                    outputs, arrays);
+    if (status != cudaSuccess) {
+        return status;
     }
-    status = launch(suppress_kernel<true>, tiles, kSuppressThreads, 0, stream, params, inputs, outputs, arrays);
+    status = launch(suppress_kernel, params.batch, kSuppressThreads, 0, stream, params, inputs, outputs, arrays);
+    if (status != cudaSuccess || !params.voting) {
+        return status;
+    }
+    status =
+        launch(find_votes_kernel, dim3(arrays.num_tiles, params.batch), kNmsTile, 0, stream, params, inputs, arrays);
     if (status != cudaSuccess) {
         return status;
     }

@@ -27,7 +27,7 @@ __device__ __forceinline__ bool scores_in_order(const float *scores, int count) 
     return __syncthreads_and(in_order ? 1 : 0) != 0;
 }
 
-/// Puts each image's candidates in order and prepares the workspace for the next kernel, one block per image.
+/// Puts each image's candidates in order, one block per image.
 /// Candidates from the decoder are in order already, which the scores alone show.
 static __global__ void __launch_bounds__(kOrderThreads)
     order_candidates_kernel(BatchedNmsParams params, BatchedNmsInputs inputs, NmsWorkspace workspace) {
@@ -38,14 +38,8 @@ static __global__ void __launch_bounds__(kOrderThreads)
     const int count = max(0, min(inputs.count[image], params.num_candidates));
     const float *scores = inputs.scores + image * params.num_candidates;
 
-    for (int i = thread; i < workspace.num_tiles * kNmsWords; i += kOrderThreads) {
-        workspace.verdicts[image * workspace.num_tiles * kNmsWords + i] = 0;
-    }
     if (thread == 0) {
         num_keys = 0;
-        if (image == 0) {
-            *workspace.ticket = 0;
-        }
     }
     if (scores_in_order(scores, count)) {
         if (thread == 0) {

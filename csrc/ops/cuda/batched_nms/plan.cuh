@@ -7,10 +7,12 @@
 
 namespace retinaface {
 
-/// Candidates of one block. One warp settles them without a barrier, four per lane.
+/// Candidates that are settled at once, by one warp: four per lane.
 constexpr int kNmsTile = 128;
 /// A tile's candidates as bits: a ballot of a warp is a word.
 constexpr int kNmsWords = kNmsTile / kWarpSize;
+
+constexpr int kMaxNmsTiles = (kMaxNmsCandidates + kNmsTile - 1) / kNmsTile;
 
 /// The first kernel's result for an image.
 struct NmsOrder {
@@ -18,17 +20,30 @@ struct NmsOrder {
     int32_t in_order;  // 1: the candidates were in order, places are slots, and the caller's boxes are used
 };
 
-/// order [N]; verdicts [N, tiles, kNmsWords], see publish(); slots [N, K] and boxes [N, K]: of the candidates in order,
-/// if they had to be sorted; detection [N, K] (voting only): the detection whose box a candidate votes for, -1 for
-/// none; ticket [1].
+/// 32 candidates of which some are kept.
+struct KeptWord {
+    uint32_t bits;
+    int32_t before;  // detections of earlier words
+};
+
+/// order [N]; slots [N, K] and boxes [N, K]: of the candidates in order, if they had to be sorted; finite [N, tiles,
+/// kNmsWords]: a bit for each candidate whose box is finite; overlaps [N, overlap_words_before(tiles)], see
+/// find_overlaps_kernel. For voting only: kept [N, tiles, kNmsWords]; detection [N, K]: the detection whose box a
+/// candidate votes for, -1 for none.
 struct NmsWorkspace {
     NmsOrder *order;
-    uint64_t *verdicts;
     int32_t *slots;
     float4 *boxes;
+    uint32_t *finite;
+    uint32_t *overlaps;
+    KeptWord *kept;
     int16_t *detection;
-    uint32_t *ticket;
-    int num_tiles;
+    int num_tiles;  // of one image's candidates
 };
+
+/// The words of all tiles before `tile`. A tile has kNmsTile for each word of its own and of earlier candidates.
+constexpr __host__ __device__ int64_t overlap_words_before(int tile) {
+    return static_cast<int64_t>(tile) * (tile + 1) / 2 * kNmsWords * kNmsTile;
+}
 
 }  // namespace retinaface

@@ -5,6 +5,41 @@
 
 namespace retinaface {
 
+/// Finds the detection for which each candidate votes: its own if it is kept, else the first that overlaps it. Grid
+/// (tiles, images), a thread per candidate.
+static __global__ void __launch_bounds__(kNmsTile)
+    find_votes_kernel(BatchedNmsParams params, BatchedNmsInputs inputs, NmsWorkspace workspace) {
+    constexpr int kInFlight = 8;
+    const int tile = blockIdx.x, thread = thread_index();
+    const NmsImage image(blockIdx.y, params, inputs, workspace);
+    const int place = tile * kNmsTile + thread;
+    if (place >= image.count) {
+        return;
+    }
+    const KeptWord *kept = workspace.kept + image.index * workspace.num_tiles * kNmsWords;
+    const uint32_t *overlaps = image.overlaps_of(tile) + thread;
+    const int own_word = place / kWarpSize;
+    int detection = -1;
+    for (int first = 0; first <= own_word && detection < 0; first += kInFlight) {
+        uint32_t voted[kInFlight];
+#pragma unroll
+        for (int i = 0; i < kInFlight; ++i) {
+            const int word = first + i;
+            voted[i] = word <= own_word
+                           ? (overlaps[word * kNmsTile] | (word == own_word ? 1u << lane_index() : 0)) & kept[word].bits
+                           : 0;
+        }
+#pragma unroll
+        for (int i = 0; i < kInFlight; ++i) {
+            if (voted[i] != 0 && detection < 0) {
+                const KeptWord word = kept[first + i];
+                detection = word.before + __popc(word.bits & ((voted[i] & -voted[i]) - 1));
+            }
+        }
+    }
+    workspace.detection[image.index * params.num_candidates + place] = static_cast<int16_t>(detection);
+}
+
 /// Replaces each detection's box by the mean of its voters. Grid (groups of 32 detections, images), one warp per block:
 /// lane i adds the votes for detection i of the group.
 ///
@@ -31,7 +66,7 @@ static __global__ void __launch_bounds__(kWarpSize)
         float score = 0.0f;
         if (has_bit(voters, lane)) {
             box = image.boxes[place];
-            score = inputs.scores[first_in + (image.slots == nullptr ? place : image.slots[place])];
+            score = inputs.scores[first_in + image.slot(place)];
         }
         for (; voters != 0; voters &= voters - 1) {
             int voter = __ffs(voters) - 1;

@@ -121,6 +121,15 @@ def test_what_is_no_network_is_refused(library: str) -> None:
         load_network(b"no network", _settings(), library)
 
 
+@pytest.mark.parametrize("library", ["openvino", "onnxruntime"])
+def test_weights_in_another_file_are_refused(rng: np.random.Generator, library: str) -> None:
+    network = _graph([helper.make_node("Add", ["images", "w"], ["head"])], {"w": np.ones(1, np.float32)})
+    model = onnx.load_model_from_string(network)
+    onnx.external_data_helper.set_external_data(model.graph.initializer[0], "w.bin")
+    with pytest.raises(EngineLoadError, match="cannot be used: it keeps the values of 'w' in another file"):
+        load_network(model.SerializeToString(), _settings(), library)
+
+
 @pytest.mark.parametrize("step", ["_compile", "tensor"])
 def test_a_size_that_cannot_be_run_leaves_no_former_results(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, step: str

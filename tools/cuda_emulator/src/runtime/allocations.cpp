@@ -3,6 +3,7 @@
 
 #include "memory/address_space.h"
 #include "runtime/errors.h"
+#include "runtime/pageable_copies.h"
 #include "runtime/settings.h"
 #include "runtime/streams.h"
 
@@ -61,6 +62,7 @@ cudaError_t release(void *pointer, bool of_host) {
     if (found == allocations.end() || (found->second.type == cudaMemoryTypeHost) != of_host) {
         return fail(cudaErrorInvalidValue);
     }
+    land_copies();
     allocations.erase(found);
     memory::free(address_of(pointer));
     return cudaSuccess;

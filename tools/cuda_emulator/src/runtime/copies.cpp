@@ -3,6 +3,7 @@
 #include "memory/address_space.h"
 #include "runtime/errors.h"
 #include "runtime/images.h"
+#include "runtime/pageable_copies.h"
 #include "runtime/streams.h"
 
 // memcpy and memset, also for device variables.
@@ -76,8 +77,17 @@ cudaError_t set_rows(void *to, size_t pitch, int value, size_t width, size_t hei
 
 /// The stream of a copy without a stream argument: the legacy default stream.
 cudaError_t wait_for_legacy_stream() {
-    const cudaError_t error = forbid_legacy_during_capture();
+    const cudaError_t error = enter_legacy_stream();
     return error ? error : synchronise();
+}
+
+/// Whether cudaMemcpy returns before the bytes are in device memory.
+bool is_staged(const void *to, const void *from, size_t bytes) {
+    cudaPointerAttributes source, target;
+    cudaPointerGetAttributes(&source, from);
+    cudaPointerGetAttributes(&target, to);
+    return source.type == cudaMemoryTypeUnregistered && target.type == cudaMemoryTypeDevice &&
+           bytes <= kMostStagedBytes && in_allocation(to, bytes);
 }
 
 /// Gives the address of bytes in a variable.
@@ -95,8 +105,14 @@ cudaError_t locate(const void *symbol, size_t bytes, size_t start, u8 *&place) {
 
 cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind) {
     Lock lock(runtime::mutex);
-    const cudaError_t error = wait_for_legacy_stream();
-    return error ? error : copy(to, from, bytes);
+    if (const cudaError_t error = wait_for_legacy_stream()) {
+        return error;
+    }
+    if (from && is_staged(to, from, bytes)) {
+        stage_copy(to, from, bytes);
+        return cudaSuccess;
+    }
+    return copy(to, from, bytes);
 }
 
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
@@ -124,7 +140,7 @@ cudaError_t cudaMemcpyPeer(void *to, int, const void *from, int, size_t bytes) {
 
 cudaError_t cudaMemset(void *to, int value, size_t bytes) {
     Lock lock(runtime::mutex);
-    const cudaError_t error = forbid_legacy_during_capture();
+    const cudaError_t error = enter_legacy_stream();
     return error ? error : set(to, value, bytes);
 }
 
@@ -135,7 +151,7 @@ cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stre
 
 cudaError_t cudaMemset2D(void *to, size_t pitch, int value, size_t width, size_t height) {
     Lock lock(runtime::mutex);
-    const cudaError_t error = forbid_legacy_during_capture();
+    const cudaError_t error = enter_legacy_stream();
     return error ? error : set_rows(to, pitch, value, width, height);
 }
 
@@ -147,6 +163,9 @@ cudaError_t cudaMemset2DAsync(void *to, size_t pitch, int value, size_t width, s
 cudaError_t cudaMemcpyToSymbol(const void *symbol, const void *from, size_t bytes, size_t start, cudaMemcpyKind) {
     Lock lock(runtime::mutex);
     u8 *place;
+    if (const cudaError_t error = enter_legacy_stream()) {
+        return error;
+    }
     const cudaError_t error = locate(symbol, bytes, start, place);
     return error ? error : copy(place, from, bytes);
 }
@@ -162,6 +181,9 @@ cudaError_t cudaMemcpyToSymbolAsync(const void *symbol, const void *from, size_t
 cudaError_t cudaMemcpyFromSymbol(void *to, const void *symbol, size_t bytes, size_t start, cudaMemcpyKind) {
     Lock lock(runtime::mutex);
     u8 *place;
+    if (const cudaError_t error = enter_legacy_stream()) {
+        return error;
+    }
     const cudaError_t error = locate(symbol, bytes, start, place);
     return error ? error : copy(to, place, bytes);
 }

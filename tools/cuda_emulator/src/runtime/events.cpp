@@ -1,6 +1,7 @@
 #include <chrono>
 
 #include "runtime/errors.h"
+#include "runtime/pageable_copies.h"
 #include "runtime/streams.h"
 
 using namespace cuda_emulator::runtime;
@@ -44,6 +45,7 @@ cudaError_t cudaEventRecord(cudaEvent_t handle, cudaStream_t stream_handle) {
     event->capture = stream->capture;
     event->stream = stream;
     event->recorded = stream->recorded;
+    event->copies = stream->flags & cudaStreamNonBlocking ? 0 : staged_copies();
     if (!stream->capture) {
         event->ms = now_ms();
     }
@@ -56,12 +58,17 @@ cudaError_t cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t stream, uns
 
 cudaError_t cudaEventSynchronize(cudaEvent_t handle) {
     Lock lock(mutex);
-    return event_of(handle)->capture ? fail(cudaErrorCapturedEvent) : synchronise();
+    const cudaError_t error = cudaEventQuery(handle);
+    return error ? error : synchronise();
 }
 
 cudaError_t cudaEventQuery(cudaEvent_t handle) {
     Lock lock(mutex);
-    return event_of(handle)->capture ? fail(cudaErrorCapturedEvent) : cudaSuccess;
+    if (event_of(handle)->capture) {
+        return fail(cudaErrorCapturedEvent);
+    }
+    land_copies(event_of(handle)->copies);
+    return cudaSuccess;
 }
 
 /// Host time; it says nothing about the speed of a GPU.
@@ -90,6 +97,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream_handle, cudaEvent_t handle, 
             stream->capture->invalid = true;
             return fail(cudaErrorStreamCaptureIsolation);
         }
+        land_copies(event->copies);
         return cudaSuccess;
     }
     if (!captures.count(event->capture)) {

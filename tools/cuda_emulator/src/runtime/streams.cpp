@@ -1,6 +1,7 @@
 #include "runtime/streams.h"
 
 #include "runtime/errors.h"
+#include "runtime/pageable_copies.h"
 
 namespace cuda_emulator::runtime {
 
@@ -37,6 +38,14 @@ cudaError_t forbid_legacy_during_capture() {
     return error;
 }
 
+cudaError_t enter_legacy_stream() {
+    const cudaError_t error = forbid_legacy_during_capture();
+    if (!error) {
+        land_copies();
+    }
+    return error;
+}
+
 cudaError_t submit(cudaStream_t handle, cudaGraphNodeType type, const Work &work) {
     Stream *stream = find_stream(handle);
     if (!stream) {
@@ -59,6 +68,9 @@ cudaError_t submit(cudaStream_t handle, cudaGraphNodeType type, const Work &work
         if (const cudaError_t error = forbid_legacy_during_capture()) {
             return error;
         }
+    }
+    if (!(stream->flags & cudaStreamNonBlocking)) {
+        land_copies();
     }
     return work();
 }
@@ -141,7 +153,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
         return fail(cudaErrorStreamCaptureUnsupported);
     }
     if (stream == &legacy_stream) {
-        if (const cudaError_t error = forbid_legacy_during_capture()) {
+        if (const cudaError_t error = enter_legacy_stream()) {
             return error;
         }
     }
@@ -154,8 +166,11 @@ cudaError_t cudaStreamQuery(cudaStream_t handle) {
 
 cudaError_t cudaDeviceSynchronize() {
     Lock lock(mutex);
-    const cudaError_t error = forbid_during_capture();
-    return error ? error : synchronise();
+    if (const cudaError_t error = forbid_during_capture()) {
+        return error;
+    }
+    land_copies();
+    return synchronise();
 }
 
 cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void *data) {

@@ -7,7 +7,7 @@
 
 #include "numbers/type.h"
 
-// Work runs immediately, in the order of the calls, so streams matter only for capture.
+// Work runs immediately, in the order of the calls, so streams matter only for capture and for pageable_copies.h.
 
 namespace cuda_emulator::runtime {
 
@@ -43,6 +43,7 @@ struct Event {
     Capture *capture = nullptr;
     Stream *stream = nullptr;  ///< stream of the last record
     u64 recorded = 0;          ///< nodes of the stream at that time
+    u64 copies = 0;            ///< staged copies that the stream had to wait for at that time
 };
 
 extern std::set<Stream *> streams;
@@ -60,5 +61,8 @@ cudaError_t forbid_during_capture();
 
 /// The check of work in the legacy stream, which would have to wait for blocking streams that are being captured.
 cudaError_t forbid_legacy_during_capture();
+
+/// Before work in the legacy stream that has no stream argument: the check, and the copies before it land.
+cudaError_t enter_legacy_stream();
 
 }  // namespace cuda_emulator::runtime

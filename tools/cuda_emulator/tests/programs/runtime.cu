@@ -64,6 +64,85 @@ TEST(copies_and_streams) {
     CHECK_ERROR(cudaStreamSynchronize(stream), cudaErrorInvalidResourceHandle);
 }
 
+/// The value that a kernel in a non-blocking stream sees in a destination of a copy that was just made.
+int seen_by_a_stream_that_does_not_wait(const int *destination) {
+    static cudaStream_t stream = nullptr;
+    static int *seen;
+    if (!stream) {
+        CHECK_OK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+        CHECK_OK(cudaMalloc((void **)&seen, sizeof(int)));
+    }
+    int value = -1;
+    CHECK_OK(cudaMemcpyAsync(seen, destination, sizeof(int), cudaMemcpyDeviceToDevice, stream));
+    CHECK_OK(cudaMemcpyAsync(&value, seen, sizeof(int), cudaMemcpyDeviceToHost, stream));
+    CHECK_OK(cudaStreamSynchronize(stream));
+    return value;
+}
+
+TEST(copies_from_pageable_memory) {
+    int *values = zeros(kCount), *others = zeros(1 << 16), *pinned;
+    std::vector<int> host(1 << 16, 0);
+    cudaStream_t blocking, other;
+    cudaEvent_t before, after;
+    CHECK_OK(cudaStreamCreate(&blocking));
+    CHECK_OK(cudaStreamCreateWithFlags(&other, cudaStreamNonBlocking));
+    CHECK_OK(cudaEventCreate(&before));
+    CHECK_OK(cudaEventCreate(&after));
+    const auto seen = [&] { return seen_by_a_stream_that_does_not_wait(values); };
+    // Copies a new value, which is not there yet.
+    const auto upload = [&] {
+        const int former = host[0]++;
+        CHECK_OK(cudaMemcpy(values, host.data(), kCount * sizeof(int), cudaMemcpyHostToDevice));
+        CHECK(seen() == former);
+    };
+    const auto is_there = [&] { return seen() == host[0]; };
+
+    upload();
+    CHECK_OK(cudaStreamSynchronize(nullptr));
+    CHECK(is_there());
+    upload();
+    CHECK_OK(cudaDeviceSynchronize());
+    CHECK(is_there());
+    upload();
+    add<<<1, 1>>>(others, 1, 1);  // in the legacy stream
+    CHECK(is_there());
+    upload();
+    add<<<1, 1, 0, blocking>>>(others, 1, 1);
+    CHECK(is_there());
+    upload();
+    add<<<1, 1, 0, other>>>(others, 1, 1);
+    CHECK_OK(cudaStreamSynchronize(other));
+    CHECK(!is_there());
+    CHECK_OK(cudaMemset(others, 0, sizeof(int)));
+    CHECK(is_there());
+
+    // An event waits for the copies before it, not for those after it.
+    CHECK_OK(cudaEventRecord(before));
+    upload();
+    CHECK_OK(cudaEventRecord(after));
+    CHECK_OK(cudaStreamWaitEvent(other, before));
+    CHECK(!is_there());
+    CHECK_OK(cudaStreamWaitEvent(other, after));
+    CHECK(is_there());
+
+    // Copies that have arrived when the call returns: large ones, and from memory that is not pageable.
+    host[0]++;
+    CHECK_OK(cudaMemcpy(others, host.data(), host.size() * sizeof(int), cudaMemcpyHostToDevice));
+    CHECK(seen_by_a_stream_that_does_not_wait(others) == host[0]);
+    CHECK_OK(cudaMallocHost((void **)&pinned, sizeof(int)));
+    *pinned = -7;
+    CHECK_OK(cudaMemcpy(values, pinned, sizeof(int), cudaMemcpyHostToDevice));
+    CHECK(seen() == -7);
+
+    // The source may be changed at once, and copies keep their order.
+    int source = 1;
+    CHECK_OK(cudaMemcpy(values, &source, sizeof(int), cudaMemcpyHostToDevice));
+    source = 2;
+    CHECK(read(values, 1)[0] == 1);
+    CHECK_OK(cudaMemcpy(values, &source, sizeof(int), cudaMemcpyHostToDevice));
+    CHECK_OK(cudaFree(values));
+}
+
 TEST(copies_of_rows) {
     int from[4][6], to[4][3];
     for (int i = 0; i < 24; i++) {

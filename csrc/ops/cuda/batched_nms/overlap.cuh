@@ -1,0 +1,108 @@
+#pragma once
+
+#include "math/decode.h"
+#include "ops/cuda/batched_nms/image.cuh"
+
+namespace retinaface {
+
+struct TileBoxes {
+    float4 box[kNmsTile];
+    float area[kNmsTile];
+};
+
+/// Returns which candidates of a word the box overlaps. The threads of a warp have the same word, so they read each of
+/// its boxes by one broadcast. Few pairs meet: they are first marked, and each lane then goes through its own.
+__device__ __forceinline__ uint32_t overlap_word(const TileBoxes &tile, int word, const Box &box, float box_area,
+                                                 float iou_threshold) {
+    uint32_t meeting = 0;
+#pragma unroll
+    for (int bit = 0; bit < kWarpSize; ++bit) {
+        meeting |= may_meet(to_box(tile.box[word * kWarpSize + bit]), box) ? 1u << bit : 0;
+    }
+    uint32_t overlapped = 0;
+    for (; meeting != 0; meeting &= meeting - 1) {
+        const int bit = __ffs(meeting) - 1;
+        const int at = word * kWarpSize + bit;
+        if (iou(to_box(tile.box[at]), tile.area[at], box, box_area) > iou_threshold) {
+            overlapped |= 1u << bit;
+        }
+    }
+    return overlapped;
+}
+
+/// Clears the slots of the result that have the same numbers as the tile's candidates.
+__device__ __forceinline__ void clear_slots(const BatchedNmsParams &params, const BatchedNmsOutputs &outputs,
+                                            int64_t image, int tile) {
+    const int thread = thread_index();
+    const int first = tile * kNmsTile;
+    const int slots = min(kNmsTile, params.max_detections - first);
+    const int64_t at = image * params.max_detections + first;
+    if (thread < slots) {
+        reinterpret_cast<float4 *>(outputs.boxes)[at + thread] = float4{};
+        outputs.scores[at + thread] = 0.0f;
+        if (outputs.indices != nullptr) {
+            outputs.indices[at + thread] = -1;
+        }
+    }
+    if (params.has_landmarks) {
+        // As points: 40 bytes per slot are aligned for float2, not for float4.
+        auto *points = reinterpret_cast<float2 *>(outputs.landmarks) + at * kLandmarkPoints;
+        for (int i = thread; i < slots * kLandmarkPoints; i += kNmsTile) {
+            points[i] = float2{};
+        }
+    }
+}
+
+/// Tests all pairs of an image's candidates, and clears the result.
+///
+/// Grid (tiles, tiles, images), a thread per candidate: block (x, y) tests the candidates of tile y against those of
+/// tile x, which come before them. More is tested than greedy suppression needs, but all at once, on all
+/// multiprocessors. Afterwards only bits need to be combined.
+static __global__ void __launch_bounds__(kNmsTile)
+    find_overlaps_kernel(BatchedNmsParams params, BatchedNmsInputs inputs, BatchedNmsOutputs outputs,
+                         NmsWorkspace workspace) {
+    __shared__ TileBoxes earlier;
+    const int earlier_tile = blockIdx.x, tile = blockIdx.y, thread = thread_index();
+    if (earlier_tile > tile) {
+        return;
+    }
+    if (earlier_tile == tile) {
+        clear_slots(params, outputs, blockIdx.z, tile);
+    }
+    const NmsImage image(blockIdx.z, params, inputs, workspace);
+    if (tile >= image.num_tiles()) {
+        return;
+    }
+
+    // A box that is not finite, or behind the last, overlaps none.
+    auto finite_box = [&](int place, bool &finite) {
+        const float4 box = place < image.count ? image.boxes[place] : float4{};
+        finite = place < image.count && is_finite(box.x) && is_finite(box.y) && is_finite(box.z) && is_finite(box.w);
+        return finite ? box : float4{};
+    };
+    bool finite;
+    earlier.box[thread] = finite_box(earlier_tile * kNmsTile + thread, finite);
+    earlier.area[thread] = area(to_box(earlier.box[thread]));
+    const Box box = to_box(finite_box(tile * kNmsTile + thread, finite));
+    const float box_area = area(box);
+    __syncthreads();
+
+    uint32_t *overlaps = image.overlaps_of(tile) + earlier_tile * kNmsWords * kNmsTile;
+    const int own_word = warp_index(), lane = lane_index();
+    const int words = earlier_tile == tile ? own_word + 1 : kNmsWords;
+    for (int word = 0; word < words; ++word) {
+        uint32_t overlapped = overlap_word(earlier, word, box, box_area, params.iou_threshold);
+        if (earlier_tile == tile && word == own_word) {
+            overlapped &= (1u << lane) - 1;  // only those before this one
+        }
+        overlaps[word * kNmsTile + thread] = overlapped;
+    }
+    if (earlier_tile == tile) {
+        const uint32_t all_finite = __ballot_sync(kFullMask, finite);
+        if (lane == 0) {
+            image.finite[tile * kNmsWords + own_word] = all_finite;
+        }
+    }
+}
+
+}  // namespace retinaface

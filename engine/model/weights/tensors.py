@@ -1,0 +1,117 @@
+"""The tensors of a checkpoint: compared with the model's before a value is read; their values, before they are used."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Set
+from typing import TYPE_CHECKING
+
+from engine.errors import WeightsError
+
+if TYPE_CHECKING:
+    import torch
+
+    from engine.model.retinaface import RetinaFace
+
+    State = dict[str, torch.Tensor]
+
+COUNTER = "num_batches_tracked"  # of a batch normalisation; inference never reads it, and old checkpoints lack it
+_VARIANCE = ".running_var"
+_SHAPES_SHOWN = 4
+
+
+def refuse_unusual(state: State, source: str) -> None:
+    """Raise WeightsError for tensors that are not an array of numbers in memory."""
+    import torch
+
+    odd = [
+        key
+        for key, v in state.items()
+        if v.is_nested or v.layout != torch.strided or v.is_quantized or v.device.type != "cpu"
+    ]
+    if odd:
+        raise WeightsError(f"{source}: {odd[0]} and {len(odd) - 1} more are nested, sparse, quantized or without data")
+
+
+def fitting(state: State, model: RetinaFace, source: str) -> State:
+    """Return the parameters and statistics of a model from a checkpoint, float32, without its counters.
+
+    Names, shapes and dtypes are compared first. A tensor of a small file can claim any shape: one value that is
+    repeated takes no memory until it is read.
+
+    Args:
+        state: with this project's names.
+        model: that the checkpoint should fit.
+        source: of the checkpoint, for messages.
+
+    Raises:
+        WeightsError: a tensor is missing, unexpected or of another shape; it holds no floating-point numbers; in
+            float32 it is not finite; or a variance is negative.
+    """
+    given, expected = (
+        {key: value for key, value in tensors.items() if not key.endswith(COUNTER)}
+        for tensors in (state, model.state_dict())
+    )
+    _compare(given, expected, model.config.name, source)
+    _check_dtypes(given, source)
+    tensors = {key: value.detach().resolve_neg().float() for key, value in given.items()}
+    _check_values(tensors, source)
+    return tensors
+
+
+def _compare(state: State, expected: State, config_name: str, source: str) -> None:
+    shapes = [
+        f"{key} has shape {tuple(state[key].shape)}, expected {tuple(expected[key].shape)}"
+        for key in sorted(expected.keys() & state.keys())
+        if state[key].shape != expected[key].shape
+    ]
+    problems = [
+        *_grouped("missing", expected.keys() - state.keys(), expected.keys()),
+        *_grouped("unexpected", state.keys() - expected.keys(), state.keys()),
+        *shapes[:_SHAPES_SHOWN],
+        *([f"and {len(shapes) - _SHAPES_SHOWN} more of other shapes"] if len(shapes) > _SHAPES_SHOWN else []),
+    ]
+    if problems:
+        raise WeightsError(
+            f"{source} does not fit config {config_name!r}: {'; '.join(problems)}. Use the config that it was "
+            "trained with"
+        )
+
+
+def _check_dtypes(state: State, source: str) -> None:
+    import torch
+
+    numbers = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+    others = {key: value.dtype for key, value in state.items() if value.dtype not in numbers}
+    if others:
+        key, dtype = next(iter(others.items()))
+        raise WeightsError(
+            f"{source} holds {str(dtype).removeprefix('torch.')} in {len(others)} tensors, first {key}, expected "
+            "floating-point numbers of 16, 32 or 64 bits. Save the weights as float32"
+        )
+
+
+def _check_values(state: State, source: str) -> None:
+    bad = [key for key, value in state.items() if not value.isfinite().all()]
+    if bad:
+        raise WeightsError(
+            f"{source} holds NaN or infinity in {len(bad)} tensors, first {bad[0]}, when it is read as float32: the "
+            "training diverged or the file is damaged. Take another checkpoint"
+        )
+    negative = [key for key, value in state.items() if key.endswith(_VARIANCE) and (value < 0).any()]
+    if negative:
+        raise WeightsError(
+            f"{source} holds negative variances in {len(negative)} batch normalisations, first {negative[0]}, expected "
+            "0 or more: the file is damaged. Take another checkpoint"
+        )
+
+
+def _grouped(what: str, keys: Set[str], everything: Set[str]) -> list[str]:
+    """Group keys by module: name complete modules; of others give the number of keys and the first key."""
+    groups: dict[str, list[str]] = {}
+    for key in sorted(keys):
+        groups.setdefault(key.split(".")[0], []).append(key)
+    sizes = Counter(key.split(".")[0] for key in everything)
+    whole = [group for group, names in groups.items() if len(names) == sizes[group]]
+    parts = [f"{what} under {g}: {len(names)} (first {names[0]})" for g, names in groups.items() if g not in whole]
+    return [*([f"{what}: all of {', '.join(whole)}"] if whole else []), *parts]

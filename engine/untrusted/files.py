@@ -1,0 +1,60 @@
+"""Files from outside: regular ones, of a bounded size. A FIFO would block, and a device may have no end."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+_KINDS = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading.
+
+    Raises:
+        OSError: it cannot be opened or is no regular file; `strerror` says so in words.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO without a writer blocks otherwise
+    file = open(descriptor, "rb")  # noqa: SIM115
+    kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
+    if kind == stat.S_IFREG:
+        return file
+    file.close()
+    if kind == stat.S_IFDIR:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise OSError(errno.EINVAL, f"it is {_KINDS.get(kind, 'something else')}, expected a regular file", str(path))
+
+
+def read_file(path: Path, at_most: int) -> bytes:
+    """Read a regular file of at most so many bytes.
+
+    Raises:
+        OSError: it cannot be read, is no regular file, or is larger; `strerror` says so in words.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > at_most:
+            raise OSError(errno.EFBIG, f"it has {size:,} bytes, expected at most {at_most:,}", str(path))
+        content = file.read(size + 1)
+    if len(content) > size:
+        raise OSError(errno.EINVAL, "it has no fixed size, expected a regular file that nobody is writing", str(path))
+    return content
+
+
+def read_text(path: Path, at_most: int, encoding: str = "utf-8") -> str:
+    r"""Read a text file of at most so many bytes; its lines end with \n, whatever they end with in the file.
+
+    Raises:
+        OSError: see read_file.
+        UnicodeDecodeError: it is not text of that encoding.
+    """
+    return io.TextIOWrapper(io.BytesIO(read_file(path, at_most)), encoding).read()

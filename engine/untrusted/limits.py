@@ -1,0 +1,33 @@
+"""The largest things that are read from outside: far above what is legitimate, far below what fills a machine."""
+
+from __future__ import annotations
+
+GIB = 1 << 30
+MIB = 1 << 20
+
+# Pictures. The side is that of csrc/ops/letterbox.h; an uncompressed picture of that size has 0.75 GiB.
+MAX_IMAGE_SIDE = 16384
+MAX_IMAGE_BYTES = GIB
+
+# Checkpoints, packed and unpacked: ResNet-152 with its optimiser's state has 0.8 GiB.
+MAX_CHECKPOINT_BYTES = 2 * GIB
+MAX_PICKLE_BYTES = 16 * MIB
+MAX_DOWNLOAD_BYTES = GIB // 2
+
+# An engine's three files. Protocol Buffers end at 2 GiB; a network for INT8 of ResNet-152 has some 200,000 fields.
+MAX_PLAN_BYTES = 4 * GIB
+MAX_NETWORK_BYTES = 2 * GIB
+MAX_ONNX_FIELDS = 2_000_000
+MAX_SIDECAR_BYTES = 16 * MIB
+
+# Labels, predictions, results: a hundred thousand faces have some 10 MiB.
+MAX_TEXT_BYTES = 256 * MIB
+
+# Arrays that this program stored: calibration caches, candidates of a sweep.
+MAX_ARRAYS_BYTES = 2 * GIB
+MAX_ARCHIVE_MEMBERS = 100_000
+
+# A file of WIDER FACE's ground truth has 0.4 MiB and is read in some 20 MiB.
+MAX_MATLAB_BYTES = 64 * MIB
+MAX_MATLAB_MEMORY_BYTES = GIB
+MAX_MATLAB_OUTPUT_BYTES = 256 * MIB

@@ -1,0 +1,254 @@
+"""Checkpoints that fit by their names, and whose values or claims would make a useless engine or fill the memory."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import re
+import struct
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import external_data_helper, helper, numpy_helper
+
+from engine.config.detection import InputSize
+from engine.config.presets import preset
+from engine.errors import WeightsError
+from engine.export.network import export_network
+from engine.model.retinaface import RetinaFace
+from engine.model.weights.bounded import bounded
+from engine.model.weights.fetch import read_known
+from engine.model.weights.known import KNOWN_WEIGHTS
+from engine.model.weights.load import load_model
+from tests.support.memory import at_most_more
+
+MOBILENET = preset("mobilenet0.25")
+WEIGHT, BIAS, VARIANCE = "body.stage1.0.0.weight", "ClassHead.0.conv1x1.bias", "body.stage1.0.1.running_var"
+State = dict[str, torch.Tensor]
+
+
+@pytest.fixture
+def state() -> State:
+    """A state_dict of mobilenet0.25 that loads."""
+    torch.manual_seed(7)
+    return RetinaFace(MOBILENET).state_dict()
+
+
+def _load(folder: Path, state: State, config: str = "mobilenet0.25") -> RetinaFace:
+    path = folder / "own.pth"
+    torch.save(state, path)
+    return load_model(preset(config), str(path))[0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_floating_point_types_are_cast(state: State, tmp_path: Path, dtype: torch.dtype) -> None:
+    cast = {key: value.to(dtype) if value.is_floating_point() else value for key, value in state.items()}
+    loaded = _load(tmp_path, cast).state_dict()
+    assert all(value.dtype == torch.float32 for key, value in loaded.items() if "num_batches" not in key)
+    assert torch.equal(loaded[WEIGHT], cast[WEIGHT].float())
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.complex64, torch.bool, torch.float8_e4m3fn])
+def test_what_a_cast_would_truncate_is_refused(state: State, tmp_path: Path, dtype: torch.dtype) -> None:
+    kind = str(dtype).removeprefix("torch.")
+    with pytest.raises(WeightsError, match=rf"own.pth holds {kind} in 1 tensors, first {re.escape(WEIGHT)}, expected"):
+        _load(tmp_path, {**state, WEIGHT: state[WEIGHT].to(dtype)})
+
+
+@pytest.mark.parametrize("value", [1e300, -1e39, float("nan"), float("-inf")])
+def test_values_that_are_not_finite_in_float32_are_refused(state: State, tmp_path: Path, value: float) -> None:
+    bias = state[BIAS].double()
+    bias[1] = value
+    with pytest.raises(WeightsError, match=rf"own.pth holds NaN or infinity in 1 tensors, first {re.escape(BIAS)}"):
+        _load(tmp_path, {**state, BIAS: bias})
+
+
+@pytest.mark.parametrize("where", [slice(None), slice(3, 4)], ids=["everywhere", "one"])
+def test_negative_variances_are_refused(state: State, tmp_path: Path, where: slice) -> None:
+    variance = state[VARIANCE].clone()
+    variance[where] = -1
+    with pytest.raises(WeightsError, match=rf"own.pth holds negative variances in 1 .* first {re.escape(VARIANCE)}"):
+        _load(tmp_path, {**state, VARIANCE: variance})
+    _load(tmp_path, {**state, VARIANCE: torch.zeros_like(variance)})  # an epsilon is added
+
+
+def test_counters_are_not_read(state: State, tmp_path: Path) -> None:
+    counter = "body.stage1.0.1.num_batches_tracked"
+    for odd in (torch.tensor(float("nan")), torch.zeros(2, 3), torch.tensor(1j)):
+        loaded = _load(tmp_path, {**state, counter: odd, "foo.num_batches_tracked": odd}).state_dict()
+        assert all(torch.equal(value, loaded[key]) for key, value in state.items())
+
+
+def test_negated_and_nested_tensors(state: State, tmp_path: Path) -> None:
+    negated = torch._neg_view(state[WEIGHT])  # what the imaginary part of a conjugate is
+    assert negated.is_neg()
+    assert torch.equal(_load(tmp_path, {**state, WEIGHT: negated}).state_dict()[WEIGHT], -state[WEIGHT])
+    with warnings.catch_warnings():  # nested tensors are a prototype
+        warnings.simplefilter("ignore")
+        nested = torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)])
+    with pytest.raises(WeightsError, match="are nested, sparse, quantized"):
+        _load(tmp_path, {**state, WEIGHT: nested})
+
+
+@pytest.mark.parametrize("config", ["mobilenet0.25", "retinaface-resnet50"])
+def test_a_tensor_may_claim_any_shape(state: State, tmp_path: Path, config: str) -> None:
+    """Four bytes that are repeated 2^31 times: comparing shapes comes before digests, casts and added offsets."""
+    vast = {key: torch.zeros(()).expand(1, 1 << 31, 1, 1) for key in (WEIGHT, "ssh1.conv3X3.0.weight")}
+    with at_most_more(1 << 30), pytest.raises(WeightsError, match="does not fit config"):
+        _load(tmp_path, {**state, **vast}, config)
+
+
+def _rewritten(state: State, change: Callable[[str, bytes], bytes], method: int = zipfile.ZIP_STORED) -> bytes:
+    """Return a checkpoint whose members are changed and packed with a method of zip."""
+    saved, written = io.BytesIO(), io.BytesIO()
+    torch.save(state, saved)
+    with zipfile.ZipFile(saved) as old, zipfile.ZipFile(written, "w", method) as new:
+        for member in old.infolist():
+            new.writestr(member.filename, change(member.filename, old.read(member)))
+    return written.getvalue()
+
+
+def test_a_packed_checkpoint_loads_unless_it_unpacks_to_too_much(
+    state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "packed.pth"
+    path.write_bytes(_rewritten(state, lambda name, content: content, zipfile.ZIP_DEFLATED))
+    loaded = load_model(MOBILENET, str(path))[0].state_dict()
+    assert all(torch.equal(value, loaded[key]) for key, value in state.items())
+    monkeypatch.setattr("engine.model.weights.bounded.MAX_CHECKPOINT_BYTES", 64 << 20)
+    zeros = {**state, "optimiser": torch.zeros(80 << 18)}
+    path.write_bytes(_rewritten(zeros, lambda name, content: content, zipfile.ZIP_DEFLATED))
+    assert path.stat().st_size < 3 << 20
+    with at_most_more(48 << 20), pytest.raises(WeightsError, match=r"unpacks to 8\d MiB, expected at most 64 MiB"):
+        load_model(MOBILENET, str(path))
+
+
+def _two_faced(seen: bytes, hidden: bytes) -> bytes:
+    """Return an archive in which zipfile finds the members of one archive, and PyTorch those of another.
+
+    zipfile looks for the directory just before its end record, and moves all offsets by the distance to where the
+    record says that it is. PyTorch believes the record.
+    """
+    (data, directory), (hidden_data, hidden_directory) = (
+        (archive[: archive.index(b"PK\x01\x02")], archive[archive.index(b"PK\x01\x02") : archive.index(b"PK\x05\x06")])
+        for archive in (seen, hidden)
+    )
+    before = hidden_data + hidden_directory
+    moved, at, entries = bytearray(directory), 0, 0
+    by = len(hidden_directory) + len(data)  # what zipfile adds
+    while at < len(moved):
+        lengths, (offset,) = struct.unpack_from("<HHH", moved, at + 28), struct.unpack_from("<I", moved, at + 42)
+        struct.pack_into("<I", moved, at + 42, (offset + len(before) - by) % (1 << 32))
+        at, entries = at + 46 + sum(lengths), entries + 1
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, entries, entries, len(moved), len(hidden_data), 0)
+    return before + data + bytes(moved) + end
+
+
+def test_pytorch_reads_the_archive_that_was_checked() -> None:
+    seen, hidden = (_rewritten({"a": torch.ones(n)}, lambda name, content: content) for n in (3, 1000))
+    content = _two_faced(seen, hidden)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.getinfo("archive/data/0").file_size == 3 * 4
+    assert len(torch.load(io.BytesIO(content), weights_only=True)["a"]) == 1000  # what this is about
+    assert len(torch.load(bounded(content), weights_only=True)["a"]) == 3
+
+
+FILLING = {
+    "bytearray": b"\x80\x02cbuiltins\nbytearray\nJ\x00\x00\x00\x70\x85R.",
+    "bytearray, made anew": b"\x80\x02cbuiltins\nbytearray\nJ\x00\x00\x00\x70\x85\x81.",
+}
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "old"])
+@pytest.mark.parametrize("how", FILLING)
+def test_functions_that_fill_the_memory_are_not_called(state: State, tmp_path: Path, how: str, zipped: bool) -> None:
+    path = tmp_path / "filling.pth"
+    if zipped:
+        path.write_bytes(_rewritten(state, lambda name, old: FILLING[how] if name.endswith("data.pkl") else old))
+    else:
+        saved = io.BytesIO()
+        torch.save(state, saved, _use_new_zipfile_serialization=False)
+        start = pickle.dumps(torch.serialization.MAGIC_NUMBER, 2) + pickle.dumps(
+            torch.serialization.PROTOCOL_VERSION, 2
+        )
+        assert saved.getvalue().startswith(start)
+        path.write_bytes(start + pickle.dumps({}, 2) + FILLING[how])
+    with at_most_more(512 << 20), pytest.raises(WeightsError, match="asks for bytearray, which no state_dict needs"):
+        load_model(MOBILENET, str(path))
+
+
+def test_checkpoints_of_the_old_form_load(state: State, tmp_path: Path) -> None:
+    path = tmp_path / "old.pth"
+    torch.save(state, path, _use_new_zipfile_serialization=False)
+    loaded = load_model(MOBILENET, str(path))[0].state_dict()
+    assert all(torch.equal(value, loaded[key]) for key, value in state.items())
+
+
+def test_expanded_tensors_of_the_right_shape_load(state: State, tmp_path: Path) -> None:
+    loaded = _load(tmp_path, {**state, WEIGHT: torch.tensor(0.5).expand_as(state[WEIGHT])}).state_dict()
+    assert torch.equal(loaded[WEIGHT], torch.full_like(state[WEIGHT], 0.5))
+
+
+def test_weights_that_overflow_when_normalisations_are_folded_do_not_leave_the_export(
+    state: State, tmp_path: Path
+) -> None:
+    """Each tensor is finite; the weight over the square root of its variance is not."""
+    big = {WEIGHT: torch.full_like(state[WEIGHT], 3e38), VARIANCE: torch.full_like(state[VARIANCE], 1e-4)}
+    model = _load(tmp_path, {**state, **big})
+    with pytest.raises(WeightsError, match=r"NaN or infinity in \d+ of \d+ tensors, first .* too large for float32"):
+        export_network(model, InputSize.fixed(64, 64))
+
+
+@pytest.fixture
+def published() -> onnx.ModelProto:
+    """The ONNX file of the default weights."""
+    return onnx.load_model_from_string(read_known(KNOWN_WEIGHTS["mobilenet0.25"]))
+
+
+def _load_onnx(folder: Path, model: onnx.ModelProto) -> None:
+    path = folder / "weights.onnx"
+    path.write_bytes(model.SerializeToString())
+    load_model(MOBILENET, str(path))
+
+
+def test_weights_outside_the_onnx_file_are_refused(
+    published: onnx.ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where `onnx` would look for them
+    tensor = published.graph.initializer[5]
+    Path("w.bin").write_bytes(tensor.raw_data)
+    external_data_helper.set_external_data(tensor, "w.bin", 0, len(tensor.raw_data))
+    tensor.ClearField("raw_data")
+    with pytest.raises(WeightsError, match=rf"weights.onnx cannot be read as ONNX: it keeps .*{tensor.name}"):
+        _load_onnx(tmp_path, published)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (1 << 31, 0, 1, 1)])
+def test_convolutions_of_other_shapes_are_refused(
+    published: onnx.ModelProto, tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    name = next(node for node in published.graph.node if node.op_type == "Conv").input[1]
+    tensor = next(tensor for tensor in published.graph.initializer if tensor.name == name)
+    tensor.CopyFrom(numpy_helper.from_array(np.zeros(shape, np.float32), name))
+    with pytest.raises(WeightsError, match=r"has a weight of shape .*expected \[M, C, H, W\] and \[M\]"):
+        _load_onnx(tmp_path, published)
+
+
+@pytest.mark.parametrize("inputs", [0, 1, 3, 4])
+@pytest.mark.parametrize("operator", ["Identity", "Conv"])
+def test_nodes_without_what_they_need_are_refused(
+    published: onnx.ModelProto, tmp_path: Path, operator: str, inputs: int
+) -> None:
+    conv = next(node for node in published.graph.node if node.op_type == "Conv")
+    published.graph.node.extend([helper.make_node(operator, list(conv.input)[:inputs], [])])
+    if operator == "Identity":
+        _load_onnx(tmp_path, published)
+        return
+    with pytest.raises(WeightsError, match="has no constant weight and bias"):
+        _load_onnx(tmp_path, published)

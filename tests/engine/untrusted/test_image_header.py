@@ -1,0 +1,189 @@
+"""The sides in headers, against what OpenCV decodes; and headers that claim more than a picture may have."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from engine.errors import InvalidArgumentError
+from engine.images import decode_image
+from engine.untrusted.image_header import longest_side
+from tests.support.memory import at_most_more
+
+SHAPES = [(1, 1), (3, 7), (40, 9), (301, 77), (16, 300), (1, 1000)]
+FORMATS = {
+    "jpg": [cv2.IMWRITE_JPEG_QUALITY, 90],
+    "progressive.jpg": [cv2.IMWRITE_JPEG_PROGRESSIVE, 1],
+    "png": [],
+    "bmp": [],
+    "tiff": [],
+    "webp": [cv2.IMWRITE_WEBP_QUALITY, 80],
+    "lossless.webp": [cv2.IMWRITE_WEBP_QUALITY, 101],
+    "jp2": [],
+    "gif": [],
+    "avif": [],
+    "ppm": [],
+    "pgm": [],
+    "pam": [],
+    "ras": [],
+    "hdr": [],
+    "pfm": [],
+}
+
+
+def _encoded(rng: np.random.Generator, name: str, shape: tuple[int, int]) -> bytes:
+    image = rng.integers(0, 256, (*shape, 3), np.uint8)
+    kind = name.split(".")[-1]
+    given = image[..., 0] if kind == "pgm" else image.astype(np.float32) if kind in ("hdr", "pfm") else image
+    try:
+        written, content = cv2.imencode(f".{kind}", given, FORMATS[name])
+    except cv2.error:
+        written = False
+    if not written:
+        pytest.skip(f"this OpenCV writes no {kind} of {shape}")
+    return content.tobytes()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_longest_side_is_read(rng: np.random.Generator, name: str, shape: tuple[int, int]) -> None:
+    content = _encoded(rng, name, shape)
+    decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    assert decoded is not None
+    assert longest_side(content) == max(decoded.shape[:2]) == max(shape)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_cut_and_changed_headers_raise_nothing(rng: np.random.Generator, name: str) -> None:
+    content = _encoded(rng, name, (40, 30))
+    for length in range(min(len(content), 400)):
+        side = longest_side(content[:length])
+        assert side is None or side <= 40
+    for _ in range(300):
+        changed = bytearray(content)
+        for at in rng.integers(0, min(len(content), 200), 3):
+            changed[at] = rng.integers(256)
+        side = longest_side(bytes(changed))
+        if side is not None and side <= 2000:
+            cv2.imdecode(np.frombuffer(changed, np.uint8), cv2.IMREAD_COLOR)
+
+
+def _png(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def _jpeg(width: int, height: int) -> bytes:
+    content = cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+    at = content.index(b"\xff\xc0") + 5
+    return content[:at] + struct.pack(">HH", height, width) + content[at + 4 :]
+
+
+def _bmp(width: int, height: int) -> bytes:
+    content = cv2.imencode(".bmp", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+    return content[:18] + struct.pack("<ii", width, -height) + content[26:]
+
+
+def _tiff(width: int, height: int) -> bytes:
+    entries = [(256, 4, width), (257, 4, height), (258, 3, 8), (259, 3, 1), (262, 3, 1), (273, 4, 0), (279, 4, 8)]
+    packed = b"".join(
+        struct.pack(">HHI", tag, kind, 1) + struct.pack(">I" if kind == 4 else ">H2x", value)
+        for tag, kind, value in entries
+    )
+    return b"MM\0*\0\0\0\x08" + struct.pack(">H", len(entries)) + packed + bytes(4)
+
+
+def _bigtiff(width: int, height: int) -> bytes:
+    packed = b"".join(struct.pack("<HHQQ", tag, 16, 1, side) for tag, side in ((256, width), (257, height)))
+    return b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, 2) + packed + bytes(8)
+
+
+def _pnm(width: int, height: int) -> bytes:
+    return f"P6\n# 1 1\r00{width}#\n\t{height} 255\n".encode()
+
+
+def _pam(width: int, height: int) -> bytes:
+    return f"P7\n# WIDTH 1\nHEIGHT {height}\nWIDTH {width}\nDEPTH 3\nMAXVAL 255\nTUPLTYPE RGB\nENDHDR\n".encode()
+
+
+def _hdr(width: int, height: int) -> bytes:
+    return f"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y {height} +X {width}\n".encode()
+
+
+def _gif(width: int, height: int) -> bytes:
+    return b"GIF89a" + struct.pack("<HH", width, height) + b"\0\0\0;"
+
+
+@pytest.mark.parametrize("make", [_png, _jpeg, _bmp, _tiff, _bigtiff, _pnm, _pam, _hdr, _gif])
+@pytest.mark.parametrize(("width", "height"), [(32000, 32000), (1, 16385), (65000, 2)])
+def test_pictures_that_claim_too_much_take_no_memory(make: object, width: int, height: int) -> None:
+    assert callable(make)
+    with (
+        at_most_more(64 << 20),
+        pytest.raises(InvalidArgumentError, match=f"a side of {max(width, height)} pixels, expected sides up to 16384"),
+    ):
+        decode_image(make(width, height))
+
+
+def test_a_chunk_that_claims_more_than_the_file_takes_no_memory(rng: np.random.Generator) -> None:
+    content = _encoded(rng, "png", (40, 30))
+    at = content.index(b"IDAT") - 4
+    claimed = content[:at] + struct.pack(">I", 0xEF00_0000) + content[at + 4 :]
+    assert longest_side(claimed) is None  # OpenCV would take 3.8 GB
+    with pytest.raises(InvalidArgumentError, match="is not a picture"):
+        decode_image(claimed)
+    assert longest_side(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(17) + b"\0\0\0\0IDAT\0\0\0\0" * (1 << 20)) is None
+
+
+def test_the_longest_allowed_side_is_decoded() -> None:
+    image = np.zeros((2, 16384, 3), np.uint8)
+    for kind in (".png", ".jpg", ".webp"):
+        written, content = cv2.imencode(kind, image[:, :16383] if kind == ".webp" else image)  # WebP ends there
+        assert written
+        assert decode_image(content.tobytes()).shape[1] >= 16383
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff",
+        b"\xff\xd8\xff" + b"\xff" * 100_000,
+        b"\xff\xd8\xff" + b"\xff\xe0\0\2" * 100_000,
+        b"P6" + b" " * 10**6,
+        b"P6\n" + b"#\n" * 10**6 + b"5 5",
+        b"GIF89a",
+        b"II*\0\xff\xff\xff\xff",
+        b"II+\0\x08\0\0\0" + b"\xff" * 16,
+        b"RIFF....WEBPVP8?",
+        b"text",
+        b"\0\0\0\x1cftypavif",
+    ],
+)
+def test_what_has_no_size_is_no_picture(content: bytes) -> None:
+    assert longest_side(content) is None
+    with pytest.raises(InvalidArgumentError, match="is not a picture"):
+        decode_image(content)
+
+
+def test_a_thumbnail_s_size_is_not_taken_for_the_picture_s(rng: np.random.Generator) -> None:
+    thumbnail = _encoded(rng, "jpg", (900, 8))
+    content = _encoded(rng, "jpg", (30, 20))
+    segment = b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
+    assert longest_side(content[:2] + segment + content[2:]) == 30
+
+
+def test_photos_with_metadata(tmp_path: Path) -> None:
+    skimage = pytest.importorskip("skimage")
+    for path in (Path(skimage.__file__).parent / "data").glob("*.*"):
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.suffix in (".png", ".jpg", ".tif", ".gif") else None
+        if image is not None:
+            assert longest_side(path.read_bytes()) == max(image.shape), path
