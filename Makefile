@@ -7,7 +7,7 @@
 # make test   runs all tests, WORKERS=2 processes at a time
 # make test-kernels SEED=7   runs the operators' tests with other random cases
 # make sanitize   runs the CPU operators' tests under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer
-# make mutants   breaks the CUDA kernels on purpose, about a hundred times, and checks that the tests notice
+# make mutants   breaks the CUDA kernels on purpose, about 150 times, and checks that the tests notice
 # make test-gpu   runs the tests that need an NVIDIA GPU
 # make gpu-kernels   compiles, tests, checks and times the kernels on an NVIDIA GPU without TensorRT and without installing
 #     anything, in less than 8 minutes. PYTHON=python3: with PyTorch, CuPy and pytest. TENSORRT_ROOT=DIR: with TensorRT's
