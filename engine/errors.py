@@ -13,6 +13,7 @@ RetinaFaceError
 │   ├── DeviceMemoryError  (also MemoryError)  the device has no memory left; the detector stays usable
 │   └── DeviceLostError                        the device is unusable until the process ends
 ├── EvaluationError                            labels, predictions or ground truth cannot be evaluated
+├── OutputError            (also OSError)      a file could not be written; has `filename` and `strerror`
 ├── CudaError                                  a CUDA call failed; has `name` and `code`
 └── NativeModuleError      (also ImportError)  the compiled module is missing or damaged
 """
@@ -70,6 +71,20 @@ class DeviceLostError(InferenceError):
 
 class EvaluationError(RetinaFaceError):
     """Labels, predictions or ground truth are missing, malformed or do not fit each other."""
+
+
+class OutputError(RetinaFaceError, OSError):
+    """A file could not be written. What it held before is unchanged.
+
+    Attributes:
+        errno: number of the reason.
+        strerror: the reason in words.
+        filename: path of the file, or of its folder if the folder is the reason.
+    """
+
+    def __str__(self) -> str:
+        """Name the file and the reason."""
+        return f"cannot write {self.filename}: {self.strerror}"
 
 
 class CudaError(RetinaFaceError):

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import EngineLoadError, InvalidArgumentError
-from engine.files import sha256_of
+from engine.files import sha256_of, sha256_of_file
 from engine.sidecar.content import SCHEMA, FileEntry, Identity, Sidecar, rebuild_command
 from engine.untrusted.files import read_file
 from engine.untrusted.limits import MAX_NETWORK_BYTES, MAX_PLAN_BYTES, MAX_SIDECAR_BYTES
 from engine.untrusted.onnx_file import refuse_external_data
 from engine.version import project_version
+from engine.writing import FilesTogether
 
 if TYPE_CHECKING:
     import onnx
@@ -51,6 +52,17 @@ def network_path(engine_path: Path) -> Path:
     return engine_path.with_name(engine_path.name.removesuffix(ENGINE_SUFFIX) + NETWORK_SUFFIX)
 
 
+def files_of(engine_path: Path) -> FilesTogether:
+    """Return the three files, to be written and read together."""
+    return FilesTogether(network_path(engine_path), sidecar_path(engine_path), engine_path)
+
+
+def engine_sha256(path: Path) -> str:
+    """Return the SHA-256 of an engine, in hexadecimal; OSError if it cannot be read."""
+    files = files_of(path)
+    return files.read(lambda: sha256_of_file(files.locate(path)))
+
+
 def describe_file(path: Path, content: bytes) -> FileEntry:
     """Return the sidecar's entry for one file."""
     return FileEntry(path.name, sha256_of(content), len(content))
@@ -80,10 +92,17 @@ def read_engine(path: Path, network_metadata: Callable[[bytes], Mapping[str, str
     if path.name.endswith(NETWORK_SUFFIX):
         engine = path.with_name(path.name.removesuffix(NETWORK_SUFFIX) + ENGINE_SUFFIX)
         raise EngineLoadError(f"{path} is the network that lies beside an engine, expected the engine: {engine}")
-    plan = _read(path, "the engine", MAX_PLAN_BYTES)
-    text = _read(sidecar_path(path), "its sidecar, which says what the engine is,", MAX_SIDECAR_BYTES)
+    files = files_of(path)
+    return files.read(lambda: _read_engine(path, files, network_metadata))
+
+
+def _read_engine(
+    path: Path, files: FilesTogether, network_metadata: Callable[[bytes], Mapping[str, str]]
+) -> EngineFiles:
+    plan = _read(path, files, "the engine", MAX_PLAN_BYTES)
+    text = _read(sidecar_path(path), files, "its sidecar, which says what the engine is,", MAX_SIDECAR_BYTES)
     sidecar = _parse(text, path)
-    network = _read(network_path(path), "its network, which the CPU runs,", MAX_NETWORK_BYTES)
+    network = _read(network_path(path), files, "its network, which the CPU runs,", MAX_NETWORK_BYTES)
     built = sidecar.to_values()
     problems = [
         *_file_problems("engine", path, plan, sidecar.files.engine),
@@ -107,9 +126,9 @@ def _check_network(network: bytes, path: Path) -> None:
         raise EngineLoadError(f"the network {path} cannot be used: it {error}. Or build the engine again") from error
 
 
-def _read(path: Path, what: str, at_most: int) -> bytes:
+def _read(path: Path, files: FilesTogether, what: str, at_most: int) -> bytes:
     try:
-        return read_file(path, at_most)
+        return read_file(files.locate(path), at_most)
     except OSError as error:
         raise EngineLoadError(
             f"{what} {path} cannot be read: {error.strerror}. NAME.engine, NAME.engine.json and NAME.network.onnx "
