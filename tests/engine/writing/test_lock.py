@@ -54,7 +54,9 @@ def running(script: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_the_deadline_s_error_names_the_folder_and_the_holder(tmp_path: Path) -> None:
-    with running(HOLD, tmp_path) as holder:
+    for name in ("before", "after"):
+        (tmp_path / name).mkdir()
+    with locked(tmp_path / "before"), running(HOLD, tmp_path) as holder, locked(tmp_path / "after"):
         message = f"cannot write {tmp_path}: process {holder.pid} keeps the folder locked, for 0.2 s by now"
         began = time.monotonic()
         with pytest.raises(OutputError, match=re.escape(message)), locked(tmp_path, patience_s=0.2):
