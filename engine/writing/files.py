@@ -36,7 +36,7 @@ def write_file(path: Path, content: bytes) -> None:
 def check_writable(folder: Path) -> None:
     """Create `folder` if it is missing; OSError unless a file can be created in it."""
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):
+    with signals_deferred(), tempfile.TemporaryFile(dir=folder):
         pass
 
 
