@@ -227,12 +227,13 @@ def test_a_killed_build_leaves_no_file(tmp_path: Path, signal: str) -> None:
     script = (
         "import onnx, os, signal, sys\n"
         # Background jobs of a shell ignore it.
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "signal.signal(signal.SIGINT, signal.SIG_DFL)\n"
         "from engine.build import pipeline\n"
-        "from engine.cli import build_main\n"
+        "from retinaface_trt import build_main\n"
         f"pipeline.export_network = lambda *a: onnx.load({str(exported)!r})\n"
         f"pipeline.build_plan = lambda *a, **k: os.kill(os.getpid(), signal.{signal})\n"
-        "sys.exit(build_main(['--input-size', '64', '96', '--runtime', 'tensorrt-rtx', '--output', 'a.engine']))\n"
+        "sys.argv[1:] = ['--input-size', '64', '96', '--runtime', 'tensorrt-rtx', '--output', 'a.engine']\n"
+        "sys.exit(build_main())\n"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode in (-9, 130, 143), done.stderr

@@ -45,18 +45,17 @@ def test_a_link_is_replaced_by_the_file(tmp_path: Path) -> None:
 def test_a_signal_while_files_are_written_waits(tmp_path: Path, signal: str) -> None:
     """After the first of several renames: the others follow, then the signal acts."""
     script = (
-        "import argparse, os, signal, sys\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # background jobs of a shell ignore it
+        "import os, signal\n"
         "from pathlib import Path\n"
-        "from engine.cli.main import run_command\n"
         "from engine.writing import FilesTogether\n"
+        "from retinaface_trt.interrupts import end_on_signals\n"
+        "signal.signal(signal.SIGINT, signal.SIG_DFL)\n"  # background jobs of a shell ignore it
+        "end_on_signals('test')\n"
         "replace = os.replace\n"
         f"os.replace = lambda a, b: (replace(a, b), os.kill(os.getpid(), signal.{signal}))\n"
-        "def write(arguments):\n"
-        "    paths = [Path(name) for name in 'abc']\n"
-        "    FilesTogether(*paths).write(dict.fromkeys(paths, b'1'))\n"
-        "    Path('late').touch()\n"
-        "sys.exit(run_command(argparse.Namespace(verbose=False, run=write), 'test'))\n"
+        "paths = [Path(name) for name in 'abc']\n"
+        "FilesTogether(*paths).write(dict.fromkeys(paths, b'1'))\n"
+        "Path('late').touch()\n"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == {"SIGINT": 130, "SIGTERM": 143}[signal], done.stderr

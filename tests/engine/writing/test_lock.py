@@ -28,15 +28,14 @@ with locked(Path(sys.argv[1])):
     time.sleep(60)
 """
 WAIT = """
-import argparse, signal, sys
+import signal, sys
 from pathlib import Path
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from engine.cli.main import run_command
 from engine.writing import write_file
-def write(arguments):
-    print(flush=True)
-    write_file(Path(sys.argv[1], "a"), b"content")
-sys.exit(run_command(argparse.Namespace(verbose=False, run=write), "test"))
+from retinaface_trt.interrupts import end_on_signals
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # background jobs of a shell ignore it
+end_on_signals("test")
+print(flush=True)
+write_file(Path(sys.argv[1], "a"), b"content")
 """
 
 
