@@ -13,7 +13,7 @@
 
 static long calls, faulty;  // faulty is 0 unless armed
 static int reason, lasting;
-static const char* hit;  // the first call that failed
+static const char *hit;  // the first call that failed
 enum { kKilled = -1 };
 
 void faults_arm(long at, int error, int from_there_on) {
@@ -24,7 +24,7 @@ void faults_arm(long at, int error, int from_there_on) {
     faulty = at;
 }
 
-const char* faults_hit(void) {
+const char *faults_hit(void) {
     return hit;
 }
 
@@ -34,7 +34,7 @@ long faults_disarm(void) {
     return calls;
 }
 
-static int due(const char* call) {
+static int due(const char *call) {
     if (faulty == 0) {
         return 0;
     }
@@ -56,7 +56,7 @@ static int fail(void) {
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
-ssize_t write(int file, const void* bytes, size_t count) {
+ssize_t write(int file, const void *bytes, size_t count) {
     if (file > STDERR_FILENO && due(__func__)) {
         if (reason != EINTR && REAL(write)(file, bytes, count / 2) < 0) {
             return -1;
@@ -70,23 +70,23 @@ int fsync(int file) {
     return due(__func__) ? fail() : REAL(fsync)(file);
 }
 
-int rename(const char* from, const char* to) {
+int rename(const char *from, const char *to) {
     return due(__func__) ? fail() : REAL(rename)(from, to);
 }
 
-int mkdir(const char* path, mode_t mode) {
+int mkdir(const char *path, mode_t mode) {
     return due(__func__) ? fail() : REAL(mkdir)(path, mode);
 }
 
-int rmdir(const char* path) {
+int rmdir(const char *path) {
     return due(__func__) ? fail() : REAL(rmdir)(path);
 }
 
-int unlink(const char* path) {
+int unlink(const char *path) {
     return due(__func__) ? fail() : REAL(unlink)(path);
 }
 
-int unlinkat(int folder, const char* path, int flags) {
+int unlinkat(int folder, const char *path, int flags) {
     return due(__func__) ? fail() : REAL(unlinkat)(folder, path, flags);
 }
 
@@ -94,7 +94,7 @@ static mode_t mode_of(int flags, va_list arguments) {
     return flags & O_CREAT ? va_arg(arguments, mode_t) : 0;
 }
 
-int open(const char* path, int flags, ...) {
+int open(const char *path, int flags, ...) {
     va_list arguments;
     va_start(arguments, flags);
     const mode_t mode = mode_of(flags, arguments);
@@ -102,7 +102,7 @@ int open(const char* path, int flags, ...) {
     return (flags & O_CREAT) && due(__func__) ? fail() : REAL(open)(path, flags, mode);
 }
 
-int open64(const char* path, int flags, ...) {
+int open64(const char *path, int flags, ...) {
     va_list arguments;
     va_start(arguments, flags);
     const mode_t mode = mode_of(flags, arguments);
