@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import EngineLoadError, InvalidArgumentError
 from engine.files import sha256_of
-from engine.sidecar.content import SCHEMA, FileEntry, Identity, Sidecar, rebuild_command
+from engine.sidecar.content import FileEntry, Identity, Sidecar
+from engine.sidecar.rebuild import rebuild_command
+from engine.sidecar.schema import read_sidecar
 from engine.untrusted.files import read_file
+from engine.untrusted.json_text import parse_json
 from engine.untrusted.limits import MAX_NETWORK_BYTES, MAX_PLAN_BYTES, MAX_SIDECAR_BYTES
 from engine.untrusted.onnx_file import refuse_external_data
 from engine.version import project_version
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 ENGINE_SUFFIX = ".engine"
 NETWORK_SUFFIX = ".network.onnx"
 METADATA_KEY = "retinaface-trt"
+_MOST_PROBLEMS = 20  # in one message
 
 
 @dataclass(frozen=True)
@@ -73,9 +78,8 @@ def read_engine(path: Path, network_metadata: Callable[[bytes], Mapping[str, str
         network_metadata: from the network's bytes to its metadata.
 
     Raises:
-        EngineLoadError: a file is missing or damaged; the sidecar has another schema or version, or a field that is
-            missing or of a wrong type; or it differs from the files. The message names the field and the command that
-            rebuilds.
+        EngineLoadError: a file is missing or damaged; the sidecar has another schema or version, or a field that does
+            not fit; or it differs from the files. The message names the field and the command that rebuilds.
     """
     if path.name.endswith(NETWORK_SUFFIX):
         engine = path.with_name(path.name.removesuffix(NETWORK_SUFFIX) + ENGINE_SUFFIX)
@@ -118,18 +122,14 @@ def _read(path: Path, what: str, at_most: int) -> bytes:
 
 
 def _parse(text: bytes, engine_path: Path) -> Sidecar:
-    path, values = sidecar_path(engine_path), None
+    values = None
     try:
-        values = json.loads(text)
-        schema = values.get("schema", SCHEMA) if isinstance(values, dict) else SCHEMA
-        if schema != SCHEMA:
-            raise InvalidArgumentError(f"schema is {schema!r}, expected {SCHEMA}")
-        return Sidecar.from_values(values)
+        values = parse_json(text)
+        return read_sidecar(values)
     except InvalidArgumentError as error:
-        problem = str(error)
-    except (ValueError, RecursionError) as error:
-        problem = f"the file is not JSON ({error})"
-    raise EngineLoadError(f"sidecar {path}: {problem}. Rebuild the engine: {rebuild_command(values, engine_path)}")
+        raise EngineLoadError(
+            f"sidecar {sidecar_path(engine_path)}: {error}. Rebuild the engine: {rebuild_command(values, engine_path)}"
+        ) from error
 
 
 def _file_problems(kind: str, path: Path, content: bytes, entry: FileEntry) -> list[str]:
@@ -146,24 +146,22 @@ def _identity_problems(metadata: Mapping[str, str], sidecar: Sidecar) -> tuple[d
     """Return the identity in the network's metadata, and how the sidecar differs from it."""
     identity = {key: value for key, value in sidecar.to_values().items() if key != "files"}
     try:
-        built = json.loads(metadata[METADATA_KEY])
-    except (KeyError, ValueError, RecursionError):
+        built = parse_json(metadata[METADATA_KEY])
+    except (KeyError, InvalidArgumentError):
         return identity, ["the network does not say which build it belongs to"]
-    problems = _differences("", built, identity)
+    problems = list(islice(_differences("", built, identity), _MOST_PROBLEMS))
     ours = project_version()
     if _release(sidecar.project_version) != _release(ours):
         problems.append(f"project_version is {sidecar.project_version}, but {ours} is installed")
     return built, problems
 
 
-def _differences(prefix: str, built: Any, given: Any) -> list[str]:
+def _differences(prefix: str, built: Any, given: Any) -> Iterator[str]:
     if isinstance(built, dict) and isinstance(given, dict):
-        return [
-            line
-            for key in sorted(built.keys() | given.keys())
-            for line in _differences(f"{prefix}.{key}".lstrip("."), built.get(key), given.get(key))
-        ]
-    return [] if built == given else [f"{prefix} is {given!r}, but the engine was built with {built!r}"]
+        for key in sorted(built.keys() | given.keys()):
+            yield from _differences(f"{prefix}.{key}".lstrip("."), built.get(key), given.get(key))
+    elif built != given:
+        yield f"{prefix} is {given!r:.200}, but the engine was built with {built!r:.200}"
 
 
 def _release(version: str) -> tuple[str, ...]:

@@ -20,6 +20,11 @@ MAX_NETWORK_BYTES = 2 * GIB
 MAX_ONNX_FIELDS = 2_000_000
 MAX_SIDECAR_BYTES = 16 * MIB
 
+# JSON: a sidecar has five levels, and its longest texts are paths.
+MAX_JSON_DEPTH = 32
+MAX_JSON_STRING = 8192
+MAX_JSON_INTEGER = (1 << 63) - 1
+
 # Labels, predictions, results: a hundred thousand faces have some 10 MiB.
 MAX_TEXT_BYTES = 256 * MIB
 
