@@ -35,7 +35,7 @@ from engine.sidecar.content import (
     Sidecar,
     TensorSpecs,
 )
-from engine.sidecar.files import ENGINE_SUFFIX, describe_file, network_path, sidecar_path, sign_network
+from engine.sidecar.files import ENGINE_SUFFIX, check_files, describe_file, network_path, sidecar_path, sign_network
 from engine.types import WeightsOrigin
 from engine.version import project_version
 
@@ -199,7 +199,13 @@ def _write(path: Path, plan: Plan, network: onnx.ModelProto, identity: Identity)
     # The engine last: when it exists, so do the others.
     contents = {network_path(path): signed, sidecar_path(path): sidecar.to_json().encode(), path: plan.data}
     try:
+        check_files(sidecar.to_json(), signed)
         write_together(contents)
+    except InvalidArgumentError as error:
+        raise BuildError(
+            f"the files of this build would be refused when they are loaded: {error}. Use the packages of "
+            "constraints.txt; if it is their output, report this with that of retinaface-trt doctor --json"
+        ) from error
     except OSError as error:
         raise BuildError(f"the engine could not be written to {path.parent}: {error.strerror}") from error
     return sidecar

@@ -71,11 +71,10 @@ def examine() -> list[Finding]:
 def examine_engine(path: Path) -> list[Finding]:
     """Describe an engine, and check that its files belong together."""
     try:
-        from engine.runtime.cpu.ort import network_metadata
         from engine.runtime.cpu.session import CpuSession
         from engine.sidecar import read_engine
 
-        files = read_engine(path, network_metadata)
+        files = read_engine(path)
         sidecar, on_cpu = files.sidecar, CpuSession(files).runtime
     except (RetinaFaceError, ImportError) as error:
         return [Finding("engine", False, str(path), str(error), required=True)]

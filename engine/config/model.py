@@ -18,6 +18,8 @@ CONTEXTS = ("none", "plain", "shared", "deformable")
 PYRAMIDS = ("top-down", "neighbours")
 BODY_STRIDE = 32  # of the deepest features, which the pyramid doubles level by level
 LANDMARK_VALUES = 10  # x and y of five points
+# Numbers per anchor of each kind of head.
+HEAD_VALUES = {"logits": 2, "box_deltas": 4, "landmark_deltas": LANDMARK_VALUES, "anchor_deltas": 4}
 MAX_ANCHORS = 1 << 22  # of one image: what the decoder takes
 MAX_CHANNELS = 4096  # of the pyramid
 _LONGEST_NAME = 64
@@ -135,6 +137,14 @@ class RetinaFaceConfig:
     def head_names(self) -> list[str]:
         """Return the names of the network's outputs: logits_8, box_deltas_8, ..., logits_16, ..."""
         return [f"{kind}_{level.stride}" for level in self.levels for kind in self.head_kinds()]
+
+    def head_shapes(self, height: int, width: int) -> dict[str, tuple[int, int, int]]:
+        """Return the shape of each output, without the batch, for an input of the given size."""
+        return {
+            f"{kind}_{level.stride}": (len(level.anchors) * HEAD_VALUES[kind], *self.map_size(level, height, width))
+            for level in self.levels
+            for kind in self.head_kinds()
+        }
 
     def decoder_heads(self, outputs: Sequence[_Head]) -> list[tuple[_Head | None, ...]]:
         """Group outputs, in the order of head_names, for engine.ops.decode: one tuple per level."""

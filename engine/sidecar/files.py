@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import EngineLoadError, InvalidArgumentError
 from engine.files import sha256_of
 from engine.sidecar.content import FileEntry, Identity, Sidecar
+from engine.sidecar.network import check_network
 from engine.sidecar.rebuild import rebuild_command
 from engine.sidecar.schema import read_sidecar
 from engine.untrusted.files import read_file
 from engine.untrusted.json_text import parse_json
 from engine.untrusted.limits import MAX_NETWORK_BYTES, MAX_PLAN_BYTES, MAX_SIDECAR_BYTES
-from engine.untrusted.onnx_file import refuse_external_data
+from engine.untrusted.onnx_network import read_network
 from engine.version import project_version
 
 if TYPE_CHECKING:
@@ -70,16 +71,26 @@ def sign_network(network: onnx.ModelProto, identity: Identity) -> bytes:
     return bytes(signed.SerializeToString(deterministic=True))
 
 
-def read_engine(path: Path, network_metadata: Callable[[bytes], Mapping[str, str]]) -> EngineFiles:
-    """Read an engine with its sidecar and network, and check that they belong together.
+def check_files(sidecar: str, network: bytes) -> None:
+    """Check the content of a sidecar and of a network before they are written: that read_engine will not refuse them.
+
+    Raises:
+        InvalidArgumentError: it would.
+    """
+    content = read_sidecar(parse_json(sidecar))
+    check_network(read_network(network), content.config, content.io.input.size)
+
+
+def read_engine(path: Path) -> EngineFiles:
+    """Read an engine with its sidecar and network, and check that they belong together and are as builds write them.
 
     Args:
         path: of NAME.engine.
-        network_metadata: from the network's bytes to its metadata.
 
     Raises:
         EngineLoadError: a file is missing or damaged; the sidecar has another schema or version, or a field that does
-            not fit; or it differs from the files. The message names the field and the command that rebuilds.
+            not fit; or it differs from the files; or the network is none that a build writes. The message names the
+            field or the node, and the command that rebuilds.
     """
     if path.name.endswith(NETWORK_SUFFIX):
         engine = path.with_name(path.name.removesuffix(NETWORK_SUFFIX) + ENGINE_SUFFIX)
@@ -93,22 +104,23 @@ def read_engine(path: Path, network_metadata: Callable[[bytes], Mapping[str, str
         *_file_problems("engine", path, plan, sidecar.files.engine),
         *_file_problems("network", network_path(path), network, sidecar.files.network),
     ]
-    if not problems:
-        _check_network(network, network_path(path))
-        built, problems = _identity_problems(network_metadata(network), sidecar)
+    try:
+        if not problems:
+            graph = read_network(network)
+            built, problems = _identity_problems(graph.metadata, sidecar)
+        if not problems:
+            check_network(graph, sidecar.config, sidecar.io.input.size)
+    except InvalidArgumentError as error:
+        raise EngineLoadError(
+            f"the network {network_path(path)} {error}. Take the file of the build, or rebuild: "
+            f"{rebuild_command(built, path)}"
+        ) from error
     if problems:
         raise EngineLoadError(
             f"{path} does not match its sidecar: {'; '.join(problems)}. Restore the file, or rebuild: "
             f"{rebuild_command(built, path)}"
         )
     return EngineFiles(path, plan, network, sidecar)
-
-
-def _check_network(network: bytes, path: Path) -> None:
-    try:
-        refuse_external_data(network)
-    except InvalidArgumentError as error:
-        raise EngineLoadError(f"the network {path} cannot be used: it {error}. Or build the engine again") from error
 
 
 def _read(path: Path, what: str, at_most: int) -> bytes:

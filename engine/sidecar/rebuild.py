@@ -19,7 +19,7 @@ _OPTIONS = {
     "--embed-plugins": "plugins.embedded",
 }
 # Beyond these a value is none that a build wrote.
-_LONGEST_PATH = 4096
+_LONGEST_WORD = 4096  # a path
 _LONGEST_LIST = 32
 
 
@@ -36,7 +36,7 @@ def rebuild_command(values: Any, engine_path: Path, maximum: tuple[int, int] | N
         value = _find(values, name)
         if isinstance(value, bool):
             options += [option] if value else []
-        elif isinstance(value, (str, int, float)) and len(str(value)) <= _LONGEST_PATH:
+        elif isinstance(value, (str, int, float)) and len(str(value)) <= _LONGEST_WORD:
             options += [option, value]
     shapes = [_find(values, f"io.input.{kind}") for kind in ("minimum", "optimum", "maximum")]
     if all(_is_list(shape, int) and len(shape) == 4 for shape in shapes):
@@ -51,7 +51,8 @@ def rebuild_command(values: Any, engine_path: Path, maximum: tuple[int, int] | N
 
 
 def _is_list(value: Any, kind: type) -> bool:
-    return isinstance(value, list) and len(value) <= _LONGEST_LIST and all(type(item) is kind for item in value)
+    fits = isinstance(value, list) and len(value) <= _LONGEST_LIST
+    return fits and all(type(item) is kind and len(str(item)) <= _LONGEST_WORD for item in value)
 
 
 def _find(values: Any, name: str) -> Any:
