@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
-# It would report uses to its makers, from a thread that forked processes wait for as they end.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-import onnxruntime
-
 from engine.errors import EngineLoadError
 from engine.runtime.cpu.protocol import CpuSettings
+from engine.runtime.cpu.ort_import import import_ort
 from engine.runtime.forking import keep_for_ever, renew_in_child
 from engine.types import FloatArray
+
+onnxruntime = import_ort()
 
 
 class OnnxRuntime:

@@ -286,7 +286,7 @@ HOSTILE: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
     "another number of channels": (_convolution(4, 3, 3, 3, pad=1), "does not fit 4 channels"),
     "more pixels": (_convolution(3, 3, 1, 1, pad=3), "has an output 'logits_8' that is not|its inputs differ"),
     "too few pixels": (_shrunk, "its input, 2 x 2, is smaller than its kernel"),
-    "no input": (lambda m: m.graph.node[0].ClearField("input"), "it has 0 inputs, expected"),
+    "no input": (lambda m: _insert(m, helper.make_node("Relu", [], ["x"])), "it has 0 inputs, expected 1 to 1"),
     "an unknown input": (lambda m: m.graph.node[0].input.insert(0, "x"), "it reads what no node before it writes"),
     "a circle": (
         lambda m: m.graph.node[0].input.insert(0, m.graph.node[3].output[0]),
