@@ -15,7 +15,7 @@ import numpy as np
 from engine.config.detection import INPUT_NAME, OPSET, InputSize
 from engine.config.model import RetinaFaceConfig
 from engine.errors import InvalidArgumentError
-from engine.sidecar.operators import ELEMENT_BYTES, FLOAT, Tensor, Value, Weights, multiplications, output_of
+from engine.sidecar.operators import ELEMENT_BYTES, FLOAT, OPERATORS, Tensor, Value, Weights, multiplications, output_of
 from engine.untrusted.limits import (
     MAX_MULTIPLICATIONS_PER_PIXEL,
     MAX_NODES,
@@ -23,8 +23,6 @@ from engine.untrusted.limits import (
     MAX_VALUES_PER_PIXEL,
 )
 from engine.untrusted.onnx_network import Constant, Node, OnnxNetwork, ValueInfo
-
-_LONGEST_PACKED = 10  # bytes of a value
 
 
 def check_network(network: OnnxNetwork, config: RetinaFaceConfig, size: InputSize) -> None:
@@ -37,6 +35,9 @@ def check_network(network: OnnxNetwork, config: RetinaFaceConfig, size: InputSiz
         raise InvalidArgumentError(
             f"has opset {network.opset} and {len(network.nodes):,} nodes, expected {OPSET} and at most {MAX_NODES:,}"
         )
+    for node in network.nodes:  # before the constants: other operators read other types
+        if node.operator not in OPERATORS:
+            raise _refusal(node, f"the operator is {node.operator!r:.80}, expected one of: {', '.join(OPERATORS)}")
     _check_constants(network)
     slopes = {node.attributes.get("alpha") for node in network.nodes if node.operator == "LeakyRelu"}
     if not slopes <= {float(np.float32(config.negative_slope))}:
@@ -48,6 +49,8 @@ def check_network(network: OnnxNetwork, config: RetinaFaceConfig, size: InputSiz
 def _check_constants(network: OnnxNetwork) -> None:
     readers = Counter(name for node in network.nodes for name in node.inputs)
     for name, constant in network.constants.items():
+        if name in network.inputs:
+            raise InvalidArgumentError(f"has an input {name!r:.80} that is also a constant")
         if not _holds_its_shape(constant):
             raise InvalidArgumentError(
                 f"has a constant {name!r:.80} of element type {constant.type} and shape {constant.shape!s:.80}, whose "
@@ -65,7 +68,8 @@ def _holds_its_shape(constant: Constant) -> bool:
     if size is None or count < 1 or len(constant.shape) > 4:
         return False
     if constant.packed:
-        return not constant.raw and count <= len(constant.packed) <= _LONGEST_PACKED * count
+        ends = np.frombuffer(constant.packed, np.uint8) < 0x80  # the last byte of each value
+        return not constant.raw and np.count_nonzero(ends) == count and bool(ends[-1])
     return len(constant.raw) == size * count
 
 

@@ -78,14 +78,12 @@ class Operator:
 
 
 def output_of(node: Node, inputs: Inputs) -> Value:
-    """Return the output of a node.
+    """Return the output of a node whose operator is one of OPERATORS.
 
     Raises:
         InvalidArgumentError: no build writes such a node; the message says what is wrong with it.
     """
-    operator = OPERATORS.get(node.operator)
-    if operator is None:
-        _refuse(f"the operator is {node.operator!r:.80}, expected one of: {', '.join(OPERATORS)}")
+    operator = OPERATORS[node.operator]
     least, most = operator.inputs
     if not least <= len(inputs) <= most:
         _refuse(f"it has {len(inputs)} inputs, expected {least} to {most}")

@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from engine.errors import InvalidArgumentError
@@ -78,6 +80,7 @@ _UNWANTED = {
     ("tensor", 14): "values in another file (ONNX external data)",
 }
 _ATTRIBUTE_KINDS = {1: "float", 2: "integer", 3: "text", 7: "integers"}
+_MOST_FIELDS_FOR_A_NAME = 1000
 _LARGEST_INTEGER = (1 << 63) - 1
 
 Attribute = float | int | str | tuple[int, ...]
@@ -178,7 +181,7 @@ class _Reader:
                 raise InvalidArgumentError(f"has {unwanted} in its {message}, which no build writes")
             if one in _MESSAGES:
                 assert isinstance(value, memoryview)  # of wire type BYTES
-                read: Any = self.read(one, value)
+                read: Any = self.read_node(value) if one == "node" else self.read(one, value)
             else:
                 read = _SCALARS[one](value)
             if kind != one:
@@ -188,6 +191,23 @@ class _Reader:
             else:
                 found[name] = read
         return found
+
+    def read_node(self, content: memoryview) -> dict[str, Any]:
+        """Like read, but errors say which node it is: its name may come after what is wrong with it."""
+        try:
+            return self.read("node", content)
+        except InvalidArgumentError as error:
+            raise InvalidArgumentError(f"{error}, in {_words(content)}") from error
+
+
+def _words(node: memoryview) -> str:
+    """Name a node that cannot be read."""
+    texts = {3: "", 4: ""}
+    with suppress(InvalidArgumentError):  # it is cut off
+        for number, _, value in islice(fields(node), _MOST_FIELDS_FOR_A_NAME):
+            if number in texts and isinstance(value, memoryview):
+                texts[number] = str(value[:80], "utf-8", "replace")
+    return f"node {texts[3]!r} ({texts[4]!r})"
 
 
 def _integer(value: int) -> int:

@@ -23,7 +23,9 @@ USES = {
 @pytest.mark.parametrize("name", USES)
 def test_telemetry_is_off(name: str) -> None:
     environment = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
-    code = f"import os, sys; {USES[name]}; assert 'onnxruntime' in sys.modules; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    code = (
+        f"import os, sys; {USES[name]}; assert 'onnxruntime' in sys.modules; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    )
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "1"
 
