@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from engine.errors import EngineLoadError
-from engine.runtime.cpu.protocol import CpuSettings
 from engine.runtime.cpu.ort_import import import_ort
+from engine.runtime.cpu.protocol import CpuSettings
 from engine.runtime.forking import keep_for_ever, renew_in_child
 from engine.types import FloatArray
 

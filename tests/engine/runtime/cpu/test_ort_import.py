@@ -14,7 +14,7 @@ import engine
 
 USES = {
     "doctor": "from engine.cli.installation import _package; _package('onnxruntime', '', '', True)",
-    "calibration": "import numpy; from engine.precision.calibrate.ranges import *; entropy_range(numpy.ones(BINS), 1.0)",
+    "calibration": "import numpy; from engine.precision.calibrate.ranges import *; entropy_range(numpy.ones(BINS), 1)",
     "the CPU's session": "import engine.runtime.cpu.ort",
 }
 
