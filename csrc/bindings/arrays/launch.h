@@ -12,7 +12,12 @@ void launch(const char *what, const Place &place, size_t workspace_bytes, const 
     DeviceGuard guard(place.device);
     auto stream = static_cast<cudaStream_t>(place.stream);
     StreamWorkspace workspace(workspace_bytes, stream);
-    check(op(workspace.data(), workspace_bytes, stream), what);
+    cudaError_t status = op(workspace.data(), workspace_bytes, stream);
+    if (status != cudaSuccess) {
+        // What was queued may use results that are freed when this throws.
+        static_cast<void>(cudaStreamSynchronize(stream));
+    }
+    check(status, what);
 }
 
 }  // namespace retinaface::bindings

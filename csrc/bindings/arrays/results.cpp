@@ -13,8 +13,9 @@ void *Results::add(ElementType type, const Shape &shape) {
         return array.mutable_data();
     }
 #ifdef RETINAFACE_HAS_CUDA
-    objects_.push_back(py::cast(DeviceArray(type, shape, place_.device)));
-    return objects_.back().cast<DeviceArray &>().data();
+    DeviceArray array(type, shape, place_.device, static_cast<cudaStream_t>(place_.stream));
+    objects_.push_back(py::cast(array));
+    return array.view_at(place_).data;
 #else
     return nullptr;  // place_of refuses device arrays
 #endif
@@ -30,9 +31,19 @@ void *Results::adopt(const py::object &object, const std::string &name, ElementT
 
 py::tuple Results::take() {
 #ifdef RETINAFACE_HAS_CUDA
-    for (const py::object &object : objects_) {
-        if (py::isinstance<DeviceArray>(object)) {
-            object.cast<DeviceArray &>().filled_by(place_);
+    if (!place_.on_host()) {
+        DeviceGuard guard(place_.device);
+        auto done = std::make_shared<Event>();
+        done->record(static_cast<cudaStream_t>(place_.stream));
+        for (const auto &memory : *place_.uses) {
+            memory->used_before(done);
+        }
+        Place place = place_;
+        place.uses = nullptr;  // or the arrays would keep each other
+        for (const py::object &object : objects_) {
+            if (py::isinstance<DeviceArray>(object)) {
+                object.cast<DeviceArray &>().filled_by(place, done);
+            }
         }
     }
 #endif
