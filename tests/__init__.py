@@ -1,0 +1,5 @@
+"""The tests."""
+
+from tests.support.native import use_named_build
+
+use_named_build()

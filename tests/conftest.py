@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 import pytest
 
-import tests.support.native  # before the package
 from engine.backend.driver import sees_gpu
 from tests.support import shared
 from tests.support.backends import Backend, use_cuda

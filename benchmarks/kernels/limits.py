@@ -44,7 +44,7 @@ def _blocks(counted: Counted) -> float:
 
 
 def _excess_stores(counted: Counted) -> float:
-    return counted.total("global_store_bytes") - counted.facts["output_bytes"]
+    return counted.total("global_store_bytes") - counted.facts["output_bytes"] - counted.facts["rearranged_bytes"]
 
 
 def _excess_matrix_instructions(counted: Counted) -> float:
@@ -75,7 +75,7 @@ LIMITS = [
             Limit(name, "warp instructions", lambda c: c.warp_instructions, 15e6),
             Limit(name, "bytes requested", lambda c: c.requested_bytes, 180e6),
             Limit(name, "matrix instructions beyond the product's", _excess_matrix_instructions, 0),
-            Limit(name, "bytes written beyond the output", _excess_stores, 0),
+            Limit(name, "bytes written beyond output, weights and x", _excess_stores, 0),
         )
     ],
 ]

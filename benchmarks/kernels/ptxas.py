@@ -40,7 +40,7 @@ def compile_all() -> list[Compiled]:
     jobs = [(source, architecture) for source in commands for architecture in ARCHITECTURES]
     shared = _dynamic_shared(next(iter(commands.values())))
     with ThreadPoolExecutor(_PARALLEL) as pool:
-        lists = pool.map(lambda job: _compile(job[0], commands[job[0]], job[1], shared[job[1]]), jobs)
+        lists = pool.map(lambda job: _compile(job[0], commands[job[0]], job[1], shared), jobs)
         return [compiled for found in lists for compiled in found]
 
 
@@ -85,7 +85,7 @@ def _compile(source: Path, command: list[str], architecture: int, shared: dict[s
                 threads=threads[symbol],
                 registers=_number(r"Used (\d+) registers", part),
                 static_shared=_number(r"(\d+) bytes smem", part),
-                dynamic_shared=next((size for name, size in shared.items() if name in kernel), 0),
+                dynamic_shared=shared.get(kernel, 0),
                 stack=_number(r"(\d+) bytes stack frame", part),
                 spills=_number(r"(\d+) bytes spill stores", part) + _number(r"(\d+) bytes spill loads", part),
             )
@@ -93,8 +93,8 @@ def _compile(source: Path, command: list[str], architecture: int, shared: dict[s
     return found
 
 
-def _dynamic_shared(command: list[str]) -> dict[int, dict[str, int]]:
-    """Return the dynamic shared memory of each instance, by architecture, from the launcher's own planning code."""
+def _dynamic_shared(command: list[str]) -> dict[str, int]:
+    """Return the dynamic shared memory of each kernel that has some, from the launchers' own planning code."""
     program = BUILD / "shared_memory"
     sources = [
         Path(__file__).with_name("shared_memory.cu"),
@@ -102,11 +102,8 @@ def _dynamic_shared(command: list[str]) -> dict[int, dict[str, int]]:
         ROOT / "csrc" / "ops" / "deform_conv.cpp",
     ]
     _run([*command, "-arch", "sm_80", "-o", str(program), *map(str, sources)])
-    result = {}
-    for number, architecture in ARCHITECTURES.items():
-        lines = _run([str(program), str(architecture.block_shared_kib * 1024)]).splitlines()
-        result[number] = {name: int(size) for name, size in (line.split("\t") for line in lines)}
-    return result
+    lines = _run([str(program)]).splitlines()
+    return {name: int(size) for name, size in (line.split("\t") for line in lines)}
 
 
 def _launch_bounds(ptx: str) -> dict[str, int]:

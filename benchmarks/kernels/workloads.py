@@ -170,6 +170,7 @@ def deform_conv(how: str, batch: int = 4, height: int = 40, width: int = 40, cha
     return {
         "compulsory_bytes": sum(array.nbytes for array in arrays),
         "output_bytes": y.nbytes,
+        "rearranged_bytes": weight.nbytes + (x.nbytes if how == "linear" else 0),
         "multiply_adds": pixels * channels * channels * taps,
         "matrix_instructions": pixels * channels * channels * taps // (16 * 8 * 16),
     }

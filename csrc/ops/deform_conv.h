@@ -80,7 +80,8 @@ size_t deform_conv_workspace_bytes(const DeformConvParams &params);
 ///
 /// Positions, interpolation and sums are float32 for every dtype. For the 16-bit types each sample is rounded to the
 /// type once, before the multiplication; float32 products are sums of three TF32 products, which keep 22 bits of each
-/// factor (float32 itself on Turing). The same call gives the same bits every time; a call of another batch size may add in another order.
+/// factor (float32 itself on Turing). The same call gives the same bits every time; a call of another batch size may
+/// add in another order.
 cudaError_t deform_conv_cuda(const DeformConvParams &params, const DeformConvInputs &inputs, void *y, void *workspace,
                              size_t workspace_bytes, cudaStream_t stream);
 #endif

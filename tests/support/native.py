@@ -1,4 +1,4 @@
-"""Makes the tests use another build of engine._native: imported first, before anything imports the package."""
+"""Lets the tests use another build of engine._native; tests/__init__.py calls it before any import of the package."""
 
 from __future__ import annotations
 
@@ -22,6 +22,3 @@ def use_named_build() -> None:
     module = importlib.util.module_from_spec(spec)
     sys.modules[_NAME] = module
     spec.loader.exec_module(module)
-
-
-use_named_build()

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import EvaluationError
+from engine.evaluate.widerface.matlab import read_variables
 from engine.files import write_together
 from engine.types import Detections
 from engine.untrusted.files import read_text
@@ -111,17 +112,12 @@ def _read_subset(
 
 
 def _load(path: Path, *variables: str) -> list[Any]:
-    from scipy.io import loadmat
-
-    if not path.is_file():
+    if not path.exists():
         raise EvaluationError(
             f"{path} is missing: the folder of the ground truth holds wider_face_val.mat, wider_easy_val.mat, "
             "wider_medium_val.mat and wider_hard_val.mat, from WIDER FACE's evaluation tools"
         )
-    try:
-        content = loadmat(path, variable_names=variables)
-    except Exception as error:  # SciPy's reader raises many types of exceptions for damaged files
-        raise EvaluationError(f"{path} cannot be read as a MATLAB file (version 4 to 7.2): {error}") from error
+    content = read_variables(path, variables)
     missing = [name for name in variables if name not in content]
     if missing:
         raise EvaluationError(f"{path} lacks the variables {', '.join(missing)}: it is not one of WIDER FACE's files")

@@ -37,7 +37,8 @@ def division(library: Library, case: Case, dtype: str) -> tuple[int, int]:
 def tickets(launch: Launch) -> Array:
     """Return the number of blocks that have added to each tile's sum; empty if blocks share none."""
     numbers = launch.workspace.read()[-4 * TICKETS :].view(np.uint32)
-    return numbers[numbers != UNUSED]
+    used: Array = numbers[numbers != UNUSED]
+    return used
 
 
 def nchw(y: Array, case: Case, layout: int) -> Array:

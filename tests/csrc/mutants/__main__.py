@@ -18,7 +18,8 @@ KEYWORDS = {
     "anchor_decode": "decode",
     "batched_nms": "nms",
     "letterbox": "letterbox",
-    "deform_conv": "deform_conv or taps or places or layouts or convolved",
+    "deform_conv": "deform_conv or layouts",
+    "plan": "deform_conv or layouts",
 }
 
 

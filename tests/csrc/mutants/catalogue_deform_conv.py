@@ -1,4 +1,4 @@
-"""Mistakes in deformable convolution: in the common part, in that of tensor cores and in that of FMA units."""
+"""Mistakes in deformable convolution: its plan, the rearranged inputs, the samples, their product, the whole kernel."""
 
 from __future__ import annotations
 
@@ -6,96 +6,119 @@ from functools import partial
 
 from .harness import Mutant
 
-_both = partial(Mutant, "deform_conv gather", "deform_conv", "ops/cuda/deform_conv/gather.cuh")
-_kernel = partial(Mutant, "deform_conv gather", "deform_conv", "ops/cuda/deform_conv/kernel.cuh")
-_mma = partial(Mutant, "deform_conv 16-bit", "deform_conv", "ops/cuda/deform_conv/mma.cuh")
-_fma = partial(Mutant, "deform_conv float32", "deform_conv", "ops/cuda/deform_conv/fma.cuh")
+_FOLDER = "ops/cuda/deform_conv"
+_plan = partial(Mutant, "deform_conv plan", "plan", f"{_FOLDER}/plan.cpp")
+_prepare = partial(Mutant, "deform_conv prepare", "deform_conv", f"{_FOLDER}/prepare.cuh")
+_samples = partial(Mutant, "deform_conv samples", "deform_conv", f"{_FOLDER}/samples.cuh")
+_kernel = partial(Mutant, "deform_conv kernel", "deform_conv", f"{_FOLDER}/kernel.cuh")
+_multiply = partial(Mutant, "deform_conv multiply", "deform_conv", f"{_FOLDER}/multiply.cuh")
+_mma = partial(Mutant, "deform_conv multiply", "deform_conv", "ops/cuda/common/mma.cuh")
 
 DEFORM_CONV = [
+    _kernel("the step's barrier removed", "sums.finish_step();\n    __syncthreads();", "sums.finish_step();"),
+    _kernel("barrier behind the places removed", "span, places);\n            __syncthreads();", "span, places);"),
+    _kernel("samples in use overwritten", "store(1 - buffer);", "store(buffer);"),
+    _kernel("weights in use overwritten", "copy_weights(1 - buffer);", "copy_weights(buffer);"),
+    _kernel("always the first channels", "x += kDeformRowUnits;", ""),
+    _kernel("channels of the next pixel read", "units -= kDeformRowUnits;", ""),
+    _kernel("channels of the next group read", "unit < units ? x : nullptr", "x"),
+    _kernel("shared steps begin at the first tap", "int tap = (first - span.first_step) % span.taps;", "int tap = 0;"),
     _kernel(
-        "the step's barrier removed",
-        "gather.finish_staging();\n                __syncthreads();",
-        "gather.finish_staging();",
+        "shared steps begin at the first channels",
+        "const int chunk = (first - span.first_step) / span.taps;",
+        "const int chunk = 0;",
     ),
     _kernel(
-        "window of the step in use overwritten",
-        "gather.stage(chunk_of(step + 2), step & 1);",
-        "gather.stage(chunk_of(step + 2), (step + 1) & 1);",
+        "weights of the span's first step",
+        "group_weights + first * step_bytes",
+        "group_weights + span.first_step * step_bytes",
     ),
-    _kernel("weights of the first pass for all", "{channel * kernel_taps + first_tap,", "{channel * kernel_taps,"),
-    _both(
+    _kernel("bias not bounded", "args.bias == nullptr || i >= count ?", "args.bias == nullptr ?"),
+    _kernel("channels of the next group overwritten", "if (i < count) {", "{"),
+    _kernel("vectors stored at any channel", "count == kVector && co % kVector == 0", "count == kVector"),
+    _kernel("padding channels not cleared", "&& count > 0 && co + count", "&& false && co + count"),
+    _kernel("partial sums in one place", "*at(split, v) =", "*at(0, v) ="),
+    _kernel("the last block but one adds", "static_cast<uint32_t>(splits - 1)", "static_cast<uint32_t>(splits - 2)"),
+    _kernel("the last block's sums counted twice", "    sums = {};\n", ""),
+    _kernel("one ticket for all output channels", "* gridDim.y + blockIdx.y;", ";"),
+    _samples(
         "coordinates in half precision",
-        "float y = static_cast<float>(tap_y) + to_float(args_.offset[2 * slot * plane + pixel]);",
-        "float y = static_cast<float>(tap_y) + to_float(args_.offset[2 * slot * plane + pixel]);\n"
-        "y = __half2float(__float2half(y));",
+        "static_cast<float>(tap_y) + to_float(args.offset[2 * slot * plane + pixel]);",
+        "__half2float(__float2half(static_cast<float>(tap_y) + to_float(args.offset[2 * slot * plane + pixel])));",
     ),
-    _both(
-        "one column past the map",
-        "column < args_.params.width;\n            sources",
-        "column <= args_.params.width;\n            sources",
+    _samples("offsets across and down exchanged", "(2 * slot + 1) * plane", "2 * slot * plane"),
+    _samples(
+        "mask of the first tap for all", "args.mask[slot * plane + pixel]", "args.mask[first_slot * plane + pixel]"
     ),
-    _both("one row past the window", "row + 1 < args_.plan.window_h", "row < args_.plan.window_h"),
-    _both("far samples taken for near ones", "far |= position < 0;", ""),
-    _both(
-        "far samples not bounded",
-        "row >= 0 && column >= 0 && row < args_.params.height && column < args_.params.width;\n            int64_t",
-        "row >= 0 && row < args_.params.height && column < args_.params.width;\n            int64_t",
-    ),
-    _both(
+    _samples("offsets of the first group for all", "* p.offset_groups + offset_group) *", "* p.offset_groups) *"),
+    _samples("places of the first pass for all", "const int tap = span.first_tap + i", "const int tap = i"),
+    _samples("one column past the map", "right = sample.x + 1 >= p.width", "right = sample.x >= p.width"),
+    _samples("one row past the map", "below = sample.y + 1 >= p.height", "below = sample.y >= p.height"),
+    _samples("one column before the map", "left = sample.x < 0", "left = sample.x < -1"),
+    _samples("one row before the map", "above = sample.y < 0", "above = sample.y < -1"),
+    _samples("pixels without weight read", "x != nullptr && weight_.y != 0.0f", "x != nullptr"),
+    _samples(
         "weights of two corners exchanged",
-        "fmaf(bottom_left, weight.z, fmaf(top_right, weight.y,",
-        "fmaf(bottom_left, weight.y, fmaf(top_right, weight.z,",
+        "bottom_left, weight_.z, fmaf(top_right, weight_.y,",
+        "bottom_left, weight_.y, fmaf(top_right, weight_.z,",
     ),
-    _both("offsets of the first group for all", "* p.offset_groups + offset_group) *", "* p.offset_groups) *"),
-    _both(
-        "mask of the first tap for all", "args_.mask[slot * plane + pixel]", "args_.mask[first_slot * plane + pixel]"
-    ),
-    _both(
-        "offsets across and down exchanged",
-        "static_cast<float>(tap_x) + to_float(args_.offset[(2 * slot + 1)",
-        "static_cast<float>(tap_x) + to_float(args_.offset[(2 * slot)",
-    ),
-    _mma(
-        "last output channels not bounded",
-        "min(co_ + lane / 8 * 8, co_end_ - 8) + lane / 4 % 2",
-        "co_ + lane / 8 * 8 + lane / 4 % 2",
-    ),
-    _mma("second plane of the samples forgotten", "lane / 16 * (taps * kChannels);", "0;"),
-    _mma("bias not bounded", "args_.bias == nullptr || first + c >= co_end_ ?", "args_.bias == nullptr ?"),
-    _mma("weights past the last sample", "if (k + i < weights.count) {", "{"),
-    _mma(
-        "channels of the next group overwritten",
-        "if (first + c < co_end_) {\n                        target",
-        "{\n                        target",
-    ),
-    _mma(
-        "pairs packed the wrong way round",
-        "pack<T>(samples[k & ~1], samples[k | 1])",
-        "pack<T>(samples[k | 1], samples[k & ~1])",
-    ),
-    _mma("padding channels not cleared", "is_last && co < args_.plan.y_pixel; ++co", "false; ++co"),
-    _mma(
+    _samples("rows past the output", "row < plan_.out_height && ", ""),
+    _samples("rows of the next tile", "y < plan_.tile_h && ", ""),
+    _multiply("halves of a part exchanged", "matrix / 2 + 2 * k);", "(1 - matrix / 2) + 2 * k);"),
+    _multiply("one column for two", "channel() + matrix / 2 * 8 + lane % 8", "channel() + lane % 8"),
+    _multiply("the first 16 pixels twice", "load_matrices(row + m * 16 * kDeformRowBytes)", "load_matrices(row)"),
+    _multiply("rows of sums exchanged", "m * 16 + half * 8 + lane / 4", "m * 16 + (1 - half) * 8 + lane / 4"),
+    _multiply(
         "sums in half precision",
-        "multiply_add<T>(sums[n], samples, weights[n]);",
-        "multiply_add<T>(sums[n], samples, weights[n]);\nsums[n][0] = __half2float(__float2half(sums[n][0]));",
+        "multiply_add<T>(this->vectors[m * kColumns + n], rows[m], pair, 0);",
+        "multiply_add<T>(this->vectors[m * kColumns + n], rows[m], pair, 0);\n"
+        "auto &sum = this->vectors[m * kColumns + n][0];\nsum = __half2float(__float2half(sum));",
     ),
-    _mma("next weights not loaded", "load_weights(weights, k + 16, next);", "load_weights(weights, k, next);"),
-    _fma("last output channels not bounded", "min(co_ + n, co_end_ - 1)", "(co_ + n)"),
-    _fma(
-        "channels of the next group overwritten",
-        "if (co < co_end_) {\n                    float bias",
-        "{\n                    float bias",
+    _multiply("Turing: half of the channels", "unit < 2 * k + 2;", "unit < 2 * k + 1;"),
+    _multiply("Turing: pixels in another order", "thread_index() % 8 + 8 * m", "thread_index() % 8 * 8 + m"),
+    _mma(
+        "Turing: the first channels twice",
+        '"r"(a.words.z), "r"(a.words.w), "r"(high)',
+        '"r"(a.words.x), "r"(a.words.y), "r"(high)',
     ),
-    _fma(
-        "samples one off",
-        "multiply_add(samples + (k + i) * kPitch, column);",
-        "multiply_add(samples + (k + i + 1) * kPitch, column);",
+    _mma("TF32 of samples without the rest", "multiply_add_tf32(sums, a.rest, low, high);", ""),
+    _mma("TF32 of weights without the rest", "n == 0 ? b.rest.x : b.rest.z", "0"),
+    _prepare("tickets not cleared", "args.workspace.tickets[index] = 0;", ""),
+    _prepare(
+        "output channels as they are",
+        "packed_channel<DeformSums<T, kCoTile>::kPackedColumns>(row % kCoTile)",
+        "row % kCoTile",
     ),
-    _fma("pixels in another order", "% 8 * 4 + i % 4 + i / 4 * kHalfTile", "% 8 * 8 + i"),
-    _fma("bias forgotten", "(sums_[i][n] + bias)", "(sums_[i][n])"),
-    _fma(
-        "sums in half precision",
-        "sums_[i][n] = fmaf(pixels[i], column[n], sums_[i][n]);",
-        "sums_[i][n] = __half2float(__float2half(fmaf(pixels[i], column[n], sums_[i][n])));",
+    _prepare("weights of the next output channel", " && first + i < plan.piece_channels", ""),
+    _prepare("weights of the next group", "co < group_outputs && first", "first"),
+    _prepare("taps of later passes behind each other", "+ tap - span.first_tap;", "+ tap;"),
+    _prepare("weights of one chunk behind each other", "chunk * span.taps + tap", "chunk * plan.taps + tap"),
+    _prepare("barrier of the copy removed", "    __syncthreads();\n    uint4 *target", "    uint4 *target"),
+    _prepare("pixels past the map copied", "i < count && first_pixel + pixel < pixels", "i < count"),
+    _prepare(
+        "pieces copied as if they were whole units",
+        "int64_t{piece} * plan.piece_channels",
+        "int64_t{piece} * plan.piece_units * kUnitElements<T>",
+    ),
+    _plan("more partial sums than the workspace holds", "> kDeformPartialBytes", "> 2 * kDeformPartialBytes"),
+    _plan("more than 16 blocks share a sum", "kMaxSplits = 16", "kMaxSplits = 17"),
+    _plan("x read in place although pieces have no whole units", " || plan.piece_channels % unit != 0;", ";"),
+    _plan(
+        "pieces of several offset groups", "std::gcd(group_channels, p.in_channels / p.offset_groups)", "group_channels"
+    ),
+    _plan(
+        "more shared memory than the device has",
+        " || deform_conv_shared_bytes(co_tile, plan.taps_per_pass) > device.shared_limit",
+        "",
+    ),
+    _plan(
+        "one pass for all taps",
+        "ceil_div(plan.taps, ceil_div(plan.taps, kDeformMaxTaps))",
+        "std::min(plan.taps, kDeformMaxTaps)",
+    ),
+    _plan(
+        "padding of y forgotten",
+        "const int64_t stored = channels_last ? ceil_div(channels, 8) * 8 : channels;",
+        "const int64_t stored = channels;",
     ),
 ]

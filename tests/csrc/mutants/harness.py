@@ -35,7 +35,7 @@ class Mutant:
 
     Attributes:
         kernel: the broken kernel, for the report.
-        unit: the translation unit to compile, without ".cu".
+        unit: the translation unit to compile, without its ending.
         file: the file to change, in csrc.
         what: the mistake.
         old: the text to replace; occurs once in the file.
@@ -89,6 +89,7 @@ class Harness:
         with (EMULATOR_BUILD / "compile_commands.json").open() as file:
             units = {Path(entry["file"]): shlex.split(entry["command"]) for entry in json.load(file)}
         self._commands = {path.stem: command for path, command in units.items() if CUDA in path.parents}
+        self._objects = {path.stem: f"{path.name}.o" for path in units if CUDA in path.parents}
         # Link-time optimisation takes longer than compiling a kernel, so it runs once.
         self._bindings = folder / "bindings.o"
         command = self._link_command(self._native.name)
@@ -138,7 +139,7 @@ class Harness:
 
         objects = _run(["ar", "t", ARCHIVE]).split()
         paths = {path.name: str(path) for path in (EMULATOR_BUILD / "CMakeFiles" / "rf_ops_cuda.dir").rglob("*.o")}
-        paths[f"{mutant.unit}.cu.o"] = compiled
+        paths[self._objects[mutant.unit]] = compiled
         archive = str(folder / ARCHIVE)
         _run(["ar", "qcs", archive, *(paths[name] for name in objects)])
         for target in (self._native.name, DRIVER):

@@ -211,7 +211,8 @@ RF_EXPORT int32_t driver_free(void *pointer) {
 }
 RF_EXPORT int32_t driver_upload(void *device, const void *host, size_t bytes) {
     cudaError_t status = cudaMemcpy(device, host, bytes, cudaMemcpyHostToDevice);
-    // It returns once a small copy from pageable memory is staged, and the stream of driver_stream does not wait for it.
+    // It returns once a small copy from pageable memory is staged, and the stream of driver_stream does not wait for
+    // it.
     return status == cudaSuccess ? cudaStreamSynchronize(nullptr) : status;
 }
 RF_EXPORT int32_t driver_download(void *host, const void *device, size_t bytes) {

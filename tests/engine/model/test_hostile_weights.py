@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import re
+import struct
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from engine.config.presets import preset
 from engine.errors import WeightsError
 from engine.export.network import export_network
 from engine.model.retinaface import RetinaFace
+from engine.model.weights.bounded import bounded
 from engine.model.weights.fetch import read_known
 from engine.model.weights.known import KNOWN_WEIGHTS
 from engine.model.weights.load import load_model
@@ -125,6 +127,36 @@ def test_a_packed_checkpoint_loads_unless_it_unpacks_to_too_much(
     assert path.stat().st_size < 3 << 20
     with at_most_more(48 << 20), pytest.raises(WeightsError, match=r"unpacks to 8\d MiB, expected at most 64 MiB"):
         load_model(MOBILENET, str(path))
+
+
+def _two_faced(seen: bytes, hidden: bytes) -> bytes:
+    """Return an archive in which zipfile finds the members of one archive, and PyTorch those of another.
+
+    zipfile looks for the directory just before its end record, and moves all offsets by the distance to where the
+    record says that it is. PyTorch believes the record.
+    """
+    (data, directory), (hidden_data, hidden_directory) = (
+        (archive[: archive.index(b"PK\x01\x02")], archive[archive.index(b"PK\x01\x02") : archive.index(b"PK\x05\x06")])
+        for archive in (seen, hidden)
+    )
+    before = hidden_data + hidden_directory
+    moved, at, entries = bytearray(directory), 0, 0
+    by = len(hidden_directory) + len(data)  # what zipfile adds
+    while at < len(moved):
+        lengths, (offset,) = struct.unpack_from("<HHH", moved, at + 28), struct.unpack_from("<I", moved, at + 42)
+        struct.pack_into("<I", moved, at + 42, (offset + len(before) - by) % (1 << 32))
+        at, entries = at + 46 + sum(lengths), entries + 1
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, entries, entries, len(moved), len(hidden_data), 0)
+    return before + data + bytes(moved) + end
+
+
+def test_pytorch_reads_the_archive_that_was_checked() -> None:
+    seen, hidden = (_rewritten({"a": torch.ones(n)}, lambda name, content: content) for n in (3, 1000))
+    content = _two_faced(seen, hidden)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.getinfo("archive/data/0").file_size == 3 * 4
+    assert len(torch.load(io.BytesIO(content), weights_only=True)["a"]) == 1000  # what this is about
+    assert len(torch.load(bounded(content), weights_only=True)["a"]) == 3
 
 
 FILLING = {

@@ -137,7 +137,8 @@ def test_a_chunk_that_claims_more_than_the_file_takes_no_memory(rng: np.random.G
     content = _encoded(rng, "png", (40, 30))
     at = content.index(b"IDAT") - 4
     claimed = content[:at] + struct.pack(">I", 0xEF00_0000) + content[at + 4 :]
-    with at_most_more(64 << 20), pytest.raises(InvalidArgumentError, match="is not a picture"):
+    assert longest_side(claimed) is None  # OpenCV would take 3.8 GB
+    with pytest.raises(InvalidArgumentError, match="is not a picture"):
         decode_image(claimed)
     assert longest_side(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(17) + b"\0\0\0\0IDAT\0\0\0\0" * (1 << 20)) is None
 
