@@ -18,7 +18,7 @@ template <typename Body>
 void parallel_for(int64_t count, int64_t grain, int num_threads, const Body &body) {
     int64_t pieces = (count + grain - 1) / grain;
     int64_t wanted = num_threads > 0 ? num_threads : std::max(1u, std::thread::hardware_concurrency());
-    int64_t helpers = std::min(wanted, pieces) - 1;
+    int64_t helpers = std::max<int64_t>(0, std::min(wanted, pieces) - 1);
 
     std::atomic<int64_t> next{0};
     std::exception_ptr error;
