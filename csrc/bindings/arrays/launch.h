@@ -12,12 +12,7 @@ void launch(const char *what, const Place &place, size_t workspace_bytes, const 
     DeviceGuard guard(place.device);
     auto stream = static_cast<cudaStream_t>(place.stream);
     StreamWorkspace workspace(workspace_bytes, stream);
-    cudaError_t status = op(workspace.data(), workspace_bytes, stream);
-    if (status != cudaSuccess) {
-        // What was queued may use results that are freed when this throws.
-        static_cast<void>(cudaStreamSynchronize(stream));
-    }
-    check(status, what);
+    check(op(workspace.data(), workspace_bytes, stream), what);
 }
 
 }  // namespace retinaface::bindings

@@ -29,15 +29,34 @@ void *Results::adopt(const py::object &object, const std::string &name, ElementT
     return array.data;
 }
 
+#ifdef RETINAFACE_HAS_CUDA
+std::shared_ptr<Event> Results::keep_memory() const {
+    DeviceGuard guard(place_.device);
+    auto done = std::make_shared<Event>();
+    done->record(static_cast<cudaStream_t>(place_.stream));
+    for (const auto &memory : *place_.uses) {
+        memory->used_before(done);
+    }
+    return done;
+}
+#endif
+
+Results::~Results() {
+#ifdef RETINAFACE_HAS_CUDA
+    if (!taken_ && !place_.on_host()) {
+        try {  // the operator failed, perhaps after it had queued work
+            keep_memory();
+        } catch (const CudaFailure &) {
+        }
+    }
+#endif
+}
+
 py::tuple Results::take() {
+    taken_ = true;
 #ifdef RETINAFACE_HAS_CUDA
     if (!place_.on_host()) {
-        DeviceGuard guard(place_.device);
-        auto done = std::make_shared<Event>();
-        done->record(static_cast<cudaStream_t>(place_.stream));
-        for (const auto &memory : *place_.uses) {
-            memory->used_before(done);
-        }
+        std::shared_ptr<Event> done = keep_memory();
         Place place = place_;
         place.uses = nullptr;  // or the arrays would keep each other
         for (const py::object &object : objects_) {
