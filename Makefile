@@ -7,8 +7,11 @@
 # make test   runs all tests, WORKERS=2 processes at a time
 # make test-kernels SEED=7   runs the operators' tests with other random cases
 # make sanitize   runs the CPU operators' tests under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer
-# make mutants   breaks the CUDA kernels on purpose, about a hundred times, and checks that the tests notice
+# make mutants   breaks the CUDA kernels on purpose, about 150 times, and checks that the tests notice
 # make test-gpu   runs the tests that need an NVIDIA GPU
+# make gpu-kernels   compiles, tests, checks and times the kernels on an NVIDIA GPU without TensorRT and without installing
+#     anything, in less than 8 minutes. PYTHON=python3: with PyTorch, CuPy and pytest. TENSORRT_ROOT=DIR: with TensorRT's
+#     headers. Logs and figures go to build/gpu-kernels, or to OUT=DIR
 # make wheel   makes a source distribution and wheels for every Python found, in dist/
 # make test-wheel   installs the wheel for this Python into a new environment, builds an engine there and finds a face
 # make lock   rewrites constraints.txt with the newest versions of all packages
@@ -25,7 +28,7 @@
 #     build/peers.json; DOCUMENT=1 also writes docs/performance.md. THREADS=2: cores for each. CALIBRATE=DIR: photos to
 #     calibrate the INT8 engine
 #
-# Each target sets up .venv if it needs it.
+# Each target but gpu-kernels sets up .venv if it needs it.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 VENV ?= .venv
@@ -36,6 +39,9 @@ CXX_FILES := $(shell find csrc plugins tests benchmarks tools -name '*.h' -o -na
 EMULATOR_SOURCES := $(shell find tools -name '*.txt' -o -name '*.map' -o -name '*.h' -o -name '*.cpp' -o -name '*.cu') \
 	$(wildcard tests/csrc/*/*.cpp benchmarks/kernels/*.cpp benchmarks/kernels/*/*.cu)
 
+# Of gpu-kernels, which installs nothing.
+PYTHON ?= python3
+
 SEED ?= 1
 # Test processes at a time, of up to 4 GB each. A process without work takes over tests from another.
 WORKERS ?= 2
@@ -45,7 +51,7 @@ MUTANTS ?=
 
 BROWSER := $(firstword $(shell command -v chromium-headless-shell chromium chromium-browser google-chrome))
 
-.PHONY: demo test check test-kernels sanitize test-gpu gpu-report mutants lint format clean wheel test-wheel lock family \
+.PHONY: demo test check test-kernels sanitize test-gpu gpu-kernels gpu-report mutants lint format clean wheel test-wheel lock family \
 	model-table precision-table peers kernel-table kernel-table-check kernel-counts
 
 demo: $(VENV)/.demo
@@ -71,6 +77,9 @@ sanitize: $(VENV)/.test
 
 test-gpu: $(VENV)/.gpu build/device/.built
 	$(PY) -m pytest -m gpu
+
+gpu-kernels:
+	$(PYTHON) -m benchmarks.gpu_kernels
 
 gpu-report: $(VENV)/.gpu build/device/.built
 	$(PY) -m benchmarks.gpu_report

@@ -12,6 +12,7 @@ from engine.errors import InvalidArgumentError
 from engine.runtime.augment import Augmentation, Scales, make_augmentation, merge, to_image, views
 from engine.runtime.cpu.ort import network_metadata
 from engine.runtime.device import open_session
+from engine.runtime.forking import undisturbed
 from engine.runtime.gpu.arrays import is_device_array
 from engine.runtime.gpu.session import TensorRTSession
 from engine.runtime.letterbox import Letterbox, check_images
@@ -84,7 +85,8 @@ class TRTRetinaFace(ServedDetector):
         self.score_threshold = max(DEFAULT_SCORE_THRESHOLD, self.sidecar.thresholds.score)
         self.score_threshold = self.check_threshold(score_threshold)
         options = RuntimeOptions(self.input_size, threads, trust_embedded_plugins, cuda_graphs)
-        self._session, reason = open_session(files, device, options)
+        with undisturbed():
+            self._session, reason = open_session(files, device, options)
         self.device, self.runtime = self._session.device, self._session.runtime
         if reason is not None:
             _log.warning("No GPU is used (%s): running on the CPU with %s.", reason, self.runtime)
@@ -192,7 +194,8 @@ class TRTRetinaFace(ServedDetector):
         checked = check_images(images, on_gpu=True)
         if not all(is_device_array(image) for image in checked) or len(checked) > self.max_batch:
             raise InvalidArgumentError(f"images has {len(checked)} arrays, expected 1 to {self.max_batch} on the GPU")
-        return self._session.detect_device(checked, self._letterbox, stream)
+        with undisturbed():
+            return self._session.detect_device(checked, self._letterbox, stream)
 
     def check_threshold(self, value: float | None) -> float:
         """Return the score threshold to use for a given value; None is that of the detector.
@@ -239,6 +242,8 @@ class TRTRetinaFace(ServedDetector):
         found: list[Detections] = []
         for begin in range(0, len(images), self.max_batch):
             part = images[begin : begin + self.max_batch]
-            found += letterbox.to_images(self._session.detect(part, letterbox, watch), part, score_threshold)
+            with undisturbed():
+                raw = self._session.detect(part, letterbox, watch)
+            found += letterbox.to_images(raw, part, score_threshold)
             watch.lap("undo letterbox")
         return found

@@ -13,7 +13,7 @@ import pytest
 
 from engine.backend.driver import sees_gpu
 from tests.support import shared
-from tests.support.backends import Backend, use_cuda
+from tests.support.backends import Backend, leave_lost_gpu, use_cuda
 from tests.support.data import astronaut
 
 DEFAULT_SEED = 20240229
@@ -97,8 +97,10 @@ def photo(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def cuda_code() -> None:
+def cuda_code() -> Iterator[None]:
     """What runs CUDA code, on a GPU or on the emulator, depends on this fixture; such tests get the mark gpu."""
+    yield
+    leave_lost_gpu()
 
 
 @pytest.fixture(params=["cpu", "cuda"])

@@ -13,7 +13,8 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Protocol
 
-from engine.errors import ClosedError, InvalidArgumentError, QueueFullError
+from engine.errors import ClosedError, InferenceError, InvalidArgumentError, QueueFullError
+from engine.runtime.forking import renew_in_child
 from engine.runtime.letterbox import check_image
 from engine.runtime.timing import Stages
 from engine.runtime.workers import Worker, finish
@@ -58,6 +59,17 @@ class Request(Future[Detections]):
         self._score_threshold = score_threshold
         self._submitted = time.perf_counter()
 
+    def _disown(self) -> None:
+        """Fail, in a process that was forked before the answer; the callbacks are the other process's to call."""
+        super().__init__()
+        self._queue = self._image = None
+        self.set_exception(
+            InferenceError(
+                "the image was submitted before this process was forked, so its faces are known to the other process "
+                "only: submit it again"
+            )
+        )
+
 
 class BatchQueue:
     """Gathers images into batches: a batch runs when it has max_batch images, or max_delay after its first one.
@@ -68,7 +80,7 @@ class BatchQueue:
 
     Each detector runs in its own thread: with two, the CPU's work on one batch overlaps the GPU's work on another.
     Images of different sizes share a batch. If a batch fails, its images run one by one, so that only a faulty image
-    fails.
+    fails. In a forked process the queue starts anew, and requests of before the fork fail.
     """
 
     def __init__(
@@ -79,7 +91,7 @@ class BatchQueue:
         max_delay: float = DEFAULT_MAX_DELAY,
         max_waiting: int | None = DEFAULT_MAX_WAITING,
     ) -> None:
-        """Start the threads.
+        """Prepare; the threads start with the first image.
 
         Args:
             detectors: of the same engine and settings. The caller closes them, after the queue.
@@ -102,15 +114,11 @@ class BatchQueue:
             raise InvalidArgumentError(f"max_waiting is {max_waiting}, expected a number from 1, or None")
         self._detectors = tuple(detectors)
         self._requests = RequestQueue(max_batch or limit, max_delay, max_waiting, len(self._detectors))
-        # The threads refer to the requests only, so that an unused BatchQueue is collected and ends them.
-        self._threads = [
-            Worker(partial(_work, self._requests, index), f"retinaface-batch-{index}")
-            for index in range(len(self._detectors))
-        ]
+        self._threads = self._new_threads()
+        self._starting = threading.Lock()
         weakref.finalize(self, self._requests.close).atexit = False
         _open_queues.add(self)
-        for thread in self._threads:
-            thread.start()
+        renew_in_child(self)
 
     def submit(self, image: Image, *, score_threshold: float | None = None) -> Request:
         """Queue an image and return a future of its faces; see TRTRetinaFace.detect for the arguments.
@@ -121,9 +129,11 @@ class BatchQueue:
             InvalidArgumentError: the image is not one that detect takes, or the threshold is out of range.
             QueueFullError: max_waiting images wait in the queue.
             ClosedError: the queue is closed.
+            InferenceError: no thread can be started.
         """
         threshold = self._detectors[0].check_threshold(score_threshold)
         request = Request(self, check_image(image, "image"), threshold)
+        self._start()
         self._requests.add(request)
         return request
 
@@ -154,6 +164,22 @@ class BatchQueue:
         """Close; after an exception, cancel the requests whose batch has not started."""
         self.close(cancel=kind is not None)
 
+    def _new_threads(self) -> list[Worker]:
+        # They refer to the requests only, so that an unused BatchQueue is collected and ends them.
+        count = len(self._detectors)
+        return [Worker(partial(_work, self._requests, index), f"retinaface-batch-{index}") for index in range(count)]
+
+    def _start(self) -> None:
+        with self._starting:
+            for thread in self._threads:
+                if not thread.begun:
+                    thread.start()
+
+    def start_anew(self) -> None:
+        """See Renewable: forgets the threads and the requests."""
+        self._requests.start_anew(len(self._detectors))
+        self._threads, self._starting = self._new_threads(), threading.Lock()
+
     def _run(self, index: int, batch: list[Request]) -> None:
         """Answer every request of a batch, whatever happens."""
         begin = time.perf_counter()
@@ -182,6 +208,7 @@ class RequestQueue:
         self._threads = threads
         self._at_end: list[Callable[[], object]] = []
         self._waiting: deque[Request] = deque()
+        self._unanswered: set[Request] = set()
         self._changed = threading.Condition()
         self._closed = False
 
@@ -193,6 +220,7 @@ class RequestQueue:
                 raise QueueFullError(
                     f"{len(self._waiting)} images wait in the queue, max_waiting allows no more: submit again later"
                 )
+            self._unanswered.add(request)
             self._waiting.append(request)
             # Only the first request, which starts the delay, and a full batch concern a thread.
             if len(self._waiting) == 1 or len(self._waiting) >= self._max_batch:
@@ -226,6 +254,19 @@ class RequestQueue:
             if request.cancelled():
                 _forget(request)
         return batch
+
+    def forget(self, request: Request) -> None:
+        """Called before a request is answered."""
+        self._unanswered.discard(request)
+
+    def start_anew(self, threads: int) -> None:
+        """See Renewable; threads is their number."""
+        self._changed, self._threads = threading.Condition(), threads
+        self._at_end.clear()
+        self._waiting.clear()
+        for request in self._unanswered:
+            request._disown()
+        self._unanswered.clear()
 
     def leave(self) -> None:
         """Called as a thread ends; in the last one, run the actions of close()."""
@@ -275,6 +316,8 @@ def _end(request: Request, end: Callable[[], object]) -> None:
 
 def _forget(request: Request) -> None:
     """Drop the references of a finished request, which the caller may keep for long."""
+    if request._queue is not None:
+        request._queue._requests.forget(request)
     request._queue = request._image = None
 
 

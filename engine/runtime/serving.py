@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from engine.errors import ClosedError
+from engine.runtime.forking import undisturbed
 from engine.runtime.queue import BatchQueue, Request
 from engine.runtime.session import Session
 from engine.runtime.timing import Stages
@@ -48,7 +49,7 @@ class ServedDetector(ABC):
             QueueFullError: too many images wait in the queue.
             ClosedError: the detector is closed.
         """
-        with _creating_queue:
+        with undisturbed(), _creating_queue:
             self._check_open()
             # The queue holds a copy: it stays open until the queue has finished, and makes no reference cycle.
             queue = self._queue = self._queue or BatchQueue([copy.copy(self)])
@@ -63,7 +64,8 @@ class ServedDetector(ABC):
         """
         self._check_open()
         other = copy.copy(self)
-        other._session, other._queue = self._session.clone(), None
+        with undisturbed():
+            other._session, other._queue = self._session.clone(), None
         return other
 
     def close(self) -> None:
@@ -71,12 +73,12 @@ class ServedDetector(ABC):
 
         A callback of a request may close the detector: the memory is then freed after the last request.
         """
-        with _creating_queue:
+        with undisturbed(), _creating_queue:
             queue, closed, self._closed, self._queue = self._queue, self._closed, True, None
         if queue is not None:
-            queue.close(then=self._session.close)
+            queue.close(then=self._close_session)
         elif not closed:
-            self._session.close()
+            self._close_session()
 
     def __copy__(self: Self) -> Self:
         """Return a detector that shares everything."""
@@ -98,6 +100,10 @@ class ServedDetector(ABC):
     def __exit__(self, *exception: object) -> None:
         """Close."""
         self.close()
+
+    def _close_session(self) -> None:
+        with undisturbed():
+            self._session.close()
 
     def _check_open(self) -> None:
         if self._closed:

@@ -18,13 +18,16 @@ class Worker(Thread):
     """A thread that can be waited for again after an interrupt.
 
     Thread.join cannot, before Python 3.13: it takes a thread for ended once a wait for it was interrupted.
+
+    Attributes:
+        begun: whether it was started.
     """
 
     def __init__(self, work: Callable[[], object], name: str) -> None:
         """Prepare to run `work`, which handles its exceptions itself."""
         super().__init__(name=name, daemon=True)
         self._work = work
-        self._begun = self._ended = False
+        self.begun = self._ended = False
         self._running = Lock()
         self._running.acquire()  # until the thread ends
 
@@ -41,11 +44,11 @@ class Worker(Thread):
                 f"no thread can be started ({error}): the limit of threads, of this process or its user, is reached. "
                 "Use fewer, or raise the limit (ulimit -u)"
             ) from error
-        self._begun = True
+        self.begun = True
 
     def run(self) -> None:
         """Work; called in the new thread."""
-        self._begun = True
+        self.begun = True
         try:
             self._work()
         finally:
@@ -55,7 +58,7 @@ class Worker(Thread):
 
     def wait(self) -> None:
         """Wait until the thread has ended, if it has begun."""
-        while self._begun and not self._ended:
+        while self.begun and not self._ended:
             # An interrupt can come between any two steps: the flags are what counts, the lock ends the wait early.
             if self._running.acquire(timeout=_LOOK_AGAIN_S):
                 self._running.release()

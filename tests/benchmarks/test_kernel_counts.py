@@ -28,12 +28,15 @@ def test_limit_holds(limit: Limit) -> None:
 
 
 def test_deform_conv_is_linear_in_pixels_and_images() -> None:
-    """Twice the rows cost as much as twice the images, and twice as much as half, apart from the cost of a launch."""
+    """Twice the rows cost as much as twice the images. Their products cost twice as much as half of them.
+
+    The rest does not: half the work is divided into narrower blocks, which share sums, to fill the device.
+    """
     half, whole = counted("deform_conv half the batch"), counted("deform_conv")
     tall = counted("deform_conv half the batch, twice the map")
     for counter in ("warp_inst", "global_load_sectors", "global_store_sectors", "mma_flops"):
         assert tall.total(counter) == pytest.approx(whole.total(counter), rel=0.03)
-        assert 2 * half.total(counter) == pytest.approx(whole.total(counter), rel=0.03)
+    assert 2 * half.total("mma_flops") == pytest.approx(whole.total("mma_flops"), rel=0.03)
 
 
 def test_the_model_of_the_nms_kernel_has_its_barriers() -> None:

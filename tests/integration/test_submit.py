@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -129,3 +131,61 @@ def test_a_detector_cannot_be_sent_to_another_process(detector: TRTRetinaFace) -
             attempt(detector)
     shared = copy.copy(detector)
     assert _same(shared.detect(astronaut()), detector.detect(astronaut()))
+
+
+@pytest.mark.parametrize("library", ["openvino", "onnxruntime"])
+def test_a_process_forked_while_others_detect_detects_and_ends(fp32_engine: Path, library: str) -> None:
+    program = f"""
+import os, signal, sys, threading
+from engine import TRTRetinaFace
+from tests.support.data import astronaut
+detector = TRTRetinaFace({str(fp32_engine)!r}, "cpu:{library}", threads=2)
+images = [astronaut()] * 2
+detector.detect(images), detector.submit(images[0]).result()
+stop = threading.Event()
+
+def work():
+    while not stop.is_set():
+        detector.detect(images), detector.detect(images[0])
+
+thread = threading.Thread(target=work)
+thread.start()
+for way in range(4):
+    process = os.fork()
+    if process == 0:
+        signal.alarm(60)
+        if way % 2 == 0:
+            print(*map(len, detector.detect(images)), len(detector.detect(images[0])), end=" ")
+            print(len(detector.submit(images[0]).result()), flush=True)
+        if way < 2:
+            detector.close()
+        sys.exit(0)  # frees everything, unlike os._exit
+    print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
+stop.set()
+thread.join()
+"""
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert result.stdout.splitlines() == ["1 1 1 1", "0", "0", "1 1 1 1", "0", "0"], result.stderr
+
+
+@pytest.mark.parametrize("library", ["openvino", "onnxruntime"])
+def test_the_interpreter_ends_while_daemon_threads_detect(fp32_engine: Path, library: str) -> None:
+    """They would come back from C++ while it ends, and abort the process."""
+    program = f"""
+import threading, time
+from engine import TRTRetinaFace
+from tests.support.data import astronaut
+detector = TRTRetinaFace({str(fp32_engine)!r}, "cpu:{library}", threads=2)
+
+def work(images):
+    while True:
+        detector.detect(images)
+
+for images in (astronaut(), [astronaut()] * 3):
+    threading.Thread(target=work, args=(images,), daemon=True).start()
+time.sleep(0.5)
+"""
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

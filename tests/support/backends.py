@@ -8,6 +8,7 @@ import importlib.machinery
 import importlib.util
 import os
 import shutil
+import sys
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from engine import ops
 from engine.backend.driver import sees_gpu
+from engine.errors import CudaError
 
 ROOT = Path(__file__).resolve().parents[2]
 # Names a folder with another libcudart.so.13, in place of the one of tools/cuda_emulator.
@@ -101,6 +103,25 @@ def for_emulator(library: Path) -> Path:
     copy = copies / library.name.replace(CUDA_RUNTIME, _EMULATED_RUNTIME)
     copy.write_bytes(library.read_bytes().replace(CUDA_RUNTIME.encode(), _EMULATED_RUNTIME.encode()))
     return copy
+
+
+def leave_lost_gpu() -> None:
+    """End this process if a kernel's fault has made its GPU unusable: every later test would fail, too.
+
+    A worker of pytest-xdist is replaced, and pytest-xdist blames the test that it was running.
+    """
+    if ops.cuda_device_count() == 0:
+        return
+    try:
+        ops.to_device(np.zeros(1, np.uint8)).numpy()
+    except CudaError as error:
+        if error.name == "cudaErrorMemoryAllocation":
+            return
+        reason = f"the GPU is lost to this process: {error}"
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            print(reason, file=sys.__stderr__, flush=True)
+            os._exit(1)
+        pytest.exit(reason, returncode=1)
 
 
 def use_cuda(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import pytest
 from engine.backend.tensorrt import Backend, load_backend
 from engine.build import pipeline
 from engine.build.pipeline import BuildOptions, BuildReport, build_engine
+from engine.build.plan import Plan
 from engine.config.detection import InputSize
 from engine.config.presets import preset
 from engine.errors import BuildError
@@ -39,6 +40,17 @@ def build(output: Path, **options: object) -> BuildReport:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "export_network", exported)
         return build_engine(small(output, **options))
+
+
+def build_stand_in(output: Path) -> BuildReport:
+    """Build an engine without TensorRT, of random weights: its plan says nothing, for doubles that do not read it."""
+    size, runtime = InputSize.fixed(320, 320), "tensorrt-rtx"
+    options = BuildOptions("fp32", weights="random", size=size, max_batch=4, runtime=runtime, output=output)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "export_network", exported)
+        patch.setattr(pipeline, "load_backend", lambda runtime: Backend(runtime, None, "0"))
+        patch.setattr(pipeline, "build_plan", lambda *_, **__: Plan(b"a stand-in", 0, ()))
+        return build_engine(options)
 
 
 def network(precision: str, weights: str | None = None, size: InputSize | None = None) -> onnx.ModelProto:

@@ -11,6 +11,7 @@ import numpy as np
 from engine.errors import EngineLoadError, InferenceError
 from engine.runtime.cpu.openvino_graph import deform_conv, fold_scales, remove_bf16_rounding, remove_quantisation
 from engine.runtime.cpu.protocol import CpuSettings
+from engine.runtime.forking import keep_for_ever, renew_in_child
 from engine.types import FloatArray
 
 
@@ -66,6 +67,12 @@ class OpenVinoRuntime:
             self.compiled(settings.size, alone=True)
         except Exception as error:  # RuntimeError and others
             raise EngineLoadError(f"{self.name} cannot run the network ({_reason(error)})") from error
+        renew_in_child(self)
+
+    def start_anew(self) -> None:
+        """See Renewable: compiles anew at the next run."""
+        keep_for_ever(self._compiled)
+        self._compiling, self._compiled = threading.Lock(), {}
 
     def runner(self, *, alone: bool) -> OpenVinoRunner:
         """See CpuRuntime.runner."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from functools import cache
+import os
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
+
+# It would report uses to its makers, from a thread that forked processes wait for as they end.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
 from engine.errors import EngineLoadError
 from engine.runtime.cpu.protocol import CpuSettings
+from engine.runtime.forking import keep_for_ever, renew_in_child
 from engine.types import FloatArray
 
 
@@ -51,9 +56,16 @@ class OnnxRuntime:
         Raises:
             EngineLoadError: ONNX Runtime cannot load it.
         """
-        self._settings, self._optimise = settings, optimise
-        self._session = cache(lambda threads: self._open(network, threads))
+        self._settings = settings
+        self._open = partial(_open, network, optimise)
+        self._session = cache(self._open)
         self._session(settings.threads)
+        renew_in_child(self)
+
+    def start_anew(self) -> None:
+        """See Renewable: opens sessions anew at the next run."""
+        keep_for_ever(self._session)
+        self._session = cache(self._open)
 
     @property
     def fixed_size(self) -> tuple[int, int] | None:
@@ -65,14 +77,15 @@ class OnnxRuntime:
         """See CpuRuntime.runner; a session serves any number of runners at once."""
         return OrtRunner(self._session(self._settings.threads if alone else 1), self._settings.heads)
 
-    def _open(self, network: bytes, threads: int) -> Any:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        if not self._optimise:
-            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        # Threads that spin while waiting would take the cores from other work.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        return _load(network, options)
+
+def _open(network: bytes, optimise: bool, threads: int) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    if not optimise:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    # Threads that spin while waiting would take the cores from other work.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return _load(network, options)
 
 
 class OrtRunner:

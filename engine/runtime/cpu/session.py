@@ -18,6 +18,7 @@ from engine.config.model import RetinaFaceConfig
 from engine.errors import InferenceError
 from engine.runtime.cpu.load import check_threads, load_network
 from engine.runtime.cpu.protocol import CpuSettings, Runner
+from engine.runtime.forking import keep_for_ever, renew_in_child
 from engine.runtime.session import DEFAULT_OPTIONS, RuntimeOptions
 from engine.runtime.timing import Stages, Stopwatch
 from engine.runtime.workers import Worker, finish
@@ -69,6 +70,7 @@ class CpuNetwork:
         self.runtime = self._network.name
         self._idle: dict[bool, list[Runner]] = {True: [], False: []}
         self._lock = Lock()
+        renew_in_child(self)
 
     def run(self, batch: FloatArray) -> RawDetections:
         """See Session.run."""
@@ -92,12 +94,18 @@ class CpuNetwork:
         """See Session.clone; the network is shared, as any number of threads may run it."""
         other = copy.copy(self)
         other._idle, other._lock = {True: [], False: []}, Lock()
+        renew_in_child(other)
         return other
 
     def close(self) -> None:
         """See Session.close; the network is freed with the last reference."""
         with self._lock:
             self._idle = {True: [], False: []}
+
+    def start_anew(self) -> None:
+        """See Renewable; the network renews itself."""
+        keep_for_ever(self._idle)
+        self._idle, self._lock = {True: [], False: []}, Lock()
 
     def _detect_in_parallel(self, images: Sequence[Image], letterbox: Letterbox, watch: Stopwatch) -> RawDetections:
         """Detect with a thread per core, each taking the next image."""
@@ -149,13 +157,14 @@ class CpuNetwork:
     def _runner(self, *, alone: bool) -> Iterator[Runner]:
         """Borrow an idle runner, or a new one."""
         with self._lock:
-            runner = self._idle[alone].pop() if self._idle[alone] else None
+            idle = self._idle[alone]
+            runner = idle.pop() if idle else None
         runner = runner or self._network.runner(alone=alone)
         try:
             yield runner
         finally:
             with self._lock:
-                self._idle[alone].append(runner)
+                idle.append(runner)
 
 
 def detect(heads: Sequence[FloatArray], config: RetinaFaceConfig, thresholds: Thresholds) -> RawDetections:

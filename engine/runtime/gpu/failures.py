@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -24,6 +25,7 @@ class Health:
         self._cuda_error = cupy.cuda.runtime.CUDARuntimeError
         self._memory_error = cupy.cuda.memory.OutOfMemoryError
         self._lost: str | None = None
+        self._process = os.getpid()
 
     @contextmanager
     def watch(self, doing: str, stream: Any) -> Iterator[None]:
@@ -58,11 +60,16 @@ class Health:
 
     @property
     def is_lost(self) -> bool:
-        """Whether a sticky error has occurred."""
-        return self._lost is not None
+        """Whether a sticky error has occurred, or the process was forked."""
+        return self._lost is not None or os.getpid() != self._process
 
     def check(self) -> None:
-        """Raise DeviceLostError if a sticky error has occurred."""
+        """Raise DeviceLostError if a sticky error has occurred, or the process was forked."""
+        if os.getpid() != self._process:
+            raise DeviceLostError(
+                f"{self._device} was opened before this process was forked, and CUDA does not work across a fork. Open "
+                "the detector in the new process, and start that with multiprocessing's 'spawn' method"
+            )
         if self._lost is not None:
             raise DeviceLostError(
                 f"{self._device} is lost to this process ({self._lost}): no detector on it works any more. "

@@ -147,7 +147,7 @@ DECODE = [
         "find_range(storage, keys);",
     ),
     _sort(
-        "barrier after counting removed",
+        "barrier after counting a slice removed",
         "__syncthreads();\n        const uint32_t counts",
         "const uint32_t counts",
     ),

@@ -63,7 +63,6 @@ DEFORM_CONV = [
         "bottom_left, weight_.y, fmaf(top_right, weight_.z,",
     ),
     _samples("rows past the output", "row < plan_.out_height && ", ""),
-    _samples("rows of the next tile", "y < plan_.tile_h && ", ""),
     _multiply("halves of a part exchanged", "matrix / 2 + 2 * k);", "(1 - matrix / 2) + 2 * k);"),
     _multiply("one column for two", "channel() + matrix / 2 * 8 + lane % 8", "channel() + lane % 8"),
     _multiply("the first 16 pixels twice", "load_matrices(row + m * 16 * kDeformRowBytes)", "load_matrices(row)"),
@@ -75,7 +74,7 @@ DEFORM_CONV = [
         "auto &sum = this->vectors[m * kColumns + n][0];\nsum = __half2float(__float2half(sum));",
     ),
     _multiply("Turing: half of the channels", "unit < 2 * k + 2;", "unit < 2 * k + 1;"),
-    _multiply("Turing: pixels in another order", "thread_index() % 8 + 8 * m", "thread_index() % 8 * 8 + m"),
+    _multiply("Turing: output channels one off", "thread_index() / 8 + 32 * n", "thread_index() / 8 + 31 * n"),
     _mma(
         "Turing: the first channels twice",
         '"r"(a.words.z), "r"(a.words.w), "r"(high)',
@@ -110,11 +109,6 @@ DEFORM_CONV = [
         "more shared memory than the device has",
         " || deform_conv_shared_bytes(co_tile, plan.taps_per_pass) > device.shared_limit",
         "",
-    ),
-    _plan(
-        "one pass for all taps",
-        "ceil_div(plan.taps, ceil_div(plan.taps, kDeformMaxTaps))",
-        "std::min(plan.taps, kDeformMaxTaps)",
     ),
     _plan(
         "padding of y forgotten",

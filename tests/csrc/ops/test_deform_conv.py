@@ -99,6 +99,7 @@ CASES = [
     Case("128 output channels at once", channels=(8, 128), size=(40, 40)),
     Case("256 output channels at once", channels=(8, 256), size=(40, 40)),
     Case("blocks share the channels", channels=(256, 16), size=(5, 6)),
+    Case("several passes of several channels", channels=(72, 8), kernel=(4, 3), size=(6, 7), padding=(2, 1, 1, 1)),
     Case("blocks share the taps", channels=(16, 16), kernel=(7, 7), size=(8, 8), padding=(3, 3, 3, 3)),
 ]
 

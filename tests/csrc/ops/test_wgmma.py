@@ -49,15 +49,8 @@ def test_it_is_asynchronous(compiled: tuple[Path, str]) -> None:
     for type_ in ("f16", "bf16"):
         found = re.findall(rf"wgmma\.mma_async\.sync\.aligned\.(\w+)\.f32\.{type_}\.{type_} ", ptx)
         assert Counter(found) == INSTRUCTIONS
-
-
-def test_machine_code(compiled: tuple[Path, str]) -> None:
-    """One wait for a step, not one for each instruction."""
-    nvdisasm = shutil.which("nvdisasm")
-    if nvdisasm is None:
-        pytest.skip("nvdisasm of the CUDA toolkit is not on PATH")
-    command = [nvdisasm, str(compiled[0] / "deform_conv.cubin")]
-    code = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert len(re.findall(r"\bHGMMA\.", code)) == 2 * sum(INSTRUCTIONS.values())
-    # Six kernels of 16-bit types: before the loop, and in it.
-    assert len(re.findall(r"\bWARPGROUP\.DEPBAR", code)) == 6 * 2
+    if nvdisasm := shutil.which("nvdisasm"):  # of the CUDA toolkit; its packages for pip lack it
+        code = subprocess.run([nvdisasm, str(folder / "deform_conv.cubin")], capture_output=True, text=True, check=True)
+        assert len(re.findall(r"\bHGMMA\.", code.stdout)) == 2 * sum(INSTRUCTIONS.values())
+        # One wait for a step, not one for each instruction: six kernels of 16-bit types, before the loop and in it.
+        assert len(re.findall(r"\bWARPGROUP\.DEPBAR", code.stdout)) == 6 * 2

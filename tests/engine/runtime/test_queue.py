@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -360,6 +362,60 @@ for seed in range(10):
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert result.stdout.split() == ["True"] * 10
     assert not result.stderr
+
+
+def _in_child(work: Callable[[], bool]) -> None:
+    """Run `work` in a forked process, which must end within 20 seconds."""
+    process = os.fork()
+    if process == 0:
+        signal.alarm(20)
+        try:
+            os._exit(0 if work() else 1)
+        finally:
+            os._exit(2)
+    assert os.waitpid(process, 0)[1] == 0
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of forking with threads
+def test_a_forked_process_starts_its_queue_anew() -> None:
+    detector = Double(2)
+    called: list[object] = []
+    with BatchQueue([detector], max_delay=0) as queue:
+        answered = queue.submit(image_of(0))
+        expected = answered.result(10)
+        detector.may_run.clear()
+        requests = [queue.submit(image_of(1))]
+        until(detector.running.locked)
+        requests += [queue.submit(image_of(seed)) for seed in range(5)]
+        for request in requests:
+            request.add_done_callback(called.append)
+
+        def work() -> bool:
+            assert same(answered.result(0), expected)
+            assert wait(requests, timeout=5).not_done == set()
+            for request in requests:
+                with pytest.raises(InferenceError, match="before this process was forked"):
+                    request.result(0)
+            assert called == []
+            detector.running, detector.may_run = threading.Lock(), threading.Event()
+            detector.may_run.set()
+            again = [queue.submit(image_of(seed)) for seed in range(5)]
+            assert all(same(request.result(10), answer(image_of(i)).above(0.5)) for i, request in enumerate(again))
+            queue.close()
+            return True
+
+        _in_child(work)
+        detector.may_run.set()
+        assert wait(requests, timeout=10).not_done == set()
+        assert all(request.exception(0) is None for request in requests)
+    assert len(called) == len(requests)
+
+    def closed() -> bool:
+        with pytest.raises(ClosedError):
+            queue.submit(image_of(0))
+        return True
+
+    _in_child(closed)
 
 
 @pytest.mark.parametrize("at_exit", [False, True])

@@ -14,22 +14,32 @@ import pytest
 from engine import DeviceLostError, InvalidArgumentError, ops
 from engine.backend import tensorrt as backends
 from engine.backend.driver import sees_gpu
+from engine.runtime.cpu.ort import network_metadata
 from engine.runtime.gpu import opening as tensorrt
 from engine.runtime.gpu.session import TensorRTSession
 from engine.runtime.letterbox import Letterbox
 from engine.runtime.session import RuntimeOptions
 from engine.runtime.timing import Stopwatch
-from engine.sidecar import EngineFiles
+from engine.sidecar import EngineFiles, read_engine
 from engine.types import Image, RawDetections
 from tests.csrc.plugins.conftest import library
 from tests.csrc.plugins.driver import Library
 from tests.support.backends import Backend, load_emulator
 from tests.support.doubles.cudart import Cupy
 from tests.support.doubles.plugin_engine import PluginTensorRT, expected
+from tests.support.engines import build_stand_in
 
 __all__ = ["library"]  # a fixture
 
 SIZES = [(64, 96), (96, 64)]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> EngineFiles:
+    """Of an engine that needed no builder: the double of TensorRT does not read its plan."""
+    path = tmp_path_factory.mktemp("stand-in") / "faces.engine"
+    build_stand_in(path)
+    return read_engine(path, network_metadata)
 
 
 @pytest.fixture

@@ -89,6 +89,23 @@ def test_race(kernel: str, what: str) -> None:
 
 
 @pytest.mark.usefixtures("races")
+@pytest.mark.parametrize(
+    ("kernel", "what"),
+    [("lane_writes_then_others_read", "read after write"), ("lanes_read_then_one_writes", "write after read")],
+)
+def test_race_within_a_warp(kernel: str, what: str) -> None:
+    message = _fault(kernel, np.zeros(32, np.int32))
+    assert message.startswith(f"shared-memory race within a warp ({what}, no __syncwarp)")
+
+
+@pytest.mark.usefixtures("races")
+def test_warp_synchronisation_makes_no_race() -> None:
+    a = np.zeros(32, np.int32)
+    kernels("faults").launch("no_race_within_a_warp", 1, 32, a)
+    assert a.tolist() == [7 + i for i in range(32)]
+
+
+@pytest.mark.usefixtures("races")
 def test_barriers_make_no_race() -> None:
     a = np.zeros(64, np.int32)
     kernels("faults").launch("no_race", 1, 64, a)

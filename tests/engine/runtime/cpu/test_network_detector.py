@@ -77,5 +77,5 @@ def test_bad_input_is_refused(detector: NetworkDetector, exported: bytes) -> Non
         detector.detect([astronaut(), np.zeros((5, 5, 3))])  # type: ignore[list-item]
     with pytest.raises(InvalidArgumentError, match="multiple of 32"):
         NetworkDetector(exported, CONFIG, (321, 320))
-    with pytest.raises(EngineLoadError, match="ONNX Runtime cannot load"):
+    with pytest.raises(EngineLoadError, match="the network cannot be used: it is damaged or not an ONNX file"):
         NetworkDetector(b"no network", CONFIG)

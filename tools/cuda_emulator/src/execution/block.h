@@ -60,9 +60,10 @@ struct Barrier {
     u32 reduced = 0, reduced_true = 0;  ///< threads that gave a predicate, and a true one
 };
 
-/// The last accesses to each word of shared memory: (epoch << 6 | warp + 1), 63 for several warps.
+/// The last accesses to each word of shared memory: (epoch << 12 | 1 + number of the warp or thread). The lowest 12
+/// bits are all set for reads by several.
 struct RaceTags {
-    std::vector<u32> written, read;
+    std::vector<u64> written, read;
 };
 
 struct Block {
@@ -72,9 +73,10 @@ struct Block {
     u32 threads, shared_bytes, dynamic_shared, live;
     std::vector<Warp> warps;
     std::map<int, Barrier> barriers;
-    u64 uniform[9][kWarp];  ///< size, index and grid, for each lane
-    u32 epoch = 1;          ///< incremented at each barrier
-    RaceTags race_tags;     ///< empty if race detection is off
+    u64 uniform[9][kWarp];            ///< size, index and grid, for each lane
+    u64 epoch = 1;                    ///< incremented at each barrier
+    u64 warp_epoch = 1;               ///< incremented at each barrier and at each __syncwarp of any warp
+    RaceTags warp_tags, thread_tags;  ///< empty if race detection is off
     KernelStatistics *statistics = nullptr;
 };
 

@@ -24,30 +24,57 @@ void Execution::check_local(u64 address, u32 bytes, int lane) {
     }
 }
 
-/// A race: two warps accessed the same word since the last barrier, at least one of them with a store.
+namespace {
+
+enum class Race { kNone, kReadAfterWrite, kWriteAfterRead, kWriteAfterWrite };
+
+/// Whether the access of a warp or thread races with an earlier one of this epoch, by another. Notes the access.
+Race note_access(RaceTags &tags, u64 word, u64 epoch, u64 number, bool store) {
+    constexpr u64 kSeveral = 0xfff;
+    const u64 first = epoch << 12, mine = first | (number + 1);
+    u64 &written = tags.written[word], &read = tags.read[word];
+    const bool was_written = written > first && written != mine, was_read = read > first && read != mine;
+    if (store) {
+        written = mine;
+        return was_written ? Race::kWriteAfterWrite : was_read ? Race::kWriteAfterRead : Race::kNone;
+    }
+    read = was_read ? first | kSeveral : mine;
+    return was_written ? Race::kReadAfterWrite : Race::kNone;
+}
+
+const char *message_of(Race race, bool within_warp) {
+    switch (race) {
+        case Race::kReadAfterWrite:
+            return within_warp ? "shared-memory race within a warp (read after write, no __syncwarp)"
+                               : "shared-memory race (read after write, no barrier)";
+        case Race::kWriteAfterRead:
+            return within_warp ? "shared-memory race within a warp (write after read, no __syncwarp)"
+                               : "shared-memory race (write after read, no barrier)";
+        default:
+            return "shared-memory race (write/write, no barrier)";
+    }
+}
+
+}  // namespace
+
+/// A race: two warps accessed the same word since the last barrier, at least one of them with a store; or one lane of a
+/// warp read and another wrote it since the last __syncwarp.
 void Execution::check_race_tags(u64 address, u32 bytes, int lane, bool store) {
-    constexpr u32 kSeveralWarps = 63;
-    const u64 base = shared_.start;
-    if (address < base || address >= shared_.end) {
+    if (address < shared_.start || address >= shared_.end) {
         return;
     }
-    const u32 epoch = block.epoch << 6, mine = epoch | (warp.index + 1);
-    const auto of_another = [&](u32 tag) { return tag > epoch && tag != mine; };
-    for (u64 word = (address - base) / 4; word <= (address - base + bytes - 1) / 4; word++) {
-        u32 &written = block.race_tags.written[word], &read = block.race_tags.read[word];
-        if (of_another(written)) {
-            address_fault(lane,
-                          store ? "shared-memory race (write/write, no barrier)"
-                                : "shared-memory race (read after write, no barrier)",
-                          address);
+    const u64 first = (address - shared_.start) / 4, last = (address - shared_.start + bytes - 1) / 4;
+    for (u64 word = first; word <= last; word++) {
+        Race race = note_access(block.warp_tags, word, block.epoch, warp.index, store);
+        if (race != Race::kNone) {
+            address_fault(lane, message_of(race, false), address);
         }
-        if (store) {
-            if (of_another(read)) {
-                address_fault(lane, "shared-memory race (write after read, no barrier)", address);
-            }
-            written = mine;
-        } else {
-            read = of_another(read) ? epoch | kSeveralWarps : mine;
+        if (bytes < 4) {
+            continue;  // another lane may have the rest of the word
+        }
+        race = note_access(block.thread_tags, word, block.warp_epoch, warp.index * kWarp + lane, store);
+        if (race == Race::kReadAfterWrite || race == Race::kWriteAfterRead) {  // lanes may write the same value
+            address_fault(lane, message_of(race, true), address);
         }
     }
 }

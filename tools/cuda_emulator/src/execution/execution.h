@@ -58,7 +58,7 @@ struct Execution {
     u64 *scratch() { return scratch_[scratch_used_++ % kScratch]; }
 
     // --- Memory ---------------------------------------------------------------------------------------------------
-    /// Checks a lane's memory access: bounds, alignment (to `bytes`, a power of two) and races with other warps.
+    /// Checks a lane's memory access: bounds, alignment (to `bytes`, a power of two) and races.
     void check_load(u64 address, u32 bytes, int lane) {
         check(address, bytes, lane);
         check_race(address, bytes, lane, false);
@@ -105,7 +105,7 @@ struct Execution {
     u64 *special_register(int which);
     void check_local(u64 address, u32 bytes, int lane);
     void check_race(u64 address, u32 bytes, int lane, bool store) {
-        if (!block.race_tags.written.empty()) {
+        if (!block.warp_tags.written.empty()) {
             check_race_tags(address, bytes, lane, store);
         }
     }

@@ -42,12 +42,14 @@ void start_warp(const Block &block, Warp &warp, u32 index) {
 void start_block(Block &block, bool races) {
     std::memset(reinterpret_cast<void *>(memory::shared_base()), kUnsetByte, block.shared_bytes);
     block.barriers.clear();
-    block.epoch = 1;
+    block.epoch = block.warp_epoch = 1;
     block.live = block.threads;
     if (races) {
         const size_t words = block.shared_bytes / 4 + 2;
-        block.race_tags.written.assign(words, 0);
-        block.race_tags.read.assign(words, 0);
+        for (RaceTags *tags : {&block.warp_tags, &block.thread_tags}) {
+            tags->written.assign(words, 0);
+            tags->read.assign(words, 0);
+        }
     }
     for (int axis = 0; axis < 3; axis++) {
         std::fill_n(block.uniform[axis], kWarp, block.size[axis]);

@@ -55,6 +55,7 @@ void release_barriers(Block &block) {
             release(block, name, barrier);
             barrier = Barrier();
             block.epoch++;
+            block.warp_epoch++;
         }
     }
 }
@@ -124,6 +125,9 @@ bool arrive_at_warp_sync(Execution &x, u32 group, u32 lanes, int pc) {
         }
         x.active = mask;
         instruction.run(x);
+        if (instruction.has("warp")) {  // bar.warp.sync: of the warp operations, it alone orders accesses to memory
+            x.block.warp_epoch++;
+        }
         if (x.block.statistics) {
             x.block.statistics->warp_syncs++;
         }

@@ -79,10 +79,47 @@ extern "C" __global__ void write_twice(int *a) {
     a[threadIdx.x] = value;
 }
 
-// The same with barriers, and warps that access only their own words.
+// Lanes of one warp. The vote makes the lanes meet, but orders no accesses to memory.
+extern "C" __global__ void lane_writes_then_others_read(int *a) {
+    __shared__ volatile int value;
+    if (threadIdx.x % 32 == 5) {
+        value = a[threadIdx.x];
+    }
+    if (__any_sync(0xffffffffu, a[threadIdx.x] == 0)) {
+        a[threadIdx.x] = value;
+    }
+}
+
+extern "C" __global__ void lanes_read_then_one_writes(int *a) {
+    __shared__ volatile int value;
+    value = 3;
+    __syncwarp();
+    a[threadIdx.x] = value;
+    if (__any_sync(0xffffffffu, a[threadIdx.x] == 3) && threadIdx.x % 32 == 5) {
+        value = 4;
+    }
+}
+
+// The same with __syncwarp; each lane writes and reads half of a word, and then all write the same value.
+extern "C" __global__ void no_race_within_a_warp(int *a) {
+    __shared__ volatile int value;
+    __shared__ volatile short halves[32];
+    if (threadIdx.x == 5) {
+        value = 7;
+    }
+    __syncwarp();
+    a[threadIdx.x] = value;
+    halves[threadIdx.x] = static_cast<short>(threadIdx.x);
+    a[threadIdx.x] += halves[threadIdx.x];
+    __syncwarp();
+    value = 8;
+}
+
+// The first kernels with barriers, and warps that access only their own words.
 extern "C" __global__ void no_race(int *a) {
     __shared__ int values[64];
     values[threadIdx.x] = threadIdx.x;
+    __syncwarp();
     values[threadIdx.x ^ 1] += 1;
     __syncthreads();
     const int value = values[63 - threadIdx.x];
