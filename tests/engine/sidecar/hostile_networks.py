@@ -23,11 +23,13 @@ def insert(network: onnx.ModelProto, *nodes: onnx.NodeProto) -> None:
 
 
 def enormous_constant(network: onnx.ModelProto) -> None:
+    """The image and the largest of 2^36 zeros are added."""
     (shape,) = add(network, np.array([1 << 18, 1 << 18], np.int64))
     insert(
         network,
-        helper.make_node("ConstantOfShape", [shape], ["c"], name="hostile"),
-        helper.make_node("Add", ["images", "c"], ["x"]),
+        helper.make_node("ConstantOfShape", [shape], ["zeros"], name="hostile"),
+        helper.make_node("ReduceMax", ["zeros"], ["largest"], keepdims=0),
+        helper.make_node("Add", ["images", "largest"], ["x"]),
     )
 
 
