@@ -95,7 +95,7 @@ def _similar(value: Any) -> list[Any]:
         return [not value]
     if isinstance(value, (int, float)):
         return [value * 2, value / 2 if isinstance(value, float) else value // 2]
-    return [value[:-1], value + value[-1:]] if isinstance(value, (list, str)) else [value]
+    return [value[:-1], value * 2] if isinstance(value, (list, str)) else [value]
 
 
 def _check_refused_or_right(engine: Path, values: Any) -> None:
