@@ -98,7 +98,7 @@ def test_random_weights_are_marked(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"precision": "int3"}, r"precision is 'int3', expected one of: fp32, fp16"),
+        ({"precision": "int3"}, r"precision is 'int3', expected one of: fp32, tf32"),
         ({"targets": ("sm70",)}, r"unknown target 'sm70', expected one of: sm75.*portable$"),
         (
             {"targets": ("sm90",)},
