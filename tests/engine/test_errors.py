@@ -12,7 +12,9 @@ import engine
 from engine import errors
 from engine.text import MOST_CHARACTERS
 
-CLASSES = {name: kind for name, kind in getmembers(errors, isclass) if kind.__module__ == errors.__name__}
+CLASSES: dict[str, type[Exception]] = {
+    name: kind for name, kind in getmembers(errors, isclass) if kind.__module__ == errors.__name__
+}
 
 
 def test_the_tree_shows_every_class_with_its_bases() -> None:
