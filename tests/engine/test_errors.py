@@ -13,7 +13,9 @@ from engine import errors
 from engine.text import MOST_CHARACTERS
 
 CLASSES: dict[str, type[Exception]] = {
-    name: kind for name, kind in getmembers(errors, isclass) if kind.__module__ == errors.__name__
+    name: kind
+    for name, kind in getmembers(errors, isclass)
+    if kind.__module__ == errors.__name__ and issubclass(kind, Exception)
 }
 
 

@@ -98,7 +98,7 @@ def test_a_point_is_either_refused_or_comparable(
         except InvalidArgumentError as error:  # and nothing else
             refused.append(str(error))
     assert len(refused) >= 8
-    reasons = (f"{key} of point 0", "latency_ms of point 0", "none of these points")
+    reasons = ("cannot be read", f"{key} of point 0", "latency_ms of point 0", "none of these points")
     assert [text for text in refused if not any(reason in text for reason in reasons)] == []
 
 
@@ -106,7 +106,7 @@ def test_a_point_is_either_refused_or_comparable(
 def test_values_that_differ_are_shown_whatever_they_are(part: str, run: dict[str, Any], tmp_path: Path) -> None:
     """In the page that the comparison ends in."""
     path = tmp_path / "other.json"
-    changes = {"new\x1b[2J\udcff": [1, {"a": None}], "seed": "\u202e" * 10_000, "cpu": {}, "x" * 10_000: 10**400}
+    changes = {"new\x1b[2J\udcff": [1, {"a": None}], "seed": "\u202e" * 8000, "cpu": {}, "x" * 8000: 2**62}
     path.write_text(json.dumps({**run, part: {**run[part], **changes}}))
     found = compare(run, read_results(path))
     page = html_report(results(point()), found)
@@ -122,9 +122,10 @@ def test_parts_without_bounds_are_refused(part: str, run: dict[str, Any], tmp_pa
     deep: object = 1
     for _ in range(200):
         deep = [deep]
-    for values in ({"deep": deep}, {str(i): i for i in range(1001)}):
+    many = {str(i): i for i in range(1001)}
+    for values, message in (({"deep": deep}, "nests deeper than"), (many, "has 1001 names, expected at most 1000")):
         path.write_text(json.dumps({**run, part: values}))
-        with pytest.raises(InvalidArgumentError, match=rf"{part} has \d+ names, expected at most 1000, and values at"):
+        with pytest.raises(InvalidArgumentError, match=message):
             read_results(path)
 
 
