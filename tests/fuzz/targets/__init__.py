@@ -1,0 +1,83 @@
+"""The targets by name, each with its share of the time of a run."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tests.fuzz.target import Target
+
+_SANITIZED = Path(__file__).parents[3] / "build" / "sanitize-address"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A target.
+
+    Attributes:
+        where: module of this package and class.
+        about: what is mutated and who reads it, for the table.
+        share: of the time, beside the shares of the others.
+        sanitized: whether the operators are those of build/sanitize-address, with AddressSanitizer and
+            UndefinedBehaviorSanitizer.
+    """
+
+    where: str
+    about: str
+    share: float
+    sanitized: bool = False
+
+
+TARGETS: dict[str, Entry] = {
+    "texts": Entry("texts.Texts", "labels, predictions, results, settings of runs", 5),
+    "configurations": Entry("texts.Configurations", "configurations of models", 2),
+    "images": Entry("images.Images", "pictures in 14 formats: headers, chunks, segments, packed pixels", 20),
+    "planted": Entry("planted.Planted", "faults made for the tests of the harness", 0),
+}
+PLANTED = "planted"
+"""The target of the harness's own tests, which runs leave out."""
+
+
+def load(name: str) -> Callable[[Path], Target[Any]]:
+    """Return what makes a target, from the folder for its files."""
+    module, _, kind = TARGETS[name].where.partition(".")
+    made: Callable[[Path], Target[Any]] = getattr(importlib.import_module(f"{__name__}.{module}"), kind)
+    return made
+
+
+def available() -> list[str]:
+    """Return the names of the targets that can run here; those with sanitizers need their library."""
+    return [name for name, entry in TARGETS.items() if name != PLANTED and not (entry.sanitized and _library() is None)]
+
+
+def environment_of(name: str) -> dict[str, str]:
+    """Return the environment variables of a target's worker."""
+    library = _library()
+    # One thread for each library: several workers share the cores.
+    alone = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    if not TARGETS[name].sanitized or library is None:
+        return {**alone, "CUDA_VISIBLE_DEVICES": ""}
+    return {
+        **alone,
+        "CUDA_VISIBLE_DEVICES": "",
+        "RETINAFACE_NATIVE": str(library),
+        "LD_PRELOAD": _runtime(),  # Python itself is not compiled with it
+        "ASAN_OPTIONS": "detect_leaks=0",  # Python keeps memory until it ends
+        "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+    }
+
+
+def _library() -> Path | None:
+    return next(iter(sorted(_SANITIZED.glob("_native*.so"))), None)
+
+
+@cache
+def _runtime() -> str:
+    return subprocess.run(
+        ["g++", "-print-file-name=libasan.so"], check=True, capture_output=True, text=True
+    ).stdout.strip()
