@@ -10,7 +10,7 @@ from pathlib import Path
 from engine.errors import RetinaFaceError
 from tests.fuzz.target import Input, Target
 
-LONGEST_MESSAGE = 4000
+LONGEST_MESSAGE = 10_000
 _FEWEST_WORDS = 3
 _PRODUCT = str(Path(__file__).parents[2] / "engine")
 

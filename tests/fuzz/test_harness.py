@@ -94,7 +94,7 @@ def test_a_target_that_fails_itself_is_no_finding(tmp_path: Path, monkeypatch: p
         ("/a/b cannot be", "does not say what is wrong"),
         ("/a/b is damaged: it ends within\na field", "has characters that do not print"),
         ("/a/b is damaged by \x1b[31m", "has characters that do not print"),
-        ("/a/b is damaged by " + "a" * 5000, "is longer than 4000 characters"),
+        ("/a/b is damaged by " + "a" * 10_000, "is longer than 10000 characters"),
     ],
 )
 def test_messages(message: str, flaw: str | None) -> None:

@@ -142,10 +142,18 @@ class Watch:
         with tempfile.TemporaryDirectory(dir=_FAST if _FAST.is_dir() else None) as temporary:
             folder = Path(temporary)
             (folder / "files").mkdir()
-            progress = folder / "progress"
-            job = Job(task, self._limits.memory_bytes, str(progress), str(folder / "files"), str(self._kept))
+            progress, findings = folder / "progress", folder / "findings"
+            job = Job(
+                task,
+                self._limits.memory_bytes,
+                progress=str(progress),
+                findings=str(findings),
+                folder=str(folder / "files"),
+                kept=str(self._kept),
+            )
             for _ in range(_MOST_DEATHS):
                 progress.write_bytes(bytes(ctypes.sizeof(Progress)))
+                findings.write_bytes(b"")
                 death = self._run(job, tally, folder)
                 if death is None:
                     break
@@ -162,15 +170,15 @@ class Watch:
     def _run(self, job: Job, tally: Tally, folder: Path) -> Finding | None:
         """Run one worker to its end; return what killed it."""
         progress = map_progress(job.progress)
-        output, errors = folder / "output", folder / "errors"
-        with output.open("wb") as out, errors.open("wb") as err:
+        errors = folder / "errors"
+        with errors.open("wb") as written:
             process = subprocess.Popen(
                 [sys.executable, "-X", "faulthandler", "-m", "tests.fuzz.worker", json.dumps(asdict(job))],
                 cwd=ROOT,
                 env={**os.environ, **environment_of(job.task.target)},
                 stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
+                stdout=written,
+                stderr=written,
                 start_new_session=True,
             )
         try:
@@ -183,7 +191,7 @@ class Watch:
             return None
         said = errors.read_text(errors="replace")
         tally.add(progress)
-        for line in output.read_text().splitlines():
+        for line in Path(job.findings).read_text().splitlines():
             values = json.loads(line)
             if values["kind"] == BROKEN:
                 raise HarnessError(f"target {job.task.target} fails:\n{values['report']}")
@@ -213,11 +221,12 @@ class Watch:
                 pass
             resident = _resident_bytes(process.pid)
             tally.peak_bytes = max(tally.peak_bytes, resident)
-            waiting = not progress.tried and not progress.started
+            started = progress.started  # once, as it changes
+            waiting = not progress.tried and not started
             reason = None
             if resident > self._limits.memory_bytes:
                 reason = _MEMORY
-            elif progress.started and time.monotonic() - progress.started > self._limits.seconds:
+            elif started and time.monotonic() - started > self._limits.seconds:
                 reason = _HANG
             elif self._stopped.is_set() or (waiting and time.monotonic() - begun > _START_SECONDS):
                 reason = "stopped"

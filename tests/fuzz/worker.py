@@ -1,7 +1,7 @@
 """A process that tries the inputs of one target. tests.fuzz.watch starts it, and survives what happens to it.
 
-The only argument is a Job as JSON. The first finding of each kind and detail becomes a line of JSON on standard output.
-What the process is doing lies in the file `progress`, which both processes map: it stays there when this one dies.
+The only argument is a Job as JSON. The first finding of each kind and detail becomes a line of JSON in a file. What the
+process is doing lies in another one, which both processes map: it stays there when this one dies.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ class Job:
         task: its inputs.
         memory_bytes: that it may have at its peak.
         progress: path of the file that holds a Progress.
+        findings: path of the file for findings.
         folder: for the files that are read.
         kept: folder for the inputs of findings.
         dry: whether the first input is only made and kept.
@@ -65,6 +66,7 @@ class Job:
     task: Task
     memory_bytes: int
     progress: str
+    findings: str
     folder: str
     kept: str
     dry: bool = False
@@ -155,9 +157,14 @@ def _try_all(job: Job, target: Target[Any], progress: Progress) -> None:
             progress.faulty += 1
             if outcome[:2] not in known:
                 known.add(outcome[:2])
-                print(json.dumps(asdict(Finding(task.target, index, *outcome))), flush=True)
+                _tell(job, asdict(Finding(task.target, index, *outcome)))
         if now - began > task.seconds:
             return
+
+
+def _tell(job: Job, line: dict[str, Any]) -> None:
+    with open(job.findings, "a") as file:
+        file.write(json.dumps(line) + "\n")
 
 
 def _keep(job: Job, target: Target[Any]) -> None:
@@ -177,8 +184,9 @@ def _peak_bytes() -> int:
 
 
 if __name__ == "__main__":
+    given = Job.from_json(sys.argv[1])
     try:
-        main(Job.from_json(sys.argv[1]))
+        main(given)
     except Exception:
-        print(json.dumps({"kind": BROKEN, "report": traceback.format_exc()}), flush=True)
+        _tell(given, {"kind": BROKEN, "report": traceback.format_exc()})
         raise

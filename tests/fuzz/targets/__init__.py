@@ -37,6 +37,15 @@ TARGETS: dict[str, Entry] = {
     "texts": Entry("texts.Texts", "labels, predictions, results, settings of runs", 5),
     "configurations": Entry("texts.Configurations", "configurations of models", 2),
     "images": Entry("images.Images", "pictures in 14 formats: headers, chunks, segments, packed pixels", 20),
+    "sidecars": Entry("engines.Sidecars", "values of sidecars, with mended digests", 10),
+    "networks": Entry("engines.Networks", "nodes, weights and types of networks, with mended digests", 15),
+    "checkpoints": Entry("checkpoints.Checkpoints", "pickles and tensors in checkpoints; ONNX weights", 15),
+    "caches": Entry("arrays.Caches", "arrays of calibration caches", 6),
+    "candidates": Entry("arrays.StoredCandidates", "arrays of stored candidates", 3),
+    "matlab": Entry("ground_truth.Matlab", "elements of .mat files, read in child processes", 8),
+    "answers": Entry("ground_truth.Answers", "variables of the ground truth", 3),
+    "operators": Entry("operators.Operators", "calls: shapes, types, strides, values, options", 10),
+    "operators-sanitized": Entry("operators.Operators", "the same, with both sanitizers", 25, sanitized=True),
     "planted": Entry("planted.Planted", "faults made for the tests of the harness", 0),
 }
 PLANTED = "planted"
@@ -66,7 +75,8 @@ def environment_of(name: str) -> dict[str, str]:
         **alone,
         "CUDA_VISIBLE_DEVICES": "",
         "RETINAFACE_NATIVE": str(library),
-        "LD_PRELOAD": _runtime(),  # Python itself is not compiled with it
+        # Python itself is not compiled with it. It looks for C++'s exceptions when it starts.
+        "LD_PRELOAD": f"{_runtime('libasan.so')} {_runtime('libstdc++.so')}",
         "ASAN_OPTIONS": "detect_leaks=0",  # Python keeps memory until it ends
         "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
     }
@@ -77,7 +87,7 @@ def _library() -> Path | None:
 
 
 @cache
-def _runtime() -> str:
-    return subprocess.run(
-        ["g++", "-print-file-name=libasan.so"], check=True, capture_output=True, text=True
-    ).stdout.strip()
+def _runtime(library: str) -> str:
+    """Return the path of a library of the compiler."""
+    command = ["g++", f"-print-file-name={library}"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
