@@ -26,7 +26,12 @@ class DeviceArray:
     def __cuda_array_interface__(self) -> dict[str, Any]: ...
     def __dlpack_device__(self) -> tuple[int, int]: ...
     def __dlpack__(
-        self, *, stream: int | None = None, max_version: object = None, dl_device: object = None, copy: object = None
+        self,
+        *,
+        stream: int | None = None,
+        max_version: object = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
     ) -> object: ...
     def __len__(self) -> int: ...
 

@@ -12,10 +12,22 @@ from numpy.typing import NDArray
 
 from engine.errors import InvalidArgumentError
 from engine.untrusted.files import read_file
-from engine.untrusted.limits import MAX_ARCHIVE_MEMBERS, MAX_ARRAYS_BYTES, MIB
+from engine.untrusted.limits import MAX_ARRAYS_BYTES, MAX_DIRECTORY_BYTES, MIB
 
-_MEMBER = b"PK\x01\x02"  # start of an entry of the directory
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile stops others only when they are unpacked
+
+
+class _Archive(io.BytesIO):
+    """The file of an archive: zipfile reads its directory at once, and makes twenty times as much of it."""
+
+    is_open = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if not self.is_open and size is not None and size > MAX_DIRECTORY_BYTES:
+            raise InvalidArgumentError(
+                f"claims a directory of {size:,} bytes, expected at most {MAX_DIRECTORY_BYTES:,}, or is damaged"
+            )
+        return super().read(size)
 
 
 def open_archive(content: bytes, at_most: int) -> zipfile.ZipFile:
@@ -24,13 +36,12 @@ def open_archive(content: bytes, at_most: int) -> zipfile.ZipFile:
     Raises:
         InvalidArgumentError: it is no zip archive, or unpacks to more; the message does not contain its name.
     """
-    # Counted as bytes, as zipfile's list of members has twenty times the size of the directory.
-    if content.count(_MEMBER) > MAX_ARCHIVE_MEMBERS:
-        raise InvalidArgumentError(f"has more than {MAX_ARCHIVE_MEMBERS:,} members, which is too many")
+    file = _Archive(content)
     try:
-        archive = zipfile.ZipFile(io.BytesIO(content))
+        archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise InvalidArgumentError(f"is no zip archive, or damaged: {error}") from error
+    file.is_open = True
     members = archive.infolist()
     if len({member.filename for member in members}) != len(members):
         raise InvalidArgumentError("has two members of one name")

@@ -25,7 +25,7 @@ MAX_TEXT_BYTES = 256 * MIB
 
 # Arrays that this program stored: calibration caches, candidates of a sweep.
 MAX_ARRAYS_BYTES = 2 * GIB
-MAX_ARCHIVE_MEMBERS = 100_000
+MAX_DIRECTORY_BYTES = 8 * MIB  # of an archive, with some 100 bytes for a member
 
 # A file of WIDER FACE's ground truth has 0.4 MiB and is read in some 20 MiB.
 MAX_MATLAB_BYTES = 64 * MIB

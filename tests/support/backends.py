@@ -19,6 +19,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engine import ops
+from engine.backend.driver import sees_gpu
 from engine.errors import CudaError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,6 +68,13 @@ def emulator_folder() -> Path | None:
 def is_emulated() -> bool:
     """Return whether the tests run CUDA code on the emulator: it is built, and there is no GPU."""
     return ops.cuda_device_count() == 0 and emulator_folder() is not None
+
+
+def emulated_runtime() -> ctypes.CDLL:
+    """Return the emulator's runtime library, whose device memory is the host's; skip on a GPU and without emulator."""
+    if sees_gpu():
+        pytest.skip("looks into the CUDA emulator, and CUDA code runs on a GPU here")
+    return ctypes.CDLL(str(for_emulator(load_emulator() / CUDA_RUNTIME)))
 
 
 def load_emulator() -> Path:

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -31,11 +32,15 @@ Shape contiguous_strides(const Shape &shape, int64_t item_bytes);
 
 constexpr int kHost = -1;
 
+class DeviceMemory;
+
 /// Where an operator runs: on the host, or on a CUDA device in a stream.
 struct Place {
     int device = kHost;
     void *stream = nullptr;    // cudaStream_t
     py::object stream_object;  // the owner of `stream`, which results keep alive
+    // What the operator uses, for Results to keep until its work is done.
+    std::shared_ptr<std::vector<std::shared_ptr<DeviceMemory>>> uses;
 
     bool on_host() const { return device == kHost; }
 };

@@ -218,8 +218,12 @@ Place place_of(const py::object &first, const std::string &name, const py::objec
     place.device = device_of(first, name);
 #ifdef RETINAFACE_HAS_CUDA
     if (!place.on_host()) {
+        place.uses = std::make_shared<std::vector<std::shared_ptr<DeviceMemory>>>();
         place.stream_object = stream;
-        if (stream.is_none() && py::hasattr(first, kCudaInterface)) {
+        if (stream.is_none() && py::isinstance<DeviceArray>(first)) {
+            py::object own = first.cast<const DeviceArray &>().place().stream_object;
+            place.stream_object = own ? own : py::none();
+        } else if (stream.is_none() && py::hasattr(first, kCudaInterface)) {
             place.stream_object = stream_of(first);
         }
         if (!place.stream_object.is_none()) {
@@ -240,6 +244,11 @@ Array view(const py::object &object, const std::string &name, const Place &place
     if (py::isinstance<py::array>(object)) {
         result = view_numpy(object.cast<py::array>(), name);
         result.owner = object;
+#ifdef RETINAFACE_HAS_CUDA
+    } else if (py::isinstance<DeviceArray>(object)) {
+        result = object.cast<const DeviceArray &>().view_at(place);
+        result.owner = object;
+#endif
     } else if (has_dlpack(object)) {
         result = view_dlpack(object, name, place);
     } else {

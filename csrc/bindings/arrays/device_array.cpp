@@ -36,99 +36,26 @@ std::string typestr(ElementType type) {
     }
 }
 
-std::shared_ptr<void> allocate(int64_t bytes, int device) {
-    DeviceGuard guard(device);
-    void *data = nullptr;
-    check(cudaMalloc(&data, static_cast<size_t>(bytes)), "allocating device memory");
-    // A deleter cannot report the status; at the end of the process the driver may be gone.
-    return std::shared_ptr<void>(data, [](void *memory) { static_cast<void>(cudaFree(memory)); });
-}
-
-/// The stream's number in DLPack and __cuda_array_interface__, which do not allow 0.
-intptr_t protocol_handle(cudaStream_t stream) {
-    return stream == nullptr ? 1 : reinterpret_cast<intptr_t>(stream);
-}
-
 /// Owns what an exported DLPack tensor points to.
 struct Exported {
     DlManagedTensor managed;
     Shape shape;
-    std::shared_ptr<void> memory;
+    std::shared_ptr<DeviceMemory> memory;
 };
 
 }  // namespace
 
-CudaFailure::CudaFailure(cudaError_t status, const std::string &what)
-    : std::runtime_error(what + " failed: " + cudaGetErrorName(status) + " (" + cudaGetErrorString(status) + ")"),
-      status_(status) {}
-
-void check(cudaError_t status, const char *what) {
-    if (status != cudaSuccess) {
-        cudaGetLastError();  // clears it: this exception reports it
-        throw CudaFailure(status, what);
-    }
-}
-
-DeviceGuard::DeviceGuard(int device) {
-    check(cudaGetDevice(&former_), "getting the current device");
-    check(cudaSetDevice(device), "choosing the device");
-}
-
-DeviceGuard::~DeviceGuard() {
-    static_cast<void>(cudaSetDevice(former_));
-}
-
-StreamWorkspace::StreamWorkspace(size_t bytes, cudaStream_t stream) : stream_(stream) {
-    if (bytes > 0) {
-        check(cudaMallocAsync(&data_, bytes, stream), "allocating workspace");
-    }
-}
-
-StreamWorkspace::~StreamWorkspace() {
-    if (data_ != nullptr) {
-        static_cast<void>(cudaFreeAsync(data_, stream_));
-    }
-}
-
-Event::Event() {
-    check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "creating an event");
-}
-
-Event::~Event() {
-    static_cast<void>(cudaEventDestroy(event_));
-}
-
-void Event::record(cudaStream_t stream) {
-    check(cudaEventRecord(event_, stream), "recording an event");
-}
-
-void Event::make_wait(cudaStream_t stream) const {
-    check(cudaStreamWaitEvent(stream, event_, 0), "waiting for an event in a stream");
-}
-
-void Event::wait() const {
-    check(cudaEventSynchronize(event_), "waiting for a stream");
-}
-
-void wait_for_stream(cudaStream_t stream, cudaStream_t other) {
-    if (protocol_handle(stream) != protocol_handle(other)) {
-        Event event;
-        event.record(other);
-        event.make_wait(stream);
-    }
-}
-
-DeviceArray::DeviceArray(ElementType type, Shape shape, int device)
+DeviceArray::DeviceArray(ElementType type, Shape shape, int device, cudaStream_t stream)
     : type_(type), shape_(std::move(shape)), device_(device) {
     if (num_bytes() > 0) {
-        memory_ = allocate(num_bytes(), device_);
+        memory_ = std::make_shared<DeviceMemory>(num_bytes(), device_, stream);
     }
 }
 
 DeviceArray DeviceArray::from_numpy(const py::array &array, int device) {
     Array host = view(array, "array", Place{});
     host.expect_contiguous();
-    DeviceArray result(host.type, host.shape, device);
+    DeviceArray result(host.type, host.shape, device, nullptr);
     DeviceGuard guard(device);
     check(cudaMemcpy(result.data(), host.data, result.num_bytes(), cudaMemcpyHostToDevice), "copying to the device");
     // It returns once a small copy from pageable memory is staged, and non-blocking streams do not wait for it.
@@ -148,11 +75,33 @@ py::array DeviceArray::to_numpy() const {
     return result;
 }
 
-void DeviceArray::filled_by(const Place &place) {
-    DeviceGuard guard(device_);
+void DeviceArray::filled_by(const Place &place, const std::shared_ptr<Event> &event) {
     place_ = place;
-    filled_ = std::make_shared<Event>();
-    filled_->record(stream());
+    filled_ = event;
+}
+
+Array DeviceArray::view_at(const Place &place) const {
+    if (filled_ != nullptr) {
+        DeviceGuard guard(device_);
+        filled_->make_wait(static_cast<cudaStream_t>(place.stream));
+    }
+    if (memory_ != nullptr) {
+        place.uses->push_back(memory_);
+    }
+    Array view;
+    view.type = type_;
+    view.data = data();
+    view.shape = shape_;
+    view.strides_bytes = contiguous_strides(shape_, size_of(type_));
+    view.device = device_;
+    return view;
+}
+
+void *DeviceArray::lent_data() const {
+    if (memory_ != nullptr) {
+        memory_->lend();
+    }
+    return data();
 }
 
 py::dict DeviceArray::cuda_array_interface() const {
@@ -162,19 +111,19 @@ py::dict DeviceArray::cuda_array_interface() const {
     py::dict interface;
     interface["shape"] = py::tuple(py::cast(shape_));
     interface["typestr"] = typestr(type_);
-    interface["data"] = py::make_tuple(reinterpret_cast<uintptr_t>(data()), false);
+    interface["data"] = py::make_tuple(reinterpret_cast<uintptr_t>(lent_data()), false);
     interface["strides"] = py::none();
     interface["version"] = 3;
     interface["stream"] = filled_ == nullptr ? py::object(py::none()) : py::int_(protocol_handle(stream()));
     return interface;
 }
 
-std::shared_ptr<void> DeviceArray::copy_in(cudaStream_t stream) const {
-    if (memory_ == nullptr) {
-        return nullptr;
-    }
-    std::shared_ptr<void> copy = allocate(num_bytes(), device_);
-    check(cudaMemcpyAsync(copy.get(), data(), num_bytes(), cudaMemcpyDeviceToDevice, stream), "copying an array");
+std::shared_ptr<DeviceMemory> DeviceArray::copy_in(cudaStream_t stream) const {
+    auto copy = std::make_shared<DeviceMemory>(num_bytes(), device_, stream);
+    check(cudaMemcpyAsync(copy->data(), data(), num_bytes(), cudaMemcpyDeviceToDevice, stream), "copying an array");
+    auto copied = std::make_shared<Event>();
+    copied->record(stream);
+    memory_->used_before(copied);
     return copy;
 }
 
@@ -187,8 +136,14 @@ py::capsule DeviceArray::dlpack(const py::object &stream, bool copy) const {
     if (filled_ != nullptr && wait) {
         filled_->make_wait(consumer);
     }
-    auto exported = std::make_unique<Exported>(Exported{{}, shape_, copy ? copy_in(consumer) : memory_});
-    exported->managed.tensor = {exported->memory.get(),
+    auto memory = copy && memory_ != nullptr ? copy_in(consumer) : memory_;
+    void *address = nullptr;
+    if (memory != nullptr) {
+        memory->lend();
+        address = memory->data();
+    }
+    auto exported = std::make_unique<Exported>(Exported{{}, shape_, memory});
+    exported->managed.tensor = {address,
                                 {kDlCuda, device_},
                                 static_cast<int32_t>(shape_.size()),
                                 dl_type(type_),
@@ -219,7 +174,8 @@ void bind_device_array(py::module_ &module) {
         .def_property_readonly("dtype", [](const DeviceArray &self) { return py::dtype(name_of(self.type())); })
         .def_property_readonly("device", &DeviceArray::device)
         .def_property_readonly("nbytes", &DeviceArray::num_bytes)
-        .def_property_readonly("ptr", [](const DeviceArray &self) { return reinterpret_cast<uintptr_t>(self.data()); })
+        .def_property_readonly("ptr",
+                               [](const DeviceArray &self) { return reinterpret_cast<uintptr_t>(self.lent_data()); })
         .def_property_readonly("__cuda_array_interface__", &DeviceArray::cuda_array_interface)
         .def("__dlpack_device__",
              [](const DeviceArray &self) { return py::make_tuple(static_cast<int>(kDlCuda), self.device()); })

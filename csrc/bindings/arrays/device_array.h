@@ -1,85 +1,33 @@
 #pragma once
 
-#include <cuda_runtime_api.h>
-
 #include <memory>
 
 #include "bindings/arrays/array.h"
+#include "bindings/arrays/device_memory.h"
 
 namespace retinaface::bindings {
 
-/// A CUDA call failed; becomes engine.errors.CudaError.
-class CudaFailure : public std::runtime_error {
-  public:
-    CudaFailure(cudaError_t status, const std::string &what);
-    const char *name() const { return cudaGetErrorName(status_); }
-    cudaError_t status() const { return status_; }
-
-  private:
-    cudaError_t status_;
-};
-
-/// Throws CudaFailure unless `status` is success. `what` says what was tried.
-void check(cudaError_t status, const char *what);
-
-/// Makes a device current, and the former one again at the end.
-class DeviceGuard {
-  public:
-    explicit DeviceGuard(int device);
-    ~DeviceGuard();
-    DeviceGuard(const DeviceGuard &) = delete;
-    DeviceGuard &operator=(const DeviceGuard &) = delete;
-
-  private:
-    int former_ = 0;
-};
-
-/// Workspace allocated and freed in stream order: freed after the work queued so far.
-class StreamWorkspace {
-  public:
-    StreamWorkspace(size_t bytes, cudaStream_t stream);
-    ~StreamWorkspace();
-    StreamWorkspace(const StreamWorkspace &) = delete;
-    StreamWorkspace &operator=(const StreamWorkspace &) = delete;
-
-    void *data() const { return data_; }
-
-  private:
-    void *data_ = nullptr;
-    cudaStream_t stream_;
-};
-
-class Event {
-  public:
-    Event();
-    ~Event();
-    Event(const Event &) = delete;
-    Event &operator=(const Event &) = delete;
-
-    void record(cudaStream_t stream);
-    void make_wait(cudaStream_t stream) const;  // the stream waits
-    void wait() const;                          // the caller waits
-
-  private:
-    cudaEvent_t event_ = nullptr;
-};
-
-/// Makes `stream` wait for the work queued in `other`.
-void wait_for_stream(cudaStream_t stream, cudaStream_t other);
-
-/// An array in device memory, from cudaMalloc: it can be used in any stream, and freeing it waits for the device, so
-/// work queued on a DLPack view of it completes first.
+/// An array in device memory. It can be used in any stream: its memory is freed after work of this module that uses it,
+/// and, if it was ever given away through a pointer or a protocol, after all work of the device.
 class DeviceArray {
   public:
-    DeviceArray(ElementType type, Shape shape, int device);
+    /// Uninitialised; for work in `stream`, or behind it.
+    DeviceArray(ElementType type, Shape shape, int device, cudaStream_t stream);
 
     static DeviceArray from_numpy(const py::array &array, int device);
     py::array to_numpy() const;
 
-    /// Records that the work queued in the place's stream so far fills this array.
-    void filled_by(const Place &place);
+    /// Records that the work in the place's stream before `event` fills this array.
+    void filled_by(const Place &place, const std::shared_ptr<Event> &event);
 
-    void *data() const { return memory_.get(); }
+    /// Views the array for an operator: the place's stream waits for the work that fills it.
+    Array view_at(const Place &place) const;
+
+    /// Where the work runs that fills it.
+    const Place &place() const { return place_; }
+
+    /// The address, for users that this module knows nothing of.
+    void *lent_data() const;
     ElementType type() const { return type_; }
     const Shape &shape() const { return shape_; }
     int device() const { return device_; }
@@ -91,13 +39,14 @@ class DeviceArray {
     py::capsule dlpack(const py::object &stream, bool copy) const;
 
   private:
-    std::shared_ptr<void> copy_in(cudaStream_t stream) const;
+    void *data() const { return memory_ == nullptr ? nullptr : memory_->data(); }
+    std::shared_ptr<DeviceMemory> copy_in(cudaStream_t stream) const;
 
     ElementType type_;
     Shape shape_;
     int device_;
-    std::shared_ptr<void> memory_;
-    std::shared_ptr<Event> filled_;  // null: nothing to wait for
+    std::shared_ptr<DeviceMemory> memory_;  // null: no elements
+    std::shared_ptr<Event> filled_;         // null: nothing to wait for
     Place place_;
 };
 

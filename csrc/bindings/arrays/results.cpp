@@ -13,8 +13,9 @@ void *Results::add(ElementType type, const Shape &shape) {
         return array.mutable_data();
     }
 #ifdef RETINAFACE_HAS_CUDA
-    objects_.push_back(py::cast(DeviceArray(type, shape, place_.device)));
-    return objects_.back().cast<DeviceArray &>().data();
+    DeviceArray array(type, shape, place_.device, static_cast<cudaStream_t>(place_.stream));
+    objects_.push_back(py::cast(array));
+    return array.view_at(place_).data;
 #else
     return nullptr;  // place_of refuses device arrays
 #endif
@@ -28,11 +29,40 @@ void *Results::adopt(const py::object &object, const std::string &name, ElementT
     return array.data;
 }
 
-py::tuple Results::take() {
 #ifdef RETINAFACE_HAS_CUDA
-    for (const py::object &object : objects_) {
-        if (py::isinstance<DeviceArray>(object)) {
-            object.cast<DeviceArray &>().filled_by(place_);
+std::shared_ptr<Event> Results::keep_memory() const {
+    DeviceGuard guard(place_.device);
+    auto done = std::make_shared<Event>();
+    done->record(static_cast<cudaStream_t>(place_.stream));
+    for (const auto &memory : *place_.uses) {
+        memory->used_before(done);
+    }
+    return done;
+}
+#endif
+
+Results::~Results() {
+#ifdef RETINAFACE_HAS_CUDA
+    if (!taken_ && !place_.on_host()) {
+        try {  // the operator failed, perhaps after it had queued work
+            keep_memory();
+        } catch (const CudaFailure &) {
+        }
+    }
+#endif
+}
+
+py::tuple Results::take() {
+    taken_ = true;
+#ifdef RETINAFACE_HAS_CUDA
+    if (!place_.on_host()) {
+        std::shared_ptr<Event> done = keep_memory();
+        Place place = place_;
+        place.uses = nullptr;  // or the arrays would keep each other
+        for (const py::object &object : objects_) {
+            if (py::isinstance<DeviceArray>(object)) {
+                object.cast<DeviceArray &>().filled_by(place, done);
+            }
         }
     }
 #endif

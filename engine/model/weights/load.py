@@ -42,6 +42,8 @@ def load_model(config: RetinaFaceConfig, weights: str | None = None) -> tuple[Re
         WeightsError: the weights do not exist, are damaged, do not fit the model, or belong to another preset by their
             digest.
     """
+    import torch
+
     from engine.model.retinaface import RetinaFace
 
     source = weights or config.name
@@ -57,12 +59,15 @@ def load_model(config: RetinaFaceConfig, weights: str | None = None) -> tuple[Re
     content = _read(source)
     digest = sha256_of(content)
     _refuse_other_preset(known_by(digest), config, source)
-    model = RetinaFace(config)
+    with torch.device("meta"):  # without values: random ones take as long as the checkpoint's
+        model = RetinaFace(config)
     state = fitting(to_native(_state_dict(content, source), config), model, source)
     known = known_by(digest) or known_by(tensors_digest(state))
     _refuse_other_preset(known, config, source)
-    # The counters of batch normalisations stay the model's own: inference never reads them.
-    model.load_state_dict(model.state_dict() | state, strict=True)
+    model.to_empty(device="cpu")
+    # The counters of batch normalisations start anew: inference never reads them.
+    counters = {key: torch.zeros_like(value) for key, value in model.state_dict().items() if key.endswith(COUNTER)}
+    model.load_state_dict(state | counters, strict=True, assign=True)
     return model.eval(), WeightsOrigin(source, digest, known.name if known else None, _note(known, config, source))
 
 
@@ -72,7 +77,7 @@ def tensors_digest(state: dict[str, torch.Tensor]) -> str:
     for key in sorted(state):
         if not key.endswith(COUNTER):
             digest.update(key.encode())
-            digest.update(state[key].detach().float().contiguous().numpy().tobytes())
+            digest.update(state[key].detach().float().contiguous().numpy().data)
     return digest.hexdigest()
 
 

@@ -34,7 +34,9 @@ def refuse_unusual(state: State, source: str) -> None:
 
 
 def fitting(state: State, model: RetinaFace, source: str) -> State:
-    """Return the parameters and statistics of a model from a checkpoint, float32, without its counters.
+    """Return the parameters and statistics of a model from a checkpoint, without its counters.
+
+    They are float32 and contiguous, and no two share their memory.
 
     Names, shapes and dtypes are compared first. A tensor of a small file can claim any shape: one value that is
     repeated takes no memory until it is read.
@@ -54,7 +56,13 @@ def fitting(state: State, model: RetinaFace, source: str) -> State:
     )
     _compare(given, expected, model.config.name, source)
     _check_dtypes(given, source)
-    tensors = {key: value.detach().resolve_neg().float() for key, value in given.items()}
+    tensors: State = {}
+    memory: set[int] = set()
+    for key, value in given.items():
+        tensor = value.detach().resolve_neg().float().contiguous()
+        address = tensor.untyped_storage().data_ptr()
+        tensors[key] = tensor.clone() if address in memory else tensor
+        memory.add(address)
     _check_values(tensors, source)
     return tensors
 
@@ -92,13 +100,17 @@ def _check_dtypes(state: State, source: str) -> None:
 
 
 def _check_values(state: State, source: str) -> None:
-    bad = [key for key, value in state.items() if not value.isfinite().all()]
+    import torch
+
+    # One pass over the values, without a copy; NaN comes through.
+    limits = {key: torch.stack(value.aminmax()) for key, value in state.items() if value.numel()}
+    bad = [key for key, limit in limits.items() if not limit.isfinite().all()]
     if bad:
         raise WeightsError(
             f"{source} holds NaN or infinity in {len(bad)} tensors, first {bad[0]}, when it is read as float32: the "
             "training diverged or the file is damaged. Take another checkpoint"
         )
-    negative = [key for key, value in state.items() if key.endswith(_VARIANCE) and (value < 0).any()]
+    negative = [key for key, limit in limits.items() if key.endswith(_VARIANCE) and limit[0] < 0]
     if negative:
         raise WeightsError(
             f"{source} holds negative variances in {len(negative)} batch normalisations, first {negative[0]}, expected "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 from typing import Any
 
@@ -13,7 +14,7 @@ from engine.errors import CudaError, InvalidArgumentError
 from tests.csrc.ops.test_batched_nms import CASES, Candidates, options_of, random_candidates
 from tests.csrc.plugins.conftest import library
 from tests.csrc.plugins.driver import Library
-from tests.support.backends import Backend
+from tests.support.backends import Backend, emulated_runtime
 from tests.support.dlpack import tensor_of
 
 __all__ = ["library"]  # a fixture
@@ -208,6 +209,45 @@ def test_the_default_stream_has_number_1_in_the_protocols(cuda: Backend, candida
     results = ops.nms(*placed, **options_of(0.4))
     assert placed[0].streams == [1]
     assert results.boxes.__cuda_array_interface__["stream"] == 1
+
+
+def test_freed_memory_is_kept_for_the_next_results(cuda: Backend) -> None:
+    """Nothing gives it back to the system, which would be asked for it again at the next call."""
+    runtime = emulated_runtime()
+    free, total = ctypes.c_size_t(), ctypes.c_size_t()
+
+    def free_bytes() -> int:
+        runtime.cudaDeviceSynchronize()
+        runtime.cudaMemGetInfo(ctypes.byref(free), ctypes.byref(total))
+        return free.value
+
+    large = np.zeros(10_000_000, np.uint8)
+    placed = cuda.put(large)
+    held = free_bytes()
+    del placed
+    assert free_bytes() == held
+    again = cuda.put(large)
+    assert again.nbytes == large.nbytes
+    assert free_bytes() == held
+
+
+def test_freeing_waits_for_the_device_only_if_others_have_the_address(cuda: Backend) -> None:
+    """The emulator shows a wait by a copy from pageable memory, which arrives at the next one."""
+    runtime = emulated_runtime()
+    source = np.full(1, 7, np.int32)
+    target, *others = (cuda.put(np.zeros(1, np.int32)) for _ in range(4))
+    seen = ctypes.c_int32.from_address(target.ptr)
+    own, known, pointer = others
+    del others
+    ops.letterbox([image := cuda.put(np.zeros((4, 4, 3), np.uint8))], (4, 4), mean=0)
+    pointer.ptr  # noqa: B018 - a property that lends the memory
+    capsule = known.__dlpack__(copy=True)
+    runtime.cudaMemcpy(ctypes.c_void_p(target.ptr), ctypes.c_void_p(source.ctypes.data), 4, 1)
+    del own, image, known
+    assert seen.value == 0
+    del pointer
+    assert seen.value == 7
+    del capsule
 
 
 def test_wrong_device_arrays_are_refused(cuda: Backend, candidates: Candidates) -> None:

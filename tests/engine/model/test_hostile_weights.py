@@ -195,6 +195,18 @@ def test_expanded_tensors_of_the_right_shape_load(state: State, tmp_path: Path) 
     assert torch.equal(loaded[WEIGHT], torch.full_like(state[WEIGHT], 0.5))
 
 
+def test_tensors_become_contiguous_with_memory_of_their_own(state: State, tmp_path: Path) -> None:
+    expected = {key: value.clone() for key, value in state.items()}
+    state[WEIGHT] = state[WEIGHT].to(memory_format=torch.channels_last)
+    same = next(key for key, value in state.items() if value.shape == state[VARIANCE].shape and key != VARIANCE)
+    state[same] = expected[same] = state[VARIANCE]
+    loaded = _load(tmp_path, state).state_dict()
+    for key, value in loaded.items():
+        assert torch.equal(value, expected[key]) or key.endswith("num_batches_tracked")
+        assert value.is_contiguous()
+    assert len({value.data_ptr() for value in loaded.values()}) == len(loaded)
+
+
 def test_weights_that_overflow_when_normalisations_are_folded_do_not_leave_the_export(
     state: State, tmp_path: Path
 ) -> None:

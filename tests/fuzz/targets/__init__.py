@@ -76,7 +76,7 @@ def environment_of(name: str) -> dict[str, str]:
         "CUDA_VISIBLE_DEVICES": "",
         "RETINAFACE_NATIVE": str(library),
         # Python itself is not compiled with it. It looks for C++'s exceptions when it starts.
-        "LD_PRELOAD": f"{_runtime('libasan.so')} {_runtime('libstdc++.so')}",
+        "LD_PRELOAD": f"{_runtime('libasan.so')} {_runtime('libstdc++.so.6')}",
         "ASAN_OPTIONS": "detect_leaks=0",  # Python keeps memory until it ends
         "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
     }

@@ -9,7 +9,7 @@ from .conftest import Runner
 RUNTIME = [
     "copies_and_streams", "copies_from_pageable_memory", "copies_of_rows", "events", "dynamic_shared_memory",
     "shared_memory_beside_a_large_heap", "refused_launches", "other_ways_to_launch", "allocations",
-    "registered_host_memory", "variables", "faults_are_reported_once", "properties",
+    "memory_pools", "registered_host_memory", "variables", "faults_are_reported_once", "properties",
 ]  # fmt: skip
 CAPTURE = [
     "replay_with_a_fork", "waiting_is_forbidden", "allocating_is_forbidden_unless_relaxed",

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "memory/address_space.h"
 #include "runtime/errors.h"
@@ -15,19 +16,41 @@ namespace {
 /// The pattern of new memory, so that its use is likely to be noticed.
 constexpr int kUnsetByte = 0xcd;
 
+/// What is freed stays reserved for the pool's next allocations, up to the threshold.
+struct Pool {
+    u64 threshold = 0, used = 0, reserved = 0;
+};
+
 struct Allocation {
     cudaMemoryType type;
     unsigned flags;
+    u64 bytes;
+    Pool *pool;
 };
 
 std::map<u64, Allocation> allocations;  // by start
 std::map<u64, u64> registered;          // sizes of registered host memory, by start
+Pool default_pool;
+std::set<Pool *> pools = {&default_pool};
+
+u64 reserved_unused_bytes() {
+    u64 sum = 0;
+    for (const Pool *pool : pools) {
+        sum += pool->reserved - pool->used;
+    }
+    return sum;
+}
+
+Pool *find_pool(cudaMemPool_t handle) {
+    Pool *pool = reinterpret_cast<Pool *>(handle);
+    return pools.count(pool) ? pool : nullptr;
+}
 
 u64 address_of(const void *pointer) {
     return reinterpret_cast<u64>(pointer);
 }
 
-cudaError_t allocate(void **pointer, size_t bytes, cudaMemoryType type, unsigned flags = 0) {
+cudaError_t allocate(void **pointer, size_t bytes, cudaMemoryType type, unsigned flags = 0, Pool *pool = nullptr) {
     if (!pointer) {
         return fail(cudaErrorInvalidValue);
     }
@@ -46,7 +69,11 @@ cudaError_t allocate(void **pointer, size_t bytes, cudaMemoryType type, unsigned
         return fail(cudaErrorMemoryAllocation);
     }
     memory::enable_checks();
-    allocations[address] = {type, flags};
+    allocations[address] = {type, flags, bytes, pool};
+    if (pool) {
+        pool->used += bytes;
+        pool->reserved = std::max(pool->reserved, pool->used);
+    }
     *pointer = reinterpret_cast<void *>(address);
     return cudaSuccess;
 }
@@ -62,7 +89,11 @@ cudaError_t release(void *pointer, bool of_host) {
     if (found == allocations.end() || (found->second.type == cudaMemoryTypeHost) != of_host) {
         return fail(cudaErrorInvalidValue);
     }
-    land_copies();
+    drop_copies(address_of(pointer), address_of(pointer) + found->second.bytes);
+    if (Pool *pool = found->second.pool) {
+        pool->used -= found->second.bytes;
+        pool->reserved = std::max(pool->used, std::min(pool->reserved, pool->threshold));
+    }
     allocations.erase(found);
     memory::free(address_of(pointer));
     return cudaSuccess;
@@ -78,13 +109,25 @@ cudaError_t cudaMalloc(void **pointer, size_t bytes) {
 
 cudaError_t cudaFree(void *pointer) {
     Lock lock(runtime::mutex);
-    const cudaError_t error = forbid_during_capture();
-    return error ? error : release(pointer, false);
+    if (const cudaError_t error = forbid_during_capture()) {
+        return error;
+    }
+    land_copies();
+    return release(pointer, false);
+}
+
+cudaError_t cudaMallocFromPoolAsync(void **pointer, size_t bytes, cudaMemPool_t handle, cudaStream_t stream) {
+    Lock lock(runtime::mutex);
+    Pool *pool = find_pool(handle);
+    if (!pool) {
+        return fail(cudaErrorInvalidValue);
+    }
+    return find_stream(stream) ? allocate(pointer, bytes, cudaMemoryTypeDevice, 0, pool)
+                               : fail(cudaErrorInvalidResourceHandle);
 }
 
 cudaError_t cudaMallocAsync(void **pointer, size_t bytes, cudaStream_t stream) {
-    Lock lock(runtime::mutex);
-    return find_stream(stream) ? allocate(pointer, bytes, cudaMemoryTypeDevice) : fail(cudaErrorInvalidResourceHandle);
+    return cudaMallocFromPoolAsync(pointer, bytes, reinterpret_cast<cudaMemPool_t>(&default_pool), stream);
 }
 
 cudaError_t cudaFreeAsync(void *pointer, cudaStream_t handle) {
@@ -113,6 +156,7 @@ cudaError_t cudaHostAlloc(void **pointer, size_t bytes, unsigned flags) {
 
 cudaError_t cudaFreeHost(void *pointer) {
     Lock lock(runtime::mutex);
+    land_copies();
     return release(pointer, true);
 }
 
@@ -189,14 +233,28 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes) {
     Lock lock(runtime::mutex);
     const u64 total = device_memory_bytes();
     *total_bytes = total;
-    *free_bytes = total - std::min(total, memory::allocated_bytes());
+    *free_bytes = total - std::min(total, memory::allocated_bytes() + reserved_unused_bytes());
     return cudaSuccess;
 }
 
-// There is one memory pool; its attributes have no effect.
 cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t *pool, int) {
-    static int only;
-    *pool = reinterpret_cast<cudaMemPool_t>(&only);
+    *pool = reinterpret_cast<cudaMemPool_t>(&default_pool);
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemPoolCreate(cudaMemPool_t *pool, const cudaMemPoolProps *) {
+    Lock lock(runtime::mutex);
+    *pool = reinterpret_cast<cudaMemPool_t>(*pools.insert(new Pool).first);
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemPoolDestroy(cudaMemPool_t handle) {
+    Lock lock(runtime::mutex);
+    Pool *pool = find_pool(handle);
+    if (!pool || pool == &default_pool) {
+        return fail(cudaErrorInvalidValue);
+    }
+    pools.erase(pool);  // not deleted: allocations may outlive it
     return cudaSuccess;
 }
 
@@ -204,16 +262,39 @@ cudaError_t cudaDeviceGetMemPool(cudaMemPool_t *pool, int device) {
     return cudaDeviceGetDefaultMemPool(pool, device);
 }
 
-cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void *) {
+// Only the threshold has an effect.
+cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t handle, cudaMemPoolAttr attribute, void *value) {
+    Lock lock(runtime::mutex);
+    Pool *pool = find_pool(handle);
+    if (!pool) {
+        return fail(cudaErrorInvalidValue);
+    }
+    if (attribute == cudaMemPoolAttrReleaseThreshold) {
+        pool->threshold = *static_cast<u64 *>(value);
+    }
     return cudaSuccess;
 }
 
-cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t, cudaMemPoolAttr, void *value) {
-    *static_cast<u64 *>(value) = 0;
+cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t handle, cudaMemPoolAttr attribute, void *value) {
+    Lock lock(runtime::mutex);
+    const Pool *pool = find_pool(handle);
+    if (!pool) {
+        return fail(cudaErrorInvalidValue);
+    }
+    *static_cast<u64 *>(value) = attribute == cudaMemPoolAttrReleaseThreshold     ? pool->threshold
+                                 : attribute == cudaMemPoolAttrReservedMemCurrent ? pool->reserved
+                                 : attribute == cudaMemPoolAttrUsedMemCurrent     ? pool->used
+                                                                                  : 0;
     return cudaSuccess;
 }
 
-cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, size_t) {
+cudaError_t cudaMemPoolTrimTo(cudaMemPool_t handle, size_t bytes) {
+    Lock lock(runtime::mutex);
+    Pool *pool = find_pool(handle);
+    if (!pool) {
+        return fail(cudaErrorInvalidValue);
+    }
+    pool->reserved = std::max(pool->used, std::min<u64>(pool->reserved, bytes));
     return cudaSuccess;
 }
 

@@ -1,6 +1,6 @@
 #include "runtime/pageable_copies.h"
 
-#include <cstring>
+#include <algorithm>
 #include <deque>
 #include <vector>
 
@@ -8,7 +8,7 @@ namespace cuda_emulator::runtime {
 namespace {
 
 struct StagedCopy {
-    void *to;
+    u8 *to;
     std::vector<u8> bytes;
 };
 
@@ -19,7 +19,7 @@ u64 landed = 0;
 
 void stage_copy(void *to, const void *from, size_t bytes) {
     const u8 *first = static_cast<const u8 *>(from);
-    waiting.push_back({to, std::vector<u8>(first, first + bytes)});
+    waiting.push_back({static_cast<u8 *>(to), std::vector<u8>(first, first + bytes)});
 }
 
 u64 staged_copies() {
@@ -29,8 +29,17 @@ u64 staged_copies() {
 void land_copies(u64 count) {
     for (; !waiting.empty() && landed < count; landed++) {
         const StagedCopy &copy = waiting.front();
-        std::memcpy(copy.to, copy.bytes.data(), copy.bytes.size());
+        std::copy(copy.bytes.begin(), copy.bytes.end(), copy.to);
         waiting.pop_front();
+    }
+}
+
+void drop_copies(u64 start, u64 end) {
+    for (StagedCopy &copy : waiting) {
+        const u64 to = reinterpret_cast<u64>(copy.to);
+        if (to >= start && to < end) {
+            copy.bytes.clear();
+        }
     }
 }
 

@@ -21,4 +21,7 @@ u64 staged_copies();
 /// Writes the first `count` copies that were staged, unless they are written.
 void land_copies(u64 count = std::numeric_limits<u64>::max());
 
+/// Forgets copies to memory that is freed.
+void drop_copies(u64 start, u64 end);
+
 }  // namespace cuda_emulator::runtime

@@ -257,6 +257,36 @@ TEST(allocations) {
     CHECK(available <= total && total == size_t(8192) << 20);
 }
 
+TEST(memory_pools) {
+    constexpr size_t kBytes = 1 << 20;
+    const auto available = [] {
+        size_t available = 0, total = 0;
+        CHECK_OK(cudaMemGetInfo(&available, &total));
+        return available;
+    };
+    cudaMemPoolProps properties = {};
+    properties.allocType = cudaMemAllocationTypePinned;
+    properties.location = {cudaMemLocationTypeDevice, 0};
+    cudaMemPool_t pool;
+    CHECK_OK(cudaMemPoolCreate(&pool, &properties));
+    const size_t before = available();
+    for (const unsigned long long threshold : {0ull, ~0ull}) {
+        unsigned long long value = threshold;
+        CHECK_OK(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &value));
+        void *pointer;
+        CHECK_OK(cudaMallocFromPoolAsync(&pointer, kBytes, pool, 0));
+        CHECK_OK(cudaMemPoolGetAttribute(pool, cudaMemPoolAttrUsedMemCurrent, &value));
+        CHECK(value == kBytes && available() == before - kBytes);
+        CHECK_OK(cudaFreeAsync(pointer, 0));
+        CHECK_OK(cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReservedMemCurrent, &value));
+        CHECK(value == (threshold ? kBytes : 0) && available() == before - value);
+    }
+    CHECK_OK(cudaMemPoolTrimTo(pool, 0));
+    CHECK(available() == before);
+    CHECK_OK(cudaMemPoolDestroy(pool));
+    CHECK_ERROR(cudaMemPoolDestroy(pool), cudaErrorInvalidValue);
+}
+
 TEST(registered_host_memory) {
     std::vector<int> values(64, 1);
     add<<<1, 64>>>(values.data(), 4, 64);
