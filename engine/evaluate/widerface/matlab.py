@@ -75,7 +75,7 @@ def _read_in_child(content: bytes, names: tuple[str, ...]) -> dict[str, Any]:
             answer = json.loads(output.read())
             if "reason" not in answer:
                 return {name: _decode(value) for name, value in answer["variables"].items()}
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ValueError(f"it is damaged: SciPy's reader answers what cannot be read: {error}") from error
     raise ValueError(ascii(answer["reason"])[1:201])
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from engine.errors import CalibrationError
+from engine.errors import CalibrationError, InvalidArgumentError
 from engine.files import write_together
 from engine.precision.qdq.graph import Graph
 from engine.precision.qdq.placement import Assignment, points, scale_groups
@@ -20,6 +21,7 @@ from engine.precision.qdq.simulate import Simulation
 from engine.untrusted.archives import read_arrays
 
 _KEY = "key"
+_LARGEST = float(np.finfo(np.float16).max)  # networks with quantised layers are float16 elsewhere
 
 
 def save_fit(path: str | os.PathLike[str], key: Mapping[str, Any], graph: Graph, network: Simulation) -> None:
@@ -61,7 +63,8 @@ def load_fit(
         The equalised network in floating point, and quantised.
 
     Raises:
-        CalibrationError: not a calibration cache, or its key differs; the message says where.
+        CalibrationError: not a calibration cache, its key differs, or an array is missing or none of a fit; the message
+            says where.
     """
     try:
         arrays = read_arrays(Path(path))
@@ -79,26 +82,55 @@ def load_fit(
             "calibrate again, or name another file with --calib-cache"
         )
     try:
-        for name, convolution in graph.convolutions.items():
-            graph.weights[convolution.weight] = arrays[f"exact/{name}"]
-            graph.weights[convolution.bias] = arrays[f"exact_bias/{name}"]
-        reference, network = Simulation(graph), Simulation(graph)
-        for name in graph.convolutions:
-            network.weights[name] = torch.from_numpy(arrays[f"weight/{name}"])
-            network.biases[name] = torch.from_numpy(arrays[f"bias/{name}"])
-        groups = scale_groups(graph)
-        for assignment in assignments:
-            for name, kind in assignment.items():
-                network.steps[name, kind] = torch.from_numpy(arrays[f"step/{kind}/{name}"])
-            for name, kind in points(graph, assignment):
-                leader = groups.get(name, name)
-                network.scales[leader, kind] = torch.from_numpy(arrays[f"scale/{kind}/{leader}"])
-        network.assignment = network.fitted = assignments[0]
-    except KeyError as error:
-        raise CalibrationError(
-            f"calibration cache {path} is incomplete, it lacks {error}: remove the file to calibrate again"
-        ) from error
+        return _read_fit(arrays, graph, assignments)
+    except InvalidArgumentError as error:
+        raise CalibrationError(f"calibration cache {path} {error}: remove the file to calibrate again") from error
+
+
+def _read_fit(
+    arrays: Mapping[str, NDArray[Any]], graph: Graph, assignments: Sequence[Assignment]
+) -> tuple[Simulation, Simulation]:
+    """Take the arrays of a fit; InvalidArgumentError for one that is missing or cannot be of a fit."""
+    shapes = {
+        name: (graph.weights[c.weight].shape, graph.weights[c.bias].shape) for name, c in graph.convolutions.items()
+    }
+    for name, convolution in graph.convolutions.items():
+        weight, bias = shapes[name]
+        graph.weights[convolution.weight] = _array(arrays, f"exact/{name}", weight)
+        graph.weights[convolution.bias] = _array(arrays, f"exact_bias/{name}", bias)
+    reference, network = Simulation(graph), Simulation(graph)
+    for name, (weight, bias) in shapes.items():
+        network.weights[name] = torch.from_numpy(_array(arrays, f"weight/{name}", weight))
+        network.biases[name] = torch.from_numpy(_array(arrays, f"bias/{name}", bias))
+    groups = scale_groups(graph)
+    for assignment in assignments:
+        for name, kind in assignment.items():
+            step = _array(arrays, f"step/{kind}/{name}", (shapes[name][0][0], 1, 1, 1), positive=True)
+            network.steps[name, kind] = torch.from_numpy(step)
+        for name, kind in points(graph, assignment):
+            leader = groups.get(name, name)
+            scale = _array(arrays, f"scale/{kind}/{leader}", (), positive=True)
+            network.scales[leader, kind] = torch.from_numpy(scale)
+    network.assignment = network.fitted = assignments[0]
     return reference, network
+
+
+def _array(
+    arrays: Mapping[str, NDArray[Any]], name: str, shape: tuple[int, ...], positive: bool = False
+) -> NDArray[Any]:
+    """Return an array of a fit, float32; InvalidArgumentError if it is missing or cannot be one."""
+    if name not in arrays:
+        raise InvalidArgumentError(f"is incomplete, it lacks {name!r}")
+    array = arrays[name]
+    if array.dtype != np.float32 or array.shape != shape:
+        raise InvalidArgumentError(
+            f"has {name!r} of type {array.dtype} and shape {array.shape!s:.80}, expected float32 and {shape}"
+        )
+    if not (np.abs(array) <= _LARGEST).all() or (positive and not (array > 0).all()):
+        raise InvalidArgumentError(
+            f"has {name!r} with values that are not finite, beyond float16, or scales that are not above 0"
+        )
+    return array
 
 
 def _short(value: object) -> str:

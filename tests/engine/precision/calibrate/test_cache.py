@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,41 @@ def test_incomplete_files_are_refused(cache: Path, name: str) -> None:
     del arrays[name]
     cache.write_bytes(_npz(**arrays))
     with pytest.raises(CalibrationError, match=f"is incomplete, it lacks '{name}': remove the file"):
+        load_fit(cache, KEY, _fresh(), ASSIGNMENTS)
+
+
+@pytest.mark.parametrize("name", ["exact/left", "exact_bias/left", "weight/down", "bias/stem", "step/fp8/left"])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda values: values[:-1], "of type float32 and shape"),
+        (lambda values: values[..., None], "of type float32 and shape"),
+        (lambda values: values.astype(np.float64), "of type float64"),
+        (lambda values: values.astype("S8"), "of type |S8"),
+        (lambda values: values.astype(complex), "of type complex128"),
+        (
+            lambda values: np.where(values == values.max(), np.float32(np.nan), values),
+            "with values that are not finite",
+        ),
+        (lambda values: np.where(values == values.max(), np.float32(1e38), values), "beyond float16"),
+    ],
+    ids=["shorter", "rank", "float64", "text", "complex", "NaN", "large"],
+)
+def test_arrays_that_are_none_of_a_fit_are_refused(cache: Path, name: str, change: Any, said: str) -> None:
+    with np.load(cache) as stored:
+        arrays = dict(stored)
+    cache.write_bytes(_npz(**{**arrays, name: change(arrays[name])}))
+    with pytest.raises(CalibrationError, match=re.escape(f"has '{name}' ") + f".*{re.escape(said)}.*: remove the file"):
+        load_fit(cache, KEY, _fresh(), ASSIGNMENTS)
+
+
+@pytest.mark.parametrize("name", ["step/fp8/left", "scale/int8/images"])
+@pytest.mark.parametrize("value", [0, -1])
+def test_scales_above_0_are_expected(cache: Path, name: str, value: float) -> None:
+    with np.load(cache) as stored:
+        arrays = dict(stored)
+    cache.write_bytes(_npz(**{**arrays, name: np.full_like(arrays[name], value)}))
+    with pytest.raises(CalibrationError, match=f"has '{name}' with .* scales that are not above 0: remove the file"):
         load_fit(cache, KEY, _fresh(), ASSIGNMENTS)
 
 
