@@ -6,6 +6,7 @@ import base64
 import importlib
 import io
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,7 @@ _PUBLISHED = {
     "bb1af19dc5bc4dd9517dd8ae8096326c68175f2c3411763bdd4f23fa98638b78",  # wider_hard_val.mat
 }
 _CHILD = Path(__file__).with_name("matlab_child.py")
+_KIND = re.compile(r"[<>|][biufcU]\d{1,9}")  # names of NumPy's types that matlab_child.encode writes
 _SECONDS = 60  # the published files take a tenth of a second each
 
 
@@ -84,6 +86,8 @@ def _decode(value: Any) -> np.ndarray[Any, Any]:
     """Return the array that matlab_child.encode encoded."""
     kind, shape, data = value
     if kind != "cells":
+        if not _KIND.fullmatch(kind):
+            raise ValueError(f"an array of type {kind!r:.80}")
         return np.frombuffer(base64.b64decode(data), np.dtype(kind)).reshape(shape)
     cells = np.empty(len(data), object)
     for index, cell in enumerate(data):
