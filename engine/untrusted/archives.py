@@ -18,8 +18,8 @@ from engine.untrusted.limits import MAX_ARRAYS_BYTES, MAX_DIRECTORY_BYTES, MIB
 
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile stops others only when they are unpacked
 
-# How a file of one array (.npy) begins, before the two bytes of its header's length; and a header as NumPy writes it for
-# numbers and text.
+# How a file of one array (.npy) begins, before the two bytes of its header's length; and a header as NumPy writes it
+# for numbers and text.
 _START = b"\x93NUMPY\x01\x00"
 _START_BYTES = len(_START) + 2
 _HEADER = re.compile(
@@ -52,7 +52,7 @@ def open_archive(content: bytes, at_most: int) -> zipfile.ZipFile:
     try:
         archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise InvalidArgumentError(f"is no zip archive, or damaged: {error}") from error
+        raise InvalidArgumentError(f"is no zip archive, or damaged: {error!s:.200}") from error
     file.is_open = True
     members = archive.infolist()
     if len({member.filename for member in members}) != len(members):
@@ -80,7 +80,7 @@ def unpacked(content: bytes, at_most: int) -> io.BytesIO:
             try:
                 copy.writestr(zipfile.ZipInfo(member.filename), archive.read(member))
             except Exception as error:  # zipfile and zlib raise many kinds
-                raise InvalidArgumentError(f"is damaged: {error}") from error
+                raise InvalidArgumentError(f"is damaged: {error!s:.200}") from error
     stored.seek(0)
     return stored
 

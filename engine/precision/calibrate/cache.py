@@ -70,7 +70,7 @@ def load_fit(
         arrays = read_arrays(Path(path))
         made_from = dict(json.loads(str(arrays.pop(_KEY))))
     except Exception as error:  # NumPy and zipfile raise many kinds on other files
-        raise CalibrationError(f"{path} is not a calibration cache of this program: {error}") from error
+        raise CalibrationError(f"{path} is not a calibration cache of this program: {error!s:.200}") from error
     wanted = json.loads(json.dumps(key))  # tuples become lists, as in the stored key
     # A technique that a version does not have is off: caches written with a removed technique off stay valid.
     differing = sorted(n for n in wanted.keys() | made_from.keys() if wanted.get(n, False) != made_from.get(n, False))
