@@ -10,7 +10,6 @@ from typing import overload
 
 from engine.errors import InvalidArgumentError
 from engine.runtime.augment import Augmentation, Scales, make_augmentation, merge, to_image, views
-from engine.runtime.cpu.ort import network_metadata
 from engine.runtime.device import open_session
 from engine.runtime.forking import undisturbed
 from engine.runtime.gpu.arrays import is_device_array
@@ -74,7 +73,7 @@ class TRTRetinaFace(ServedDetector):
             DeviceError: the requested GPU is not usable.
             InvalidArgumentError: an argument is out of range.
         """
-        files = read_engine(Path(engine), network_metadata)
+        files = read_engine(Path(engine))
         self._path = files.path
         self.sidecar = files.sidecar
         self.config = files.sidecar.config

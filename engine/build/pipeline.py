@@ -13,7 +13,7 @@ from engine.backend.plugin_library import PLUGIN_VERSION, plugin_library
 from engine.backend.targets import check_targets, has_format
 from engine.backend.tensorrt import load_backend
 from engine.build.plan import Plan, Toolchain, build_plan
-from engine.config.detection import InputSize, Thresholds, output_shapes
+from engine.config.detection import MAX_BATCH, InputSize, Thresholds
 from engine.config.formats import FORMATS, PRECISIONS
 from engine.config.model import RetinaFaceConfig
 from engine.config.presets import preset
@@ -29,21 +29,18 @@ from engine.sidecar.content import (
     BuilderVersion,
     FileEntries,
     Identity,
-    InputSpec,
-    OutputSpec,
     Plugins,
     PrecisionRecord,
+    Preprocessing,
     Sidecar,
     TensorSpecs,
 )
-from engine.sidecar.files import ENGINE_SUFFIX, describe_file, network_path, sidecar_path, sign_network
+from engine.sidecar.files import ENGINE_SUFFIX, check_files, describe_file, network_path, sidecar_path, sign_network
 from engine.types import WeightsOrigin
 from engine.version import project_version
 
 if TYPE_CHECKING:
     import onnx
-
-MAX_BATCH_LIMIT = 1024
 
 
 @dataclass(frozen=True)
@@ -154,8 +151,8 @@ def build_engine(options: BuildOptions, on_stage: Callable[[str], None] = lambda
 
 def _check(options: BuildOptions, config: RetinaFaceConfig) -> None:
     check_precision(options.precision, options.quantisation)
-    if not 1 <= options.max_batch <= MAX_BATCH_LIMIT:
-        raise InvalidArgumentError(f"max_batch is {options.max_batch}, expected 1 to {MAX_BATCH_LIMIT}")
+    if not 1 <= options.max_batch <= MAX_BATCH:
+        raise InvalidArgumentError(f"max_batch is {options.max_batch}, expected 1 to {MAX_BATCH}")
     options.input_size().check(config)
     if options.engine_path().suffix != ENGINE_SUFFIX:
         raise InvalidArgumentError(f"output is {options.output}, expected a name that ends in {ENGINE_SUFFIX}")
@@ -177,10 +174,6 @@ def _identity(
     options: BuildOptions, origin: WeightsOrigin, toolchain: Toolchain, typed: TypedNetwork, detector_sha256: str
 ) -> Identity:
     config, backend = preset(options.config), toolchain.backend
-    outputs = (
-        OutputSpec(name, "int32" if name == "num_detections" else "float32", ("N", *shape))
-        for name, shape in output_shapes(config, options.thresholds).items()
-    )
     versions = dict.fromkeys(plugin_names(config), PLUGIN_VERSION)
     return Identity(
         schema=SCHEMA,
@@ -192,14 +185,8 @@ def _identity(
         runtime=BuilderVersion(backend.runtime, backend.version),
         targets=toolchain.targets,
         plugins=Plugins(versions, toolchain.library.sha256, options.embed_plugins),
-        io=TensorSpecs(InputSpec.of(options.input_size(), options.max_batch), tuple(outputs)),
-        preprocessing={
-            "resize": "letterbox: bilinear, aspect kept, centred",
-            "color_order": config.color_order,
-            "mean": config.mean,
-            "std": config.std,
-            "pad_value": config.pad_value,
-        },
+        io=TensorSpecs.of(options.input_size(), options.max_batch, config, options.thresholds),
+        preprocessing=Preprocessing.of(config),
         thresholds=options.thresholds,
         detector_sha256=detector_sha256,
     )
@@ -212,7 +199,13 @@ def _write(path: Path, plan: Plan, network: onnx.ModelProto, identity: Identity)
     # The engine last: when it exists, so do the others.
     contents = {network_path(path): signed, sidecar_path(path): sidecar.to_json().encode(), path: plan.data}
     try:
+        check_files(sidecar.to_json(), signed)
         write_together(contents)
+    except InvalidArgumentError as error:
+        raise BuildError(
+            f"the files of this build would be refused when they are loaded: {error}. Use the packages of "
+            "constraints.txt; if it is their output, report this with that of retinaface-trt doctor --json"
+        ) from error
     except OSError as error:
         raise BuildError(f"the engine could not be written to {path.parent}: {error.strerror}") from error
     return sidecar

@@ -71,11 +71,10 @@ def examine() -> list[Finding]:
 def examine_engine(path: Path) -> list[Finding]:
     """Describe an engine, and check that its files belong together."""
     try:
-        from engine.runtime.cpu.ort import network_metadata
         from engine.runtime.cpu.session import CpuSession
         from engine.sidecar import read_engine
 
-        files = read_engine(path, network_metadata)
+        files = read_engine(path)
         sidecar, on_cpu = files.sidecar, CpuSession(files).runtime
     except (RetinaFaceError, ImportError) as error:
         return [Finding("engine", False, str(path), str(error), required=True)]
@@ -107,7 +106,8 @@ def _package(name: str, purpose: str, remedy: str, required: bool) -> Finding:
     if importlib.util.find_spec(name) is None:
         return Finding(name, False, purpose, remedy, required)
     try:
-        return Finding(name, True, f"{_version(name)}, {purpose}{_provider(name)}", required=required)
+        providers = _providers(name)  # before _version, which may import the package too
+        return Finding(name, True, f"{_version(name)}, {purpose}{providers}", required=required)
     except (ImportError, OSError, AttributeError) as error:
         return Finding(name, False, f"does not import: {error}", f"reinstall it: {remedy}", required)
 
@@ -119,13 +119,13 @@ def _version(module: str) -> str:
         return str(getattr(importlib.import_module(module), "__version__", "of unknown version"))
 
 
-def _provider(name: str) -> str:
+def _providers(name: str) -> str:
     """Return ONNX Runtime's execution providers: onnxruntime-gpu overwrites onnxruntime's files."""
     if name != "onnxruntime":
         return ""
-    import onnxruntime
+    from engine.runtime.cpu.ort_import import import_ort
 
-    return f" ({', '.join(p.removesuffix('ExecutionProvider') for p in onnxruntime.get_available_providers())})"
+    return f" ({', '.join(p.removesuffix('ExecutionProvider') for p in import_ort().get_available_providers())})"
 
 
 def _builders() -> list[Finding]:

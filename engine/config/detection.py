@@ -11,6 +11,7 @@ from engine.errors import InvalidArgumentError
 INPUT_NAME = "images"
 OPSET = 19  # of exported ONNX networks: the first with DeformConv
 MAX_CANDIDATES = 5000
+MAX_BATCH = 1024
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,14 @@ CONTEXTS = ("none", "plain", "shared", "deformable")
 PYRAMIDS = ("top-down", "neighbours")
 BODY_STRIDE = 32  # of the deepest features, which the pyramid doubles level by level
 LANDMARK_VALUES = 10  # x and y of five points
+# Numbers per anchor of each kind of head.
+HEAD_VALUES = {"logits": 2, "box_deltas": 4, "landmark_deltas": LANDMARK_VALUES, "anchor_deltas": 4}
 MAX_ANCHORS = 1 << 22  # of one image: what the decoder takes
+MAX_CHANNELS = 4096  # of the pyramid
+_LONGEST_NAME = 64
+# Sizes, ratios and scales: far beyond what any model has, and no product of two overflows float32.
+_LEAST, _MOST = 1e-6, 1e6
+_IN_RANGE = f"above 0, {_LEAST:g} to {_MOST:g}"
 
 
 @dataclass(frozen=True)
@@ -85,23 +92,28 @@ class RetinaFaceConfig:
 
     def __post_init__(self) -> None:
         """Raise InvalidArgumentError for settings that no model can have."""
+        _require(1 <= len(self.name) <= _LONGEST_NAME, "name", self.name, f"1 to {_LONGEST_NAME} characters")
         _require(self.backbone in BACKBONES, "backbone", self.backbone, " or ".join(BACKBONES))
         for level in self.levels:
             for name, values in (("sizes", level.anchor_sizes), ("aspect ratios", level.aspect_ratios)):
-                _require(all(0 < v < math.inf for v in values), "levels", values, f"anchor {name} above 0")
+                _require(_in_range(values), "levels", values, f"anchor {name} {_IN_RANGE}")
             count = len(level.anchor_sizes) * len(level.aspect_ratios)
             _require(1 <= count <= 8, "levels", count, "1 to 8 anchors a cell: sizes times aspect ratios")
         strides = tuple(level.stride for level in self.levels)
         possible = BACKBONES[self.backbone].level_strides()
         _require(strides in possible, "levels", strides, f"strides {' or '.join(map(str, possible))}")
-        _require(self.fpn_channels > 0 and self.fpn_channels % 4 == 0, "fpn_channels", self.fpn_channels, "4, 8, ...")
+        channels_fit = 0 < self.fpn_channels <= MAX_CHANNELS and self.fpn_channels % 4 == 0
+        _require(channels_fit, "fpn_channels", self.fpn_channels, f"4, 8, ..., {MAX_CHANNELS}")
         _require(0 <= self.negative_slope < 1, "negative_slope", self.negative_slope, "0 <= slope < 1")
         _require(self.context in CONTEXTS, "context", self.context, " or ".join(CONTEXTS))
         _require(self.pyramid in PYRAMIDS, "pyramid", self.pyramid, " or ".join(PYRAMIDS))
         sides_fit = len(self.input_size) == 2 and all(s > 0 and s % BODY_STRIDE == 0 for s in self.input_size)
         _require(sides_fit, "input_size", self.input_size, f"two multiples of {BODY_STRIDE}")
-        _require(all(v > 0 for v in self.variances), "variances", self.variances, "two positive numbers")
-        _require(all(s > 0 for s in self.std), "std", self.std, "three positive numbers")
+        anchors_fit = self.num_anchors(*self.input_size) <= MAX_ANCHORS
+        _require(anchors_fit, "input_size", self.input_size, f"a size with at most {MAX_ANCHORS} anchors")
+        _require(_in_range(self.variances), "variances", self.variances, f"two numbers {_IN_RANGE}")
+        _require(all(abs(m) <= _MOST for m in self.mean), "mean", self.mean, f"three numbers up to {_MOST:g}")
+        _require(_in_range(self.std), "std", self.std, f"three numbers {_IN_RANGE}")
         _require(self.color_order in ("bgr", "rgb"), "color_order", self.color_order, "bgr or rgb")
         _require(all(0 <= p <= 255 for p in self.pad_value), "pad_value", self.pad_value, "grey levels 0 to 255")
         _require(self.heads in (HEADS, HEADS[:2]), "heads", self.heads, f"{HEADS} or {HEADS[:2]}")
@@ -125,6 +137,14 @@ class RetinaFaceConfig:
     def head_names(self) -> list[str]:
         """Return the names of the network's outputs: logits_8, box_deltas_8, ..., logits_16, ..."""
         return [f"{kind}_{level.stride}" for level in self.levels for kind in self.head_kinds()]
+
+    def head_shapes(self, height: int, width: int) -> dict[str, tuple[int, int, int]]:
+        """Return the shape of each output, without the batch, for an input of the given size."""
+        return {
+            f"{kind}_{level.stride}": (len(level.anchors) * HEAD_VALUES[kind], *self.map_size(level, height, width))
+            for level in self.levels
+            for kind in self.head_kinds()
+        }
 
     def decoder_heads(self, outputs: Sequence[_Head]) -> list[tuple[_Head | None, ...]]:
         """Group outputs, in the order of head_names, for engine.ops.decode: one tuple per level."""
@@ -177,6 +197,10 @@ class RetinaFaceConfig:
         return read_dataclass(cls, values, "config")
 
 
+def _in_range(values: Sequence[float]) -> bool:
+    return all(_LEAST <= value <= _MOST for value in values)
+
+
 def _require(ok: bool, name: str, given: object, expected: str) -> None:
     if not ok:
-        raise InvalidArgumentError(f"config: {name} is {given!r}, expected {expected}")
+        raise InvalidArgumentError(f"config: {name} is {given!r:.200}, expected {expected}")

@@ -39,7 +39,7 @@ def read_dataclass(kind: type[T], values: Any, name: str = "") -> T:
     known = {field.name for field in fields(kind)}  # type: ignore[arg-type]  # T is a dataclass
     if values.keys() != known:
         missing, unknown = sorted(known - values.keys()), sorted(values.keys() - known)
-        raise InvalidArgumentError(f"{name or 'the file'} has unknown keys {unknown} and lacks {missing}")
+        raise InvalidArgumentError(f"{name or 'the file'} has unknown keys {unknown!s:.200} and lacks {missing}")
     types, prefix = get_type_hints(kind), f"{name}." if name else ""
     return kind(**{key: _read(types[key], value, prefix + key) for key, value in values.items()})
 
@@ -54,7 +54,7 @@ def _read(kind: Any, value: Any, name: str) -> Any:
         values = _require(list(value) if isinstance(value, tuple) else value, list, name)
         kinds = arguments[:1] * len(values) if arguments[-1] is ... else arguments
         if len(kinds) != len(values):
-            raise InvalidArgumentError(f"{name} is {values}, expected {len(kinds)} values")
+            raise InvalidArgumentError(f"{name} is {values!s:.200}, expected {len(kinds)} values")
         return tuple(_read(kind, v, f"{name}[{i}]") for i, (kind, v) in enumerate(zip(kinds, values, strict=True)))
     if get_origin(kind) is dict:
         return {key: _read(arguments[1], v, f"{name}.{key}") for key, v in _require(value, dict, name).items()}

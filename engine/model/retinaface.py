@@ -12,15 +12,15 @@ import torch
 from torch import nn
 
 from engine.config.backbones import BACKBONES
-from engine.config.model import BODY_STRIDE, LANDMARK_VALUES, RetinaFaceConfig
+from engine.config.model import BODY_STRIDE, HEAD_VALUES, RetinaFaceConfig
 from engine.model.context import ContextModule
 from engine.model.pyramid import FeaturePyramid
 
 _HEADS = {
-    "logits": ("ClassHead", 2),
-    "box_deltas": ("BboxHead", 4),
-    "landmark_deltas": ("LandmarkHead", LANDMARK_VALUES),
-    "anchor_deltas": ("AnchorHead", 4),
+    "logits": "ClassHead",
+    "box_deltas": "BboxHead",
+    "landmark_deltas": "LandmarkHead",
+    "anchor_deltas": "AnchorHead",
 }
 
 
@@ -55,8 +55,8 @@ class RetinaFace(nn.Module):
         for name in dict.fromkeys(self._contexts):
             self.add_module(name, ContextModule(channels, slope, config.context == "deformable"))
         for kind in config.head_kinds():
-            name, values = _HEADS[kind]
-            self.add_module(name, nn.ModuleList(Head(channels, len(v.anchors), values) for v in config.levels))
+            heads = (Head(channels, len(v.anchors), HEAD_VALUES[kind]) for v in config.levels)
+            self.add_module(_HEADS[kind], nn.ModuleList(heads))
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Map images float32 [N, 3, H, W], normalised, to the heads in the order of config.head_names()."""
@@ -64,7 +64,7 @@ class RetinaFace(nn.Module):
         if self._contexts:
             levels = [self.get_submodule(name)(level) for name, level in zip(self._contexts, levels, strict=True)]
         return tuple(
-            self.get_submodule(f"{_HEADS[kind][0]}.{i}")(features)
+            self.get_submodule(f"{_HEADS[kind]}.{i}")(features)
             for i, features in enumerate(levels)
             for kind in self.config.head_kinds()
         )

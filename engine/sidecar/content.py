@@ -1,29 +1,18 @@
-"""The content of a sidecar, typed, and the command that rebuilds the engine."""
+"""The content of a sidecar, typed; sidecar.schema reads it."""
 
 from __future__ import annotations
 
 import json
-import shlex
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.config.detection import INPUT_NAME, InputSize, Thresholds
+from engine.config.detection import INPUT_NAME, InputSize, Thresholds, output_shapes
 from engine.config.model import RetinaFaceConfig
-from engine.config.reader import read_dataclass
+from engine.sidecar.rebuild import rebuild_command
 from engine.types import WeightsOrigin
 
 SCHEMA = 1
-
-# Options of build_engine.py that repeat one value of a sidecar.
-_OPTIONS = {
-    "--precision": "precision.mode",
-    "--config": "config.name",
-    "--weights": "weights.source",
-    "--runtime": "runtime.name",
-    **{f"--{v.metadata['option'].replace('_', '-')}": f"thresholds.{v.name}" for v in fields(Thresholds)},
-    "--embed-plugins": "plugins.embedded",
-}
 
 
 @dataclass(frozen=True)
@@ -102,6 +91,40 @@ class TensorSpecs:
     input: InputSpec
     outputs: tuple[OutputSpec, ...]
 
+    @classmethod
+    def of(cls, size: InputSize, max_batch: int, config: RetinaFaceConfig, thresholds: Thresholds) -> TensorSpecs:
+        """Return the tensors of an engine for these sizes and 1 to max_batch images."""
+        outputs = (
+            OutputSpec(name, "int32" if name == "num_detections" else "float32", ("N", *shape))
+            for name, shape in output_shapes(config, thresholds).items()
+        )
+        return cls(InputSpec.of(size, max_batch), tuple(outputs))
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How pixels become the input, for other programs.
+
+    Attributes:
+        resize: in words.
+        color_order: as in RetinaFaceConfig, like the others.
+        mean: see there.
+        std: see there.
+        pad_value: see there.
+    """
+
+    resize: str
+    color_order: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    pad_value: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, config: RetinaFaceConfig) -> Preprocessing:
+        """Return that of a model."""
+        resize = "letterbox: bilinear, aspect kept, centred"
+        return cls(resize, config.color_order, config.mean, config.std, config.pad_value)
+
 
 @dataclass(frozen=True)
 class FileEntry:
@@ -135,7 +158,7 @@ class Identity:
         targets: GPU architectures.
         plugins: of the engine.
         io: input and output tensors.
-        preprocessing: how pixels become the input, for other programs: `config` says the same.
+        preprocessing: what `config` says about pixels.
         thresholds: fixed in the engine.
         detector_sha256: of the ONNX file that was compiled.
     """
@@ -150,12 +173,12 @@ class Identity:
     targets: tuple[str, ...]
     plugins: Plugins
     io: TensorSpecs
-    preprocessing: dict[str, Any]
+    preprocessing: Preprocessing
     thresholds: Thresholds
     detector_sha256: str
 
     def to_values(self) -> dict[str, Any]:
-        """Return an object of JSON, with lists for tuples, that Sidecar.from_values reads."""
+        """Return an object of JSON, with lists for tuples, that schema.read_sidecar reads."""
         precision = {"mode": self.precision.mode, **self.precision.evidence}
         values: dict[str, Any] = json.loads(json.dumps({**asdict(self), "precision": precision}))
         return values
@@ -171,16 +194,6 @@ class Sidecar(Identity):
 
     files: FileEntries
 
-    @classmethod
-    def from_values(cls, values: Any) -> Sidecar:
-        """Read an object of JSON; InvalidArgumentError names a field that is missing, unknown or of a wrong type."""
-        if isinstance(values, dict) and isinstance(record := values.get("precision"), dict):
-            # On disk the evidence lies beside the mode.
-            evidence = {key: value for key, value in record.items() if key != "mode"}
-            mode = {"mode": record["mode"]} if "mode" in record else {}
-            values = {**values, "precision": {**mode, "evidence": evidence}}
-        return read_dataclass(cls, values)
-
     def to_json(self) -> str:
         """Return the text of the file."""
         return json.dumps(self.to_values(), indent=2) + "\n"
@@ -188,37 +201,3 @@ class Sidecar(Identity):
     def rebuild_command(self, engine_path: Path, maximum: tuple[int, int] | None = None) -> str:
         """Return the command that rebuilds the engine, for inputs up to `maximum` if it is given."""
         return rebuild_command(self.to_values(), engine_path, maximum)
-
-
-def rebuild_command(values: Any, engine_path: Path, maximum: tuple[int, int] | None = None) -> str:
-    """Return the command that rebuilds an engine. Options that the sidecar lacks, whatever its schema, are left out.
-
-    Args:
-        values: see Sidecar.to_values.
-        engine_path: where the engine goes.
-        maximum: (height, width) of the largest input; None is that of the sidecar.
-    """
-    options: list[Any] = []
-    for option, name in _OPTIONS.items():
-        value = _find(values, name)
-        if isinstance(value, bool):
-            options += [option] if value else []
-        elif isinstance(value, (str, int, float)):
-            options += [option, value]
-    shapes = [_find(values, f"io.input.{kind}") for kind in ("minimum", "optimum", "maximum")]
-    if all(isinstance(shape, list) and len(shape) == 4 for shape in shapes):
-        low, best, high = (shape[2:] for shape in shapes)
-        high = list(maximum or high)
-        options += ["--input-size", *best, "--max-batch", shapes[2][0]]
-        options += [] if low == high else ["--min-input-size", *low, "--max-input-size", *high]
-    targets = _find(values, "targets")
-    if isinstance(targets, list) and _find(values, "runtime.name") == "tensorrt-rtx":
-        options += [word for target in targets for word in ("--target", target)]
-    return shlex.join(["python", "build_engine.py", *map(str, options), "--output", str(engine_path)])
-
-
-def _find(values: Any, name: str) -> Any:
-    """Return the value with a dotted name; None where there is none."""
-    for key in name.split("."):
-        values = values.get(key) if isinstance(values, dict) else None
-    return values

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import EngineLoadError, InvalidArgumentError
 from engine.files import sha256_of
-from engine.sidecar.content import SCHEMA, FileEntry, Identity, Sidecar, rebuild_command
+from engine.sidecar.content import FileEntry, Identity, Sidecar
+from engine.sidecar.network import check_network
+from engine.sidecar.rebuild import rebuild_command
+from engine.sidecar.schema import read_sidecar
 from engine.untrusted.files import read_file
+from engine.untrusted.json_text import parse_json
 from engine.untrusted.limits import MAX_NETWORK_BYTES, MAX_PLAN_BYTES, MAX_SIDECAR_BYTES
-from engine.untrusted.onnx_file import refuse_external_data
+from engine.untrusted.onnx_network import read_network
 from engine.version import project_version
 
 if TYPE_CHECKING:
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
 ENGINE_SUFFIX = ".engine"
 NETWORK_SUFFIX = ".network.onnx"
 METADATA_KEY = "retinaface-trt"
+_MOST_PROBLEMS = 20  # in one message
 
 
 @dataclass(frozen=True)
@@ -65,17 +71,26 @@ def sign_network(network: onnx.ModelProto, identity: Identity) -> bytes:
     return bytes(signed.SerializeToString(deterministic=True))
 
 
-def read_engine(path: Path, network_metadata: Callable[[bytes], Mapping[str, str]]) -> EngineFiles:
-    """Read an engine with its sidecar and network, and check that they belong together.
+def check_files(sidecar: str, network: bytes) -> None:
+    """Check the content of a sidecar and of a network before they are written: that read_engine will not refuse them.
+
+    Raises:
+        InvalidArgumentError: it would.
+    """
+    content = read_sidecar(parse_json(sidecar))
+    check_network(read_network(network), content.config, content.io.input.size)
+
+
+def read_engine(path: Path) -> EngineFiles:
+    """Read an engine with its sidecar and network, and check that they belong together and are as builds write them.
 
     Args:
         path: of NAME.engine.
-        network_metadata: from the network's bytes to its metadata.
 
     Raises:
-        EngineLoadError: a file is missing or damaged; the sidecar has another schema or version, or a field that is
-            missing or of a wrong type; or it differs from the files. The message names the field and the command that
-            rebuilds.
+        EngineLoadError: a file is missing or damaged; the sidecar has another schema or version, or a field that does
+            not fit; or it differs from the files; or the network is none that a build writes. The message names the
+            field or the node, and the command that rebuilds.
     """
     if path.name.endswith(NETWORK_SUFFIX):
         engine = path.with_name(path.name.removesuffix(NETWORK_SUFFIX) + ENGINE_SUFFIX)
@@ -89,22 +104,23 @@ def read_engine(path: Path, network_metadata: Callable[[bytes], Mapping[str, str
         *_file_problems("engine", path, plan, sidecar.files.engine),
         *_file_problems("network", network_path(path), network, sidecar.files.network),
     ]
-    if not problems:
-        _check_network(network, network_path(path))
-        built, problems = _identity_problems(network_metadata(network), sidecar)
+    try:
+        if not problems:
+            graph = read_network(network)
+            built, problems = _identity_problems(graph.metadata, sidecar)
+        if not problems:
+            check_network(graph, sidecar.config, sidecar.io.input.size)
+    except InvalidArgumentError as error:
+        raise EngineLoadError(
+            f"the network {network_path(path)} {error}. Take the file of the build, or rebuild: "
+            f"{rebuild_command(built, path)}"
+        ) from error
     if problems:
         raise EngineLoadError(
             f"{path} does not match its sidecar: {'; '.join(problems)}. Restore the file, or rebuild: "
             f"{rebuild_command(built, path)}"
         )
     return EngineFiles(path, plan, network, sidecar)
-
-
-def _check_network(network: bytes, path: Path) -> None:
-    try:
-        refuse_external_data(network)
-    except InvalidArgumentError as error:
-        raise EngineLoadError(f"the network {path} cannot be used: it {error}. Or build the engine again") from error
 
 
 def _read(path: Path, what: str, at_most: int) -> bytes:
@@ -118,18 +134,14 @@ def _read(path: Path, what: str, at_most: int) -> bytes:
 
 
 def _parse(text: bytes, engine_path: Path) -> Sidecar:
-    path, values = sidecar_path(engine_path), None
+    values = None
     try:
-        values = json.loads(text)
-        schema = values.get("schema", SCHEMA) if isinstance(values, dict) else SCHEMA
-        if schema != SCHEMA:
-            raise InvalidArgumentError(f"schema is {schema!r}, expected {SCHEMA}")
-        return Sidecar.from_values(values)
+        values = parse_json(text)
+        return read_sidecar(values)
     except InvalidArgumentError as error:
-        problem = str(error)
-    except (ValueError, RecursionError) as error:
-        problem = f"the file is not JSON ({error})"
-    raise EngineLoadError(f"sidecar {path}: {problem}. Rebuild the engine: {rebuild_command(values, engine_path)}")
+        raise EngineLoadError(
+            f"sidecar {sidecar_path(engine_path)}: {error}. Rebuild the engine: {rebuild_command(values, engine_path)}"
+        ) from error
 
 
 def _file_problems(kind: str, path: Path, content: bytes, entry: FileEntry) -> list[str]:
@@ -146,24 +158,22 @@ def _identity_problems(metadata: Mapping[str, str], sidecar: Sidecar) -> tuple[d
     """Return the identity in the network's metadata, and how the sidecar differs from it."""
     identity = {key: value for key, value in sidecar.to_values().items() if key != "files"}
     try:
-        built = json.loads(metadata[METADATA_KEY])
-    except (KeyError, ValueError, RecursionError):
+        built = parse_json(metadata[METADATA_KEY])
+    except (KeyError, InvalidArgumentError):
         return identity, ["the network does not say which build it belongs to"]
-    problems = _differences("", built, identity)
+    problems = list(islice(_differences("", built, identity), _MOST_PROBLEMS))
     ours = project_version()
     if _release(sidecar.project_version) != _release(ours):
         problems.append(f"project_version is {sidecar.project_version}, but {ours} is installed")
     return built, problems
 
 
-def _differences(prefix: str, built: Any, given: Any) -> list[str]:
+def _differences(prefix: str, built: Any, given: Any) -> Iterator[str]:
     if isinstance(built, dict) and isinstance(given, dict):
-        return [
-            line
-            for key in sorted(built.keys() | given.keys())
-            for line in _differences(f"{prefix}.{key}".lstrip("."), built.get(key), given.get(key))
-        ]
-    return [] if built == given else [f"{prefix} is {given!r}, but the engine was built with {built!r}"]
+        for key in sorted(built.keys() | given.keys()):
+            yield from _differences(f"{prefix}.{key}".lstrip("."), built.get(key), given.get(key))
+    elif built != given:
+        yield f"{prefix} is {given!r:.200}, but the engine was built with {built!r:.200}"
 
 
 def _release(version: str) -> tuple[str, ...]:

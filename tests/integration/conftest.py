@@ -11,7 +11,6 @@ from engine import ops
 from engine.backend.tensorrt import Backend
 from engine.config.detection import InputSize
 from engine.runtime import device
-from engine.runtime.cpu.ort import network_metadata
 from engine.runtime.gpu import opening as tensorrt
 from engine.sidecar import EngineFiles, read_engine
 from tests.support.doubles.cupy import FakeCuda
@@ -38,7 +37,7 @@ def fp16_engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def files(fp32_engine: Path) -> EngineFiles:
     """The files of that engine."""
-    return read_engine(fp32_engine, network_metadata)
+    return read_engine(fp32_engine)
 
 
 @pytest.fixture
@@ -61,7 +60,7 @@ def trt(
 @pytest.fixture
 def ranged_trt(fp16_engine: Path, fake_cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> FakeTensorRT:
     """One for the engine that takes a range of sizes."""
-    return _installed(FakeTensorRT(read_engine(fp16_engine, network_metadata), fake_cuda), "tensorrt", monkeypatch)
+    return _installed(FakeTensorRT(read_engine(fp16_engine), fake_cuda), "tensorrt", monkeypatch)
 
 
 def _installed(double: FakeTensorRT, backend: str, monkeypatch: pytest.MonkeyPatch) -> FakeTensorRT:

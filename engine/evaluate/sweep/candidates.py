@@ -15,7 +15,6 @@ from engine.config.detection import MAX_CANDIDATES, Thresholds
 from engine.errors import EvaluationError, InvalidArgumentError
 from engine.files import sha256_of_file, write_together
 from engine.images import read_image
-from engine.runtime.cpu.ort import network_metadata
 from engine.runtime.device import open_session
 from engine.runtime.letterbox import Letterbox, check_image
 from engine.runtime.session import RuntimeOptions
@@ -136,7 +135,7 @@ def collect(
         EvaluationError: a picture cannot be read.
         InvalidArgumentError: the engine suppresses candidates on the GPU.
     """
-    files = read_engine(engine, network_metadata)
+    files = read_engine(engine)
     session, _ = open_session(
         _without_suppression(files), device, RuntimeOptions(trust_embedded_plugins=trust_embedded_plugins)
     )

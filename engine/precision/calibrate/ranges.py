@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from engine.config.formats import INT8
+from engine.runtime.cpu.ort_import import import_ort
 from engine.types import FloatArray
 
 BINS = 1024
@@ -34,9 +35,7 @@ def mse_range(counts: FloatArray, maximum: float) -> float:
 
 def entropy_range(counts: FloatArray, maximum: float) -> float:
     """Minimise the Kullback-Leibler divergence between the exact and the quantised values, with ONNX Runtime."""
-    from onnxruntime.quantization.calibrate import HistogramCollector
-
-    collector = HistogramCollector(
+    collector = import_ort("onnxruntime.quantization.calibrate").HistogramCollector(
         method="entropy", symmetric=True, num_bins=2 * BINS + 1, num_quantized_bins=_ENTROPY_LEVELS,
         percentile=PERCENTILE, scenario="same",
     )  # fmt: skip

@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
-# It would report uses to its makers, from a thread that forked processes wait for as they end.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-import onnxruntime
-
 from engine.errors import EngineLoadError
+from engine.runtime.cpu.ort_import import import_ort
 from engine.runtime.cpu.protocol import CpuSettings
 from engine.runtime.forking import keep_for_ever, renew_in_child
 from engine.types import FloatArray
 
-
-def network_metadata(network: bytes) -> dict[str, str]:
-    """Return the metadata of an ONNX file, without the onnx package.
-
-    Raises:
-        EngineLoadError: the network cannot be loaded.
-    """
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return dict(_load(network, options).get_modelmeta().custom_metadata_map)
-
-
-def _load(network: bytes, options: Any) -> Any:
-    options.log_severity_level = 3
-    # Its fused 8-bit operators take float32 scales only; the networks have float16 ones.
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
-    try:
-        return onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's exceptions share no base of their own
-        raise EngineLoadError(f"ONNX Runtime cannot load the network: {error}") from error
+onnxruntime = import_ort()
 
 
 class OnnxRuntime:
@@ -85,7 +62,13 @@ def _open(network: bytes, optimise: bool, threads: int) -> Any:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     # Threads that spin while waiting would take the cores from other work.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return _load(network, options)
+    options.log_severity_level = 3
+    # Its fused 8-bit operators take float32 scales only; the networks have float16 ones.
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    try:
+        return onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's exceptions share no base of their own
+        raise EngineLoadError(f"ONNX Runtime cannot load the network: {error}") from error
 
 
 class OrtRunner:

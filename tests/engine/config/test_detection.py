@@ -15,7 +15,7 @@ import pytest
 from engine import InvalidArgumentError, ops
 from engine.cli import build
 from engine.config.detection import MAX_CANDIDATES, Thresholds
-from engine.sidecar.content import rebuild_command
+from engine.sidecar.rebuild import rebuild_command
 
 OTHERS = Thresholds(score=0.25, iou=0.375, top_k=123, max_detections=45, voting=True)
 

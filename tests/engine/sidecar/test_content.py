@@ -18,7 +18,9 @@ import pytest
 from engine.config.detection import InputSize, Thresholds
 from engine.config.presets import preset
 from engine.errors import InvalidArgumentError
-from engine.sidecar.content import FileEntry, OutputSpec, Sidecar, rebuild_command
+from engine.sidecar.content import FileEntry, OutputSpec
+from engine.sidecar.rebuild import rebuild_command
+from engine.sidecar.schema import read_sidecar
 
 # As builds of version 0.1.0 wrote it: schema 1, which must load for good.
 VALUES: dict[str, Any] = {
@@ -46,9 +48,17 @@ VALUES: dict[str, Any] = {
         "outputs": [
             {"name": "num_detections", "dtype": "int32", "shape": ["N"]},
             {"name": "boxes", "dtype": "float32", "shape": ["N", 7, 4]},
+            {"name": "scores", "dtype": "float32", "shape": ["N", 7]},
+            {"name": "landmarks", "dtype": "float32", "shape": ["N", 7, 10]},
         ],
     },
-    "preprocessing": {"resize": "letterbox", "mean": [104.0, 117.0, 123.0]},
+    "preprocessing": {
+        "resize": "letterbox: bilinear, aspect kept, centred",
+        "color_order": "bgr",
+        "mean": [104.0, 117.0, 123.0],
+        "std": [1.0, 1.0, 1.0],
+        "pad_value": [104, 117, 123],
+    },
     "thresholds": {"score": 0.1, "iou": 0.3, "top_k": 77, "max_detections": 7, "voting": True},
     "detector_sha256": "2" * 64,
     "files": {
@@ -57,7 +67,7 @@ VALUES: dict[str, Any] = {
     },
 }
 # Free-form: evidence for people, which the program does not read.
-FREE = ("precision.", "calibration.", "preprocessing.", "plugins.versions.")
+FREE = ("precision.", "calibration.", "plugins.versions.")
 COMMAND = (
     "python build_engine.py --precision int8 --config mobilenet0.25 --weights 'my weights.pth' --runtime tensorrt-rtx "
     "--score-threshold 0.1 --iou-threshold 0.3 --top-k 77 --max-detections 7 --voting --embed-plugins "
@@ -90,7 +100,7 @@ FIELDS = [name for name in _names(VALUES) if name == "precision.mode" or not nam
 
 
 def test_what_is_on_disk_is_read_and_written_again() -> None:
-    sidecar = Sidecar.from_values(VALUES)
+    sidecar = read_sidecar(VALUES)
     assert json.loads(sidecar.to_json()) == VALUES
     assert sidecar.config == preset("mobilenet0.25")
     assert sidecar.thresholds == Thresholds(0.1, 0.3, 77, 7, True)
@@ -98,7 +108,7 @@ def test_what_is_on_disk_is_read_and_written_again() -> None:
     assert sidecar.io.outputs[1] == OutputSpec("boxes", "float32", ("N", 7, 4))
     assert (sidecar.precision.mode, sidecar.precision.evidence["loss"]) == ("int8", 0.01)
     assert sidecar.files.network == FileEntry("a.network.onnx", "4" * 64, 6)
-    plain = Sidecar.from_values(_edited("calibration", None))
+    plain = read_sidecar(_edited("calibration", None))
     assert plain.calibration is None
 
 
@@ -110,32 +120,32 @@ def test_a_field_of_a_wrong_type_is_named(name: str) -> None:
     # In Python true and false are integers.
     for given in (wrong, 0 if isinstance(value, bool) else True):
         with pytest.raises(InvalidArgumentError, match=rf"^{re.escape(name)} is .*, expected "):
-            Sidecar.from_values(_edited(name, given))
+            read_sidecar(_edited(name, given))
 
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_a_missing_field_is_named(name: str) -> None:
     parent, _, key = name.rpartition(".")
     with pytest.raises(InvalidArgumentError, match=rf"{parent or 'the file'} .*lacks \['{key}'\]"):
-        Sidecar.from_values(_edited(name))
+        read_sidecar(_edited(name))
 
 
 @pytest.mark.parametrize("parent", ["", "config.", "weights.", "io.input.", "files.engine.", "thresholds."])
 def test_an_unknown_field_is_named(parent: str) -> None:
     with pytest.raises(InvalidArgumentError, match=rf"{parent[:-1] or 'the file'} has unknown keys \['extra'\]"):
-        Sidecar.from_values(_edited(f"{parent}extra", 1))
+        read_sidecar(_edited(f"{parent}extra", 1))
 
 
 @pytest.mark.parametrize("values", [None, [], 1, "text"])
 def test_what_is_no_object_is_refused(values: Any) -> None:
     with pytest.raises(InvalidArgumentError, match=r"the file is .*, expected an object"):
-        Sidecar.from_values(values)
+        read_sidecar(values)
 
 
 def test_the_rebuild_command_repeats_every_option() -> None:
     path = Path("a folder/a.engine")
-    assert Sidecar.from_values(VALUES).rebuild_command(path) == COMMAND
-    larger = Sidecar.from_values(VALUES).rebuild_command(path, maximum=(960, 960))
+    assert read_sidecar(VALUES).rebuild_command(path) == COMMAND
+    larger = read_sidecar(VALUES).rebuild_command(path, maximum=(960, 960))
     assert larger == COMMAND.replace("640 960", "960 960")
 
 

@@ -19,7 +19,6 @@ from engine.files import sha256_of_file
 from engine.images import read_eighth, read_image
 from engine.model.weights.load import load_model
 from engine.pictures.labels import read_labels
-from engine.runtime.cpu.ort import network_metadata
 from engine.sidecar import read_engine
 from engine.untrusted.files import read_file, read_text
 
@@ -107,7 +106,7 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "labels": ("odd", read_labels),
     "results": ("odd", read_results),
     "candidates": ("odd", Candidates.load),
-    "engine": ("odd", lambda path: read_engine(path, network_metadata)),
+    "engine": ("odd", read_engine),
     "sidecar": ("x.engine.json", lambda path: _engine(path)),
 }
 
@@ -115,7 +114,7 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
 def _engine(sidecar: Path) -> None:
     path = sidecar.with_name("x.engine")
     path.write_bytes(b"")
-    read_engine(path, network_metadata)
+    read_engine(path)
 
 
 @pytest.mark.parametrize("what", READERS)

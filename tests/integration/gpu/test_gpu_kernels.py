@@ -14,7 +14,6 @@ import pytest
 from engine import DeviceLostError, InvalidArgumentError, ops
 from engine.backend import tensorrt as backends
 from engine.backend.driver import sees_gpu
-from engine.runtime.cpu.ort import network_metadata
 from engine.runtime.gpu import opening as tensorrt
 from engine.runtime.gpu.session import TensorRTSession
 from engine.runtime.letterbox import Letterbox
@@ -39,7 +38,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> EngineFiles:
     """Of an engine that needed no builder: the double of TensorRT does not read its plan."""
     path = tmp_path_factory.mktemp("stand-in") / "faces.engine"
     build_stand_in(path)
-    return read_engine(path, network_metadata)
+    return read_engine(path)
 
 
 @pytest.fixture
