@@ -19,9 +19,15 @@ RetinaFaceError
 
 from __future__ import annotations
 
+from engine.text import printable
+
 
 class RetinaFaceError(Exception):
-    """Base of every exception that this package raises on purpose."""
+    """Base of every exception that this package raises on purpose. Its message is one printable line."""
+
+    def __init__(self, message: str = "") -> None:
+        """Make the message safe to print: it may contain names and text from outside."""
+        super().__init__(printable(message))
 
 
 class InvalidArgumentError(RetinaFaceError, ValueError):

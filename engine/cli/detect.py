@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from engine.cli.arguments import add_device_options, check_folder
+from engine.cli.terminal import note
 from engine.errors import InvalidArgumentError
 from engine.files import write_together
 from engine.types import DEFAULT_SCORE_THRESHOLD
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
         except (InvalidArgumentError, OSError, cv2.error) as error:
             if isinstance(error, BrokenPipeError):
                 raise
-            print(f"retinaface-trt: error: {path}: {error}", file=sys.stderr)
+            note(f"error: {path}: {error}")
             failed += 1
     return 1 if failed else 0
 

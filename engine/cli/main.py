@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import signal
 import sys
 import threading
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from types import FrameType, ModuleType
 
 from engine.cli import bench, build, detect, doctor, evaluate
+from engine.cli.terminal import Parser, note, set_up_output
 from engine.errors import InvalidArgumentError, RetinaFaceError
 from engine.version import project_version
 
@@ -22,7 +22,7 @@ _COMMANDS = (("build", build), ("detect", detect), ("bench", bench), ("evaluate"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the subcommand that `argv` names; see run_command for the exit code."""
     prog = "retinaface-trt"
-    parser = argparse.ArgumentParser(prog=prog, description="RetinaFace checkpoints as TensorRT engines.")
+    parser = Parser(prog=prog, description="RetinaFace checkpoints as TensorRT engines.")
     parser.add_argument("--version", action="version", version=project_version())
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, module in _COMMANDS:
@@ -42,7 +42,7 @@ def bench_main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run_script(prog: str, module: ModuleType, argv: Sequence[str] | None) -> int:
-    parser = argparse.ArgumentParser(prog=prog, description=_description(module))
+    parser = Parser(prog=prog, description=_description(module))
     _add_arguments(parser, module)
     return run_command(parser.parse_args(argv), prog)
 
@@ -57,9 +57,7 @@ def run_command(arguments: argparse.Namespace, prog: str) -> int:
     Returns:
         0 on success, 1 if the work failed, 2 for wrong arguments; the reason is one line on stderr.
     """
-    logging.basicConfig(
-        level=logging.DEBUG if arguments.verbose else logging.WARNING, format="%(levelname)s: %(message)s"
-    )
+    set_up_output(arguments.verbose)
     with _stop_on_sigterm():
         return _run(arguments, prog)
 
@@ -68,13 +66,13 @@ def _run(arguments: argparse.Namespace, prog: str) -> int:
     try:
         return int(arguments.run(arguments))
     except KeyboardInterrupt:
-        print(f"{prog}: interrupted", file=sys.stderr)
+        note("interrupted", prog)
         return 130
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output is gone: no traceback, no error from flushing
         return 1
     except (RetinaFaceError, OSError) as error:
-        print(f"{prog}: error: {error}", file=sys.stderr)
+        note(f"error: {error}", prog)
         return _USAGE_ERROR if isinstance(error, InvalidArgumentError) else 1
 
 
