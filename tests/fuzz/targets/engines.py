@@ -25,7 +25,7 @@ from tests.fuzz.mutate.content import mutated
 from tests.fuzz.mutate.protobuf import Field, fields_of, message_of, mutated_message
 from tests.fuzz.mutate.values import mutated_values, to_text
 from tests.fuzz.target import Files, FileTarget
-from tests.support.graphs import SIZE, tiny_detector
+from tests.support.graphs import SIZE, Builder
 
 _PRECISIONS = ("fp32", "fp16")
 _METADATA = 14  # the field of ONNX's ModelProto
@@ -128,12 +128,31 @@ def _with_operator(network: bytes, random: Random) -> bytes:
 _OPERATORS = sorted({schema.name for schema in onnx.defs.get_all_schemas()})
 
 
+def _detector() -> onnx.ModelProto:
+    """Return a small network with the heads of mobilenet0.25, and each operator that builds write for it."""
+    b = Builder(np.random.default_rng(0))
+
+    def active(name: str, x: str, **options: int) -> str:
+        return b.op("LeakyRelu", f"{name}_act", b.conv(name, x, 8, **options), alpha=0.1)
+
+    stem = active("stem", active("first", "images", stride=2), stride=2)
+    fine = active("depthwise", stem, stride=2, groups=8)
+    middle = active("down", b.op("Add", "sum", active("pointwise", fine, kernel=1), fine), stride=2)
+    coarse = active("last", middle, stride=2)
+    merged = active("merge", b.op("Add", "both", middle, b.double("doubled", coarse)))
+    wide = b.op("Relu", "wide", b.op("Concat", "joined", merged, middle, axis=1))
+    channels = {"logits": 4, "box_deltas": 8, "landmark_deltas": 20}
+    features = {8: fine, 16: wide, 32: coarse}
+    heads = [b.conv(f"{kind}_{s}", x, channels[kind], kernel=1) for s, x in features.items() for kind in channels]
+    return b.model(*heads)
+
+
 def _build(path: Path, precision: str) -> tuple[dict[str, Any], bytes]:
     """Build an engine without TensorRT; return the values of its sidecar, and its network without metadata."""
     size = InputSize.fixed(*SIZE)
     options = BuildOptions(precision, weights="random", size=size, max_batch=2, runtime="tensorrt-rtx", output=path)
     stages: dict[str, Any] = {
-        "export_network": lambda model, size: tiny_detector(stem_stride=8),
+        "export_network": lambda model, size: _detector(),
         "load_backend": lambda runtime: Backend(runtime, None, "0"),
         "build_plan": lambda *_, **__: Plan(_PLAN, 0, ()),
     }
