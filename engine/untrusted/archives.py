@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import InvalidArgumentError
+from engine.untrusted.arrays import refuse_impossible_text
 from engine.untrusted.files import read_file
 from engine.untrusted.limits import MAX_ARRAYS_BYTES, MAX_DIRECTORY_BYTES, MIB
 
@@ -115,4 +116,9 @@ def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[An
             if len(piece) != min(_PIECE, holds - at):
                 raise InvalidArgumentError(f"has {member.filename!r:.80}, which ends before its values do")
             values[at : at + _PIECE] = piece
-    return values.view(kind).reshape(shape, order="F" if found[2] == b"True" else "C")
+    array = values.view(kind)
+    try:
+        refuse_impossible_text(array)
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"has {member.filename!r:.80}, which {error}") from error
+    return array.reshape(shape, order="F" if found[2] == b"True" else "C")

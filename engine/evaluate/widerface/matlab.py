@@ -17,6 +17,7 @@ import numpy as np
 
 from engine.errors import EvaluationError
 from engine.files import sha256_of
+from engine.untrusted.arrays import refuse_impossible_text
 from engine.untrusted.files import read_file
 from engine.untrusted.limits import MAX_MATLAB_BYTES, MAX_MATLAB_MEMORY_BYTES, MAX_MATLAB_OUTPUT_BYTES
 
@@ -88,7 +89,9 @@ def _decode(value: Any) -> np.ndarray[Any, Any]:
     if kind != "cells":
         if not _KIND.fullmatch(kind):
             raise ValueError(f"an array of type {kind!r:.80}")
-        return np.frombuffer(base64.b64decode(data), np.dtype(kind)).reshape(shape)
+        array = np.frombuffer(base64.b64decode(data), np.dtype(kind)).reshape(shape)
+        refuse_impossible_text(array)
+        return array
     cells = np.empty(len(data), object)
     for index, cell in enumerate(data):
         cells[index] = _decode(cell)

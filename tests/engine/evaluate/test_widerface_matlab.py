@@ -71,6 +71,10 @@ def test_a_damaged_file_does_not_end_this_process(path: Path, at: int, value: in
         ("print('[' * 100000)", "answers what cannot be read"),
         ("print('{}')", "answers what cannot be read"),
         ("""print('{"variables": 5}')""", "answers what cannot be read"),
+        (
+            """print('{"variables": {"gt_list": ["<U1", [1], "AAARAA=="]}}')""",
+            "answers what cannot be read.*characters",
+        ),
         ("""print('{"variables": {"gt_list": [",<f4", [1], ""]}}')""", "answers what cannot be read"),
         ("""print('{"variables": {"gt_list": ["|O", [1], "AAAAAAAAAAA="]}}')""", "answers what cannot be read"),
         ("""print('{"variables": {"gt_list": ["<f8", [9], "AAAAAAAAAAA="]}}')""", "answers what cannot be read"),

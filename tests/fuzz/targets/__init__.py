@@ -34,18 +34,18 @@ class Entry:
 
 
 TARGETS: dict[str, Entry] = {
-    "texts": Entry("texts.Texts", "labels, predictions, results, settings of runs", 5),
+    "texts": Entry("texts.Texts", "labels, predictions, results, settings of runs", 3),
     "configurations": Entry("texts.Configurations", "configurations of models", 2),
-    "images": Entry("images.Images", "pictures in 14 formats: headers, chunks, segments, packed pixels", 20),
-    "sidecars": Entry("engines.Sidecars", "values of sidecars, with mended digests", 10),
-    "networks": Entry("engines.Networks", "nodes, weights and types of networks, with mended digests", 15),
-    "checkpoints": Entry("checkpoints.Checkpoints", "pickles and tensors in checkpoints; ONNX weights", 15),
-    "caches": Entry("arrays.Caches", "arrays of calibration caches", 6),
+    "images": Entry("images.Images", "pictures in 14 formats: headers, chunks, segments, packed pixels", 12),
+    "sidecars": Entry("engines.Sidecars", "values of sidecars, with mended digests", 14),
+    "networks": Entry("engines.Networks", "nodes, weights and types of networks, with mended digests", 20),
+    "checkpoints": Entry("checkpoints.Checkpoints", "pickles and tensors in checkpoints; ONNX weights", 16),
+    "caches": Entry("arrays.Caches", "arrays of calibration caches", 10),
     "candidates": Entry("arrays.StoredCandidates", "arrays of stored candidates", 3),
-    "matlab": Entry("ground_truth.Matlab", "elements of .mat files, read in child processes", 8),
+    "matlab": Entry("ground_truth.Matlab", "elements of .mat files, read in child processes", 10),
     "answers": Entry("ground_truth.Answers", "variables of the ground truth", 3),
-    "operators": Entry("operators.Operators", "calls: shapes, types, strides, values, options", 10),
-    "operators-sanitized": Entry("operators.Operators", "the same, with both sanitizers", 25, sanitized=True),
+    "operators": Entry("operators.Operators", "calls: shapes, types, strides, values, options", 5),
+    "operators-sanitized": Entry("operators.Operators", "the same, with both sanitizers", 15, sanitized=True),
     "planted": Entry("planted.Planted", "faults made for the tests of the harness", 0),
 }
 PLANTED = "planted"

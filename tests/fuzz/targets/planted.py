@@ -53,6 +53,8 @@ class Planted(FileTarget):
         elif fault == "causeless":
             raise RetinaFaceError(f"{self._path}: bad")
         elif fault == "unprintable":
-            raise RetinaFaceError(f"{self._path} is not a number but \x1b[31mred")
+            error = RetinaFaceError()
+            error.args = (f"{self._path} is not a number but \x1b[31mred",)  # the class would make it printable
+            raise error
         elif int(number) % 2:
             raise RetinaFaceError(f"{self._path} holds {number}, expected an even number")
