@@ -39,6 +39,7 @@ def _first(seed: int) -> dict[str, int]:
     return found
 
 
+@pytest.mark.slow
 def test_every_planted_fault_is_found_once_and_kept(tmp_path: Path) -> None:
     first = _first(1)
     tally = Watch(LIMITS, tmp_path).try_inputs(Task(PLANTED, 1, 60, most=max(first.values()) + 1))
@@ -52,6 +53,7 @@ def test_every_planted_fault_is_found_once_and_kept(tmp_path: Path) -> None:
     assert kept == {index: fault for fault, index in first.items()}
 
 
+@pytest.mark.slow
 def test_one_input_repeats_a_finding(tmp_path: Path) -> None:
     for fault, index in _first(2).items():
         tally = Watch(LIMITS, tmp_path).try_inputs(Task(PLANTED, 2, 60, index, most=1))
