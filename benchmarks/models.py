@@ -19,7 +19,7 @@ from benchmarks.kernels import document
 from engine.backend.plugin_library import plugin_library
 from engine.backend.targets import check_targets
 from engine.backend.tensorrt import load_backend
-from engine.build.plan import Toolchain, build_plan
+from engine.build.plan import PlanOptions, Toolchain, build_plan
 from engine.config.detection import InputSize, Thresholds
 from engine.config.formats import INT8
 from engine.config.model import RetinaFaceConfig
@@ -103,8 +103,8 @@ def engine_bytes(config: RetinaFaceConfig) -> list[int]:
     network = export_network(load_model(config, "random")[0], size)
     sizes = []
     for typed in (network, to_fp16(network), _int8(network, config.input_size)):
-        detector = attach_detection(typed, config, Thresholds()).SerializeToString()
-        plan = build_plan(detector, toolchain, size=size, max_batch=MAX_BATCH)
+        detector = attach_detection(typed, config, Thresholds())
+        plan = build_plan(detector, toolchain, PlanOptions(size, MAX_BATCH))
         sizes.append(len(plan.data))
     return sizes
 

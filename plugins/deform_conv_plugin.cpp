@@ -87,13 +87,22 @@ struct PluginParams {
     Optionals optionals;
 };
 
-/// DeformConv: has the standard operator's name, so that standard ONNX files import. Inputs X, W, offset and the
-/// optional B and mask.
-class DeformConvPlugin final : public PluginBase<DeformConvPlugin, DeformConvAttributes, PluginParams> {
-  public:
-    static constexpr const char *kName = "DeformConv";
+// The name in our engines, which no parser has an importer for.
+constexpr char kOurName[] = "RetinaFaceDeformConv";
+// The standard operator's: where the parser has no importer of its own for it, standard ONNX files use the plugin. It
+// is also the name in engines that were built before there was the other.
+constexpr char kStandardName[] = "DeformConv";
 
-    explicit DeformConvPlugin(DeformConvAttributes attributes) : PluginBase(checked(std::move(attributes))) {}
+/// Inputs X, W, offset and the optional B and mask.
+template <const char *Name>
+class DeformConvPlugin final : public PluginBase<DeformConvPlugin<Name>, DeformConvAttributes, PluginParams> {
+    using Base = PluginBase<DeformConvPlugin<Name>, DeformConvAttributes, PluginParams>;
+    using Base::attributes_;
+
+  public:
+    static constexpr const char *kName = Name;
+
+    explicit DeformConvPlugin(DeformConvAttributes attributes) : Base(checked(std::move(attributes))) {}
 
     int32_t getNbOutputs() const noexcept override { return 1; }
 
@@ -196,7 +205,12 @@ class DeformConvPlugin final : public PluginBase<DeformConvPlugin, DeformConvAtt
 }  // namespace
 
 nvinfer1::IPluginCreatorInterface *deform_conv_creator() {
-    static PluginCreator<DeformConvPlugin> creator;
+    static PluginCreator<DeformConvPlugin<kOurName>> creator;
+    return &creator;
+}
+
+nvinfer1::IPluginCreatorInterface *standard_deform_conv_creator() {
+    static PluginCreator<DeformConvPlugin<kStandardName>> creator;
     return &creator;
 }
 

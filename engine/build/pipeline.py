@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from engine.backend.plugin_library import PLUGIN_VERSION, plugin_library
 from engine.backend.targets import check_targets, has_format
 from engine.backend.tensorrt import load_backend
-from engine.build.plan import Plan, Toolchain, build_plan
+from engine.build.plan import Plan, PlanOptions, Toolchain, build_plan
 from engine.config.detection import MAX_BATCH, InputSize, Thresholds
-from engine.config.formats import FORMATS, PRECISIONS
+from engine.config.formats import FORMATS, PRECISIONS, TF32
 from engine.config.model import RetinaFaceConfig
 from engine.config.presets import preset
 from engine.errors import BuildError, InvalidArgumentError
@@ -139,11 +139,12 @@ def build_engine(options: BuildOptions, on_stage: Callable[[str], None] = lambda
         on_stage=on_stage,
     )
     typed = to_precision(conversion)
-    detector = attach_detection(typed.network, config, options.thresholds).SerializeToString(deterministic=True)
+    detector = attach_detection(typed.network, config, options.thresholds)
     on_stage(f"Compiling with {backend.runtime} {backend.version} for {', '.join(targets)}")
-    plan = build_plan(detector, toolchain, size=size, max_batch=options.max_batch, embed_plugins=options.embed_plugins)
+    plan_options = PlanOptions(size, options.max_batch, options.embed_plugins, tf32=options.precision == TF32.name)
+    plan = build_plan(detector, toolchain, plan_options)
     on_stage("Writing files")
-    identity = _identity(options, origin, toolchain, typed, sha256_of(detector))
+    identity = _identity(options, origin, toolchain, typed, sha256_of(detector.SerializeToString(deterministic=True)))
     sidecar = _write(path, plan, typed.on_cpu, identity)
     files = (path, sidecar_path(path), network_path(path))
     return BuildReport(sidecar, plan, time.perf_counter() - started, files)

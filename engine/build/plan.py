@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -11,9 +12,11 @@ from engine.backend.targets import set_targets
 from engine.backend.tensorrt import Backend, because, load_plugins, make_logger
 from engine.config.detection import InputSize
 from engine.errors import BuildError
+from engine.export.attach import PLUGIN_DOMAIN
 from engine.sidecar.content import InputSpec
 
 if TYPE_CHECKING:
+    import onnx
     import tensorrt
 
 
@@ -47,20 +50,34 @@ class Plan:
     plugins: tuple[str, ...]
 
 
-def build_plan(
-    detector: bytes, toolchain: Toolchain, *, size: InputSize, max_batch: int, embed_plugins: bool = False
-) -> Plan:
-    """Compile a serialised ONNX model. Its types are the precision of the engine.
+@dataclass(frozen=True)
+class PlanOptions:
+    """How a plan is compiled.
 
-    Args:
-        detector: ONNX bytes, input `images`.
-        toolchain: to compile with; its library has the plugins that the model names.
+    Attributes:
         size: allowed input sizes.
         max_batch: the engine takes 1 to max_batch images.
         embed_plugins: whether the plan contains the plugin library.
+        tf32: whether float32 convolutions may round their inputs to TF32, which has 10 bits of mantissa.
+    """
+
+    size: InputSize
+    max_batch: int
+    embed_plugins: bool = False
+    tf32: bool = False
+
+
+def build_plan(detector: onnx.ModelProto, toolchain: Toolchain, options: PlanOptions) -> Plan:
+    """Compile an ONNX model. Its types are the precision of the engine.
+
+    Args:
+        detector: from attach_detection.
+        toolchain: to compile with; its library has the plugins that the model names.
+        options: of the plan.
 
     Raises:
-        BuildError: the parser or the builder failed; the message holds their errors.
+        BuildError: the parser or the builder failed, and the message holds their errors; or the parser took something
+            else for a plugin.
     """
     backend, library, targets = toolchain.backend, toolchain.library, toolchain.targets
     trt = backend.module
@@ -74,23 +91,36 @@ def build_plan(
     load_plugins(backend, builder.get_plugin_registry(), library, errors)
     network = builder.create_network(_strongly_typed(trt))
     parser: tensorrt.OnnxParser = trt.OnnxParser(network, logger)
-    if not parser.parse(detector):
+    if not parser.parse(detector.SerializeToString(deterministic=True)):
         reasons = [parser.get_error(i).desc() for i in range(parser.num_errors)]
         raise BuildError(because(f"{backend.title} cannot read the network", reasons + errors))
+    layers = [network.get_layer(i) for i in range(network.num_layers)]
+    plugins = tuple(layer.name for layer in layers if layer.type == trt.LayerType.PLUGIN_V3)
+    _check_plugins(plugins, detector, backend)
     config = builder.create_builder_config()
     set_targets(config, backend, targets)
-    spec = InputSpec.of(size, max_batch)
+    # Its default is on.
+    (config.set_flag if options.tf32 else config.clear_flag)(trt.BuilderFlag.TF32)
+    spec = InputSpec.of(options.size, options.max_batch)
     profile = builder.create_optimization_profile()
     profile.set_shape(spec.name, *map(trt.Dims4, (spec.minimum, spec.optimum, spec.maximum)))
     config.add_optimization_profile(profile)
-    if embed_plugins:
+    if options.embed_plugins:
         config.plugins_to_serialize = [str(library.path)]
     data = builder.build_serialized_network(network, config)
     if data is None:
         raise BuildError(because(f"{backend.title} could not build the engine for {', '.join(targets)}", errors))
-    layers = [network.get_layer(i) for i in range(network.num_layers)]
-    plugins = tuple(layer.name for layer in layers if layer.type == trt.LayerType.PLUGIN_V3)
     return Plan(bytes(data), len(layers), plugins)
+
+
+def _check_plugins(found: Sequence[str], detector: onnx.ModelProto, backend: Backend) -> None:
+    expected = [node.name for node in detector.graph.node if node.domain == PLUGIN_DOMAIN]
+    if len(found) != len(expected):
+        raise BuildError(
+            f"{backend.title} made {len(found)} plugin layers of {len(expected)} plugin nodes "
+            f"({', '.join(found) or 'none'}): its parser replaced the others. Report this with the output of "
+            "retinaface-trt doctor --json"
+        )
 
 
 def _strongly_typed(trt: ModuleType) -> int:

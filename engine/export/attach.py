@@ -12,19 +12,23 @@ if TYPE_CHECKING:
     import onnx
 
 DECODE_PLUGIN = "RetinaFaceDecode"
+DEFORM_CONV_PLUGIN = "RetinaFaceDeformConv"
 NMS_PLUGIN = "RetinaFaceNMS"
 PLUGIN_DOMAIN = "retinaface"
+_PLUGIN = {"plugin_version": PLUGIN_VERSION, "plugin_namespace": ""}
 
 
 def plugin_names(config: RetinaFaceConfig) -> list[str]:
     """Names of the plugins that a detector's nodes need."""
-    return [*(["DeformConv"] if config.context == "deformable" else []), DECODE_PLUGIN, NMS_PLUGIN]
+    return [*([DEFORM_CONV_PLUGIN] if config.context == "deformable" else []), DECODE_PLUGIN, NMS_PLUGIN]
 
 
 def attach_detection(network: onnx.ModelProto, config: RetinaFaceConfig, thresholds: Thresholds) -> onnx.ModelProto:
     """Return a copy of the network with RetinaFaceDecode and RetinaFaceNMS behind the raw heads.
 
-    If a head is cast to float32, the decoder reads it before the cast: the plugin accepts both types.
+    Deformable convolutions become nodes of our plugin: for the standard's operator the parser of TensorRT 10.1 and
+    later takes another, which does not know bfloat16. If a head is cast to float32, the decoder reads it before the
+    cast: the plugin accepts both types.
 
     Outputs:
         num_detections int32 [N]; boxes float32 [N, M, 4], x1 y1 x2 y2 in pixels of the network's input; scores
@@ -43,7 +47,6 @@ def attach_detection(network: onnx.ModelProto, config: RetinaFaceConfig, thresho
         candidates.remove("candidate_landmarks")
     outputs = output_shapes(config, thresholds)
     anchors = [anchor for level in config.levels for anchor in level.anchors]
-    plugin = {"domain": PLUGIN_DOMAIN, "plugin_version": PLUGIN_VERSION, "plugin_namespace": ""}
     decode = helper.make_node(
         DECODE_PLUGIN,
         inputs,
@@ -56,7 +59,8 @@ def attach_detection(network: onnx.ModelProto, config: RetinaFaceConfig, thresho
         **thresholds.decode_arguments(),
         has_landmarks=int(config.has_landmarks),
         cascade=int(config.cascade),
-        **plugin,
+        domain=PLUGIN_DOMAIN,
+        **_PLUGIN,
     )
     if any(width != height for width, height in anchors):
         decode.attribute.append(helper.make_attribute("anchor_heights", [height for _, height in anchors]))
@@ -67,9 +71,15 @@ def attach_detection(network: onnx.ModelProto, config: RetinaFaceConfig, thresho
         name=NMS_PLUGIN,
         **thresholds.nms_arguments(),
         has_landmarks=int(config.has_landmarks),
-        **plugin,
+        domain=PLUGIN_DOMAIN,
+        **_PLUGIN,
     )
     _remove_unused_casts(graph, inputs)
+    for node in graph.node:
+        if node.op_type == "DeformConv":
+            node.op_type = DEFORM_CONV_PLUGIN
+            node.domain = PLUGIN_DOMAIN
+            node.attribute.extend(helper.make_attribute(*item) for item in _PLUGIN.items())
     graph.node.extend([decode, nms])
     del graph.output[:]
     for name, shape in outputs.items():

@@ -44,7 +44,7 @@ def to_precision(conversion: Conversion) -> TypedNetwork:
     """
     network, precision = conversion.network, conversion.precision
     plain: dict[str, Any] = {"kept_higher": []}
-    if precision == "fp32":
+    if precision in ("fp32", "tf32"):
         return TypedNetwork(network, network, plain)
     if precision == "fp16":
         conversion.on_stage("Casting to float16")

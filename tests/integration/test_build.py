@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import onnx
 import pytest
 
 from engine.backend import targets
@@ -22,7 +23,7 @@ from engine.backend.targets import check_targets, has_format
 from engine.backend.tensorrt import Backend, load_backend
 from engine.build import pipeline
 from engine.build.pipeline import BuildOptions, build_engine
-from engine.build.plan import Toolchain, build_plan
+from engine.build.plan import PlanOptions, Toolchain, build_plan
 from engine.config.detection import InputSize, Thresholds
 from engine.config.formats import BF16, FP8, INT8, NumberFormat
 from engine.config.presets import preset
@@ -37,35 +38,26 @@ SIZE = InputSize.fixed(320, 320)
 
 
 @pytest.fixture(scope="module", params=["fp32", "fp16"])
-def detector(request: pytest.FixtureRequest) -> bytes:
-    """A serialised detector.onnx of each precision."""
-    model = attach_detection(network(request.param), preset("mobilenet0.25"), Thresholds())
-    return bytes(model.SerializeToString())
+def detector(request: pytest.FixtureRequest) -> onnx.ModelProto:
+    """A detector.onnx of each precision."""
+    return attach_detection(network(request.param), preset("mobilenet0.25"), Thresholds())
 
 
 @pytest.mark.parametrize("targets", [(), ("sm75",), ("sm89",), ("sm120",), ("sm86", "sm120", "sm89")])
-def test_engines_build_with_both_plugins_inside(detector: bytes, targets: tuple[str, ...]) -> None:
+def test_engines_build_with_both_plugins_inside(detector: onnx.ModelProto, targets: tuple[str, ...]) -> None:
     backend = rtx()
     checked = check_targets(targets, backend.runtime)
-    plan = build_plan(detector, Toolchain(backend, plugin_library(), checked), size=SIZE, max_batch=8)
+    plan = build_plan(detector, Toolchain(backend, plugin_library(), checked), PlanOptions(SIZE, 8))
     assert plan.plugins == (DECODE_PLUGIN, NMS_PLUGIN)
     # 56 convolutions, 41 activations, 2 resizes, 2 additions, 3 concatenations and the plugins at least.
     assert plan.num_layers > 100
     assert len(plan.data) > 500_000
 
 
-def test_embedded_plugins_travel_inside(detector: bytes) -> None:
+def test_embedded_plugins_travel_inside(detector: onnx.ModelProto) -> None:
+    toolchain = Toolchain(rtx(), plugin_library(), ("portable",))
     sizes = [
-        len(
-            build_plan(
-                detector,
-                Toolchain(rtx(), plugin_library(), ("portable",)),
-                size=SIZE,
-                max_batch=1,
-                embed_plugins=embed,
-            ).data
-        )
-        for embed in (False, True)
+        len(build_plan(detector, toolchain, PlanOptions(SIZE, 1, embed_plugins=embed)).data) for embed in (False, True)
     ]
     assert sizes[1] - sizes[0] >= plugin_library().path.stat().st_size * 0.9
 
@@ -106,7 +98,7 @@ def test_random_weights_are_marked(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"precision": "int3"}, r"precision is 'int3', expected one of: fp32, fp16"),
+        ({"precision": "int3"}, r"precision is 'int3', expected one of: fp32, tf32"),
         ({"targets": ("sm70",)}, r"unknown target 'sm70', expected one of: sm75.*portable$"),
         (
             {"targets": ("sm90",)},
@@ -321,7 +313,7 @@ def test_a_broken_network_is_refused_with_the_parser_s_reason() -> None:
     model = attach_detection(network("fp32"), preset("mobilenet0.25"), Thresholds())
     model.graph.node[-1].op_type = "RetinaFaceNMZ"
     with pytest.raises(BuildError, match=r"cannot read the network.*Plugin not found"):
-        build_plan(model.SerializeToString(), Toolchain(rtx(), plugin_library(), ("portable",)), size=SIZE, max_batch=1)
+        build_plan(model, Toolchain(rtx(), plugin_library(), ("portable",)), PlanOptions(SIZE, 1))
 
 
 def test_a_builder_that_needs_a_gpu_says_so() -> None:
@@ -332,7 +324,7 @@ def test_a_builder_that_needs_a_gpu_says_so() -> None:
     backend = Backend("tensorrt", SimpleNamespace(Builder=no_builder, ILogger=FakeTensorRT.ILogger), "10.9")
     toolchain = Toolchain(backend, PluginLibrary(Path("unused"), ""), ("this GPU",))
     with pytest.raises(BuildError, match=r"cannot start a builder: CUDA initialization.*--runtime tensorrt-rtx builds"):
-        build_plan(b"", toolchain, size=SIZE, max_batch=1)
+        build_plan(onnx.ModelProto(), toolchain, PlanOptions(SIZE, 1))
 
 
 def test_type_stubs_alone_are_not_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from engine import TRTRetinaFace, ops
 from engine.backend.plugin_library import plugin_library
-from engine.build.plan import Toolchain, build_plan
+from engine.build.plan import PlanOptions, Toolchain, build_plan
 from engine.config.detection import InputSize, Thresholds
 from engine.config.model import RetinaFaceConfig
 from engine.config.presets import PRESETS, preset
-from engine.export.attach import DECODE_PLUGIN, NMS_PLUGIN, attach_detection
+from engine.export.attach import DECODE_PLUGIN, DEFORM_CONV_PLUGIN, NMS_PLUGIN, attach_detection
 from engine.model.deform_conv import DeformableConv
 from engine.model.retinaface import RetinaFace
 from engine.model.weights import load as weights
@@ -44,8 +44,8 @@ def test_every_preset_builds(name: str) -> None:
     model, _ = weights.load_model(config, "random")
     network = exported(model, SIZE)
     for typed in (network, to_fp16(network)):
-        detector = attach_detection(typed, config, Thresholds()).SerializeToString()
-        plan = build_plan(detector, Toolchain(backend, plugin_library(), ("portable",)), size=SIZE, max_batch=2)
+        detector = attach_detection(typed, config, Thresholds())
+        plan = build_plan(detector, Toolchain(backend, plugin_library(), ("portable",)), PlanOptions(SIZE, 2))
         assert plan.plugins[-2:] == (DECODE_PLUGIN, NMS_PLUGIN)
         assert len(plan.plugins) == 2 + (25 if config.context == "deformable" else 0)
 
@@ -58,7 +58,7 @@ def test_presets_run_on_the_cpu(name: str, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("engine.build.pipeline.load_model", lambda *_: (model, origin))
     path = tmp_path / "faces.engine"
     report = build(path, config=name, precision="fp32", size=SIZE, thresholds=THRESHOLDS)
-    assert ("DeformConv" in report.sidecar.plugins.versions) == (model.config.context == "deformable")
+    assert (DEFORM_CONV_PLUGIN in report.sidecar.plugins.versions) == (model.config.context == "deformable")
     detector = TRTRetinaFace(path, "cpu")
     image = np.random.default_rng(2).integers(0, 256, (64, 96, 3), dtype=np.uint8)
     faces = detector.detect(image)

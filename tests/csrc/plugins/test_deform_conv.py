@@ -1,4 +1,4 @@
-"""The DeformConv plugin, called as TensorRT calls it."""
+"""The plugin of deformable convolution, called as TensorRT calls it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .cases import DTYPES
 from .device import Memory
 from .driver import BF16, DATA_TYPES, FLOAT, FORMATS, HALF, HWC8, LINEAR, Array, Library, Plugin, PluginError
 
-NAME = "DeformConv"
+NAME, STANDARD_NAME = "RetinaFaceDeformConv", "DeformConv"
 TYPES = {"float32": FLOAT, "float16": HALF, "bfloat16": BF16}
 PLAIN = Case("plain", batch=2, channels=(16, 24))
 
@@ -134,6 +134,16 @@ def test_a_workspace_for_the_largest_shapes_serves_smaller_ones(
     convolution = Convolution(plugin, tensors, "float16", hwc8, largest.random(rng))
     convolution.enqueue()
     check(convolution.output(), tensors, case, "float16")
+
+
+def test_the_standard_s_name_is_the_same_plugin(library: Library, rng: np.random.Generator) -> None:
+    tensors = PLAIN.random(rng)
+    results = []
+    for name in (NAME, STANDARD_NAME):
+        convolution = Convolution(library.create(name, attributes_of(PLAIN)), tensors, "float32")
+        convolution.enqueue()
+        results.append(convolution.output())
+    assert results[0].tobytes() == results[1].tobytes()
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -48,7 +48,7 @@ def assert_same_bits(actual: list[Array], expected: list[Array]) -> None:
 
 
 def test_creators(library: Library) -> None:
-    assert sorted(library.creators) == ["DeformConv", DECODE, NMS]
+    assert sorted(library.creators) == ["DeformConv", DECODE, "RetinaFaceDeformConv", NMS]
     for name, attributes in ((DECODE, DECODE_ATTRIBUTES), (NMS, NMS_ATTRIBUTES)):
         creator = library.creators[name]
         assert library.call("creator_version", creator) == b"1"

@@ -73,8 +73,8 @@ def test_bf16_may_round_to_the_nearest() -> None:
 
 
 def test_precisions() -> None:
-    assert tuple(PRECISIONS) == ("fp32", "fp16", "bf16", "int8", "fp8", "mixed")
-    with pytest.raises(InvalidArgumentError, match="precision is 'int4', expected one of: fp32, fp16, bf16, int8"):
+    assert tuple(PRECISIONS) == ("fp32", "tf32", "fp16", "bf16", "int8", "fp8", "mixed")
+    with pytest.raises(InvalidArgumentError, match="precision is 'int4', expected one of: fp32, tf32, fp16"):
         check_precision("int4", QuantisationOptions())
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from engine.untrusted import limits
 
 _PAGE = Path(__file__).resolve().parents[3] / "docs/security.md"
-_UNITS = {"GiB": limits.GIB, "MiB": limits.MIB, "pixels": 1, "": 1}
+_UNITS = {"GiB": limits.GIB, "MiB": limits.MIB, "pixels": 1, "characters": 1, "": 1}
 
 
 def test_the_page_on_security_has_every_limit() -> None:
