@@ -135,7 +135,7 @@ py::capsule DeviceArray::dlpack(const py::object &stream, bool copy) const {
     intptr_t handle = protocol_handle(nullptr);
     if (!stream.is_none()) {
         handle = PyLong_Check(stream.ptr()) != 0 ? PyLong_AsSsize_t(stream.ptr()) : kNoStream;
-        if (handle < kNoWait) {
+        if (handle < kNoWait || PyErr_Occurred() != nullptr) {
             PyErr_Clear();
             refuse(Name("stream"), stream, "None, -1, or the handle of a stream");
         }

@@ -17,6 +17,12 @@ SCHEMA = 1
 COMPARED = ("mean", "p50", "p99")
 """The measures of a latency that two runs are compared by."""
 
+# Of an earlier run. An hour at a thousand requests a second has fewer latencies; no time, rate or count of a run lies
+# outside the range, and within it no ratio is infinite.
+_MOST_LATENCIES = 5_000_000
+_LEAST, _LARGEST = 1e-9, 1e12
+_MOST_NAMES, _DEEPEST = 1000, 8
+
 
 @dataclass(frozen=True)
 class Results:
@@ -67,14 +73,23 @@ def read_results(path: Path) -> dict[str, Any]:
             f"results {path} have schema {schema!r:.80}, expected {SCHEMA}: the JSON file of a run of this version"
         )
     for name in ("environment", "workload", "settings"):
-        if not isinstance(content.get(name), dict):
+        part = content.get(name)
+        if not isinstance(part, dict):
             raise InvalidArgumentError(f"results {path} are incomplete: {name} is no object")
+        if len(part) > _MOST_NAMES or not _is_shallow(part, _DEEPEST):
+            raise InvalidArgumentError(
+                f"results {path} are of another program: {name} has {len(part)} names, expected at most {_MOST_NAMES}, "
+                f"and values at most {_DEEPEST} levels deep"
+            )
     points = content.get("points")
     if not isinstance(points, list) or not points:
         raise InvalidArgumentError(f"results {path} are incomplete: points is no list, or an empty one")
     for index, point in enumerate(points):
         if (wrong := _wrong(point)) is not None:
             raise InvalidArgumentError(f"results {path} are incomplete: {wrong} of point {index} is missing or wrong")
+    latencies = sum(len(point["latencies_ms"]) for point in points)
+    if latencies > _MOST_LATENCIES:
+        raise InvalidArgumentError(f"results {path} have {latencies:,} latencies, expected at most {_MOST_LATENCIES:,}")
     return dict(content)
 
 
@@ -104,9 +119,16 @@ def _are_numbers(values: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    """Whether it is a number of 0 or more that a float can hold: JSON may have huge integers, NaN and infinity."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e300
+    """Whether it is 0 or a number that a run can have: JSON may have huge integers, NaN and infinity."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and (value == 0 or _LEAST <= value <= _LARGEST)  # type: ignore[operator]
 
 
 def _is_positive(value: object) -> bool:
     return _is_number(value) and value != 0
+
+
+def _is_shallow(value: object, levels: int) -> bool:
+    """Whether lists and objects are nested at most so many levels deep; where Python gives up depends on the caller."""
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels > 0 and all(_is_shallow(item, levels - 1) for item in items)

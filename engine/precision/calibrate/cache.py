@@ -7,21 +7,22 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.errors import CalibrationError, InvalidArgumentError
+from engine.errors import CalibrationError
 from engine.files import write_together
 from engine.precision.qdq.graph import Graph
 from engine.precision.qdq.placement import Assignment, points, scale_groups
 from engine.precision.qdq.simulate import Simulation
+from engine.types import FloatArray
 from engine.untrusted.archives import read_arrays
 
 _KEY = "key"
-_LARGEST = float(np.finfo(np.float16).max)  # networks with quantised layers are float16 elsewhere
+_LARGEST = float(np.finfo(np.float16).max)  # a network with quantised layers is float16 elsewhere
 
 
 def save_fit(path: str | os.PathLike[str], key: Mapping[str, Any], graph: Graph, network: Simulation) -> None:
@@ -63,15 +64,41 @@ def load_fit(
         The equalised network in floating point, and quantised.
 
     Raises:
-        CalibrationError: not a calibration cache, its key differs, or an array is missing or none of a fit; the message
+        CalibrationError: not a calibration cache, its key differs, or its arrays are not the network's; the message
             says where.
     """
     try:
         arrays = read_arrays(Path(path))
         made_from = dict(json.loads(str(arrays.pop(_KEY))))
     except Exception as error:  # NumPy and zipfile raise many kinds on other files
-        raise CalibrationError(f"{path} is not a calibration cache of this program: {error!s:.200}") from error
-    wanted = json.loads(json.dumps(key))  # tuples become lists, as in the stored key
+        raise CalibrationError(f"{path} is not a calibration cache of this program: {error}") from error
+    _compare_keys(path, made_from, json.loads(json.dumps(key)))  # tuples become lists, as in the stored key
+    stored = _Stored(path, arrays)
+    try:
+        for name, convolution in graph.convolutions.items():
+            for kind, tensor in (("exact", convolution.weight), ("exact_bias", convolution.bias)):
+                graph.weights[tensor] = stored.values(f"{kind}/{name}", graph.weights[tensor].shape)
+        reference, network = Simulation(graph), Simulation(graph)
+        for name in graph.convolutions:
+            for kind, tensors in (("weight", network.weights), ("bias", network.biases)):
+                tensors[name] = torch.from_numpy(stored.values(f"{kind}/{name}", tensors[name].shape))
+        groups = scale_groups(graph)
+        for assignment in assignments:
+            for name, number_format in assignment.items():
+                steps = (len(network.weights[name]), 1, 1, 1)
+                network.steps[name, number_format] = stored.scales(f"step/{number_format}/{name}", steps)
+            for name, number_format in points(graph, assignment):
+                leader = groups.get(name, name)
+                network.scales[leader, number_format] = stored.scales(f"scale/{number_format}/{leader}", ())
+        network.assignment = network.fitted = assignments[0]
+    except KeyError as error:
+        raise CalibrationError(
+            f"calibration cache {path} is incomplete, it lacks {error}: remove the file to calibrate again"
+        ) from error
+    return reference, network
+
+
+def _compare_keys(path: str | os.PathLike[str], made_from: dict[str, Any], wanted: dict[str, Any]) -> None:
     # A technique that a version does not have is off: caches written with a removed technique off stay valid.
     differing = sorted(n for n in wanted.keys() | made_from.keys() if wanted.get(n, False) != made_from.get(n, False))
     if differing:
@@ -81,56 +108,35 @@ def load_fit(
             f"{_short(made_from.get(first))}, this build has {_short(wanted.get(first))}): remove the file to "
             "calibrate again, or name another file with --calib-cache"
         )
-    try:
-        return _read_fit(arrays, graph, assignments)
-    except InvalidArgumentError as error:
-        raise CalibrationError(f"calibration cache {path} {error}: remove the file to calibrate again") from error
 
 
-def _read_fit(
-    arrays: Mapping[str, NDArray[Any]], graph: Graph, assignments: Sequence[Assignment]
-) -> tuple[Simulation, Simulation]:
-    """Take the arrays of a fit; InvalidArgumentError for one that is missing or cannot be of a fit."""
-    shapes = {
-        name: (graph.weights[c.weight].shape, graph.weights[c.bias].shape) for name, c in graph.convolutions.items()
-    }
-    for name, convolution in graph.convolutions.items():
-        weight, bias = shapes[name]
-        graph.weights[convolution.weight] = _array(arrays, f"exact/{name}", weight)
-        graph.weights[convolution.bias] = _array(arrays, f"exact_bias/{name}", bias)
-    reference, network = Simulation(graph), Simulation(graph)
-    for name, (weight, bias) in shapes.items():
-        network.weights[name] = torch.from_numpy(_array(arrays, f"weight/{name}", weight))
-        network.biases[name] = torch.from_numpy(_array(arrays, f"bias/{name}", bias))
-    groups = scale_groups(graph)
-    for assignment in assignments:
-        for name, kind in assignment.items():
-            step = _array(arrays, f"step/{kind}/{name}", (shapes[name][0][0], 1, 1, 1), positive=True)
-            network.steps[name, kind] = torch.from_numpy(step)
-        for name, kind in points(graph, assignment):
-            leader = groups.get(name, name)
-            scale = _array(arrays, f"scale/{kind}/{leader}", (), positive=True)
-            network.scales[leader, kind] = torch.from_numpy(scale)
-    network.assignment = network.fitted = assignments[0]
-    return reference, network
+class _Stored:
+    """The arrays of a cache, each compared with what the network has. KeyError for a name that is not there."""
 
+    def __init__(self, path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]]) -> None:
+        self._path, self._arrays = path, arrays
 
-def _array(
-    arrays: Mapping[str, NDArray[Any]], name: str, shape: tuple[int, ...], positive: bool = False
-) -> NDArray[Any]:
-    """Return an array of a fit, float32; InvalidArgumentError if it is missing or cannot be one."""
-    if name not in arrays:
-        raise InvalidArgumentError(f"is incomplete, it lacks {name!r}")
-    array = arrays[name]
-    if array.dtype != np.float32 or array.shape != shape:
-        raise InvalidArgumentError(
-            f"has {name!r} of type {array.dtype} and shape {array.shape!s:.80}, expected float32 and {shape}"
+    def values(self, name: str, shape: Sequence[int]) -> FloatArray:
+        values = self._arrays[name]
+        if values.dtype != np.float32 or values.shape != tuple(shape):
+            self._refuse(name, f"has dtype {values.dtype} and shape {values.shape}", f"float32 and {tuple(shape)}")
+        if not np.isfinite(values).all():
+            self._refuse(name, "holds NaN or infinity", "finite numbers")
+        if (np.abs(values) > _LARGEST).any():
+            self._refuse(name, "holds numbers that float16 has not", f"at most {_LARGEST:g}")
+        return values
+
+    def scales(self, name: str, shape: Sequence[int]) -> torch.Tensor:
+        values = self.values(name, shape)
+        if not (values > 0).all():
+            self._refuse(name, "holds numbers that are not above 0", "scales")
+        return torch.from_numpy(values)
+
+    def _refuse(self, name: str, found: str, expected: str) -> NoReturn:
+        raise CalibrationError(
+            f"calibration cache {self._path} does not fit the network: {name} {found}, expected {expected}: remove the "
+            "file to calibrate again"
         )
-    if not (np.abs(array) <= _LARGEST).all() or (positive and not (array > 0).all()):
-        raise InvalidArgumentError(
-            f"has {name!r} with values that are not finite, beyond float16, or scales that are not above 0"
-        )
-    return array
 
 
 def _short(value: object) -> str:
