@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz import __main__ as command
+from tests.fuzz import report
 from tests.fuzz.outcome import flaw_of
 from tests.fuzz.targets import PLANTED
 from tests.fuzz.targets.planted import FAULTS, NUMBERS, Planted
@@ -115,3 +116,16 @@ def test_the_command_prints_what_repeats_a_finding(
     out = capsys.readouterr().out
     assert f"python -m tests.fuzz --target planted --seed 1 --index {index}" in out
     assert "exception: KeyError from planted.py" in out
+
+
+def test_a_run_is_documented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "security.md"
+    page.write_text(f"before\n<!-- {report.SECTION}: generated -->\nold\n<!-- end of {report.SECTION} -->\nafter\n")
+    monkeypatch.setattr(report, "DOCUMENT", page)
+    report.document([Tally("texts", 1200, 700, 500, 0, 2.0, 0.5, 1 << 30)], "python -m tests.fuzz --seed 1")
+    text = page.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "old" not in text
+    assert "`python -m tests.fuzz --seed 1`:" in text
+    assert "| texts | 1,200 | 700 | 500 | 0 | 600 | 0.50 s | 1.07 GB |" in text
