@@ -70,7 +70,7 @@ def read_results(path: Path) -> dict[str, Any]:
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:
         raise InvalidArgumentError(
-            f"results {path} have schema {schema!r}, expected {SCHEMA}: the JSON file of a run of this version"
+            f"results {path} have schema {schema!r:.80}, expected {SCHEMA}: the JSON file of a run of this version"
         )
     for name in ("environment", "workload", "settings"):
         part = content.get(name)

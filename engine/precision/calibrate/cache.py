@@ -22,6 +22,7 @@ from engine.types import FloatArray
 from engine.untrusted.archives import read_arrays
 
 _KEY = "key"
+_LARGEST = float(np.finfo(np.float16).max)  # a network with quantised layers is float16 elsewhere
 
 
 def save_fit(path: str | os.PathLike[str], key: Mapping[str, Any], graph: Graph, network: Simulation) -> None:
@@ -121,6 +122,8 @@ class _Stored:
             self._refuse(name, f"has dtype {values.dtype} and shape {values.shape}", f"float32 and {tuple(shape)}")
         if not np.isfinite(values).all():
             self._refuse(name, "holds NaN or infinity", "finite numbers")
+        if (np.abs(values) > _LARGEST).any():
+            self._refuse(name, "holds numbers that float16 has not", f"at most {_LARGEST:g}")
         return values
 
     def scales(self, name: str, shape: Sequence[int]) -> torch.Tensor:

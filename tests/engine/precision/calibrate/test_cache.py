@@ -209,6 +209,7 @@ SCALE, STEP, WEIGHT, BIAS = "scale/int8/images", "step/int8/down", "weight/down"
         (WEIGHT, lambda a: a.astype(str), "has dtype <U32 and shape "),
         (WEIGHT, lambda a: np.full_like(a, np.nan), "holds NaN or infinity, expected finite numbers"),
         (BIAS, lambda a: np.full_like(a, -np.inf), "holds NaN or infinity, expected finite numbers"),
+        (BIAS, lambda a: np.full_like(a, 1e38), "holds numbers that float16 has not, expected at most 65504"),
         (STEP, lambda a: a[:, 0], "has dtype float32 and shape "),
         (STEP, lambda a: a * 0, "holds numbers that are not above 0, expected scales"),
         (STEP, lambda a: -a, "holds numbers that are not above 0, expected scales"),
