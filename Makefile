@@ -150,7 +150,10 @@ $(VENV)/.test: $(SOURCES)
 $(VENV)/.gpu: $(SOURCES)
 	@command -v nvidia-smi >/dev/null && nvidia-smi -L | grep -q GPU || \
 		{ echo "This needs an NVIDIA GPU and its driver: nvidia-smi finds none here." >&2; exit 1; }
-	scripts/bootstrap $(VENV) build,tensorrt-rtx,openvino,gpu,demo,evaluate,bench,compare,test
+	@# TensorRT-RTX has no Hopper and no data-centre Blackwell.
+	builder=tensorrt-rtx; capability=$$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader --id=0); \
+	case "$$capability" in 9.* | 10.*) builder=tensorrt ;; esac; \
+	scripts/bootstrap $(VENV) build,$$builder,openvino,gpu,demo,evaluate,bench,compare,test
 	@touch $@ $(VENV)/.test $(VENV)/.demo
 
 build/device/.built: $(VENV)/.gpu $(SOURCES) $(wildcard tests/csrc/*/*.cpp)
