@@ -20,9 +20,15 @@ RetinaFaceError
 
 from __future__ import annotations
 
+from engine.text import printable
+
 
 class RetinaFaceError(Exception):
-    """Base of every exception that this package raises on purpose."""
+    """Base of every exception that this package raises on purpose. Its message is one printable line."""
+
+    def __init__(self, message: str = "") -> None:
+        """Make the message safe to print: it may contain names and text from outside."""
+        super().__init__(printable(message))
 
 
 class InvalidArgumentError(RetinaFaceError, ValueError):
@@ -77,14 +83,25 @@ class OutputError(RetinaFaceError, OSError):
     """A file could not be written. What it held before is unchanged.
 
     Attributes:
-        errno: number of the reason.
-        strerror: the reason in words.
         filename: path of the file, or of its folder if the folder is the reason.
+        strerror: the reason in words.
+        errno: its number.
     """
 
+    def __init__(self, message: str, filename: str = "", strerror: str = "", errno: int = 0) -> None:
+        """Keep the file and the reason beside the message."""
+        super().__init__(message)
+        self.filename, self.strerror, self.errno = filename, strerror, errno
+
+    @classmethod
+    def at(cls, path: object, cause: OSError, reason: str = "") -> OutputError:
+        """Return the error for a file; the reason is the cause's unless given."""
+        reason = reason or cause.strerror or str(cause)
+        return cls(f"cannot write {path}: {reason}", str(path), reason, cause.errno or 0)
+
     def __str__(self) -> str:
-        """Name the file and the reason."""
-        return f"cannot write {self.filename}: {self.strerror}"
+        """Return the message; that of an OSError would begin with the number."""
+        return str(self.args[0])
 
 
 class CudaError(RetinaFaceError):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from engine.cli.arguments import add_device_options, check_folder
+from engine.cli.terminal import note
 from engine.errors import InvalidArgumentError, OutputError
 from engine.types import DEFAULT_SCORE_THRESHOLD
 from engine.writing import write_file
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
             if targets:
                 write_file(targets[path], cv2.imencode(".png", annotate(image, faces))[1].tobytes())
         except (InvalidArgumentError, OutputError, cv2.error) as error:
-            print(f"retinaface-trt: error: {path}: {error}", file=sys.stderr)
+            note(f"error: {path}: {error}")
             failed += 1
         else:
             print(json.dumps({"image": str(path), "faces": faces.to_json()}), flush=True)

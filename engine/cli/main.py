@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from types import ModuleType
 
 from engine.cli import bench, build, detect, doctor, evaluate
+from engine.cli.terminal import Parser, note, set_up_output
 from engine.errors import InvalidArgumentError, RetinaFaceError
 from engine.version import project_version
 
@@ -19,7 +19,7 @@ _COMMANDS = (("build", build), ("detect", detect), ("bench", bench), ("evaluate"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the subcommand that `argv` names; see run_command for the exit code."""
     prog = "retinaface-trt"
-    parser = argparse.ArgumentParser(prog=prog, description="RetinaFace checkpoints as TensorRT engines.")
+    parser = Parser(prog=prog, description="RetinaFace checkpoints as TensorRT engines.")
     parser.add_argument("--version", action="version", version=project_version())
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, module in _COMMANDS:
@@ -39,7 +39,7 @@ def bench_main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run_script(prog: str, module: ModuleType, argv: Sequence[str] | None) -> int:
-    parser = argparse.ArgumentParser(prog=prog, description=_description(module))
+    parser = Parser(prog=prog, description=_description(module))
     _add_arguments(parser, module)
     return run_command(parser.parse_args(argv), prog)
 
@@ -54,9 +54,7 @@ def run_command(arguments: argparse.Namespace, prog: str) -> int:
     Returns:
         0 on success, 1 if the work failed, 2 for wrong arguments; the reason is one line on stderr.
     """
-    logging.basicConfig(
-        level=logging.DEBUG if arguments.verbose else logging.WARNING, format="%(levelname)s: %(message)s"
-    )
+    set_up_output(arguments.verbose)
     try:
         status = int(arguments.run(arguments))
         sys.stdout.flush()
@@ -64,7 +62,7 @@ def run_command(arguments: argparse.Namespace, prog: str) -> int:
         sys.stderr.close()  # the reader of our output is gone: no traceback, no error from flushing
         return 1
     except (RetinaFaceError, OSError) as error:
-        print(f"{prog}: error: {_text(error)}", file=sys.stderr)
+        note(f"error: {_text(error)}", prog)
         return _USAGE_ERROR if isinstance(error, InvalidArgumentError) else 1
     return status
 

@@ -60,4 +60,4 @@ def errors_named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(error.errno or 0, error.strerror or str(error), str(path)) from error
+        raise OutputError.at(path, error) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import time
@@ -26,7 +25,7 @@ def locked(folder: Path, patience_s: float = _PATIENCE_S) -> Iterator[None]:
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise OutputError(error.errno, error.strerror, str(folder)) from error
+        raise OutputError.at(folder, error) from error
     try:
         _lock(descriptor, folder, time.monotonic() + patience_s, patience_s)
         try:
@@ -42,16 +41,16 @@ def _lock(descriptor: int, folder: Path, deadline: float, patience_s: float) -> 
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
-        except BlockingIOError:
+        except BlockingIOError as error:
             if time.monotonic() >= deadline:
-                raise OutputError(
-                    errno.ETIMEDOUT,
+                raise OutputError.at(
+                    folder,
+                    error,
                     f"{_holder(descriptor)} keeps the folder locked, for {patience_s:g} s by now. Wait until it has "
                     "written its files, or end it",
-                    str(folder),
                 ) from None
         except OSError as error:
-            raise OutputError(error.errno, f"it cannot be locked: {error.strerror}", str(folder)) from error
+            raise OutputError.at(folder, error, f"it cannot be locked: {error.strerror}") from error
         time.sleep(_PAUSE_S)
 
 

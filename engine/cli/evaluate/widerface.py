@@ -12,6 +12,7 @@ from rich.progress import Progress, track
 from rich.table import Table
 
 from engine.cli.arguments import add_device_options, check_outputs, require_packages
+from engine.cli.terminal import shown
 from engine.errors import InvalidArgumentError
 from engine.writing import write_file
 
@@ -109,11 +110,11 @@ def _predict(arguments: argparse.Namespace, names: tuple[str, ...]) -> None:
             rule_name=rule_name,
             on_image=lambda: progress.advance(task),
         )
-    console.print(
-        f"Scale rule {rule_name} ({rule.summary}): {count} images run, {len(images) - count} taken "
-        f"from {arguments.predictions}.",
-        soft_wrap=True,
+    line = (
+        f"Scale rule {rule_name} ({rule.summary}): {count} images run, {len(images) - count} taken from "
+        f"{arguments.predictions}."
     )
+    console.print(shown(line), soft_wrap=True)
 
 
 def _write(arguments: argparse.Namespace, curves: dict[str, Curve]) -> None:

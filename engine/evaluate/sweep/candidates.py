@@ -76,7 +76,9 @@ class Candidates:
                 *(arrays[key].item() for key in ("engine_sha256", "score_threshold", "enlarge")),
             )
         except Exception as error:  # NumPy's readers raise many types of exceptions for damaged files
-            raise EvaluationError(f"{path} does not hold stored candidates ({error}): remove it and rerun") from error
+            raise EvaluationError(
+                f"{path} does not hold stored candidates ({error!s:.200}): remove it and rerun"
+            ) from error
 
 
 # The arrays of a stored file and their dtypes, without the byte order.

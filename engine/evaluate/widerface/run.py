@@ -176,9 +176,9 @@ def _claim(folder: Path, names: Sequence[str], run: dict[str, object]) -> None:
     if path.is_file():
         try:
             before = dict(json.loads(read_text(path, MAX_TEXT_BYTES)))
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise EvaluationError(f"{path} cannot be read: {error}. {remedy}, with {folder}") from error
-        differences = [f"{key} {before.get(key)!r}, now {run[key]!r}" for key in run if before.get(key) != run[key]]
+        differences = [f"{key} {before.get(key)!r:.80}, now {run[key]!r}" for key in run if before.get(key) != run[key]]
         if differences:
             raise EvaluationError(
                 f"{folder} holds predictions of another run: {'; '.join(differences)}. {remedy}, with {path}"

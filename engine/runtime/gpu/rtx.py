@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from engine.text import printable
 from engine.untrusted.files import read_file
 from engine.untrusted.limits import MAX_PLAN_BYTES
 from engine.writing import write_file
@@ -35,6 +36,7 @@ class RtxRuntime:
                 ones are compiled.
         """
         self._path = path.with_name(f"{path.name}.runtime-cache")
+        self._shown = printable(str(self._path))
         self.config, self.uncaptured = engine.create_runtime_config(), engine.create_runtime_config()
         strategies = trt.CudaGraphStrategy
         self.config.cuda_graph_strategy = strategies.WHOLE_GRAPH_CAPTURE if cuda_graphs else strategies.DISABLED
@@ -42,7 +44,7 @@ class RtxRuntime:
         self._cache = self.config.create_runtime_cache()
         self._saved = self._read()
         if self._saved and not self._cache.deserialize(self._saved):
-            _log.info("%s is of another GPU, driver or TensorRT-RTX: kernels are compiled again", self._path)
+            _log.info("%s is of another GPU, driver or TensorRT-RTX: kernels are compiled again", self._shown)
         for config in (self.config, self.uncaptured):
             config.set_runtime_cache(self._cache)
 
@@ -56,7 +58,9 @@ class RtxRuntime:
             write_file(self._path, content)
             self._saved = content
         except OSError as error:
-            _log.info("%s cannot be written (%s): kernels will be compiled again next time", self._path, error.strerror)
+            _log.info(
+                "%s cannot be written (%s): kernels will be compiled again next time", self._shown, error.strerror
+            )
 
     def _read(self) -> bytes:
         try:
@@ -64,5 +68,5 @@ class RtxRuntime:
         except FileNotFoundError:
             return b""
         except OSError as error:
-            _log.info("%s cannot be read: %s", self._path, error.strerror)
+            _log.info("%s cannot be read: %s", self._shown, error.strerror)
             return b""
