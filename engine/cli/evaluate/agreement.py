@@ -15,6 +15,7 @@ from rich.table import Table
 from engine.cli.arguments import add_device_options, check_outputs, describe, name_engines, require_packages
 from engine.cli.terminal import as_markup, shown
 from engine.errors import InvalidArgumentError
+from engine.text import printable
 from engine.types import DEFAULT_SCORE_THRESHOLD
 from engine.writing import write_file
 
@@ -99,7 +100,8 @@ def _warn_of_other_settings(detectors: dict[str, TRTRetinaFace]) -> None:
             if ours != theirs
         ]
         if differing:
-            _log.warning("%s differs from %s in more than its precision: %s.", name, reference, ", ".join(differing))
+            names = printable(name), printable(reference)
+            _log.warning("%s differs from %s in more than its precision: %s.", *names, ", ".join(differing))
 
 
 def _print(comparison: Comparison, details: dict[str, str]) -> None:

@@ -45,7 +45,12 @@ def _is_safe(printed: str) -> bool:
 
 
 def test_commands_take_any_names_and_print_them_safely(
-    fp16_engine: Path, fp32_engine: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    fp16_engine: Path,
+    fp32_engine: Path,
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     one, two = (
         _engine(engine, tmp_path / f"{name}{EVIL}.engine") for engine, name in ((fp16_engine, "_a"), (fp32_engine, "b"))
@@ -89,6 +94,7 @@ def test_commands_take_any_names_and_print_them_safely(
         )
     )
     assert f"skipped bad{SAFE}.png: is not a picture" in printed
+    assert all(_is_safe(message) for message in caplog.messages)
     assert json.loads(measures.read_text())["reference"] == f"b{EVIL}"
     _check_page(page, [f"Agreement with b{SAFE}", f"<td>bad{SAFE}.png</td>", f"_a{SAFE}"])
 
