@@ -11,7 +11,7 @@ import rich.table
 from rich.console import Console
 
 from engine.cli.terminal import as_markup, shown
-from engine.files import write_together
+from engine.writing import write_file
 
 if TYPE_CHECKING:
     from engine.bench.analysis.compare import Comparison
@@ -62,16 +62,13 @@ def _print_table(console: Console, content: Table) -> None:
 def write_results(
     results: Results, comparison: Comparison | None, fail_below: float | None, outputs: dict[str, Path]
 ) -> None:
-    """Write the requested files together."""
-    contents: dict[Path, bytes] = {}
+    """Write the requested files."""
     if "json" in outputs:
         values = results.to_dict()
         if comparison is not None:
             values["comparison"] = asdict(comparison)
-        contents[outputs["json"]] = (json.dumps(values, allow_nan=False) + "\n").encode()
+        write_file(outputs["json"], (json.dumps(values, allow_nan=False) + "\n").encode())
     if "html" in outputs:
         from engine.bench.report.write import html_report
 
-        contents[outputs["html"]] = html_report(results, comparison, fail_below).encode()
-    if contents:
-        write_together(contents)
+        write_file(outputs["html"], html_report(results, comparison, fail_below).encode())

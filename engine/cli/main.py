@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType, ModuleType
+from collections.abc import Sequence
+from types import ModuleType
 
 from engine.cli import bench, build, detect, doctor, evaluate
 from engine.cli.terminal import Parser, note, set_up_output
@@ -58,42 +55,26 @@ def run_command(arguments: argparse.Namespace, prog: str) -> int:
         0 on success, 1 if the work failed, 2 for wrong arguments; the reason is one line on stderr.
     """
     set_up_output(arguments.verbose)
-    with _stop_on_sigterm():
-        return _run(arguments, prog)
-
-
-def _run(arguments: argparse.Namespace, prog: str) -> int:
     try:
-        return int(arguments.run(arguments))
-    except KeyboardInterrupt:
-        note("interrupted", prog)
-        return 130
+        status = int(arguments.run(arguments))
+        sys.stdout.flush()
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output is gone: no traceback, no error from flushing
         return 1
     except (RetinaFaceError, OSError) as error:
-        note(f"error: {error}", prog)
+        note(f"error: {_text(error)}", prog)
         return _USAGE_ERROR if isinstance(error, InvalidArgumentError) else 1
+    return status
+
+
+def _text(error: RetinaFaceError | OSError) -> str:
+    if isinstance(error, RetinaFaceError):
+        return str(error)
+    # Errors of opened files name none. Those of the project's own files get their name where they are raised.
+    return f"{error.filename or 'the output cannot be written'}: {error.strerror}"
 
 
 def _add_arguments(parser: argparse.ArgumentParser, module: ModuleType) -> None:
     module.add_arguments(parser)
     parser.add_argument("--verbose", action="store_true", help="show the libraries' own messages")
     parser.set_defaults(run=module.run)
-
-
-@contextmanager
-def _stop_on_sigterm() -> Iterator[None]:
-    """On SIGTERM raise SystemExit, so that the command cleans up."""
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + signum)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -15,9 +15,9 @@ from rich.table import Table
 from engine.cli.arguments import add_device_options, check_outputs, describe, name_engines, require_packages
 from engine.cli.terminal import as_markup, shown
 from engine.errors import InvalidArgumentError
-from engine.files import write_together
 from engine.text import printable
 from engine.types import DEFAULT_SCORE_THRESHOLD
+from engine.writing import write_file
 
 if TYPE_CHECKING:
     from engine.detector import TRTRetinaFace
@@ -124,8 +124,8 @@ def _write(
 ) -> None:
     if arguments.json is not None:
         values: dict[str, Any] = {**comparison.to_dict(), "details": details, "runtimes": runtimes}
-        write_together({arguments.json: (json.dumps(values, indent=2, allow_nan=False) + "\n").encode()})
+        write_file(arguments.json, (json.dumps(values, indent=2, allow_nan=False) + "\n").encode())
     if arguments.html is not None:
         from engine.evaluate.report.write import html_report
 
-        write_together({arguments.html: html_report(comparison, details).encode()})
+        write_file(arguments.html, html_report(comparison, details).encode())

@@ -14,7 +14,7 @@ from rich.table import Table
 from engine.cli.arguments import add_device_options, check_outputs, require_packages
 from engine.cli.terminal import shown
 from engine.errors import InvalidArgumentError
-from engine.files import write_together
+from engine.writing import write_file
 
 if TYPE_CHECKING:
     from engine.evaluate.widerface.protocol import Curve
@@ -122,6 +122,6 @@ def _write(arguments: argparse.Namespace, curves: dict[str, Curve]) -> None:
 
     if arguments.json:
         numbers = {name: curve.average_precision for name, curve in curves.items()}
-        write_together({arguments.json: (json.dumps(numbers, indent=2) + "\n").encode()})
+        write_file(arguments.json, (json.dumps(numbers, indent=2) + "\n").encode())
     if arguments.plot:
-        write_together({arguments.plot: plot_precision_recall(curves, "WIDER FACE validation", arguments.plot.suffix)})
+        write_file(arguments.plot, plot_precision_recall(curves, "WIDER FACE validation", arguments.plot.suffix))

@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 
 from engine.errors import CalibrationError
-from engine.files import write_together
 from engine.precision.qdq.graph import Graph
 from engine.precision.qdq.placement import Assignment, points, scale_groups
 from engine.precision.qdq.simulate import Simulation
 from engine.types import FloatArray
 from engine.untrusted.archives import read_arrays
+from engine.writing import write_file
 
 _KEY = "key"
 _LARGEST = float(np.finfo(np.float16).max)  # a network with quantised layers is float16 elsewhere
@@ -44,7 +44,7 @@ def save_fit(path: str | os.PathLike[str], key: Mapping[str, Any], graph: Graph,
     content = io.BytesIO()
     np.savez(content, **arrays)
     try:
-        write_together({Path(path): content.getvalue()})
+        write_file(Path(path), content.getvalue())
     except OSError as error:
         raise CalibrationError(f"the calibration cache {path} cannot be written: {error.strerror}") from error
 

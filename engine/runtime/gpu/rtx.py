@@ -6,10 +6,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from engine.files import write_together
 from engine.text import printable
 from engine.untrusted.files import read_file
 from engine.untrusted.limits import MAX_PLAN_BYTES
+from engine.writing import write_file
 
 _log = logging.getLogger("engine")
 
@@ -55,7 +55,7 @@ class RtxRuntime:
         if not content or content == self._saved:
             return
         try:
-            write_together({self._path: content})
+            write_file(self._path, content)
             self._saved = content
         except OSError as error:
             _log.info(
