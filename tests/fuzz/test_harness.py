@@ -55,6 +55,15 @@ def test_every_planted_fault_is_found_once_and_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_memory_of_what_starts_a_worker_does_not_count(tmp_path: Path) -> None:
+    ballast = b"x" * (2 * LIMITS.memory_bytes)
+    harmless = next(i for i in range(99) if random_of(Task(PLANTED, 1, 0), i).randrange(NUMBERS) not in FAULTS)
+    tally = Watch(LIMITS, tmp_path).try_inputs(Task(PLANTED, 1, 60, harmless, most=1))
+    assert (tally.tried, tally.findings, len(ballast)) == (1, [], 2 * LIMITS.memory_bytes)
+    assert tally.peak_bytes < LIMITS.memory_bytes
+
+
+@pytest.mark.slow
 def test_one_input_repeats_a_finding(tmp_path: Path) -> None:
     for fault, index in _first(2).items():
         tally = Watch(LIMITS, tmp_path).try_inputs(Task(PLANTED, 2, 60, index, most=1))

@@ -7,7 +7,7 @@ import secrets
 import pytest
 
 from tests.fuzz.report import summary
-from tests.fuzz.targets import available
+from tests.fuzz.targets import TARGETS, available
 from tests.fuzz.watch import Watch
 
 
@@ -16,7 +16,9 @@ def test_hostile_inputs_are_accepted_or_refused() -> None:
     """A failure prints the commands that repeat it; make fuzz goes on for longer."""
     seed = secrets.randbelow(1 << 32)
     print(f"python -m tests.fuzz --seed {seed}")
-    tallies = Watch().fuzz(available(), seed, seconds=20, workers=1)
+    # Sanitized operators may be an earlier build's; make fuzz compiles them.
+    names = [name for name in available() if not TARGETS[name].sanitized]
+    tallies = Watch().fuzz(names, seed, seconds=20, workers=1)
     print(summary(tallies, seed))
     assert not any(tally.findings for tally in tallies)
     # Each target goes on behind the first checks.

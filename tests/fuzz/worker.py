@@ -179,8 +179,10 @@ def _keep(job: Job, target: Target[Any]) -> None:
 
 def _peak_bytes() -> int:
     """Return the most memory that this process, or one that it waited for, has had."""
-    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    return max(resource.getrusage(kind).ru_maxrss for kind in kinds) * 1024
+    # getrusage would begin with the memory of the process that started this one.
+    status = Path("/proc/self/status").read_text()
+    own = int(status.split("VmHWM:", 1)[1].split(maxsplit=1)[0])
+    return max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) * 1024
 
 
 if __name__ == "__main__":

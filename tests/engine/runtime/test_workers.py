@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import signal
 import threading
 import time
@@ -20,10 +19,12 @@ from engine.runtime.workers import Worker, finish
 
 @contextmanager
 def _interrupts(delay: float, count: int) -> Iterator[None]:
-    """Send this process SIGINT `count` times or more, from `delay` seconds on, until one has come within finish().
+    """Send this thread SIGINT `count` times or more, from `delay` seconds on, until one has come within finish().
 
-    Elsewhere they do nothing: KeyboardInterrupt would end the test, or the process that runs it.
+    Elsewhere they do nothing: KeyboardInterrupt would end the test, or the process that runs it. Sent to the process,
+    one could be given to a thread that is busy, and come after the test.
     """
+    receiver = threading.get_ident()
     raised: list[bool] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -38,7 +39,7 @@ def _interrupts(delay: float, count: int) -> Iterator[None]:
         for number in itertools.count():
             if number >= count and raised:
                 break
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.pthread_kill(receiver, signal.SIGINT)
             time.sleep(1e-4)
 
     before = signal.signal(signal.SIGINT, interrupt)
