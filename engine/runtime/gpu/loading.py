@@ -103,16 +103,12 @@ class LoadedEngine:
             how = self._rtx.config
         else:
             how = self._backend.module.ExecutionContextAllocationStrategy.USER_MANAGED
-        context: Any = create(how)
+        context: tensorrt.IExecutionContext | None = create(how)
         if context is None:
             raise EngineLoadError(self.because(f"no execution context for {self._files.path}"))
         if activations is not None:
-            if hasattr(context, "set_device_memory"):
-                context.set_device_memory(int(activations.ptr), int(activations.size))
-            else:  # TensorRT 10.0
-                context.device_memory = int(activations.ptr)
-        created: tensorrt.IExecutionContext = context
-        return created
+            _give_memory(context, activations)
+        return context
 
     def save_compiled(self) -> None:
         """Save the kernels that TensorRT-RTX compiled, for later processes."""
@@ -169,3 +165,10 @@ class LoadedEngine:
             raise EngineLoadError(
                 f"{self._files.path} has tensors {sorted(names)}, its sidecar names {sorted(expected)}"
             )
+
+
+def _give_memory(context: Any, memory: Any) -> None:
+    if hasattr(context, "set_device_memory"):
+        context.set_device_memory(int(memory.ptr), int(memory.size))
+    else:  # TensorRT 10.0
+        context.device_memory = int(memory.ptr)
