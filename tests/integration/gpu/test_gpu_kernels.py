@@ -170,9 +170,9 @@ def test_a_stream_may_be_destroyed_before_its_results(
 ) -> None:
     letterbox, images = _letterbox(files, SIZES[0]), _images(rng, 2)
     there = [ops.to_device(image) for image in images]
-    for named in (lambda stream: stream, lambda stream: stream.ptr):
+    for bare in (False, True):
         stream = cupy.cuda.Stream(non_blocking=True)
-        found = session.detect_device(there, letterbox, named(stream))
+        found = session.detect_device(there, letterbox, stream.ptr if bare else stream)
         del stream
         del found
         _check(session.detect(images, letterbox, Stopwatch()), files, letterbox, images)
