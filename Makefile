@@ -7,6 +7,8 @@
 # make test   runs all tests, WORKERS=2 processes at a time
 # make test-kernels SEED=7   runs the operators' tests with other random cases
 # make sanitize   runs the CPU operators' tests under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer
+# make fuzz SECONDS=600   tries hostile inputs on all readers and operators, for so long (docs/security.md). SEED=7 repeats a
+#     run; else the seed is a new one, which is printed
 # make mutants   breaks the CUDA kernels on purpose, about 150 times, and checks that the tests notice
 # make test-gpu   runs the tests that need an NVIDIA GPU
 # make gpu-kernels   compiles, tests, checks and times the kernels on an NVIDIA GPU without TensorRT and without installing
@@ -43,6 +45,7 @@ EMULATOR_SOURCES := $(shell find tools -name '*.txt' -o -name '*.map' -o -name '
 PYTHON ?= python3
 
 SEED ?= 1
+SECONDS ?= 60
 # Test processes at a time, of up to 4 GB each. A process without work takes over tests from another.
 WORKERS ?= 2
 PYTEST := $(PY) -m pytest -n $(WORKERS) --dist worksteal
@@ -51,7 +54,7 @@ MUTANTS ?=
 
 BROWSER := $(firstword $(shell command -v chromium-headless-shell chromium chromium-browser google-chrome))
 
-.PHONY: demo test check test-kernels sanitize test-gpu gpu-kernels gpu-report mutants lint format clean wheel test-wheel lock family \
+.PHONY: demo test check test-kernels sanitize fuzz test-gpu gpu-kernels gpu-report mutants lint format clean wheel test-wheel lock family \
 	model-table precision-table peers kernel-table kernel-table-check kernel-counts
 
 demo: $(VENV)/.demo
@@ -83,6 +86,10 @@ gpu-kernels:
 
 gpu-report: $(VENV)/.gpu build/device/.built
 	$(PY) -m benchmarks.gpu_report
+
+fuzz: $(VENV)/.test
+	scripts/sanitize $(VENV) build
+	$(PY) -m tests.fuzz --seconds $(SECONDS) $(if $(filter-out file,$(origin SEED)),--seed $(SEED))
 
 mutants: $(VENV)/.test build/emulator/.built
 	PATH=$(abspath $(VENV))/bin:$$PATH $(PY) -m tests.csrc.mutants $(MUTANTS)
@@ -143,7 +150,10 @@ $(VENV)/.test: $(SOURCES)
 $(VENV)/.gpu: $(SOURCES)
 	@command -v nvidia-smi >/dev/null && nvidia-smi -L | grep -q GPU || \
 		{ echo "This needs an NVIDIA GPU and its driver: nvidia-smi finds none here." >&2; exit 1; }
-	scripts/bootstrap $(VENV) build,tensorrt-rtx,openvino,gpu,demo,evaluate,bench,compare,test
+	@# TensorRT-RTX has no Hopper and no data-centre Blackwell.
+	builder=tensorrt-rtx; capability=$$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader --id=0); \
+	case "$$capability" in 9.* | 10.*) builder=tensorrt ;; esac; \
+	scripts/bootstrap $(VENV) build,$$builder,openvino,gpu,demo,evaluate,bench,compare,test
 	@touch $@ $(VENV)/.test $(VENV)/.demo
 
 build/device/.built: $(VENV)/.gpu $(SOURCES) $(wildcard tests/csrc/*/*.cpp)

@@ -27,12 +27,12 @@ from rich.table import Table
 
 from engine import InvalidArgumentError, RetinaFaceError, TRTRetinaFace
 from engine.cli.arguments import check_outputs
-from engine.files import write_together
 from engine.images import read_image
 from engine.metrics.matching import box_iou, take_greedily
 from engine.pictures.labels import boxes_of, read_labels
 from engine.runtime.letterbox import check_image
 from engine.types import FloatArray, Image
+from engine.writing import write_file
 
 # Low, because detectors and labels disagree about where a face ends; neighbouring faces overlap less than this.
 MATCH_IOU = 0.35
@@ -137,7 +137,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _print(results, len(arguments.photos))
         if arguments.json:
             content = {"cores": _cores(), "photos": len(arguments.photos), "results": [asdict(r) for r in results]}
-            write_together({arguments.json: (json.dumps(content, indent=2) + "\n").encode()})
+            write_file(arguments.json, (json.dumps(content, indent=2) + "\n").encode())
     except (RetinaFaceError, OSError) as error:
         print(f"compare_dlib: error: {error}", file=sys.stderr)
         return 1

@@ -1,8 +1,8 @@
-"""Runs the tests and benchmarks that need a GPU, and writes the GPU section of docs/performance.md: `make gpu-report`.
+"""Runs the tests and benchmarks that need a GPU, and writes the GPU sections of docs/performance.md: `make gpu-report`.
 
 The tests come first. If one fails, nothing is written: the speed of an engine with wrong results means nothing. Then
-serve_bench measures the default model in FP32 and FP16, with one and with two execution contexts, and once without CUDA
-graphs. Its JSON files and pages stay in build/gpu-report.
+the kernels are timed, which needs no engine, and serve_bench measures the default model in FP32 and FP16, with one and
+with two execution contexts, and once without CUDA graphs. Its JSON files and pages stay in build/gpu-report.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.kernels import document
-from engine.backend.driver import gpu_names
+from engine.backend.driver import compute_capability, gpu_names
+from engine.backend.tensorrt import load_backend
 
 DOCUMENT = document.ROOT / "docs" / "performance.md"
 SECTION = "GPU report"
@@ -49,10 +50,11 @@ def main(arguments: list[str] | None = None) -> int:
     FOLDER.mkdir(parents=True, exist_ok=True)
     try:
         tests = run_tests(FOLDER / "tests.xml")
+        _run("-m", "benchmarks.kernels.gpu.time", "--json", str(FOLDER / "kernels.json"), "--document")
         build(options.runtime)
         results = {run: measure(run, options.duration) for run in RUNS}
     except subprocess.CalledProcessError as error:
-        print(f"Nothing was written to {DOCUMENT.name}: {' '.join(error.cmd)} failed.", file=sys.stderr)
+        print(f"{SECTION} in {DOCUMENT.name} stays as it is: {' '.join(error.cmd)} failed.", file=sys.stderr)
         return 1
     document.write(SECTION, report(tests, results), DOCUMENT)
     print(f"Wrote the GPU section of {DOCUMENT}.")
@@ -74,8 +76,20 @@ def tests_in_words(junit: Path) -> str:
 
 def build(runtime: str) -> None:
     """Build the engines, even if there are some: an earlier version of the project may have built those."""
+    backend = load_backend(runtime).runtime
+    # Its portable engines leave out Turing.
+    turing = backend == "tensorrt-rtx" and (compute_capability() or (8, 0)) < (8, 0)
     for precision in PRECISIONS:
-        _run("build_engine.py", "--precision", precision, "--runtime", runtime, "--output", str(_engine(precision)))
+        command = [
+            "build_engine.py",
+            "--precision",
+            precision,
+            "--runtime",
+            backend,
+            "--output",
+            str(_engine(precision)),
+        ]
+        _run(*command, *(["--target", "sm75"] if turing else []))
 
 
 def measure(run: str, duration: float) -> dict[str, Any]:

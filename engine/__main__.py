@@ -2,6 +2,6 @@
 
 import sys
 
-from engine.cli import main
+from retinaface_trt import main
 
 sys.exit(main())

@@ -1,6 +1,5 @@
-"""The compiled operators; only engine.ops uses them."""
+"""The compiled operators; only engine.ops uses them. They check every argument themselves."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from numpy import dtype
@@ -10,7 +9,7 @@ __version__: str
 
 class DeviceArray:
     @staticmethod
-    def from_numpy(array: NDArray[Any], device: int = 0) -> DeviceArray: ...
+    def from_numpy(array: object, device: object = 0) -> DeviceArray: ...
     def numpy(self) -> NDArray[Any]: ...
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -39,62 +38,62 @@ def has_cuda() -> bool: ...
 def cuda_device_count() -> int: ...
 def build_info() -> dict[str, str | None]: ...
 def decode(
-    heads: Sequence[tuple[Any, ...]],
+    heads: object,
     *,
-    strides: Sequence[int],
-    anchor_sizes: Sequence[Sequence[tuple[float, float]]],
-    variances: tuple[float, float],
-    score_threshold: float,
-    top_k: int,
+    strides: object,
+    anchor_sizes: object,
+    variances: object,
+    score_threshold: object,
+    top_k: object,
     stream: object = None,
 ) -> tuple[Any, Any, Any, Any]: ...
 def nms(
-    boxes: Any,
-    scores: Any,
-    landmarks: Any,
-    count: Any,
+    boxes: object,
+    scores: object,
+    landmarks: object,
+    count: object,
     *,
-    iou_threshold: float,
-    max_detections: int,
-    voting: bool = False,
+    iou_threshold: object,
+    max_detections: object,
+    voting: object = False,
     stream: object = None,
 ) -> tuple[Any, Any, Any, Any, Any]: ...
 def deform_conv(
-    x: Any,
-    weight: Any,
-    offset: Any,
-    bias: Any,
-    mask: Any,
+    x: object,
+    weight: object,
+    offset: object,
+    bias: object,
+    mask: object,
     *,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    groups: int,
-    offset_groups: int,
+    stride: object,
+    padding: object,
+    dilation: object,
+    groups: object,
+    offset_groups: object,
     stream: object = None,
 ) -> Any: ...
 def letterbox(
-    images: Sequence[Any],
-    size: tuple[int, int],
+    images: object,
+    size: object,
     *,
-    mean: Sequence[float],
-    std: Sequence[float],
-    swap_rb: bool,
-    pad_value: Sequence[int],
-    enlarge: bool,
-    dtype: str,
-    out: tuple[Any, Any] | None = None,
-    channels_last: bool = False,
-    threads: int = 0,
+    mean: object,
+    std: object,
+    swap_rb: object,
+    pad_value: object,
+    enlarge: object,
+    dtype: object,
+    out: object = None,
+    channels_last: object = False,
+    threads: object = 0,
     stream: object = None,
 ) -> tuple[Any, Any]: ...
 def unletterbox(
-    boxes: Any,
-    landmarks: Any,
-    count: Any,
-    image_sizes: Sequence[tuple[int, int]],
-    size: tuple[int, int],
+    boxes: object,
+    landmarks: object,
+    count: object,
+    image_sizes: object,
+    size: object,
     *,
-    enlarge: bool,
+    enlarge: object,
     stream: object = None,
 ) -> tuple[Any, Any]: ...

@@ -13,15 +13,22 @@ RetinaFaceError
 │   ├── DeviceMemoryError  (also MemoryError)  the device has no memory left; the detector stays usable
 │   └── DeviceLostError                        the device is unusable until the process ends
 ├── EvaluationError                            labels, predictions or ground truth cannot be evaluated
+├── OutputError            (also OSError)      a file could not be written; has `filename` and `strerror`
 ├── CudaError                                  a CUDA call failed; has `name` and `code`
 └── NativeModuleError      (also ImportError)  the compiled module is missing or damaged
 """
 
 from __future__ import annotations
 
+from engine.text import printable
+
 
 class RetinaFaceError(Exception):
-    """Base of every exception that this package raises on purpose."""
+    """Base of every exception that this package raises on purpose. Its message is one printable line."""
+
+    def __init__(self, message: str = "") -> None:
+        """Make the message safe to print: it may contain names and text from outside."""
+        super().__init__(printable(message))
 
 
 class InvalidArgumentError(RetinaFaceError, ValueError):
@@ -70,6 +77,31 @@ class DeviceLostError(InferenceError):
 
 class EvaluationError(RetinaFaceError):
     """Labels, predictions or ground truth are missing, malformed or do not fit each other."""
+
+
+class OutputError(RetinaFaceError, OSError):
+    """A file could not be written. What it held before is unchanged.
+
+    Attributes:
+        filename: path of the file, or of its folder if the folder is the reason.
+        strerror: the reason in words.
+        errno: its number.
+    """
+
+    def __init__(self, message: str, filename: str = "", strerror: str = "", errno: int = 0) -> None:
+        """Keep the file and the reason beside the message."""
+        super().__init__(message)
+        self.filename, self.strerror, self.errno = filename, strerror, errno
+
+    @classmethod
+    def at(cls, path: object, cause: OSError, reason: str = "") -> OutputError:
+        """Return the error for a file; the reason is the cause's unless given."""
+        reason = reason or cause.strerror or str(cause)
+        return cls(f"cannot write {path}: {reason}", str(path), reason, cause.errno or 0)
+
+    def __str__(self) -> str:
+        """Return the message; that of an OSError would begin with the number."""
+        return str(self.args[0])
 
 
 class CudaError(RetinaFaceError):

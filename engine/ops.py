@@ -8,19 +8,18 @@ Arrays must be C-contiguous and have the dtype given below; nothing is converted
 handle, or a stream object of torch, CuPy, PyCUDA or CUDA Python; None means the stream of the first array if it names
 one, else the default stream. Calls are asynchronous: keep device inputs alive until the stream has run them.
 
-Every function raises InvalidArgumentError for an argument that is out of range or does not fit the others, and
-CudaError when a CUDA call fails.
+Every function raises InvalidArgumentError for an argument of a wrong type, out of range, or that does not fit the
+others; and CudaError when a CUDA call fails. A name that no argument has is a TypeError, as in all of Python.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import InvalidArgumentError, NativeModuleError
+from engine.errors import NativeModuleError
 
 try:
     from engine import _native
@@ -44,7 +43,6 @@ __all__ = [
     "unletterbox",
 ]
 
-T = TypeVar("T")
 # A NumPy array or a device array; the latter has no common type.
 Array = Any
 # One value for all channels, or one for each channel of the output.
@@ -136,15 +134,14 @@ def letterbox(
         threads: of the host, at most; 0 is one per core.
         stream: see the module's text.
     """
-    height, width = size
     return Letterboxed(
         *_native.letterbox(
-            _separate(images),
-            (height, width),
-            mean=list(map(float, _repeated("mean", mean, 3))),
-            std=list(map(float, _repeated("std", std, 3))),
+            images,
+            size,
+            mean=mean,
+            std=std,
             swap_rb=swap_rb,
-            pad_value=_levels("pad_value", pad_value),
+            pad_value=pad_value,
             enlarge=enlarge,
             dtype=dtype,
             out=out,
@@ -215,14 +212,12 @@ def decode(
         top_k: candidates kept per image, 1 to 5000.
         stream: see the module's text.
     """
-    centre_variance, size_variance = variances
-    levels = [tuple(_widened(head) for head in level) for level in heads]
     return Candidates(
         *_native.decode(
-            levels,
-            strides=list(strides),
-            anchor_sizes=[_anchor_sides(f"anchor_sizes[{i}]", sizes) for i, sizes in enumerate(anchor_sizes)],
-            variances=(centre_variance, size_variance),
+            heads,
+            strides=strides,
+            anchor_sizes=anchor_sizes,
+            variances=variances,
             score_threshold=score_threshold,
             top_k=top_k,
             stream=stream,
@@ -307,18 +302,15 @@ def deform_conv(
     Returns:
         [N, Co, h, w].
     """
-    sides = list(padding) if isinstance(padding, Sequence) else [padding] * 2
-    if len(sides) not in (2, 4):
-        raise InvalidArgumentError(f"padding has {len(sides)} values, expected one, 2 or 4")
     return _native.deform_conv(
         x,
         weight,
         offset,
         bias,
         mask,
-        stride=_repeated("stride", stride, 2),
-        padding=sides * 2 if len(sides) == 2 else sides,
-        dilation=_repeated("dilation", dilation, 2),
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
         groups=groups,
         offset_groups=offset_groups,
         stream=stream,
@@ -326,7 +318,7 @@ def deform_conv(
 
 
 def to_device(array: NDArray[Any], device: int = 0) -> Array:
-    """Copy a C-contiguous NumPy array to a CUDA device, as a ``DeviceArray``."""
+    """Copy a C-contiguous NumPy array to a CUDA device, by its number, as a ``DeviceArray``."""
     if not _native.has_cuda():
         raise NativeModuleError(
             "engine._native was built without CUDA (RETINAFACE_PLUGINS=OFF): install retinaface-trt again without that"
@@ -342,55 +334,3 @@ def cuda_device_count() -> int:
 def build_info() -> dict[str, str | None]:
     """Return what the compiled module was built with; cuda_version is None if it has no kernels."""
     return _native.build_info()
-
-
-def _separate(images: Array | Sequence[Array]) -> list[Array]:
-    """Return one image, or a sequence or NumPy array of images, as a list."""
-    if isinstance(images, np.ndarray):
-        return [images] if images.ndim == 3 else list(images)
-    one = hasattr(images, "__dlpack__") or hasattr(images, "__cuda_array_interface__")
-    return [images] if one else list(images)
-
-
-def _repeated(name: str, value: T | Sequence[T], count: int) -> list[T]:
-    """Return one value `count` times, or that many values as they are."""
-    values = list(value) if isinstance(value, Sequence | np.ndarray) else [value] * count
-    if len(values) != count:
-        raise InvalidArgumentError(f"{name} has {len(values)} values, expected one or {count}")
-    return values
-
-
-def _levels(name: str, value: int | Sequence[int]) -> list[int]:
-    levels = [float(level) for level in _repeated(name, value, 3)]
-    if not all(level.is_integer() and 0 <= level <= 255 for level in levels):
-        raise InvalidArgumentError(f"{name} is {value}, expected whole grey levels from 0 to 255")
-    return [int(level) for level in levels]
-
-
-def _anchor_sides(name: str, sizes: Any) -> list[tuple[float, float]]:
-    """Return (width, height) of the anchors of a level."""
-    if not _is_sequence(sizes):
-        raise InvalidArgumentError(f"{name} is {sizes!r}, expected the anchors of a cell: a list of sizes")
-    sides = []
-    for size in sizes:
-        pair = list(size) if _is_sequence(size) else [size] * 2
-        if len(pair) != 2 or not all(isinstance(side, int | float | np.number) for side in pair):
-            raise InvalidArgumentError(
-                f"{name} has {size!r}, expected the side of a square anchor in pixels, or (width, height)"
-            )
-        try:
-            sides.append((float(pair[0]), float(pair[1])))
-        except OverflowError as error:
-            raise InvalidArgumentError(f"{name} has a size that is no float: {error}") from error
-    return sides
-
-
-def _is_sequence(value: Any) -> bool:
-    return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
-
-
-def _widened(head: Array | None) -> Array | None:
-    """Convert float16 to float32 on the host, whose operators have no narrower type."""
-    if isinstance(head, np.ndarray) and head.dtype == np.float16:
-        return head.astype(np.float32)
-    return head

@@ -1,4 +1,4 @@
-"""Entry points of the commands, which explain a failed import of `engine`.
+"""Entry points of the commands, which end on signals and explain a failed import of `engine`.
 
 Many projects have a package or a module called `engine`, and Python imports the first one on its path.
 """
@@ -12,21 +12,26 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
+from retinaface_trt.interrupts import end_on_signals
+
 _ENGINE = Path(__file__).resolve().parents[1] / "engine"
 
 
 def main() -> int:
     """Run `retinaface-trt`."""
+    end_on_signals("retinaface-trt")
     return int(_command_line().main())
 
 
 def build_main() -> int:
     """Run `build_engine.py`."""
+    end_on_signals("build_engine.py")
     return int(_command_line().build_main())
 
 
 def bench_main() -> int:
     """Run `serve_bench.py`."""
+    end_on_signals("serve_bench.py")
     return int(_command_line().bench_main())
 
 

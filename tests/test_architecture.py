@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs" / "development" / "architecture.md"
-BASE = {"errors", "types", "files", "images", "untrusted", "version"}
+BASE = {"errors", "types", "files", "images", "text", "untrusted", "version", "writing"}
 MOST_SIBLINGS = 12
 SOURCES = (".py", ".h", ".cuh", ".cpp", ".cu", ".md")
 
@@ -109,6 +109,27 @@ def test_only_ops_imports_the_compiled_module() -> None:
         name for name, file in modules().items() if re.search(r"\bimport _native\b|_native import", file.read_text())
     }
     assert users == {"engine.ops"}
+
+
+def test_only_one_package_writes_files() -> None:
+    """Others would leave half a file on a full disk. Tables of NumPy and plots go through memory."""
+    named = re.compile(
+        r"""\.write_(text|bytes)\(|\bopen\([^)\n]*["'][rb]*[wax+]|\bimwrite\(|\bos\.(replace|rename|open)\(|"""
+        r"""\b(mkstemp|mkdtemp|NamedTemporaryFile|TemporaryDirectory)\("""
+    )
+    writers = {package_of(name) for name, file in modules().items() if named.search(file.read_text())}
+    assert writers == {"writing", "untrusted"}  # which opens for reading
+
+
+def test_durations_do_not_follow_the_clock_on_the_wall() -> None:
+    """It may be set while they are measured. One module says when a measurement was made."""
+    on_the_wall = re.compile(
+        r"\btime\.(time|time_ns|localtime|gmtime)\(|\bfrom time import .*\btime\b|\bdatetime\.\w*now\("
+    )
+    users = {name for name, file in modules().items() if on_the_wall.search(file.read_text())}
+    assert users == {"engine.bench.analysis.environment"}
+    sources = [file for root in ("csrc", "plugins") for file in (ROOT / root).rglob("*") if file.suffix in SOURCES]
+    assert not [file for file in sources if re.search(r"\b(system_clock|gettimeofday)\b", file.read_text())]
 
 
 def test_folders_stay_small_enough_to_look_through() -> None:

@@ -1,5 +1,6 @@
-#include <pybind11/stl.h>
+#include <vector>
 
+#include "bindings/arguments/arguments.h"
 #include "bindings/arrays/array.h"
 #include "bindings/arrays/results.h"
 #include "bindings/operators.h"
@@ -11,45 +12,97 @@
 namespace retinaface::bindings {
 namespace {
 
-using Heads = std::vector<py::tuple>;  // per level: logits, box_deltas, landmark_deltas or None, and anchor_deltas
-using AnchorSizes = std::vector<std::vector<std::pair<float, float>>>;  // width and height
+// Per level: logits, box_deltas, landmark_deltas or None, and in a cascade anchor_deltas.
+using Heads = std::vector<std::vector<py::object>>;
+
+constexpr const char *kEntries =
+    " entries, expected 3: logits, box_deltas, landmark_deltas or None; or, with anchor_deltas, 4 of every level";
 
 std::string name_at(const char *head, int level) {
     return std::string(head) + " of level " + std::to_string(level);
 }
 
-void expect_levels(const char *name, size_t given, size_t levels) {
-    require(given == levels, name, " has ", given, " entries, expected ", levels, ", one per level of heads");
+Heads heads_of(const py::object &value) {
+    const Name name("heads");
+    Items levels(value, name, "a sequence with the heads of each level");
+    require(1 <= levels.size() && levels.size() <= kMaxLevels, "heads has ", levels.size(), " levels, expected 1 to ",
+            kMaxLevels);
+    Heads heads(levels.size());
+    for (size_t i = 0; i < heads.size(); ++i) {
+        py::object level = levels[i];
+        const Name part = name[i];
+        Items entries(level, part, "a tuple: logits, box_deltas, landmark_deltas or None");
+        require(entries.size() == 3 || entries.size() == 4, part.text(), " has ", entries.size(), kEntries);
+        for (size_t k = 0; k < entries.size(); ++k) {
+            heads[i].push_back(entries[k]);
+        }
+        require(heads[i].size() == heads[0].size(), part.text(), " has ", entries.size(), kEntries);
+    }
+    return heads;
 }
 
-/// All parameters but those that come from the arrays.
-AnchorDecodeParams params_of(const Heads &heads, const std::vector<int> &strides, const AnchorSizes &anchor_sizes,
-                             std::pair<float, float> variances, float score_threshold, int top_k) {
-    require(!heads.empty() && heads.size() <= kMaxLevels, "heads has ", heads.size(), " levels, expected 1 to ",
-            kMaxLevels);
-    expect_levels("strides", strides.size(), heads.size());
-    expect_levels("anchor_sizes", anchor_sizes.size(), heads.size());
-    AnchorDecodeParams params;
-    params.num_levels = static_cast<int>(heads.size());
-    params.cascade = heads[0].size() == 4;
-    for (int i = 0; i < params.num_levels; ++i) {
-        require(heads[i].size() == (params.cascade ? 4 : 3), "heads[", i, "] has ", heads[i].size(),
-                " entries, expected 3: logits, box_deltas, landmark_deltas or None; or, with anchor_deltas, 4 of every "
-                "level");
-        const auto &sizes = anchor_sizes[i];
-        require(!sizes.empty() && sizes.size() <= kMaxAnchorsPerCell, "anchor_sizes[", i, "] has ", sizes.size(),
-                " entries, expected 1 to ", kMaxAnchorsPerCell);
-        params.levels[i].stride = strides[i];
-        params.levels[i].num_anchors = static_cast<int>(sizes.size());
-        std::transform(sizes.begin(), sizes.end(), params.levels[i].anchor_sizes,
-                       [](const std::pair<float, float> &sides) { return AnchorSize{sides.first, sides.second}; });
+/// The items of an argument that has one for each level.
+Items per_level(const py::object &value, const Name &name, const char *expected, int levels) {
+    Items items(value, name, expected);
+    require(items.size() == static_cast<size_t>(levels), name.text(), " has ", items.size(), " entries, expected ",
+            levels, ", one per level of heads");
+    return items;
+}
+
+AnchorSize anchor_size(const py::object &size, const Name &name) {
+    constexpr const char *kExpected = "the side of a square anchor in pixels, or (width, height)";
+    if (!is_sequence(size)) {
+        float side = float_of(size, name, kExpected);
+        return {side, side};
     }
-    params.centre_variance = variances.first;
-    params.size_variance = variances.second;
-    params.score_threshold = score_threshold;
-    params.top_k = top_k;
-    params.has_landmarks = !heads[0][2].is_none();
-    return params;
+    Items sides(size, name, kExpected);
+    if (sides.size() != 2) {
+        refuse(name, size, kExpected);
+    }
+    return {float_of(sides[0], name[0]), float_of(sides[1], name[1])};
+}
+
+void set_strides(AnchorDecodeParams &params, const py::object &value) {
+    const Name name("strides");
+    Items strides = per_level(value, name, "a sequence with the stride of each level", params.num_levels);
+    for (int i = 0; i < params.num_levels; ++i) {
+        params.levels[i].stride = int_of(strides[i], name[i]);
+    }
+}
+
+void set_anchor_sizes(AnchorDecodeParams &params, const py::object &value) {
+    const Name name("anchor_sizes");
+    Items levels = per_level(value, name, "a sequence with the anchors of each level", params.num_levels);
+    for (int i = 0; i < params.num_levels; ++i) {
+        AnchorLevel &level = params.levels[i];
+        py::object given = levels[i];
+        const Name part = name[i];
+        Items sizes(given, part, "the anchors of a cell: a list of sizes");
+        require(1 <= sizes.size() && sizes.size() <= kMaxAnchorsPerCell, part.text(), " has ", sizes.size(),
+                " entries, expected 1 to ", kMaxAnchorsPerCell);
+        level.num_anchors = static_cast<int>(sizes.size());
+        for (size_t k = 0; k < sizes.size(); ++k) {
+            level.anchor_sizes[k] = anchor_size(sizes[k], part[k]);
+        }
+    }
+}
+
+void set_variances(AnchorDecodeParams &params, const py::object &value) {
+    const Name name("variances");
+    Items variances(value, name, "two numbers: of centres and of sizes");
+    require(variances.size() == 2, "variances has ", variances.size(), " values, expected 2: of centres and of sizes");
+    params.centre_variance = float_of(variances[0], name[0]);
+    params.size_variance = float_of(variances[1], name[1]);
+}
+
+/// The head of a level. On the host, whose operators have no narrower type, float16 becomes float32.
+py::object widened(const py::object &head, const Place &place) {
+    if (!place.on_host() || !py::isinstance<py::array>(head)) {
+        return head;
+    }
+    auto dtype = py::reinterpret_borrow<py::array>(head).dtype();
+    bool half = dtype.kind() == 'f' && dtype.itemsize() == 2 && dtype.byteorder() == '=';
+    return half ? head.attr("astype")("float32") : head;
 }
 
 DType head_type(const Array &logits) {
@@ -61,16 +114,27 @@ DType head_type(const Array &logits) {
     return float_type(logits.type);
 }
 
-py::tuple decode(const Heads &heads, const std::vector<int> &strides, const AnchorSizes &anchor_sizes,
-                 std::pair<float, float> variances, float score_threshold, int top_k, const py::object &stream) {
-    AnchorDecodeParams params = params_of(heads, strides, anchor_sizes, variances, score_threshold, top_k);
+py::tuple decode(const py::object &heads_given, const py::object &strides, const py::object &anchor_sizes,
+                 const py::object &variances, const py::object &score_threshold, const py::object &top_k,
+                 const py::object &stream) {
+    const Heads heads = heads_of(heads_given);
+    AnchorDecodeParams params;
+    params.num_levels = static_cast<int>(heads.size());
+    params.cascade = heads[0].size() == 4;
+    params.has_landmarks = !heads[0][2].is_none();
+    set_strides(params, strides);
+    set_anchor_sizes(params, anchor_sizes);
+    set_variances(params, variances);
+    params.score_threshold = float_of(score_threshold, Name("score_threshold"));
+    params.top_k = int_of(top_k, Name("top_k"));
+
     Place place = place_of(heads[0][0], name_at("logits", 0), stream);
     AnchorDecodeInputs inputs;
     std::vector<Array> arrays;  // keeps them alive while the operator runs
     for (int i = 0; i < params.num_levels; ++i) {
         AnchorLevel &level = params.levels[i];
         auto add_head = [&](int entry, const char *head, int width) {
-            const Array &array = arrays.emplace_back(view(heads[i][entry], name_at(head, i), place));
+            const Array &array = arrays.emplace_back(view(widened(heads[i][entry], place), name_at(head, i), place));
             if (entry == 0) {
                 array.expect_dims(4, "[N, 2A, h, w]");
                 params.batch = arrays[0].int_extent(0);

@@ -1,5 +1,4 @@
-#include <pybind11/stl.h>
-
+#include "bindings/arguments/arguments.h"
 #include "bindings/arrays/array.h"
 #include "bindings/arrays/results.h"
 #include "bindings/operators.h"
@@ -14,16 +13,17 @@ namespace {
 constexpr int kBoxAlignment = 16;  // of batched_nms_cuda, bytes
 
 py::tuple nms(const py::object &boxes, const py::object &scores, const py::object &landmarks, const py::object &count,
-              float iou_threshold, int max_detections, bool voting, const py::object &stream) {
+              const py::object &iou_threshold, const py::object &max_detections, const py::object &voting,
+              const py::object &stream) {
     Place place = place_of(boxes, "boxes", stream);
     Array box_array = view(boxes, "boxes", place);
     box_array.expect_dims(3, "[N, K, 4]");
     BatchedNmsParams params;
     params.batch = box_array.int_extent(0);
     params.num_candidates = box_array.int_extent(1);
-    params.max_detections = max_detections;
-    params.iou_threshold = iou_threshold;
-    params.voting = voting;
+    params.max_detections = int_of(max_detections, Name("max_detections"));
+    params.iou_threshold = float_of(iou_threshold, Name("iou_threshold"));
+    params.voting = bool_of(voting, Name("voting"));
     params.has_landmarks = !landmarks.is_none();
     validate_batched_nms(params);
 

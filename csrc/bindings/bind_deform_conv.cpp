@@ -1,7 +1,6 @@
-#include <pybind11/stl.h>
-
 #include <array>
 
+#include "bindings/arguments/arguments.h"
 #include "bindings/arrays/array.h"
 #include "bindings/arrays/results.h"
 #include "bindings/operators.h"
@@ -13,12 +12,29 @@
 namespace retinaface::bindings {
 namespace {
 
-using Pair = std::array<int, 2>;     // height, width
-using Padding = std::array<int, 4>;  // top, left, bottom, right
+/// Top, left, bottom, right.
+std::array<int, 4> padding_of(const py::object &value) {
+    const Name name("padding");
+    if (!is_sequence(value)) {
+        int side = int_of(value, name);
+        return {side, side, side, side};
+    }
+    Items sides(value, name, "a sequence");
+    require(sides.size() == 2 || sides.size() == 4, "padding has ", sides.size(), " values, expected one, 2 or 4");
+    std::array<int, 4> padding;
+    for (size_t i = 0; i < 4; ++i) {
+        size_t item = i % sides.size();
+        padding[i] = int_of(sides[item], name[item]);
+    }
+    return padding;
+}
 
 py::object deform_conv(const py::object &x, const py::object &weight, const py::object &offset, const py::object &bias,
-                       const py::object &mask, Pair stride, Padding padding, Pair dilation, int groups,
-                       int offset_groups, const py::object &stream) {
+                       const py::object &mask, const py::object &stride_given, const py::object &padding_given,
+                       const py::object &dilation_given, const py::object &groups, const py::object &offset_groups,
+                       const py::object &stream) {
+    const auto stride = ints_of(stride_given, Name("stride")), dilation = ints_of(dilation_given, Name("dilation"));
+    const auto padding = padding_of(padding_given);
     Place place = place_of(x, "x", stream);
     Array x_array = view(x, "x", place);
     Array weight_array = view(weight, "weight", place);
@@ -46,8 +62,8 @@ py::object deform_conv(const py::object &x, const py::object &weight, const py::
     params.pad_right = padding[3];
     params.dilation_h = dilation[0];
     params.dilation_w = dilation[1];
-    params.groups = groups;
-    params.offset_groups = offset_groups;
+    params.groups = int_of(groups, Name("groups"));
+    params.offset_groups = int_of(offset_groups, Name("offset_groups"));
     params.dtype = float_type(x_array.type);
     validate_deform_conv(params);
 

@@ -1,7 +1,8 @@
-#include <pybind11/stl.h>
-
 #include <array>
+#include <cmath>
+#include <vector>
 
+#include "bindings/arguments/arguments.h"
 #include "bindings/arrays/array.h"
 #include "bindings/arrays/results.h"
 #include "bindings/operators.h"
@@ -27,36 +28,98 @@ ImageView image_view(const Array &array) {
             array.shape[0] == 1 ? row_bytes : array.strides_bytes[0]};
 }
 
-ElementType output_type(const std::string &dtype) {
-    require(dtype == "float32" || dtype == "float16", "dtype is '", dtype, "', expected 'float32' or 'float16'");
+bool is_one_image(const py::object &value) {
+    return py::isinstance<py::array>(value) ? py::reinterpret_borrow<py::array>(value).ndim() == 3 : is_array(value);
+}
+
+/// The arrays to write to; none for None.
+std::vector<py::object> outputs_of(const py::object &value) {
+    if (value.is_none()) {
+        return {};
+    }
+    Items arrays(value, Name("out"), "two arrays: batch and transforms");
+    require(arrays.size() == 2, "out has ", arrays.size(), " entries, expected 2: batch and transforms");
+    return {arrays[0], arrays[1]};
+}
+
+std::array<uint8_t, 3> grey_levels(const py::object &value, const Name &name) {
+    std::array<uint8_t, 3> levels;
+    const auto numbers = floats_of(value, name);
+    for (size_t i = 0; i < levels.size(); ++i) {
+        if (!(numbers[i] >= 0.0f && numbers[i] <= 255.0f && std::floor(numbers[i]) == numbers[i])) {
+            refuse(name, value, "whole grey levels from 0 to 255");
+        }
+        levels[i] = static_cast<uint8_t>(numbers[i]);
+    }
+    return levels;
+}
+
+ElementType output_type(const py::object &value) {
+    constexpr const char *kExpected = "'float32' or 'float16'";
+    const Name name("dtype");
+    std::string dtype = text_of(value, name, kExpected);
+    if (dtype != "float32" && dtype != "float16") {
+        refuse(name, value, kExpected);
+    }
     return dtype == "float32" ? ElementType::kFloat32 : ElementType::kFloat16;
 }
 
 /// The place of the images; without images, that of `out`.
-Place place_of_images(const std::vector<py::object> &images, const py::object &out, const py::object &stream) {
-    if (!images.empty()) {
+Place place_of_images(const Items &images, const std::vector<py::object> &out, const py::object &stream) {
+    if (images.size() > 0) {
         return place_of(images[0], "images[0]", stream);
     }
-    return out.is_none() ? Place{} : place_of(out.cast<py::tuple>()[0], "out[0]", stream);
+    return out.empty() ? Place{} : place_of(out[0], "out[0]", stream);
 }
 
-py::tuple letterbox(const std::vector<py::object> &images, std::pair<int, int> size, std::array<float, 3> mean,
-                    std::array<float, 3> std, bool swap_rb, std::array<uint8_t, 3> pad_value, bool enlarge,
-                    const std::string &dtype, const py::object &out, bool channels_last, int threads,
-                    const py::object &stream) {
-    Place place = place_of_images(images, out, stream);
+py::tuple letterbox(const py::object &images_given, const py::object &size, const py::object &mean,
+                    const py::object &std, const py::object &swap_rb, const py::object &pad_value,
+                    const py::object &enlarge, const py::object &dtype, const py::object &out_given,
+                    const py::object &channels_last_given, const py::object &threads_given, const py::object &stream) {
     ElementType type = output_type(dtype);
     LetterboxParams params;
-    params.batch = static_cast<int>(images.size());
-    params.out_height = size.first;
-    params.out_width = size.second;
-    std::copy(mean.begin(), mean.end(), params.mean);
-    std::copy(std.begin(), std.end(), params.std);
-    std::copy(pad_value.begin(), pad_value.end(), params.pad_value);
-    params.swap_rb = swap_rb;
-    params.enlarge = enlarge;
+    const auto sides = sides_of(size, Name("size"));
+    params.out_height = sides[0];
+    params.out_width = sides[1];
+    const auto means = floats_of(mean, Name("mean")), deviations = floats_of(std, Name("std"));
+    const auto padding = grey_levels(pad_value, Name("pad_value"));
+    std::copy(means.begin(), means.end(), params.mean);
+    std::copy(deviations.begin(), deviations.end(), params.std);
+    std::copy(padding.begin(), padding.end(), params.pad_value);
+    params.swap_rb = bool_of(swap_rb, Name("swap_rb"));
+    params.enlarge = bool_of(enlarge, Name("enlarge"));
+    const bool channels_last = bool_of(channels_last_given, Name("channels_last"));
+    const int threads = int_of(threads_given, Name("threads"));
+    const auto out = outputs_of(out_given);
+    const py::object sequence = is_one_image(images_given) ? py::make_tuple(images_given) : images_given;
+    const Items images(sequence, Name("images"), "one image or a sequence of images");
+    Place place = place_of_images(images, out, stream);
     params.dtype = float_type(type);
+    validate_letterbox(params, nullptr);
+    require(threads >= 0, "threads is ", threads, ", expected at least 0");
+    require(place.on_host() || !channels_last, "channels_last is for host arrays, images[0] is on a device");
 
+    // On the host the operator writes float32, and a float16 result is rounded from it.
+    bool round = place.on_host() && type == ElementType::kFloat16;
+    require(!round || out.empty(), "dtype is 'float16', expected 'float32' where out is a host array");
+    type = round ? ElementType::kFloat32 : type;
+
+    require(images.size() <= INT32_MAX, "images has ", images.size(), " images, expected fewer than 2^31");
+    params.batch = static_cast<int>(images.size());
+    Shape batch_shape{params.batch, 3, params.out_height, params.out_width}, transforms_shape{params.batch, 3};
+    if (channels_last) {
+        batch_shape = {params.batch, params.out_height, params.out_width, 3};
+    }
+    Results results(place);
+    void *batch, *transforms;
+    if (out.empty()) {
+        batch = results.add(type, batch_shape);
+        transforms = results.floats(transforms_shape);
+    } else {
+        batch = results.adopt(out[0], "out[0]", type, batch_shape);
+        transforms = results.adopt(out[1], "out[1]", ElementType::kFloat32, transforms_shape);
+    }
+    // After the results: a view repeats an image for nothing, so that memory for these ends before that for the images.
     std::vector<Array> arrays;  // keeps them alive while the operator runs
     std::vector<ImageView> views;
     for (size_t i = 0; i < images.size(); ++i) {
@@ -64,28 +127,6 @@ py::tuple letterbox(const std::vector<py::object> &images, std::pair<int, int> s
         views.push_back(image_view(arrays.back()));
     }
     validate_letterbox(params, views.data());
-    require(threads >= 0, "threads is ", threads, ", expected at least 0");
-    require(place.on_host() || !channels_last, "channels_last is for host arrays, images[0] is on a device");
-
-    // On the host the operator writes float32, and a float16 result is rounded from it.
-    bool round = place.on_host() && type == ElementType::kFloat16;
-    require(!round || out.is_none(), "dtype is 'float16', expected 'float32' where out is a host array");
-    type = round ? ElementType::kFloat32 : type;
-
-    Shape batch_shape{params.batch, 3, params.out_height, params.out_width}, transforms_shape{params.batch, 3};
-    if (channels_last) {
-        batch_shape = {params.batch, params.out_height, params.out_width, 3};
-    }
-    Results results(place);
-    void *batch, *transforms;
-    if (out.is_none()) {
-        batch = results.add(type, batch_shape);
-        transforms = results.floats(transforms_shape);
-    } else {
-        auto [first, second] = out.cast<std::pair<py::object, py::object>>();
-        batch = results.adopt(first, "out[0]", type, batch_shape);
-        transforms = results.adopt(second, "out[1]", ElementType::kFloat32, transforms_shape);
-    }
     if (place.on_host()) {
         py::gil_scoped_release unlocked;
         letterbox_cpu(params, views.data(), static_cast<float *>(batch), static_cast<float *>(transforms),
@@ -102,6 +143,19 @@ py::tuple letterbox(const std::vector<py::object> &images, std::pair<int, int> s
     return round ? py::make_tuple(taken[0].attr("astype")("float16"), taken[1]) : taken;
 }
 
+std::vector<std::pair<int, int>> sizes_of(const py::object &value, int batch) {
+    const Name name("image_sizes");
+    Items items(value, name, "a sequence with the (height, width) of each image");
+    require(items.size() == static_cast<size_t>(batch), "image_sizes has ", items.size(), " entries, expected ", batch,
+            ", one for each image of boxes");
+    std::vector<std::pair<int, int>> sizes;
+    for (size_t i = 0; i < items.size(); ++i) {
+        const auto sides = sides_of(items[i], name[i]);
+        sizes.emplace_back(sides[0], sides[1]);
+    }
+    return sizes;
+}
+
 UnletterboxParams unletterbox_params(const Array &boxes) {
     boxes.expect_dims(3, "[N, M, 4]");
     UnletterboxParams params;
@@ -111,14 +165,15 @@ UnletterboxParams unletterbox_params(const Array &boxes) {
 }
 
 py::tuple unletterbox(const py::object &boxes, const py::object &landmarks, const py::object &count,
-                      const std::vector<std::pair<int, int>> &image_sizes, std::pair<int, int> size, bool enlarge,
+                      const py::object &image_sizes, const py::object &size, const py::object &enlarge,
                       const py::object &stream) {
+    const auto sides = sides_of(size, Name("size"));
+    const bool enlarged = bool_of(enlarge, Name("enlarge"));
     Place place = place_of(boxes, "boxes", stream);
     UnletterboxParams params = unletterbox_params(view(boxes, "boxes", place));
     params.has_landmarks = !landmarks.is_none();
-    require(static_cast<int64_t>(image_sizes.size()) == params.batch, "image_sizes has ", image_sizes.size(),
-            " entries, expected ", params.batch, ", one for each image of boxes");
-    const auto placements = unletterbox_placements(image_sizes, size.first, size.second, enlarge);
+    const auto sizes = sizes_of(image_sizes, params.batch);
+    const auto placements = unletterbox_placements(sizes, sides[0], sides[1], enlarged);
     std::vector<Array> arrays;  // keeps them alive while the operator runs
     auto floats = [&](const py::object &object, const char *name, const Shape &shape) {
         const Array &array = arrays.emplace_back(view(object, name, place));

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from engine.backend.driver import sees_gpu
 from engine.backend.plugin_library import PluginLibrary, rtx_alias_path
 from engine.errors import BuildError, InvalidArgumentError
+from engine.text import printable
 
 if TYPE_CHECKING:
     import tensorrt
@@ -122,6 +123,7 @@ def make_logger(backend: Backend, sink: list[str]) -> Any:
             trt.ILogger.__init__(self)
 
         def log(self, severity: Any, message: str) -> None:
+            message = printable(message)
             if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
                 sink.append(message)
                 _log.debug(message)

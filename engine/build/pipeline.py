@@ -17,10 +17,10 @@ from engine.config.detection import MAX_BATCH, InputSize, Thresholds
 from engine.config.formats import FORMATS, PRECISIONS, TF32
 from engine.config.model import RetinaFaceConfig
 from engine.config.presets import preset
-from engine.errors import BuildError, InvalidArgumentError
+from engine.errors import BuildError, InvalidArgumentError, OutputError
 from engine.export.attach import attach_detection, plugin_names
 from engine.export.network import export_network
-from engine.files import check_writable, sha256_of, write_together
+from engine.files import sha256_of
 from engine.model.weights.load import load_model
 from engine.precision.convert import check_precision, to_precision
 from engine.precision.options import Conversion, QuantisationOptions, TypedNetwork
@@ -35,9 +35,18 @@ from engine.sidecar.content import (
     Sidecar,
     TensorSpecs,
 )
-from engine.sidecar.files import ENGINE_SUFFIX, check_files, describe_file, network_path, sidecar_path, sign_network
+from engine.sidecar.files import (
+    ENGINE_SUFFIX,
+    check_files,
+    describe_file,
+    files_of,
+    network_path,
+    sidecar_path,
+    sign_network,
+)
 from engine.types import WeightsOrigin
 from engine.version import project_version
+from engine.writing import check_writable
 
 if TYPE_CHECKING:
     import onnx
@@ -197,16 +206,15 @@ def _write(path: Path, plan: Plan, network: onnx.ModelProto, identity: Identity)
     signed = sign_network(network, identity)
     files = FileEntries(describe_file(path, plan.data), describe_file(network_path(path), signed))
     sidecar = Sidecar(**vars(identity), files=files)
-    # The engine last: when it exists, so do the others.
     contents = {network_path(path): signed, sidecar_path(path): sidecar.to_json().encode(), path: plan.data}
     try:
         check_files(sidecar.to_json(), signed)
-        write_together(contents)
+        files_of(path).write(contents)
     except InvalidArgumentError as error:
         raise BuildError(
             f"the files of this build would be refused when they are loaded: {error}. Use the packages of "
             "constraints.txt; if it is their output, report this with that of retinaface-trt doctor --json"
         ) from error
-    except OSError as error:
-        raise BuildError(f"the engine could not be written to {path.parent}: {error.strerror}") from error
+    except OutputError as error:
+        raise BuildError(f"the engine could not be written: {error.filename}: {error.strerror}") from error
     return sidecar

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import InvalidArgumentError, RetinaFaceError
-from engine.files import check_writable
+from engine.writing import check_writable
 
 if TYPE_CHECKING:
     from engine.detector import TRTRetinaFace

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from engine.cli.arguments import add_device_options, check_outputs, describe, name_engines, require_packages
 from engine.cli.bench_results import print_results, write_results
+from engine.cli.terminal import as_markup
 from engine.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -248,7 +248,7 @@ def _measure(
 
     def on_point(engine: Engine, load: Load, batch: int) -> None:
         nonlocal now
-        now = f"{escape(engine.name)}, {load.label()}, batch up to {batch}"
+        now = f"{as_markup(engine.name)}, {load.label()}, batch up to {batch}"
         progress.update(task, description=f"{now}: warming up")
 
     def on_window(window: Window) -> None:

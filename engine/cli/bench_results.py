@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 import rich.table
 from rich.console import Console
-from rich.markup import escape
-from rich.text import Text
 
-from engine.files import write_together
+from engine.cli.terminal import as_markup, shown
+from engine.writing import write_file
 
 if TYPE_CHECKING:
     from engine.bench.analysis.compare import Comparison
@@ -26,10 +25,10 @@ def print_results(results: Results, comparison: Comparison | None, fail_below: f
 
     console = Console(soft_wrap=True, highlight=False)
     for engine in results.engines:
-        console.print(Text(f"{engine.name}: {engine.details}"))
-    console.print(Text(f"{results.workload['pictures']} pictures: {results.workload['source']}"))
+        console.print(shown(f"{engine.name}: {engine.details}"))
+    console.print(shown(f"{results.workload['pictures']} pictures: {results.workload['source']}"))
     for entry in results.workload["skipped"]:
-        console.print(Text(f"skipped {entry['picture']}: {entry['reason']}", "yellow"))
+        console.print(shown(f"skipped {entry['picture']}: {entry['reason']}", "yellow"))
     tables = [
         latencies(results.points),
         stage_means(results.points),
@@ -41,36 +40,35 @@ def print_results(results: Results, comparison: Comparison | None, fail_below: f
     for table in tables:
         if table is not None:
             _print_table(console, table)
-    console.print(Text(UNRESOLVED, "dim"))
+    console.print(shown(UNRESOLVED, "dim"))
     for verdict in results.verdicts:
-        console.print(Text(f"-> {verdict}"))
+        console.print(shown(f"-> {verdict}"))
     if comparison is not None:
         for text in comparison.unmatched:
-            console.print(Text(f"not in the earlier run: {text}", "yellow"))
+            console.print(shown(f"not in the earlier run: {text}", "yellow"))
         for text in comparison.differences:
-            console.print(Text(f"differs from the earlier run: {text}", "yellow"))
+            console.print(shown(f"differs from the earlier run: {text}", "yellow"))
 
 
 def _print_table(console: Console, content: Table) -> None:
-    table = rich.table.Table(*map(escape, content.header), box=None, title=content.title, title_justify="left")
+    table = rich.table.Table(
+        *map(as_markup, content.header), box=None, title=as_markup(content.title), title_justify="left"
+    )
     for row in content.rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*map(shown, row))
     Console(width=max(console.width, 140), highlight=False).print(table)
 
 
 def write_results(
     results: Results, comparison: Comparison | None, fail_below: float | None, outputs: dict[str, Path]
 ) -> None:
-    """Write the requested files together."""
-    contents: dict[Path, bytes] = {}
+    """Write the requested files."""
     if "json" in outputs:
         values = results.to_dict()
         if comparison is not None:
             values["comparison"] = asdict(comparison)
-        contents[outputs["json"]] = (json.dumps(values, allow_nan=False) + "\n").encode()
+        write_file(outputs["json"], (json.dumps(values, allow_nan=False) + "\n").encode())
     if "html" in outputs:
         from engine.bench.report.write import html_report
 
-        contents[outputs["html"]] = html_report(results, comparison, fail_below).encode()
-    if contents:
-        write_together(contents)
+        write_file(outputs["html"], html_report(results, comparison, fail_below).encode())

@@ -10,10 +10,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from engine.backend.targets import TARGET_CHOICES
 from engine.build.pipeline import BuildOptions, BuildReport, build_engine
+from engine.cli.terminal import shown
 from engine.config.detection import InputSize, Thresholds
 from engine.config.formats import PRECISIONS, QUANTISED_PRECISIONS
 from engine.config.presets import PRESETS, preset
@@ -117,14 +117,14 @@ def run(arguments: argparse.Namespace) -> int:
     )
     progress = Console(stderr=True)
     with progress.status("Starting") as status:
-        shown: set[str] = set()
+        printed: set[str] = set()
 
         def show(stage: str) -> None:
             name = _COUNT.sub("", stage)
-            if name not in shown:
-                progress.print(Text(f"{name} ..."), soft_wrap=True)
-                shown.add(name)
-            status.update(Text(stage))
+            if name not in printed:
+                progress.print(shown(f"{name} ..."), soft_wrap=True)
+                printed.add(name)
+            status.update(shown(stage))
 
         report = build_engine(options, show)
     _print(report)
@@ -148,7 +148,7 @@ def _print(report: BuildReport) -> None:
         ("seconds", f"{report.seconds:.1f}"),
         *(("files" if i == 0 else "", str(path)) for i, path in enumerate(report.files)),
     ):
-        table.add_row(name, Text(value))
+        table.add_row(name, shown(value))
     console = Console(width=_ANY_WIDTH)
     console.print(table)
 

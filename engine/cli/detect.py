@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from engine.cli.arguments import add_device_options, check_folder
-from engine.errors import InvalidArgumentError
-from engine.files import write_together
+from engine.cli.terminal import note
+from engine.errors import InvalidArgumentError, OutputError
 from engine.types import DEFAULT_SCORE_THRESHOLD
+from engine.writing import write_file
 
 SUMMARY = "find faces in pictures"
 
@@ -48,14 +48,13 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             image = read_image(path)
             faces = detector.detect(image)
-            print(json.dumps({"image": str(path), "faces": faces.to_json()}), flush=True)
             if targets:
-                write_together({targets[path]: cv2.imencode(".png", annotate(image, faces))[1].tobytes()})
-        except (InvalidArgumentError, OSError, cv2.error) as error:
-            if isinstance(error, BrokenPipeError):
-                raise
-            print(f"retinaface-trt: error: {path}: {error}", file=sys.stderr)
+                write_file(targets[path], cv2.imencode(".png", annotate(image, faces))[1].tobytes())
+        except (InvalidArgumentError, OutputError, cv2.error) as error:
+            note(f"error: {path}: {error}")
             failed += 1
+        else:
+            print(json.dumps({"image": str(path), "faces": faces.to_json()}), flush=True)
     return 1 if failed else 0
 
 

@@ -8,10 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
-from rich.text import Text
 
 from engine.backend.tensorrt import RUNTIMES
 from engine.cli.installation import BUILD_PACKAGES, Finding, examine, examine_engine
+from engine.cli.terminal import shown
 
 _OK, _MISSING, _NOT_NEEDED = ("ok", "green"), ("missing", "yellow"), ("not needed", "dim")
 SUMMARY = "show what works on this machine and what is installed"
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
         # Lines are not cut to the terminal's width: paths and commands stay whole, to be copied.
         console = Console(soft_wrap=True, highlight=False)
         for line in summary(findings):
-            console.print(Text(line, "bold"))
+            console.print(shown(line, "bold"))
         _print(console, everything)
     return 0 if all(finding.ok for finding in everything if finding.required) else 1
 
@@ -66,6 +66,6 @@ def _print(console: Console, findings: list[Finding]) -> None:
     width = max(len(finding.name) for finding in findings)
     for finding in findings:
         word, style = _OK if finding.ok else _MISSING if finding.needed else _NOT_NEEDED
-        console.print(Text(f"{word:10}", style), Text(f"{finding.name:{width}}  {finding.state}"))
+        console.print(shown(f"{word:10}", style), shown(f"{finding.name:{width}}  {finding.state}"))
         if finding.remedy and finding.needed:
-            console.print(Text(f"{'':{width + 11}}  -> {finding.remedy}"))
+            console.print(shown(f"{'':{width + 11}}  -> {finding.remedy}"))

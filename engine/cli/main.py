@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType, ModuleType
+from collections.abc import Sequence
+from types import ModuleType
 
 from engine.cli import bench, build, detect, doctor, evaluate
+from engine.cli.terminal import Parser, note, set_up_output
 from engine.errors import InvalidArgumentError, RetinaFaceError
 from engine.version import project_version
 
@@ -22,7 +19,7 @@ _COMMANDS = (("build", build), ("detect", detect), ("bench", bench), ("evaluate"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the subcommand that `argv` names; see run_command for the exit code."""
     prog = "retinaface-trt"
-    parser = argparse.ArgumentParser(prog=prog, description="RetinaFace checkpoints as TensorRT engines.")
+    parser = Parser(prog=prog, description="RetinaFace checkpoints as TensorRT engines.")
     parser.add_argument("--version", action="version", version=project_version())
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, module in _COMMANDS:
@@ -42,7 +39,7 @@ def bench_main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run_script(prog: str, module: ModuleType, argv: Sequence[str] | None) -> int:
-    parser = argparse.ArgumentParser(prog=prog, description=_description(module))
+    parser = Parser(prog=prog, description=_description(module))
     _add_arguments(parser, module)
     return run_command(parser.parse_args(argv), prog)
 
@@ -57,45 +54,27 @@ def run_command(arguments: argparse.Namespace, prog: str) -> int:
     Returns:
         0 on success, 1 if the work failed, 2 for wrong arguments; the reason is one line on stderr.
     """
-    logging.basicConfig(
-        level=logging.DEBUG if arguments.verbose else logging.WARNING, format="%(levelname)s: %(message)s"
-    )
-    with _stop_on_sigterm():
-        return _run(arguments, prog)
-
-
-def _run(arguments: argparse.Namespace, prog: str) -> int:
+    set_up_output(arguments.verbose)
     try:
-        return int(arguments.run(arguments))
-    except KeyboardInterrupt:
-        print(f"{prog}: interrupted", file=sys.stderr)
-        return 130
+        status = int(arguments.run(arguments))
+        sys.stdout.flush()
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output is gone: no traceback, no error from flushing
         return 1
     except (RetinaFaceError, OSError) as error:
-        print(f"{prog}: error: {error}", file=sys.stderr)
+        note(f"error: {_text(error)}", prog)
         return _USAGE_ERROR if isinstance(error, InvalidArgumentError) else 1
+    return status
+
+
+def _text(error: RetinaFaceError | OSError) -> str:
+    if isinstance(error, RetinaFaceError):
+        return str(error)
+    # Errors of opened files name none. Those of the project's own files get their name where they are raised.
+    return f"{error.filename or 'the output cannot be written'}: {error.strerror}"
 
 
 def _add_arguments(parser: argparse.ArgumentParser, module: ModuleType) -> None:
     module.add_arguments(parser)
     parser.add_argument("--verbose", action="store_true", help="show the libraries' own messages")
     parser.set_defaults(run=module.run)
-
-
-@contextmanager
-def _stop_on_sigterm() -> Iterator[None]:
-    """On SIGTERM raise SystemExit, so that the command cleans up."""
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + signum)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

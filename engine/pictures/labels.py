@@ -26,7 +26,8 @@ def read_labels(path: Path) -> dict[str, FloatArray]:
         InvalidArgumentError: the file cannot be read, a line is malformed, or an image has two lines.
     """
     try:
-        lines = read_text(path, MAX_TEXT_BYTES, "utf-8-sig").splitlines()  # some tools write a byte order mark
+        # Some tools write a byte order mark. A name may hold what splitlines() takes for the end of a line.
+        lines = read_text(path, MAX_TEXT_BYTES, "utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidArgumentError(f"labels {path} cannot be read: {error}") from error
     labels: dict[str, FloatArray] = {}

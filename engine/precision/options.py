@@ -12,7 +12,7 @@ from engine.config.detection import Thresholds
 from engine.config.formats import FORMATS, PRECISIONS, NumberFormat
 from engine.config.model import RetinaFaceConfig
 from engine.errors import CalibrationError, InvalidArgumentError
-from engine.files import check_writable
+from engine.writing import check_writable
 
 if TYPE_CHECKING:
     import onnx

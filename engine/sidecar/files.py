@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import EngineLoadError, InvalidArgumentError
-from engine.files import sha256_of
+from engine.files import sha256_of, sha256_of_file
 from engine.sidecar.content import FileEntry, Identity, Sidecar
 from engine.sidecar.network import check_network
 from engine.sidecar.rebuild import rebuild_command
@@ -20,6 +20,7 @@ from engine.untrusted.json_text import parse_json
 from engine.untrusted.limits import MAX_NETWORK_BYTES, MAX_PLAN_BYTES, MAX_SIDECAR_BYTES
 from engine.untrusted.onnx_network import read_network
 from engine.version import project_version
+from engine.writing import FilesTogether
 
 if TYPE_CHECKING:
     import onnx
@@ -55,6 +56,17 @@ def sidecar_path(engine_path: Path) -> Path:
 def network_path(engine_path: Path) -> Path:
     """NAME.network.onnx for NAME.engine."""
     return engine_path.with_name(engine_path.name.removesuffix(ENGINE_SUFFIX) + NETWORK_SUFFIX)
+
+
+def files_of(engine_path: Path) -> FilesTogether:
+    """Return the three files, to be written and read together."""
+    return FilesTogether(network_path(engine_path), sidecar_path(engine_path), engine_path)
+
+
+def engine_sha256(path: Path) -> str:
+    """Return the SHA-256 of an engine, in hexadecimal; OSError if it cannot be read."""
+    files = files_of(path)
+    return files.read(lambda: sha256_of_file(files.locate(path)))
 
 
 def describe_file(path: Path, content: bytes) -> FileEntry:
@@ -95,10 +107,15 @@ def read_engine(path: Path) -> EngineFiles:
     if path.name.endswith(NETWORK_SUFFIX):
         engine = path.with_name(path.name.removesuffix(NETWORK_SUFFIX) + ENGINE_SUFFIX)
         raise EngineLoadError(f"{path} is the network that lies beside an engine, expected the engine: {engine}")
-    plan = _read(path, "the engine", MAX_PLAN_BYTES)
-    text = _read(sidecar_path(path), "its sidecar, which says what the engine is,", MAX_SIDECAR_BYTES)
+    files = files_of(path)
+    return files.read(lambda: _read_engine(path, files))
+
+
+def _read_engine(path: Path, files: FilesTogether) -> EngineFiles:
+    plan = _read(path, files, "the engine", MAX_PLAN_BYTES)
+    text = _read(sidecar_path(path), files, "its sidecar, which says what the engine is,", MAX_SIDECAR_BYTES)
     sidecar = _parse(text, path)
-    network = _read(network_path(path), "its network, which the CPU runs,", MAX_NETWORK_BYTES)
+    network = _read(network_path(path), files, "its network, which the CPU runs,", MAX_NETWORK_BYTES)
     built = sidecar.to_values()
     problems = [
         *_file_problems("engine", path, plan, sidecar.files.engine),
@@ -123,9 +140,9 @@ def read_engine(path: Path) -> EngineFiles:
     return EngineFiles(path, plan, network, sidecar)
 
 
-def _read(path: Path, what: str, at_most: int) -> bytes:
+def _read(path: Path, files: FilesTogether, what: str, at_most: int) -> bytes:
     try:
-        return read_file(path, at_most)
+        return read_file(files.locate(path), at_most)
     except OSError as error:
         raise EngineLoadError(
             f"{what} {path} cannot be read: {error.strerror}. NAME.engine, NAME.engine.json and NAME.network.onnx "

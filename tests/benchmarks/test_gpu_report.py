@@ -42,8 +42,9 @@ def test_without_a_gpu_it_says_so_and_writes_nothing(
     assert not gpu_report.FOLDER.exists()
 
 
+@pytest.mark.parametrize("capability", [(7, 5), (8, 9)])
 def test_the_tests_run_first_and_the_section_has_their_number_and_the_measurements(
-    performance: Path, monkeypatch: pytest.MonkeyPatch
+    performance: Path, monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int]
 ) -> None:
     found = results(
         *(
@@ -59,7 +60,7 @@ def test_the_tests_run_first_and_the_section_has_their_number_and_the_measuremen
 
     def run(*arguments: str) -> None:
         commands.append(list(arguments))
-        if arguments[0] == "-m":
+        if arguments[:2] == ("-m", "pytest"):
             junit = '<testsuites><testsuite tests="30" skipped="2" failures="0"/></testsuites>'
             Path(arguments[-1].removeprefix("--junitxml=")).write_text(junit)
         elif arguments[0] == "serve_bench.py":
@@ -67,8 +68,11 @@ def test_the_tests_run_first_and_the_section_has_their_number_and_the_measuremen
             (Path(arguments[-1]) / "serve_bench.json").write_text(json.dumps(content))
 
     monkeypatch.setattr(gpu_report, "_run", run)
+    monkeypatch.setattr(gpu_report, "compute_capability", lambda: capability)
     assert gpu_report.main(["--runtime", "tensorrt-rtx"]) == 0
-    assert commands[0][:4] == ["-m", "pytest", "-m", "gpu"]
+    assert commands.pop(0)[:4] == ["-m", "pytest", "-m", "gpu"]
+    assert commands[0][:2] == ["-m", "benchmarks.kernels.gpu.time"], "before there is an engine"
+    assert all((command[-2:] == ["--target", "sm75"]) == (capability < (8, 0)) for command in commands[1:3])
     names = [command[0] for command in commands[1:]]
     assert names[:3] == ["build_engine.py", "build_engine.py", "serve_bench.py"]
     assert [command[command.index("--contexts") + 1] for command in commands[3:]] == ["1", "2", "1"]
@@ -85,6 +89,24 @@ def test_the_tests_run_first_and_the_section_has_their_number_and_the_measuremen
     assert performance.read_text().startswith("# Performance")
 
 
+def test_the_kernels_are_timed_where_no_engine_can_be_built(
+    performance: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands: list[tuple[str, ...]] = []
+
+    def run(*arguments: str) -> None:
+        commands.append(arguments)
+        if arguments[0] == "build_engine.py":
+            raise subprocess.CalledProcessError(1, arguments)
+
+    monkeypatch.setattr(gpu_report, "_run", run)
+    monkeypatch.setattr(gpu_report, "tests_in_words", lambda junit: "1 test passed")
+    assert gpu_report.main(["--runtime", "tensorrt-rtx"]) == 1
+    assert commands[1][:2] == ("-m", "benchmarks.kernels.gpu.time")
+    assert PLACEHOLDER in performance.read_text()
+    assert "stays as it is: build_engine.py" in capsys.readouterr().err
+
+
 def test_if_a_test_fails_nothing_is_written(
     performance: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -94,4 +116,4 @@ def test_if_a_test_fails_nothing_is_written(
     monkeypatch.setattr(subprocess, "run", fail)
     assert gpu_report.main([]) == 1
     assert PLACEHOLDER in performance.read_text()
-    assert "Nothing was written to performance.md" in capsys.readouterr().err
+    assert "GPU report in performance.md stays as it is" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from inspect import getmembers, isclass
 
@@ -9,8 +10,13 @@ import pytest
 
 import engine
 from engine import errors
+from engine.text import MOST_CHARACTERS
 
-CLASSES = {name: kind for name, kind in getmembers(errors, isclass) if kind.__module__ == errors.__name__}
+CLASSES: dict[str, type[Exception]] = {
+    name: kind
+    for name, kind in getmembers(errors, isclass)
+    if kind.__module__ == errors.__name__ and issubclass(kind, Exception)
+}
 
 
 def test_the_tree_shows_every_class_with_its_bases() -> None:
@@ -38,3 +44,13 @@ def test_all_names_are_there_and_sorted() -> None:
         assert getattr(engine, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         _ = engine.Nothing
+
+
+@pytest.mark.parametrize("name", sorted(CLASSES))
+def test_messages_are_one_printable_line(name: str) -> None:
+    error = CLASSES[name]("a\x1b[2Jb\nc\udcff cannot be read")
+    expected = r"a\x1b[2Jb\nc\udcff cannot be read"
+    assert str(error) == expected
+    assert error.args == (expected,)
+    assert str(pickle.loads(pickle.dumps(error))) == expected
+    assert len(str(CLASSES[name]("x" * 1_000_000))) <= MOST_CHARACTERS

@@ -7,8 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,7 +27,7 @@ from engine.config.formats import BF16, FP8, INT8, NumberFormat
 from engine.config.presets import preset
 from engine.errors import BuildError, InvalidArgumentError
 from engine.export.attach import DECODE_PLUGIN, NMS_PLUGIN, attach_detection
-from engine.files import sha256_of_file, write_together
+from engine.files import sha256_of_file
 from engine.sidecar import network_path, sidecar_path
 from tests.support.doubles.tensorrt import FakeTensorRT
 from tests.support.engines import build, network, rtx, small
@@ -221,65 +219,18 @@ def test_a_killed_build_leaves_no_file(tmp_path: Path, signal: str) -> None:
     script = (
         "import onnx, os, signal, sys\n"
         # Background jobs of a shell ignore it.
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "signal.signal(signal.SIGINT, signal.SIG_DFL)\n"
         "from engine.build import pipeline\n"
-        "from engine.cli import build_main\n"
+        "from retinaface_trt import build_main\n"
         f"pipeline.export_network = lambda *a: onnx.load({str(exported)!r})\n"
         f"pipeline.build_plan = lambda *a, **k: os.kill(os.getpid(), signal.{signal})\n"
-        "sys.exit(build_main(['--input-size', '64', '96', '--runtime', 'tensorrt-rtx', '--output', 'a.engine']))\n"
+        "sys.argv[1:] = ['--input-size', '64', '96', '--runtime', 'tensorrt-rtx', '--output', 'a.engine']\n"
+        "sys.exit(build_main())\n"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode in (-9, 130, 143), done.stderr
     assert "Traceback" not in done.stderr
     assert not list(folder.iterdir())
-
-
-@pytest.mark.parametrize("signal", ["SIGTERM", "SIGINT"])
-def test_a_signal_while_files_are_written_waits(tmp_path: Path, signal: str) -> None:
-    """After the first of the three renames: the others follow, then the signal acts."""
-    script = (
-        "import os, signal, sys\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from pathlib import Path\n"
-        "from engine import cli, files\n"
-        "replace = os.replace\n"
-        f"os.replace = lambda a, b: (replace(a, b), os.kill(os.getpid(), signal.{signal}))\n"
-        "from engine.cli.main import run_command\n"
-        "import argparse\n"
-        "def write(arguments):\n"
-        "    files.write_together({Path('a'): b'1', Path('b'): b'2', Path('c'): b'3'})\n"
-        "    Path('late').touch()\n"
-        "sys.exit(run_command(argparse.Namespace(verbose=False, run=write), 'test'))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode in (130, 143), done.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]
-
-
-def test_what_a_killed_write_left_is_cleared_by_the_next(tmp_path: Path) -> None:
-    (tmp_path / ".a.engine.part").write_bytes(b"half")
-    write_together({tmp_path / "a.engine": b"whole"})
-    assert [path.name for path in tmp_path.iterdir()] == ["a.engine"]
-
-
-def test_two_writers_never_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    replace_file = os.replace
-
-    def slowly(source: Path, target: Path) -> None:
-        time.sleep(0.05)
-        replace_file(source, target)
-
-    monkeypatch.setattr(os, "replace", slowly)
-    paths = [tmp_path / name for name in "abc"]
-    writers = [
-        threading.Thread(target=write_together, args=(dict.fromkeys(paths, content),))
-        for content in (b"first", b"second", b"third")
-    ]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    assert len({path.read_bytes() for path in paths}) == 1
 
 
 @pytest.mark.parametrize("name", ["a.plan", "engine", "a.engine.bak"])

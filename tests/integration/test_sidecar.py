@@ -19,7 +19,7 @@ from engine.cli import build_main
 from engine.config.detection import InputSize, Thresholds
 from engine.config.presets import preset
 from engine.files import sha256_of
-from engine.sidecar import network_path, sidecar_path
+from engine.sidecar import engine_sha256, network_path, sidecar_path
 from tests.support.engines import build
 
 OTHER_LEVELS = [asdict(level) for level in preset("mobilenet0.25-relu").levels]
@@ -49,6 +49,21 @@ def test_an_untouched_copy_loads_and_may_be_renamed(copied: Path) -> None:
     for old, new in ((copied, renamed), *((f(copied), f(renamed)) for f in (sidecar_path, network_path))):
         old.rename(new)
     TRTRetinaFace(renamed, "cpu")
+
+
+@pytest.mark.parametrize("moved", range(4))
+def test_an_engine_whose_writer_was_killed_loads_whole(copied: Path, fp16_engine: Path, moved: int) -> None:
+    """After the rename that replaces an engine, and after so many of the moves that follow it."""
+    paths = [f(copied) for f in (network_path, sidecar_path)] + [copied]
+    new = [f(fp16_engine).read_bytes() for f in (network_path, sidecar_path)] + [fp16_engine.read_bytes()]
+    journal = copied.with_name(f".{copied.name}.new")
+    journal.mkdir()
+    for i, (path, content) in enumerate(zip(paths, new, strict=True)):
+        (path if i < moved else journal / path.name).write_bytes(content)
+    assert engine_sha256(copied) == sha256_of(new[2])
+    assert TRTRetinaFace(copied, "cpu").sidecar.precision.mode == "fp16"
+    assert [path.read_bytes() for path in paths] == new
+    assert not journal.exists()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import venv
 from pathlib import Path
@@ -52,9 +53,8 @@ def test_the_error_for_other_programs_is_an_import_error(bare: Path, tmp_path: P
 
 def test_another_distribution_was_installed_over_this_one(bare: Path, tmp_path: Path) -> None:
     (packages,) = (tmp_path / "venv").glob("lib/python3*/site-packages")
-    for folder in ("engine", "retinaface_trt"):
-        (packages / folder).mkdir()
-    (packages / "retinaface_trt" / "__init__.py").write_text((ROOT / "retinaface_trt" / "__init__.py").read_text())
+    (packages / "engine").mkdir()
+    shutil.copytree(ROOT / "retinaface_trt", packages / "retinaface_trt")
     (packages / "engine" / "__init__.py").write_text("speed = 3\n")
     for name in ("retinaface-trt", "steam-engine"):
         information = packages / f"{name.replace('-', '_')}-1.0.dist-info"

@@ -96,7 +96,7 @@ void Array::expect_contiguous() const {
 
 void Array::expect_alignment(int64_t bytes) const {
     require(reinterpret_cast<uintptr_t>(data) % bytes == 0, name, " starts at an address that is not a multiple of ",
-            bytes, " bytes, as the kernels need; copy it");
+            bytes, " bytes, expected an aligned array: copy it");
 }
 
 void Array::expect(ElementType expected_type, const Shape &expected_shape) const {

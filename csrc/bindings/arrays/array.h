@@ -71,6 +71,9 @@ struct Array {
     int int_extent(int axis) const;
 };
 
+/// Whether `object` is an array that view() reads.
+bool is_array(const py::object &object);
+
 /// The place of an operator whose first array is `first`: the host for a NumPy array; else that array's device, and the
 /// stream given as an int or an object (None: the array's own stream, or the default stream).
 Place place_of(const py::object &first, const std::string &name, const py::object &stream);

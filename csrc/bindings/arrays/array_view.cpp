@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "bindings/arguments/arguments.h"
 #include "bindings/arrays/array.h"
 #include "bindings/arrays/dlpack.h"
 #ifdef RETINAFACE_HAS_CUDA
@@ -15,27 +16,45 @@ namespace {
     throw InvalidArgument(message);
 }
 
-std::string type_name(const py::object &object) {
-    return py::str(py::type::of(object).attr("__name__"));
+/// Calls `ask`, which asks an array or a stream of another library for what it is. An exception that it raises, and an
+/// answer of another kind than the protocol's, are InvalidArgument.
+template <typename Ask>
+auto asking(const std::string &name, const Ask &ask) {
+    try {
+        return ask();
+    } catch (const py::error_already_set &error) {
+        if (!error.matches(PyExc_Exception) || error.matches(PyExc_MemoryError)) {
+            throw;
+        }
+        fail(name + " cannot be read: " + shown(error));
+    } catch (const py::cast_error &) {
+        fail(name +
+             " cannot be read: its protocol (DLPack, __cuda_array_interface__ or __cuda_stream__) gives a value "
+             "of another type than it should");
+    }
 }
 
 /// From the letter that NumPy and __cuda_array_interface__ use for a kind of number.
-ElementType type_of_kind(char kind, int64_t bytes, const std::string &name, const std::string &given) {
+template <typename Given>
+ElementType type_of_kind(char kind, int64_t bytes, const std::string &name, const Given &given) {
     for (auto [letter, type] : {std::pair{'f', ElementType::kFloat32}, std::pair{'f', ElementType::kFloat16},
                                 std::pair{'i', ElementType::kInt32}, std::pair{'u', ElementType::kUInt8}}) {
         if (letter == kind && size_of(type) == bytes) {
             return type;
         }
     }
-    fail(name + " has dtype " + given + ", which no operator takes, expected float32, float16, int32 or uint8");
+    fail(name + " has dtype " + given() + ", which no operator takes, expected float32, float16, int32 or uint8");
 }
 
 Array view_numpy(const py::array &array, const std::string &name) {
     Array view;
-    std::string dtype = py::str(array.dtype());
-    char order = array.dtype().byteorder();
-    require(order == '=' || order == '|', name, " has dtype ", dtype, ", expected the machine's byte order");
-    view.type = type_of_kind(array.dtype().kind(), array.itemsize(), name, dtype);
+    const py::dtype dtype = array.dtype();
+    auto given = [&] { return py::str(dtype).cast<std::string>(); };
+    char order = dtype.byteorder();
+    if (order != '=' && order != '|') {
+        fail(name + " has dtype " + given() + ", expected the machine's byte order");
+    }
+    view.type = type_of_kind(dtype.kind(), array.itemsize(), name, given);
     view.data = const_cast<void *>(array.data());
     view.writable = array.writeable();
     view.shape.assign(array.shape(), array.shape() + array.ndim());
@@ -134,7 +153,7 @@ Array view_cuda_interface(const py::object &object, const std::string &name, con
     auto dtype = interface["typestr"].cast<std::string>();
     require(dtype.size() >= 3 && (dtype[0] == '<' || dtype[0] == '|'), name, " has dtype ", dtype,
             ", expected a little-endian one");
-    view.type = type_of_kind(dtype[1], std::stoll(dtype.substr(2)), name, dtype);
+    view.type = type_of_kind(dtype[1], std::strtoll(dtype.c_str() + 2, nullptr, 10), name, [&] { return dtype; });
     view.data = pointer_of(interface);
     view.writable = !interface["data"].cast<py::tuple>()[1].cast<bool>();
     view.shape = interface["shape"].cast<Shape>();
@@ -172,7 +191,7 @@ void *stream_handle(const py::object &stream) {
     uint64_t address = PyLong_AsUnsignedLongLong(py::int_(handle).ptr());
     if (PyErr_Occurred() != nullptr) {
         PyErr_Clear();
-        fail("stream is " + py::str(handle).cast<std::string>() + ", expected a handle from 0 to 2^64 - 1");
+        fail("stream is " + shown(handle) + ", expected a handle from 0 to 2^64 - 1");
     }
     return reinterpret_cast<void *>(address);
 }
@@ -183,10 +202,7 @@ bool has_dlpack(const py::object &object) {
     return py::hasattr(object, "__dlpack__") && py::hasattr(object, "__dlpack_device__");
 }
 
-int device_of(const py::object &object, const std::string &name) {
-    if (py::isinstance<py::array>(object)) {
-        return kHost;
-    }
+int device_of_foreign(const py::object &object, const std::string &name) {
 #ifdef RETINAFACE_HAS_CUDA
     if (has_dlpack(object)) {
         return device_of_dlpack(object, name);
@@ -207,11 +223,19 @@ int device_of(const py::object &object, const std::string &name) {
          ", expected a NumPy array or a device array (DLPack or __cuda_array_interface__)");
 }
 
+int device_of(const py::object &object, const std::string &name) {
+    return py::isinstance<py::array>(object) ? kHost : asking(name, [&] { return device_of_foreign(object, name); });
+}
+
 std::string place_name(int device) {
     return device == kHost ? "the host" : "CUDA device " + std::to_string(device);
 }
 
 }  // namespace
+
+bool is_array(const py::object &object) {
+    return py::isinstance<py::array>(object) || has_dlpack(object) || py::hasattr(object, "__cuda_array_interface__");
+}
 
 Place place_of(const py::object &first, const std::string &name, const py::object &stream) {
     Place place;
@@ -224,10 +248,10 @@ Place place_of(const py::object &first, const std::string &name, const py::objec
             py::object own = first.cast<const DeviceArray &>().place().stream_object;
             place.stream_object = own ? own : py::none();
         } else if (stream.is_none() && py::hasattr(first, kCudaInterface)) {
-            place.stream_object = stream_of(first);
+            place.stream_object = asking(name, [&] { return stream_of(first); });
         }
         if (!place.stream_object.is_none()) {
-            place.stream = stream_handle(place.stream_object);
+            place.stream = asking("stream", [&] { return stream_handle(place.stream_object); });
         }
     }
 #else
@@ -242,7 +266,7 @@ Array view(const py::object &object, const std::string &name, const Place &place
             " like the first array");
     Array result;
     if (py::isinstance<py::array>(object)) {
-        result = view_numpy(object.cast<py::array>(), name);
+        result = asking(name, [&] { return view_numpy(py::reinterpret_borrow<py::array>(object), name); });
         result.owner = object;
 #ifdef RETINAFACE_HAS_CUDA
     } else if (py::isinstance<DeviceArray>(object)) {
@@ -250,10 +274,10 @@ Array view(const py::object &object, const std::string &name, const Place &place
         result.owner = object;
 #endif
     } else if (has_dlpack(object)) {
-        result = view_dlpack(object, name, place);
+        result = asking(name, [&] { return view_dlpack(object, name, place); });
     } else {
 #ifdef RETINAFACE_HAS_CUDA
-        result = view_cuda_interface(object, name, place);
+        result = asking(name, [&] { return view_cuda_interface(object, name, place); });
 #endif
     }
     result.name = name;

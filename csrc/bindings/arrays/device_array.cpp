@@ -2,8 +2,7 @@
 
 #include <pybind11/stl.h>
 
-#include <optional>
-
+#include "bindings/arguments/arguments.h"
 #include "bindings/arrays/dlpack.h"
 
 namespace retinaface::bindings {
@@ -52,7 +51,11 @@ DeviceArray::DeviceArray(ElementType type, Shape shape, int device, cudaStream_t
     }
 }
 
-DeviceArray DeviceArray::from_numpy(const py::array &array, int device) {
+DeviceArray DeviceArray::from_numpy(const py::object &array, const py::object &number) {
+    const int device = int_of(number, Name("device"));
+    if (!py::isinstance<py::array>(array)) {
+        throw InvalidArgument("array is a " + type_name(array) + ", expected a NumPy array");
+    }
     Array host = view(array, "array", Place{});
     host.expect_contiguous();
     DeviceArray result(host.type, host.shape, device, nullptr);
@@ -128,8 +131,15 @@ std::shared_ptr<DeviceMemory> DeviceArray::copy_in(cudaStream_t stream) const {
 }
 
 py::capsule DeviceArray::dlpack(const py::object &stream, bool copy) const {
-    constexpr intptr_t kNoWait = -1;
-    intptr_t handle = stream.is_none() ? protocol_handle(nullptr) : stream.cast<intptr_t>();
+    constexpr intptr_t kNoWait = -1, kNoStream = -2;
+    intptr_t handle = protocol_handle(nullptr);
+    if (!stream.is_none()) {
+        handle = PyLong_Check(stream.ptr()) != 0 ? PyLong_AsSsize_t(stream.ptr()) : kNoStream;
+        if (handle < kNoWait || PyErr_Occurred() != nullptr) {
+            PyErr_Clear();
+            refuse(Name("stream"), stream, "None, -1, or the handle of a stream");
+        }
+    }
     bool wait = handle != kNoWait;
     auto consumer = wait ? reinterpret_cast<cudaStream_t>(handle) : this->stream();
     DeviceGuard guard(device_);
@@ -181,15 +191,14 @@ void bind_device_array(py::module_ &module) {
              [](const DeviceArray &self) { return py::make_tuple(static_cast<int>(kDlCuda), self.device()); })
         .def(
             "__dlpack__",
-            [](const DeviceArray &self, const py::object &stream, const py::object &,
-               std::optional<std::pair<int, int>> dl_device, std::optional<bool> copy) {
-                const std::pair<int, int> own{kDlCuda, self.device()};
-                if (dl_device.value_or(own) != own) {
-                    throw py::buffer_error(text("dl_device is (", dl_device->first, ", ", dl_device->second,
-                                                "), expected None or (", own.first, ", ", own.second,
-                                                "), where the array is; numpy() copies it to the host"));
+            [](const DeviceArray &self, const py::object &stream, const py::object &, const py::object &dl_device,
+               const py::object &copy) {
+                const py::tuple own = py::make_tuple(static_cast<int>(kDlCuda), self.device());
+                if (!dl_device.is_none() && !dl_device.equal(own)) {
+                    throw py::buffer_error("dl_device is " + shown(dl_device) + ", expected None or " + shown(own) +
+                                           ", where the array is; numpy() copies it to the host");
                 }
-                return self.dlpack(stream, copy.value_or(false));
+                return self.dlpack(stream, !copy.is_none() && bool_of(copy, Name("copy")));
             },
             py::kw_only(), py::arg("stream") = py::none(), py::arg("max_version") = py::none(),
             py::arg("dl_device") = py::none(), py::arg("copy") = py::none())

@@ -14,7 +14,7 @@ class DeviceArray {
     /// Uninitialised; for work in `stream`, or behind it.
     DeviceArray(ElementType type, Shape shape, int device, cudaStream_t stream);
 
-    static DeviceArray from_numpy(const py::array &array, int device);
+    static DeviceArray from_numpy(const py::object &array, const py::object &device);
     py::array to_numpy() const;
 
     /// Records that the work in the place's stream before `event` fills this array.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,18 @@ from engine.bench.analysis.points import Engine, Point
 from engine.bench.analysis.verdicts import Verdict
 from engine.errors import InvalidArgumentError
 from engine.untrusted.files import read_text
+from engine.untrusted.json_text import parse_json
 from engine.untrusted.limits import MAX_TEXT_BYTES
 
 SCHEMA = 1
 COMPARED = ("mean", "p50", "p99")
 """The measures of a latency that two runs are compared by."""
+
+# Of an earlier run. An hour at a thousand requests a second has fewer latencies; no time, rate or count of a run lies
+# outside the range, and within it no ratio is infinite.
+_MOST_LATENCIES = 5_000_000
+_LEAST, _LARGEST = 1e-9, 1e12
+_MOST_NAMES = 1000  # of settings, or of what an environment is described by
 
 
 @dataclass(frozen=True)
@@ -58,23 +64,31 @@ def read_results(path: Path) -> dict[str, Any]:
         InvalidArgumentError: the file cannot be read, or lacks something.
     """
     try:
-        content = json.loads(read_text(path, MAX_TEXT_BYTES))
-    except (OSError, ValueError, RecursionError) as error:
+        content = parse_json(read_text(path, MAX_TEXT_BYTES))
+    except (OSError, ValueError) as error:
         raise InvalidArgumentError(f"results {path} cannot be read: {error}") from error
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:
         raise InvalidArgumentError(
-            f"results {path} have schema {schema!r}, expected {SCHEMA}: the JSON file of a run of this version"
+            f"results {path} have schema {schema!r:.80}, expected {SCHEMA}: the JSON file of a run of this version"
         )
     for name in ("environment", "workload", "settings"):
-        if not isinstance(content.get(name), dict):
+        part = content.get(name)
+        if not isinstance(part, dict):
             raise InvalidArgumentError(f"results {path} are incomplete: {name} is no object")
+        if len(part) > _MOST_NAMES:
+            raise InvalidArgumentError(
+                f"results {path} are of another program: {name} has {len(part)} names, expected at most {_MOST_NAMES}"
+            )
     points = content.get("points")
     if not isinstance(points, list) or not points:
         raise InvalidArgumentError(f"results {path} are incomplete: points is no list, or an empty one")
     for index, point in enumerate(points):
         if (wrong := _wrong(point)) is not None:
             raise InvalidArgumentError(f"results {path} are incomplete: {wrong} of point {index} is missing or wrong")
+    latencies = sum(len(point["latencies_ms"]) for point in points)
+    if latencies > _MOST_LATENCIES:
+        raise InvalidArgumentError(f"results {path} have {latencies:,} latencies, expected at most {_MOST_LATENCIES:,}")
     return dict(content)
 
 
@@ -104,8 +118,9 @@ def _are_numbers(values: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    """Whether it is a number of 0 or more that a float can hold: JSON may have huge integers, NaN and infinity."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e300
+    """Whether it is 0 or a number that a run can have."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and (value == 0 or _LEAST <= value <= _LARGEST)  # type: ignore[operator]
 
 
 def _is_positive(value: object) -> bool:

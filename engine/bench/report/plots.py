@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.bench.analysis.points import Point
 from engine.bench.load.generator import ClosedLoop
-from engine.evaluate.report.figures import new_figure, png
+from engine.evaluate.report.figures import label, new_figure, png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +41,7 @@ def _latency(points: Sequence[Point]) -> Figure:
                 key=lambda point: point.load.value,
             )
             load = [point.measured.throughput if is_closed else point.load.value for point in line]
-            name = f"{engine}, batch up to {batch}"
+            name = f"{label(engine)}, batch up to {batch}"
             (drawn,) = axes.plot(load, _latencies(line, "p50"), marker="o", label=name)
             axes.plot(load, _latencies(line, "p99"), marker="o", linestyle="--", color=drawn.get_color())
             if is_closed:
@@ -105,7 +105,7 @@ def _latencies(points: Sequence[Point], measure: str) -> list[float]:
 
 
 def _name(point: Point) -> str:
-    return f"{point.engine}, {point.load.label()}, batch {point.batch}"
+    return f"{label(point.engine)}, {point.load.label()}, batch {point.batch}"
 
 
 def _finish(axes: Axes, has_lines: bool) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
-
 from engine.bench.analysis.compare import Comparison
 from engine.bench.analysis.results import Results
 from engine.bench.report.plots import plots
@@ -17,7 +15,7 @@ from engine.bench.report.table import (
     stage_quantiles,
     usages,
 )
-from engine.evaluate.report.page import figure, page, table
+from engine.evaluate.report.page import figure, page, table, text
 
 
 def html_report(results: Results, comparison: Comparison | None = None, fail_below: float | None = None) -> str:
@@ -25,7 +23,7 @@ def html_report(results: Results, comparison: Comparison | None = None, fail_bel
     points = results.points
     workload = results.workload
     parts = [
-        f"<p>{workload['pictures']} pictures, {escape(workload['source'])}. A latency begins at the intended "
+        f"<p>{workload['pictures']} pictures, {text(workload['source'])}. A latency begins at the intended "
         "start of a request, and includes decoding its picture file.</p>",
         table(["engine", "device", "what it is"], [[e.name, e.device, e.details] for e in results.engines]),
         "<h2>What it means</h2>",
@@ -42,8 +40,8 @@ def html_report(results: Results, comparison: Comparison | None = None, fail_bel
         parts += _table(accuracy)
     if comparison is not None:
         parts += _table(ratios(comparison, fail_below))
-        parts += _list([f"not in the earlier run: {text}" for text in comparison.unmatched])
-        parts += _list([f"differs: {text}" for text in comparison.differences])
+        parts += _list([f"not in the earlier run: {what}" for what in comparison.unmatched])
+        parts += _list([f"differs: {what}" for what in comparison.differences])
     if workload["skipped"]:
         rows = [[entry["picture"], entry["reason"]] for entry in workload["skipped"]]
         parts += ["<h2>Skipped pictures</h2>", table(["picture", "reason"], rows)]
@@ -53,8 +51,8 @@ def html_report(results: Results, comparison: Comparison | None = None, fail_bel
 
 
 def _table(content: Table) -> list[str]:
-    return [f"<h2>{escape(content.title)}</h2>", table(content.header, content.rows)]
+    return [f"<h2>{text(content.title)}</h2>", table(content.header, content.rows)]
 
 
 def _list(lines: list[str]) -> list[str]:
-    return ["<ul>", *(f"<li>{escape(line)}</li>" for line in lines), "</ul>"] if lines else []
+    return ["<ul>", *(f"<li>{text(line)}</li>" for line in lines), "</ul>"] if lines else []

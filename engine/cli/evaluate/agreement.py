@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
-from rich.text import Text
 
 from engine.cli.arguments import add_device_options, check_outputs, describe, name_engines, require_packages
+from engine.cli.terminal import as_markup, shown
 from engine.errors import InvalidArgumentError
-from engine.files import write_together
+from engine.text import printable
 from engine.types import DEFAULT_SCORE_THRESHOLD
+from engine.writing import write_file
 
 if TYPE_CHECKING:
     from engine.detector import TRTRetinaFace
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         task = progress.add_task("Comparing", total=len(pictures.paths))
 
         def advance(name: str) -> None:
-            progress.update(task, advance=1, description=f"Comparing {name}")
+            progress.update(task, advance=1, description=f"Comparing {as_markup(name)}")
 
         comparison = compare(
             detectors,
@@ -100,7 +100,8 @@ def _warn_of_other_settings(detectors: dict[str, TRTRetinaFace]) -> None:
             if ours != theirs
         ]
         if differing:
-            _log.warning("%s differs from %s in more than its precision: %s.", name, reference, ", ".join(differing))
+            names = printable(name), printable(reference)
+            _log.warning("%s differs from %s in more than its precision: %s.", *names, ", ".join(differing))
 
 
 def _print(comparison: Comparison, details: dict[str, str]) -> None:
@@ -108,13 +109,13 @@ def _print(comparison: Comparison, details: dict[str, str]) -> None:
 
     console = Console(soft_wrap=True, highlight=False)
     for name, text in details.items():
-        console.print(Text(f"{name}: {text}"))
+        console.print(shown(f"{name}: {text}"))
     for entry in comparison.skipped:
-        console.print(Text(f"skipped {entry.image}: {entry.reason}", "yellow"))
-    console.print(Text(f"{len(comparison.images)} pictures, reference {comparison.reference}"))
-    table = Table("", *(escape(engine.name) for engine in comparison.engines), box=None)
+        console.print(shown(f"skipped {entry.image}: {entry.reason}", "yellow"))
+    console.print(shown(f"{len(comparison.images)} pictures, reference {comparison.reference}"))
+    table = Table("", *(as_markup(engine.name) for engine in comparison.engines), box=None)
     for name, values in rows(comparison):
-        table.add_row(*(Text(cell) for cell in (name, *values)))
+        table.add_row(*(shown(cell) for cell in (name, *values)))
     Console(width=max(console.width, 120)).print(table)
 
 
@@ -123,8 +124,8 @@ def _write(
 ) -> None:
     if arguments.json is not None:
         values: dict[str, Any] = {**comparison.to_dict(), "details": details, "runtimes": runtimes}
-        write_together({arguments.json: (json.dumps(values, indent=2, allow_nan=False) + "\n").encode()})
+        write_file(arguments.json, (json.dumps(values, indent=2, allow_nan=False) + "\n").encode())
     if arguments.html is not None:
         from engine.evaluate.report.write import html_report
 
-        write_together({arguments.html: html_report(comparison, details).encode()})
+        write_file(arguments.html, html_report(comparison, details).encode())

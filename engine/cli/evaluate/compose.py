@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import track
 
 from engine.cli.arguments import check_folder
+from engine.cli.terminal import note
 from engine.errors import InvalidArgumentError
-from engine.files import write_together
+from engine.text import printable
+from engine.writing import write_file
 
 SUMMARY = "generate labelled test pictures from labelled photos"
 LABELS = "labels.jsonl"
@@ -42,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     labels = read_labels(arguments.labels)
     backgrounds = Pictures(arguments.backgrounds) if arguments.backgrounds else ()
     pictures = compose(
-        labelled_photos(arguments.images, labels, say=lambda text: print(f"retinaface-trt: {text}", file=sys.stderr)),
+        labelled_photos(arguments.images, labels, say=note),
         backgrounds,
         arguments.count,
         tuple(arguments.size),
@@ -52,10 +53,10 @@ def run(arguments: argparse.Namespace) -> int:
     console = Console(stderr=True)
     for index, composed in enumerate(track(pictures, "Composing", arguments.count, console=console, transient=True)):
         path = arguments.output / f"{index:06d}.png"
-        write_together({path: cv2.imencode(".png", composed.image)[1].tobytes()})
+        write_file(path, cv2.imencode(".png", composed.image)[1].tobytes())
         lines.append(label_line(path.name, composed.boxes) + "\n")
-    write_together({arguments.output / LABELS: "".join(lines).encode()})
-    print(arguments.output / LABELS)
+    write_file(arguments.output / LABELS, "".join(lines).encode())
+    print(printable(str(arguments.output / LABELS)))
     return 0
 
 

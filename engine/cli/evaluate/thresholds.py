@@ -14,7 +14,7 @@ from rich.table import Table
 
 from engine.cli.arguments import add_device_options, check_outputs, require_packages
 from engine.errors import EngineLoadError, EvaluationError, InvalidArgumentError
-from engine.files import write_together
+from engine.writing import write_file
 
 if TYPE_CHECKING:
     from engine.evaluate.sweep.candidates import Candidates
@@ -66,9 +66,9 @@ def run(arguments: argparse.Namespace) -> int:
     rows = sweep(_candidates(arguments, labels), labels, grid)
     if arguments.json:
         content = {"best": best(rows).to_dict(), "rows": [row.to_dict() for row in rows]}
-        write_together({arguments.json: (json.dumps(content, indent=1) + "\n").encode()})
+        write_file(arguments.json, (json.dumps(content, indent=1) + "\n").encode())
     if arguments.plot:
-        write_together({arguments.plot: plot_thresholds(rows, arguments.plot.suffix)})
+        write_file(arguments.plot, plot_thresholds(rows, arguments.plot.suffix))
     _print(rows)
     return 0
 
@@ -104,13 +104,14 @@ def _candidates(arguments: argparse.Namespace, names: Iterable[str]) -> Candidat
 def _check_stored(arguments: argparse.Namespace, stored: Candidates, images: Mapping[str, Path]) -> None:
     """Refuse stored candidates of another engine, setting or picture."""
     from engine.files import sha256_of_file
+    from engine.sidecar import engine_sha256
 
     def refuse(what: str) -> NoReturn:
         raise EvaluationError(f"{arguments.candidates} holds candidates {what}: name another file, or remove it")
 
     if arguments.engine:
         try:
-            digest = sha256_of_file(arguments.engine)
+            digest = engine_sha256(arguments.engine)
         except OSError as error:
             raise EngineLoadError(f"the engine {arguments.engine} cannot be read: {error.strerror}") from error
         if digest != stored.engine_sha256:

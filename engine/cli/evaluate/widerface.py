@@ -12,8 +12,9 @@ from rich.progress import Progress, track
 from rich.table import Table
 
 from engine.cli.arguments import add_device_options, check_outputs, require_packages
+from engine.cli.terminal import shown
 from engine.errors import InvalidArgumentError
-from engine.files import write_together
+from engine.writing import write_file
 
 if TYPE_CHECKING:
     from engine.evaluate.widerface.protocol import Curve
@@ -109,11 +110,11 @@ def _predict(arguments: argparse.Namespace, names: tuple[str, ...]) -> None:
             rule_name=rule_name,
             on_image=lambda: progress.advance(task),
         )
-    console.print(
-        f"Scale rule {rule_name} ({rule.summary}): {count} images run, {len(images) - count} taken "
-        f"from {arguments.predictions}.",
-        soft_wrap=True,
+    line = (
+        f"Scale rule {rule_name} ({rule.summary}): {count} images run, {len(images) - count} taken from "
+        f"{arguments.predictions}."
     )
+    console.print(shown(line), soft_wrap=True)
 
 
 def _write(arguments: argparse.Namespace, curves: dict[str, Curve]) -> None:
@@ -121,6 +122,6 @@ def _write(arguments: argparse.Namespace, curves: dict[str, Curve]) -> None:
 
     if arguments.json:
         numbers = {name: curve.average_precision for name, curve in curves.items()}
-        write_together({arguments.json: (json.dumps(numbers, indent=2) + "\n").encode()})
+        write_file(arguments.json, (json.dumps(numbers, indent=2) + "\n").encode())
     if arguments.plot:
-        write_together({arguments.plot: plot_precision_recall(curves, "WIDER FACE validation", arguments.plot.suffix)})
+        write_file(arguments.plot, plot_precision_recall(curves, "WIDER FACE validation", arguments.plot.suffix))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.evaluate.comparison import Comparison
-from engine.evaluate.report.figures import new_figure, png
+from engine.evaluate.report.figures import label, new_figure, png
 from engine.metrics.matching import MatchedFaces, match_faces
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def plots(comparison: Comparison) -> dict[str, bytes]:
     """Return PNG files by title."""
     matched = {
-        engine.name: match_faces(
+        label(engine.name): match_faces(
             comparison.reference_faces, engine.faces, score_threshold=engine.agreement.score_threshold
         )
         for engine in comparison.engines
@@ -74,7 +74,7 @@ def _presence(comparison: Comparison) -> Figure:
     for index, engine in enumerate(entries):
         presence = engine.agreement.presence
         places = np.arange(len(presence)) + (index - (len(entries) - 1) / 2) * width
-        bars = axes.bar(places, [entry.new for entry in presence], width, label=engine.name)
+        bars = axes.bar(places, [entry.new for entry in presence], width, label=label(engine.name))
         colour = bars.patches[0].get_facecolor()
         axes.bar(places, [-entry.lost for entry in presence], width, color=colour)
         axes.set_xticks(range(len(presence)), [f"{entry.threshold:g}" for entry in presence])
@@ -93,7 +93,7 @@ def _sizes(comparison: Comparison) -> Figure:
     width = 0.8 / len(series)
     for index, (name, ranges) in enumerate(series):
         places = np.arange(len(ranges)) + (index - (len(series) - 1) / 2) * width
-        axes.bar(places, [entry.average_precision or 0.0 for entry in ranges], width, label=name)
+        axes.bar(places, [entry.average_precision or 0.0 for entry in ranges], width, label=label(name))
     ticks = [f"{entry.low:g}-{entry.high:g}\n({entry.faces} faces)" for entry in series[0][1]]
     axes.set_xticks(range(len(ticks)), ticks, fontsize=8)
     axes.set(xlabel="size of the labelled face in pixels", ylabel="average precision", ylim=(0, 1.02))
@@ -101,11 +101,11 @@ def _sizes(comparison: Comparison) -> Figure:
     return figure
 
 
-def _cumulative(axes: Axes, values: dict[str, NDArray[np.float64]], label: str) -> None:
+def _cumulative(axes: Axes, values: dict[str, NDArray[np.float64]], meaning: str) -> None:
     some = {name: numbers for name, numbers in values.items() if len(numbers)}
     for name, numbers in some.items():
         axes.ecdf(numbers, label=name)
-    axes.set(xlabel=label, ylabel="share of faces below")
+    axes.set(xlabel=meaning, ylabel="share of faces below")
     axes.grid(alpha=0.3)
     if some:
         axes.legend(fontsize=8)

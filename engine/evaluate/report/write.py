@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING
 
 import cv2
 
 from engine.evaluate.report.drawing import CANDIDATE_COLOUR, REFERENCE_COLOUR, draw_difference
-from engine.evaluate.report.page import figure, page, table
+from engine.evaluate.report.page import figure, page, table, text
 from engine.evaluate.report.plots import plots
 from engine.evaluate.report.table import rows
 from engine.images import read_image
@@ -27,7 +26,7 @@ def html_report(comparison: Comparison, details: dict[str, str]) -> str:
     names = [engine.name for engine in comparison.engines]
     parts = [
         f"<p>{len(comparison.images)} pictures compared, {len(comparison.skipped)} skipped.</p>",
-        table(["engine", "what it is"], [[name, text] for name, text in details.items()]),
+        table(["engine", "what it is"], [[name, what] for name, what in details.items()]),
         "<h2>Measures</h2>",
         table(["", *names], [[name, *values] for name, values in rows(comparison)]),
         "<h2>Plots</h2>",
@@ -41,12 +40,12 @@ def html_report(comparison: Comparison, details: dict[str, str]) -> str:
 
 
 def _worst(comparison: Comparison, engine: Compared) -> list[str]:
-    parts = [f"<h2>Where {escape(engine.name)} differs most</h2>"]
+    parts = [f"<h2>Where {text(engine.name)} differs most</h2>"]
     if not engine.worst:
         return [*parts, "<p>It does not differ.</p>"]
     parts.append(
-        f"<p>Boxes, landmarks and scores: {_swatch(REFERENCE_COLOUR)} {escape(comparison.reference)}, "
-        f"{_swatch(CANDIDATE_COLOUR)} {escape(engine.name)}. Each picture is cropped around its worst face.</p>"
+        f"<p>Boxes, landmarks and scores: {_swatch(REFERENCE_COLOUR)} {text(comparison.reference)}, "
+        f"{_swatch(CANDIDATE_COLOUR)} {text(engine.name)}. Each picture is cropped around its worst face.</p>"
     )
     for entry in engine.worst:
         name = comparison.images[entry.image]

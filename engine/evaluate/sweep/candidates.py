@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engine.config.detection import MAX_CANDIDATES, Thresholds
 from engine.errors import EvaluationError, InvalidArgumentError
-from engine.files import sha256_of_file, write_together
+from engine.files import sha256_of_file
 from engine.images import read_image
 from engine.runtime.device import open_session
 from engine.runtime.letterbox import Letterbox, check_image
@@ -22,6 +22,7 @@ from engine.runtime.timing import Stopwatch
 from engine.sidecar import EngineFiles, read_engine
 from engine.types import Detections, FloatArray
 from engine.untrusted.archives import read_arrays
+from engine.writing import write_file
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Candidates:
             score_threshold=np.array(self.score_threshold),
             enlarge=np.array(self.enlarge),
         )
-        write_together({path: content.getvalue()})
+        write_file(path, content.getvalue())
 
     @classmethod
     def load(cls, path: Path) -> Candidates:
@@ -75,7 +76,9 @@ class Candidates:
                 *(arrays[key].item() for key in ("engine_sha256", "score_threshold", "enlarge")),
             )
         except Exception as error:  # NumPy's readers raise many types of exceptions for damaged files
-            raise EvaluationError(f"{path} does not hold stored candidates ({error}): remove it and rerun") from error
+            raise EvaluationError(
+                f"{path} does not hold stored candidates ({error!s:.200}): remove it and rerun"
+            ) from error
 
 
 # The arrays of a stored file and their dtypes, without the byte order.

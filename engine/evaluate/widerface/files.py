@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from engine.errors import EvaluationError
 from engine.evaluate.widerface.matlab import read_variables
-from engine.files import write_together
 from engine.types import Detections
 from engine.untrusted.files import read_text
 from engine.untrusted.limits import MAX_TEXT_BYTES
+from engine.writing import write_file
 
 SUBSETS = ("easy", "medium", "hard")
 _COLUMNS = 5
@@ -138,7 +138,7 @@ def write_predictions(folder: Path, name: str, faces: Detections) -> None:
     ]
     path = prediction_path(folder, name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_together({path: "\n".join([f"{name}.jpg", str(len(lines)), *lines, ""]).encode()})
+    write_file(path, "\n".join([f"{name}.jpg", str(len(lines)), *lines, ""]).encode())
 
 
 def read_predictions(folder: Path, names: Sequence[str]) -> list[NDArray[np.float64]]:

@@ -6,6 +6,7 @@ import base64
 import importlib
 import io
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ import numpy as np
 
 from engine.errors import EvaluationError
 from engine.files import sha256_of
+from engine.untrusted.arrays import refuse_impossible_text
 from engine.untrusted.files import read_file
 from engine.untrusted.limits import MAX_MATLAB_BYTES, MAX_MATLAB_MEMORY_BYTES, MAX_MATLAB_OUTPUT_BYTES
 
@@ -27,6 +29,7 @@ _PUBLISHED = {
     "bb1af19dc5bc4dd9517dd8ae8096326c68175f2c3411763bdd4f23fa98638b78",  # wider_hard_val.mat
 }
 _CHILD = Path(__file__).with_name("matlab_child.py")
+_KIND = re.compile(r"[<>|][biufcU]\d{1,9}")  # names of NumPy's types that matlab_child.encode writes
 _SECONDS = 60  # the published files take a tenth of a second each
 
 
@@ -75,7 +78,7 @@ def _read_in_child(content: bytes, names: tuple[str, ...]) -> dict[str, Any]:
             answer = json.loads(output.read())
             if "reason" not in answer:
                 return {name: _decode(value) for name, value in answer["variables"].items()}
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ValueError(f"it is damaged: SciPy's reader answers what cannot be read: {error}") from error
     raise ValueError(ascii(answer["reason"])[1:201])
 
@@ -84,7 +87,11 @@ def _decode(value: Any) -> np.ndarray[Any, Any]:
     """Return the array that matlab_child.encode encoded."""
     kind, shape, data = value
     if kind != "cells":
-        return np.frombuffer(base64.b64decode(data), np.dtype(kind)).reshape(shape)
+        if not _KIND.fullmatch(kind):
+            raise ValueError(f"an array of type {kind!r:.80}")
+        array = np.frombuffer(base64.b64decode(data), np.dtype(kind)).reshape(shape)
+        refuse_impossible_text(array)
+        return array
     cells = np.empty(len(data), object)
     for index, cell in enumerate(data):
         cells[index] = _decode(cell)

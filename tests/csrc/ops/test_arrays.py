@@ -286,6 +286,55 @@ def test_wrong_device_arrays_are_refused(cuda: Backend, candidates: Candidates) 
             ops.nms(*placed, **options_of(0.4), stream=handle)
 
 
+class Stream:
+    """An object that claims to be a stream."""
+
+    def __init__(self, protocol: object) -> None:
+        """Keep what the protocol of CUDA Python gives."""
+        self.__cuda_stream__ = protocol
+
+
+@pytest.mark.parametrize(
+    ("stream", "message"),
+    [
+        (Stream(None), "stream cannot be read: TypeError: "),
+        (Stream(()), "stream cannot be read: IndexError: "),
+        (Stream(lambda: 1 / 0), "stream cannot be read: ZeroDivisionError: division by zero"),
+        (Stream((0, "x")), "stream is a Stream, expected None, an integer handle, or an object with __cuda_stream__"),
+        (Stream((0, 10**5000)), "stream is a value of type int, expected a handle from 0 to 2"),
+    ],
+)
+def test_wrong_streams_are_refused(cuda: Backend, candidates: Candidates, stream: object, message: str) -> None:
+    """A stream's protocol may give anything."""
+    placed: list[Any] = [array if array is None else cuda.put(array) for array in candidates]
+    with pytest.raises(InvalidArgumentError, match=message):
+        ops.nms(*placed, **options_of(0.4), stream=stream)
+
+
+@pytest.mark.parametrize("stream", ["1", 1.5, -2, 2**64, [], object()])
+def test_device_arrays_refuse_wrong_streams_of_consumers(cuda: Backend, stream: Any) -> None:
+    """DLPack gives None, -1 (do not wait) or a handle."""
+    placed = cuda.put(np.zeros(3, np.float32))
+    with pytest.raises(InvalidArgumentError, match=r"^stream is .*, expected None, -1, or the handle of a stream"):
+        placed.__dlpack__(stream=stream)
+    with pytest.raises(InvalidArgumentError, match=r"^copy is 'yes', expected True or False"):
+        placed.__dlpack__(copy="yes")
+    for device in ("x", (2,), (2.5, None)):
+        with pytest.raises(BufferError, match=r"^dl_device is .*, expected None or \(2, 0\)"):
+            placed.__dlpack__(dl_device=device)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"data": None}, {"data": ("a", False)}, {"typestr": "<fx"}, {"shape": None}, {"strides": "a"}]
+)
+def test_interfaces_of_another_form_are_refused(cuda: Backend, candidates: Candidates, changes: dict[str, Any]) -> None:
+    """What __cuda_array_interface__ gives is another library's."""
+    placed: list[Any] = [array if array is None else cuda.put(array) for array in candidates]
+    placed[0] = OnlyCudaInterface(placed[0], **changes)
+    with pytest.raises(InvalidArgumentError, match=r"boxes (cannot be read: |has dtype <fx, which no operator takes)"):
+        ops.nms(*placed, **options_of(0.4))
+
+
 def test_cuda_errors_carry_name_and_code(cuda: Backend) -> None:
     """A device that does not exist."""
     with pytest.raises(CudaError, match="choosing the device failed: cudaErrorInvalidDevice") as caught:

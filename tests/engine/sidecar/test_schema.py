@@ -31,7 +31,7 @@ REFUSED: list[tuple[Place, Any, str]] = [
     (("weights", "sha256"), "0" * 63, "weights.sha256 is .*, expected 64 hexadecimal digits"),
     (("weights", "sha256"), "٣" * 64, "weights.sha256 is .*, expected 64 hexadecimal digits"),
     (("weights", "known_as"), "x" * 65, "weights.known_as is"),
-    (("precision", "mode"), "int4", "precision.mode is 'int4', expected one of: fp32, fp16"),
+    (("precision", "mode"), "int4", "precision.mode is 'int4', expected one of: fp32, tf32"),
     (("runtime", "name"), "auto", "runtime.name is 'auto', expected tensorrt or tensorrt-rtx"),
     (("runtime", "version"), "1 2", "runtime.version is '1 2', expected a version"),
     (("targets",), [], "targets is .*, expected 1 to 16"),

@@ -194,6 +194,74 @@ def test_incomplete_files_are_refused(cache: Path, name: str) -> None:
         load_fit(cache, KEY, _fresh(), ASSIGNMENTS)
 
 
+SCALE, STEP, WEIGHT, BIAS = "scale/int8/images", "step/int8/down", "weight/down", "bias/down"
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        (WEIGHT, lambda a: a[:1], r"has dtype float32 and shape \(1, .*, expected float32 and \(16, "),
+        ("exact/down", lambda a: a.swapaxes(0, 1), "has dtype float32 and shape "),
+        (BIAS, lambda a: a[None], "has dtype float32 and shape "),
+        ("exact_bias/down", lambda a: np.float32(1), r"has dtype float32 and shape \(\)"),
+        (WEIGHT, lambda a: a.astype(np.float64), "has dtype float64 and shape "),
+        (WEIGHT, lambda a: a.astype(">f4"), "has dtype >f4 and shape "),
+        (WEIGHT, lambda a: a.astype(str), "has dtype <U32 and shape "),
+        (WEIGHT, lambda a: np.full_like(a, np.nan), "holds NaN or infinity, expected finite numbers"),
+        (BIAS, lambda a: np.full_like(a, -np.inf), "holds NaN or infinity, expected finite numbers"),
+        (BIAS, lambda a: np.full_like(a, 1e38), "holds numbers that float16 has not, expected at most 65504"),
+        (STEP, lambda a: a[:, 0], "has dtype float32 and shape "),
+        (STEP, lambda a: a * 0, "holds numbers that are not above 0, expected scales"),
+        (STEP, lambda a: -a, "holds numbers that are not above 0, expected scales"),
+        (SCALE, lambda a: a[None], r"has dtype float32 and shape \(1,\), expected float32 and \(\)"),
+        (SCALE, lambda a: a * 0, "holds numbers that are not above 0, expected scales"),
+        (SCALE, lambda a: a * np.float32("inf"), "holds NaN or infinity, expected finite numbers"),
+    ],
+)
+def test_arrays_that_are_not_the_network_s_are_refused(cache: Path, name: str, change: Any, message: str) -> None:
+    """The file is whole: another program may have written it."""
+    with np.load(cache) as stored:
+        arrays = dict(stored)
+    cache.write_bytes(_npz(**{**arrays, name: change(arrays[name])}))
+    with pytest.raises(CalibrationError, match=rf"fit.npz does not fit the network: {name} {message}") as caught:
+        load_fit(cache, KEY, _fresh(), ASSIGNMENTS)
+    assert "remove the file to calibrate again" in str(caught.value)
+
+
+def _loads_as_before(cache: Path, expected: Simulation) -> bool:
+    """Whether a damaged file loads with the same arrays; False if it is refused."""
+    try:
+        _, given = load_fit(cache, KEY, _fresh(), ASSIGNMENTS)
+    except CalibrationError:
+        return False
+    for ours, theirs in ((given.weights, expected.weights), (given.biases, expected.biases)):
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert all(torch.equal(given.steps[key], expected.steps[key]) for key in expected.steps)
+    assert all(torch.equal(given.scales[key], expected.scales[key]) for key in expected.scales)
+    return True
+
+
+def test_a_changed_byte_is_refused_or_changes_nothing(
+    cache: Path, network: Simulation, rng: np.random.Generator
+) -> None:
+    """Some bytes of the archive's directory, and of the arrays before it."""
+    content = cache.read_bytes()
+    places = [*rng.integers(len(content) - 2000, len(content), 100), *rng.integers(0, len(content), 60)]
+    for place in places:
+        damaged = bytearray(content)
+        damaged[place] ^= int(rng.integers(1, 256))
+        cache.write_bytes(damaged)
+        _loads_as_before(cache, network)
+
+
+def test_a_file_without_its_end_is_refused(cache: Path, network: Simulation, rng: np.random.Generator) -> None:
+    content = cache.read_bytes()
+    lengths = [*range(len(content) - 100, len(content)), *rng.integers(0, len(content), 100)]
+    for length in lengths:
+        cache.write_bytes(content[:length])
+        assert not _loads_as_before(cache, network)
+
+
 def test_a_cache_that_cannot_be_written(tmp_path: Path, graph: Graph, network: Simulation) -> None:
     (tmp_path / "fit.npz").mkdir()
     with pytest.raises(CalibrationError, match=r"fit\.npz cannot be written"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from typing import Any
 from unittest.mock import Mock
 
@@ -147,3 +149,18 @@ def test_a_size_that_cannot_be_run_leaves_no_former_results(
     assert runner.input(*SIZE).shape == image.shape
     assert np.array_equal(runner.run()[0], np.maximum(image, 0).transpose(0, 3, 1, 2))
     assert runner.input(9, 8).shape == (1, 9, 8, 3)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_openvino_reports_to_its_maker_only_if_the_process_asked(asked: bool) -> None:
+    """A module of that name in sys.modules stands for a program that imported it on purpose."""
+    script = (
+        "import sys, types\n"
+        f"if {asked}: sys.modules['openvino_telemetry'] = types.ModuleType('openvino_telemetry')\n"
+        "from engine.runtime.cpu.openvino import _import\n"
+        "assert hasattr(_import(), 'Core')\n"
+        "assert 'multiprocessing.popen_fork' not in sys.modules\n"
+        f"assert ('openvino_telemetry' in sys.modules) is {asked}\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

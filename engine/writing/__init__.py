@@ -1,0 +1,10 @@
+"""The only way in which this package writes files: whole or not at all, whatever fails and whenever a process dies.
+
+One file is a copy, then a rename (`files`). Files that belong together are a folder of copies, then one rename
+(`together`). Writers of one folder wait for each other (`lock`), and signals wait for them (`signals`).
+"""
+
+from engine.writing.files import check_writable, write_file
+from engine.writing.together import FilesTogether
+
+__all__ = ["FilesTogether", "check_writable", "write_file"]

@@ -1,0 +1,63 @@
+"""Writes one file, whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from engine.errors import OutputError
+from engine.writing.lock import locked
+from engine.writing.signals import signals_deferred
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file: a complete copy beside it, of a hidden name, which is then renamed.
+
+    Raises:
+        OutputError: the file could not be written, and what it held before is unchanged.
+    """
+    part = path.with_name(f".{path.name}.part")
+    with locked(path.parent), signals_deferred(), errors_named(path):
+        try:
+            refuse_folder(path)
+            part.unlink(missing_ok=True)  # of a writer that was killed
+            write_synced(part, content)
+            os.replace(part, path)
+        except BaseException:
+            with suppress(OSError):
+                part.unlink()
+            raise
+
+
+def check_writable(folder: Path) -> None:
+    """Create `folder` if it is missing; OSError unless a file can be created in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with signals_deferred(), tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """Write a new file, which no reader looks at yet, and wait until the disk has it."""
+    with open(path, "xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def refuse_folder(path: Path) -> None:
+    """Raise OSError if there is a folder in the place of the file."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "there is a folder of that name", str(path))
+
+
+@contextmanager
+def errors_named(path: Path) -> Iterator[None]:
+    """Turn OSErrors, of which many do not name a file, into an OutputError that names this one."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError.at(path, error) from error
