@@ -177,14 +177,16 @@ class TRTRetinaFace(ServedDetector):
         Args:
             images: arrays in GPU memory as detect() takes them, at most max_batch. Do not change them before the stream
                 has run this call.
-            stream: a stream of torch, CuPy, PyCUDA or CUDA Python, or its handle; None is the stream of the first
-                array, or the default stream if that array names none.
+            stream: a stream of torch, CuPy, PyCUDA or CUDA Python, which the results keep alive, or its handle; None is
+                the stream of the first array, or the default stream if that array names none. Prefer an object: to free
+                results for a mere handle waits for the device, unless it is that of the default stream.
 
         Returns:
             All faces above the threshold that the engine was built with, in arrays that are ready in stream order.
 
         Raises:
-            InvalidArgumentError: the arrays are not as above or too many, or the detector runs on the CPU.
+            InvalidArgumentError: the arrays are not as above or too many, the detector runs on the CPU, or the stream
+                is being captured into a CUDA graph.
             InferenceError: the run could not be queued.
         """
         self._check_open()

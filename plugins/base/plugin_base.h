@@ -73,7 +73,11 @@ class PluginBase : public nvinfer1::IPluginV3,
     const char *getPluginNamespace() const noexcept final { return kPluginNamespace; }
 
     nvinfer1::IPluginV3 *clone() noexcept final {
-        return guarded<nvinfer1::IPluginV3 *>(Plugin::kName, nullptr, [&] { return new Plugin(attributes_); });
+        return guarded<nvinfer1::IPluginV3 *>(Plugin::kName, nullptr, [&] {
+            auto copy = std::make_unique<Plugin>(attributes_);
+            copy->num_inputs_ = num_inputs_;
+            return copy.release();
+        });
     }
 
     nvinfer1::IPluginV3 *attachToContext(nvinfer1::IPluginResourceContext *) noexcept final { return clone(); }
@@ -108,6 +112,7 @@ class PluginBase : public nvinfer1::IPluginV3,
     int32_t configurePlugin(const nvinfer1::DynamicPluginTensorDesc *inputs, int32_t num_inputs,
                             const nvinfer1::DynamicPluginTensorDesc *, int32_t num_outputs) noexcept final {
         return status(num_inputs, num_outputs, [&] {
+            num_inputs_ = num_inputs;
             params_for({inputs, &nvinfer1::DynamicPluginTensorDesc::min, num_inputs});
             params_for({inputs, &nvinfer1::DynamicPluginTensorDesc::max, num_inputs});
         });
@@ -133,7 +138,7 @@ class PluginBase : public nvinfer1::IPluginV3,
                     const void *const *inputs, void *const *outputs, void *workspace,
                     cudaStream_t stream) noexcept final {
         return guarded<int32_t>(Plugin::kName, 1, [&] {
-            require(num_inputs_ > 0, "enqueue was called before onShapeChange");
+            require(num_inputs_ > 0, "enqueue was called before configurePlugin and onShapeChange");
             cudaError_t error = launch(params_for({input_descs, num_inputs_}), {inputs, outputs, workspace, stream});
             if (error != cudaSuccess) {
                 throw std::runtime_error(std::string("the launch failed: ") + cudaGetErrorName(error) + ", " +
@@ -177,7 +182,7 @@ class PluginBase : public nvinfer1::IPluginV3,
     }
 
     std::unique_ptr<FieldList> serialised_;
-    int32_t num_inputs_ = 0;  // of the last onShapeChange: enqueue does not get it
+    int32_t num_inputs_ = 0;  // of the last configurePlugin or onShapeChange: enqueue does not get it
 };
 
 /// Creates `Plugin` objects, from the same fields in both phases: a plugin serialises its attributes.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from engine.errors import InvalidArgumentError
 
 _CUDA, _CUDA_MANAGED = 2, 13  # DLPack's device types
+_LEGACY_STREAMS, _PER_THREAD_STREAM = (0, 1), 2  # handles of the default streams
 
 
 def is_device_array(value: object) -> bool:
@@ -35,8 +37,26 @@ def shape_of(array: Any) -> tuple[int, ...]:
     return tuple(int(extent) for extent in shape)
 
 
-def stream_handle(stream: object, first: Any) -> int:
-    """Return the integer handle of a stream, for engine.ops.
+@dataclass(frozen=True)
+class CallersStream:
+    """A stream of the caller's.
+
+    Attributes:
+        handle: for CUDA.
+        owner: the object that the caller gave, which keeps the stream alive; None for a bare handle.
+    """
+
+    handle: int
+    owner: object = None
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the stream exists, for every thread, as long as this object does."""
+        return self.handle in _LEGACY_STREAMS or (self.owner is not None and self.handle != _PER_THREAD_STREAM)
+
+
+def stream_of(stream: object, first: Any) -> CallersStream:
+    """Return the stream that a caller means.
 
     Args:
         stream: a handle, an object of torch, CuPy, PyCUDA or CUDA Python, or None: the stream that the array `first`
@@ -57,7 +77,7 @@ def stream_handle(stream: object, first: Any) -> int:
                 handle = getattr(stream, attribute)
                 break
     try:
-        return operator.index(handle)  # type: ignore[arg-type]
+        return CallersStream(operator.index(handle), None if handle is stream else stream)  # type: ignore[arg-type]
     except TypeError:
         raise InvalidArgumentError(
             f"stream is a {type(stream).__name__}, expected None, an integer handle, or an object with "

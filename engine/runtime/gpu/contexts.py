@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.errors import EngineLoadError, InferenceError
+from engine.errors import InferenceError
 from engine.runtime.gpu.loading import LoadedEngine
 from engine.runtime.gpu.memory import Layout
 
@@ -48,31 +48,14 @@ class Context:
 
 
 class Contexts:
-    """The contexts of a session. They share activation memory, as its runs follow each other on whatever stream."""
+    """The contexts of a session. They share activation memory, as its runs follow each other on one stream."""
 
     def __init__(self, engine: LoadedEngine, input_pointer: int) -> None:
         """Allocate activation memory, and create the context for runs without a graph."""
         self._engine, self._input = engine, input_pointer
         self._activations = engine.allocate_activations()
         self.plain = self.create()
-        self._for_callers: Context | None = None
 
     def create(self) -> Context:
         """Create another context; EngineLoadError if the runtime refuses, most often for lack of memory."""
         return Context(self._engine, self._engine.create_context(self._activations), self._input)
-
-    def for_callers(self) -> Context:
-        """Return the context for callers' streams, which captures no graph: the output address changes on each run.
-
-        Raises:
-            InferenceError: the runtime refuses to create it, most often for lack of memory.
-        """
-        if not self._engine.captures_itself:
-            return self.plain
-        if self._for_callers is None:
-            try:
-                uncaptured = self._engine.create_context(self._activations, captures=False)
-            except EngineLoadError as error:
-                raise InferenceError(str(error)) from error
-            self._for_callers = Context(self._engine, uncaptured, self._input)
-        return self._for_callers

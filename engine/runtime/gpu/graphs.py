@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from contextlib import suppress
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import EngineLoadError, InferenceError
 from engine.runtime.gpu.contexts import Context
 
-LIMIT = 16  # graphs; with test-time augmentation each image may have another shape
+# Graphs. Batches of 1 to 16 in two sizes fit; with test-time augmentation each image may have another shape.
+LIMIT = 32
+ATTEMPTS = 2  # to make a graph: what disturbed one capture, such as another thread's work, may not disturb the next
 
 _log = logging.getLogger("engine")
 
@@ -23,6 +26,7 @@ class _Entry:
 
     context: Context | None = None
     graph: Any = None
+    failures: int = 0
 
 
 class GraphCache:
@@ -35,7 +39,7 @@ class GraphCache:
     def __init__(self, cupy: Any, stream: Any, *, enabled: bool) -> None:
         """Take the stream for capture and replay."""
         self._stream = stream
-        self._enabled = enabled
+        self._enabled, self._has_warned = enabled, False
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         # Other threads may allocate during a capture.
         self._mode = cupy.cuda.runtime.streamCaptureModeThreadLocal
@@ -60,7 +64,7 @@ class GraphCache:
         """Return the context to capture the graph of `key` from; None on the first run of a shape.
 
         Shapes that run only once, as with test-time augmentation, are not worth a context. `create` makes it on the
-        second run.
+        second run. None also where no graph could be made.
         """
         if not self._enabled:
             return None
@@ -71,18 +75,18 @@ class GraphCache:
             self._entries[key] = _Entry()
             return None
         self._entries.move_to_end(key)
-        if entry.context is None:
+        if entry.context is None and entry.failures < ATTEMPTS:
             try:
                 entry.context = create()
             except (self._cuda_error, self._memory_error, EngineLoadError) as error:
-                self._give_up(key, error)
+                self._failed(key, entry, error)
         return entry.context
 
     def capture(self, key: Hashable) -> None:
         """Capture a run of the context of `key`, if it has one and no graph yet; nothing runs.
 
-        The context must have run at this shape: TensorRT's one-time work per shape cannot be captured. After a failure
-        the cache captures no more; launches without a graph still work, if slower.
+        The context must have run at this shape: TensorRT's one-time work per shape cannot be captured. A capture that
+        fails is tried once more in the next run; after that the shape is launched without a graph, which is slower.
         """
         entry = self._entries.get(key)
         if entry is None or entry.context is None or entry.graph is not None:
@@ -90,27 +94,47 @@ class GraphCache:
         try:
             entry.graph = self._captured(entry.context)
         except (self._cuda_error, InferenceError) as error:
-            self._give_up(key, error)
+            self._failed(key, entry, error)
 
     def clear(self) -> None:
         """Drop the graphs and their contexts."""
         self._entries.clear()
 
-    def _give_up(self, key: Hashable, error: Exception) -> None:
-        self._enabled = False
-        self._entries.pop(key)
-        _log.warning("CUDA graphs are off for this detector, as its engine cannot be captured: %s", error)
+    def _failed(self, key: Hashable, entry: _Entry, error: Exception) -> None:
+        entry.failures += 1
+        if entry.failures < ATTEMPTS:
+            _log.info("no CUDA graph for an input of shape %s (%s): it is tried again", key, error)
+            return
+        entry.context = None
+        if not self._has_warned:
+            self._has_warned = True
+            _log.warning(
+                "no CUDA graph for an input of shape %s, which takes longer to launch without one: %s", key, error
+            )
 
     def _captured(self, context: Context) -> Any:
-        self._stream.begin_capture(self._mode)
-        try:
-            context.launch(self._stream.ptr)
-        except BaseException:
-            self._abandon()
-            raise
-        return self._stream.end_capture()
+        with _without_garbage_collection():
+            self._stream.begin_capture(self._mode)
+            try:
+                context.launch(self._stream.ptr)
+            except BaseException:
+                self._abandon()
+                raise
+            return self._stream.end_capture()
 
     def _abandon(self) -> None:
         """End a failed capture, so that the stream can be used again."""
         with suppress(self._cuda_error):  # end_capture reports the failure again
             self._stream.end_capture()
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Keep Python from destroying objects: to free their memory with CUDA would end the capture of this thread."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

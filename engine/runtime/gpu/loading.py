@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from engine.backend.tensorrt import Backend, load_plugins, make_logger
 from engine.errors import EngineLoadError
 from engine.runtime.gpu.failures import Health
 from engine.runtime.gpu.memory import Tensor
+from engine.runtime.gpu.results import ResultPool
 from engine.runtime.gpu.rtx import RtxRuntime
 from engine.sidecar import EngineFiles
 from engine.text import printable
@@ -34,8 +37,7 @@ class LoadedEngine:
         input_name: of the input tensor.
         largest: shape of the largest input.
         outputs: the output tensors.
-        cuda_graphs: whether sessions capture CUDA graphs.
-        captures_itself: whether the runtime captures them, as TensorRT-RTX can.
+        cuda_graphs: whether sessions capture CUDA graphs; TensorRT-RTX does so itself.
     """
 
     def __init__(self, files: EngineFiles, backend: Backend, cupy: Any, index: int, *, cuda_graphs: bool) -> None:
@@ -63,7 +65,17 @@ class LoadedEngine:
             if backend.runtime == "tensorrt-rtx":
                 self._rtx = RtxRuntime(backend.module, self._engine, files.path, cuda_graphs=cuda_graphs)
         self.cuda_graphs = cuda_graphs and self._rtx is None
-        self.captures_itself = cuda_graphs and self._rtx is not None
+
+    @cached_property
+    def results(self) -> ResultPool:
+        """The pool for results that stay on the device, which must be current; made when it is first needed."""
+        return ResultPool(self.cupy, self.index)
+
+    def __del__(self) -> None:
+        """Destroy the engine while its GPU is current."""
+        with suppress(Exception), self.current():  # the interpreter may be exiting, or the GPU lost
+            for name in ("_rtx", "_engine", "_runtime"):
+                vars(self).pop(name, None)
 
     def current(self) -> Any:
         """Return a context manager that makes the GPU the thread's current one."""
@@ -73,28 +85,30 @@ class LoadedEngine:
         """Allocate activation memory for contexts that run one at a time; None where each allocates its own."""
         if self._rtx is not None:
             return None
-        return self.cupy.cuda.Memory(int(self._engine.device_memory_size_v2))
+        engine = self._engine
+        # Without the suffix it is deprecated, and all that TensorRT 10.0 has.
+        size = engine.device_memory_size_v2 if hasattr(engine, "device_memory_size_v2") else engine.device_memory_size
+        return self.cupy.cuda.Memory(int(size))
 
-    def create_context(self, activations: Any, *, captures: bool = True) -> tensorrt.IExecutionContext:
+    def create_context(self, activations: Any) -> tensorrt.IExecutionContext:
         """Create an execution context; the GPU must be current.
 
         Args:
             activations: from allocate_activations(); keep them as long as the context.
-            captures: whether the runtime may capture graphs itself.
 
         Raises:
             EngineLoadError: the runtime refuses.
         """
         create: Any = self._engine.create_execution_context
         if self._rtx is not None:
-            how = self._rtx.config if captures else self._rtx.uncaptured
+            how = self._rtx.config
         else:
             how = self._backend.module.ExecutionContextAllocationStrategy.USER_MANAGED
         context: tensorrt.IExecutionContext | None = create(how)
         if context is None:
             raise EngineLoadError(self.because(f"no execution context for {self._files.path}"))
         if activations is not None:
-            context.set_device_memory(int(activations.ptr), int(activations.size))
+            _give_memory(context, activations)
         return context
 
     def save_compiled(self) -> None:
@@ -152,3 +166,10 @@ class LoadedEngine:
             raise EngineLoadError(
                 f"{self._files.path} has tensors {sorted(names)}, its sidecar names {sorted(expected)}"
             )
+
+
+def _give_memory(context: Any, memory: Any) -> None:
+    if hasattr(context, "set_device_memory"):
+        context.set_device_memory(int(memory.ptr), int(memory.size))
+    else:  # TensorRT 10.0
+        context.device_memory = int(memory.ptr)

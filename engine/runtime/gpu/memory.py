@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -105,58 +104,30 @@ class Block:
         self.pointer = int(self._device.ptr)
         self.host: NDArray[np.uint8] = np.frombuffer(pinned, np.uint8, nbytes)
 
-    def send(self, nbytes: int, stream: int, to: int | None = None) -> None:
-        """Queue a copy of the first host bytes to the device memory, or to another device address."""
-        runtime = self._cuda.runtime
-        pointer = self.pointer if to is None else to
-        runtime.memcpyAsync(pointer, self.host.ctypes.data, nbytes, runtime.memcpyHostToDevice, stream)
+    def send(self, begin: int, nbytes: int, stream: int) -> int:
+        """Queue a copy of host bytes, `begin` and following, to the device memory; return their address there."""
+        self._copy(self.pointer + begin, self.host.ctypes.data + begin, nbytes, "memcpyHostToDevice", stream)
+        return self.pointer + begin
+
+    def send_to(self, pointer: int, nbytes: int, stream: int) -> None:
+        """Queue a copy of the first host bytes to another device address."""
+        self._copy(pointer, self.host.ctypes.data, nbytes, "memcpyHostToDevice", stream)
 
     def fetch(self, nbytes: int, stream: int) -> None:
         """Queue a copy of the first device bytes to the host memory."""
+        self._copy(self.host.ctypes.data, self.pointer, nbytes, "memcpyDeviceToHost", stream)
+
+    def hand_over(self, pointer: int, nbytes: int, stream: int) -> None:
+        """Queue a copy of the first device bytes to another device address."""
+        self._copy(pointer, self.pointer, nbytes, "memcpyDeviceToDevice", stream)
+
+    def _copy(self, to: int, source: int, nbytes: int, kind: str, stream: int) -> None:
         runtime = self._cuda.runtime
-        runtime.memcpyAsync(self.host.ctypes.data, self.pointer, nbytes, runtime.memcpyDeviceToHost, stream)
-
-
-class StreamMemory:
-    """Stream-ordered device memory on a caller's stream, freed with the last array in it.
-
-    Attributes:
-        pointer: its address.
-    """
-
-    def __init__(self, cupy: Any, nbytes: int, stream: int, device: int) -> None:
-        """Queue the allocation on a device, which must be the current one."""
-        self._cupy, self._nbytes, self._stream, self._device = cupy, nbytes, stream, device
-        self.pointer = 0
-        self.pointer = cupy.cuda.runtime.mallocAsync(nbytes, stream)
-
-    def arrays(self, layout: Layout) -> dict[str, Any]:
-        """Return the outputs as CuPy arrays, which keep this memory alive."""
-        cuda = self._cupy.cuda
-        memory = cuda.UnownedMemory(self.pointer, self._nbytes, self, self._device)
-        return {
-            tensor.name: self._cupy.ndarray(
-                (layout.batch, *tensor.shape), tensor.dtype, cuda.MemoryPointer(memory, layout.offsets[tensor.name])
-            )
-            for tensor in layout.tensors
-        }
-
-    def __del__(self) -> None:
-        """Queue the release on the stream; release at once if the caller has destroyed the stream."""
-        if self.pointer == 0:
-            return
-        cuda = self._cupy.cuda
-        error = cuda.runtime.CUDARuntimeError
-        # Stream 0 depends on the current device, and this may run in any thread.
-        with suppress(error), cuda.Device(self._device):
-            try:
-                cuda.runtime.freeAsync(self.pointer, self._stream)
-            except error:
-                cuda.runtime.free(self.pointer)
+        runtime.memcpyAsync(to, source, nbytes, getattr(runtime, kind), stream)
 
 
 class Staging:
-    """Uploads host images: packed into one pinned block, sent with one copy."""
+    """Uploads host images through one pinned block."""
 
     def __init__(self, cupy: Any) -> None:
         """Begin without memory; the first images say how much is needed."""
@@ -164,36 +135,26 @@ class Staging:
         self._block: Block | None = None
         self._capacity = 0
 
-    def pack(self, images: Sequence[NDArray[Any]]) -> list[int]:
-        """Copy arrays into pinned memory and return their offsets. Earlier uploads must be complete."""
-        offsets: list[int] = []
+    def send(self, images: Sequence[NDArray[Any]], stream: int) -> list[DeviceView]:
+        """Copy arrays into pinned memory, queue their upload, and return them on the device.
+
+        One is uploaded while the next is copied. Earlier uploads must be complete.
+        """
         if not images:
-            return offsets
-        end = 0
-        for image in images:
-            offsets.append(end)
-            end += aligned(image.nbytes)
-        block = self._reserve(end)
-        for offset, image in zip(offsets, images, strict=True):
-            place = block.host[offset : offset + image.nbytes].view(image.dtype).reshape(image.shape)
-            np.copyto(place, image)
-        return offsets
-
-    def send(self, images: Sequence[NDArray[Any]], offsets: Sequence[int], stream: int) -> list[DeviceView]:
-        """Queue the upload of the packed images, and return them on the device."""
-        block = self._block
-        if block is None or not images:
             return []
-        block.send(offsets[-1] + images[-1].nbytes, stream)
-        return [
-            DeviceView(block.pointer + offset, image.shape, image.dtype)
-            for image, offset in zip(images, offsets, strict=True)
-        ]
+        block = self._reserve(sum(aligned(image.nbytes) for image in images))
+        views, begin = [], 0
+        for image in images:
+            _pack(image, block, begin)
+            views.append(DeviceView(block.send(begin, image.nbytes, stream), image.shape, image.dtype))
+            begin += aligned(image.nbytes)
+        return views
 
-    def send_to(self, pointer: int, nbytes: int, stream: int) -> None:
-        """Queue the upload of the packed bytes to another device address."""
-        assert self._block is not None
-        self._block.send(nbytes, stream, to=pointer)
+    def send_to(self, pointer: int, array: NDArray[Any], stream: int) -> None:
+        """Copy an array into pinned memory, and queue its upload to a device address of the caller's."""
+        block = self._reserve(array.nbytes)
+        _pack(array, block, 0)
+        block.send_to(pointer, array.nbytes, stream)
 
     def _reserve(self, nbytes: int) -> Block:
         if self._block is None or self._capacity < nbytes:
@@ -203,3 +164,8 @@ class Staging:
             capacity = aligned(nbytes + nbytes // 4)
             self._block, self._capacity = Block(self._cupy, capacity), capacity
         return self._block
+
+
+def _pack(image: NDArray[Any], block: Block, begin: int) -> None:
+    place = block.host[begin : begin + image.nbytes].view(image.dtype).reshape(image.shape)
+    np.copyto(place, image)

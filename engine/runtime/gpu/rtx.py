@@ -22,7 +22,6 @@ class RtxRuntime:
 
     Attributes:
         config: an IRuntimeConfig, for create_execution_context.
-        uncaptured: another, for contexts that never capture.
     """
 
     def __init__(self, trt: Any, engine: Any, path: Path, *, cuda_graphs: bool) -> None:
@@ -37,16 +36,14 @@ class RtxRuntime:
         """
         self._path = path.with_name(f"{path.name}.runtime-cache")
         self._shown = printable(str(self._path))
-        self.config, self.uncaptured = engine.create_runtime_config(), engine.create_runtime_config()
+        self.config = engine.create_runtime_config()
         strategies = trt.CudaGraphStrategy
         self.config.cuda_graph_strategy = strategies.WHOLE_GRAPH_CAPTURE if cuda_graphs else strategies.DISABLED
-        self.uncaptured.cuda_graph_strategy = strategies.DISABLED
         self._cache = self.config.create_runtime_cache()
         self._saved = self._read()
         if self._saved and not self._cache.deserialize(self._saved):
             _log.info("%s is of another GPU, driver or TensorRT-RTX: kernels are compiled again", self._shown)
-        for config in (self.config, self.uncaptured):
-            config.set_runtime_cache(self._cache)
+        self.config.set_runtime_cache(self._cache)
 
     def save(self) -> None:
         """Write the cache if it has changed. A failure only makes later processes slower to start."""

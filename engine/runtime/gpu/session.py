@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine.errors import ClosedError, DeviceError, DeviceLostError, EngineLoadError, InvalidArgumentError
-from engine.runtime.gpu.arrays import is_device_array, names_no_stream, stream_handle
+from engine.runtime.gpu.arrays import CallersStream, is_device_array, names_no_stream, stream_of
 from engine.runtime.gpu.contexts import Contexts, Shape
 from engine.runtime.gpu.graphs import GraphCache
 from engine.runtime.gpu.loading import LoadedEngine
-from engine.runtime.gpu.memory import Block, DeviceView, Staging, StreamMemory, aligned, layout_of
+from engine.runtime.gpu.memory import Block, DeviceView, Layout, Staging, aligned, layout_of
+from engine.runtime.gpu.results import StreamMemory
 from engine.runtime.gpu.timeline import Timeline
 from engine.runtime.timing import Stopwatch
 from engine.types import DeviceDetections, FloatArray, Image, RawDetections
@@ -50,9 +51,7 @@ class TensorRTSession:
             self._staging = Staging(self._cupy)
             self._graphs = GraphCache(self._cupy, self._stream, enabled=engine.cuda_graphs)
             self._timeline = Timeline(self._cupy, self._stream)
-            # Recorded behind the last work on a caller's stream; the next run waits for it.
-            self._lent = cuda.Event(disable_timing=True)
-            self._unnamed = cuda.Event(disable_timing=True)
+            self._mark = cuda.Event(disable_timing=True)
         self._has_compiled = False
 
     def detect(self, images: Sequence[Image], letterbox: Letterbox, watch: Stopwatch) -> RawDetections:
@@ -61,11 +60,8 @@ class TensorRTSession:
         shape = (len(images), 3, height, width)
         with self._running(f"detecting in {len(images)} images at {height} x {width}", watch=watch):
             self._wait_for_unnamed(images)
-            on_host = [image for image in images if not is_device_array(image)]
-            offsets = self._staging.pack(on_host)
-            watch.lap("h2d")
             self._timeline.begin()
-            sent = iter(self._staging.send(on_host, offsets, self._stream.ptr))
+            sent = iter(self._staging.send([i for i in images if not is_device_array(i)], self._stream.ptr))
             self._timeline.mark("h2d")
             on_device = [image if is_device_array(image) else next(sent) for image in images]
             letterbox.write(on_device, self._input_views(shape), self._stream.ptr)
@@ -77,13 +73,12 @@ class TensorRTSession:
         shape = batch.shape
         with self._running(f"running a batch of shape {shape}"):
             tensor, _ = self._input_views(shape)
-            self._staging.pack([batch])
             self._timeline.begin()
-            self._staging.send_to(tensor.pointer, batch.nbytes, self._stream.ptr)
+            self._staging.send_to(tensor.pointer, batch, self._stream.ptr)
             return self._finish(shape, Stopwatch())
 
     def detect_device(self, images: Sequence[Any], letterbox: Letterbox, stream: object) -> DeviceDetections:
-        """Queue a run on a caller's stream, from and to device memory, without synchronisation.
+        """Queue a run between earlier and later work of a caller's stream, without synchronisation.
 
         Args:
             images: device arrays.
@@ -94,22 +89,23 @@ class TensorRTSession:
             Arrays that own their memory, ready in stream order.
 
         Raises:
+            InvalidArgumentError: the stream is being captured.
             InferenceError: it could not be queued.
         """
         height, width = letterbox.size
         shape = (len(images), 3, height, width)
-        handle = stream_handle(stream, images[0])
-        runtime = self._cupy.cuda.runtime
-        with self._running(f"detecting in {len(images)} device arrays at {height} x {width}", stream=handle):
-            layout = layout_of(self._engine.outputs, len(images))
-            try:
-                letterbox.write(images, self._input_views(shape), handle)
-                memory = StreamMemory(self._cupy, layout.nbytes, handle, self._engine.index)
-                context = self._contexts.for_callers()
-                context.set_to(shape, layout, memory.pointer)
-                context.launch(handle)
-            finally:
-                runtime.eventRecord(self._lent.ptr, handle)
+        caller = stream_of(stream, images[0])
+        doing = f"detecting in {len(images)} device arrays at {height} x {width}"
+        self._refuse_capture(caller, doing)
+        with self._running(doing):
+            views, layout = self._input_views(shape), layout_of(self._engine.outputs, len(images))
+            memory = StreamMemory(self._engine.results, layout.nbytes, caller)
+            self._order(caller.handle, self._stream.ptr)
+            letterbox.write(images, views, self._stream.ptr)
+            self._launch(shape, layout)
+            self._outputs.hand_over(memory.pointer, layout.nbytes, self._stream.ptr)
+            self._order(self._stream.ptr, caller.handle)
+            self._after_run(shape)
             return DeviceDetections(**memory.arrays(layout))
 
     def clone(self) -> TensorRTSession:
@@ -130,21 +126,26 @@ class TensorRTSession:
             self._closed = True
             # On a lost device every call fails; its memory is freed when the process ends.
             with suppress(DeviceLostError), self._engine.health.watch("closing", self._stream), self._engine.current():
-                self._lent.synchronize()  # a caller's stream may still use the memory
+                self._stream.synchronize()  # runs for callers' streams may still use the memory
                 self._engine.save_compiled()
-                self._graphs.clear()
-                del self._contexts, self._input, self._outputs, self._staging
+                self._release()
 
     def __del__(self) -> None:
-        """Wait for callers' streams that still use the memory."""
+        """Wait for runs that still use the memory, and release it."""
         with suppress(Exception):  # the interpreter may be exiting, or __init__ has failed
             if not self._closed and not self._engine.health.is_lost:
                 with self._engine.current():
-                    self._lent.synchronize()
+                    self._stream.synchronize()
+                    self._release()
+
+    def _release(self) -> None:
+        """Destroy what belongs to the device, which must be current."""
+        self._graphs.clear()
+        del self._contexts, self._input, self._outputs, self._staging
 
     @contextmanager
-    def _running(self, doing: str, *, stream: int | None = None, watch: Stopwatch | None = None) -> Iterator[None]:
-        """Lock the session for one run, ordered after earlier work on other streams."""
+    def _running(self, doing: str, *, watch: Stopwatch | None = None) -> Iterator[None]:
+        """Lock the session for one run; its device is current."""
         if not self._one_run.acquire(blocking=False):
             self._one_run.acquire()
             if watch is not None:
@@ -152,9 +153,7 @@ class TensorRTSession:
         try:
             if self._closed:
                 raise ClosedError("the session is closed")
-            waits_on = self._stream.ptr if stream is None else stream
             with self._engine.health.watch(doing, self._stream), self._engine.current():
-                self._cupy.cuda.runtime.streamWaitEvent(waits_on, self._lent.ptr)
                 yield
         finally:
             self._one_run.release()
@@ -165,30 +164,56 @@ class TensorRTSession:
         The session's own stream is non-blocking, so not ordered with it otherwise.
         """
         if any(is_device_array(image) and names_no_stream(image) for image in images):
-            runtime = self._cupy.cuda.runtime
-            runtime.eventRecord(self._unnamed.ptr, _LEGACY_STREAM)
-            runtime.streamWaitEvent(self._stream.ptr, self._unnamed.ptr)
+            self._order(_LEGACY_STREAM, self._stream.ptr)
+
+    def _order(self, first: int, then: int) -> None:
+        """Make later work of one stream wait for earlier work of another."""
+        runtime = self._cupy.cuda.runtime
+        runtime.eventRecord(self._mark.ptr, first)
+        runtime.streamWaitEvent(then, self._mark.ptr)
+
+    def _refuse_capture(self, stream: CallersStream, doing: str) -> None:
+        """Raise InvalidArgumentError if a stream is being captured.
+
+        A run cannot be part of a caller's graph: the graph would be launched without the session's knowledge, while
+        another run uses the same memory.
+        """
+        with self._engine.health.watch(doing, self._stream), self._engine.current():
+            captures = self._cupy.cuda.runtime.streamIsCapturing(stream.handle)
+        # Outside the watch, which would synchronise: that may be forbidden during a capture.
+        if captures:
+            raise InvalidArgumentError(
+                "the stream is being captured into a CUDA graph, and a detector's run cannot be part of one. Call "
+                "detect_device before the capture or after it: the detector replays a CUDA graph of its own"
+            )
 
     def _finish(self, shape: Shape, watch: Stopwatch) -> RawDetections:
         """Queue the network and the copy of its outputs, and wait for them."""
-        stream = self._stream.ptr
         layout = layout_of(self._engine.outputs, shape[0])
-        if not self._graphs.replay(shape):
-            context = self._graphs.context(shape, self._contexts.create) or self._contexts.plain
-            context.set_to(shape, layout, self._outputs.pointer)
-            context.launch(stream)
+        self._launch(shape, layout)
         self._timeline.mark("network")
-        self._outputs.fetch(layout.nbytes, stream)
+        self._outputs.fetch(layout.nbytes, self._stream.ptr)
         self._timeline.mark("d2h")
         self._stream.synchronize()
         detections = RawDetections(**layout.copies(self._outputs.host))
         watch.lap_measured(self._timeline.seconds(), rest="d2h")
+        self._after_run(shape)
+        watch.lap("network")
+        return detections
+
+    def _launch(self, shape: Shape, layout: Layout) -> None:
+        """Queue the network: its graph if there is one."""
+        if not self._graphs.replay(shape):
+            context = self._graphs.context(shape, self._contexts.create) or self._contexts.plain
+            context.set_to(shape, layout, self._outputs.pointer)
+            context.launch(self._stream.ptr)
+
+    def _after_run(self, shape: Shape) -> None:
+        """Do what later runs profit from."""
         self._graphs.capture(shape)
         if not self._has_compiled:
             self._has_compiled = True
             self._engine.save_compiled()
-        watch.lap("network")
-        return detections
 
     def _input_views(self, shape: Shape) -> tuple[DeviceView, DeviceView]:
         """Return views of the input tensor and of the letterbox transforms, which are not used."""

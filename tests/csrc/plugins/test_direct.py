@@ -106,6 +106,21 @@ def test_serialised_attributes_survive(library: Library, name: str) -> None:
 
 
 @pytest.mark.parametrize("landmarks", [True, False])
+def test_a_copy_runs_on_as_many_inputs_as_the_original_was_configured_for(
+    library: Library, rng: np.random.Generator, landmarks: bool
+) -> None:
+    """Enqueue does not get their number, and TensorRT need not tell it to each copy."""
+    plugin = library.create(NMS, changed(NMS, "has_landmarks", int(landmarks)))
+    inputs = random_candidates(rng, 2, 30, landmarks)
+    expected = run(plugin, inputs)
+    launch = prepare(plugin, inputs)
+    for copy in (plugin, plugin.clone(), plugin.clone().attach()):
+        launch.plugin = copy
+        launch.enqueue()
+        assert_same_bits(launch.outputs(), expected)
+
+
+@pytest.mark.parametrize("landmarks", [True, False])
 def test_decode_shapes_and_types(library: Library, landmarks: bool) -> None:
     plugin = library.create(DECODE, Heads(1, 64, 64, landmarks=landmarks, top_k=7).attributes)
     shapes = [(-1, channels, -1, -1) for _, channels, _, _ in Heads(1, 64, 64, landmarks=landmarks).shapes()]

@@ -86,12 +86,15 @@ def test_graphs_and_first_runs_give_the_cpu_s_bits(
     session: TensorRTSession, files: EngineFiles, cupy: Any, rng: np.random.Generator
 ) -> None:
     """Each (batch, size) once or several times and in turn, with new images every time."""
+    copies = list[str]()
+    seen = list[tuple[int, int]]()
     for batch, size in [(1, 0), (3, 0), (1, 0), (3, 1), (3, 0), (3, 1), (3, 0), (2, 1), (1, 0), (3, 1)]:
+        copies += ["in"] * batch + ["graph"] * (seen.count((batch, size)) >= 2) + ["out"]
+        seen.append((batch, size))
         letterbox, images = _letterbox(files, SIZES[size]), _images(rng, batch)
         _check(session.detect(images, letterbox, Stopwatch()), files, letterbox, images)
     if isinstance(cupy, Cupy):
-        first, later = ["in", "out"], ["in", "graph", "out"]
-        assert cupy.copies == first * 6 + later + first + later * 2
+        assert cupy.copies == copies
 
 
 def test_without_graphs(files: EngineFiles, trt: PluginTensorRT, cupy: Any, rng: np.random.Generator) -> None:
@@ -142,12 +145,11 @@ def test_results_on_the_device_go_into_other_operators(
 ) -> None:
     letterbox, images = _letterbox(files, SIZES[0]), _images(rng, 2)
     stream = cupy.cuda.Stream(non_blocking=True)
-    first, second = (
-        session.detect_device([ops.to_device(i) for i in part], letterbox, stream) for part in (images, images[::-1])
-    )
+    parts = [images, images[::-1]] * 2
+    runs = [session.detect_device([ops.to_device(i) for i in part], letterbox, stream) for part in parts]
     if isinstance(cupy, Cupy):
-        assert cupy.copies == []
-    for found, part in ((first, images), (second, images[::-1])):
+        assert cupy.copies == ["across"] * 2 + ["graph", "across"] * 2
+    for found, part in zip(runs, parts, strict=True):
         sizes = [(image.shape[0], image.shape[1]) for image in part]
         boxes, landmarks = ops.unletterbox(
             found.boxes, found.landmarks, found.num_detections, sizes, letterbox.size, stream=stream
@@ -160,6 +162,32 @@ def test_results_on_the_device_go_into_other_operators(
         assert landmarks is not None
         assert wanted_landmarks is not None
         assert np.array_equal(landmarks.numpy(), wanted_landmarks)
+    _check(session.detect(images, letterbox, Stopwatch()), files, letterbox, images)
+
+
+def test_a_stream_may_be_destroyed_before_its_results(
+    session: TensorRTSession, files: EngineFiles, cupy: Any, rng: np.random.Generator
+) -> None:
+    letterbox, images = _letterbox(files, SIZES[0]), _images(rng, 2)
+    there = [ops.to_device(image) for image in images]
+    for bare in (False, True):
+        stream = cupy.cuda.Stream(non_blocking=True)
+        found = session.detect_device(there, letterbox, stream.ptr if bare else stream)
+        del stream
+        del found
+        _check(session.detect(images, letterbox, Stopwatch()), files, letterbox, images)
+
+
+def test_a_capture_of_the_caller_s_is_refused_and_goes_on(
+    session: TensorRTSession, files: EngineFiles, cupy: Any, rng: np.random.Generator
+) -> None:
+    letterbox, images = _letterbox(files, SIZES[0]), _images(rng, 2)
+    there = [ops.to_device(image) for image in images]
+    stream = cupy.cuda.Stream(non_blocking=True)
+    stream.begin_capture(cupy.cuda.runtime.streamCaptureModeThreadLocal)
+    with pytest.raises(InvalidArgumentError, match="stream is being captured"):
+        session.detect_device(there, letterbox, stream)
+    stream.end_capture()
     _check(session.detect(images, letterbox, Stopwatch()), files, letterbox, images)
 
 

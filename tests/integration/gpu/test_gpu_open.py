@@ -19,8 +19,9 @@ from tests.support.doubles.tensorrt import FakeTensorRT
 
 
 def test_plugins_come_before_the_engine(files: EngineFiles, trt: FakeTensorRT) -> None:
-    open_tensorrt_session(files, 0)
+    session = open_tensorrt_session(files, 0)
     assert trt.call_log == ["load plugins", "deserialize, host code False"]
+    session.close()
 
 
 def test_embedded_plugins_are_allowed_and_not_loaded_twice(files: EngineFiles, trt: FakeTensorRT) -> None:
@@ -28,8 +29,9 @@ def test_embedded_plugins_are_allowed_and_not_loaded_twice(files: EngineFiles, t
     with pytest.raises(EngineLoadError, match=r"native code.*--trust-embedded-plugins"):
         open_tensorrt_session(replace(files, sidecar=embedded), 0)
     trt.call_log.clear()
-    open_tensorrt_session(replace(files, sidecar=embedded), 0, RuntimeOptions(trust_embedded_plugins=True))
+    session = open_tensorrt_session(replace(files, sidecar=embedded), 0, RuntimeOptions(trust_embedded_plugins=True))
     assert trt.call_log == ["deserialize, host code True"]
+    session.close()
 
 
 def test_plugins_of_the_same_version_compiled_elsewhere_run(
@@ -143,8 +145,9 @@ def test_a_cache_that_cannot_be_read_or_written_is_no_failure(
 
 @RTX
 def test_rtx_s_graphs_can_be_switched_off(files: EngineFiles, trt: FakeTensorRT, cache: Path) -> None:
-    open_tensorrt_session(files, 0, RuntimeOptions(cuda_graphs=False))
+    session = open_tensorrt_session(files, 0, RuntimeOptions(cuda_graphs=False))
     assert trt.call_log[-1] == "context with disabled, a cache"
+    session.close()
 
 
 def test_cupy_has_what_the_session_and_its_doubles_use() -> None:
@@ -153,14 +156,17 @@ def test_cupy_has_what_the_session_and_its_doubles_use() -> None:
     cuda = {"Device", "Stream", "Event", "Memory", "PinnedMemory", "PinnedMemoryPointer", "UnownedMemory"}
     for name in cuda | {"MemoryPointer", "get_elapsed_time"}:
         assert callable(getattr(cupy.cuda, name)), name
-    for name in ("memcpyAsync", "mallocAsync", "freeAsync", "free", "streamWaitEvent", "eventRecord"):
-        assert callable(getattr(cupy.cuda.runtime, name)), name
     runtime = cupy.cuda.runtime
-    constants = (runtime.streamCaptureModeThreadLocal, runtime.memcpyHostToDevice, runtime.memcpyDeviceToHost)
-    assert constants == (1, 1, 2)
+    pools = {"MemPoolProps", "memPoolCreate", "memPoolSetAttribute", "memPoolDestroy", "mallocFromPoolAsync"}
+    others = {"memcpyAsync", "freeAsync", "free", "streamWaitEvent", "eventRecord"}
+    for name in pools | others | {"streamIsCapturing", "deviceSynchronize"}:
+        assert callable(getattr(runtime, name)), name
+    copies = (runtime.memcpyHostToDevice, runtime.memcpyDeviceToHost, runtime.memcpyDeviceToDevice)
+    assert (runtime.streamCaptureModeThreadLocal, *copies) == (1, 1, 2, 3)
+    assert runtime.cudaMemAllocationTypePinned == runtime.cudaMemLocationTypeDevice == 1
+    assert (runtime.cudaMemHandleTypeNone, runtime.cudaMemPoolAttrReleaseThreshold) == (0, 4)
     for name in ("synchronize", "begin_capture", "end_capture"):
         assert callable(getattr(cupy.cuda.Stream, name)), name
-    assert callable(cupy.cuda.Event.synchronize)
     assert callable(cupy.cuda.Graph.launch)
     assert runtime.CUDARuntimeError(2).status == 2
     assert issubclass(cupy.cuda.memory.OutOfMemoryError, MemoryError)

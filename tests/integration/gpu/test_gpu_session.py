@@ -8,6 +8,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,9 +24,9 @@ from engine.runtime.gpu.opening import open_tensorrt_session
 from engine.runtime.gpu.session import TensorRTSession
 from engine.runtime.timing import Stopwatch
 from engine.sidecar import EngineFiles
-from engine.types import Detections, Image
+from engine.types import Detections, DeviceDetections, Image
 from tests.support.data import astronaut
-from tests.support.doubles.cupy import FakeCuda, FakeStream
+from tests.support.doubles.cupy import FakeCuda, FakeStream, host_array
 from tests.support.doubles.tensorrt import FakeTensorRT
 
 
@@ -84,12 +85,11 @@ def _output_bytes(files: EngineFiles, n: int) -> int:
     return sum(-(-n * count * 4 // 256) * 256 for count in (1, 4 * m, m, 10 * m))
 
 
-def test_one_copy_in_one_copy_out_and_the_graph_from_the_third_run_on(
+def test_a_copy_for_each_image_one_for_the_results_and_the_graph_from_the_third_run_on(
     detector: TRTRetinaFace, files: EngineFiles, on_cpu: TRTRetinaFace, trt: FakeTensorRT
 ) -> None:
     images = [astronaut()[:300, :290], astronaut()[:40, :100]]
-    pixels = -(-300 * 290 * 3 // 256) * 256 + 40 * 100 * 3
-    copies_in = [f"copy in {pixels} on 4711", "letterbox 2 on 4711"]
+    copies_in = [f"copy in {pixels} on 4711" for pixels in (300 * 290 * 3, 40 * 100 * 3)] + ["letterbox 2 on 4711"]
     copies_out = [f"copy out {_output_bytes(files, 2)} on 4711", "synchronize"]
     found = [detector.detect(images)]
     run = ["shape images (2, 3, 320, 320)", "execute on 4711"]
@@ -140,17 +140,82 @@ def test_without_graphs_nothing_is_captured(fp32_engine: Path, on_cpu: TRTRetina
     assert sum(call.startswith("shape") for call in trt.call_log) == 1, "a shape that is set is not set again"
 
 
-def test_an_engine_that_cannot_be_captured_runs_without_graphs(
+def test_an_image_is_on_its_way_before_the_next_is_packed(
+    session: TensorRTSession, trt: FakeTensorRT, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copyto = np.copyto
+
+    def packed(place: Any, image: Any) -> None:
+        trt.call_log.append(f"pack {image.size}")
+        copyto(place, image)
+
+    monkeypatch.setattr(np, "copyto", packed)
+    images = [np.full((height, 10, 3), height, np.uint8) for height in (30, 20, 10)]
+    views = session._staging.send(images, session._stream.ptr)
+    assert trt.call_log == [
+        call for image in images for call in (f"pack {image.size}", f"copy in {image.size} on 4711")
+    ]
+    session._stream.synchronize()
+    for view, image in zip(views, images, strict=True):
+        assert view.pointer % 256 == 0
+        assert np.array_equal(host_array(view.pointer, view.shape, view.dtype), image)
+
+
+def test_a_capture_that_fails_once_is_tried_again(
     detector: TRTRetinaFace, on_cpu: TRTRetinaFace, trt: FakeTensorRT, caplog: pytest.LogCaptureFixture
 ) -> None:
-    trt.cupy.capture_fails = True
+    trt.cupy.captures_to_fail = 1
     with caplog.at_level(logging.WARNING):
         for _ in range(4):
             _assert_same(detector.detect(astronaut()), on_cpu.detect(astronaut()))
+    assert not caplog.records
+    assert trt.call_log.count("begin capture") == 2
+    assert trt.call_log.count("replay on 4711") == 1
+
+
+def test_an_engine_that_cannot_be_captured_runs_without_graphs(
+    detector: TRTRetinaFace, on_cpu: TRTRetinaFace, trt: FakeTensorRT, caplog: pytest.LogCaptureFixture
+) -> None:
+    trt.cupy.captures_to_fail = sys.maxsize
+    photos = [astronaut()] * 2
+    with caplog.at_level(logging.WARNING):
+        for _ in range(5):
+            _assert_same(detector.detect(astronaut()), on_cpu.detect(astronaut()))
+            _assert_same(detector.detect(photos)[1], on_cpu.detect(astronaut()))
     assert [record.getMessage() for record in caplog.records] == [
-        "CUDA graphs are off for this detector, as its engine cannot be captured: cudaErrorStreamCaptureInvalidated"
+        "no CUDA graph for an input of shape (1, 3, 320, 320), which takes longer to launch without one: "
+        "cudaErrorStreamCaptureInvalidated"
     ]
-    assert trt.call_log.count("begin capture") == 1
+    assert trt.call_log.count("begin capture") == 4, "twice for each shape"
+
+
+def test_one_shape_that_cannot_be_captured_leaves_the_others_their_graphs(
+    detector: TRTRetinaFace, on_cpu: TRTRetinaFace, trt: FakeTensorRT
+) -> None:
+    trt.cupy.captures_to_fail = 2
+    for _ in range(4):
+        detector.detect(astronaut())
+    assert "replay on 4711" not in trt.call_log
+    for _ in range(3):
+        _assert_same(detector.detect([astronaut()] * 2)[1], on_cpu.detect(astronaut()))
+    assert "replay on 4711" in trt.call_log
+    assert trt.call_log.count("begin capture") == 3
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_no_garbage_is_collected_during_a_capture(detector: TRTRetinaFace, trt: FakeTensorRT, collects: bool) -> None:
+    seen = list[bool]()
+    trt.cupy.on_capture = lambda: seen.append(gc.isenabled())
+    trt.cupy.captures_to_fail = 1
+    was_enabled = gc.isenabled()
+    try:
+        (gc.enable if collects else gc.disable)()
+        for _ in range(3):
+            detector.detect(astronaut())
+            assert gc.isenabled() == collects
+    finally:
+        (gc.enable if was_enabled else gc.disable)()
+    assert seen == [False, False]
 
 
 def test_without_memory_for_more_contexts_there_are_no_graphs(
@@ -158,10 +223,11 @@ def test_without_memory_for_more_contexts_there_are_no_graphs(
 ) -> None:
     trt.creates = False
     with caplog.at_level(logging.WARNING):
-        for _ in range(3):
+        for _ in range(4):
             _assert_same(detector.detect(astronaut()), on_cpu.detect(astronaut()))
-    assert "CUDA graphs are off" in caplog.text
+    assert "no CUDA graph for an input of shape (1, 3, 320, 320)" in caplog.text
     assert "no memory for a context" in caplog.text
+    assert len(caplog.records) == 1
     assert "begin capture" not in trt.call_log
 
 
@@ -186,12 +252,14 @@ def test_the_contexts_share_their_activations(detector: TRTRetinaFace, trt: Fake
     assert trt.cupy.allocated == before
 
 
-@pytest.mark.parametrize("trt", ["tensorrt-rtx"], indirect=True)
-def test_rtx_shall_not_capture_what_goes_elsewhere_each_time(detector: TRTRetinaFace, trt: FakeTensorRT) -> None:
-    trt.cupy.callers_stream(99)
-    for _ in range(2):
-        detector.detect_device(OnDevice(astronaut()), stream=99)
-    assert [call for call in trt.call_log if call.startswith("context")] == ["context with disabled, a cache"]
+def test_tensorrt_10_0_takes_activation_memory_in_another_way(
+    fp32_engine: Path, on_cpu: TRTRetinaFace, trt: FakeTensorRT
+) -> None:
+    trt.is_10_0 = True
+    detector = TRTRetinaFace(fp32_engine, "cuda:0", score_threshold=0.3)
+    for _ in range(3):
+        _assert_same(detector.detect(astronaut()), on_cpu.detect(astronaut()))
+    assert "replay on 4711" in trt.call_log
 
 
 @pytest.mark.parametrize("trt", ["tensorrt-rtx"], indirect=True)
@@ -295,55 +363,150 @@ def test_an_array_that_names_no_stream_is_read_after_the_default_one(
         _assert_same(found, on_cpu.detect(astronaut()))
 
 
-def test_on_a_caller_s_stream_nothing_is_copied_or_waited_for(
-    detector: TRTRetinaFace, on_cpu: TRTRetinaFace, trt: FakeTensorRT
+def test_between_the_work_of_a_caller_s_stream_nothing_is_waited_for(
+    detector: TRTRetinaFace, on_cpu: TRTRetinaFace, files: EngineFiles, trt: FakeTensorRT
 ) -> None:
+    """The third run replays a graph. The images are filled, and the results read, by work on the caller's stream."""
     stream = trt.cupy.callers_stream(99)
     photos = _photos()[:2]
-    images = [OnDevice(photo) for photo in photos]
-    found = detector.detect_device(images, stream=stream)
-    assert trt.call_log == [
-        "letterbox 2 on 99",
-        "allocate on 99",
-        "shape images (2, 3, 320, 320)",
-        "execute on 99",
-    ]
-    # The next run, on the session's own stream, uses the same memory: it waits for the caller's stream.
-    trt.call_log.clear()
-    _assert_same(detector.detect(photos[1]), on_cpu.detect(photos[1]))
-    assert trt.call_log[0] == "4711 waits for 99"
-    stream.synchronize()
-    raw = on_cpu._session.run(on_cpu._letterbox.batch(photos))
-    for name in ("num_detections", "boxes", "scores", "landmarks"):
-        assert np.array_equal(getattr(found, name).read(), getattr(raw, name)), name
-    trt.call_log.clear()
-    del found
-    assert trt.call_log == ["free on 99"]
+    expected = on_cpu._session.run(on_cpu._letterbox.batch(photos))
+    launches = [["shape images (2, 3, 320, 320)", "execute on 4711"]] * 2 + [["replay on 4711"]]
+    for run, launch in enumerate(launches):
+        images = [OnDevice(np.zeros_like(photo)) for photo in photos]
+        for image, photo in zip(images, photos, strict=True):
+            stream.add(partial(np.copyto, image.image, photo))
+        trt.call_log.clear()
+        found = detector.detect_device(images, stream=stream)
+        queued = ["allocate on 99", "4711 waits for 99", "letterbox 2 on 4711", *launch]
+        queued += [f"copy across {_output_bytes(files, 2)} on 4711", "99 waits for 4711"]
+        assert trt.call_log == queued + (["begin capture", "execute on 4711", "end capture"] if run == 1 else [])
+        read = dict[str, Any]()
+        stream.add(partial(lambda found, read: read.update(_values(found)), found, read))
+        stream.run_until(lambda read=read: bool(read))  # type: ignore[misc]
+        for name, values in read.items():
+            assert np.array_equal(values, getattr(expected, name)), name
+        del found
 
 
-def test_memory_of_a_stream_that_has_gone_is_freed_all_the_same(detector: TRTRetinaFace, trt: FakeTensorRT) -> None:
-    trt.cupy.callers_stream(99)
-    found = detector.detect_device(OnDevice(astronaut()), stream=99)
-    del trt.cupy.streams[99]
+def _values(found: DeviceDetections) -> dict[str, Any]:
+    return {name: getattr(found, name).read() for name in ("num_detections", "boxes", "scores", "landmarks")}
+
+
+@pytest.mark.parametrize("handle", [0, 1])
+def test_results_for_the_default_stream_are_freed_in_its_order(
+    detector: TRTRetinaFace, trt: FakeTensorRT, handle: int
+) -> None:
+    trt.cupy.callers_stream(handle)
+    found = detector.detect_device(OnDevice(astronaut()), stream=handle)
+    assert "execute on 4711" in trt.call_log, "on the default stream TensorRT waits for the device"
     before = trt.cupy.allocated
+    trt.call_log.clear()
     del found
+    assert trt.call_log == [f"free on {handle}"]
+    assert trt.cupy.allocated == before, "the memory is in use until the stream gets there"
+    trt.cupy.streams[handle].synchronize()
     assert trt.cupy.allocated < before
 
 
-def test_memory_is_freed_with_its_device_current_and_only_where_there_is_any(
+class OwningStream:
+    """A caller's stream, which is destroyed with its object."""
+
+    def __init__(self, cupy: FakeCuda, ptr: int) -> None:
+        self.cupy, self.ptr = cupy, ptr
+        cupy.callers_stream(ptr)
+
+    def __del__(self) -> None:
+        del self.cupy.streams[self.ptr]
+
+
+def test_results_keep_the_object_of_their_stream_alive(detector: TRTRetinaFace, trt: FakeTensorRT) -> None:
+    stream = OwningStream(trt.cupy, 99)
+    found = detector.detect_device(OnDevice(astronaut()), stream=stream)
+    del stream
+    gc.collect()
+    assert 99 in trt.cupy.streams
+    trt.call_log.clear()
+    del found
+    assert trt.call_log == ["free on 99"]
+    assert 99 not in trt.cupy.streams
+
+
+@pytest.mark.parametrize("handle", [2, 99])
+def test_a_bare_handle_is_not_touched_when_results_are_freed(
+    detector: TRTRetinaFace, trt: FakeTensorRT, handle: int
+) -> None:
+    """Of a stream that may be gone, or, with 2, is another one in each thread."""
+    trt.cupy.callers_stream(handle)
+    found = detector.detect_device(OnDevice(astronaut()), stream=handle)
+    del trt.cupy.streams[handle]
+    before = trt.cupy.allocated
+    trt.call_log.clear()
+    del found
+    assert trt.call_log == ["synchronize the device", "free"]
+    assert trt.cupy.allocated < before
+
+
+def test_memory_is_freed_only_where_there_is_any(
     detector: TRTRetinaFace, trt: FakeTensorRT, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trt.cupy.callers_stream(99)
-    found = detector.detect_device(OnDevice(astronaut()), stream=99)
-    del found  # the double refuses to free without a current device
-    assert trt.call_log[-1] == "free on 99"
     trt.cupy.room = trt.cupy.allocated
     unraisable = list[object]()
     monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
     with pytest.raises(DeviceMemoryError):
-        detector.detect_device(OnDevice(astronaut()), stream=99)
+        detector.detect_device(OnDevice(astronaut()), stream=trt.cupy.callers_stream(99))
     gc.collect()
     assert not unraisable
+
+
+def test_the_pool_of_the_results_is_destroyed_behind_them(fp32_engine: Path, trt: FakeTensorRT) -> None:
+    detector = TRTRetinaFace(fp32_engine, "cuda:0")
+    clone = detector.clone()
+    found = [one.detect_device(OnDevice(astronaut()), stream=0) for one in (detector, clone, detector)]
+    assert list(trt.cupy.pools.values()) == [2**64 - 1]
+    del detector, clone
+    gc.collect()
+    assert trt.cupy.pools
+    del found
+    gc.collect()
+    assert not trt.cupy.pools
+
+
+def test_a_stream_that_is_being_captured_is_refused(
+    detector: TRTRetinaFace, on_cpu: TRTRetinaFace, trt: FakeTensorRT
+) -> None:
+    stream = trt.cupy.callers_stream(99)
+    stream.begin_capture(1)
+    trt.call_log.clear()
+    with pytest.raises(InvalidArgumentError, match=r"stream is being captured into a CUDA graph.*before the capture"):
+        detector.detect_device(OnDevice(astronaut()), stream=stream)
+    assert trt.call_log == [], "nothing was queued or waited for, which could end the capture"
+    assert stream.end_capture().works == []
+    _assert_same(detector.detect(astronaut()), on_cpu.detect(astronaut()))
+
+
+def test_on_a_second_gpu_every_thread_makes_it_current(fp32_engine: Path, trt: FakeTensorRT) -> None:
+    trt.cupy.devices = 2
+
+    def use(index: int) -> None:
+        for _ in range(3):
+            found = detectors[index % 2].detect_device([OnDevice(astronaut())] * 2, stream=index % 2)
+            detectors[index % 2].detect(astronaut())
+            del found
+
+    trt.cupy.callers_stream(1)
+    detectors = [TRTRetinaFace(fp32_engine, "cuda:1")]
+    detectors.append(detectors[0].clone())
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(use, range(8)))
+    assert "replay on 4712" in trt.call_log
+    detectors.pop().close()
+    trt.call_log.clear()
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(detectors.clear).result(60)
+    gc.collect()
+    assert "destroy the engine" in trt.call_log
+    assert trt.call_log.count("destroy a context") == 3, "the plain one, and those of two graphs"
+    assert trt.cupy.used == {1}
 
 
 @pytest.mark.parametrize("end", ["close", "forget"])
@@ -351,12 +514,14 @@ def test_the_end_of_a_session_waits_for_the_streams_of_callers(fp32_engine: Path
     detector = TRTRetinaFace(fp32_engine, "cuda:0")
     stream = trt.cupy.callers_stream(99)
     found = detector.detect_device(OnDevice(astronaut()), stream=99)
-    assert stream.queue
+    session_stream = trt.cupy.streams[4711]
+    assert session_stream.queue
     if end == "close":
         detector.close()
     else:
         del detector
-    assert not stream.queue, "its work used memory that has gone"
+    assert not session_stream.queue, "its work used memory that has gone"
+    stream.synchronize()
     assert found.num_detections.read() == 1
 
 
@@ -364,8 +529,9 @@ def test_one_stream_after_the_other(detector: TRTRetinaFace, on_cpu: TRTRetinaFa
     streams = [trt.cupy.callers_stream(ptr) for ptr in (98, 99)]
     photos = [OnDevice(photo) for photo in _photos()[:2]]
     found = [detector.detect_device(photo, stream=stream) for photo, stream in zip(photos, streams, strict=True)]
-    assert "99 waits for 98" in trt.call_log
-    streams[1].synchronize()
+    _assert_same(detector.detect(_photos()[2]), on_cpu.detect(_photos()[2]))
+    for stream in reversed(streams):
+        stream.synchronize()
     for one, photo in zip(found, _photos(), strict=False):
         raw = on_cpu._session.run(on_cpu._letterbox.batch([photo]))
         assert np.array_equal(one.boxes.read(), raw.boxes)

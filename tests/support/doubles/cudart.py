@@ -26,7 +26,9 @@ class Cupy:
     """The modules cupy, cupy.cuda and cupy.cuda.runtime in one, as far as the GPU session uses them."""
 
     CUDARuntimeError, OutOfMemoryError = CudaRuntimeError, MemoryError
-    streamCaptureModeThreadLocal, memcpyHostToDevice, memcpyDeviceToHost = 1, 1, 2  # noqa: N815
+    streamCaptureModeThreadLocal, memcpyHostToDevice, memcpyDeviceToHost, memcpyDeviceToDevice = 1, 1, 2, 3  # noqa: N815
+    cudaMemAllocationTypePinned, cudaMemHandleTypeNone, cudaMemLocationTypeDevice = 1, 0, 1  # noqa: N815
+    cudaMemPoolAttrReleaseThreshold = 4  # noqa: N815
 
     def __init__(self, folder: Path) -> None:
         """Load the library by its path, so that it is the instance that the kernels use."""
@@ -87,8 +89,29 @@ class Cupy:
     def ndarray(self, shape: tuple[int, ...], dtype: Any, memptr: Pointer) -> DeviceNdarray:
         return DeviceNdarray(shape, np.dtype(dtype), memptr)
 
-    def mallocAsync(self, nbytes: int, stream: int) -> int:  # noqa: N802
-        return self.handle("MallocAsync", nbytes, stream)
+    def MemPoolProps(self, kind: int, handles: int, location: int, device: int) -> Any:  # noqa: N802
+        room = 256  # bytes, more than the structure has
+        return (ctypes.c_int * (room // 4))(kind, handles, location, device)
+
+    def memPoolCreate(self, properties: Any) -> int:  # noqa: N802
+        return self.handle("MemPoolCreate", ctypes.byref(properties))
+
+    def memPoolSetAttribute(self, pool: int, attribute: int, value: int) -> None:  # noqa: N802
+        self.call("MemPoolSetAttribute", pool, attribute, ctypes.byref(ctypes.c_uint64(value)))
+
+    def memPoolDestroy(self, pool: int) -> None:  # noqa: N802
+        self.call("MemPoolDestroy", pool)
+
+    def mallocFromPoolAsync(self, nbytes: int, pool: int, stream: int) -> int:  # noqa: N802
+        return self.handle("MallocFromPoolAsync", nbytes, pool, stream)
+
+    def deviceSynchronize(self) -> None:  # noqa: N802
+        self.call("DeviceSynchronize")
+
+    def streamIsCapturing(self, stream: int) -> bool:  # noqa: N802
+        status = ctypes.c_int()
+        self.call("StreamIsCapturing", stream, ctypes.byref(status))
+        return status.value != 0
 
     def freeAsync(self, pointer: int, stream: int) -> None:  # noqa: N802
         self.call("FreeAsync", pointer, stream)
@@ -97,7 +120,7 @@ class Cupy:
         self.call("Free", pointer)
 
     def memcpyAsync(self, to: int, source: int, nbytes: int, kind: int, stream: int) -> None:  # noqa: N802
-        self.copies.append("in" if kind == self.memcpyHostToDevice else "out")
+        self.copies.append(("in", "out", "across")[kind - 1])
         self.call("MemcpyAsync", to, source, nbytes, kind, stream)
 
     def streamWaitEvent(self, stream: int, event: int) -> None:  # noqa: N802
@@ -153,9 +176,6 @@ class EmulatedEvent:
 
     def record(self, stream: EmulatedStream) -> None:
         self.cupy.call("EventRecord", self.ptr, stream.ptr)
-
-    def synchronize(self) -> None:
-        self.cupy.call("EventSynchronize", self.ptr)
 
     def __del__(self) -> None:
         self.cupy.call("EventDestroy", self.ptr)

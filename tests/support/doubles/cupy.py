@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,6 +49,7 @@ class FakeStream:
 
     def add(self, work: Work) -> None:
         """Queue work, or record it during a capture."""
+        self.cuda.touch()
         (self.queue if self.captured is None else self.captured).append(work)
 
     def synchronize(self) -> None:
@@ -56,21 +58,29 @@ class FakeStream:
         assert self.captured is None, "a capturing stream cannot be waited for"
         if self.cuda.sticky is not None:
             raise self.cuda.sticky
-        while self.queue:
+        self.run_until(lambda: False)
+
+    def run_until(self, done: Callable[[], bool]) -> None:
+        """Run the queued work in order until `done`."""
+        while self.queue and not done():
             self.queue.pop(0)()
 
     def begin_capture(self, mode: int) -> None:
         """Record work from now on."""
         assert mode == 1, "the capture mode must be thread-local, or threads would invalidate each other's captures"
         self.cuda.log.append("begin capture")
+        self.cuda.touch()
         self.captured = []
+        if self.cuda.on_capture is not None:
+            self.cuda.on_capture()
 
     def end_capture(self) -> FakeGraph:
         """Return the recorded work as a graph."""
         self.cuda.log.append("end capture")
         captured, self.captured = self.captured, None
         assert captured is not None
-        if self.cuda.capture_fails:
+        if self.cuda.captures_to_fail > 0:
+            self.cuda.captures_to_fail -= 1
             raise FakeCudaError("cudaErrorStreamCaptureInvalidated", 901)
         return FakeGraph(self.cuda, captured)
 
@@ -100,30 +110,39 @@ class FakeEvent:
         self.cuda, self.ptr, self.timing = cuda, next(self.numbers), not disable_timing
         self.stream: FakeStream | None = None
         self.time: float | None = None
+        self.number = self.reached = 0  # of marks
         cuda.events[self.ptr] = self
 
     def record(self, stream: FakeStream) -> None:
         """Mark the current position of the stream; each mark is a millisecond after the one before."""
         self.stream, self.time = stream, None
+        self.number += 1
+        number = self.number
         assert stream.captured is None
 
         def reached() -> None:
+            self.reached = number
             self.cuda.clock += 1
             self.time = self.cuda.clock
 
         stream.add(reached)
 
-    def synchronize(self) -> None:
-        """Wait until the stream has reached the mark."""
-        if self.stream is not None:
-            self.cuda.log.append(f"wait for {self.stream.ptr}")
-            self.stream.synchronize()
+    def wait(self) -> Work:
+        """Return what waits until the present mark is reached."""
+        stream, number = self.stream, self.number
+
+        def wait() -> None:
+            if stream is not None:
+                stream.run_until(lambda: self.reached >= number)
+
+        return wait
 
 
 class FakeMemory:
     """A block of device memory, filled with sevens."""
 
     def __init__(self, cuda: FakeCuda, nbytes: int) -> None:
+        cuda.touch()
         cuda.check_room(cuda.allocated + nbytes)
         self.bytes, self.cuda, self.size = np.full(nbytes + 256, 7, np.uint8), cuda, nbytes
         self.ptr = -(-self.bytes.ctypes.data // 256) * 256
@@ -163,27 +182,31 @@ class FakeCuda:
         devices: number of devices; -1 without a usable driver.
         room: bytes of device memory.
         sticky: error that every wait raises.
-        capture_fails: whether every capture fails.
+        captures_to_fail: how many of the next captures fail.
+        on_capture: called when a capture has begun.
         launch_fails: whether every graph launch fails.
         device_error: error when a device is made the current one.
         allocated: bytes of device memory in use.
-        current: number of open `with Device(...)` blocks.
+        used: the devices that were current at any call that allocates, queues, captures or frees.
     """
 
     log: Log
     devices: int = 1
     room: int = 1 << 40
     sticky: FakeCudaError | None = None
-    capture_fails: bool = False
+    captures_to_fail: int = 0
+    on_capture: Callable[[], object] | None = None
     launch_fails: bool = False
     device_error: FakeCudaError | None = None
     allocated: int = 0
-    current: int = 0
+    used: set[int] = field(default_factory=set)
+    here: threading.local = field(default_factory=threading.local)
     clock: float = 0
     streams: dict[int, FakeStream] = field(default_factory=dict)
     every_stream: list[FakeStream] = field(default_factory=list)
     events: dict[int, FakeEvent] = field(default_factory=dict)
     lent: dict[int, FakeMemory] = field(default_factory=dict)
+    pools: dict[int, int] = field(default_factory=dict)
 
     @property
     def cuda(self) -> FakeCuda:
@@ -192,7 +215,9 @@ class FakeCuda:
 
     runtime = memory = cuda
     CUDARuntimeError, OutOfMemoryError = FakeCudaError, FakeMemoryError
-    streamCaptureModeThreadLocal, memcpyHostToDevice, memcpyDeviceToHost = 1, 1, 2  # noqa: N815
+    streamCaptureModeThreadLocal, memcpyHostToDevice, memcpyDeviceToHost, memcpyDeviceToDevice = 1, 1, 2, 3  # noqa: N815
+    cudaMemAllocationTypePinned, cudaMemHandleTypeNone, cudaMemLocationTypeDevice = 1, 0, 1  # noqa: N815
+    cudaMemPoolAttrReleaseThreshold = 4  # noqa: N815
     ndarray = FakeNdarray
 
     def getDeviceCount(self) -> int:  # noqa: N802
@@ -205,7 +230,7 @@ class FakeCuda:
 
     def Device(self, index: int) -> _Current:  # noqa: N802
         assert index < self.devices
-        return _Current(self)
+        return _Current(self, index)
 
     def Stream(self, *, non_blocking: bool) -> FakeStream:  # noqa: N802
         assert non_blocking
@@ -241,28 +266,53 @@ class FakeCuda:
     def MemoryPointer(self, memory: _Unowned, offset: int) -> Any:  # noqa: N802
         return _Unowned(memory.ptr + offset, memory)
 
-    def mallocAsync(self, nbytes: int, stream: int) -> int:  # noqa: N802
+    def MemPoolProps(self, kind: int, handles: int, location: int, device: int) -> int:  # noqa: N802
+        assert (kind, handles, location) == (1, 0, 1)
+        return device
+
+    def memPoolCreate(self, device: int) -> int:  # noqa: N802
+        self.pools[len(self.pools) + 1] = 0
+        return len(self.pools)
+
+    def memPoolSetAttribute(self, pool: int, attribute: int, value: int) -> None:  # noqa: N802
+        assert attribute == 4
+        self.pools[pool] = value
+
+    def memPoolDestroy(self, pool: int) -> None:  # noqa: N802
+        del self.pools[pool]
+
+    def mallocFromPoolAsync(self, nbytes: int, pool: int, stream: int) -> int:  # noqa: N802
+        assert self.pools[pool] == 2**64 - 1, "free memory would be given back to the system at every synchronisation"
         memory = FakeMemory(self, nbytes)
         self.lent[memory.ptr] = memory
         self.log.append(f"allocate on {stream}")
         return memory.ptr
 
     def freeAsync(self, pointer: int, stream: int) -> None:  # noqa: N802
-        assert self.current > 0
-        if stream not in self.streams:
-            raise FakeCudaError("cudaErrorInvalidResourceHandle", 400)
+        assert getattr(self.here, "devices", None)
+        self.touch()
+        assert stream in self.streams, "a real CUDA may crash, or take another stream"
         self.log.append(f"free on {stream}")
         memory = self.lent.pop(pointer)
         self.streams[stream].add(lambda memory=memory: None)  # type: ignore[misc]  # frees the memory when the stream gets there
 
-    def free(self, pointer: int) -> None:
-        self.log.append("free")
+    def deviceSynchronize(self) -> None:  # noqa: N802
+        self.log.append("synchronize the device")
         for stream in self.every_stream:
-            stream.synchronize()
+            stream.run_until(lambda: False)
+
+    def free(self, pointer: int) -> None:
+        """Does not wait for memory of a pool, so that work that still uses it would be wrong."""
+        self.touch()
+        self.log.append("free")
+        assert not any(stream.queue for stream in self.every_stream)
         del self.lent[pointer]
 
+    def streamIsCapturing(self, stream: int) -> bool:  # noqa: N802
+        return self.streams[stream].captured is not None
+
     def memcpyAsync(self, to: int, source: int, nbytes: int, kind: int, stream: int) -> None:  # noqa: N802
-        self.log.append(f"copy {'in' if kind == 1 else 'out'} {nbytes} on {stream}")
+        self.log.append(f"copy {('in', 'out', 'across')[kind - 1]} {nbytes} on {stream}")
 
         def copy() -> None:
             ctypes.memmove(to, source, nbytes)
@@ -270,13 +320,17 @@ class FakeCuda:
         self.streams[stream].add(copy)
 
     def streamWaitEvent(self, stream: int, event: int) -> None:  # noqa: N802
-        recorded = self.events[event].stream
-        if recorded is not None and recorded.ptr != stream:
-            self.log.append(f"{stream} waits for {recorded.ptr}")
-            self.streams[stream].add(recorded.synchronize)
+        recorded = self.events[event]
+        assert recorded.stream is not None
+        self.log.append(f"{stream} waits for {recorded.stream.ptr}")
+        self.streams[stream].add(recorded.wait())
 
     def eventRecord(self, event: int, stream: int) -> None:  # noqa: N802
         self.events[event].record(self.streams[stream])
+
+    def touch(self) -> None:
+        """Note the current device of this thread."""
+        self.used.add([0, *getattr(self.here, "devices", [])][-1])
 
     def check_room(self, nbytes: int) -> None:
         """Raise CUDA's error if so many bytes do not fit."""
@@ -289,14 +343,15 @@ class _Current:
     """cupy.cuda.Device as a context manager."""
 
     cuda: FakeCuda
+    index: int
 
     def __enter__(self) -> None:
         if self.cuda.device_error is not None:
             raise self.cuda.device_error
-        self.cuda.current += 1
+        self.cuda.here.devices = [*getattr(self.cuda.here, "devices", []), self.index]
 
     def __exit__(self, *exception: object) -> None:
-        self.cuda.current -= 1
+        self.cuda.here.devices.pop()
 
 
 @dataclass

@@ -58,6 +58,7 @@ class FakeTensorRT:
         self.because = "an illegal memory access was encountered"
         self.deserialises = self.creates = self.accepts_shape = self.accepts_address = self.executes = True
         self.activations = 1000
+        self.is_10_0 = False
         self.tensor_names = [files.sidecar.io.input.name, *(output.name for output in files.sidecar.io.outputs)]
 
     def Runtime(self, logger: Any) -> Any:  # noqa: N802
@@ -83,22 +84,42 @@ class _Runtime:
             self.trt.logger.log(FakeTensorRT.ILogger.ERROR, "The engine plan is for another device")
             return None
         assert plan == self.trt.files.plan
-        names = self.trt.tensor_names
-        return SimpleNamespace(
-            create_execution_context=self._create_context,
-            device_memory_size_v2=self.trt.activations,
-            create_runtime_config=lambda: _RuntimeConfig(self.trt),
-            num_io_tensors=len(names),
-            get_tensor_name=lambda i: names[i],
-        )
+        return (_OldEngine if self.trt.is_10_0 else _Engine)(self.trt)
 
-    def _create_context(self, how: Any) -> _Context | None:
+
+class _OldEngine:
+    """An ICudaEngine of TensorRT 10.0."""
+
+    context: type[_OldContext]
+
+    def __init__(self, trt: FakeTensorRT) -> None:
+        self.trt, self.device_memory_size = trt, trt.activations
+        self.num_io_tensors, self.get_tensor_name = len(trt.tensor_names), trt.tensor_names.__getitem__
+        trt.cupy.touch()
+
+    def create_runtime_config(self) -> _RuntimeConfig:
+        return _RuntimeConfig(self.trt)
+
+    def create_execution_context(self, how: Any) -> _OldContext | None:
+        self.trt.cupy.touch()
         if isinstance(how, _RuntimeConfig):
             self.trt.call_log.append(f"context with {how.cuda_graph_strategy}, {how.cache}")
         if not self.trt.creates:
             self.trt.logger.log(FakeTensorRT.ILogger.ERROR, "no memory for a context")
             return None
-        return _Context(self.trt, how)
+        return self.context(self.trt, how)
+
+    def __del__(self) -> None:
+        self.trt.call_log.append("destroy the engine")
+        self.trt.cupy.touch()
+
+
+class _Engine(_OldEngine):
+    """Of later versions."""
+
+    def __init__(self, trt: FakeTensorRT) -> None:
+        super().__init__(trt)
+        self.device_memory_size_v2 = trt.activations
 
 
 class _RuntimeConfig:
@@ -123,21 +144,22 @@ class _RuntimeConfig:
         return True
 
 
-class _Context:
-    """An IExecutionContext; a graph captured from it becomes invalid when its shape or an address changes."""
+class _OldContext:
+    """An IExecutionContext of TensorRT 10.0.
+
+    A graph captured from it becomes invalid when its shape or an address changes.
+    """
 
     def __init__(self, trt: FakeTensorRT, how: Any) -> None:
         self.trt, self.how, self.addresses = trt, how, dict[str, int]()
         self.shape: tuple[int, ...] = ()
         self.cpu = trt.cpu
         self.changes = 0
-        self.memory: int | None = None
+        self.device_memory: int | None = None
 
-    def set_device_memory(self, memory: int, size: int) -> None:
-        assert self.how == "user managed"
-        assert size >= self.trt.activations
-        self.memory = memory
-        self.changes += 1
+    def __del__(self) -> None:
+        self.trt.call_log.append("destroy a context")
+        self.trt.cupy.touch()
 
     def set_tensor_address(self, name: str, pointer: int) -> bool:
         self.changes += 1
@@ -159,7 +181,7 @@ class _Context:
         if not self.trt.executes:
             self.trt.logger.log(FakeTensorRT.ILogger.ERROR, self.trt.because)
             return False
-        assert self.how != "user managed" or self.memory is not None
+        assert self.how != "user managed" or self.device_memory is not None
         # As on a device, queued and captured work keeps the shape and addresses of this moment.
         shape, addresses, changes = self.shape, dict(self.addresses), self.changes
         captures = self.trt.cupy.streams[stream].captured is not None
@@ -182,3 +204,16 @@ class _Context:
             assert values is not None
             assert addresses[name] % 256 == 0
             host_array(addresses[name], values.shape, values.dtype)[...] = values
+
+
+class _Context(_OldContext):
+    """Of later versions."""
+
+    def set_device_memory(self, memory: int, size: int) -> None:
+        assert self.how == "user managed"
+        assert size >= self.trt.activations
+        self.device_memory = memory
+        self.changes += 1
+
+
+_OldEngine.context, _Engine.context = _OldContext, _Context
