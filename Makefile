@@ -23,6 +23,7 @@
 # make kernel-table   compiles the kernels for every architecture (docs/development/kernels.md)
 # make kernel-table-check   only compares with that table
 # make kernel-counts   counts the work of the kernels on the CUDA emulator, tools/cuda_emulator (docs/development/kernels.md)
+# make kernel-model    counts the same for the modelled times of that page, for about ten minutes
 # make model-table   builds every preset as published, for minutes (docs/models.md); make family only compares
 # make precision-table FACES=DIR PHOTOS=DIR WEIGHTS=FILE   measures every precision (docs/precision.md)
 # make gpu-report   runs test-gpu's tests and serve_bench on a machine with a GPU (docs/performance.md)
@@ -55,7 +56,7 @@ MUTANTS ?=
 BROWSER := $(firstword $(shell command -v chromium-headless-shell chromium chromium-browser google-chrome))
 
 .PHONY: demo test check test-kernels sanitize fuzz test-gpu gpu-kernels gpu-report mutants lint format clean wheel test-wheel lock family \
-	model-table precision-table peers kernel-table kernel-table-check kernel-counts
+	model-table precision-table peers kernel-table kernel-table-check kernel-counts kernel-model
 
 demo: $(VENV)/.demo
 	@mkdir -p $(DEMO)
@@ -110,6 +111,9 @@ kernel-table kernel-table-check: $(VENV)/.test
 
 kernel-counts: $(VENV)/.test build/emulator/.built
 	$(PY) -m benchmarks.kernels.count
+
+kernel-model: $(VENV)/.test build/emulator/.built
+	$(PY) -m benchmarks.kernels.model --count
 
 family model-table: $(VENV)/.test
 	$(PY) -m benchmarks.models $(if $(findstring family,$@),--check)

@@ -76,7 +76,7 @@ def _compile(source: Path, command: list[str], architecture: int, shared: dict[s
     found = []
     for part in report.split("Compiling entry function '")[1:]:
         symbol = part.split("'")[0]
-        kernel = _readable(symbol)
+        kernel = readable(symbol)
         found.append(
             Compiled(
                 source=source.name,
@@ -111,7 +111,7 @@ def _launch_bounds(ptx: str) -> dict[str, int]:
     return {name: int(threads) for name, threads in re.findall(r"\.entry (\w+)\([^{]*?\.maxntid (\d+)", ptx)}
 
 
-def _readable(symbol: str) -> str:
+def readable(symbol: str) -> str:
     name = _run(["c++filt", symbol]).strip()
     name = name.split("(retinaface::")[0].removeprefix("void ").split("(anonymous namespace)::")[-1]
     return name.replace("retinaface::", "").replace(" >", ">")

@@ -64,11 +64,11 @@ class Counted:
         return self.total("mma_flops") / _MMA_FLOPS
 
 
-def count(workload: str) -> Counted:
-    """Run one workload, in its own process."""
+def count(workload: str, settings: dict[str, str] | None = None) -> Counted:
+    """Run one workload, in its own process, with more environment variables: settings of the emulator."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "statistics.json"
-        environment = {**os.environ, STATISTICS_VARIABLE: str(path), "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, STATISTICS_VARIABLE: str(path), "OMP_NUM_THREADS": "1", **(settings or {})}
         command = [sys.executable, "-m", "benchmarks.kernels.workloads", workload]
         result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
         if result.returncode != 0:

@@ -113,18 +113,42 @@ def candidates(clustered: bool, slots: int = 5000) -> tuple[NDArray[np.float32],
     return boxes, -np.sort(-rng.uniform(0.02, 1, slots).astype(np.float32))
 
 
+def timed_candidates(clustered: bool, slots: int = 5000) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return boxes and descending scores as gpu/time.py has them: crowded in a 640 x 640 image, or around 20 faces."""
+    rng = np.random.default_rng(1)
+    if clustered:
+        centres = 31.0 * rng.integers(20, size=(slots, 1)) + 3 * rng.normal(size=(slots, 2))
+    else:
+        centres = rng.uniform(0, 640, (slots, 2))
+    halves = rng.uniform(4, 24, (slots, 2))
+    boxes = np.concatenate([centres - halves, centres + halves], axis=1).astype(np.float32)
+    return boxes, -np.sort(-rng.uniform(size=slots).astype(np.float32))
+
+
 def nms(clustered: bool, voting: bool = False) -> Facts:
-    """Count NMS of 5000 candidates of one image, with landmarks."""
-    boxes, scores = candidates(clustered)
+    """Count NMS of 5000 candidates of one image."""
+    return _nms(candidates(clustered), 5000, voting, 1)
+
+
+def nms_as_timed(clustered: bool, batch: int) -> Facts:
+    """Count the NMS that gpu/time.py times; all images are the same."""
+    return _nms(timed_candidates(clustered), 750, False, batch)
+
+
+def _nms(
+    image: tuple[NDArray[np.float32], NDArray[np.float32]], max_detections: int, voting: bool, batch: int
+) -> Facts:
+    boxes, scores = image
     landmarks = np.random.default_rng(2).normal(size=(1, len(scores), 10)).astype(np.float32)
-    arrays = [boxes[None], scores[None], landmarks, np.array([len(scores)], np.int32)]
-    options: dict[str, Any] = {"iou_threshold": IOU_THRESHOLD, "max_detections": len(scores), "voting": voting}
+    once = [boxes[None], scores[None], landmarks, np.array([len(scores)], np.int32)]
+    arrays = [np.concatenate([array] * batch) for array in once]
+    options: dict[str, Any] = {"iou_threshold": IOU_THRESHOLD, "max_detections": max_detections, "voting": voting}
     found = ops.nms(*map(ops.to_device, arrays), **options)
     expected = nms_oracle(boxes, scores, len(scores), **options)
     kept = int(found.num_detections.numpy()[0])
     assert found.indices.numpy()[0, :kept].tolist() == expected.indices
     np.testing.assert_allclose(found.boxes.numpy()[0, :kept], expected.boxes, rtol=RELATIVE)
-    return _nms_floor(boxes, scores, kept)
+    return _nms_floor(boxes, scores, kept, batch)
 
 
 def nms_textbook(clustered: bool) -> Facts:
@@ -137,16 +161,21 @@ def nms_textbook(clustered: bool) -> Facts:
     kept = int(num_kept.numpy()[0])
     expected = nms_oracle(boxes, scores, len(scores), IOU_THRESHOLD, len(scores))
     assert indices.numpy()[:kept].tolist() == expected.indices
-    return _nms_floor(boxes, scores, kept)
+    return _nms_floor(boxes, scores, kept, 1)
 
 
-def deform_conv(how: str, batch: int = 4, height: int = 40, width: int = 40, channels: int = 256) -> Facts:
-    """Count a 3x3 convolution with a mask, float16, offsets N(0, 1 pixel); `how`: linear, channels_last or textbook."""
+def deform_conv(
+    how: str, batch: int = 4, height: int = 40, width: int = 40, channels: int = 256, sigma: float = 1
+) -> Facts:
+    """Count a 3x3 convolution with a mask, float16, offsets N(0, sigma^2) pixels.
+
+    `how`: linear, channels_last or textbook.
+    """
     rng = np.random.default_rng(1)
     taps, pixels = 9, batch * height * width
     x = rng.normal(size=(batch, channels, height, width)).astype(np.float16)
     weight = (rng.normal(size=(channels, channels, 3, 3)) / np.sqrt(channels * taps)).astype(np.float16)
-    offset = rng.normal(size=(batch, 2 * taps, height, width)).astype(np.float16)
+    offset = (sigma * rng.normal(size=(batch, 2 * taps, height, width))).astype(np.float16)
     bias = rng.normal(size=channels).astype(np.float16)
     mask = rng.uniform(size=(batch, taps, height, width)).astype(np.float16)
     shape = (ctypes.c_int * 5)(batch, channels, channels, height, width)
@@ -239,8 +268,8 @@ def _decode_floor(heads: Heads, counts: NDArray[Any], top_k: int) -> Facts:
     }
 
 
-def _nms_floor(boxes: NDArray[Any], scores: NDArray[Any], kept: int) -> Facts:
-    return {"compulsory_sectors": (boxes.nbytes + scores.nbytes) // SECTOR, "kept": kept}
+def _nms_floor(boxes: NDArray[Any], scores: NDArray[Any], kept: int, batch: int) -> Facts:
+    return {"compulsory_sectors": batch * (boxes.nbytes + scores.nbytes) // SECTOR, "kept": kept}
 
 
 def _pointer(array: Any) -> ctypes.c_void_p:
@@ -280,7 +309,25 @@ WORKLOADS: dict[str, Callable[[], Facts]] = {
     "letterbox 16 photos float16": partial(letterbox, PHOTOS, "float16"),
 }
 
+# Of the cost model.
+MODEL_WORKLOADS: dict[str, Callable[[], Facts]] = {
+    **{f"decode clean x {batch}": partial(decode, batch, True, 5000, "float32") for batch in (1, 16)},
+    **{f"decode random x {batch}": partial(decode, batch, False, 5000, "float32") for batch in (1, 16)},
+    **{f"nms scattered x {batch}": partial(nms_as_timed, False, batch) for batch in (1, 16)},
+    **{f"nms clustered x {batch}": partial(nms_as_timed, True, batch) for batch in (1, 16)},
+    **{f"letterbox 1080 x {batch}": partial(letterbox, [(1080, 1920)] * batch, "float32") for batch in (1, 16)},
+    "letterbox 480 x 16": partial(letterbox, [(480, 640)] * 16, "float32"),
+    **{
+        f"deform_conv {how} {batch} x {side} x {side} sigma {sigma}": partial(
+            deform_conv, how, batch, side, side, sigma=sigma
+        )
+        for how in ("linear", "channels_last")
+        for batch, side in ((1, 20), (2, 40), (4, 40))
+        for sigma in (1, 2, 4)
+    },
+}
+
 
 if __name__ == "__main__":
     use_cuda(pytest.MonkeyPatch())
-    print(json.dumps(WORKLOADS[sys.argv[1]]()))
+    print(json.dumps((WORKLOADS | MODEL_WORKLOADS)[sys.argv[1]]()))

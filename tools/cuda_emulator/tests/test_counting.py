@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[3]
 LAUNCHES: dict[str, list[Any]] = {
     "coalesced": ["coalesced", 2, 128, [1024, 1024]],
     "strided": ["strided", 1, 128, [4096, 512]],
+    "repeated": ["repeated", 2, 64, [256, 256]],
     "vectors": ["vectors", 1, 32, [512, 512]],
     "banks 1": ["banks", 1, 32, [128], 1],
     "banks 2": ["banks", 1, 32, [128], 2],
@@ -61,12 +62,20 @@ EXPECTED: dict[str, dict[str, int]] = {
     "coalesced": {
         "launches": 1, "blocks": 2, "threads": 256, "divergent_branches": 0, "local_load_requests": 0,
         "global_load_requests": 8, "global_load_bytes": 1024, "global_load_sectors": 32, "global_store_sectors": 32,
+        "global_load_groups": 8, "global_load_block_sectors": 32, "global_launch_sectors": 64, "fences": 0,
+    },
+    # Each of two blocks of two warps loads the same 8 sectors; both store to the same 8. The warps' first two loads are
+    # a group. The second warp's third is, too, as it is ten or so instructions behind.
+    "repeated": {
+        "global_load_requests": 10, "global_load_sectors": 40, "global_load_block_sectors": 16,
+        "global_launch_sectors": 16, "global_load_groups": 4, "fences": 4,
     },
     # One sector for each float that is read.
     "strided": {"global_load_bytes": 512, "global_load_sectors": 128, "global_store_sectors": 16},
     "vectors": {"global_load_requests": 1, "global_load_bytes": 512, "global_load_sectors": 16},
     # Bank conflicts of a stride: the greatest common divisor with 32.
-    "banks 1": {"shared_load_wavefronts": 1, "shared_store_conflict_extra": 0, "barriers": 1},
+    "banks 1": {"shared_load_wavefronts": 1, "shared_store_conflict_extra": 0, "barriers": 1,
+                "shared_load_groups": 1},
     "banks 2": {"shared_load_wavefronts": 2, "shared_store_conflict_extra": 1},
     "banks 32": {"shared_load_wavefronts": 32, "shared_store_conflict_extra": 31},
     "banks 33": {"shared_load_wavefronts": 1, "shared_store_conflict_extra": 0},
@@ -96,6 +105,15 @@ def test_active_lanes(counted: dict[str, dict[str, int]]) -> None:
     coalesced, arithmetic = counted["coalesced"], counted["arithmetic"]
     assert coalesced["thread_inst"] == 32 * coalesced["warp_inst"]
     assert arithmetic["thread_inst"] == 24 * arithmetic["warp_inst"]
+
+
+def test_busiest_warps(counted: dict[str, dict[str, int]]) -> None:
+    """Of two equal blocks with two warps each, of which one has more to do."""
+    repeated, coalesced = counted["repeated"], counted["coalesced"]
+    busiest = repeated["busiest_warp_of_launches_inst"]
+    assert repeated["busiest_warp_of_blocks_inst"] == 2 * busiest
+    assert repeated["warp_inst"] / 4 < busiest < repeated["warp_inst"] / 2
+    assert coalesced["warp_inst"] == 8 * coalesced["busiest_warp_of_launches_inst"]
 
 
 def test_file_table_and_trace(run: Runner, tmp_path: Path) -> None:

@@ -42,12 +42,14 @@ struct Warp {
     std::vector<u8> local;       ///< local memory, lane after lane
     u32 live = 0, runnable = 0;  ///< lane masks, as are the next two
     u32 at_barrier = 0, at_warp_sync = 0;
-    u32 carry = 0;             ///< each lane's condition code
-    int pc[kWarp];             ///< index of the next instruction
-    int sync_pc[kWarp];        ///< where a lane waits for other lanes of its warp
-    u32 sync_mask[kWarp];      ///< the lanes that it waits for
-    int barrier[kWarp];        ///< the barrier at which it waits for other warps
-    int reduction_row[kWarp];  ///< register for the barrier's result, or -1
+    u32 carry = 0;                         ///< each lane's condition code
+    u64 issued = 0;                        ///< instructions; this and the next two only for statistics
+    u64 global_load = 0, shared_load = 0;  ///< `issued` at the last load, 0 if there was none
+    int pc[kWarp];                         ///< index of the next instruction
+    int sync_pc[kWarp];                    ///< where a lane waits for other lanes of its warp
+    u32 sync_mask[kWarp];                  ///< the lanes that it waits for
+    int barrier[kWarp];                    ///< the barrier at which it waits for other warps
+    int reduction_row[kWarp];              ///< register for the barrier's result, or -1
     Reduction reduction[kWarp];
     u64 thread_index[3][kWarp];
 
@@ -78,6 +80,7 @@ struct Block {
     u64 warp_epoch = 1;               ///< incremented at each barrier and at each __syncwarp of any warp
     RaceTags warp_tags, thread_tags;  ///< empty if race detection is off
     KernelStatistics *statistics = nullptr;
+    std::vector<u64> loaded, used;  ///< sectors that the block loads; that the launch loads or stores
 };
 
 }  // namespace cuda_emulator

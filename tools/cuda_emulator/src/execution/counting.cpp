@@ -43,7 +43,8 @@ void count_shared(SharedTraffic &traffic, const u64 *addresses, u32 bytes, u32 l
 }
 
 /// Sectors are counted from the start of the allocation, so that their number does not depend on the host's address.
-void count_sectors(Traffic &traffic, const u64 *addresses, u32 bytes, u32 lanes) {
+/// They are appended to `used`.
+void count_sectors(Traffic &traffic, const u64 *addresses, u32 bytes, u32 lanes, std::vector<u64> *used = nullptr) {
     constexpr size_t kMost = 160;
     traffic.requests++;
     traffic.bytes += static_cast<u64>(count_lanes(lanes)) * bytes;
@@ -59,7 +60,18 @@ void count_sectors(Traffic &traffic, const u64 *addresses, u32 bytes, u32 lanes)
             sectors[count++] = start + sector * kSectorBytes;
         }
     });
-    traffic.sectors += distinct(sectors, count);
+    count = distinct(sectors, count);
+    traffic.sectors += count;
+    if (used) {
+        used->insert(used->end(), sectors, sectors + count);
+    }
+}
+
+/// Counts a new group unless the warp's last load was a few instructions ago: ptxas moves such loads together.
+void count_group(u64 &groups, u64 now, u64 &last_load) {
+    constexpr u64 kNear = 16;
+    groups += last_load == 0 || now - last_load > kNear;
+    last_load = now;
 }
 
 }  // namespace
@@ -81,10 +93,17 @@ void Execution::count_traffic(const u64 *addresses, u32 bytes, bool store) {
         }
     });
     if (shared) {
+        if (!store) {
+            count_group(statistics.shared_load_groups, warp.issued, warp.shared_load);
+        }
         count_shared(store ? statistics.shared_store : statistics.shared_load, addresses, bytes, shared);
     }
     if (global) {
-        count_sectors(store ? statistics.global_store : statistics.global_load, addresses, bytes, global);
+        if (!store) {
+            count_group(statistics.global_load_groups, warp.issued, warp.global_load);
+        }
+        count_sectors(store ? statistics.global_store : statistics.global_load, addresses, bytes, global,
+                      store ? &block.used : &block.loaded);
     }
     if (local && !instruction->is_call_argument) {
         count_sectors(store ? statistics.local_store : statistics.local_load, addresses, bytes, local);

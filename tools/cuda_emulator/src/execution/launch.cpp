@@ -30,6 +30,7 @@ void start_warp(const Block &block, Warp &warp, u32 index) {
     const u32 lanes = std::min<u32>(kWarp, block.threads - index * kWarp);
     warp.live = warp.runnable = lanes == kWarp ? kFullMask : lane_bit(lanes) - 1;
     warp.at_barrier = warp.at_warp_sync = warp.carry = 0;
+    warp.issued = warp.global_load = warp.shared_load = 0;
     for (int lane = 0; lane < kWarp; lane++) {
         const u32 thread = index * kWarp + lane;
         warp.pc[lane] = 0;
@@ -107,6 +108,25 @@ void count_launch(Block &block, const std::string &name, u64 blocks) {
     }
 }
 
+void keep_distinct(std::vector<u64> &values) {
+    std::sort(values.begin(), values.end());
+    values.erase(std::unique(values.begin(), values.end()), values.end());
+}
+
+/// Counts what is known at the end of a block; returns the instructions of its busiest warp.
+u64 count_block(Block &block) {
+    keep_distinct(block.loaded);
+    block.statistics->block_sectors += block.loaded.size();
+    block.used.insert(block.used.end(), block.loaded.begin(), block.loaded.end());
+    block.loaded.clear();
+    u64 busiest = 0;
+    for (const Warp &warp : block.warps) {
+        busiest = std::max(busiest, warp.issued);
+    }
+    block.statistics->busiest_warps += busiest;
+    return busiest;
+}
+
 }  // namespace
 
 void launch(Module &module, const std::string &name, const u32 grid[3], const u32 size[3], const u8 *parameters,
@@ -145,12 +165,21 @@ void launch(Module &module, const std::string &name, const u32 grid[3], const u3
     }
     const u64 limit = instruction_limit();
     const bool races = looks_for_races();
+    u64 busiest = 0;
     for (u64 i = 0; i < blocks; i++) {
         block.index[0] = static_cast<u32>(i % grid[0]);
         block.index[1] = static_cast<u32>(i / grid[0] % grid[1]);
         block.index[2] = static_cast<u32>(i / grid[0] / grid[1]);
         start_block(block, races);
         run_block(block, limit);
+        if (block.statistics) {
+            busiest = std::max(busiest, count_block(block));
+        }
+    }
+    if (block.statistics) {
+        keep_distinct(block.used);
+        block.statistics->launch_sectors += block.used.size();
+        block.statistics->busiest_warp += busiest;
     }
 }
 

@@ -105,6 +105,7 @@ void run_group(Execution &x, const Group &group, int &budget) {
         issued_instructions++;
         if (statistics) {
             statistics->warp_instructions++;
+            warp.issued++;
             statistics->thread_instructions += count_lanes(executing);
             statistics->by_class[instruction.statistics_class] += count_lanes(executing);
         }

@@ -11,6 +11,12 @@ void unsupported(Execution &x) {
     x.fault(x.first_lane(), "unsupported PTX instruction" + (reason.empty() ? "" : " (" + reason + ")"));
 }
 
+void count_fence(Execution &x) {
+    if (x.block.statistics) {
+        x.block.statistics->fences++;
+    }
+}
+
 /// Sets the host's rounding mode. The handler is called through its address, so that the compiler cannot move it.
 void run_rounded(Execution &x) {
     const Rounding rounding = x.instruction->rounding;
@@ -88,11 +94,11 @@ InstructionClass class_of(const Instruction &instruction) {
     }
 }
 
-/// The scheduler handles branches and barriers; fences and hints have no effect. Null for other instructions.
+/// The scheduler handles branches and barriers; memory is sequentially consistent, so that fences are only counted;
+/// hints have no effect. Null for other instructions.
 Handler select_control(Instruction &instruction) {
     static const std::set<std::string> without_effect = {
-        "membar",  "fence",          "nanosleep", "prefetch",      "prefetchu",
-        "pmevent", "griddepcontrol", "discard",   "applypriority", "setmaxnreg",
+        "nanosleep", "prefetch", "prefetchu", "pmevent", "griddepcontrol", "discard", "applypriority", "setmaxnreg",
     };
     const std::string &opcode = instruction.opcode;
     if (opcode == "bra") {
@@ -105,7 +111,9 @@ Handler select_control(Instruction &instruction) {
         instruction.control = Control::kWarpSync;
     } else if ((opcode == "bar" || opcode == "barrier") && !instruction.has("cluster")) {
         instruction.control = Control::kBarrier;
-    } else if (!without_effect.count(opcode) || instruction.has("tensormap::generic")) {
+    } else if ((opcode == "membar" || opcode == "fence") && !instruction.has("tensormap::generic")) {
+        return count_fence;
+    } else if (!without_effect.count(opcode)) {
         return nullptr;
     }
     return no_operation;

@@ -23,12 +23,18 @@ struct Atomics {
 struct KernelStatistics {
     u64 launches = 0, blocks = 0, threads = 0;
     u64 warp_instructions = 0, thread_instructions = 0;
+    u64 busiest_warps = 0;  ///< instructions of each block's warp with the most, added up
+    u64 busiest_warp = 0;   ///< instructions of each launch's warp with the most, added up
     u64 branches = 0, divergent_branches = 0;
     u64 by_class[kInstructionClasses] = {};  ///< thread instructions
     Traffic global_load, global_store, local_load, local_store;
+    u64 global_load_groups = 0, shared_load_groups = 0;  ///< loads of a warp that hardly anything lies between
+    u64 block_sectors = 0;   ///< different sectors of global memory that each block loads, added up
+    u64 launch_sectors = 0;  ///< different sectors of global memory that each launch loads or stores, added up
     SharedTraffic shared_load, shared_store;
     Atomics global_atomics, shared_atomics;
     u64 barriers = 0;    ///< warps that arrived
+    u64 fences = 0;      ///< by warps
     u64 warp_syncs = 0;  ///< shuffles, votes and the like
     u64 mma_instructions = 0, mma_flops = 0;
     u32 shared_bytes = 0;  ///< of the largest block

@@ -12,6 +12,20 @@ extern "C" __global__ void strided(const float *a, float *result) {
     result[i] = a[i * 8];
 }
 
+// The same values twice; the second warp of a block goes on alone.
+extern "C" __global__ void repeated(const volatile float *a, float *result) {
+    float sum = a[threadIdx.x];
+    __threadfence();
+    sum += a[threadIdx.x];
+    if (threadIdx.x >= 32) {
+        for (int k = 0; k < 10; k++) {
+            asm volatile("fma.rn.f32 %0, %0, %0, %0;" : "+f"(sum));
+        }
+        sum += a[threadIdx.x];
+    }
+    result[threadIdx.x] = sum;
+}
+
 extern "C" __global__ void vectors(const float4 *a, float4 *result) {
     INDEX;
     result[i] = a[i];

@@ -1,0 +1,1 @@
+"""Models the kernels' times on GPUs from what the CUDA emulator counts."""
