@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM end a command at once.
+"""SIGINT and SIGTERM end a command, at once or as soon as the library that it is in returns.
 
 An exception, such as KeyboardInterrupt, would be raised wherever Python happens to be. Raised inside an import it
 becomes an ImportError, or a missing library for which another is taken; inside a callback of C++, it is lost or aborts

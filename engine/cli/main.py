@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -63,8 +64,17 @@ def run_command(arguments: argparse.Namespace, prog: str) -> int:
         return 1
     except (RetinaFaceError, OSError) as error:
         note(f"error: {_text(error)}", prog)
+        _flush_or_discard()
         return _USAGE_ERROR if isinstance(error, InvalidArgumentError) else 1
     return status
+
+
+def _flush_or_discard() -> None:
+    """Write what is buffered for stdout. If that fails, drop it: as the interpreter ends, it would fail once more."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _text(error: RetinaFaceError | OSError) -> str:

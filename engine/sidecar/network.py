@@ -63,9 +63,11 @@ def _check_constants(network: OnnxNetwork) -> None:
 
 
 def _holds_its_shape(constant: Constant) -> bool:
-    count = math.prod(constant.shape)
     size = ELEMENT_BYTES.get(constant.type)
-    if size is None or count < 1 or len(constant.shape) > 4:
+    if size is None or len(constant.shape) > 4:  # before the product, which takes long for many axes
+        return False
+    count = math.prod(constant.shape)
+    if count < 1:
         return False
     if constant.packed:
         ends = np.frombuffer(constant.packed, np.uint8) < 0x80  # the last byte of each value

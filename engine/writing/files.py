@@ -23,7 +23,7 @@ def write_file(path: Path, content: bytes) -> None:
     part = path.with_name(f".{path.name}.part")
     with locked(path.parent), signals_deferred(), errors_named(path):
         try:
-            refuse_folder(path)
+            refuse_special(path)
             part.unlink(missing_ok=True)  # of a writer that was killed
             write_synced(part, content)
             os.replace(part, path)
@@ -48,10 +48,14 @@ def write_synced(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def refuse_folder(path: Path) -> None:
-    """Raise OSError if there is a folder in the place of the file."""
+def refuse_special(path: Path) -> None:
+    """Raise OSError if something other than a regular file is in the place of the file: a rename would replace it."""
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "there is a folder of that name", str(path))
+    if path.exists() and not path.is_file():
+        raise OSError(
+            errno.EINVAL, "there is a device, FIFO or socket of that name, expected a file or nothing", str(path)
+        )
 
 
 @contextmanager

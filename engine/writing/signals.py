@@ -16,7 +16,8 @@ def signals_deferred() -> Iterator[None]:
         yield  # Python runs signal handlers in the main thread only
         return
     received: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    # Without handlers that C code installed: they cannot be put back.
+    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not None]
     handlers = {number: signal.signal(number, lambda n, frame: received.append(n)) for number in numbers}
     try:
         yield

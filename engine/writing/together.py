@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from engine.errors import RetinaFaceError
-from engine.writing.files import errors_named, refuse_folder, write_synced
+from engine.writing.files import errors_named, refuse_special, write_synced
 from engine.writing.lock import locked
 from engine.writing.signals import signals_deferred
 
@@ -76,7 +76,7 @@ class FilesTogether:
             self._copies.mkdir()
         for path in self._paths:
             with errors_named(path):
-                refuse_folder(path)
+                refuse_special(path)
                 write_synced(self._copies / path.name, contents[path])
         with errors_named(self._lead):
             _sync_folder(self._copies)

@@ -26,9 +26,9 @@ from engine.precision.qdq.placement import quantisable
 from engine.precision.qdq.rewrite import prepare
 from engine.precision.qdq.writer import write_quantised
 from engine.sidecar import network as network_check
-from engine.sidecar.network import check_network
+from engine.sidecar.network import _holds_its_shape, check_network
 from engine.sidecar.operators import OPERATORS, Tensor
-from engine.untrusted.onnx_network import read_network
+from engine.untrusted.onnx_network import Constant, read_network
 from tests.engine.sidecar.hostile_networks import add, endless_loop, enormous_constant, insert, nested_ifs
 from tests.support import graphs
 from tests.support.shared import exported
@@ -346,3 +346,9 @@ def test_the_list_of_operators_is_that_of_the_networks(mobilenet: onnx.ModelProt
         for node in network.graph.node
     }
     assert written == OPERATORS.keys()
+
+
+def test_a_constant_of_many_axes_is_refused_without_their_product() -> None:
+    """The product of 200,000 large sides takes a minute."""
+    nothing = memoryview(b"")
+    assert not _holds_its_shape(Constant(1, ((1 << 63) - 1,) * 200_000, nothing, nothing))

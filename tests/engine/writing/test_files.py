@@ -24,6 +24,16 @@ def test_the_error_names_the_file_and_the_reason(tmp_path: Path) -> None:
         write_file(tmp_path / "none" / "file", b"content")
 
 
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    """A rename would put a file in the place of /dev/null."""
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    with pytest.raises(OutputError, match="there is a device, FIFO or socket of that name"):
+        write_file(path, b"content")
+    assert path.is_fifo()
+    assert [*tmp_path.iterdir()] == [path]
+
+
 def test_what_a_killed_writer_left_is_replaced_not_followed(tmp_path: Path) -> None:
     """Others may write to a shared folder: a link of the copy's name must not lead the content elsewhere."""
     elsewhere = tmp_path / "elsewhere"

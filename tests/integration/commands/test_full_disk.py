@@ -67,12 +67,14 @@ def _copy(engine: Path, folder: Path) -> Path:
     return folder / engine.name
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("command", ["doctor", "detect"])
-def test_a_full_disk_behind_stdout(command: str, fp16_engine: Path, photo: Path) -> None:
+def test_a_full_disk_behind_stdout(command: str, unbuffered: str, fp16_engine: Path, photo: Path) -> None:
     arguments = {"doctor": [], "detect": ["--engine", str(fp16_engine), "--device", "cpu", str(photo)]}[command]
     with open("/dev/full", "w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "engine", command, *arguments],
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
