@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,13 +27,6 @@ os.environ.setdefault("CUDA_EMULATOR_RACE", "1")
 # Makes idle PyTorch threads sleep. By default they spin, which slows all processes when several share the cores.
 # PyTorch reads the variable when it is imported, later.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
-
-# With pytest's faulthandler, signals are handled on a stack of their own. In a process that has used AMX it is too
-# small for the dynamic linker, which runs in the first signal to find what Python's handler calls. So that comes now.
-_handler = signal.signal(signal.SIGINT, lambda number, frame: None)
-signal.raise_signal(signal.SIGINT)
-signal.signal(signal.SIGINT, _handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -12,6 +11,7 @@ from engine.cli import bench, build, detect, doctor, evaluate
 from engine.cli.terminal import Parser, note, set_up_output
 from engine.errors import InvalidArgumentError, RetinaFaceError
 from engine.version import project_version
+from engine.writing.output import flush_or_discard
 
 _USAGE_ERROR = 2
 _COMMANDS = (("build", build), ("detect", detect), ("bench", bench), ("evaluate", evaluate), ("doctor", doctor))
@@ -64,17 +64,9 @@ def run_command(arguments: argparse.Namespace, prog: str) -> int:
         return 1
     except (RetinaFaceError, OSError) as error:
         note(f"error: {_text(error)}", prog)
-        _flush_or_discard()
+        flush_or_discard(sys.stdout)
         return _USAGE_ERROR if isinstance(error, InvalidArgumentError) else 1
     return status
-
-
-def _flush_or_discard() -> None:
-    """Write what is buffered for stdout. If that fails, drop it: as the interpreter ends, it would fail once more."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _text(error: RetinaFaceError | OSError) -> str:

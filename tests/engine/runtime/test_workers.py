@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from types import FrameType
 
 import pytest
@@ -67,9 +70,8 @@ def test_workers_are_started_and_waited_for() -> None:
     assert done == [1, 1, 1]
 
 
-@pytest.mark.parametrize("count", [1, 20])
-@pytest.mark.parametrize("delay", [0.0, 0.0005, 0.001, 0.05])
-def test_an_interrupt_is_raised_after_the_workers_have_ended(delay: float, count: int) -> None:
+def interrupt_workers(delay: float, count: int) -> None:
+    """Interrupt workers ten times, and check that none is left."""
     for _ in range(10):
         stopped = threading.Event()
         begun: list[int] = []
@@ -86,6 +88,17 @@ def test_an_interrupt_is_raised_after_the_workers_have_ended(delay: float, count
         with _interrupts(delay, count), suppress(KeyboardInterrupt):
             finish(workers, stop=stopped.set, start=True)
         assert len(begun) == len(ended)
+
+
+@pytest.mark.parametrize("count", [1, 20])
+@pytest.mark.parametrize("delay", [0.0, 0.0005, 0.001, 0.05])
+def test_an_interrupt_is_raised_after_the_workers_have_ended(delay: float, count: int) -> None:
+    """In a process of its own: where a library has used AMX, the stack for signal handlers may be too small."""
+    program = f"from tests.engine.runtime.test_workers import interrupt_workers as run; run({delay}, {count})"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_without_threads_the_running_ones_end_and_the_message_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
