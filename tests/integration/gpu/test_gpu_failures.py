@@ -22,8 +22,8 @@ from engine import (
     ops,
 )
 from engine.types import Detections, Image
-from tests.integration.gpu.test_gpu_session import OnDevice
 from tests.support.data import astronaut
+from tests.support.doubles.cases import OnDevice
 from tests.support.doubles.cupy import FakeCudaError
 from tests.support.doubles.tensorrt import FakeTensorRT
 
