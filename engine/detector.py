@@ -19,7 +19,7 @@ from engine.runtime.limits import EngineLimits
 from engine.runtime.serving import ServedDetector
 from engine.runtime.session import RuntimeOptions
 from engine.runtime.timing import Stages, Stopwatch, in_order
-from engine.sidecar import read_engine
+from engine.sidecar import EngineFiles, is_engine, read_engine
 from engine.types import DEFAULT_SCORE_THRESHOLD, AnyImage, Detections, DeviceDetections, DeviceImage, Image
 
 _log = logging.getLogger("engine")
@@ -28,7 +28,7 @@ _log = logging.getLogger("engine")
 class TRTRetinaFace(ServedDetector):
     """A face detector from a built engine.
 
-        detector = TRTRetinaFace("retinaface_fp16.engine")
+        detector = TRTRetinaFace("mobilenet0.25")  # built once, then kept; or TRTRetinaFace("retinaface_fp16.engine")
         faces = detector.detect(cv2.imread("photo.jpg"))
 
     Attributes:
@@ -44,6 +44,8 @@ class TRTRetinaFace(ServedDetector):
         engine: str | os.PathLike[str],
         device: str = "auto",
         *,
+        config: str | os.PathLike[str] | None = None,
+        precision: str | None = None,
         input_size: tuple[int, int] | None = None,
         score_threshold: float | None = None,
         enlarge: bool = False,
@@ -51,14 +53,21 @@ class TRTRetinaFace(ServedDetector):
         trust_embedded_plugins: bool = False,
         cuda_graphs: bool = True,
     ) -> None:
-        """Load an engine with the files beside it.
+        """Load an engine with the files beside it, or build one from weights and keep it in the user's cache folder.
 
         Args:
-            engine: path of NAME.engine; NAME.engine.json and NAME.network.onnx lie beside it.
+            engine: path of NAME.engine; NAME.engine.json and NAME.network.onnx lie beside it. Or weights: the path of
+                a checkpoint, the name of published weights, or of a config with default weights. Their engine is built
+                with progress on stderr at its first use, and found in the cache folder later ($RETINAFACE_TRT_CACHE,
+                else $XDG_CACHE_HOME/retinaface-trt, else ~/.cache/retinaface-trt).
             device: "cuda:N" runs the engine on that GPU. "cpu" runs the same network and operators on the CPU, with
                 OpenVINO if it is installed and can run the network, else with ONNX Runtime; "cpu:openvino" and
                 "cpu:onnxruntime" choose one. "auto" is the first GPU if it is usable, else the CPU, with a warning.
-            input_size: (height, width) to letterbox to, for an engine built for a range; None is its optimum.
+            config: for weights: the settings that they were trained with; None if they are known.
+            precision: for weights: "fp16" (the default), "fp32", "tf32" or "bf16". The others need photos to calibrate
+                with, and a build of their own.
+            input_size: (height, width) to letterbox to, for an engine built for a range; None is its optimum. For
+                weights: the size to build for; None is the config's.
             score_threshold: faces need a higher score; detect() can take another threshold. None is 0.5, or the
                 threshold of the engine if that is higher.
             enlarge: enlarge images that are smaller than the input, which finds faces of a few pixels; else only pad
@@ -70,10 +79,12 @@ class TRTRetinaFace(ServedDetector):
 
         Raises:
             EngineLoadError: a file is missing, damaged or of another build, or the engine does not fit the runtime.
+            WeightsError: the weights cannot be loaded.
+            BuildError: their engine could not be built.
             DeviceError: the requested GPU is not usable.
             InvalidArgumentError: an argument is out of range.
         """
-        files = read_engine(Path(engine))
+        files = _open(engine, config, precision, input_size)
         self._path = files.path
         self.sidecar = files.sidecar
         self.config = files.sidecar.config
@@ -248,3 +259,22 @@ class TRTRetinaFace(ServedDetector):
             found += letterbox.to_images(raw, part, score_threshold)
             watch.lap("undo letterbox")
         return found
+
+
+def _open(
+    source: str | os.PathLike[str],
+    config: str | os.PathLike[str] | None,
+    precision: str | None,
+    input_size: tuple[int, int] | None,
+) -> EngineFiles:
+    if not is_engine(source):
+        from engine.store import kept_engine, options_of  # needs the packages of a build
+
+        return kept_engine(options_of(source, config, precision, input_size))
+    given = {"config": config, "precision": precision}
+    if chosen := [name for name, value in given.items() if value is not None]:
+        raise InvalidArgumentError(
+            f"{chosen[0]} is {given[chosen[0]]!r}, but the engine {os.fspath(source)} was built with its own: leave it "
+            "out, or give weights instead of an engine"
+        )
+    return read_engine(Path(source))

@@ -1,9 +1,10 @@
-"""Digests of files, and the files of this package."""
+"""Digests of files, and where this package has its files."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 from pathlib import Path
 
 from engine.untrusted.files import open_regular
@@ -21,6 +22,16 @@ def sha256_of_file(path: Path) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def cache_folder() -> Path:
+    """Return the folder of kept engines and downloads.
+
+    It is $RETINAFACE_TRT_CACHE, else $XDG_CACHE_HOME/retinaface-trt, else ~/.cache/retinaface-trt.
+    """
+    if own := os.environ.get("RETINAFACE_TRT_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "retinaface-trt"
 
 
 def find_in_package(name: str) -> Path | None:

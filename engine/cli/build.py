@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,12 @@ from engine.config.formats import PRECISIONS, QUANTISED_PRECISIONS
 from engine.config.presets import PRESETS, preset
 from engine.errors import InvalidArgumentError
 from engine.precision.options import METHODS, QuantisationOptions, Techniques
+from engine.progress import stages_shown
 from engine.types import DEFAULT_SCORE_THRESHOLD
 
 SUMMARY = "build an engine from a checkpoint"
 _ANY_WIDTH = 4096
 _KEPT_SHOWN = 3  # layers of each precision
-_COUNT = re.compile(r" \d+/\d+$")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -115,17 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
         quantisation=_quantisation(arguments),
         output=arguments.output,
     )
-    progress = Console(stderr=True)
-    with progress.status("Starting") as status:
-        printed: set[str] = set()
-
-        def show(stage: str) -> None:
-            name = _COUNT.sub("", stage)
-            if name not in printed:
-                progress.print(shown(f"{name} ..."), soft_wrap=True)
-                printed.add(name)
-            status.update(shown(stage))
-
+    with stages_shown() as show:
         report = build_engine(options, show)
     _print(report)
     return 0

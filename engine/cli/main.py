@@ -7,14 +7,21 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from engine.cli import bench, build, detect, doctor, evaluate
+from engine.cli import bench, build, cache, detect, doctor, evaluate
 from engine.cli.terminal import Parser, note, set_up_output
 from engine.errors import InvalidArgumentError, RetinaFaceError
 from engine.version import project_version
 from engine.writing.output import flush_or_discard
 
 _USAGE_ERROR = 2
-_COMMANDS = (("build", build), ("detect", detect), ("bench", bench), ("evaluate", evaluate), ("doctor", doctor))
+_COMMANDS = {
+    "build": build,
+    "detect": detect,
+    "bench": bench,
+    "evaluate": evaluate,
+    "cache": cache,
+    "doctor": doctor,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog=prog, description="RetinaFace checkpoints as TensorRT engines.")
     parser.add_argument("--version", action="version", version=project_version())
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, module in _COMMANDS:
+    for name, module in _COMMANDS.items():
         command = commands.add_parser(name, help=module.SUMMARY, description=_description(module))
         _add_arguments(command, module)
     return run_command(parser.parse_args(argv), prog)

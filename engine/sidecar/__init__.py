@@ -5,6 +5,6 @@ which the CPU session runs). The sidecar holds digests of the other two. The met
 everything else in the sidecar, so that a file of another build or an edited setting is found and named.
 """
 
-from engine.sidecar.files import EngineFiles, engine_sha256, network_path, read_engine, sidecar_path
+from engine.sidecar.files import EngineFiles, engine_sha256, is_engine, network_path, read_engine, sidecar_path
 
-__all__ = ["EngineFiles", "engine_sha256", "network_path", "read_engine", "sidecar_path"]
+__all__ = ["EngineFiles", "engine_sha256", "is_engine", "network_path", "read_engine", "sidecar_path"]

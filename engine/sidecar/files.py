@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -46,6 +47,11 @@ class EngineFiles:
     plan: bytes
     network: bytes
     sidecar: Sidecar
+
+
+def is_engine(source: str | os.PathLike[str]) -> bool:
+    """Whether a name is that of an engine's file, or of the network beside one, and not of weights."""
+    return os.fspath(source).endswith((ENGINE_SUFFIX, NETWORK_SUFFIX))
 
 
 def sidecar_path(engine_path: Path) -> Path:

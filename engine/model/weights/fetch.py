@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import http.client
 import importlib.metadata
-import os
 import tempfile
 import urllib.request
 from contextlib import suppress
@@ -14,19 +13,13 @@ from pathlib import Path
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from engine.errors import WeightsError
-from engine.files import sha256_of
+from engine.files import cache_folder, sha256_of
 from engine.model.weights.known import KnownWeights, PackageSource
 from engine.untrusted.files import read_file
 from engine.untrusted.limits import MAX_DOWNLOAD_BYTES, MIB
 from engine.writing import write_file
 
 _TIMEOUT_S = 30
-
-
-def cache_folder() -> Path:
-    """Return the folder of downloads: $XDG_CACHE_HOME/retinaface-trt, by default ~/.cache/retinaface-trt."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "retinaface-trt"
 
 
 def read_known(weights: KnownWeights) -> bytes:
