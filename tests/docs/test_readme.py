@@ -80,7 +80,12 @@ def test_the_blocks_of_the_readme_run_as_they_stand(photos: Path, tmp_path: Path
 def _run(folder: Path, command: list[str]) -> str:
     """Run a command without a GPU and with this environment's programs; return what it prints."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": path, "CUDA_VISIBLE_DEVICES": ""}
+    environment = {
+        **os.environ,
+        "PATH": path,
+        "CUDA_VISIBLE_DEVICES": "",
+        "RETINAFACE_TRT_CACHE": str(folder / "cache"),
+    }
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=600
     )
