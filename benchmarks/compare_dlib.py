@@ -28,9 +28,9 @@ from rich.table import Table
 from engine import InvalidArgumentError, RetinaFaceError, TRTRetinaFace
 from engine.cli.arguments import check_outputs
 from engine.images import read_image
+from engine.inputs import as_image
 from engine.metrics.matching import box_iou, take_greedily
 from engine.pictures.labels import boxes_of, read_labels
-from engine.runtime.letterbox import check_image
 from engine.types import FloatArray, Image
 from engine.writing import write_file
 
@@ -152,7 +152,7 @@ def _run(arguments: argparse.Namespace) -> list[Result]:
     images = []
     for path in arguments.photos:
         try:
-            images.append(check_image(read_image(path), "it"))
+            images.append(as_image(read_image(path), "it"))
         except InvalidArgumentError as error:
             raise InvalidArgumentError(f"{path} {error}") from error
     labels = _labels(arguments.labels, arguments.photos) if arguments.labels else None

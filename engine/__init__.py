@@ -20,6 +20,7 @@ from engine.errors import (
     DeviceMemoryError,
     EngineLoadError,
     EvaluationError,
+    FaceIndexError,
     InferenceError,
     InvalidArgumentError,
     NativeModuleError,
@@ -33,8 +34,8 @@ from engine.version import project_version
 if TYPE_CHECKING:
     from engine.config.model import RetinaFaceConfig
     from engine.detector import TRTRetinaFace
+    from engine.faces import Detections, Face
     from engine.runtime.queue import BatchQueue, Request
-    from engine.types import Detections
 
 __all__ = [
     "BatchQueue",
@@ -48,6 +49,8 @@ __all__ = [
     "DeviceMemoryError",
     "EngineLoadError",
     "EvaluationError",
+    "Face",
+    "FaceIndexError",
     "InferenceError",
     "InvalidArgumentError",
     "NativeModuleError",
@@ -64,7 +67,8 @@ __version__ = project_version()
 
 _LAZY = {
     "BatchQueue": "engine.runtime.queue",
-    "Detections": "engine.types",
+    "Detections": "engine.faces",
+    "Face": "engine.faces",
     "Request": "engine.runtime.queue",
     "RetinaFaceConfig": "engine.config.model",
     "TRTRetinaFace": "engine.detector",

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import overload
 
 from engine.errors import InvalidArgumentError
+from engine.faces import Detections, Selection
+from engine.inputs import batches, check_color
+from engine.inputs.batches import are_several
+from engine.inputs.device_arrays import from_device_array, is_device_array
 from engine.runtime.augment import Augmentation, Scales, make_augmentation, merge, to_image, views
 from engine.runtime.device import open_session
 from engine.runtime.forking import undisturbed
-from engine.runtime.gpu.arrays import is_device_array
 from engine.runtime.gpu.session import TensorRTSession
-from engine.runtime.letterbox import Letterbox, check_images
+from engine.runtime.letterbox import Letterbox
 from engine.runtime.limits import EngineLimits
 from engine.runtime.serving import ServedDetector
 from engine.runtime.session import RuntimeOptions
 from engine.runtime.timing import Stages, Stopwatch, in_order
 from engine.sidecar import EngineFiles, is_engine, read_engine
-from engine.types import DEFAULT_SCORE_THRESHOLD, AnyImage, Detections, DeviceDetections, DeviceImage, Image
+from engine.types import DEFAULT_SCORE_THRESHOLD, AnyImage, Color, DeviceDetections, DeviceImage, Image
 
 _log = logging.getLogger("engine")
 
@@ -29,7 +34,10 @@ class TRTRetinaFace(ServedDetector):
     """A face detector from a built engine.
 
         detector = TRTRetinaFace("mobilenet0.25")  # built once, then kept; or TRTRetinaFace("retinaface_fp16.engine")
-        faces = detector.detect(cv2.imread("photo.jpg"))
+        faces = detector.detect("photo.jpg")
+
+    A detector can be pickled, for multiprocessing and the like: the other process opens the same engine's file, on the
+    device that was asked for and with the same options. Queues and memory are not shared.
 
     Attributes:
         device: "cuda:N" or "cpu".
@@ -91,6 +99,17 @@ class TRTRetinaFace(ServedDetector):
         self._limits = EngineLimits(files)
         self.max_batch = self._limits.max_batch
         self.input_size = self._limits.input_size(input_size)
+        # What a copy in another process is opened with: its working folder may be another.
+        self._reopen = partial(
+            type(self),
+            os.path.abspath(files.path),
+            device,
+            input_size=self.input_size,
+            enlarge=enlarge,
+            threads=threads,
+            trust_embedded_plugins=trust_embedded_plugins,
+            cuda_graphs=cuda_graphs,
+        )
         self._letterbox = Letterbox(self.input_size, self.config, enlarge)
         self.score_threshold = max(DEFAULT_SCORE_THRESHOLD, self.sidecar.thresholds.score)
         self.score_threshold = self.check_threshold(score_threshold)
@@ -102,7 +121,7 @@ class TRTRetinaFace(ServedDetector):
             _log.warning("No GPU is used (%s): running on the CPU with %s.", reason, self.runtime)
 
     @overload
-    def detect(
+    def detect(  # type: ignore[overload-overlap] # a str is a sequence of str, but is one path
         self,
         images: AnyImage,
         *,
@@ -111,37 +130,55 @@ class TRTRetinaFace(ServedDetector):
         flip: bool = False,
         voting: bool = False,
         merge_iou: float | None = None,
+        min_size: float | None = None,
+        max_faces: int | None = None,
+        color: Color = "bgr",
     ) -> Detections: ...
 
     @overload
     def detect(
         self,
-        images: Sequence[AnyImage],
+        images: Sequence[AnyImage] | Iterator[AnyImage],
         *,
         score_threshold: float | None = None,
         scales: Scales | None = None,
         flip: bool = False,
         voting: bool = False,
         merge_iou: float | None = None,
+        min_size: float | None = None,
+        max_faces: int | None = None,
+        color: Color = "bgr",
     ) -> list[Detections]: ...
 
     def detect(
         self,
-        images: AnyImage | Sequence[AnyImage],
+        images: AnyImage | Sequence[AnyImage] | Iterator[AnyImage],
         *,
         score_threshold: float | None = None,
         scales: Scales | None = None,
         flip: bool = False,
         voting: bool = False,
         merge_iou: float | None = None,
+        min_size: float | None = None,
+        max_faces: int | None = None,
+        color: Color = "bgr",
     ) -> Detections | list[Detections]:
         """Find the faces in one image or in several.
 
         Args:
-            images: one image, uint8 [H, W, 3] in BGR order, as cv2.imread returns, or a list of images of any sizes. A
-                detector on a GPU also takes arrays in GPU memory, of torch, CuPy, PyCUDA and others. They are read in
-                place, after the work that is queued on the stream of the array, or on the default stream if the array
-                names none.
+            images: one image, or a list, a tuple or a generator of images of any sizes. An image is
+
+                - a NumPy array, uint8 [H, W, 3], as cv2.imread returns; [H, W, 4], whose alpha channel is ignored; gray
+                  [H, W] or [H, W, 1];
+                - the path of a picture file (str, Path), or its content (bytes, bytearray, memoryview). Of an animated
+                  picture the first frame is taken, with a warning;
+                - an image of Pillow, of any mode, turned as its EXIF orientation says;
+                - a tensor of PyTorch, uint8 [H, W, 3] or [3, H, W], also with 1 or 4 channels, or gray [H, W];
+                - on a GPU, an array in its memory, [H, W, 3], of torch, CuPy, PyCUDA and others. It is read in place,
+                  after the work that is queued on the stream of the array, or on the default stream if the array names
+                  none. A tensor [3, H, W] is copied first.
+
+                A list or generator is taken and converted max_batch images at a time.
             score_threshold: faces need a higher score; at least the threshold that the engine was built with.
             scales: detect at each of these scales instead of in the letterbox of input_size, and merge the faces. A
                 scale is the short side in pixels, or a pair (short side, limit of the long side), or "original". The
@@ -150,28 +187,44 @@ class TRTRetinaFace(ServedDetector):
             voting: average the boxes of one face over scales and flip; else keep the best box.
             merge_iou: boxes of different scales and flips that overlap by more are one face; None is the IoU threshold
                 of the engine.
+            min_size: leave out faces whose box has a shorter side of so many pixels of the image, or fewer.
+            max_faces: at most so many faces of an image, those with the best scores.
+            color: order of the channels of arrays and tensors, "bgr" or "rgb". Others say it themselves.
 
         Returns:
-            Detections in pixels of the given image; a list of them for a list.
+            Detections in pixels of the given image; a list of them for a list, a tuple or a generator.
 
         Raises:
-            InvalidArgumentError: an image is not as above, the list is empty, a threshold is out of range, or a scale
-                is impossible or too large for the engine.
+            InvalidArgumentError: an image is not as above (the message says which), there is none, an argument is out
+                of range, or a scale is impossible or too large for the engine.
             InferenceError: the engine failed.
         """
         threshold = self.check_threshold(score_threshold)
         augmentation = make_augmentation(scales, flip, voting, merge_iou)
-        found = self._detect(check_images(images, self.device != "cpu"), threshold, augmentation)
-        return found if isinstance(images, (list, tuple)) else found[0]
+        selection, letterbox, watch = Selection(min_size, max_faces), self._letterbox_of(color), Stopwatch()
+        found: list[Detections] = []
+        for batch in batches(images, self.max_batch, color=color, on_gpu=self.device != "cpu"):
+            if augmentation.is_plain:
+                found += self._run(batch.images, threshold, letterbox, watch)
+            else:
+                found += self._detect_augmented(batch.images, threshold, augmentation, letterbox)
+        chosen = list(map(selection.of, found))
+        return chosen if are_several(images) else chosen[0]
 
     def profile(
-        self, images: AnyImage | Sequence[AnyImage], *, score_threshold: float | None = None
+        self,
+        images: AnyImage | Sequence[AnyImage] | Iterator[AnyImage],
+        *,
+        score_threshold: float | None = None,
+        min_size: float | None = None,
+        max_faces: int | None = None,
+        color: Color = "bgr",
     ) -> tuple[list[Detections], Stages]:
         """Detect as detect() does, and time each stage of the call.
 
         Returns:
-            The faces of each image, and seconds by stage, which add up to the time of the call. "queueing" is the wait
-            for other threads' calls.
+            The faces of each image, and seconds by stage, which add up to the time of the call. "decode" is the time to
+            make arrays of files and the like; "queueing" is the wait for other threads' calls.
 
         Raises:
             InvalidArgumentError: as detect().
@@ -179,15 +232,21 @@ class TRTRetinaFace(ServedDetector):
         """
         watch = Stopwatch()
         threshold = self.check_threshold(score_threshold)
-        faces = self._run(check_images(images, self.device != "cpu"), threshold, self._letterbox, watch)
-        return faces, in_order(watch.stages)
+        selection, letterbox = Selection(min_size, max_faces), self._letterbox_of(color)
+        found: list[Detections] = []
+        for batch in batches(images, self.max_batch, color=color, on_gpu=self.device != "cpu"):
+            if batch.converted:
+                watch.lap("decode")
+            found += map(selection.of, self._run(batch.images, threshold, letterbox, watch))
+        watch.lap("undo letterbox")
+        return found, in_order(watch.stages)
 
     def detect_device(self, images: DeviceImage | Sequence[DeviceImage], *, stream: object = None) -> DeviceDetections:
         """Queue a detection on a CUDA stream, from and to GPU memory, without a copy and without synchronisation.
 
         Args:
-            images: arrays in GPU memory as detect() takes them, at most max_batch. Do not change them before the stream
-                has run this call.
+            images: arrays in GPU memory, uint8 [H, W, 3] in BGR order, at most max_batch. Do not change them before the
+                stream has run this call.
             stream: a stream of torch, CuPy, PyCUDA or CUDA Python, which the results keep alive, or its handle; None is
                 the stream of the first array, or the default stream if that array names none. Prefer an object: to free
                 results for a mere handle waits for the device, unless it is that of the default stream.
@@ -203,9 +262,11 @@ class TRTRetinaFace(ServedDetector):
         self._check_open()
         if not isinstance(self._session, TensorRTSession):
             raise InvalidArgumentError("detect_device is for detectors on a GPU; this one runs on the CPU: use detect")
-        checked = check_images(images, on_gpu=True)
-        if not all(is_device_array(image) for image in checked) or len(checked) > self.max_batch:
-            raise InvalidArgumentError(f"images has {len(checked)} arrays, expected 1 to {self.max_batch} on the GPU")
+        given = list(images) if isinstance(images, list | tuple) else [images]
+        if not all(map(is_device_array, given)) or not 1 <= len(given) <= self.max_batch:
+            raise InvalidArgumentError(f"images has {len(given)} arrays, expected 1 to {self.max_batch} on the GPU")
+        # Not copied: nobody would keep the copy until the stream has read it.
+        checked = [from_device_array(image, f"images[{i}]", may_copy=False) for i, image in enumerate(given)]
         with undisturbed():
             return self._session.detect_device(checked, self._letterbox, stream)
 
@@ -225,20 +286,31 @@ class TRTRetinaFace(ServedDetector):
         """
         return self._limits.size_that_holds(height, width)
 
-    def _detect(self, images: list[Image], score_threshold: float, augmentation: Augmentation) -> list[Detections]:
-        if augmentation.is_plain:
-            return self._run(images, score_threshold, self._letterbox, Stopwatch())
-        if any(is_device_array(image) for image in images):
-            raise InvalidArgumentError("images are in GPU memory, scales and flip need NumPy arrays: copy them first")
-        return [self._detect_augmented(image, score_threshold, augmentation) for image in images]
+    def _letterbox_of(self, color: Color) -> Letterbox:
+        """Return the usual letterbox, of images whose channels are in this order."""
+        return self._letterbox if check_color(color) == "bgr" else replace(self._letterbox, color=color)
 
-    def _detect_augmented(self, image: Image, score_threshold: float, augmentation: Augmentation) -> Detections:
+    def _detect_augmented(
+        self, images: list[Image], score_threshold: float, augmentation: Augmentation, usual: Letterbox
+    ) -> list[Detections]:
+        if any(map(is_device_array, images)):
+            raise InvalidArgumentError("images are in GPU memory, scales and flip need NumPy arrays: copy them first")
+        return [self._merged_views(image, score_threshold, augmentation, usual) for image in images]
+
+    def _merged_views(
+        self, image: Image, score_threshold: float, augmentation: Augmentation, usual: Letterbox
+    ) -> Detections:
         found: list[Detections] = []
         for images in views(image, augmentation, self.network_size):
-            letterbox = self._letterbox
+            letterbox = usual
             if augmentation.scales is not None:
-                letterbox = Letterbox(self.network_size(*images[0].shape[:2]), self.config, enlarge=False)
-            found += to_image(self._run(images, score_threshold, letterbox, Stopwatch()), images[0], image)
+                letterbox = replace(usual, size=self.network_size(*images[0].shape[:2]), enlarge=False)
+            faces = [
+                face
+                for begin in range(0, len(images), self.max_batch)
+                for face in self._run(images[begin : begin + self.max_batch], score_threshold, letterbox, Stopwatch())
+            ]
+            found += to_image(faces, images[0], image)
         thresholds = self.sidecar.thresholds
         return merge(
             found,
@@ -250,14 +322,12 @@ class TRTRetinaFace(ServedDetector):
     def _run(
         self, images: list[Image], score_threshold: float, letterbox: Letterbox, watch: Stopwatch
     ) -> list[Detections]:
+        """Detect in images, at most max_batch."""
         self._check_open()
-        found: list[Detections] = []
-        for begin in range(0, len(images), self.max_batch):
-            part = images[begin : begin + self.max_batch]
-            with undisturbed():
-                raw = self._session.detect(part, letterbox, watch)
-            found += letterbox.to_images(raw, part, score_threshold)
-            watch.lap("undo letterbox")
+        with undisturbed():
+            raw = self._session.detect(images, letterbox, watch)
+        found = letterbox.to_images(raw, images, score_threshold)
+        watch.lap("undo letterbox")
         return found
 
 

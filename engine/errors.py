@@ -2,6 +2,7 @@
 
 RetinaFaceError
 ├── InvalidArgumentError   (also ValueError)   an argument, option or setting is out of range
+│   └── FaceIndexError     (also IndexError)   an image has no face of that number
 ├── WeightsError                               a checkpoint is missing, damaged or of another model
 ├── BuildError                                 an engine could not be built or written
 │   └── CalibrationError                       the images, the network or the cache of a calibration are unusable
@@ -33,6 +34,10 @@ class RetinaFaceError(Exception):
 
 class InvalidArgumentError(RetinaFaceError, ValueError):
     """An argument, option or setting is out of range."""
+
+
+class FaceIndexError(InvalidArgumentError, IndexError):
+    """An image has fewer faces than the index asks for."""
 
 
 class WeightsError(RetinaFaceError):

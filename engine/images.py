@@ -1,19 +1,32 @@
-"""Image files: finding them in a folder, and reading them."""
+"""Image files: finding them in a folder, and reading them.
+
+Of an animated picture, or a file with pages, the first is read. Files of 16 bits a channel whose values need only 8, 10
+or 12 of them, as cameras and scanners write, are read by these, else they would be black. Both are logged as warnings.
+"""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.errors import InvalidArgumentError
+from engine.text import printable
 from engine.types import Image
 from engine.untrusted.files import read_file
+from engine.untrusted.image_frames import MOST_FRAMES, number_of_frames
 from engine.untrusted.image_header import longest_side
 from engine.untrusted.limits import MAX_IMAGE_BYTES, MAX_IMAGE_SIDE
 
+_log = logging.getLogger("engine")
+
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+# The largest value in 8 bits that may be 12 bits of 16: decoders round 4095 / 257, or take the upper byte.
+_DARK = 16
+_SAMPLED = 16  # looking at one pixel of 16 x 16 first costs nothing
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -37,16 +50,49 @@ def read_image(path: Path) -> Image:
         InvalidArgumentError: the file cannot be read, is not an image, or claims sides that are too long; the message
             does not contain the path.
     """
-    return decode_image(_read(path))
+    return decode_image(_read(path), str(path))
 
 
-def decode_image(content: bytes) -> Image:
+def decode_image(content: bytes, name: str = "the picture") -> Image:
     """Decode the content of an image file to uint8 [H, W, 3] in BGR order.
 
+    Args:
+        content: of the file.
+        name: for warnings.
+
     Raises:
-        InvalidArgumentError: it is not an image, or claims sides that are too long; the message has no path.
+        InvalidArgumentError: it is not an image, or claims sides that are too long; the message has no name.
     """
-    return _decode(content, cv2.IMREAD_COLOR)
+    image = _decode(content, cv2.IMREAD_COLOR)
+    warn_of_frames(number_of_frames(content), name)
+    if image[::_SAMPLED, ::_SAMPLED].max() <= _DARK and image.max() <= _DARK:
+        deep = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+        if deep is not None and deep.dtype == np.uint16:
+            return to_8_bits(np.asarray(deep, np.uint16), name)
+    return image
+
+
+def to_8_bits(values: NDArray[np.uint16], name: str) -> Image:
+    """Return 16-bit values as 8-bit ones: their highest bits, of 16, or of the 12, 10 or 8 that they need.
+
+    Args:
+        values: uint16 of any shape, at least one.
+        name: for the warning.
+    """
+    largest = int(values.max())
+    bits = next(bits for bits in (8, 10, 12, 16) if largest < 1 << bits)
+    if bits < 16 and largest:
+        _log.warning(
+            "%s has 16 bits a channel, of which only %d are used: read as %d bits.", printable(name), bits, bits
+        )
+    return (values >> (bits - 8)).astype(np.uint8)
+
+
+def warn_of_frames(count: int, name: str) -> None:
+    """Log a warning if there are several pictures in one."""
+    if count > 1:
+        many = f"{count} or more" if count >= MOST_FRAMES else str(count)
+        _log.warning("%s has %s frames or pages: only the first is used.", printable(name), many)
 
 
 def read_eighth(path: Path) -> Image:

@@ -6,6 +6,7 @@ writing shows another name than the real one.
 
 from __future__ import annotations
 
+import reprlib
 import unicodedata
 
 MOST_CHARACTERS = 4000  # of a message: the longest path that Linux takes has 4096 bytes
@@ -27,6 +28,14 @@ def printable(text: str, at_most: int = MOST_CHARACTERS) -> str:
     if text.isprintable():
         return text
     return _shortened("".join(map(_shown, text)), at_most)
+
+
+def represented(value: object) -> str:
+    """Return how Python writes a value, shortened, for messages about it."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python refuses to print integers of thousands of digits
+        return f"a {type(value).__name__} that is too long to print"
 
 
 def _shown(character: str) -> str:

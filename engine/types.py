@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,21 @@ class DeviceImage(Protocol):
         """Address, shape and type."""
 
 
-AnyImage = Image | DeviceImage
+class PillowImage(Protocol):
+    """An image of Pillow."""
+
+    @property
+    def mode(self) -> str:
+        """How pixels are stored: "RGB", "L", ..."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+
+
+# What a detector takes for an image: an array, a path, the content of a picture file, an image of Pillow, a tensor.
+AnyImage = Image | DeviceImage | str | os.PathLike[str] | bytes | bytearray | memoryview | PillowImage
+Color = Literal["bgr", "rgb"]  # order of the channels
 
 DEFAULT_SCORE_THRESHOLD = 0.5
 
@@ -41,45 +56,6 @@ class WeightsOrigin:
     sha256: str | None
     known_as: str | None
     note: str
-
-
-@dataclass(frozen=True)
-class Detections:
-    """The faces of one image, best first.
-
-    Attributes:
-        boxes: float32 [N, 4], x1 y1 x2 y2 in pixels of the given image; they may reach beyond its edges.
-        scores: float32 [N], in [0, 1], descending.
-        landmarks: float32 [N, 5, 2], x y in pixels of the given image: left eye, right eye, nose, left and right
-            corner of the mouth, where left is the left of the image. None if the model has no landmark heads.
-    """
-
-    boxes: FloatArray
-    scores: FloatArray
-    landmarks: FloatArray | None
-
-    def __len__(self) -> int:
-        """Return the number of faces."""
-        return len(self.scores)
-
-    def above(self, score_threshold: float) -> Detections:
-        """Return the faces with a score above `score_threshold`."""
-        keep = self.scores > score_threshold
-        landmarks = None if self.landmarks is None else self.landmarks[keep]
-        return Detections(self.boxes[keep], self.scores[keep], landmarks)
-
-    def to_json(self) -> list[dict[str, Any]]:
-        """Return a dictionary per face with its box, score and, if the model has them, landmarks."""
-        faces: list[dict[str, Any]] = []
-        for i in range(len(self)):
-            face: dict[str, Any] = {
-                "box": [round(float(v), 2) for v in self.boxes[i]],
-                "score": round(float(self.scores[i]), 5),
-            }
-            if self.landmarks is not None:
-                face["landmarks"] = [[round(float(x), 2), round(float(y), 2)] for x, y in self.landmarks[i]]
-            faces.append(face)
-        return faces
 
 
 @dataclass(frozen=True)

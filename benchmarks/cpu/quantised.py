@@ -23,6 +23,7 @@ from engine.config.detection import InputSize, Thresholds
 from engine.config.model import RetinaFaceConfig
 from engine.config.presets import preset
 from engine.export.network import export_network
+from engine.faces import Detections
 from engine.images import list_images, read_image
 from engine.metrics.agreement import agreement
 from engine.model.weights.load import load_model
@@ -34,7 +35,7 @@ from engine.runtime.cpu.ort import OnnxRuntime
 from engine.runtime.cpu.protocol import CpuRuntime, CpuSettings, Runner
 from engine.runtime.cpu.session import detect
 from engine.runtime.letterbox import Letterbox
-from engine.types import Detections, FloatArray, Image
+from engine.types import FloatArray, Image
 
 DOCUMENT = document.ROOT / "docs" / "performance.md"
 TABLE = "quantised on the CPU"

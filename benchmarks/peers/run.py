@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.types import Detections
+from engine.faces import Detections
 
 _WORKER = Path(__file__).with_name("worker.py")
 

@@ -31,7 +31,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the faces of each picture; name unreadable pictures on stderr, and return 1 if there are any."""
     import cv2
 
-    from engine.cli.annotate import annotate
     from engine.detector import TRTRetinaFace
     from engine.images import read_image
 
@@ -49,12 +48,12 @@ def run(arguments: argparse.Namespace) -> int:
             image = read_image(path)
             faces = detector.detect(image)
             if targets:
-                write_file(targets[path], cv2.imencode(".png", annotate(image, faces))[1].tobytes())
+                write_file(targets[path], cv2.imencode(".png", faces.plot(image))[1].tobytes())
         except (InvalidArgumentError, OutputError, cv2.error) as error:
             note(f"error: {path}: {error}")
             failed += 1
         else:
-            print(json.dumps({"image": str(path), "faces": faces.to_json()}), flush=True)
+            print(json.dumps({"image": str(path), **faces.to_json()}), flush=True)
     return 1 if failed else 0
 
 

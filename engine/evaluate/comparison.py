@@ -9,11 +9,12 @@ from typing import Any, Protocol
 
 from engine.errors import InvalidArgumentError
 from engine.evaluate.worst import WorstImage, worst_images
+from engine.faces import Detections
 from engine.images import read_image
+from engine.inputs import as_image
 from engine.metrics.agreement import SCORE_THRESHOLDS, Agreement, agreement
 from engine.pictures.labels import boxes_of, require_labels
-from engine.runtime.letterbox import check_image
-from engine.types import DEFAULT_SCORE_THRESHOLD, Detections, FloatArray, Image
+from engine.types import DEFAULT_SCORE_THRESHOLD, FloatArray, Image
 
 
 class Detector(Protocol):
@@ -140,7 +141,7 @@ def compare(
     for path, name in zip(pictures.paths, pictures.names(), strict=True):
         on_image(name)
         try:
-            image = check_image(read_image(path), "the picture")
+            image = as_image(read_image(path), "the picture")
         except InvalidArgumentError as error:
             skipped.append(Skipped(name, str(error)))
             continue

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.faces import Detections
 from engine.metrics.matching import match_faces
-from engine.types import Detections
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.errors import InvalidArgumentError
+from engine.faces import Detections
 from engine.metrics.average_precision import Boxes, SizeRange, average_precision, average_precision_by_size
 from engine.metrics.matching import MATCH_IOU, MatchedFaces, assign, box_iou, match_faces
 from engine.metrics.spread import Spread, spread
-from engine.types import DEFAULT_SCORE_THRESHOLD, Detections
+from engine.types import DEFAULT_SCORE_THRESHOLD
 
 SCORE_THRESHOLDS = (0.3, 0.5, 0.7, 0.9)
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import InvalidArgumentError
+from engine.faces import Detections
 from engine.metrics.matching import MATCH_IOU, box_iou, box_size, take_greedily
-from engine.types import Detections
 
 Boxes = NDArray[np.floating]
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import InvalidArgumentError
-from engine.types import Detections, FloatArray
+from engine.faces import Detections
+from engine.types import FloatArray
 
 MATCH_IOU = 0.5
 """Two boxes of at least this IoU are the same face, as in WIDER FACE and PASCAL VOC."""

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import InvalidArgumentError
+from engine.inputs import as_image
 from engine.pictures.backgrounds import crop, texture
 from engine.pictures.faces import LEAST_SIZE, CutFace, LabelledImage, cut_faces, feather, intersection, resized
-from engine.runtime.letterbox import check_image
 from engine.types import FloatArray, Image
 from engine.untrusted.limits import MAX_IMAGE_SIDE
 
@@ -113,7 +113,7 @@ def _compose_one(
 ) -> ComposedImage:
     if len(backgrounds):
         chosen = int(rng.integers(len(backgrounds)))
-        canvas = crop(check_image(backgrounds[chosen], f"backgrounds[{chosen}]"), size, rng)
+        canvas = crop(as_image(backgrounds[chosen], f"backgrounds[{chosen}]"), size, rng)
     else:
         canvas = texture(size, rng)
     # The largest first, while there is room for it.
@@ -199,7 +199,7 @@ def _all_faces(sources: Iterable[LabelledImage]) -> list[CutFace]:
         if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
             raise InvalidArgumentError(f"{name}: boxes have shape {boxes.shape}, expected finite numbers [N, 4]")
         photos += 1
-        faces += cut_faces(LabelledImage(check_image(source.image, name), boxes))
+        faces += cut_faces(LabelledImage(as_image(source.image, name), boxes))
     if not faces:
         raise InvalidArgumentError(
             f"no face can be cut from {photos} photos: it needs a labelled face of {LEAST_SIZE:g} pixels or more "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import reprlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,7 +14,9 @@ from engine import ops
 from engine.config.detection import MAX_CANDIDATES
 from engine.config.model import LANDMARK_VALUES
 from engine.errors import InvalidArgumentError
-from engine.types import Detections, Image
+from engine.faces import Detections, unchecked
+from engine.text import represented
+from engine.types import Image
 
 # The short side in pixels; or (short side, limit of the long side), where the limit wins; or the size of the image.
 Scale = float | tuple[float, float] | Literal["original"]
@@ -51,11 +52,11 @@ class Augmentation:
 def make_augmentation(scales: Scales | None, flip: bool, voting: bool, merge_iou: float | None = None) -> Augmentation:
     """Return a checked Augmentation; InvalidArgumentError says what is wrong."""
     if merge_iou is not None and not (_is_number(merge_iou) and 0 <= merge_iou <= 1):
-        raise InvalidArgumentError(f"merge_iou is {_shown(merge_iou)}, expected 0 to 1, or None")
+        raise InvalidArgumentError(f"merge_iou is {represented(merge_iou)}, expected 0 to 1, or None")
     if scales is None:
         return Augmentation(None, flip, voting, merge_iou)
     if not _is_list(scales):
-        raise InvalidArgumentError(f"scales is {_shown(scales)}, expected a list of scales, or None")
+        raise InvalidArgumentError(f"scales is {represented(scales)}, expected a list of scales, or None")
     if not len(scales):
         raise InvalidArgumentError("scales is empty, expected at least one scale, or None")
     return Augmentation(tuple(map(_checked_scale, scales)), flip, voting, merge_iou)
@@ -69,8 +70,8 @@ def _checked_scale(scale: Any) -> Scale:
     if _is_list(scale) and len(scale) == 2 and all(map(_is_length, scale)):
         return float(scale[0]), float(scale[1])
     raise InvalidArgumentError(
-        f"scales has {_shown(scale)}, expected the short side in pixels (above 0, up to {_LONGEST}), or a pair (short "
-        "side, limit of the long side), or 'original'"
+        f"scales has {represented(scale)}, expected the short side in pixels (above 0, up to {_LONGEST}), or a pair "
+        "(short side, limit of the long side), or 'original'"
     )
 
 
@@ -84,13 +85,6 @@ def _is_length(value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-
-
-def _shown(value: Any) -> str:
-    try:
-        return reprlib.repr(value)
-    except ValueError:  # Python refuses to print integers of thousands of digits
-        return f"a {type(value).__name__} that is too long to print"
 
 
 def scaled_size(height: int, width: int, scale: Scale) -> tuple[int, int]:
@@ -128,10 +122,11 @@ def to_image(faces: Sequence[Detections], view: Image, image: Image) -> list[Det
     factor = np.array([image.shape[1] / width, image.shape[0] / height], np.float32)
     upright = [faces[0], *(_mirrored(mirror_image, width) for mirror_image in faces[1:])]
     return [
-        Detections(
+        unchecked(
             (found.boxes.reshape(-1, 2, 2) * factor).reshape(-1, 4),
             found.scores,
             None if found.landmarks is None else found.landmarks * factor,
+            (image.shape[0], image.shape[1]),
         )
         for found in upright
     ]
@@ -145,7 +140,7 @@ def merge(found: Sequence[Detections], *, iou_threshold: float, max_detections: 
     known = [faces.landmarks for faces in found if faces.landmarks is not None]  # of all views, or of none
     landmarks = np.concatenate(known)[order] if known else None
     if not len(order):
-        return Detections(boxes, scores, landmarks)
+        return unchecked(boxes, scores, landmarks, found[0].image_size)
     merged = ops.nms(
         boxes[None],
         scores[None],
@@ -157,7 +152,7 @@ def merge(found: Sequence[Detections], *, iou_threshold: float, max_detections: 
     )
     count = int(merged.num_detections[0])
     points = None if merged.landmarks is None else merged.landmarks[0, :count].reshape(-1, 5, 2)
-    return Detections(merged.boxes[0, :count], merged.scores[0, :count], points)
+    return unchecked(merged.boxes[0, :count], merged.scores[0, :count], points, found[0].image_size)
 
 
 def _mirrored(faces: Detections, width: int) -> Detections:
@@ -168,4 +163,4 @@ def _mirrored(faces: Detections, width: int) -> Detections:
     if landmarks is not None:
         landmarks = landmarks[:, _MIRRORED_POINTS]
         landmarks[..., 0] = width - landmarks[..., 0]
-    return Detections(boxes, faces.scores, landmarks)
+    return unchecked(boxes, faces.scores, landmarks, faces.image_size)

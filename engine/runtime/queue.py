@@ -14,11 +14,12 @@ from functools import partial
 from typing import Protocol
 
 from engine.errors import ClosedError, InferenceError, InvalidArgumentError, QueueFullError
+from engine.faces import Detections, Selection
+from engine.inputs import as_image, check_color
 from engine.runtime.forking import renew_in_child
-from engine.runtime.letterbox import check_image
 from engine.runtime.timing import Stages
 from engine.runtime.workers import Worker, finish
-from engine.types import Detections, Image
+from engine.types import AnyImage, Color, Image
 
 DEFAULT_MAX_DELAY = 0.002
 # Backpressure: refuse early rather than answer late. Waiting images also take memory.
@@ -48,7 +49,7 @@ class Request(Future[Detections]):
         batch_size: number of images in that batch, once done.
     """
 
-    def __init__(self, queue: BatchQueue, image: Image, score_threshold: float) -> None:
+    def __init__(self, queue: BatchQueue, image: Image, score_threshold: float, selection: Selection) -> None:
         """Start the clock."""
         super().__init__()
         self.stages: Stages = {}
@@ -56,7 +57,7 @@ class Request(Future[Detections]):
         # Keeps the queue alive until the request is done.
         self._queue: BatchQueue | None = queue
         self._image: Image | None = image
-        self._score_threshold = score_threshold
+        self._score_threshold, self._selection = score_threshold, selection
         self._submitted = time.perf_counter()
 
     def _disown(self) -> None:
@@ -120,19 +121,30 @@ class BatchQueue:
         _open_queues.add(self)
         renew_in_child(self)
 
-    def submit(self, image: Image, *, score_threshold: float | None = None) -> Request:
+    def submit(
+        self,
+        image: AnyImage,
+        *,
+        score_threshold: float | None = None,
+        min_size: float | None = None,
+        max_faces: int | None = None,
+        color: Color = "bgr",
+    ) -> Request:
         """Queue an image and return a future of its faces; see TRTRetinaFace.detect for the arguments.
 
-        The image is read when its batch runs: do not change it before. Until then the request can be cancelled.
+        Files, images of Pillow, RGB and the like are converted here, in the caller's thread. An array in GPU memory is
+        refused. A BGR array is read when its batch runs: do not change it before. Until then the request can be
+        cancelled.
 
         Raises:
-            InvalidArgumentError: the image is not one that detect takes, or the threshold is out of range.
+            InvalidArgumentError: the image is not one that detect takes, or another argument is out of range.
             QueueFullError: max_waiting images wait in the queue.
             ClosedError: the queue is closed.
             InferenceError: no thread can be started.
         """
         threshold = self._detectors[0].check_threshold(score_threshold)
-        request = Request(self, check_image(image, "image"), threshold)
+        selection = Selection(min_size, max_faces)
+        request = Request(self, as_image(image, "image", color=check_color(color)), threshold, selection)
         self._start()
         self._requests.add(request)
         return request
@@ -302,7 +314,11 @@ def _detect(detector: BatchDetector, batch: list[Request]) -> tuple[list[Detecti
     images = [request._image for request in batch if request._image is not None]
     threshold = min(request._score_threshold for request in batch)
     found, stages = detector.profile(images, score_threshold=threshold)
-    return [faces.above(request._score_threshold) for request, faces in zip(batch, found, strict=True)], stages
+    chosen = [
+        request._selection.of(faces.above(request._score_threshold))
+        for request, faces in zip(batch, found, strict=True)
+    ]
+    return chosen, stages
 
 
 def _end(request: Request, end: Callable[[], object]) -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import copy
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 from engine.errors import ClosedError
+from engine.faces import Detections
 from engine.runtime.forking import undisturbed
 from engine.runtime.queue import BatchQueue, Request
 from engine.runtime.session import Session
 from engine.runtime.timing import Stages
-from engine.types import Detections, Image
+from engine.types import AnyImage, Color, Image
 
 Self = TypeVar("Self", bound="ServedDetector")
 _creating_queue = threading.Lock()
@@ -24,7 +26,9 @@ class ServedDetector(ABC):
     """The base of TRTRetinaFace that queues requests, clones the session and closes it."""
 
     max_batch: int
+    score_threshold: float
     _path: Path
+    _reopen: Callable[..., object]
     _session: Session
     _queue: BatchQueue | None = None
     _closed = False
@@ -39,13 +43,22 @@ class ServedDetector(ABC):
     ) -> tuple[list[Detections], Stages]:
         """Detect and time each stage."""
 
-    def submit(self, image: Image, *, score_threshold: float | None = None) -> Request:
-        """Queue an image and return a future of its faces. Images that are submitted close together share a batch.
+    def submit(
+        self,
+        image: AnyImage,
+        *,
+        score_threshold: float | None = None,
+        min_size: float | None = None,
+        max_faces: int | None = None,
+        color: Color = "bgr",
+    ) -> Request:
+        """Queue an image and return a future of its faces; see detect for the arguments.
 
-        For other batch sizes and delays, or several clones, make a BatchQueue.
+        Images that are submitted close together share a batch. For other batch sizes and delays, or several clones,
+        make a BatchQueue, whose submit has the same arguments.
 
         Raises:
-            InvalidArgumentError: the image is not one that detect takes, or the threshold is out of range.
+            InvalidArgumentError: the image is not one that detect takes, or another argument is out of range.
             QueueFullError: too many images wait in the queue.
             ClosedError: the detector is closed.
         """
@@ -53,7 +66,7 @@ class ServedDetector(ABC):
             self._check_open()
             # The queue holds a copy: it stays open until the queue has finished, and makes no reference cycle.
             queue = self._queue = self._queue or BatchQueue([copy.copy(self)])
-        return queue.submit(image, score_threshold=score_threshold)
+        return queue.submit(image, score_threshold=score_threshold, min_size=min_size, max_faces=max_faces, color=color)
 
     def clone(self: Self) -> Self:
         """Return a detector that shares the weights and can run at the same time. Close each of them.
@@ -86,12 +99,14 @@ class ServedDetector(ABC):
         other.__dict__.update(self.__dict__)
         return other
 
-    def __getstate__(self) -> NoReturn:
-        """Refuse to be pickled, or copied deeply."""
-        raise TypeError(
-            f"the detector of {self._path} cannot be pickled: it holds threads and memory of this process. Pass the "
-            "path of the engine to the other process, and open it there"
-        )
+    def __reduce__(self) -> tuple[Callable[[], object], tuple[()]]:
+        """Pickle what the detector was opened with: where it is unpickled, or copied deeply, the engine is opened anew.
+
+        Raises:
+            ClosedError: the detector is closed.
+        """
+        self._check_open()
+        return partial(self._reopen, score_threshold=self.score_threshold), ()
 
     def __enter__(self: Self) -> Self:
         """Return the detector itself."""

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from engine.config.detection import InputSize, Thresholds
 from engine.config.presets import preset
+from engine.faces import Detections
 from engine.metrics.matching import match_faces
 from engine.pictures.compose import compose
 from engine.pictures.faces import LabelledImage
@@ -32,7 +33,7 @@ from engine.runtime.cpu.session import CpuNetwork
 from engine.runtime.letterbox import Letterbox
 from engine.runtime.session import RuntimeOptions
 from engine.runtime.timing import Stopwatch
-from engine.types import Detections, Image
+from engine.types import Image
 from tests.support.data import ASTRONAUT_FACE, astronaut, labelled_photos, mask_photos, read_image
 from tests.support.engines import network
 

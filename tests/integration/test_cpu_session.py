@@ -20,6 +20,7 @@ import pytest
 from engine import EngineLoadError, InvalidArgumentError, TRTRetinaFace
 from engine.config.detection import Thresholds
 from engine.config.presets import preset
+from engine.faces import Detections
 from engine.precision import quantise
 from engine.precision.convert import to_precision
 from engine.precision.options import Conversion, QuantisationOptions, Techniques
@@ -32,7 +33,7 @@ from engine.runtime.cpu.session import CpuNetwork
 from engine.runtime.letterbox import Letterbox
 from engine.runtime.session import RuntimeOptions
 from engine.runtime.timing import Stopwatch
-from engine.types import Detections, Image
+from engine.types import Image
 from tests.support.data import astronaut
 from tests.support.engines import network
 

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from engine import BatchQueue, ClosedError, InvalidArgumentError, Request, TRTRetinaFace
-from engine.types import Detections, Image
+from engine.faces import Detections
+from engine.types import Image
 from tests.support.data import astronaut
 
 
@@ -106,8 +107,10 @@ def test_closing_ends_the_threads(fp32_engine: Path) -> None:
 
 
 def test_bad_requests_are_refused_at_once(detector: TRTRetinaFace) -> None:
-    with pytest.raises(InvalidArgumentError, match="image is a str"):
-        detector.submit("photo.jpg")  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgumentError, match=r"image, the file photo\.jpg, cannot be read"):
+        detector.submit("photo.jpg")
+    with pytest.raises(InvalidArgumentError, match="max_faces is 0, expected a whole number from 1"):
+        detector.submit(astronaut(), max_faces=0)
     with pytest.raises(InvalidArgumentError, match=r"score_threshold is 0\.001"):
         detector.submit(astronaut(), score_threshold=0.001)
 

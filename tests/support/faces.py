@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engine.types import Detections
+from engine.faces import Detections
 
 
 def face(x: float, y: float, size: float) -> list[float]:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from engine.bench.load.workload import Picture
 from engine.evaluate.comparison import Detector
+from engine.faces import Detections
 from engine.images import decode_image
 from engine.metrics.agreement import Agreement, agreement
 from engine.metrics.average_precision import average_precision
-from engine.types import DEFAULT_SCORE_THRESHOLD, Detections
+from engine.types import DEFAULT_SCORE_THRESHOLD
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ import numpy as np
 
 from engine.errors import InvalidArgumentError
 from engine.images import decode_image, list_images, read_image
+from engine.inputs import as_image
 from engine.pictures.backgrounds import texture
 from engine.pictures.compose import compose
 from engine.pictures.faces import LabelledImage
 from engine.pictures.labels import boxes_of, require_labels
-from engine.runtime.letterbox import check_image
 from engine.types import FloatArray
 from engine.untrusted.files import read_file
 from engine.untrusted.limits import MAX_IMAGE_BYTES
@@ -88,7 +88,7 @@ def from_folder(folder: Path, labels: Mapping[str, FloatArray] | None, seed: int
     for path, name, faces in zip(paths, names, boxes, strict=True):
         try:
             content = read_file(path, MAX_IMAGE_BYTES)
-            image = check_image(decode_image(content), "it")
+            image = as_image(decode_image(content), "it")
         except (OSError, InvalidArgumentError) as error:
             skipped.append((name, str(error)))
             continue

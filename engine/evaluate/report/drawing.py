@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.types import Detections, Image
+from engine.faces import Detections
+from engine.types import Image
 
 REFERENCE_COLOUR = (80, 200, 60)
 CANDIDATE_COLOUR = (200, 60, 230)

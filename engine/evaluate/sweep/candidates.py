@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 
 from engine.config.detection import MAX_CANDIDATES, Thresholds
 from engine.errors import EvaluationError, InvalidArgumentError
+from engine.faces import Detections
 from engine.files import sha256_of_file
 from engine.images import read_image
+from engine.inputs import as_image
 from engine.runtime.device import open_session
-from engine.runtime.letterbox import Letterbox, check_image
+from engine.runtime.letterbox import Letterbox
 from engine.runtime.session import RuntimeOptions
 from engine.runtime.timing import Stopwatch
 from engine.sidecar import EngineFiles, read_engine
-from engine.types import Detections, FloatArray
+from engine.types import FloatArray
 from engine.untrusted.archives import read_arrays
 from engine.writing import write_file
 
@@ -150,7 +152,7 @@ def collect(
     digests: dict[str, str] = {}
     for name, path in images.items():
         try:
-            image = [check_image(read_image(path), "it")]
+            image = [as_image(read_image(path), "it")]
         except InvalidArgumentError as error:
             raise EvaluationError(f"{path} {error}") from error
         found[name] = letterbox.to_images(session.detect(image, letterbox, Stopwatch()), image, threshold)[0]

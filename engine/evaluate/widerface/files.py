@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from engine.errors import EvaluationError
 from engine.evaluate.widerface.matlab import read_variables
-from engine.types import Detections
+from engine.faces import Detections
 from engine.untrusted.files import read_text
 from engine.untrusted.limits import MAX_TEXT_BYTES
 from engine.writing import write_file

@@ -10,8 +10,9 @@ from pathlib import Path
 from engine.errors import CalibrationError, InvalidArgumentError
 from engine.files import sha256_of_file
 from engine.images import list_images, read_image
+from engine.inputs import as_image
 from engine.precision.options import MINIMUM_IMAGES
-from engine.runtime.letterbox import Letterbox, check_image
+from engine.runtime.letterbox import Letterbox
 from engine.types import FloatArray, Image
 
 
@@ -46,7 +47,7 @@ class CalibrationImages:
     def image(self, index: int) -> Image:
         """Read an image, uint8 [H, W, 3] in BGR order; CalibrationError if it cannot be read any more."""
         try:
-            return check_image(read_image(self.paths[index]), "image")
+            return as_image(read_image(self.paths[index]), "image")
         except InvalidArgumentError as error:
             raise CalibrationError(f"calibration image {self.paths[index]} {error}") from error
 
@@ -96,7 +97,7 @@ def find_images(
     paths, digests, skipped = [], [], []
     for i, path in enumerate(chosen):
         try:
-            check_image(read_image(path), "image")
+            as_image(read_image(path), "image")
             digests.append(sha256_of_file(path))
             paths.append(path)
         except InvalidArgumentError:

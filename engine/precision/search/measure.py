@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import onnx
 
+from engine.faces import Detections
 from engine.metrics.agreement import Agreement, agreement
 from engine.precision.calibrate.images import CalibrationImages
 from engine.precision.options import Conversion
@@ -14,7 +15,6 @@ from engine.precision.qdq.placement import Assignment
 from engine.precision.qdq.simulate import Simulation
 from engine.precision.qdq.writer import write_quantised
 from engine.runtime.cpu.network_detector import NetworkDetector
-from engine.types import Detections
 
 
 class Measure:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from engine.config.detection import Thresholds
 from engine.config.model import RetinaFaceConfig
 from engine.errors import InvalidArgumentError
+from engine.faces import Detections
+from engine.inputs import as_image
 from engine.runtime.cpu.session import CpuNetwork
-from engine.runtime.letterbox import Letterbox, check_image
+from engine.runtime.letterbox import Letterbox
 from engine.runtime.timing import Stopwatch
-from engine.types import Detections, Image
+from engine.types import Image
 
 if TYPE_CHECKING:
     import onnx
@@ -73,6 +75,6 @@ class NetworkDetector:
             raise InvalidArgumentError(f"score_threshold is {score_threshold!r}, expected {self._floor} to 1")
         found = []
         for index, image in enumerate(images):
-            one = [check_image(image, f"images[{index}]")]
+            one = [as_image(image, f"images[{index}]")]
             found += self._letterbox.to_images(self._network.detect(one, self._letterbox, Stopwatch()), one, threshold)
         return found

@@ -1,4 +1,4 @@
-"""Arrays and streams of callers on a GPU, of any library that has DLPack or __cuda_array_interface__."""
+"""Streams of callers on a GPU, and of their arrays, of any library that has DLPack or __cuda_array_interface__."""
 
 from __future__ import annotations
 
@@ -6,21 +6,9 @@ import operator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from engine.errors import InvalidArgumentError
 
-_CUDA, _CUDA_MANAGED = 2, 13  # DLPack's device types
 _LEGACY_STREAMS, _PER_THREAD_STREAM = (0, 1), 2  # handles of the default streams
-
-
-def is_device_array(value: object) -> bool:
-    """Whether a value is an array in CUDA memory."""
-    if isinstance(value, np.ndarray):
-        return False
-    if hasattr(value, "__dlpack_device__"):
-        return value.__dlpack_device__()[0] in (_CUDA, _CUDA_MANAGED)
-    return hasattr(value, "__cuda_array_interface__")
 
 
 def names_no_stream(array: Any) -> bool:
@@ -29,12 +17,6 @@ def names_no_stream(array: Any) -> bool:
     PyCUDA never names one, numba not the default stream. A producer of DLPack is told which stream shall wait.
     """
     return not hasattr(array, "__dlpack__") and array.__cuda_array_interface__.get("stream") is None
-
-
-def shape_of(array: Any) -> tuple[int, ...]:
-    """Return the shape of an array in host or device memory."""
-    shape = array.shape if hasattr(array, "shape") else array.__cuda_array_interface__["shape"]
-    return tuple(int(extent) for extent in shape)
 
 
 @dataclass(frozen=True)

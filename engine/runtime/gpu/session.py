@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine.errors import ClosedError, DeviceError, DeviceLostError, EngineLoadError, InvalidArgumentError
-from engine.runtime.gpu.arrays import CallersStream, is_device_array, names_no_stream, stream_of
+from engine.inputs.device_arrays import is_device_array
+from engine.runtime.gpu.arrays import CallersStream, names_no_stream, stream_of
 from engine.runtime.gpu.contexts import Contexts, Shape
 from engine.runtime.gpu.graphs import GraphCache
 from engine.runtime.gpu.loading import LoadedEngine

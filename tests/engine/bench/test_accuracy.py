@@ -8,7 +8,8 @@ import pytest
 
 from engine.bench.analysis.accuracy import accuracy
 from engine.bench.load.workload import Picture
-from engine.types import Detections, Image
+from engine.faces import Detections
+from engine.types import Image
 from tests.support.faces import detections, face
 
 LEFT, RIGHT = face(10, 10, 20), face(60, 10, 20)

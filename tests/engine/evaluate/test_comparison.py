@@ -17,8 +17,9 @@ from engine.evaluate.comparison import Comparison, PictureSet, compare
 from engine.evaluate.report.drawing import CANDIDATE_COLOUR, REFERENCE_COLOUR, draw_difference
 from engine.evaluate.report.table import rows
 from engine.evaluate.report.write import html_report
+from engine.faces import Detections
 from engine.images import list_images
-from engine.types import Detections, FloatArray, Image
+from engine.types import FloatArray, Image
 from tests.support.faces import detections, face
 
 pytest.importorskip("matplotlib", reason="the page has plots")

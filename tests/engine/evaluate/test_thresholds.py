@@ -17,9 +17,10 @@ from engine.cli import main
 from engine.evaluate.sweep import candidates as candidates_module
 from engine.evaluate.sweep.candidates import Candidates, collect
 from engine.evaluate.sweep.thresholds import Grid, Labels, Row, Suppression, best, sweep
+from engine.faces import Detections
 from engine.metrics.matching import box_iou, take_greedily
 from engine.runtime.cpu.session import CpuSession
-from engine.types import Detections, FloatArray
+from engine.types import FloatArray
 from tests.support.data import ASTRONAUT_FACE, astronaut
 from tests.support.oracles import thresholds as oracle
 

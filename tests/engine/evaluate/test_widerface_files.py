@@ -11,7 +11,7 @@ import pytest
 
 from engine import EvaluationError
 from engine.evaluate.widerface.files import SUBSETS, GroundTruth, read_ground_truth, read_predictions, write_predictions
-from engine.types import Detections
+from engine.faces import Detections
 from tests.support.widerface_cases import cells, random_truth, write_mat, write_truth
 
 NAME = "0--Parade/0_Parade_1"

@@ -17,9 +17,10 @@ from engine.cli import main
 from engine.config.presets import PRESETS, preset
 from engine.evaluate.widerface.files import SUBSETS, GroundTruth
 from engine.evaluate.widerface.run import SCALE_RULES, predict, run_path
+from engine.faces import Detections
 from engine.runtime.letterbox import Letterbox
 from engine.runtime.timing import Stopwatch
-from engine.types import Detections, Image, RawDetections
+from engine.types import Image, RawDetections
 from tests.support.data import ASTRONAUT_FACE, astronaut
 from tests.support.widerface_cases import write_mat, write_truth
 

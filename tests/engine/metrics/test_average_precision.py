@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from engine.errors import InvalidArgumentError
+from engine.faces import Detections
 from engine.metrics.average_precision import SIZE_BINS, Boxes, average_precision, average_precision_by_size
-from engine.types import Detections
 from tests.support.faces import detections, face, jittered, random_detections
 from tests.support.oracles.boxes import iou
 

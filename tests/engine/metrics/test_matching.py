@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.errors import InvalidArgumentError
+from engine.faces import unchecked
 from engine.metrics.matching import assign, box_iou, box_size, match_faces
-from engine.types import Detections
 from tests.support.faces import detections, face, random_detections
 from tests.support.oracles.boxes import iou
 
@@ -87,7 +87,7 @@ def test_numbers_that_are_not_finite_are_refused(field: str, side: str, value: f
     good = detections([face(0, 0, 9)], [0.9])
     parts = {name: getattr(good, name).copy() for name in ("boxes", "scores", "landmarks")}
     parts[field].flat[0] = value
-    sides = {"reference": [good, good], "candidate": [good, good], side: [good, Detections(**parts)]}
+    sides = {"reference": [good, good], "candidate": [good, good], side: [good, unchecked(**parts)]}
     with pytest.raises(InvalidArgumentError, match=rf"{side}\[1\] holds"):
         match_faces(sides["reference"], sides["candidate"])
 

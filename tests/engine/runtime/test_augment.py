@@ -12,8 +12,8 @@ import pytest
 from engine import InvalidArgumentError, TRTRetinaFace
 from engine.cli import build_main
 from engine.config.detection import InputSize
+from engine.faces import Detections
 from engine.runtime.augment import make_augmentation, merge, scaled_size, to_image
-from engine.types import Detections
 from tests.support.data import ASTRONAUT_FACE, astronaut, labelled_photos
 from tests.support.engines import build
 from tests.support.oracles.boxes import iou

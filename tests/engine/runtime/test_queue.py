@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 
 from engine.errors import ClosedError, InferenceError, InvalidArgumentError, QueueFullError
+from engine.faces import Detections
 from engine.runtime.queue import BatchQueue, Request
 from engine.runtime.timing import Stages
-from engine.types import Detections, Image
+from engine.types import Image
 
 POISON = 255  # the level of images that make a run fail
 
@@ -458,7 +459,7 @@ if not {at_exit}:
     ("image", "threshold", "message"),
     [
         (None, None, "image is a NoneType"),
-        (np.zeros((4, 4), np.uint8), None, r"image has shape \(4, 4\)"),
+        (np.zeros((4, 4, 2), np.uint8), None, r"image has shape \(4, 4, 2\)"),
         (np.zeros((4, 4, 3), np.float32), None, "image has dtype float32"),
         (np.zeros((4, 4, 3), np.uint8), 2.0, "score_threshold is 2.0"),
     ],

@@ -21,7 +21,8 @@ from engine import (
     TRTRetinaFace,
     ops,
 )
-from engine.types import Detections, Image
+from engine.faces import Detections
+from engine.types import Image
 from tests.support.data import astronaut
 from tests.support.doubles.cases import OnDevice
 from tests.support.doubles.cupy import FakeCudaError

@@ -15,8 +15,9 @@ import numpy as np
 
 from engine.bench.load.clock import Clock
 from engine.bench.load.workload import Picture
+from engine.faces import Detections
 from engine.runtime.timing import Stages
-from engine.types import Detections, Image
+from engine.types import Image
 
 T = TypeVar("T")
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from engine.faces import Detections
 from engine.sidecar import EngineFiles
-from engine.types import Detections, Image
+from engine.types import Image
 from tests.support.data import astronaut
 
 

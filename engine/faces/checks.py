@@ -1,0 +1,90 @@
+"""What users give for boxes, scores and landmarks, as arrays of the right type and shape."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import InvalidArgumentError
+from engine.text import represented
+from engine.types import FloatArray
+
+
+def as_floats(values: Any, name: str, *shape: int) -> FloatArray:
+    """Return values as a float32 array of a shape, where -1 is any extent.
+
+    Raises:
+        InvalidArgumentError: they are not numbers, of another shape, or not finite in float32.
+    """
+    expected = f"float32 [{', '.join('N' if extent < 0 else str(extent) for extent in shape)}]"
+    try:
+        given = np.asarray(values)
+        if given.dtype.kind not in "fiu":
+            raise TypeError(f"an array of {given.dtype}")
+        with np.errstate(over="ignore"):
+            array = np.asarray(given, np.float32)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidArgumentError(f"{name} is a {type(values).__name__}, expected {expected}: {error}") from None
+    if array.shape[:1] == (0,) and shape[0] < 0:  # no faces, however an empty list was nested
+        array = array.reshape(0, *shape[1:])
+    if array.ndim != len(shape) or any(e not in (-1, n) for e, n in zip(shape, array.shape, strict=True)):
+        raise InvalidArgumentError(f"{name} has shape {list(array.shape)}, expected {expected}")
+    if not np.isfinite(array).all():
+        raise InvalidArgumentError(f"{name} holds a value that is not finite (NaN, or too large for float32)")
+    return array
+
+
+def as_size(value: Any) -> tuple[int, int] | None:
+    """Return an image's size, (height, width), or None; InvalidArgumentError if it is neither."""
+    if value is None:
+        return None
+    try:
+        height, width = map(operator.index, value)
+    except (TypeError, ValueError):
+        height = width = 0
+    if height < 1 or width < 1:
+        raise InvalidArgumentError(f"image_size is {represented(value)}, expected (height, width) in pixels, or None")
+    return height, width
+
+
+def as_rows(index: Any, count: int) -> NDArray[np.intp] | NDArray[np.bool_]:
+    """Return an index of several faces: a boolean mask [N], or the numbers of faces.
+
+    Raises:
+        InvalidArgumentError: neither, or a mask of another length.
+    """
+    try:
+        rows = np.asarray(index)
+    except ValueError:
+        rows = np.asarray(None)
+    if rows.shape == (0,) and rows.dtype != np.bool_:  # of an empty list NumPy makes floats
+        return np.zeros(0, np.intp)
+    if rows.ndim == 1 and rows.dtype == np.bool_ and len(rows) == count:
+        return rows
+    if rows.ndim == 1 and rows.dtype.kind in "iu":
+        return rows.astype(np.intp)
+    found = f"an array of {rows.dtype} {list(rows.shape)}" if isinstance(index, np.ndarray) else f"{represented(index)}"
+    raise InvalidArgumentError(
+        f"the index is {found}, expected an integer, a slice, a boolean mask [{count}] or an array of integers"
+    )
+
+
+def check_pixels(value: Any, name: str) -> None:
+    """Raise InvalidArgumentError unless a value is a length in pixels from 0."""
+    if not is_number(value) or not 0 <= value < math.inf:
+        raise InvalidArgumentError(f"{name} is {represented(value)}, expected pixels from 0")
+
+
+def check_count(value: Any, name: str) -> None:
+    """Raise InvalidArgumentError unless a value is a whole number from 1."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+        raise InvalidArgumentError(f"{name} is {represented(value)}, expected a whole number from 1")
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a single real number."""
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)

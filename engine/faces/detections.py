@@ -1,0 +1,307 @@
+"""The faces of one image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import FaceIndexError, InvalidArgumentError
+from engine.faces import json_form
+from engine.faces.checks import as_floats, as_rows, as_size, check_count, check_pixels
+from engine.faces.face import Face, same_or_none
+from engine.inputs import as_image, check_color, reordered
+from engine.text import represented
+from engine.types import AnyImage, Color, FloatArray, Image
+
+if TYPE_CHECKING:
+    import supervision
+
+DEFAULT_MARGIN = 0.25
+Rows = Sequence[int] | Sequence[bool] | NDArray[np.integer[Any]] | NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """The faces of one image, best first unless they were sorted otherwise.
+
+        for face in faces: ...                  # Face: box, score, landmarks, width, height, area
+        faces[0], faces[:5], faces[faces.scores > 0.9], faces[[2, 0]]
+        faces.larger_than(40).sort("center").max_faces(1)
+
+    Every method that selects, sorts or cuts gives new Detections. Two are equal if all their values are.
+
+    Attributes:
+        boxes: float32 [N, 4], x1 y1 x2 y2 in pixels of the given image; they may reach beyond its edges.
+        scores: float32 [N], in [0, 1]; a detector gives them in descending order.
+        landmarks: float32 [N, 5, 2], x y in pixels of the given image: left eye, right eye, nose, left and right
+            corner of the mouth, where left is the left of the image. None if the model has no landmark heads.
+        image_size: (height, width) of the image, None if it is not known.
+    """
+
+    boxes: FloatArray
+    scores: FloatArray
+    landmarks: FloatArray | None = None
+    image_size: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        """Take lists and arrays of any type of number for float32 arrays.
+
+        Raises:
+            InvalidArgumentError: shapes that are not as above or do not fit each other, or values that are not finite.
+        """
+        boxes, scores = as_floats(self.boxes, "boxes", -1, 4), as_floats(self.scores, "scores", -1)
+        landmarks = None if self.landmarks is None else as_floats(self.landmarks, "landmarks", -1, 5, 2)
+        counts = {"boxes": len(boxes), "scores": len(scores)}
+        if landmarks is not None:
+            counts["landmarks"] = len(landmarks)
+        if len(set(counts.values())) > 1:
+            found = ", ".join(f"{count} {name}" for name, count in counts.items())
+            raise InvalidArgumentError(f"there are {found}: expected as many of each")
+        _set(self, boxes, scores, landmarks, as_size(self.image_size))
+
+    def __len__(self) -> int:
+        """Return the number of faces."""
+        return len(self.scores)
+
+    def __iter__(self) -> Iterator[Face]:
+        """Yield every face."""
+        return map(self._face, range(len(self)))
+
+    @overload
+    def __getitem__(self, index: int) -> Face: ...
+
+    @overload
+    def __getitem__(self, index: slice | Rows) -> Detections: ...
+
+    def __getitem__(self, index: int | slice | Rows) -> Face | Detections:
+        """Return one face, or those of a slice, of a boolean mask [N], or of an array of numbers, in that order.
+
+        Raises:
+            FaceIndexError: there is no such face.
+            InvalidArgumentError: an index of another kind.
+        """
+        if isinstance(index, int | np.integer) and not isinstance(index, bool):
+            if not -len(self) <= index < len(self):
+                raise FaceIndexError(f"there is no face {represented(index)}: the image has {len(self)} faces")
+            return self._face(int(index))
+        if isinstance(index, slice):
+            try:
+                return self._take(np.arange(len(self))[index])
+            except (TypeError, ValueError) as error:
+                raise InvalidArgumentError(f"the index is {represented(index)}: {error}") from None
+        rows = as_rows(index, len(self))
+        try:
+            return self._take(rows)
+        except IndexError:
+            raise FaceIndexError(f"one of the faces {represented(index)} is not there: there are {len(self)}") from None
+
+    def __eq__(self, other: object) -> bool:
+        """Compare all values exactly, and the image's size."""
+        if not isinstance(other, Detections):
+            return NotImplemented
+        return (
+            self.image_size == other.image_size
+            and np.array_equal(self.boxes, other.boxes)
+            and np.array_equal(self.scores, other.scores)
+            and same_or_none(self.landmarks, other.landmarks)
+        )
+
+    __hash__ = None  # type: ignore[assignment] # arrays can be changed
+
+    def sort(self, by: Literal["score", "area", "center"] = "score") -> Detections:
+        """Return the faces in another order; equal ones keep theirs.
+
+        Args:
+            by: "score" or "area" of the box, the highest first; or "center": the box whose centre is nearest to the
+                image's comes first.
+
+        Raises:
+            InvalidArgumentError: another order; or the image's size, which "center" needs, is not known.
+        """
+        boxes = self.boxes.astype(np.float64)
+        if by == "score":
+            keys = -self.scores
+        elif by == "area":
+            keys = -np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+        elif by == "center":
+            height, width = self._known_size("sort by nearness to its centre")
+            keys = np.linalg.norm((boxes[:, :2] + boxes[:, 2:] - (width, height)) / 2, axis=1)
+        else:
+            raise InvalidArgumentError(f"by is {represented(by)}, expected 'score', 'area' or 'center'")
+        return self._take(np.argsort(keys, kind="stable"))
+
+    def above(self, score_threshold: float) -> Detections:
+        """Return the faces with a score above `score_threshold`."""
+        return self._take(self.scores > score_threshold)
+
+    def larger_than(self, pixels: float) -> Detections:
+        """Return the faces whose box has a shorter side of more than so many pixels; see `min_size` of detect()."""
+        check_pixels(pixels, "pixels")
+        return self._take((self.boxes[:, 2:] - self.boxes[:, :2]).min(axis=1, initial=np.inf) > pixels)
+
+    def max_faces(self, count: int) -> Detections:
+        """Return the first faces, at most so many."""
+        check_count(count, "count")
+        return self._take(slice(count))
+
+    def clip(self) -> Detections:
+        """Return the faces with their boxes cut at the image's edges; landmarks stay where they are.
+
+        Raises:
+            InvalidArgumentError: the image's size is not known.
+        """
+        height, width = self._known_size("clip boxes to it")
+        edges = np.array([width, height, width, height], np.float32)
+        return unchecked(np.clip(self.boxes, np.float32(0), edges), self.scores, self.landmarks, self.image_size)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what JSON can hold: {"image_size": [height, width], "faces": [{"box", "score", "landmarks"}, ...]}.
+
+        Pixels are rounded to 2 digits, scores to 5. "image_size" is left out if it is not known, "landmarks" if the
+        model has none.
+        """
+        return json_form.to_values(self.boxes, self.scores, self.landmarks, self.image_size)
+
+    @classmethod
+    def from_json(cls, values: Any) -> Detections:
+        """Return the faces of what to_json() returned, or of a line that `retinaface-trt detect` printed.
+
+        Args:
+            values: of json.load or json.loads. Other keys are ignored.
+
+        Raises:
+            InvalidArgumentError: it is neither of these; the message names the entry.
+        """
+        return cls(*json_form.from_values(values))
+
+    def to_supervision(self) -> supervision.Detections:
+        """Return detections of the package supervision: class_id 0, landmarks in data["landmarks"].
+
+        Raises:
+            InvalidArgumentError: supervision is not installed.
+        """
+        try:
+            from supervision import Detections as Theirs
+        except ImportError as error:
+            raise InvalidArgumentError(
+                f"to_supervision needs the package supervision (pip install supervision): {error}"
+            ) from error
+        return Theirs(
+            xyxy=self.boxes.copy(),
+            confidence=self.scores.copy(),
+            class_id=np.zeros(len(self), int),
+            data={} if self.landmarks is None else {"landmarks": self.landmarks.copy()},
+        )
+
+    def plot(self, image: AnyImage, *, color: Color = "bgr") -> Image:
+        """Return a copy of the image with boxes, landmarks and scores; line widths follow the image's size.
+
+        Args:
+            image: that of the faces, of any kind that detect() takes, but not in GPU memory.
+            color: order of the channels of a given array, and of the returned one.
+
+        Returns:
+            uint8 [H, W, 3].
+
+        Raises:
+            InvalidArgumentError: no image, or one of another size than that of the faces.
+        """
+        from engine.faces.drawing import draw
+
+        canvas = self._image(image, color).copy()
+        draw(canvas, self.boxes, self.scores, self.landmarks)
+        return reordered(canvas, "bgr", color)
+
+    def crops(self, image: AnyImage, *, margin: float = DEFAULT_MARGIN, color: Color = "bgr") -> list[Image]:
+        """Return the part of the image around each face, as copies.
+
+        Args:
+            image: that of the faces, of any kind that detect() takes, but not in GPU memory.
+            margin: on each side, as a fraction of the box's width and height. A crop ends at the image's edge.
+            color: order of the channels of a given array, and of the returned ones.
+
+        Returns:
+            uint8 [h, w, 3] for each face, of at least one pixel.
+
+        Raises:
+            InvalidArgumentError: no image, one of another size than that of the faces, or a negative margin.
+        """
+        from engine.faces.crops import crop_boxes
+
+        pixels = self._image(image, color)
+        return [reordered(crop, "bgr", color) for crop in crop_boxes(pixels, self.boxes, margin)]
+
+    def save_crops(
+        self, image: AnyImage, folder: str | Path, *, name: str = "face", margin: float = DEFAULT_MARGIN,
+        color: Color = "bgr",
+    ) -> list[Path]:  # fmt: skip
+        """Write the part of the image around each face to a folder, which is made if needed.
+
+        Args:
+            image: see crops.
+            folder: for NAME_0.png, NAME_1.png and so on; files of these names are replaced.
+            name: of the files.
+            margin: see crops.
+            color: order of the channels of a given array.
+
+        Returns:
+            The path of each face's crop.
+
+        Raises:
+            InvalidArgumentError: see crops; or the name is that of no file.
+            OutputError: a file could not be written.
+        """
+        from engine.faces.crops import write_crops
+
+        return write_crops(self.crops(self._image(image, color), margin=margin), Path(folder), name)
+
+    def _image(self, image: AnyImage, color: Color) -> Image:
+        """Return the BGR image of the faces."""
+        check_color(color)
+        pixels = as_image(image, "image", color=color)
+        if self.image_size is not None and pixels.shape[:2] != self.image_size:
+            (height, width), (ours, theirs) = self.image_size, pixels.shape[:2]
+            raise InvalidArgumentError(
+                f"image has {ours} x {theirs} pixels (height x width), but the faces are of one of {height} x {width}: "
+                "give the image that they were found in"
+            )
+        return pixels
+
+    def _known_size(self, doing: str) -> tuple[int, int]:
+        if self.image_size is None:
+            raise InvalidArgumentError(
+                f"the image's size is not known: cannot {doing}. Give image_size=(height, width)"
+            )
+        return self.image_size
+
+    def _face(self, row: int) -> Face:
+        return Face(self.boxes[row], float(self.scores[row]), None if self.landmarks is None else self.landmarks[row])
+
+    def _take(self, rows: slice | NDArray[np.intp] | NDArray[np.bool_]) -> Detections:
+        landmarks = None if self.landmarks is None else self.landmarks[rows]
+        return unchecked(self.boxes[rows], self.scores[rows], landmarks, self.image_size)
+
+
+def unchecked(
+    boxes: FloatArray, scores: FloatArray, landmarks: FloatArray | None, image_size: tuple[int, int] | None = None
+) -> Detections:
+    """Return Detections of arrays that are known to be right, such as an engine's, in less time."""
+    faces = object.__new__(Detections)
+    _set(faces, boxes, scores, landmarks, image_size)
+    return faces
+
+
+def _set(
+    faces: Detections,
+    boxes: FloatArray,
+    scores: FloatArray,
+    landmarks: FloatArray | None,
+    image_size: tuple[int, int] | None,
+) -> None:
+    """Fill frozen Detections."""
+    faces.__dict__.update(boxes=boxes, scores=scores, landmarks=landmarks, image_size=image_size)
