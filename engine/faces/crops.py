@@ -43,7 +43,7 @@ def crop_boxes(image: Image, boxes: FloatArray, margin: float) -> list[Image]:
 
 def write_crops(crops: Sequence[Image], folder: Path, name: str) -> list[Path]:
     """Write BGR images to a folder as PNG: NAME_0.png and so on; return their paths."""
-    if not name or Path(name).name != name or "\0" in name:
+    if not name or set(name) & {"/", "\0"}:
         raise InvalidArgumentError(f"name is {represented(name)}, expected a file's name without its folder")
     try:
         check_writable(folder)

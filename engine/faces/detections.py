@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from engine.errors import FaceIndexError, InvalidArgumentError
 from engine.faces import json_form
@@ -25,7 +25,7 @@ DEFAULT_MARGIN = 0.25
 Rows = Sequence[int] | Sequence[bool] | NDArray[np.integer[Any]] | NDArray[np.bool_]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Detections:
     """The faces of one image, best first unless they were sorted otherwise.
 
@@ -45,24 +45,30 @@ class Detections:
 
     boxes: FloatArray
     scores: FloatArray
-    landmarks: FloatArray | None = None
-    image_size: tuple[int, int] | None = None
+    landmarks: FloatArray | None
+    image_size: tuple[int, int] | None
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        boxes: ArrayLike,
+        scores: ArrayLike,
+        landmarks: ArrayLike | None = None,
+        image_size: Sequence[int] | None = None,
+    ) -> None:
         """Take lists and arrays of any type of number for float32 arrays.
 
         Raises:
             InvalidArgumentError: shapes that are not as above or do not fit each other, or values that are not finite.
         """
-        boxes, scores = as_floats(self.boxes, "boxes", -1, 4), as_floats(self.scores, "scores", -1)
-        landmarks = None if self.landmarks is None else as_floats(self.landmarks, "landmarks", -1, 5, 2)
+        boxes, scores = as_floats(boxes, "boxes", -1, 4), as_floats(scores, "scores", -1)
+        landmarks = None if landmarks is None else as_floats(landmarks, "landmarks", -1, 5, 2)
         counts = {"boxes": len(boxes), "scores": len(scores)}
         if landmarks is not None:
             counts["landmarks"] = len(landmarks)
         if len(set(counts.values())) > 1:
             found = ", ".join(f"{count} {name}" for name, count in counts.items())
             raise InvalidArgumentError(f"there are {found}: expected as many of each")
-        _set(self, boxes, scores, landmarks, as_size(self.image_size))
+        _set(self, boxes, scores, landmarks, as_size(image_size))
 
     def __len__(self) -> int:
         """Return the number of faces."""

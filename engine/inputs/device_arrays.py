@@ -13,10 +13,12 @@ from engine.types import Image
 _CUDA, _CUDA_MANAGED = 2, 13  # DLPack's device types
 
 
-def is_device_array(value: object) -> bool:
+def is_device_array(value: Any) -> bool:
     """Whether a value is an array in CUDA memory."""
     if isinstance(value, np.ndarray):
         return False
+    if is_tensor(value):  # those of other devices may have no DLPack
+        return bool(value.is_cuda)
     if hasattr(value, "__dlpack_device__"):
         return value.__dlpack_device__()[0] in (_CUDA, _CUDA_MANAGED)
     return hasattr(value, "__cuda_array_interface__")

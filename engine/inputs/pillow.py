@@ -44,7 +44,9 @@ def from_pillow(image: Any, name: str, to: Color) -> Image:
                 f'{name} is an image of mode F: scale its values to 0 to 255, then .convert("L")'
             )
         return from_array(np.asarray(upright.convert("RGB")), name, "rgb", to)
-    except (OSError, SyntaxError, TypeError, EOFError) as error:
+    except InvalidArgumentError:
+        raise
+    except (OSError, SyntaxError, TypeError, ValueError, EOFError) as error:  # what Pillow raises of damaged files
         raise InvalidArgumentError(
             f"{name} is an image of mode {image.mode} that Pillow cannot convert: {error}"
         ) from error

@@ -12,7 +12,7 @@ from engine.types import Color, Image
 _CONVERSION = "(x * 255).round().to(torch.uint8)"
 
 
-def is_tensor(value: object) -> bool:
+def is_tensor(value: Any) -> bool:
     """Whether a value is a tensor of PyTorch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)

@@ -110,9 +110,10 @@ def read_engine(path: Path) -> EngineFiles:
             not fit; or it differs from the files; or the network is none that a build writes. The message names the
             field or the node, and the command that rebuilds.
     """
-    if path.name.endswith(NETWORK_SUFFIX):
-        engine = path.with_name(path.name.removesuffix(NETWORK_SUFFIX) + ENGINE_SUFFIX)
-        raise EngineLoadError(f"{path} is the network that lies beside an engine, expected the engine: {engine}")
+    for suffix, what in ((NETWORK_SUFFIX, "network"), (f"{ENGINE_SUFFIX}.json", "sidecar")):
+        if path.name.endswith(suffix):
+            engine = path.with_name(path.name.removesuffix(suffix) + ENGINE_SUFFIX)
+            raise EngineLoadError(f"{path} is the {what} that lies beside an engine, expected the engine: {engine}")
     files = files_of(path)
     return files.read(lambda: _read_engine(path, files))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from engine.errors import InvalidArgumentError
-from engine.faces import Detections
+from engine.faces import Detections, unchecked
 from engine.metrics.average_precision import SIZE_BINS, Boxes, average_precision, average_precision_by_size
 from tests.support.faces import detections, face, jittered, random_detections
 from tests.support.oracles.boxes import iou
@@ -118,4 +118,6 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(InvalidArgumentError, match=r"labels\[0\] holds"):
         average_precision([np.full((1, 4), np.nan)], [detections([], [])])
     with pytest.raises(InvalidArgumentError, match=r"detections\[0\] holds"):
-        average_precision([NOTHING], [detections([[0, 0, np.inf, 1]], [0.5])])
+        average_precision(
+            [NOTHING], [unchecked(np.array([[0, 0, np.inf, 1]], np.float32), np.full(1, 0.5, np.float32), None)]
+        )

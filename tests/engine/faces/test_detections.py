@@ -1,0 +1,228 @@
+"""Detections: what they are made of, selecting, sorting, clipping, comparing; against plain lists of numbers."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from engine import Detections, Face, FaceIndexError, InvalidArgumentError
+
+SIZE = (480, 640)
+
+
+@st.composite
+def some_faces(draw: st.DrawFn, least: int = 0) -> Detections:
+    """Boxes with a positive size that may leave the image; scores and sizes are often equal."""
+    count = draw(st.integers(least, 9))
+    rng = np.random.default_rng(draw(st.integers(0, 1000)))
+    corners, sides = rng.integers(-50, 600, (count, 2)), rng.integers(1, 9, (count, 2)) * 10
+    landmarks = rng.uniform(0, 600, (count, 5, 2)) if draw(st.booleans()) else None
+    scores = rng.integers(50, 60, count) / 64
+    return Detections(
+        np.hstack([corners, corners + sides]), scores, landmarks, draw(st.sampled_from([None, SIZE, (90, 70)]))
+    )
+
+
+def rows(faces: Detections) -> list[tuple[Any, ...]]:
+    """Each face as plain numbers."""
+    points = [None] * len(faces) if faces.landmarks is None else faces.landmarks.tolist()
+    return list(zip(faces.boxes.tolist(), faces.scores.tolist(), points, strict=True))
+
+
+def rows_of(faces: list[Face]) -> list[tuple[Any, ...]]:
+    return [(f.box.tolist(), f.score, None if f.landmarks is None else f.landmarks.tolist()) for f in faces]
+
+
+@given(some_faces())
+def test_iterating_gives_every_face(faces: Detections) -> None:
+    listed = list(faces)
+    assert rows_of(listed) == rows(faces)
+    assert rows_of([faces[i] for i in range(len(faces))]) == rows(faces)
+    assert rows_of([faces[-1 - i] for i in range(len(faces))]) == rows(faces)[::-1]
+    assert listed == list(faces)
+    for face, (x1, y1, x2, y2) in zip(listed, faces.boxes.tolist(), strict=True):
+        assert (face.width, face.height, face.area) == (x2 - x1, y2 - y1, (x2 - x1) * (y2 - y1))
+
+
+@given(some_faces(), st.data())
+def test_indices_of_several_select_as_lists_do(faces: Detections, data: st.DataObject) -> None:
+    plain, count = rows(faces), len(faces)
+    part = data.draw(st.slices(count))
+    assert rows(faces[part]) == plain[part]
+    mask = data.draw(st.lists(st.booleans(), min_size=count, max_size=count))
+    chosen = [row for row, keep in zip(plain, mask, strict=True) if keep]
+    assert rows(faces[mask]) == rows(faces[np.array(mask, bool)]) == chosen
+    numbers = data.draw(st.lists(st.integers(-count, count - 1), max_size=20)) if count else []
+    assert rows(faces[numbers]) == rows(faces[np.array(numbers, np.int8)]) == [plain[i] for i in numbers]
+    for selected in (faces[part], faces[mask], faces[numbers]):
+        assert selected.image_size == faces.image_size
+        assert (selected.landmarks is None) == (faces.landmarks is None)
+
+
+@given(some_faces())
+def test_sorting_is_that_of_lists_and_stable(faces: Detections) -> None:
+    def area(row: tuple[Any, ...]) -> Any:
+        return -(row[0][2] - row[0][0]) * (row[0][3] - row[0][1])
+
+    def from_the_centre(row: tuple[Any, ...]) -> Any:
+        (x1, y1, x2, y2), (height, width) = row[0], SIZE
+        return (x1 + x2 - width) ** 2 + (y1 + y2 - height) ** 2
+
+    assert rows(faces.sort()) == sorted(rows(faces), key=lambda row: -row[1])
+    assert rows(faces.sort("area")) == sorted(rows(faces), key=area)
+    placed = Detections(faces.boxes, faces.scores, faces.landmarks, SIZE)
+    assert rows(placed.sort("center")) == sorted(rows(faces), key=from_the_centre)
+
+
+@given(some_faces(), st.integers(0, 90), st.integers(1, 12))
+def test_filters_are_those_of_lists(faces: Detections, pixels: int, count: int) -> None:
+    plain = rows(faces)
+    large = [row for row in plain if min(row[0][2] - row[0][0], row[0][3] - row[0][1]) > pixels]
+    assert rows(faces.larger_than(pixels)) == large
+    assert rows(faces.max_faces(count)) == plain[:count]
+    assert rows(faces.above(55 / 64)) == [row for row in plain if row[1] > 55 / 64]
+
+
+@given(some_faces())
+def test_clipped_boxes_end_at_the_edges(faces: Detections) -> None:
+    placed = Detections(faces.boxes, faces.scores, faces.landmarks, SIZE)
+    expected = [
+        [min(max(x, 0), 640) if i % 2 == 0 else min(max(x, 0), 480) for i, x in enumerate(box)]
+        for box in faces.boxes.tolist()
+    ]
+    clipped = placed.clip()
+    assert clipped.boxes.tolist() == expected
+    assert clipped.boxes.dtype == np.float32
+    assert clipped.clip() == clipped
+    assert clipped == Detections(expected, placed.scores, placed.landmarks, SIZE)
+
+
+@given(some_faces(least=1))
+def test_equality_is_one_bool_and_sees_every_number(faces: Detections) -> None:
+    assert (faces == copy.deepcopy(faces)) is True
+    assert faces == pickle.loads(pickle.dumps(faces))
+    assert faces != faces[:-1]
+    assert faces != list(faces)
+    assert faces != Detections(faces.boxes, faces.scores, faces.landmarks, (1, 1))
+    for name in ("boxes", "scores", "landmarks"):
+        other, face = copy.deepcopy(faces), copy.deepcopy(faces[0])
+        array = getattr(other, name)
+        if array is not None:
+            array.flat[0] = np.nextafter(array.flat[0], np.float32(np.inf))
+            assert (faces == other) is False
+            assert face == faces[0] != other[0]
+    for value in (faces, faces[0]):
+        with pytest.raises(TypeError, match="unhashable"):
+            hash(value)
+    assert (faces[0] == 3) is False
+
+
+def test_without_landmarks_is_not_equal_to_with() -> None:
+    boxes, scores = [[0, 0, 1, 1]], [0.5]
+    with_, without = Detections(boxes, scores, np.zeros((1, 5, 2))), Detections(boxes, scores)
+    assert with_ != without
+    assert with_[0] != without[0]
+
+
+@pytest.mark.parametrize("empty", [[], (), np.zeros((0, 4))])
+def test_lists_and_other_numbers_become_float32(empty: Any) -> None:
+    faces = Detections([(1, 2, 3, 4)], [1], [[[0, 0]] * 5], image_size=[2, 3])
+    assert faces.landmarks is not None
+    assert faces.boxes.dtype == faces.scores.dtype == faces.landmarks.dtype == np.float32
+    assert faces.image_size == (2, 3)
+    none = Detections(empty, [], [])
+    assert none.landmarks is not None
+    assert (none.boxes.shape, none.scores.shape, none.landmarks.shape) == ((0, 4), (0,), (0, 5, 2))
+    assert list(none) == list(none.sort("area")) == list(none.larger_than(3)) == list(none[[]]) == []
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"boxes": [1, 2, 3, 4]}, r"boxes has shape \[4\], expected float32 \[N, 4\]"),
+        ({"boxes": [[1, 2, 3]]}, r"boxes has shape \[1, 3\]"),
+        ({"boxes": [[1, 2, 3, np.nan]]}, "boxes holds a value that is not finite"),
+        ({"boxes": [[1, 2, 3, 1e39]]}, "boxes holds a value that is not finite"),
+        ({"boxes": [["a", 2, 3, 4]]}, r"boxes is a list, expected float32 \[N, 4\]"),
+        ({"boxes": [[1, 2], [3]]}, "boxes is a list"),
+        ({"boxes": [[10**400, 0, 0, 0]]}, "boxes is a list"),
+        ({"boxes": None}, "boxes is a NoneType"),
+        ({"boxes": [[True, False, True, True]]}, "boxes is a list"),
+        ({"scores": [[0.5]]}, r"scores has shape \[1, 1\], expected float32 \[N\]"),
+        ({"scores": [0.5, 0.4]}, "there are 1 boxes, 2 scores: expected as many of each"),
+        ({"scores": [np.inf]}, "scores holds"),
+        ({"landmarks": np.zeros((1, 10))}, r"landmarks has shape \[1, 10\], expected float32 \[N, 5, 2\]"),
+        ({"landmarks": np.zeros((2, 5, 2))}, "1 boxes, 1 scores, 2 landmarks"),
+        ({"landmarks": np.full((1, 5, 2), np.nan)}, "landmarks holds"),
+        ({"image_size": 640}, r"image_size is 640, expected \(height, width\)"),
+        ({"image_size": (0, 5)}, r"image_size is \(0, 5\)"),
+        ({"image_size": (4.5, 5)}, r"image_size is \(4\.5, 5\)"),
+        ({"image_size": (1, 2, 3)}, r"image_size is \(1, 2, 3\)"),
+    ],
+)
+def test_what_are_no_faces_is_refused(parts: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        Detections(**{"boxes": [[0, 0, 1, 1]], "scores": [0.5], **parts})
+
+
+FACES = Detections([[0, 0, 4, 4], [1, 1, 5, 7]], [0.9, 0.8])
+
+
+@pytest.mark.parametrize("index", [2, -3, 10**9000, [0, 2], np.array([-3])], ids=["2", "-3", "huge", "list", "array"])
+def test_faces_that_are_not_there_are_an_index_error(index: Any) -> None:
+    with pytest.raises(FaceIndexError, match="2"):
+        FACES[index]
+    assert issubclass(FaceIndexError, IndexError)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        None, ..., True, np.bool_(True), 1.0, "0", (0, slice(1)), [0.5], [True], [True] * 3, [[0]],
+        np.zeros((2, 2), int), np.zeros(0, bool), slice("a", None), slice(0, 1, 0), [[0], [1, 2]], object(),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_other_indices_are_refused(index: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="the index is"):
+        FACES[index]
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "message"),
+    [
+        ("sort", "size", "by is 'size', expected 'score', 'area' or 'center'"),
+        ("sort", ["score"], "by is"),
+        ("sort", "center", "the image's size is not known"),
+        ("max_faces", 0, "count is 0, expected a whole number from 1"),
+        ("max_faces", 1.0, "count is 1.0"),
+        ("max_faces", True, "count is True"),
+        ("larger_than", -1, "pixels is -1, expected pixels from 0"),
+        ("larger_than", float("nan"), "pixels is nan"),
+        ("larger_than", "5", "pixels is '5'"),
+    ],
+)
+def test_bad_arguments_are_refused(name: str, argument: Any, message: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        getattr(FACES, name)(argument)
+
+
+def test_clipping_needs_the_size() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"size is not known: cannot clip.*image_size=\(height, width\)"):
+        FACES.clip()
+
+
+def test_selections_leave_the_original_as_it_is() -> None:
+    before: list[NDArray[Any]] = [FACES.boxes.copy(), FACES.scores.copy()]
+    FACES.sort("area").max_faces(1), FACES[::-1], FACES.larger_than(2)
+    assert Detections(before[0], before[1]) == FACES
+    assert not hasattr(FACES, "anything")
+    with pytest.raises(AttributeError):
+        FACES.scores = before[1]  # type: ignore[misc]

@@ -1,0 +1,83 @@
+"""Faces as JSON and back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine import Detections, InvalidArgumentError
+from engine.pictures.labels import read_labels
+from tests.support.faces import random_detections
+
+
+@pytest.mark.parametrize("size", [None, (480, 640)])
+@pytest.mark.parametrize("landmarks", [True, False])
+@pytest.mark.parametrize("count", [1, 7])
+def test_json_keeps_the_faces_to_its_digits(
+    rng: np.random.Generator, count: int, landmarks: bool, size: tuple[int, int] | None
+) -> None:
+    found = random_detections(rng, count)
+    faces = Detections(found.boxes, found.scores, found.landmarks if landmarks else None, size)
+    text = json.dumps(faces.to_json(), allow_nan=False)
+    back = Detections.from_json(json.loads(text))
+    assert json.dumps(back.to_json()) == text
+    assert Detections.from_json(back.to_json()) == back
+    assert back.image_size == size
+    # Half of the last digit that is written, and float32's own rounding.
+    assert np.allclose(back.boxes, faces.boxes, rtol=1e-7, atol=0.005001)
+    assert np.allclose(back.scores, faces.scores, rtol=1e-7, atol=0.0000051)
+    assert (back.landmarks is None) == (not landmarks)
+    if faces.landmarks is not None and back.landmarks is not None:
+        assert np.allclose(back.landmarks, faces.landmarks, rtol=1e-7, atol=0.005001)
+
+
+def test_the_form_is_as_documented() -> None:
+    points: list[Any] = [[1, 2], [3, 4], [5, 6], [7, 8], [9, 10.126]]
+    faces = Detections([[1.234, 2, 3, 4]], [0.98765432], [points], (30, 40))
+    face = {"box": [1.23, 2.0, 3.0, 4.0], "score": 0.98765, "landmarks": [*points[:4], [9.0, 10.13]]}
+    assert faces.to_json() == {"image_size": [30, 40], "faces": [face]}
+    assert Detections([], []).to_json() == {"faces": []}
+    assert Detections.from_json({"faces": []}) == Detections([], [])
+
+
+def test_a_line_of_detect_is_read_by_this_and_by_the_reader_of_labels(tmp_path: Path) -> None:
+    faces = Detections([[1, 2, 30.5, 40]], [0.75], np.zeros((1, 5, 2)), (50, 60))
+    line = {"image": "a.jpg", **faces.to_json()}
+    assert Detections.from_json(line) == faces
+    path = tmp_path / "found.jsonl"
+    path.write_text(json.dumps(line) + "\n")
+    assert read_labels(path)["a.jpg"].tolist() == faces.boxes.tolist()
+
+
+FACE = {"box": [1, 2, 3, 4], "score": 0.5, "landmarks": [[0, 0]] * 5}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (None, 'the faces are None, expected {"faces"'),
+        ("{}", "the faces are '{}'"),
+        ([FACE], "the faces are"),
+        ({}, "the faces are {}"),
+        ({"faces": {}}, "the faces are"),
+        ({"faces": [FACE, 3]}, r"faces\[1\] is 3"),
+        ({"faces": [{"box": [1, 2, 3, 4]}]}, r"faces\[0\] is .*score"),
+        ({"faces": [{**FACE, "box": [1, 2, 3]}]}, r"faces\[0\]\.box has shape \[3\], expected float32 \[4\]"),
+        ({"faces": [FACE, {**FACE, "box": [1, 2, 3, float("nan")]}]}, r"faces\[1\]\.box holds a value that is not"),
+        ({"faces": [{**FACE, "box": [1, 2, 3, "4"]}]}, r"faces\[0\]\.box is a list"),
+        ({"faces": [{**FACE, "box": {"x": 1}}]}, r"faces\[0\]\.box is a dict"),
+        ({"faces": [{**FACE, "score": [0.5]}]}, r"faces\[0\]\.score has shape \[1\]"),
+        ({"faces": [{**FACE, "score": 10**5000}]}, r"faces\[0\]\.score is a int"),
+        ({"faces": [{**FACE, "score": True}]}, r"faces\[0\]\.score is a bool"),
+        ({"faces": [{**FACE, "landmarks": [[0, 0]] * 4}]}, r"faces\[0\]\.landmarks has shape \[4, 2\]"),
+        ({"faces": [FACE, {**FACE, "landmarks": None}]}, r"faces\[1\] has no landmarks, but others have"),
+        ({"faces": [FACE], "image_size": [1]}, r"image_size is \[1\]"),
+    ],
+)
+def test_what_is_not_the_form_is_refused_by_name(values: Any, message: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        Detections.from_json(values)

@@ -1,0 +1,131 @@
+"""Faces drawn, cut out, and given to supervision."""
+
+from __future__ import annotations
+
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine import Detections, InvalidArgumentError, OutputError
+from engine.types import Image
+from tests.support.data import read_image
+from tests.support.faces import random_detections
+
+BOXES: list[list[float]] = [[10.0, 20, 50, 80], [60.4, -30, 130.2, 40.5], [-90, -90, -50, -50]]
+FACES = Detections(BOXES, [0.9, 0.8, 0.7], np.full((3, 5, 2), 30.0), (90, 120))
+
+
+@pytest.fixture
+def image(rng: np.random.Generator) -> Image:
+    return rng.integers(0, 256, (90, 120, 3), np.uint8)
+
+
+def test_a_plot_is_a_copy_that_differs_at_the_faces_only(image: Image) -> None:
+    before = image.copy()
+    plot = FACES[:1].plot(image)
+    assert np.array_equal(image, before)
+    assert plot.dtype == np.uint8
+    changed = (plot != image).any(axis=2)
+    assert changed[20:80, 10].all()
+    assert changed[20, 10:50].all()
+    assert changed[30, 30]
+    assert not changed[84:, :].any()  # one box, whose lines are two pixels wide, and a label in it
+    assert not changed[:, 70:].any()
+
+
+def test_a_plot_of_an_rgb_array_has_the_same_colours(image: Image) -> None:
+    swapped = np.ascontiguousarray(image[..., ::-1])
+    assert np.array_equal(FACES.plot(swapped, color="rgb")[..., ::-1], FACES.plot(image))
+
+
+def test_faces_far_outside_can_be_drawn(image: Image) -> None:
+    far = [[-1e30, -1e30, 1e30, 1e30], [1e9, 1e9, 2e9, 2e9], [-3e4, 10, 9e4, 20]]
+    assert Detections(far, [0.9] * 3, np.full((3, 5, 2), -1e38)).plot(image).shape == image.shape
+
+
+def expected_crop(image: Image, box: list[float], margin: float) -> Image:
+    """The pixels, one by one, that lie in the grown box, at least in part."""
+    x1, y1, x2, y2 = box
+    dx, dy = (x2 - x1) * margin, (y2 - y1) * margin
+    columns = [x for x in range(image.shape[1]) if x + 1 > x1 - dx and x < x2 + dx]
+    lines = [y for y in range(image.shape[0]) if y + 1 > y1 - dy and y < y2 + dy]
+    return image[np.ix_(lines, columns)]
+
+
+@pytest.mark.parametrize("margin", [0, 0.1, 0.25, 3])
+def test_crops_are_the_pixels_in_box_and_margin(image: Image, rng: np.random.Generator, margin: float) -> None:
+    found = random_detections(rng, 20)
+    crops = found.crops(image, margin=margin)
+    for crop, box in zip(crops, found.boxes.tolist(), strict=True):
+        expected = expected_crop(image, box, margin)
+        assert np.array_equal(crop, expected) or not expected.size
+        assert crop.flags.owndata
+        assert crop.size
+
+
+def test_a_face_outside_the_image_has_one_pixel_the_nearest(image: Image) -> None:
+    assert np.array_equal(FACES.crops(image, margin=0)[2], image[:1, :1])
+
+
+def test_saved_crops_are_the_crops(image: Image, tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "faces"
+    paths = FACES.save_crops(image, folder, name="a photo", margin=0.5)
+    assert paths == [folder / f"a photo_{i}.png" for i in range(3)]
+    assert sorted(folder.iterdir()) == paths
+    crops = FACES.crops(image, margin=0.5)
+    for path, crop in zip(paths, crops, strict=True):
+        assert np.array_equal(read_image(path), crop)
+    swapped = np.ascontiguousarray(image[..., ::-1])
+    FACES.save_crops(swapped, str(folder), name="rgb", margin=0.5, color="rgb")
+    assert np.array_equal(read_image(folder / "rgb_0.png"), crops[0])
+    assert np.array_equal(FACES.crops(swapped, margin=0.5, color="rgb")[0][..., ::-1], crops[0])
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "/a", "a\0b"])
+def test_crops_stay_in_their_folder(image: Image, tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="expected a file's name without its folder"):
+        FACES.save_crops(image, tmp_path / "x", name=name)
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_folder_that_is_a_file_is_an_output_error(image: Image, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("")
+    with pytest.raises(OutputError, match=r"cannot write .*/x"):
+        FACES.save_crops(image, tmp_path / "x")
+
+
+@pytest.mark.parametrize("margin", [-0.1, float("nan"), float("inf"), "1", True])
+def test_impossible_margins_are_refused(image: Image, margin: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="margin is"):
+        FACES.crops(image, margin=margin)
+
+
+def test_another_picture_than_that_of_the_faces_is_refused(image: Image, tmp_path: Path) -> None:
+    message = r"image has 120 x 90 pixels \(height x width\), but the faces are of one of 90 x 120"
+    turned = np.ascontiguousarray(image.transpose(1, 0, 2))
+    for use in (FACES.plot, FACES.crops, lambda picture: FACES.save_crops(picture, tmp_path)):
+        with pytest.raises(InvalidArgumentError, match=message):
+            use(turned)
+    with pytest.raises(InvalidArgumentError, match="color is 'gray', expected 'bgr' or 'rgb'"):
+        FACES.plot(image, color="gray")  # type: ignore[arg-type]
+
+
+def test_supervision_gets_its_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A double takes the arguments; the names are those of supervision 0.20 and later."""
+    double: Any = types.ModuleType("supervision")
+    double.Detections = lambda **arguments: arguments
+    monkeypatch.setitem(sys.modules, "supervision", double)
+    theirs: Any = FACES.to_supervision()
+    assert np.array_equal(theirs["xyxy"], FACES.boxes)
+    assert np.array_equal(theirs["confidence"], FACES.scores)
+    assert theirs["class_id"].tolist() == [0, 0, 0]
+    assert theirs["data"]["landmarks"].tolist() == np.full((3, 5, 2), 30.0).tolist()
+    without: Any = Detections(BOXES, [0.9, 0.8, 0.7]).to_supervision()
+    assert without["data"] == {}
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    with pytest.raises(InvalidArgumentError, match="pip install supervision"):
+        FACES.to_supervision()
