@@ -17,9 +17,9 @@ from engine.errors import InvalidArgumentError
 from engine.text import printable
 from engine.types import Image
 from engine.untrusted.files import read_file
-from engine.untrusted.image_frames import MOST_FRAMES, number_of_frames
+from engine.untrusted.image_frames import number_of_frames
 from engine.untrusted.image_header import longest_side
-from engine.untrusted.limits import MAX_IMAGE_BYTES, MAX_IMAGE_SIDE
+from engine.untrusted.limits import MAX_FRAMES, MAX_IMAGE_BYTES, MAX_IMAGE_SIDE
 
 _log = logging.getLogger("engine")
 
@@ -91,7 +91,7 @@ def to_8_bits(values: NDArray[np.uint16], name: str) -> Image:
 def warn_of_frames(count: int, name: str) -> None:
     """Log a warning if there are several pictures in one."""
     if count > 1:
-        many = f"{count} or more" if count >= MOST_FRAMES else str(count)
+        many = f"{count} or more" if count >= MAX_FRAMES else str(count)
         _log.warning("%s has %s frames or pages: only the first is used.", printable(name), many)
 
 

@@ -51,7 +51,7 @@ def main() -> None:
         for batch in batches(read_pictures(arguments.folder), detector.max_batch):
             found = detector.detect([image for _, image in batch])  # pictures of different sizes share a batch
             for (path, _), faces in zip(batch, found, strict=True):
-                print(json.dumps({"image": str(path), "faces": faces.to_json()}))
+                print(json.dumps({"image": str(path), **faces.to_json()}))
 
 
 if __name__ == "__main__":

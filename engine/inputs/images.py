@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from engine.errors import InvalidArgumentError
-from engine.images import decode_image, read_image
 from engine.inputs.device_arrays import from_device_array, is_device_array
 from engine.inputs.pillow import from_pillow, is_pillow
 from engine.inputs.pixels import from_array, reordered
@@ -64,6 +63,8 @@ def _from_path(path: str | os.PathLike[str], name: str) -> Image:
     given = os.fspath(path)
     if isinstance(given, str) and "://" in given:
         raise InvalidArgumentError(f"{name} is the address {given}, expected a file: fetch it, and give its bytes")
+    from engine.images import read_image  # OpenCV takes long to import
+
     try:
         return read_image(Path(given))
     except InvalidArgumentError as error:
@@ -76,6 +77,8 @@ def _from_content(content: bytes | bytearray | memoryview, name: str) -> Image:
     size = memoryview(content).nbytes
     if size > MAX_IMAGE_BYTES:
         raise InvalidArgumentError(f"{name} has {size:,} bytes, expected at most {MAX_IMAGE_BYTES:,}")
+    from engine.images import decode_image
+
     try:
         return decode_image(bytes(content), name)
     except InvalidArgumentError as error:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from engine.errors import InvalidArgumentError
-from engine.images import to_8_bits, warn_of_frames
 from engine.inputs.pixels import from_array
 from engine.types import Color, Image
 from engine.untrusted.limits import MAX_IMAGE_SIDE
@@ -29,6 +28,8 @@ def from_pillow(image: Any, name: str, to: Color) -> Image:
         InvalidArgumentError: it cannot be decoded or converted, has no pixels, or sides that are too long.
     """
     from PIL import ImageOps
+
+    from engine.images import warn_of_frames
 
     width, height = image.size
     if not 0 < min(width, height) <= max(width, height) <= MAX_IMAGE_SIDE:
@@ -55,4 +56,6 @@ def from_pillow(image: Any, name: str, to: Color) -> Image:
 def _of_16_bits(values: Any, name: str) -> Image:
     if values.min() < 0 or values.max() > np.iinfo(np.uint16).max:
         raise InvalidArgumentError(f"{name} has values from {values.min()} to {values.max()}, expected 16 bits")
+    from engine.images import to_8_bits
+
     return to_8_bits(values.astype(np.uint16), name)

@@ -50,8 +50,8 @@ class EngineFiles:
 
 
 def is_engine(source: str | os.PathLike[str]) -> bool:
-    """Whether a name is that of an engine's file, or of the network beside one, and not of weights."""
-    return os.fspath(source).endswith((ENGINE_SUFFIX, NETWORK_SUFFIX))
+    """Whether a name is that of an engine's file, or of one that lies beside it, and not of weights."""
+    return os.fspath(source).endswith((ENGINE_SUFFIX, NETWORK_SUFFIX, f"{ENGINE_SUFFIX}.json"))
 
 
 def sidecar_path(engine_path: Path) -> Path:

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from struct import Struct
 
-MOST_FRAMES = 10_000  # that are counted
+from engine.untrusted.limits import MAX_FRAMES
 
 _BE32, _LE32 = Struct(">I"), Struct("<I")
 _PNG_CHUNK = Struct(">I4s")  # length and kind, before the data and a checksum
@@ -14,7 +14,7 @@ _GIF_COLOURS = 0x80  # a flag: a table of colours follows
 
 
 def number_of_frames(content: bytes) -> int:
-    """Return how many pictures a file holds, at most MOST_FRAMES; 1 for a format that holds one, or a damaged file."""
+    """Return how many pictures a file holds, at most MAX_FRAMES; 1 for a format that holds one, or a damaged file."""
     if content.startswith(b"\x89PNG"):
         frames = _png(content)
     elif content.startswith(b"GIF8"):
@@ -31,8 +31,8 @@ def number_of_frames(content: bytes) -> int:
     try:
         for more in frames:
             count += more
-            if count >= MOST_FRAMES:
-                return MOST_FRAMES
+            if count >= MAX_FRAMES:
+                return MAX_FRAMES
     except (struct.error, IndexError):  # cut off: so many were found
         pass
     return max(count, 1)
@@ -40,7 +40,7 @@ def number_of_frames(content: bytes) -> int:
 
 def _png(content: bytes) -> Iterator[int]:
     at = 8
-    for _ in range(MOST_FRAMES):  # chunks before the pixels
+    for _ in range(MAX_FRAMES):  # chunks before the pixels
         length, kind = _PNG_CHUNK.unpack_from(content, at)
         if kind == b"acTL":
             yield _BE32.unpack_from(content, at + 8)[0]
