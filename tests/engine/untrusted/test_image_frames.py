@@ -57,3 +57,8 @@ def test_endless_files_end() -> None:
     assert [number_of_frames(content) for content in (gif, empty_chunks, claimed)] == [MAX_FRAMES] * 3
     assert number_of_frames(chunks) == 1
     assert process_time() - begin < 2
+
+
+def test_chunks_of_odd_length_are_padded() -> None:
+    content = b"RIFF\0\0\0\0WEBP" + b"XMP \3\0\0\0abc\0" + b"ANMF\1\0\0\0x\0" * 4
+    assert number_of_frames(content) == 4
