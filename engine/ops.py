@@ -313,9 +313,7 @@ def align(
         stream: see the module's text.
     """
     return Aligned(
-        *_native.align(
-            images, landmarks, image_indices, template=template, size=size, threads=threads, stream=stream
-        )
+        *_native.align(images, landmarks, image_indices, template=template, size=size, threads=threads, stream=stream)
     )
 
 

@@ -150,7 +150,7 @@ def test_align_of_landmarks_that_lie_as_the_template_cuts_out_the_image(
 ) -> None:
     """Moved by whole pixels: no level changes, and each pixel of the crop is the image's or 0."""
     image = random_images(rng, [(200, 300)])[0]
-    landmarks = (TEMPLATE + (250, 120)).reshape(1, 10).astype(np.float32)
+    landmarks = (TEMPLATE + np.array([250, 120])).reshape(1, 10).astype(np.float32)
     crops, transforms = run(backend, [image], landmarks, None, size)
     expected = np.zeros((*size, 3), np.uint8)
     inside = image[120 : 120 + size[0], 250 : 250 + size[1]]
@@ -254,7 +254,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"template": TEMPLATE[:4]}, "template has 4 points, expected 5"),
     ({"template": np.zeros((5, 3))}, r"template\[0\] has 3 values, expected 2: x and y"),
     ({"template": np.ones((5, 2))}, "template is one point five times, expected five different points"),
-    ({"template": [[0, 1], [2, float("inf")], [4, 5], [6, 7], [8, 9]]}, r"template\[1\]\[1\] is inf, expected a finite"),
+    (
+        {"template": [[0, 1], [2, float("inf")], [4, 5], [6, 7], [8, 9]]},
+        r"template\[1\]\[1\] is inf, expected a finite",
+    ),
     ({"landmarks": LANDMARKS[0]}, r"landmarks has shape \[10\], expected \[N, 10\]"),
     ({"landmarks": LANDMARKS[:, :8]}, r"landmarks has shape \[1, 8\], expected \[1, 10\]"),
     ({"landmarks": LANDMARKS.astype(np.float64)}, "landmarks has dtype float64, "),

@@ -12,7 +12,7 @@ Matrix = NDArray[np.float64]
 
 
 def umeyama(points: NDArray[Any], template: NDArray[Any]) -> Matrix:
-    """Return the similarity [2, 3] that takes points [5, 2] nearest to a template, by the paper's equations 40 to 43."""
+    """Return the similarity [2, 3] that takes points [5, 2] nearest to a template: the paper's equations 40 to 43."""
     x, y = points.astype(np.float64), template.astype(np.float64)
     mean_x, mean_y = x.mean(axis=0), y.mean(axis=0)
     variance = ((x - mean_x) ** 2).sum(axis=1).mean()
