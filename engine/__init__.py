@@ -33,6 +33,7 @@ from engine.version import project_version
 if TYPE_CHECKING:
     from engine.config.model import RetinaFaceConfig
     from engine.detector import TRTRetinaFace
+    from engine.faces.align import align, crop
     from engine.runtime.queue import BatchQueue, Request
     from engine.types import Detections
 
@@ -58,6 +59,8 @@ __all__ = [
     "RetinaFaceError",
     "TRTRetinaFace",
     "WeightsError",
+    "align",
+    "crop",
 ]
 
 __version__ = project_version()
@@ -68,6 +71,8 @@ _LAZY = {
     "Request": "engine.runtime.queue",
     "RetinaFaceConfig": "engine.config.model",
     "TRTRetinaFace": "engine.detector",
+    "align": "engine.faces.align",
+    "crop": "engine.faces.align",
 }
 
 

@@ -305,8 +305,9 @@ def align(
     Args:
         images: one image, or a sequence or NumPy array [I, ...] of them: uint8 [height, width, 3], with sides from 1
             to 16384 pixels. Rows may be strided (a crop of a larger image).
-        landmarks: float32 [N, 10], five points x y in pixels of the face's image.
-        image_indices: int32 [N], the image of each face; None if there is one image.
+        landmarks: float32 [N, 10], five points x y in pixels of the face's image. Beside images on a device, an array
+            there, or a NumPy array that is copied there in the stream.
+        image_indices: int32 [N], the image of each face; None if there is one image. Placed like landmarks.
         template: five points (x, y) in pixels of the crop, not all the same.
         size: (height, width) of the crops in pixels, 1 to 4096.
         threads: of the host, at most; 0 is one per core.

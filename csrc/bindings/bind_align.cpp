@@ -35,6 +35,16 @@ void require_indices(const int32_t *indices, const AlignParams &params) {
     }
 }
 
+/// A small argument as an array at the place of the images: one of NumPy is copied to their device.
+py::object at_place(const py::object &given, const char *name, const Place &place) {
+#ifdef RETINAFACE_HAS_CUDA
+    if (!place.on_host() && py::isinstance<py::array>(given)) {
+        return py::cast(DeviceArray::copy_of(view(given, name, Place{}), place));
+    }
+#endif
+    return given;
+}
+
 py::tuple align(const py::object &images_given, const py::object &landmarks_given, const py::object &indices_given,
                 const py::object &template_given, const py::object &size, const py::object &threads_given,
                 const py::object &stream) {
@@ -49,20 +59,23 @@ py::tuple align(const py::object &images_given, const py::object &landmarks_give
     const Items images(sequence, Name("images"), kImagesExpected);
     validate_align(params, nullptr);
 
-    const Place place = place_of(landmarks_given, "landmarks", stream);
-    const Array landmarks = view(landmarks_given, "landmarks", place);
+    const Place place =
+        images.size() > 0 ? place_of(images[0], "images[0]", stream) : place_of(landmarks_given, "landmarks", stream);
+    const py::object landmarks_here = at_place(landmarks_given, "landmarks", place);
+    const Array landmarks = view(landmarks_here, "landmarks", place);
     landmarks.expect_dims(2, "[N, 10]");
     params.faces = landmarks.int_extent(0);
     landmarks.expect(ElementType::kFloat32, {params.faces, kLandmarkValues});
     require(images.size() <= INT32_MAX, "images has ", images.size(), " images, expected fewer than 2^31");
     params.images = static_cast<int>(images.size());
     AlignInputs inputs{landmarks.floats(), nullptr};
-    Array indices;
+    py::object indices_here;
     if (indices_given.is_none()) {
         require(params.images <= 1, "image_indices is None, expected the image of each face, because images has ",
                 params.images, " images");
     } else {
-        indices = view(indices_given, "image_indices", place);
+        indices_here = at_place(indices_given, "image_indices", place);
+        const Array indices = view(indices_here, "image_indices", place);
         indices.expect(ElementType::kInt32, {params.faces});
         inputs.image_indices = indices.ints();
     }

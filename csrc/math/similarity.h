@@ -5,23 +5,28 @@
 
 namespace retinaface {
 
-/// Five points: five times their centre, and five times each point's way from there. So points that coincide are
-/// exactly 0, which a division by 5 would spoil.
+/// Five points: their centre, and each point's way from there.
 struct FivePoints {
-    double sum_x, sum_y;
+    double mean_x, mean_y;
     double x[kLandmarkPoints], y[kLandmarkPoints];
 };
 
-/// From x, y, x, y, ...
+/// From x, y, x, y, ... The ways of points that coincide are exactly 0: five times a float32 value is exact in float64,
+/// and a fifth of that rounds to the value.
 RF_HOST_DEVICE FivePoints five_points(const float *values) {
+    constexpr double kFifth = 1.0 / kLandmarkPoints;
     FivePoints points{};
     for (int i = 0; i < kLandmarkPoints; ++i) {
-        points.sum_x += static_cast<double>(values[2 * i]);
-        points.sum_y += static_cast<double>(values[2 * i + 1]);
+        points.x[i] = static_cast<double>(values[2 * i]);
+        points.y[i] = static_cast<double>(values[2 * i + 1]);
+        points.mean_x += points.x[i];
+        points.mean_y += points.y[i];
     }
+    points.mean_x *= kFifth;
+    points.mean_y *= kFifth;
     for (int i = 0; i < kLandmarkPoints; ++i) {
-        points.x[i] = kLandmarkPoints * static_cast<double>(values[2 * i]) - points.sum_x;
-        points.y[i] = kLandmarkPoints * static_cast<double>(values[2 * i + 1]) - points.sum_y;
+        points.x[i] -= points.mean_x;
+        points.y[i] -= points.mean_y;
     }
     return points;
 }
@@ -33,9 +38,7 @@ struct Similarity {
 
 /// The one with the given factors that takes the centre of `from` to that of `to`.
 RF_HOST_DEVICE Similarity similarity_of_centres(double a, double b, const FivePoints &from, const FivePoints &to) {
-    constexpr double kFifth = 1.0 / kLandmarkPoints;
-    return {a, b, kFifth * (to.sum_x - (a * from.sum_x - b * from.sum_y)),
-            kFifth * (to.sum_y - (b * from.sum_x + a * from.sum_y))};
+    return {a, b, to.mean_x - (a * from.mean_x - b * from.mean_y), to.mean_y - (b * from.mean_x + a * from.mean_y)};
 }
 
 /// A similarity and its inverse.

@@ -12,9 +12,6 @@ _sampling = partial(Mutant, "align", "align", "math/crop_sampling.h")
 
 ALIGN = [
     _align("barrier after the transform removed", "    __syncthreads();\n", ""),
-    _align(
-        "no bound on the pixels", "sampling.usable && 0 <= pixel && pixel < pixels", "sampling.usable && 0 <= pixel"
-    ),
     _align("words also where a crop ends within one", "group + kPixelsPerGroup <= pixels", "group < pixels"),
     _align("words also where a crop begins within one", "if (0 <= group && group", "if (group"),
     _align("bytes of the crop before", "} else if (0 <= pixel && pixel < pixels) {", "} else if (pixel < pixels) {"),
@@ -39,11 +36,7 @@ ALIGN = [
         "sampling.y + u * sampling.dy + v * sampling.dx",
         "sampling.y - u * sampling.dy + v * sampling.dx",
     ),
-    _similarity(
-        "a mean that rounds",
-        "kLandmarkPoints * static_cast<double>(values[2 * i]) - points.sum_x",
-        "kLandmarkPoints * (static_cast<double>(values[2 * i]) - points.sum_x * 0.2)",
-    ),
+    _similarity("a mean in single precision", "points.mean_x *= kFifth", "points.mean_x *= 0.2f"),
     _similarity("cross product without its sign", "from.x[i] * to.y[i] - from.y[i]", "from.x[i] * to.y[i] + from.y[i]"),
     _similarity(
         "the last point forgotten in the spread",

@@ -1,0 +1,1 @@
+"""Faces: what a detection finds, and what people do with it."""
