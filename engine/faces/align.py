@@ -14,8 +14,9 @@ from engine.errors import InvalidArgumentError
 from engine.types import AnyImage, Detections, FloatArray, Image
 from engine.untrusted.limits import MAX_IMAGE_SIDE
 
-# ArcFace's landmarks in 112 x 112 pixels: arcface_dst of insightface, in python-package/insightface/utils/face_align.py.
-# The crop of 112 x 96 of SphereFace and of ArcFace's first release is the same without 8 pixels at the left and right.
+# ArcFace's landmarks in 112 x 112 pixels: arcface_src, later arcface_dst, of insightface
+# (python-package/insightface/utils/face_align.py). The crop of 112 x 96 of SphereFace and of ArcFace's first release
+# leaves out 8 pixels at the left and at the right.
 _ARCFACE = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
 
 
