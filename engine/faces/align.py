@@ -70,7 +70,8 @@ def align(
     points = np.concatenate([np.zeros((0, 10), np.float32), *landmarks])
     height, width = _sides(size)
     wanted = _template(template, height, width) if isinstance(template, str) else template
-    aligned = ops.align(images, points, indices, template=wanted, size=(height, width), threads=threads, stream=stream)
+    dense = [_dense(one) for one in images]
+    aligned = ops.align(dense, points, indices, template=wanted, size=(height, width), threads=threads, stream=stream)
     return aligned.crops
 
 
@@ -113,6 +114,13 @@ def crop(
             raise InvalidArgumentError(f"the box of face {index} is {box.tolist()}, expected finite numbers")
         crops.append((_padded if pad else _clipped)(image, *_extent(box, float(margin), square)))
     return crops
+
+
+def _dense(image: Any) -> Any:
+    """Return an image whose pixels are adjacent: a copy of a view that reverses channels, columns or rows."""
+    if isinstance(image, np.ndarray) and image.ndim == 3 and (image.strides[1:] != (3, 1) or image.strides[0] < 0):
+        return np.ascontiguousarray(image)
+    return image
 
 
 def _each(faces: Any) -> list[Detections]:
@@ -167,7 +175,7 @@ def _template(name: str, height: Any, width: Any) -> FloatArray:
                 f"size is {(height, width)}, expected a square or the proportions of (112, 96), for which "
                 "there is a template 'arcface'; for another size give five points (x, y) as template"
             )
-    except TypeError:  # not numbers: the operator says so
+    except (TypeError, OverflowError):  # no numbers, or far too large: the operator says so
         scaled = points
     return np.asarray(scaled, np.float32)
 

@@ -134,6 +134,14 @@ def test_several_images_in_one_call(rng: np.random.Generator) -> None:
     assert align(images, [faces_of()] * 3, (112, 96)).shape == (0, 112, 96, 3)
 
 
+def test_views_of_images(rng: np.random.Generator) -> None:
+    """Reversed channels, columns and rows, and a part of an image."""
+    image = rng.integers(0, 256, (120, 130, 3), np.uint8)
+    faces = faces_of(placed(ARCFACE, 0.5, 40, (60, 50)))
+    for view in (image[..., ::-1], image[:, ::-1], image[::-1], image[5:, 7:], image[::2, ::2], image[:, 50:51]):
+        np.testing.assert_array_equal(align(view, faces), align(view.copy(), faces))
+
+
 def test_images_on_a_device(cuda: Backend, rng: np.random.Generator) -> None:
     """The faces come from the host, as a detector gives them."""
     images = [rng.integers(0, 256, (100, 130, 3), np.uint8) for _ in range(2)]
@@ -166,6 +174,7 @@ BAD: list[tuple[tuple[Any, ...], str]] = [
     ((5, [GOOD]), "image is a int, expected a list of 1: one for each of faces"),
     ((IMAGE, GOOD, 0), "crop height is 0, expected 1 to 4096 pixels"),
     ((IMAGE, GOOD, 4097), "crop height is 4097, expected 1 to 4096 pixels"),
+    ((IMAGE, GOOD, 10**400), r"size\[0\] is 10{76}\.\.\., expected an integer of at most 32 bits"),
     ((IMAGE, GOOD, (112, 100)), r"size is \(112, 100\), expected a square or the proportions of \(112, 96\)"),
     ((IMAGE, GOOD, (112, 112, 3)), r"size is \(112, 112, 3\), expected pixels: a side, or \(height, width\)"),
     ((IMAGE, GOOD, 1.5), "size is 1.5, expected pixels"),
