@@ -52,8 +52,9 @@ ALIGN = [
     ),
     _sampling("truncated, not rounded", "position + (int64_t{1} << (kDropped - 1))", "position"),
     _sampling("a bit of the weight forgotten", "rounded & (kBilinearOne - 1)", "rounded & (kBilinearOne - 2)"),
-    _sampling("NaN passes", "a <= kLargestStep", "!(a > kLargestStep)"),
-    _sampling("no bound on the offset", "fabs(crop_to_image.offset_x) <= kFarthest", "true"),
+    _sampling("no bound to the right", "fabs(crop_to_image.offset_x) <= kFarthest", "true"),
+    _sampling("no bound above", "fabs(crop_to_image.offset_y) <= kFarthest", "true"),
     _sampling("no smallest step", "(a >= kSmallestStep || b >= kSmallestStep)", "true"),
-    _sampling("no largest step", "b <= kLargestStep &&", "true &&"),
+    _sampling("no largest step along the row", "a <= kLargestStep &&", "true &&"),
+    _sampling("no largest step across", "b <= kLargestStep &&", "true &&"),
 ]

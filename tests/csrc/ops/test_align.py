@@ -178,10 +178,13 @@ UNUSABLE: dict[str, Any] = {
     "all NaN": np.full(10, NAN),
     "one infinity": np.where(np.arange(10) == 2, INFINITE, np.arange(10)),
     "minus infinity": np.full(10, -INFINITE),
-    "far": TEMPLATE.reshape(10) + 3e9,
+    # So large that they do not coincide when they are rounded there.
+    "far to the right": (1000 * TEMPLATE + np.array([2e9, 0])).reshape(10),
+    "far above": (1000 * TEMPLATE - np.array([0, 2e9])).reshape(10),
     "largest": TEMPLATE.reshape(10) * 1e36,
     "smallest": TEMPLATE.reshape(10) * 1e-43,
     "too large": TEMPLATE.reshape(10) * 16500,
+    "too large, lying": (TEMPLATE[:, ::-1] * (-16500, 16500)).reshape(10),
     "too small": TEMPLATE.reshape(10) / 2**20.5,
 }
 
