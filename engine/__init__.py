@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from engine.config.model import RetinaFaceConfig
     from engine.detector import TRTRetinaFace
     from engine.faces import Detections, Face
+    from engine.faces.align import align, crop
     from engine.runtime.queue import BatchQueue, Request
 
 __all__ = [
@@ -61,6 +62,8 @@ __all__ = [
     "RetinaFaceError",
     "TRTRetinaFace",
     "WeightsError",
+    "align",
+    "crop",
 ]
 
 __version__ = project_version()
@@ -72,6 +75,8 @@ _LAZY = {
     "Request": "engine.runtime.queue",
     "RetinaFaceConfig": "engine.config.model",
     "TRTRetinaFace": "engine.detector",
+    "align": "engine.faces.align",
+    "crop": "engine.faces.align",
 }
 
 

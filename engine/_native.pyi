@@ -37,6 +37,16 @@ class DeviceArray:
 def has_cuda() -> bool: ...
 def cuda_device_count() -> int: ...
 def build_info() -> dict[str, str | None]: ...
+def align(
+    images: object,
+    landmarks: object,
+    image_indices: object,
+    *,
+    template: object,
+    size: object,
+    threads: object = 0,
+    stream: object = None,
+) -> tuple[Any, Any]: ...
 def decode(
     heads: object,
     *,

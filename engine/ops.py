@@ -1,4 +1,4 @@
-"""The operators around the network: letterbox, decoding of raw heads, non-maximum suppression.
+"""The operators around the network: letterbox, decoding of raw heads, non-maximum suppression, aligned crops.
 
 NumPy arrays run on the CPU and give NumPy arrays. Device arrays (anything with DLPack or ``__cuda_array_interface__``:
 torch, CuPy, PyCUDA, the results of these functions) run the CUDA kernels on ``stream`` and give ``DeviceArray``
@@ -30,9 +30,11 @@ except ImportError as error:
     ) from error
 
 __all__ = [
+    "Aligned",
     "Candidates",
     "Detected",
     "Letterboxed",
+    "align",
     "build_info",
     "cuda_device_count",
     "decode",
@@ -97,6 +99,19 @@ class Detected(NamedTuple):
     scores: Array
     landmarks: Array | None
     indices: Array
+
+
+class Aligned(NamedTuple):
+    """The results of align; both are zero for a face that cannot be aligned.
+
+    Attributes:
+        crops: uint8 [N, height, width, 3].
+        transforms: float32 [N, 2, 3]: a matrix for each face, which takes (x, y, 1) in pixels of the image to (x, y) in
+            pixels of the crop.
+    """
+
+    crops: Array
+    transforms: Array
 
 
 def letterbox(
@@ -263,6 +278,43 @@ def nms(
             voting=voting,
             stream=stream,
         )
+    )
+
+
+def align(
+    images: Array | Sequence[Array],
+    landmarks: Array,
+    image_indices: Array | None = None,
+    *,
+    template: Sequence[Sequence[float]] | NDArray[Any],
+    size: tuple[int, int],
+    threads: int = 0,
+    stream: object = None,
+) -> Aligned:
+    """Cut out faces, each turned, scaled and moved so that its landmarks lie where a template has them.
+
+    The transform is the similarity with the least sum of squared distances between the five landmarks and the
+    template, without a reflection (Umeyama, "Least-squares estimation of transformation parameters between two point
+    patterns", 1991), estimated in float64. Whole coordinates are the centres of pixels, as in OpenCV's warpAffine.
+    Bilinear; beyond the image is 0.
+
+    A face cannot be aligned if its landmarks are not finite or coincide, so slots that unletterbox filled with zeros
+    give black crops; nor if pixels of its crop would be less than 2^-20 or more than 2^14 pixels of the image apart, or
+    begin more than 2^30 pixels from it; nor, on a device, if its image index is out of range.
+
+    Args:
+        images: one image, or a sequence or NumPy array [I, ...] of them: uint8 [height, width, 3], with sides from 1
+            to 16384 pixels. Rows may be strided (a crop of a larger image).
+        landmarks: float32 [N, 10], five points x y in pixels of the face's image. Beside images on a device, an array
+            there, or a NumPy array that is copied there in the stream.
+        image_indices: int32 [N], the image of each face; None if there is one image. Placed like landmarks.
+        template: five points (x, y) in pixels of the crop, not all the same.
+        size: (height, width) of the crops in pixels, 1 to 4096.
+        threads: of the host, at most; 0 is one per core.
+        stream: see the module's text.
+    """
+    return Aligned(
+        *_native.align(images, landmarks, image_indices, template=template, size=size, threads=threads, stream=stream)
     )
 
 

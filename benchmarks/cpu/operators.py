@@ -1,4 +1,4 @@
-"""Compares letterbox with OpenCV, and decoding and NMS with NumPy: python -m benchmarks.cpu.operators.
+"""Compares letterbox and aligned crops with OpenCV, decoding and NMS with NumPy: python -m benchmarks.cpu.operators.
 
 Everything runs on one thread.
 """
@@ -22,11 +22,12 @@ MEAN, SIDE = (104.0, 117.0, 123.0), 640
 PICTURES = ((375, 500), (512, 512), (640, 640), (1080, 1920), (2160, 3840))
 # The paper's anchors: three in each cell of five levels, 102,300 at 640 x 640.
 PAPER = Anchors((4, 8, 16, 32, 64), tuple((4.0 * s, 5.04 * s, 6.35 * s) for s in (4, 8, 16, 32, 64)))
+FACES = (1, 8)
 CANDIDATES, THRESHOLD = 5000, 0.02
 
 
 def main() -> None:
-    """Measure, and print a table of both comparisons."""
+    """Measure, and print tables of all comparisons."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=60, help="timed rounds (default %(default)s)")
     rounds = parser.parse_args().rounds
@@ -39,6 +40,12 @@ def main() -> None:
         for other in ("numpy", "blob"):
             cells += [milliseconds(seconds, other), ratio(seconds, other, "ours")]
         print(f"| {height} x {width} | {' | '.join(cells)} |")
+    print("\n| faces of 112 x 112 | ours, ms | cv2.warpAffine, ms | ratio |")
+    print("|---|--:|--:|--:|")
+    for faces in FACES:
+        seconds = time_in_turn(alignments(faces), rounds)
+        cells = [milliseconds(seconds, "ours"), milliseconds(seconds, "opencv"), ratio(seconds, "opencv", "ours")]
+        print(f"| {faces} | {' | '.join(cells)} |")
     ways, agree = suppressions(np.random.default_rng(7))
     seconds = time_in_turn(ways, rounds)
     print(
@@ -74,6 +81,28 @@ def _blob(image: Image) -> object:
         resized, rest_y // 2, rest_y - rest_y // 2, rest_x // 2, rest_x - rest_x // 2, cv2.BORDER_CONSTANT, value=MEAN
     )
     return cv2.dnn.blobFromImage(padded, 1.0, (SIDE, SIDE), MEAN)
+
+
+def alignments(faces: int) -> dict[str, Callable[[], object]]:
+    """Return our aligned crops of some faces of a photo, and OpenCV's by the same transforms, by name.
+
+    OpenCV does not estimate the transforms: its time is that of the pixels alone.
+    """
+    rng = np.random.default_rng(faces)
+    image = rng.integers(0, 256, (1080, 1920, 3), dtype=np.uint8)
+    template = np.array([[38, 52], [74, 52], [56, 72], [42, 92], [71, 92]], np.float32)
+    landmarks = np.empty((faces, 5, 2), np.float32)
+    for points in landmarks:
+        angle, scale = rng.uniform(-0.4, 0.4), rng.uniform(0.5, 3)
+        turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        points[...] = (template - 56) @ turn.T + rng.uniform(250, (1670, 830))
+    flat = landmarks.reshape(faces, 10)
+
+    def ours() -> ops.Aligned:
+        return ops.align(image, flat, template=template, size=(112, 112), threads=1)
+
+    matrices = ours().transforms
+    return {"ours": ours, "opencv": lambda: [cv2.warpAffine(image, matrix, (112, 112)) for matrix in matrices]}
 
 
 def suppressions(rng: np.random.Generator) -> tuple[dict[str, Callable[[], object]], float]:

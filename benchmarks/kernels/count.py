@@ -30,7 +30,8 @@ def main() -> int:
     document.write("decode table", decode_table(results))
     document.write("nms table", nms_table(results))
     document.write("deform_conv table", deform_conv_table(results))
-    document.write("letterbox table", letterbox_table(results))
+    document.write("letterbox table", pictures_table(results, "letterbox"))
+    document.write("align table", pictures_table(results, "align"))
     document.write("limits table", limits_table(results))
     broken = [limit for limit in LIMITS if not limit.holds(results[limit.workload])]
     for limit in broken:
@@ -87,13 +88,13 @@ def deform_conv_table(results: Results) -> str:
     )
 
 
-def letterbox_table(results: Results) -> str:
-    """Return the table of letterboxing."""
+def pictures_table(results: Results, operator: str) -> str:
+    """Return the table of letterboxing or of aligned crops."""
     header = ["", "launches", "blocks", "warp instructions", "MB compulsory", "MB requested", "MB by lanes"]
     rows = [
         [name, c.launches, c.total("blocks"), _n(c.warp_instructions), _mb(int(c.facts["compulsory_bytes"])),
          _mb(c.requested_bytes), _mb(c.total("global_load_bytes") + c.total("global_store_bytes"))]
-        for name, c in _of(results, "letterbox")
+        for name, c in _of(results, operator)
     ]  # fmt: skip
     return document.table(header, rows)
 

@@ -47,6 +47,10 @@ def _excess_stores(counted: Counted) -> float:
     return counted.total("global_store_bytes") - counted.facts["output_bytes"] - counted.facts["rearranged_bytes"]
 
 
+def _store_ratio(counted: Counted) -> float:
+    return 32 * counted.stored / counted.facts["output_bytes"]
+
+
 def _excess_matrix_instructions(counted: Counted) -> float:
     return counted.matrix_instructions - counted.facts["matrix_instructions"]
 
@@ -78,4 +82,6 @@ LIMITS = [
             Limit(name, "bytes written beyond output, weights and x", _excess_stores, 0),
         )
     ],
+    Limit("align 64 faces", "launches", lambda c: c.launches, 1),
+    Limit("align 64 faces", "sectors stored / those of the crops", _store_ratio, 1.01),
 ]

@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 
 from engine import ops
 from tests.support.backends import EMULATOR_BUILD, for_emulator, use_cuda
+from tests.support.oracles.align import bilinear, umeyama
 from tests.support.oracles.anchor_decode import anchor_decode
 from tests.support.oracles.batched_nms import nms as nms_oracle
 from tests.support.oracles.deform_conv import Geometry
 from tests.support.oracles.deform_conv import deform_conv as deform_conv_oracle
 from tests.support.oracles.letterbox import letterbox as letterbox_oracle
 from tests.support.oracles.letterbox import opencv
-from tests.support.tolerances import BOX_ABSOLUTE_PX, GREY_LEVELS_OPENCV, RELATIVE
+from tests.support.tolerances import BOX_ABSOLUTE_PX, GREY_LEVELS_EXACT, GREY_LEVELS_OPENCV, RELATIVE
 
 Facts = dict[str, float]
 Heads = list[tuple[NDArray[Any], ...]]
@@ -218,6 +219,25 @@ def letterbox(sizes: list[tuple[int, int]], dtype: str) -> Facts:
     return {"compulsory_bytes": sum(image.nbytes for image in images) + written, "output_bytes": written}
 
 
+def align(faces: int, degrees: float) -> Facts:
+    """Count aligned crops of 112 x 112: faces of about that size, turned by up to so many degrees, in a 1080p photo."""
+    rng = np.random.default_rng(1)
+    image = rng.integers(256, size=(1080, 1920, 3), dtype=np.uint8)
+    template = np.array([[38, 52], [74, 52], [56, 72], [42, 92], [71, 92]], np.float32)
+    landmarks = np.empty((faces, 5, 2), np.float32)
+    for points in landmarks:
+        angle, scale = np.deg2rad(rng.uniform(-degrees, degrees)), rng.uniform(0.7, 1.3)
+        turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        points[...] = (template - 56) @ turn.T + rng.uniform(130, (1790, 950))
+    arrays = [ops.to_device(array) for array in (image, landmarks.reshape(faces, 10))]
+    crops = ops.align(*arrays, template=template, size=(112, 112)).crops.numpy()
+    expected = bilinear(image, umeyama(landmarks[0], template), (112, 112))
+    np.testing.assert_allclose(crops[0], expected, atol=GREY_LEVELS_EXACT)
+    # As many pixels of the image as a crop covers; faces may share some, but these do hardly.
+    covered = sum(3 * 112 * 112 / np.linalg.det(umeyama(points, template)[:, :2]) for points in landmarks)
+    return {"compulsory_bytes": int(covered) + crops.nbytes, "output_bytes": crops.nbytes}
+
+
 def _decode(heads: Heads, top_k: int) -> ops.Candidates:
     placed = [tuple(ops.to_device(head) for head in level) for level in heads]
     options: dict[str, Any] = {"strides": STRIDES, "anchor_sizes": ANCHOR_SIZES}
@@ -307,6 +327,9 @@ WORKLOADS: dict[str, Callable[[], Facts]] = {
     "deform_conv textbook": partial(deform_conv, "textbook"),
     "letterbox 720x1280": partial(letterbox, PHOTO, "float32"),
     "letterbox 16 photos float16": partial(letterbox, PHOTOS, "float16"),
+    "align 1 face": partial(align, 1, 20),
+    "align 64 faces": partial(align, 64, 20),
+    "align 64 faces at any angle": partial(align, 64, 180),
 }
 
 # Of the cost model.
@@ -317,6 +340,7 @@ MODEL_WORKLOADS: dict[str, Callable[[], Facts]] = {
     **{f"nms clustered x {batch}": partial(nms_as_timed, True, batch) for batch in (1, 16)},
     **{f"letterbox 1080 x {batch}": partial(letterbox, [(1080, 1920)] * batch, "float32") for batch in (1, 16)},
     "letterbox 480 x 16": partial(letterbox, [(480, 640)] * 16, "float32"),
+    **{f"align x {faces}": partial(align, faces, 20) for faces in (1, 64)},
     **{
         f"deform_conv {how} {batch} x {side} x {side} sigma {sigma}": partial(
             deform_conv, how, batch, side, side, sigma=sigma

@@ -5,6 +5,7 @@
 #include "bindings/arguments/arguments.h"
 #include "bindings/arrays/array.h"
 #include "bindings/arrays/results.h"
+#include "bindings/images.h"
 #include "bindings/operators.h"
 #include "ops/letterbox.h"
 #ifdef RETINAFACE_HAS_CUDA
@@ -13,24 +14,6 @@
 
 namespace retinaface::bindings {
 namespace {
-
-/// Rows may have any pitch (a crop of a larger image); the pixels of a row and the channels of a pixel must be
-/// adjacent.
-ImageView image_view(const Array &array) {
-    array.expect_type({ElementType::kUInt8});
-    array.expect_dims(3, "[height, width, 3]");
-    array.expect_shape({array.shape[0], array.shape[1], 3});
-    bool dense = array.strides_bytes[2] == 1 && (array.shape[1] == 1 || array.strides_bytes[1] == 3);
-    require(dense, array.name, " has strides ", to_string(array.strides_bytes),
-            " bytes, expected rows of adjacent pixels of 3 adjacent channels");
-    int64_t row_bytes = 3 * array.shape[1];
-    return {static_cast<const uint8_t *>(array.data), array.int_extent(0), array.int_extent(1),
-            array.shape[0] == 1 ? row_bytes : array.strides_bytes[0]};
-}
-
-bool is_one_image(const py::object &value) {
-    return py::isinstance<py::array>(value) ? py::reinterpret_borrow<py::array>(value).ndim() == 3 : is_array(value);
-}
 
 /// The arrays to write to; none for None.
 std::vector<py::object> outputs_of(const py::object &value) {
@@ -91,8 +74,8 @@ py::tuple letterbox(const py::object &images_given, const py::object &size, cons
     const bool channels_last = bool_of(channels_last_given, Name("channels_last"));
     const int threads = int_of(threads_given, Name("threads"));
     const auto out = outputs_of(out_given);
-    const py::object sequence = is_one_image(images_given) ? py::make_tuple(images_given) : images_given;
-    const Items images(sequence, Name("images"), "one image or a sequence of images");
+    const py::object sequence = sequence_of_images(images_given);
+    const Items images(sequence, Name("images"), kImagesExpected);
     Place place = place_of_images(images, out, stream);
     params.dtype = float_type(type);
     validate_letterbox(params, nullptr);
@@ -120,22 +103,17 @@ py::tuple letterbox(const py::object &images_given, const py::object &size, cons
         transforms = results.adopt(out[1], "out[1]", ElementType::kFloat32, transforms_shape);
     }
     // After the results: a view repeats an image for nothing, so that memory for these ends before that for the images.
-    std::vector<Array> arrays;  // keeps them alive while the operator runs
-    std::vector<ImageView> views;
-    for (size_t i = 0; i < images.size(); ++i) {
-        arrays.push_back(view(images[i], "images[" + std::to_string(i) + "]", place));
-        views.push_back(image_view(arrays.back()));
-    }
-    validate_letterbox(params, views.data());
+    const ImageArrays arrays(images, place);
+    validate_letterbox(params, arrays.views.data());
     if (place.on_host()) {
         py::gil_scoped_release unlocked;
-        letterbox_cpu(params, views.data(), static_cast<float *>(batch), static_cast<float *>(transforms),
+        letterbox_cpu(params, arrays.views.data(), static_cast<float *>(batch), static_cast<float *>(transforms),
                       channels_last ? HostLayout::kChannelsLast : HostLayout::kChannelsFirst, threads);
     }
 #ifdef RETINAFACE_HAS_CUDA
     if (!place.on_host()) {
         launch("letterbox", place, 0, [&](void *, size_t, cudaStream_t cuda_stream) {
-            return letterbox_cuda(params, views.data(), batch, static_cast<float *>(transforms), cuda_stream);
+            return letterbox_cuda(params, arrays.views.data(), batch, static_cast<float *>(transforms), cuda_stream);
         });
     }
 #endif

@@ -77,6 +77,7 @@ PYBIND11_MODULE(_native, module) {
 #ifdef RETINAFACE_HAS_CUDA
     bind_device_array(module);
 #endif
+    bind_align(module);
     bind_anchor_decode(module);
     bind_batched_nms(module);
     bind_deform_conv(module);

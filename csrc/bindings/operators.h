@@ -5,6 +5,7 @@
 namespace retinaface::bindings {
 
 /// Each adds one operator to the module.
+void bind_align(pybind11::module_ &module);
 void bind_anchor_decode(pybind11::module_ &module);
 void bind_batched_nms(pybind11::module_ &module);
 void bind_deform_conv(pybind11::module_ &module);

@@ -12,13 +12,9 @@ void require_side(bool ok, const char *what, int given) {
     require(ok, what, " is ", given, ", expected 1 to ", kMaxImageSide, " pixels");
 }
 
-bool is_side(int length) {
-    return 1 <= length && length <= kMaxImageSide;
-}
-
 void require_output_size(int height, int width) {
-    require_side(is_side(height), "output height", height);
-    require_side(is_side(width), "output width", width);
+    require_side(is_image_side(height), "output height", height);
+    require_side(is_image_side(width), "output width", width);
 }
 
 }  // namespace
@@ -49,14 +45,7 @@ void validate_letterbox(const LetterboxParams &params, const ImageView *images) 
                 ", expected a finite number above 0");
     }
     require(params.dtype != DType::kBFloat16, "dtype is bfloat16, expected float32 or float16");
-    for (int i = 0; i < params.batch; ++i) {
-        const ImageView &image = images[i];
-        require(image.data != nullptr, "images[", i, "] has no data");
-        require(is_side(image.height) && is_side(image.width), "images[", i, "] has ", image.height, " rows and ",
-                image.width, " columns, expected 1 to ", kMaxImageSide, " of each");
-        require(image.pitch_bytes >= 3 * static_cast<int64_t>(image.width), "images[", i, "] has rows ",
-                image.pitch_bytes, " bytes apart, expected at least ", 3 * image.width);
-    }
+    require_images(images, params.batch);
 }
 
 std::vector<UnletterboxPlacement> unletterbox_placements(const std::vector<std::pair<int, int>> &image_sizes,
@@ -66,7 +55,7 @@ std::vector<UnletterboxPlacement> unletterbox_placements(const std::vector<std::
     std::vector<UnletterboxPlacement> placements;
     for (size_t i = 0; i < image_sizes.size(); ++i) {
         auto [height, width] = image_sizes[i];
-        require(is_side(height) && is_side(width), "image_sizes[", i, "] is (", height, ", ", width,
+        require(is_image_side(height) && is_image_side(width), "image_sizes[", i, "] is (", height, ", ", width,
                 "), expected 1 to ", kMaxImageSide, " pixels each");
         const LetterboxPlacement there = letterbox_placement(height, width, out_height, out_width, enlarge);
         placements.push_back({factor(width, there.width), factor(height, there.height), static_cast<float>(there.pad_x),

@@ -7,22 +7,13 @@
 
 #include "common/dtype.h"
 #include "common/landmarks.h"
+#include "ops/image.h"
 
 #ifdef RETINAFACE_HAS_CUDA
 #include <cuda_runtime_api.h>
 #endif
 
 namespace retinaface {
-
-constexpr int kMaxImageSide = 16384;  // fixed-point coordinates stay far below 64 bits
-
-/// One uint8 image, HWC with 3 channels; rows are `pitch_bytes` apart.
-struct ImageView {
-    const uint8_t *data = nullptr;
-    int height = 0;
-    int width = 0;
-    int64_t pitch_bytes = 0;
-};
 
 struct LetterboxParams {
     int batch = 0;

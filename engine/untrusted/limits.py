@@ -5,7 +5,7 @@ from __future__ import annotations
 GIB = 1 << 30
 MIB = 1 << 20
 
-# Pictures. The side is that of csrc/ops/letterbox.h; an uncompressed picture of that size has 0.75 GiB.
+# Pictures. The side is that of csrc/ops/image.h; an uncompressed picture of that size has 0.75 GiB.
 MAX_IMAGE_SIDE = 16384
 MAX_IMAGE_BYTES = GIB
 MAX_FRAMES = 10_000  # that are counted, of which the first is read

@@ -24,7 +24,7 @@ from engine.model.retinaface import RetinaFace
 from engine.precision.qdq.simulate import fake_quantise
 from tests.docs.pages import ROOT, command_line
 
-OPERATORS = ("anchor_decode", "batched_nms", "deform_conv", "letterbox")
+OPERATORS = ("align", "anchor_decode", "batched_nms", "deform_conv", "letterbox")
 # What the recipe's files are called for operators that are named differently there.
 OTHER_NAMES = {"anchor_decode": "decode", "batched_nms": "nms"}
 
@@ -42,7 +42,8 @@ def paths(title: str) -> list[str]:
 
 def mentions(name: str, *folders: str) -> set[str]:
     """The tracked source files in these folders that mention a name, or have it in their path."""
-    command = ["git", "grep", "-l", "--untracked", name, "--", *folders, ":!*.md"]
+    word = f"(^|[^A-Za-z]){name}([^A-Za-z]|$)"  # memory is aligned, too
+    command = ["git", "grep", "-lE", "--untracked", word, "--", *folders, ":!*.md"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode > 1:
         pytest.skip(f"git does not know these sources: {done.stderr}")

@@ -82,6 +82,19 @@ def test_detect_folder(reader_engine: Path, photos: Path, tmp_path: Path) -> Non
     ]
 
 
+def test_align_faces(reader_engine: Path, photos: Path, tmp_path: Path) -> None:
+    """Two faces side by side: the second picture is the first one's mirror image, and so are the crops."""
+    sheet = tmp_path / "sheet.png"
+    done = run("align_faces.py", reader_engine, photos, sheet)
+    assert done.stdout.splitlines() == ["1 faces in face.png", "1 faces in mirrored.png", "0 faces in without.png"]
+    left, right = np.split(read_image(sheet).astype(float), 2, axis=1)
+    assert left.shape == (112, 112, 3)
+    assert left.std() > 30
+    # The landmarks are found in each picture by itself, to about a pixel.
+    assert abs(left - right[:, ::-1]).mean() < 12
+    assert abs(left - right).mean() > 20
+
+
 def test_batch_service(reader_engine: Path, photos: Path) -> None:
     done = run("batch_service.py", reader_engine, photos / "face.png", "--callers", 6, "--requests", 3)
     answers = [re.fullmatch(r"1 faces after \d+ ms, in a batch of (\d+)", line) for line in done.stdout.splitlines()]

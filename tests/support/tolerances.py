@@ -17,3 +17,5 @@ UNLETTERBOX_RELATIVE = 2e-7
 DEFORM_CONV_ABSOLUTE = 2e-5
 # In 16 bits, in units of the error of one correct rounding: one for the result, one for rounding the samples.
 DEFORM_CONV_ROUNDINGS = 2
+# Transforms of aligned crops, of magnitude 1 and above: estimated in float64, then one float32 rounding of 6e-8.
+TRANSFORM = 1e-7

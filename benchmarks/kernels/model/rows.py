@@ -59,6 +59,8 @@ ROWS = (
     *[_convolution(1, 20, sigma) for sigma in (1, 2, 4)],
     *[_large_convolution("linear", sigma) for sigma in (1, 2, 4)],
     *_LETTERBOXES,
+    Row("align 1 face to 112 x 112", "align x 1"),
+    Row("align 64 faces to 112 x 112", "align x 64"),
 )
 
 FACTOR = 1.5  # between modelled and measured times, at most

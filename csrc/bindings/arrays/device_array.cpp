@@ -66,6 +66,17 @@ DeviceArray DeviceArray::from_numpy(const py::object &array, const py::object &n
     return result;
 }
 
+DeviceArray DeviceArray::copy_of(const Array &host, const Place &place) {
+    host.expect_contiguous();
+    auto stream = static_cast<cudaStream_t>(place.stream);
+    DeviceArray result(host.type, host.shape, place.device, stream);
+    DeviceGuard guard(place.device);
+    // It returns once a copy from pageable memory is staged: the array on the host may change then.
+    check(cudaMemcpyAsync(result.data(), host.data, result.num_bytes(), cudaMemcpyHostToDevice, stream),
+          "copying to the device");
+    return result;
+}
+
 py::array DeviceArray::to_numpy() const {
     py::array result(py::dtype(name_of(type_)), shape_);
     void *host = result.mutable_data();

@@ -15,6 +15,8 @@ class DeviceArray {
     DeviceArray(ElementType type, Shape shape, int device, cudaStream_t stream);
 
     static DeviceArray from_numpy(const py::object &array, const py::object &device);
+    /// A copy, in the place's stream, of a contiguous array on the host.
+    static DeviceArray copy_of(const Array &host, const Place &place);
     py::array to_numpy() const;
 
     /// Records that the work in the place's stream before `event` fills this array.

@@ -1,5 +1,6 @@
 // The launchers of csrc/ops as plain C functions, for the tests. launchers.py mirrors the structures. Memory, streams
 // and graphs come from tests/csrc/plugins/driver.cpp, in the same library. Statuses are cudaError_t.
+#include "ops/align.h"
 #include "ops/anchor_decode.h"
 #include "ops/batched_nms.h"
 #include "ops/cuda/deform_conv/plan.h"
@@ -17,7 +18,8 @@ RF_EXPORT const size_t *driver_structure_sizes() {
         sizeof(BatchedNmsParams),     sizeof(BatchedNmsInputs),   sizeof(BatchedNmsOutputs),
         sizeof(LetterboxParams),      sizeof(ImageView),          sizeof(UnletterboxParams),
         sizeof(UnletterboxPlacement), sizeof(UnletterboxInputs),  sizeof(UnletterboxOutputs),
-        sizeof(DeformConvParams),     sizeof(DeformConvInputs),
+        sizeof(DeformConvParams),     sizeof(DeformConvInputs),   sizeof(AlignParams),
+        sizeof(AlignInputs),          sizeof(AlignOutputs),
     };
     return sizes;
 }
@@ -45,6 +47,10 @@ RF_EXPORT int32_t driver_unletterbox(const UnletterboxParams *params, const Unle
                                      const UnletterboxInputs *inputs, const UnletterboxOutputs *outputs,
                                      cudaStream_t stream) {
     return unletterbox_cuda(*params, placements, *inputs, *outputs, stream);
+}
+RF_EXPORT int32_t driver_align(const AlignParams *params, const ImageView *images, const AlignInputs *inputs,
+                               const AlignOutputs *outputs, cudaStream_t stream) {
+    return align_cuda(*params, images, *inputs, *outputs, stream);
 }
 RF_EXPORT size_t driver_deform_conv_workspace(const DeformConvParams *params) {
     return deform_conv_workspace_bytes(*params);

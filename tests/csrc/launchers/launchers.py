@@ -168,6 +168,30 @@ class DeformConvInputs(Structure):
     _fields_ = (("x", c_void_p), ("weight", c_void_p), ("offset", c_void_p), ("bias", c_void_p), ("mask", c_void_p))
 
 
+class AlignParams(Structure):
+    """The struct of ops/align.h."""
+
+    _fields_ = (
+        ("faces", c_int),
+        ("images", c_int),
+        ("height", c_int),
+        ("width", c_int),
+        ("template_points", c_float * 10),
+    )
+
+
+class AlignInputs(Structure):
+    """The struct of the same name."""
+
+    _fields_ = (("landmarks", c_void_p), ("image_indices", c_void_p))
+
+
+class AlignOutputs(Structure):
+    """The struct of the same name."""
+
+    _fields_ = (("crops", c_void_p), ("transforms", c_void_p))
+
+
 STRUCTURES: list[type[Structure]] = [
     AnchorDecodeParams,
     AnchorDecodeInputs,
@@ -183,6 +207,9 @@ STRUCTURES: list[type[Structure]] = [
     UnletterboxOutputs,
     DeformConvParams,
     DeformConvInputs,
+    AlignParams,
+    AlignInputs,
+    AlignOutputs,
 ]
 
 

@@ -11,6 +11,7 @@ import ml_dtypes
 import numpy as np
 
 from engine import ops
+from tests.csrc.ops import test_align as align_cases
 from tests.csrc.ops import test_anchor_decode as decode_cases
 from tests.csrc.ops import test_batched_nms as nms_cases
 from tests.csrc.ops import test_deform_conv as deform_cases
@@ -22,6 +23,9 @@ from .launchers import (
     DTYPES,
     HWC8,
     LINEAR,
+    AlignInputs,
+    AlignOutputs,
+    AlignParams,
     AnchorDecodeInputs,
     AnchorDecodeOutputs,
     AnchorDecodeParams,
@@ -170,6 +174,29 @@ def unletterbox(library: Library, rng: np.random.Generator, landmarks: bool, cou
     return Operation([*inputs, count], outputs, 0, launch, [array for array in expected if array is not None])
 
 
+def align(library: Library, rng: np.random.Generator, size: tuple[int, int], indexed: bool = True) -> Operation:
+    """Return aligned crops of faces in 130 images, more than one launch takes, or in one, with padded rows."""
+    pitch = 3 * 50 + 7
+    count = 130 if indexed else 1
+    shapes = [(int(h), int(w)) for h, w in np.random.default_rng(1).integers(1, 51, (count, 2))]
+    images = [rng.integers(0, 256, (height, pitch), dtype=np.uint8) for height, _ in shapes]
+    faces = [align_cases.Face(i % count, scale=0.3, degrees=25 * i) for i in range(0, 3 * 130, 37)]
+    landmarks, indices = align_cases.landmarks_of(rng, faces, shapes)
+    params = AlignParams(len(faces), count, *size, (ctypes.c_float * 10)(*align_cases.TEMPLATE.reshape(10)))
+    outputs: list[Any] = [(np.uint8, (len(faces), *size, 3)), (np.float32, (len(faces), 2, 3))]
+
+    def launch(given: Sequence[int], results: Sequence[int], _: Workspace, stream: int) -> int:
+        *pixels, points, where = given
+        views = [ImageView(a, height, width, pitch) for a, (height, width) in zip(pixels, shapes, strict=True)]
+        inputs, filled = AlignInputs(points, where if indexed else None), AlignOutputs(*results)
+        structures = ctypes.byref(params), (ImageView * count)(*views), ctypes.byref(inputs), ctypes.byref(filled)
+        return int(library.call("align", *structures, stream))
+
+    pixels = [image[:, : 3 * width].reshape(-1, width, 3) for image, (_, width) in zip(images, shapes, strict=True)]
+    expected = ops.align(pixels, landmarks, indices, template=align_cases.TEMPLATE, size=size)
+    return Operation([*images, landmarks, indices], outputs, 0, launch, list(expected))
+
+
 def to_hwc8(x: Array) -> Array:
     """Convert NCHW to NHWC, channels padded to a multiple of 8. The padding is 7: kernels must not rely on zeros."""
     room = np.full((x.shape[0], *x.shape[2:], -x.shape[1] % 8), 7, x.dtype)
@@ -253,6 +280,9 @@ OPERATIONS: dict[str, Make] = {
     "unletterbox": partial(unletterbox, landmarks=False),
     "unletterbox, landmarks": partial(unletterbox, landmarks=True),
     "unletterbox, all slots": partial(unletterbox, landmarks=True, counted=False),
+    "align": partial(align, size=(112, 112)),
+    "align, odd sizes": partial(align, size=(45, 43)),
+    "align, one image": partial(align, size=(45, 43), indexed=False),
     **{
         f"deform_conv, {dtype}, {name}": partial(deform_conv, case=case, dtype=dtype)
         for dtype in DTYPES

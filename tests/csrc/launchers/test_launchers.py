@@ -105,6 +105,15 @@ def test_refuses_a_misaligned_output(library: Library, rng: np.random.Generator,
     assert launch.untouched()
 
 
+@pytest.mark.parametrize("shift", [1, 2, 3])
+def test_align_refuses_crops_within_a_word(library: Library, rng: np.random.Generator, shift: int) -> None:
+    """It writes words, also where the crops of a size begin anywhere."""
+    launch = Launch(library, OPERATIONS["align, odd sizes"](library, rng))
+    crops, transforms = (memory.address for memory in launch.outputs)
+    assert launch.launch(outputs=[crops + shift, transforms]) == MISALIGNED
+    assert launch.untouched()
+
+
 @pytest.mark.parametrize("name", ["unletterbox", "unletterbox, landmarks"])
 def test_unletterbox_may_write_to_its_inputs(library: Library, rng: np.random.Generator, name: str) -> None:
     """Works in place."""

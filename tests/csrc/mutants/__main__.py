@@ -15,6 +15,7 @@ from .harness import Harness, HarnessError, Mutant, Verdict
 
 # The device tests of each translation unit, for -k.
 KEYWORDS = {
+    "align": "align and not misaligned",
     "anchor_decode": "decode",
     "batched_nms": "nms",
     "letterbox": "letterbox",

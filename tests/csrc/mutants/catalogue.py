@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from .catalogue_align import ALIGN
 from .catalogue_decode import DECODE
 from .catalogue_deform_conv import DEFORM_CONV
 from .catalogue_letterbox import LETTERBOX
 from .catalogue_nms import NMS
 
-MUTANTS = [*DECODE, *NMS, *LETTERBOX, *DEFORM_CONV]
+MUTANTS = [*DECODE, *NMS, *LETTERBOX, *ALIGN, *DEFORM_CONV]

@@ -221,6 +221,18 @@ def good_arguments() -> dict[str, tuple[Callable[..., Any], Arguments]]:
                 "stream": None,
             },
         ),
+        "align": (
+            ops.align,
+            {
+                "images": [rng.integers(0, 256, (4, 6, 3), np.uint8)],
+                "landmarks": floats(2, 10),
+                "image_indices": np.zeros(2, np.int32),
+                "template": [(1.0, 2.0), (5.0, 2.0), (3.0, 4.0), (2.0, 6.0), (4.0, 6.0)],
+                "size": (8, 7),
+                "threads": 1,
+                "stream": None,
+            },
+        ),
         "deform_conv": (
             ops.deform_conv,
             {
@@ -249,7 +261,7 @@ CASES = [(name, argument) for name, (_, arguments) in HERE.items() for argument 
 REASONS = ("expected", "cannot be read", "does not fit", *(["was built without CUDA"] if not HAS_CUDA else []))
 # Messages about values that are of the right type name the quantity, which plugins check too.
 QUANTITIES = {
-    "size": ("output height", "output width", "out[0] has shape"),
+    "size": ("output height", "output width", "out[0] has shape", "crop height", "crop width"),
     "channels_last": ("out[0] has shape",),
     "variances": ("centre variance", "size variance"),
     "anchor_sizes": ("an anchor size", "logits of level"),
@@ -353,6 +365,12 @@ ALL_MESSAGES: list[tuple[str, str, Any, str]] = [
     ("unletterbox", "image_sizes", [(1, 2, 3)], r"image_sizes\[0\] has 3 values, expected 2: height and width"),
     ("unletterbox", "image_sizes", [(1, None)], r"image_sizes\[0\]\[1\] is None, expected an integer"),
     ("unletterbox", "image_sizes", Longer(), r"image_sizes\[0\] cannot be read, expected a sequence of 1"),
+    ("align", "template", [(1, 2)] * 4, "template has 4 points, expected 5"),
+    ("align", "template", 1, "template is 1, expected five points x and y"),
+    ("align", "template", [1] * 5, r"template\[0\] is 1, expected a point x and y"),
+    ("align", "template", [(1, 2, 3)] * 5, r"template\[0\] has 3 values, expected 2: x and y"),
+    ("align", "template", [(1, None)] * 5, r"template\[0\]\[1\] is None, expected a number"),
+    ("align", "landmarks", [[1] * 10], "landmarks is a list, expected a NumPy array or a device array"),
     ("deform_conv", "padding", (1, 2, 3), "padding has 3 values, expected one, 2 or 4"),
     ("deform_conv", "stride", "12", "stride is '12', expected an integer"),
     ("to_device", "array", [1], "array is a list, expected a NumPy array"),

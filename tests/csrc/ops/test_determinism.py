@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from engine import ops
+from tests.csrc.ops import test_align as aligning
 from tests.csrc.ops import test_anchor_decode as decoding
 from tests.csrc.ops import test_batched_nms as suppression
 from tests.csrc.ops import test_deform_conv as convolution
@@ -93,6 +94,20 @@ def test_unletterbox_repeats_and_follows_the_order_of_images(backend: Backend, r
         same_bits(run(same), first)
     order = rng.permutation(len(sizes))
     same_bits(run(order), [array[order] for array in first])
+
+
+def test_align_repeats_and_follows_the_order_of_faces(backend: Backend, rng: np.random.Generator) -> None:
+    """Each face's result does not depend on the others, also in crops that do not begin at a word."""
+    sizes = [(40, 50), (30, 20), (9, 60)]
+    images = aligning.random_images(rng, sizes)
+    faces = [aligning.Face(int(i), scale=0.3, degrees=float(d)) for i, d in rng.integers(0, 3, (23, 2)) * (1, 70)]
+    landmarks, indices = aligning.landmarks_of(rng, faces, sizes)
+    first = aligning.run(backend, list(images), landmarks, indices, (31, 43))
+    for _ in range(REPEATS):
+        same_bits(list(aligning.run(backend, list(images), landmarks, indices, (31, 43))), list(first))
+    order = rng.permutation(len(faces))
+    shuffled = aligning.run(backend, list(images), landmarks[order], indices[order], (31, 43))
+    same_bits(list(shuffled), [array[order] for array in first])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])

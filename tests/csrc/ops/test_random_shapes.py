@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.csrc.ops import test_align as aligning
 from tests.csrc.ops import test_anchor_decode as decoding
 from tests.csrc.ops import test_batched_nms as suppression
 from tests.csrc.ops import test_deform_conv as convolution
@@ -158,6 +159,28 @@ def test_letterbox(backend: Backend, rng: np.random.Generator) -> None:
         for resize, tolerance in [(bilinear, GREY_LEVELS_EXACT), (opencv, GREY_LEVELS_OPENCV)]:
             expected = letterbox(image, size, letterboxing.PAD, swap_rb, resize, enlarge)
             np.testing.assert_allclose(np.round(levels[i]), expected, atol=tolerance, rtol=0)
+
+
+def test_align(backend: Backend, rng: np.random.Generator) -> None:
+    """Faces of any size, place and angle, in images and crops of any size."""
+    sizes = [(between(rng, 1, 300), between(rng, 1, 300)) for _ in range(rng.integers(1, 5))]
+    size = between(rng, 1, 200), between(rng, 1, 200)
+    faces = [
+        aligning.Face(
+            int(rng.integers(len(sizes))),
+            (float(rng.uniform(-0.3, 1.3)), float(rng.uniform(-0.3, 1.3))),
+            between(rng, 1, 10000) / 2000,
+            float(rng.uniform(-180, 180)),
+            float(pick(rng, 0, 3, 30)),
+            bool(rng.integers(2)),
+        )
+        for _ in range(rng.integers(0, 9))
+    ]
+    print(sizes, size, faces)
+    images = aligning.random_images(rng, sizes)
+    landmarks, indices = aligning.landmarks_of(rng, faces, sizes)
+    found = aligning.run(backend, list(images), landmarks, indices, size)
+    aligning.check(images, landmarks, indices, size, found)
 
 
 def random_convolution(rng: np.random.Generator) -> convolution.Case:

@@ -40,7 +40,7 @@ _SIGNATURES = {
     # Of launchers.cpp, for tests/csrc/launchers.
     **{"structure_sizes": "p", "decode_workspace": "zp", "decode": "ippppzp", "nms_workspace": "zp", "nms": "ippppzp"},
     **{"letterbox": "ippppp", "unletterbox": "ippppp", "deform_conv_workspace": "zp", "deform_conv": "ippppzp"},
-    "deform_conv_division": "ippp",
+    **{"deform_conv_division": "ippp", "align": "ippppp"},
 }
 
 

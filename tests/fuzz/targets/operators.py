@@ -194,6 +194,19 @@ def _unletterbox(random: Random) -> Call:
     return Call("unletterbox", arguments, {"enlarge": random.random() < 0.5})
 
 
+def _align(random: Random) -> Call:
+    count, faces = random.choice((1, 1, 2, 3)), random.choice((0, 1, 2, 5))
+    images: Any = [_array(random, (_side(random), _side(random), 3), np.uint8) for _ in range(count)]
+    indices: Any = _array(random, (faces,), np.int32) % count
+    if count == 1 and random.random() < 0.5:
+        images, indices = random.choice((images, images[0])), None
+    size = (_side(random), _side(random))
+    template = [(random.uniform(0, size[1]), random.uniform(0, size[0])) for _ in range(5)]
+    options = {"template": template, "size": size, "threads": random.choice((0, 1, 2, 3))}
+    landmarks = _array(random, (faces, 10)) * np.float32(random.choice((1, 20, 1e9, 1e-9)))
+    return Call("align", [images, landmarks, indices], options)
+
+
 def _decode(random: Random) -> Call:
     count, landmarks, cascade = random.choice((0, 1, 1, 2)), random.random() < 0.6, random.random() < 0.3
     heads, sizes, strides = [], [], []
@@ -260,4 +273,4 @@ def _side(random: Random) -> int:
     return random.choice((1, 2, 3, 8, 17, 31, 32, 33, 64, random.randint(1, 90)))
 
 
-_CALLS: tuple[Callable[[Random], Call], ...] = (_letterbox, _unletterbox, _decode, _nms, _deform_conv)
+_CALLS: tuple[Callable[[Random], Call], ...] = (_letterbox, _unletterbox, _align, _decode, _nms, _deform_conv)
