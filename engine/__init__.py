@@ -26,6 +26,7 @@ from engine.errors import (
     OutputError,
     QueueFullError,
     RetinaFaceError,
+    StreamError,
     WeightsError,
 )
 from engine.version import project_version
@@ -56,6 +57,7 @@ __all__ = [
     "Request",
     "RetinaFaceConfig",
     "RetinaFaceError",
+    "StreamError",
     "TRTRetinaFace",
     "WeightsError",
 ]
