@@ -27,6 +27,7 @@ from engine.errors import (
     OutputError,
     QueueFullError,
     RetinaFaceError,
+    StreamError,
     WeightsError,
 )
 from engine.version import project_version
@@ -60,6 +61,7 @@ __all__ = [
     "Request",
     "RetinaFaceConfig",
     "RetinaFaceError",
+    "StreamError",
     "TRTRetinaFace",
     "WeightsError",
     "align",

@@ -13,6 +13,7 @@ RetinaFaceError
 │   ├── QueueFullError                         too many images wait in the queue
 │   ├── DeviceMemoryError  (also MemoryError)  the device has no memory left; the detector stays usable
 │   └── DeviceLostError                        the device is unusable until the process ends
+├── StreamError                                a video, a camera or an address cannot be read, or broke
 ├── EvaluationError                            labels, predictions or ground truth cannot be evaluated
 ├── OutputError            (also OSError)      a file could not be written; has `filename` and `strerror`
 ├── CudaError                                  a CUDA call failed; has `name` and `code`
@@ -78,6 +79,10 @@ class DeviceMemoryError(InferenceError, MemoryError):
 
 class DeviceLostError(InferenceError):
     """A device failed, and every later CUDA call of this process fails too. Start a new process."""
+
+
+class StreamError(RetinaFaceError):
+    """A video, a camera or an address cannot be read, or broke. The message says after which frame."""
 
 
 class EvaluationError(RetinaFaceError):
