@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from engine.types import AnyImage, Detections
+from engine.faces import Detections
+from engine.types import AnyImage
 from engine.video.frames import Frame
 from engine.video.reader import FrameReader
 

@@ -186,7 +186,7 @@ def test_faces_that_are_not_there_are_an_index_error(index: Any) -> None:
     "index",
     [
         None, ..., True, np.bool_(True), 1.0, "0", (0, slice(1)), [0.5], [True], [True] * 3, [[0]],
-        np.zeros((2, 2), int), np.zeros(0, bool), slice("a", None), slice(0, 1, 0), [[0], [1, 2]], object(),
+        np.zeros((2, 2), int), np.zeros(0, bool), slice("a", None), slice(0, 1, 0), [[0], [1, 2]], {},
     ],
     ids=repr,
 )  # fmt: skip

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from engine.errors import InvalidArgumentError, StreamError
-from engine.types import AnyImage, Detections
+from engine.faces import Detections
+from engine.types import AnyImage
 from engine.video import Frame, FrameReader
 from engine.video.detect import faces_of_frames
 from tests.engine.video.cameras import numbered
