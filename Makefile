@@ -17,6 +17,7 @@
 # make wheel   makes a source distribution and wheels for every Python found, in dist/
 # make test-wheel   installs the wheel for this Python into a new environment, builds an engine there and finds a face
 # make lock   rewrites constraints.txt with the newest versions of all packages
+# make reference   writes the reference of the public names, from their docstrings, to build/reference
 # make clean   removes everything that was built, and .venv
 #
 # Measurements, which rewrite tables of docs/:
@@ -55,7 +56,7 @@ MUTANTS ?=
 
 BROWSER := $(firstword $(shell command -v chromium-headless-shell chromium chromium-browser google-chrome))
 
-.PHONY: demo test check test-kernels sanitize fuzz test-gpu gpu-kernels gpu-report mutants lint format clean wheel test-wheel lock family \
+.PHONY: demo test check test-kernels sanitize fuzz test-gpu gpu-kernels gpu-report mutants lint format clean wheel test-wheel lock reference family \
 	model-table precision-table peers kernel-table kernel-table-check kernel-counts kernel-model
 
 demo: $(VENV)/.demo
@@ -132,6 +133,10 @@ test-wheel: $(VENV)/.test
 	@wheel=$$(ls dist/*-cp$$($(PY) -c 'import sys; print("%d%d" % sys.version_info[:2])')-*.whl) || \
 		{ echo "dist/ holds no wheel for this Python: run make wheel first." >&2; exit 1; }; \
 	$(PY) -m pytest tests/packaging/test_wheel.py --wheel=$$wheel
+
+reference: $(VENV)/.test
+	$(PY) scripts/api_reference.py build/reference
+	@echo "Look at build/reference/index.html."
 
 lock: $(VENV)/.test
 	$(PY) -m venv build/lock

@@ -21,6 +21,7 @@ from tests.support.oracles.boxes import iou
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
+    ROOT / "docs" / "coming_from.md",
     ROOT / "docs" / "gpus.md",
     *(ROOT / "docs/development").glob("*.md"),
 ]
