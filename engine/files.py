@@ -10,7 +10,7 @@ from pathlib import Path
 from engine.untrusted.files import open_regular
 
 
-def sha256_of(data: bytes) -> str:
+def sha256_of(data: bytes | memoryview) -> str:
     """Return the SHA-256 of `data` in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 

@@ -7,7 +7,8 @@ import io
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
+
+import numpy as np
 
 _KINDS = {
     stat.S_IFIFO: "a FIFO",
@@ -16,8 +17,10 @@ _KINDS = {
     stat.S_IFSOCK: "a socket",
 }
 
+_NO_FIXED_SIZE = "it has no fixed size, expected a regular file that nobody is writing"
 
-def open_regular(path: Path) -> BinaryIO:
+
+def open_regular(path: Path) -> io.BufferedReader:
     """Open a regular file for reading.
 
     Raises:
@@ -41,12 +44,31 @@ def read_file(path: Path, at_most: int) -> bytes:
         OSError: it cannot be read, is no regular file, or is larger; `strerror` says so in words.
     """
     with open_regular(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > at_most:
-            raise OSError(errno.EFBIG, f"it has {size:,} bytes, expected at most {at_most:,}", str(path))
+        size = _size(file, path, at_most)
         content = file.read(size + 1)
     if len(content) > size:
-        raise OSError(errno.EINVAL, "it has no fixed size, expected a regular file that nobody is writing", str(path))
+        raise OSError(errno.EINVAL, _NO_FIXED_SIZE, str(path))
+    return content
+
+
+def _size(file: io.BufferedReader, path: Path, at_most: int) -> int:
+    size = os.fstat(file.fileno()).st_size
+    if size > at_most:
+        raise OSError(errno.EFBIG, f"it has {size:,} bytes, expected at most {at_most:,}", str(path))
+    return size
+
+
+def read_into_memory(path: Path, at_most: int) -> memoryview:
+    """Read a regular file of at most so many bytes into memory that may be written to: tensors can be views of it.
+
+    Raises:
+        OSError: see read_file.
+    """
+    with open_regular(path) as file:
+        size = _size(file, path, at_most)
+        content = np.empty(size, np.uint8).data
+        if file.readinto(content) != size or file.read(1):
+            raise OSError(errno.EINVAL, _NO_FIXED_SIZE, str(path))
     return content
 
 

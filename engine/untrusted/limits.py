@@ -13,6 +13,8 @@ MAX_FRAMES = 10_000  # that are counted, of which the first is read
 # Checkpoints, packed and unpacked: ResNet-152 with its optimiser's state has 0.8 GiB.
 MAX_CHECKPOINT_BYTES = 2 * GIB
 MAX_PICKLE_BYTES = 16 * MIB
+MAX_PICKLE_OPERATIONS = 500_000  # that checkpoint has 90,000
+MAX_TENSORS = 20_000
 MAX_DOWNLOAD_BYTES = GIB // 2
 
 # An engine's three files. Protocol Buffers end at 2 GiB; a network for INT8 of ResNet-152 has some 200,000 fields.

@@ -9,9 +9,7 @@ from engine.config.model import RetinaFaceConfig
 from engine.errors import WeightsError
 
 if TYPE_CHECKING:
-    import torch
-
-    State = dict[str, torch.Tensor]
+    from engine.model.weights.tensors import Given
 
 # barisbatuhan/FaceDetector, BBTNet/components: (its name, ours). It counts levels from 0, this project from 1.
 _FACE_DETECTOR = [
@@ -58,7 +56,7 @@ def refuse_foreign(content: bytes, source: str) -> None:
         )
 
 
-def to_native(state: State, config: RetinaFaceConfig) -> State:
+def to_native(state: Given, config: RetinaFaceConfig) -> Given:
     """Return the state_dict with this project's names; one of an unknown layout unchanged.
 
     If the config is deformable and the checkpoint is not, offsets of zero are added: the output stays the same, and
@@ -88,12 +86,14 @@ def _from_face_detector(key: str) -> str:
     return key
 
 
-def _zero_offsets(state: State) -> State:
-    offsets: State = {}
+def _zero_offsets(state: Given) -> Given:
+    import torch
+
+    offsets: Given = {}
     for key, weight in state.items():
         found = re.fullmatch(r"(ssh\d\.\w+\.0)\.weight", key)
-        if found and weight.ndim == 4:
+        if found and len(weight.shape) == 4:
             # Expanded, which takes no memory: the shape is the file's, and nobody has compared it yet.
-            offsets[f"{found[1]}.offset.weight"] = weight.new_zeros(()).expand(18, weight.shape[1], 3, 3)
-            offsets[f"{found[1]}.offset.bias"] = weight.new_zeros(18)
+            offsets[f"{found[1]}.offset.weight"] = torch.zeros(()).expand(18, weight.shape[1], 3, 3)
+            offsets[f"{found[1]}.offset.bias"] = torch.zeros(18)
     return offsets

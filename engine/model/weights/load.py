@@ -7,23 +7,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.config.model import PyramidLevel, RetinaFaceConfig
-from engine.errors import WeightsError
+from engine.errors import InvalidArgumentError, WeightsError
 from engine.files import sha256_of
-from engine.model.weights.bounded import bounded
+from engine.model.weights.checkpoint import read_checkpoint
 from engine.model.weights.fetch import read_known
 from engine.model.weights.known import KNOWN_WEIGHTS, RANDOM_WEIGHTS, KnownWeights, known_by
 from engine.model.weights.layouts import refuse_foreign, to_native
-from engine.model.weights.tensors import COUNTER, fitting, refuse_unusual
+from engine.model.weights.state_dict import state_dict_in
+from engine.model.weights.tensors import COUNTER, fitting
 from engine.types import WeightsOrigin
-from engine.untrusted.files import read_file
+from engine.untrusted.files import read_into_memory
 from engine.untrusted.limits import MAX_CHECKPOINT_BYTES
 
 if TYPE_CHECKING:
     import torch
 
     from engine.model.retinaface import RetinaFace
+    from engine.model.weights.tensors import Given
 
 _RANDOM_SEED = 0
+_START_BYTES = 64  # that tell what a file is
 _ONNX_START = b"\x08"  # ir_version, field 1 of ModelProto; checkpoints start as a zip or a pickle
 
 
@@ -89,14 +92,14 @@ def _refuse_other_preset(known: KnownWeights | None, config: RetinaFaceConfig, s
         )
 
 
-def _read(source: str) -> bytes:
+def _read(source: str) -> memoryview:
     try:
         if Path(source).exists():
-            return read_file(Path(source), MAX_CHECKPOINT_BYTES)
+            return read_into_memory(Path(source), MAX_CHECKPOINT_BYTES)
     except OSError as error:
         raise WeightsError(f"weights {source[:200]!r} cannot be read: {error.strerror}") from error
     if source in KNOWN_WEIGHTS:
-        return read_known(KNOWN_WEIGHTS[source])
+        return memoryview(bytearray(read_known(KNOWN_WEIGHTS[source])))
     names = ", ".join([*KNOWN_WEIGHTS, RANDOM_WEIGHTS])
     raise WeightsError(f"weights {source[:200]!r}: no such file, and not one of the names {names}")
 
@@ -128,27 +131,18 @@ def _random_model(config: RetinaFaceConfig) -> RetinaFace:
         return RetinaFace(config).eval()
 
 
-def _state_dict(content: bytes, source: str) -> dict[str, torch.Tensor]:
-    import torch
-
-    if content.startswith(_ONNX_START):
+def _state_dict(content: memoryview, source: str) -> Given:
+    start = bytes(content[:_START_BYTES])
+    if start.startswith(_ONNX_START):
         from engine.model.weights.onnx import state_dict_from_onnx
 
-        return state_dict_from_onnx(content, source)
-    refuse_foreign(content, source)
+        return dict(state_dict_from_onnx(bytes(content), source))
+    refuse_foreign(start, source)
     try:
-        loaded = torch.load(bounded(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can fail anywhere in the reader
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        holds = read_checkpoint(content)
+    except InvalidArgumentError as error:
         raise WeightsError(
-            f"{source} ({len(content)} bytes) cannot be read as a PyTorch checkpoint: {reason}. It may be truncated or "
-            "of another format; nothing in it was executed"
+            f"{source} ({len(content)} bytes) cannot be read as a PyTorch checkpoint: it {error}. It may be truncated "
+            "or of another format; nothing in it was executed"
         ) from error
-    if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
-        loaded = loaded["state_dict"]
-    if not isinstance(loaded, dict) or not all(
-        isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in loaded.items()
-    ):
-        raise WeightsError(f"{source} holds a {type(loaded).__name__}, expected a state_dict: names and tensors")
-    refuse_unusual(loaded, source)
-    return {key.removeprefix("module."): value for key, value in loaded.items()}
+    return {key.removeprefix("module."): value for key, value in state_dict_in(holds, source).items()}

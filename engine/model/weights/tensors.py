@@ -6,40 +6,29 @@ from collections import Counter
 from collections.abc import Set
 from typing import TYPE_CHECKING
 
-from engine.errors import WeightsError
+from engine.errors import InvalidArgumentError, WeightsError
 
 if TYPE_CHECKING:
     import torch
 
     from engine.model.retinaface import RetinaFace
+    from engine.model.weights.stored import StoredTensor
 
     State = dict[str, torch.Tensor]
+    Given = dict[str, torch.Tensor | StoredTensor]
 
 COUNTER = "num_batches_tracked"  # of a batch normalisation; inference never reads it, and old checkpoints lack it
 _VARIANCE = ".running_var"
 _SHAPES_SHOWN = 4
 
 
-def refuse_unusual(state: State, source: str) -> None:
-    """Raise WeightsError for tensors that are not an array of numbers in memory."""
-    import torch
-
-    odd = [
-        key
-        for key, v in state.items()
-        if v.is_nested or v.layout != torch.strided or v.is_quantized or v.device.type != "cpu"
-    ]
-    if odd:
-        raise WeightsError(f"{source}: {odd[0]} and {len(odd) - 1} more are nested, sparse, quantized or without data")
-
-
-def fitting(state: State, model: RetinaFace, source: str) -> State:
+def fitting(state: Given, model: RetinaFace, source: str) -> State:
     """Return the parameters and statistics of a model from a checkpoint, without its counters.
 
     They are float32 and contiguous, and no two share their memory.
 
-    Names, shapes and dtypes are compared first. A tensor of a small file can claim any shape: one value that is
-    repeated takes no memory until it is read.
+    Names, shapes and dtypes are compared before a value is read. A tensor of a small file can claim any shape: one
+    value that is repeated takes no memory until then.
 
     Args:
         state: with this project's names.
@@ -50,16 +39,14 @@ def fitting(state: State, model: RetinaFace, source: str) -> State:
         WeightsError: a tensor is missing, unexpected or of another shape; it holds no floating-point numbers; in
             float32 it is not finite; or a variance is negative.
     """
-    given, expected = (
-        {key: value for key, value in tensors.items() if not key.endswith(COUNTER)}
-        for tensors in (state, model.state_dict())
-    )
+    given = {key: value for key, value in state.items() if not key.endswith(COUNTER)}
+    expected = {key: value for key, value in model.state_dict().items() if not key.endswith(COUNTER)}
     _compare(given, expected, model.config.name, source)
     _check_dtypes(given, source)
     tensors: State = {}
     memory: set[int] = set()
     for key, value in given.items():
-        tensor = value.detach().resolve_neg().float().contiguous()
+        tensor = _loaded(value, key, source).float().contiguous()
         address = tensor.untyped_storage().data_ptr()
         tensors[key] = tensor.clone() if address in memory else tensor
         memory.add(address)
@@ -67,11 +54,22 @@ def fitting(state: State, model: RetinaFace, source: str) -> State:
     return tensors
 
 
-def _compare(state: State, expected: State, config_name: str, source: str) -> None:
+def _loaded(value: torch.Tensor | StoredTensor, key: str, source: str) -> torch.Tensor:
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return value
+    try:
+        return value.load()
+    except InvalidArgumentError as error:
+        raise WeightsError(f"{source}: {key} cannot be read: the file {error}") from error
+
+
+def _compare(state: Given, expected: State, config_name: str, source: str) -> None:
     shapes = [
         f"{key} has shape {tuple(state[key].shape)}, expected {tuple(expected[key].shape)}"
         for key in sorted(expected.keys() & state.keys())
-        if state[key].shape != expected[key].shape
+        if tuple(state[key].shape) != tuple(expected[key].shape)
     ]
     problems = [
         *_grouped("missing", expected.keys() - state.keys(), expected.keys()),
@@ -86,7 +84,7 @@ def _compare(state: State, expected: State, config_name: str, source: str) -> No
         )
 
 
-def _check_dtypes(state: State, source: str) -> None:
+def _check_dtypes(state: Given, source: str) -> None:
     import torch
 
     numbers = (torch.float16, torch.bfloat16, torch.float32, torch.float64)

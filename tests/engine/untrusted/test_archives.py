@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from engine.errors import InvalidArgumentError
 from engine.untrusted import archives
-from engine.untrusted.archives import open_archive, read_arrays, unpacked
+from engine.untrusted.archives import Archive, read_arrays
 from tests.support.memory import at_most_more
 
 
@@ -32,27 +32,79 @@ def _archive(members: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> byt
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_members_stay_the_same_and_are_stored(rng: np.random.Generator, method: int) -> None:
+def test_members_are_what_zipfile_reads(rng: np.random.Generator, method: int) -> None:
     members = {f"folder/{n}": rng.bytes(int(rng.integers(0, 9000))) for n in range(9)}
-    with zipfile.ZipFile(unpacked(_archive(members, method), 1 << 20)) as again:
-        assert {name: again.read(name) for name in again.namelist()} == members
-        assert {member.compress_type for member in again.infolist()} == {zipfile.ZIP_STORED}
+    content = rng.bytes(100) + _archive(members, method)  # zipfile finds an archive behind other bytes too
+    archive = Archive(content, 1 << 20)
+    assert archive.members.keys() == members.keys()
+    for name, expected in members.items():
+        assert archive.unpack(name).tobytes() == expected
+        place = archive.place(name)
+        assert (place is None) == (method == zipfile.ZIP_DEFLATED)
+        assert place is None or content[place] == expected
 
 
 def test_the_limit_counts_what_is_unpacked() -> None:
     content = _archive({"a": bytes(3000), "b": bytes(1000)}, zipfile.ZIP_DEFLATED)
     assert len(content) < 500
-    open_archive(content, 4000)
+    Archive(content, 4000)
     with pytest.raises(InvalidArgumentError, match="unpacks to"):
-        open_archive(content, 3999)
+        Archive(content, 3999)
 
 
-def test_a_member_that_says_less_than_it_holds_gives_no_more() -> None:
+@pytest.mark.parametrize("claimed", [1000, 51 << 20])
+def test_a_member_that_holds_more_or_less_than_it_says_is_refused(claimed: int) -> None:
     content = bytearray(_archive({"a": bytes(50 << 20)}, zipfile.ZIP_DEFLATED))
     at = content.rindex(b"PK\x01\x02") + 24
-    content[at : at + 4] = struct.pack("<I", 1000)
-    with at_most_more(32 << 20), pytest.raises(InvalidArgumentError, match="is damaged"):  # its checksum is another
-        unpacked(bytes(content), 4000)
+    content[at : at + 4] = struct.pack("<I", claimed)
+    with at_most_more(claimed + (32 << 20)), pytest.raises(InvalidArgumentError, match="is damaged"):
+        Archive(bytes(content), 1 << 30).unpack("a")
+
+
+def _directory(content: bytes) -> tuple[bytes, list[bytes]]:
+    """Split an archive in what is before its directory, and the directory's entries."""
+    start, end = content.index(b"PK\x01\x02"), content.index(b"PK\x05\x06")
+    return content[:start], [b"PK\x01\x02" + entry for entry in content[start:end].split(b"PK\x01\x02")[1:]]
+
+
+def _joined(data: bytes, entries: list[bytes]) -> bytes:
+    directory = b"".join(entries)
+    return (
+        data
+        + directory
+        + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, *[len(entries)] * 2, len(directory), len(data), 0)
+    )
+
+
+@pytest.mark.parametrize("offset", [0, 1, 2000, -1, 1 << 31, (1 << 32) - 1])
+def test_members_that_overlap_or_lie_elsewhere_are_refused(offset: int) -> None:
+    data, entries = _directory(_archive({"a": bytes(900), "b": bytes(900)}))
+    Archive(_joined(data, entries), 1 << 20)
+    moved = entries[1][:42] + struct.pack("<I", offset % (1 << 32)) + entries[1][46:]
+    with pytest.raises(InvalidArgumentError, match=r"is no zip archive|is damaged: '[ab]' is not where it should be"):
+        Archive(_joined(data, [entries[0], moved]), 1 << 20)
+
+
+@pytest.mark.parametrize("sizes", [(899, 900), (900, 899), (1 << 31, 1 << 31)])
+def test_a_stored_member_of_another_size_is_refused(sizes: tuple[int, int]) -> None:
+    data, (entry,) = _directory(_archive({"a": bytes(900)}))
+    changed = entry[:20] + struct.pack("<II", *sizes) + entry[28:]
+    with pytest.raises(InvalidArgumentError, match="is damaged: 'a' has another size"):
+        Archive(_joined(data, [changed]), 1 << 32)
+
+
+def test_sizes_of_zip64_count() -> None:
+    """Members of a few bytes whose sizes are written with 64 bits, as those of large ones; then lies."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive, archive.open("a", "w", force_zip64=True) as file:
+        file.write(b"text")
+    assert Archive(content.getvalue(), 9).unpack("a").tobytes() == b"text"
+    data, (entry,) = _directory(content.getvalue())
+    for size in (1 << 40, (1 << 64) - 1):
+        extra = struct.pack("<HHQQ", 1, 16, size, size)
+        lying = entry[:20] + b"\xff" * 8 + entry[28:30] + struct.pack("<H", len(extra)) + entry[32:47] + extra
+        with pytest.raises(InvalidArgumentError, match="unpacks to"):
+            Archive(_joined(data, [lying]), 1 << 31)
 
 
 def test_many_entries_for_the_same_data_count_each() -> None:
@@ -62,19 +114,23 @@ def test_many_entries_for_the_same_data_count_each() -> None:
     entries = b"".join(data[start : end - 1] + bytes([98 + n]) for n in range(20))
     tail = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 20, 20, len(entries), start, 0)
     with pytest.raises(InvalidArgumentError, match="unpacks to"):
-        open_archive(data[:start] + entries + tail, 100_000)
+        Archive(data[:start] + entries + tail, 100_000)
 
 
 def test_what_is_not_a_plain_archive_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = _archive({"a": b"text" * 50})
     for content in (b"", b"PK", b"text", whole[:-1], whole[:40]):
         with pytest.raises(InvalidArgumentError, match="is no zip archive, or damaged"):
-            open_archive(content, 1 << 20)
+            Archive(content, 1 << 20)
     with pytest.raises(InvalidArgumentError, match="is damaged"):
-        unpacked(whole.replace(b"text", b"tent", 1), 1 << 20)
+        Archive(whole.replace(b"text", b"tent", 1), 1 << 20).unpack("a")
+    encrypted = bytearray(whole)
+    encrypted[encrypted.index(b"PK\x01\x02") + 8] |= 1
+    with pytest.raises(InvalidArgumentError, match="packed in a way that is not expected"):
+        Archive(bytes(encrypted), 1 << 20)
     for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
         with pytest.raises(InvalidArgumentError, match="packed in a way that is not expected"):
-            open_archive(_archive({"a": bytes(9)}, method), 1 << 20)
+            Archive(_archive({"a": bytes(9)}, method), 1 << 20)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         twice = io.BytesIO()
@@ -82,11 +138,11 @@ def test_what_is_not_a_plain_archive_is_refused(monkeypatch: pytest.MonkeyPatch)
             archive.writestr("a", b"1")
             archive.writestr("a", b"2")
     with pytest.raises(InvalidArgumentError, match="two members of one name"):
-        open_archive(twice.getvalue(), 1 << 20)
+        Archive(twice.getvalue(), 1 << 20)
     monkeypatch.setattr(archives, "MAX_DIRECTORY_BYTES", 3 * 47)  # an entry has 46 bytes and its name
-    open_archive(_archive(dict.fromkeys("abc", bytes(1000))), 1 << 20)
+    Archive(_archive(dict.fromkeys("abc", bytes(1000))), 1 << 20)
     with pytest.raises(InvalidArgumentError, match="claims a directory of 188 bytes, expected at most 141"):
-        open_archive(_archive(dict.fromkeys("abcd", b"")), 1 << 20)
+        Archive(_archive(dict.fromkeys("abcd", b"")), 1 << 20)
 
 
 KINDS = ["f2", "f4", "f8", ">f4", "i1", "u2", "i8", "?", "c8", "U5"]
