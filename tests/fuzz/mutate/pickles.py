@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import pickle
 import pickletools
 from random import Random
@@ -21,12 +22,15 @@ _GLOBALS = {
     "torch.nn.parameter": "Parameter",
     "torch.storage": "UntypedStorage TypedStorage",
     "numpy": "dtype",
+    "argparse": "Namespace",
+    "models.retinaface": "RetinaFace",
     "numpy._core.multiarray": "_reconstruct",
     "numpy.core.multiarray": "scalar",
 }
 """Names that a pickle may ask for, by module: some that checkpoints need, and others."""
 _NAMES = [f"{module}\n{name}\n".encode() for module, names in _GLOBALS.items() for name in names.split()]
 _OPERATIONS = tuple(bytes([code]) for code in b"(.0123N)}]lateusbRo\x85\x86\x87\x88\x89\x94\x81\x8f\x90\x91\x93Qd")
+_FOREIGN = (argparse.Namespace(lr=0.1), {1, 2}, frozenset((3,)), 2.5, b"x" * 300, bytearray(9), 1 << 3000, range(3))
 _KEYS = (
     b"", b"0", b"1", b"cpu", b"cuda:0", b"meta", b"storage", b"state_dict", b"../x", b"a" * 3000, b"\x1b[31m",
     b"body.stage1.0.0.weight"
@@ -49,7 +53,7 @@ def _operations(content: bytes) -> list[bytes]:
 
 def _change(operations: list[bytes], random: Random) -> None:
     at = random.randrange(len(operations))
-    kind = random.randrange(8)
+    kind = random.randrange(10)
     if kind == 0:
         del operations[at]
     elif kind == 1:
@@ -59,6 +63,10 @@ def _change(operations: list[bytes], random: Random) -> None:
         operations[at], operations[other] = operations[other], operations[at]
     elif kind == 3:
         operations.insert(at, random.choice((*_OPERATIONS, _integer(random), _text(random), _global(random))))
+    elif kind == 4:
+        operations[at:at] = _repeated(random)
+    elif kind == 5:
+        operations[at:at] = _operations(pickle.dumps(random.choice(_FOREIGN), random.randint(2, 5)))[1:-1]
     else:
         operations[at] = _alike(operations[at], random)
 
@@ -79,6 +87,23 @@ def _alike(operation: bytes, random: Random) -> bytes:
     if code == pickle.BINFLOAT:
         return code + random.randbytes(8)
     return random.choice(_OPERATIONS)
+
+
+def _repeated(random: Random) -> list[bytes]:
+    """Return operations that repeat the object before them, each time in a new one or as a function's argument."""
+    index = bytes([random.getrandbits(8)])
+    put, get = pickle.BINPUT + index, pickle.BINGET + index
+    how = random.choice(
+        (
+            (get, get, pickle.TUPLE2, put),
+            (pickle.EMPTY_LIST, get, pickle.APPEND, put),
+            (_global(random), get, pickle.TUPLE1, pickle.REDUCE),
+            (_global(random), get, pickle.NEWOBJ),
+            (get, get, pickle.STACK_GLOBAL),
+            (pickle.EMPTY_DICT, get, get, pickle.SETITEM),
+        )
+    )
+    return [put, *how * random.choice((1, 3, 1000))]
 
 
 def _integer(random: Random) -> bytes:

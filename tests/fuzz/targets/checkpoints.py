@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 import pickletools
+from argparse import Namespace
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from engine.config.model import RetinaFaceConfig
 from engine.config.presets import preset
 from engine.model import retinaface
 from engine.model.weights.load import load_model
@@ -21,7 +25,7 @@ from tests.fuzz.mutate.pickles import mutated_pickle
 from tests.fuzz.mutate.protobuf import mutated_message
 from tests.fuzz.target import Files, FileTarget
 
-_NAME = "weights.pth"
+_NAME, _PART = "weights.pth", "part.pth"
 _FULL = 0.02  # share of the checkpoints that have all tensors: they take a hundred times as long
 _FOREIGN = (b"\x89HDF\r\n\x1a\n" + bytes(64), b"HDF5-based Julia Data Format" + bytes(64), b"\x12\1" + bytes(64))
 
@@ -32,33 +36,36 @@ class Checkpoints(FileTarget):
     def __init__(self, folder: Path) -> None:
         """Save small and whole checkpoints of both formats of PyTorch, and an ONNX file."""
         super().__init__(folder)
-        self._path = folder / _NAME
-        self.named = (str(self._path),)
-        self._config = preset("mobilenet0.25")
+        config = preset("mobilenet0.25")
         torch.manual_seed(0)
         torch.set_num_threads(1)
-        model = retinaface.RetinaFace(self._config)
+        model, part_of_it = retinaface.RetinaFace(config), _first_convolution(config)
+        self._models = {_NAME: config, _PART: replace(config, name="part")}
+        self.named = tuple(str(folder / name) for name in self._models)
         # Made once, as nothing of a file decides how.
-        retinaface.RetinaFace = lambda config: model  # type: ignore[assignment, misc]
-        state = model.state_dict()
-        part = {key: state[key] for key in list(state)[:7]}
-        shared = {**part, "again": part["body.stage1.0.0.weight"], "view": part["body.stage1.0.0.weight"].T}
-        small = [
-            part,
+        retinaface.RetinaFace = lambda config: part_of_it if config.name == "part" else model  # type: ignore[assignment, misc]
+        state, part = model.state_dict(), part_of_it.state_dict()
+        weight, norm = part["body.stage1.0.0.weight"], "body.stage1.0.1"
+        view = weight.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0)
+        shared = {**part, "body.stage1.0.0.weight": view, f"{norm}.bias": part[f"{norm}.running_mean"]}
+        small: list[dict[str, object]] = [
+            dict(part),
             {"state_dict": shared, "epoch": 3},
             {f"module.{key}": value.half() for key, value in part.items()},
+            {"best": np.float64(0.2), "args": Namespace(lr=0.1), "set": {1}, "state_dict": part},
         ]
-        self._small = [members_of(_saved(content)) for content in small]
-        self._old = [_saved(content, zipped=False) for content in small]
-        self._full = members_of(_saved(state))
+        protocols = range(2, 6)
+        self._small = [members_of(_saved(content, protocol)) for content in small for protocol in protocols]
+        self._old = [_saved(content, protocol, zipped=False) for content in small for protocol in protocols]
+        self._full = [members_of(_saved(state, protocol)) for protocol in protocols]
         self._onnx = _onnx_weights()
 
     def make(self, random: Random) -> Files:
         """Return a changed checkpoint."""
         kind = random.randrange(10)
         if random.random() < _FULL:
-            content = mutated_archive(self._full, random, _changed_member)
-        elif kind < 6:
+            return {_NAME: mutated_archive(random.choice(self._full), random, _changed_member)}
+        if kind < 6:
             content = mutated_archive(random.choice(self._small), random, _changed_member)
         elif kind < 8:
             content = _changed_old(random.choice(self._old), random)
@@ -66,22 +73,35 @@ class Checkpoints(FileTarget):
             content = mutated_message(self._onnx, onnx.ModelProto.DESCRIPTOR, random)
         else:
             content = mutated(random.choice((*_FOREIGN, *self._old, self._onnx)), random)
-        return {_NAME: content}
+        return {_PART: content}
 
     def read(self, made: Files) -> None:
         """Load the weights."""
-        load_model(self._config, str(self._path))
+        for name in made:
+            load_model(self._models[name], str(self.folder / name))
 
 
-def _saved(content: object, zipped: bool = True) -> bytes:
+def _first_convolution(config: RetinaFaceConfig) -> retinaface.RetinaFace:
+    """Return a model of one convolution and its normalisation, whose checkpoints are small."""
+    model = retinaface.RetinaFace(config)
+    model.body = torch.nn.ModuleDict({"stage1": torch.nn.ModuleList([model.body.stage1[0]])})
+    for name, _ in [*model.named_children()]:
+        if name != "body":
+            delattr(model, name)
+    return model
+
+
+def _saved(content: object, protocol: int, zipped: bool = True) -> bytes:
     stream = io.BytesIO()
-    torch.save(content, stream, _use_new_zipfile_serialization=zipped)
+    torch.save(content, stream, pickle_protocol=protocol, _use_new_zipfile_serialization=zipped)
     return stream.getvalue()
 
 
 def _changed_member(name: str, content: bytes, random: Random) -> bytes:
     if name.endswith(".pkl") and random.random() < 0.9:
         return mutated_pickle(content, random)
+    if name.endswith("byteorder"):
+        return random.choice((b"big", b"little", b"BIG", b""))
     return mutated(content, random)
 
 
