@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import errno
 import io
+import mmap
 import os
 import stat
 from pathlib import Path
-
-import numpy as np
 
 _KINDS = {
     stat.S_IFIFO: "a FIFO",
@@ -17,6 +16,7 @@ _KINDS = {
     stat.S_IFSOCK: "a socket",
 }
 
+_PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # a forked process has its own copy
 _NO_FIXED_SIZE = "it has no fixed size, expected a regular file that nobody is writing"
 
 
@@ -66,7 +66,8 @@ def read_into_memory(path: Path, at_most: int) -> memoryview:
     """
     with open_regular(path) as file:
         size = _size(file, path, at_most)
-        content = np.empty(size, np.uint8).data
+        # NumPy would ask for large pages, for which a busy system searches longer than reading takes.
+        content = memoryview(mmap.mmap(-1, size, flags=_PRIVATE) if size else bytearray())
         if file.readinto(content) != size or file.read(1):
             raise OSError(errno.EINVAL, _NO_FIXED_SIZE, str(path))
     return content

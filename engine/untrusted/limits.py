@@ -13,7 +13,7 @@ MAX_FRAMES = 10_000  # that are counted, of which the first is read
 # Checkpoints, packed and unpacked: ResNet-152 with its optimiser's state has 0.8 GiB.
 MAX_CHECKPOINT_BYTES = 2 * GIB
 MAX_PICKLE_BYTES = 16 * MIB
-MAX_PICKLE_OPERATIONS = 500_000  # that checkpoint has 90,000
+MAX_PICKLE_OPERATIONS = 400_000  # that checkpoint has 104,000
 MAX_TENSORS = 20_000
 MAX_DOWNLOAD_BYTES = GIB // 2
 

@@ -34,23 +34,26 @@ def read_checkpoint(content: memoryview) -> Any:
         InvalidArgumentError: it is no checkpoint, or damaged, or larger than is allowed; the message does not contain
             its name.
     """
-    return (_Zipped if content[:2] == _ZIP_START else _Old)(content).holds
+    return (_Zipped if content[:2] == _ZIP_START else _Old)(content).read()
 
 
 class _Form(ABC):
-    """A checkpoint of one of the forms: what it holds, and the values of its storages.
+    """A checkpoint of one of the forms. What it holds refers to it, and it not to what it holds: so its memory is free
+    as soon as nobody has a tensor of it any more.
 
     Attributes:
-        holds: what the checkpoint holds.
         big_endian: order of bytes in the values.
     """
 
-    holds: Any
     big_endian = False
 
     def __init__(self, content: memoryview) -> None:
         self._content = content
         self._known: dict[str, torch.Tensor] = {}
+
+    @abstractmethod
+    def read(self) -> Any:
+        """Return what the checkpoint holds."""
 
     def bytes_of(self, storage: Storage) -> torch.Tensor:
         known = self._known.get(storage.key)
@@ -85,9 +88,11 @@ class _Zipped(_Form):
             raise InvalidArgumentError(f"is an archive with {len(pickles)} members called {_PICKLE}, expected one")
         self._folder = pickles[0].removesuffix(_PICKLE)
         self.big_endian = self._is_big_endian()
+
+    def read(self) -> Any:
         objects = Objects(self)
-        pickle = self._member(pickles[0], MAX_PICKLE_BYTES)
-        self.holds = PickleReader(pickle, objects.understood, objects.persistent).read()
+        pickle = self._member(f"{self._folder}{_PICKLE}", MAX_PICKLE_BYTES)
+        return PickleReader(pickle, objects.understood(), objects.persistent).read()
 
     def _found(self, storage: Storage) -> torch.Tensor:
         import torch
@@ -122,13 +127,17 @@ class _Old(_Form):
 
     def __init__(self, content: memoryview) -> None:
         super().__init__(content)
+        self._begins: dict[str, int] = {}
+
+    def read(self) -> Any:
         objects = Objects(self)
-        reader = PickleReader(bytes(content[:MAX_PICKLE_BYTES]), objects.understood, objects.persistent)
+        reader = PickleReader(bytes(self._content[:MAX_PICKLE_BYTES]), objects.understood(), objects.persistent)
         if reader.read() != _OLD_MAGIC or reader.read() != _OLD_VERSION:
             raise InvalidArgumentError("does not begin like a checkpoint")
         reader.read()
-        self.holds = reader.read()
+        holds = reader.read()
         self._begins = self._places(reader.read(), reader.at, objects.storages)
+        return holds
 
     def _found(self, storage: Storage) -> torch.Tensor:
         if storage.key not in self._begins:

@@ -1,8 +1,9 @@
-"""Converts the tensor names of other projects' checkpoints to this project's names."""
+"""The layouts of other projects' checkpoints: where their state_dict is, what it is called, what it has besides."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from engine.config.model import RetinaFaceConfig
@@ -10,6 +11,42 @@ from engine.errors import WeightsError
 
 if TYPE_CHECKING:
     from engine.model.weights.tensors import Given
+
+# Names that programs give to the state_dict in a file. The first one of the list that is there counts. What was
+# averaged over the training (ema) comes last: where it is not alone, it is a copy.
+WRAPPERS = (
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "net",
+    "network",
+    "weights",
+    "params",
+    "ema",
+    "model_ema",
+    "ema_state_dict",
+    "state_dict_ema",
+    "params_ema",
+)
+
+# Names that wrappers put before all others: DataParallel, Lightning modules, torch.compile. Any number, in any order.
+_PREFIXES = re.compile(r"((module|model|net|network|_orig_mod)\.)+")
+
+# Tensors that no detection needs: (pattern of whole names, what they are).
+_UNUSED = [
+    (re.compile(r"(.+\.)?total_(ops|params)"), "counters of thop"),
+    (re.compile(r"(body|fx|backbone)\.(fc|classifier)\..+"), "the backbone's classifier"),
+]
+
+# yakhyo/retinaface-pytorch, models/retinaface.py: (its name, ours). A depthwise convolution and the pointwise one
+# behind it are a pair of modules of three.
+_FX: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
+    (re.compile(r"fx\.(stage\d\.\d+)\.(\d)\.(\d)\."), lambda m: f"body.{m[1]}.{3 * int(m[2]) + int(m[3])}."),
+    (re.compile(r"fx\."), lambda m: "body."),
+    (re.compile(r"class_head\.class_head\.(\d)\."), lambda m: f"ClassHead.{m[1]}.conv1x1."),
+    (re.compile(r"bbox_head\.bbox_head\.(\d)\."), lambda m: f"BboxHead.{m[1]}.conv1x1."),
+    (re.compile(r"landmark_head\.landmark_head\.(\d)\."), lambda m: f"LandmarkHead.{m[1]}.conv1x1."),
+]
 
 # barisbatuhan/FaceDetector, BBTNet/components: (its name, ours). It counts levels from 0, this project from 1.
 _FACE_DETECTOR = [
@@ -56,21 +93,56 @@ def refuse_foreign(content: bytes, source: str) -> None:
         )
 
 
-def to_native(state: Given, config: RetinaFaceConfig) -> Given:
-    """Return the state_dict with this project's names; one of an unknown layout unchanged.
+def to_native(state: Given, config: RetinaFaceConfig, source: str) -> tuple[Given, list[str]]:
+    """Return the state_dict with this project's names, unknown names unchanged; and in words what was left out.
 
     If the config is deformable and the checkpoint is not, offsets of zero are added: the output stays the same, and
     the offsets can be trained.
+
+    Raises:
+        WeightsError: two tensors have one name without their prefixes.
     """
+    state, left_out = _used(_without_prefixes(state, source))
     if any(key.startswith("context_module.ssh_list.") for key in state):
         state = {_from_face_detector(k): v for k, v in state.items() if not k.startswith(_FACE_DETECTOR_UNUSED)}
+    state = {_from_fx(key): value for key, value in state.items()}
     if config.cascade:
         state = {key: value for key, value in state.items() if not key.startswith(_TRAINING_HEADS)}
     # The ResNet-18 model's heads say "conv" for "conv1x1".
     state = {re.sub(r"^(\w+Head\.\d\.)conv\.", r"\1conv1x1.", key): value for key, value in state.items()}
     if config.context == "deformable" and not any(".offset." in key for key in state):
         state |= _zero_offsets(state)
-    return state
+    return state, left_out
+
+
+def _without_prefixes(state: Given, source: str) -> Given:
+    names: dict[str, str] = {}
+    for key in state:
+        name = _PREFIXES.sub("", key, count=1) if _PREFIXES.match(key) else key
+        if name in names:
+            raise WeightsError(
+                f"{source} holds {name} twice, as {names[name]} and as {key}: two models in one state_dict. Save one"
+            )
+        names[name] = key
+    return {name: state[key] for name, key in names.items()}
+
+
+def _used(state: Given) -> tuple[Given, list[str]]:
+    left_out = []
+    for pattern, words in _UNUSED:
+        unused = [key for key in state if pattern.fullmatch(key)]
+        if unused:
+            left_out.append(f"{words} ({unused[0]} and {len(unused) - 1} more)")
+            state = {key: value for key, value in state.items() if not pattern.fullmatch(key)}
+    return state, left_out
+
+
+def _from_fx(key: str) -> str:
+    for pattern, name in _FX:
+        found = pattern.match(key)
+        if found:
+            return name(found) + key[found.end() :]
+    return key
 
 
 def _from_face_detector(key: str) -> str:

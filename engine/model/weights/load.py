@@ -64,14 +64,19 @@ def load_model(config: RetinaFaceConfig, weights: str | None = None) -> tuple[Re
     _refuse_other_preset(known_by(digest), config, source)
     with torch.device("meta"):  # without values: random ones take as long as the checkpoint's
         model = RetinaFace(config)
-    state = fitting(to_native(_state_dict(content, source), config), model, source)
+    given, left_out = _state_dict(content, source)
+    given, unused = to_native(given, config, source)
+    state = fitting(given, model, source)
+    if 2 * sum(value.nbytes for value in state.values()) < len(content):  # views would keep the rest in memory too
+        state = {key: value.clone() for key, value in state.items()}
     known = known_by(digest) or known_by(tensors_digest(state))
     _refuse_other_preset(known, config, source)
     model.to_empty(device="cpu")
     # The counters of batch normalisations start anew: inference never reads them.
     counters = {key: torch.zeros_like(value) for key, value in model.state_dict().items() if key.endswith(COUNTER)}
     model.load_state_dict(state | counters, strict=True, assign=True)
-    return model.eval(), WeightsOrigin(source, digest, known.name if known else None, _note(known, config, source))
+    note = _note(known, config, source) + "".join(f"; left out: {words}" for words in left_out + unused)
+    return model.eval(), WeightsOrigin(source, digest, known.name if known else None, note)
 
 
 def tensors_digest(state: dict[str, torch.Tensor]) -> str:
@@ -131,12 +136,12 @@ def _random_model(config: RetinaFaceConfig) -> RetinaFace:
         return RetinaFace(config).eval()
 
 
-def _state_dict(content: memoryview, source: str) -> Given:
+def _state_dict(content: memoryview, source: str) -> tuple[Given, list[str]]:
     start = bytes(content[:_START_BYTES])
     if start.startswith(_ONNX_START):
         from engine.model.weights.onnx import state_dict_from_onnx
 
-        return dict(state_dict_from_onnx(bytes(content), source))
+        return dict(state_dict_from_onnx(bytes(content), source)), []
     refuse_foreign(start, source)
     try:
         holds = read_checkpoint(content)
@@ -145,4 +150,5 @@ def _state_dict(content: memoryview, source: str) -> Given:
             f"{source} ({len(content)} bytes) cannot be read as a PyTorch checkpoint: it {error}. It may be truncated "
             "or of another format; nothing in it was executed"
         ) from error
-    return {key.removeprefix("module."): value for key, value in state_dict_in(holds, source).items()}
+    state, left_out = state_dict_in(holds, source)
+    return dict(state), left_out

@@ -132,7 +132,6 @@ class Objects:
     """Describes the objects of PyTorch in a pickle.
 
     Attributes:
-        understood: for a PickleReader.
         storages: that the pickle mentions, by their keys.
     """
 
@@ -140,7 +139,10 @@ class Objects:
         """Describe tensors that are views of these values."""
         self.storages: dict[str, Storage] = {}
         self._values = values
-        self.understood: dict[tuple[str, str], Describe] = {
+
+    def understood(self) -> dict[tuple[str, str], Describe]:
+        """Return the functions that describe objects, for a PickleReader."""
+        return {
             ("torch", "Size"): _first,
             ("torch._utils", "_rebuild_parameter"): _first,
             ("torch._utils", "_rebuild_parameter_with_state"): _first,
@@ -191,7 +193,7 @@ class Objects:
         """Describe a tensor of another class, or with attributes: function, class, arguments, state."""
         function, _, of_tensor = arguments[:3]
         if type(function) is Global and type(of_tensor) is tuple:
-            describe = self.understood.get((function.module, function.name))
+            describe = self.understood().get((function.module, function.name))
             if describe is not None and describe != self._subclass:
                 return describe(of_tensor)
         return Foreign(function)

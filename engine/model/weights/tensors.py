@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 COUNTER = "num_batches_tracked"  # of a batch normalisation; inference never reads it, and old checkpoints lack it
 _VARIANCE = ".running_var"
 _SHAPES_SHOWN = 4
+_NAMES_SHOWN = 6
 
 
 def fitting(state: Given, model: RetinaFace, source: str) -> State:
@@ -66,6 +67,11 @@ def _loaded(value: torch.Tensor | StoredTensor, key: str, source: str) -> torch.
 
 
 def _compare(state: Given, expected: State, config_name: str, source: str) -> None:
+    if state and not expected.keys() & state.keys():
+        raise WeightsError(
+            f"{source} does not fit config {config_name!r}: it has none of the model's names, but "
+            f"{', '.join(list(state)[:_NAMES_SHOWN])} ... ({len(state)}). Rename them to those in docs/models.md"
+        )
     shapes = [
         f"{key} has shape {tuple(state[key].shape)}, expected {tuple(expected[key].shape)}"
         for key in sorted(expected.keys() & state.keys())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import io
 import pickle
 import re
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import psutil
 import pytest
 import torch
 from onnx import external_data_helper, helper, numpy_helper
@@ -213,6 +215,17 @@ def test_names_and_shapes_are_compared_before_values_are_read(state: State, tmp_
     path.write_bytes(_rewritten(vast, lambda name, content: content, zipfile.ZIP_DEFLATED))
     with at_most_more(64 << 20), pytest.raises(WeightsError, match=r"has shape .67108864,., expected .8, 3, 3, 3."):
         load_model(MOBILENET, str(path))
+
+
+def test_what_is_not_used_does_not_stay_in_memory(state: State, tmp_path: Path) -> None:
+    path = tmp_path / "own.pth"
+    torch.save({"state_dict": state, "optimizer": torch.ones(64 << 18)}, path)
+    load_model(MOBILENET, str(path))  # what the first one of a process takes
+    gc.collect()
+    before = psutil.Process().memory_info().rss
+    model, _ = load_model(MOBILENET, str(path))
+    assert psutil.Process().memory_info().rss - before < 32 << 20
+    assert model.state_dict()[WEIGHT].is_contiguous()
 
 
 def test_values_that_the_file_lacks_are_named(state: State, tmp_path: Path) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import struct
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
 from torch.nn import functional
 
+from engine.config.model import RetinaFaceConfig
 from engine.config.presets import preset
 from engine.errors import WeightsError
 from engine.model.retinaface import RetinaFace
+from engine.model.weights.layouts import WRAPPERS
 from engine.model.weights.load import load_model
 from tests.support.family import settled_model
 
@@ -129,6 +133,116 @@ def test_a_wrong_checkpoint_is_refused_in_a_few_lines(tmp_path: Path) -> None:
         load_model(preset("full"), save(RetinaFace(preset("baseline")).state_dict(), tmp_path / "baseline.pth"))
 
 
+MOBILENET = preset("mobilenet0.25")
+
+
+@pytest.fixture(scope="module")
+def ours() -> State:
+    """A state_dict of mobilenet0.25 with this project's names."""
+    torch.manual_seed(7)
+    return RetinaFace(MOBILENET).state_dict()
+
+
+def loaded(content: object, folder: Path, config: RetinaFaceConfig = MOBILENET) -> tuple[State, str]:
+    """Save a checkpoint, load it, and return the model's state_dict and the note."""
+    torch.save(content, folder / "own.pth")
+    model, origin = load_model(config, str(folder / "own.pth"))
+    return model.state_dict(), origin.note
+
+
+def assert_equal(found: State, expected: State) -> None:
+    """Compare all tensors but the counters, which start anew."""
+    assert all(torch.equal(found[key], expected[key]) for key in expected if not key.endswith("num_batches_tracked"))
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_every_wrapper_is_opened(wrapper: str, ours: State, tmp_path: Path) -> None:
+    found, note = loaded({"epoch": 3, wrapper: ours, "optimizer": {"state": {}, "param_groups": []}}, tmp_path)
+    assert_equal(found, ours)
+    assert "left out" not in note
+
+
+def test_the_first_wrapper_of_the_list_counts(ours: State, tmp_path: Path) -> None:
+    others = {key: torch.full_like(value, 5) for key, value in ours.items()}
+    for first, second in pairwise(WRAPPERS):
+        found, note = loaded({second: others, first: ours}, tmp_path)
+        assert_equal(found, ours)
+        assert note.endswith(f"left out: {second!r} beside {first!r}")
+    assert_equal(loaded({"model": 3, "net": {"state_dict": ours}}, tmp_path)[0], ours)
+
+
+PREFIXES = ["module.", "model.", "_orig_mod.", "module.module.", "model._orig_mod.module.", "net.", "network."]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_prefixes_are_left_out(prefix: str, ours: State, tmp_path: Path) -> None:
+    assert_equal(loaded({prefix + key: value for key, value in ours.items()}, tmp_path)[0], ours)
+
+
+def test_two_models_in_one_state_dict_are_refused(ours: State, tmp_path: Path) -> None:
+    both = {f"{prefix}{key}": value for prefix in ("model.", "module.") for key, value in ours.items()}
+    with pytest.raises(WeightsError, match=r"own.pth holds (\S+) twice, as model\.\1 and as module\.\1: two models"):
+        loaded(both, tmp_path)
+
+
+def test_what_no_detection_needs_is_left_out_and_said(ours: State, tmp_path: Path) -> None:
+    classifier = {"body.fc.weight": torch.ones(1000, 256), "body.fc.bias": torch.ones(1000)}
+    modules = {key.rsplit(".", 1)[0] for key in ours}
+    counters = {
+        f"{module}.{name}": torch.zeros(1).double() for module in modules for name in ("total_ops", "total_params")
+    }
+    state = {"total_ops": torch.zeros(1), **ours, **classifier, **counters, "_extra_state": {"version": 2}}
+    found, note = loaded(state, tmp_path)
+    assert_equal(found, ours)
+    for said in (
+        "left out: what is no tensor (_extra_state and 0 more)",
+        f"left out: counters of thop (total_ops and {2 * len(modules)} more)",
+        "left out: the backbone's classifier (body.fc.weight and 1 more)",
+    ):
+        assert said in note
+    wide = {"body.classifier.1.weight": torch.ones(3)}
+    assert_equal(loaded({**ours, **wide}, tmp_path)[0], ours)
+
+
+def fx_name(key: str) -> str:
+    """The name of one of our tensors in yakhyo/retinaface-pytorch, where a pair of convolutions is two modules."""
+    parts = key.split(".")
+    if parts[0] == "body":
+        stage, block, index = parts[1], parts[2], int(parts[3])
+        is_pair = (stage, block) != ("stage1", "0")
+        place = f"{index // 3}.{index % 3}" if is_pair else f"{index}"
+        return ".".join(["fx", stage, block, place, *parts[4:]])
+    heads = {"ClassHead": "class_head", "BboxHead": "bbox_head", "LandmarkHead": "landmark_head"}
+    if parts[0] in heads:
+        assert parts[2] == "conv1x1"
+        return ".".join([heads[parts[0]]] * 2 + [parts[1], parts[3]])
+    return key
+
+
+def test_the_fx_layout_is_read(ours: State, tmp_path: Path) -> None:
+    theirs = {fx_name(key): value for key, value in ours.items()}
+    assert len(theirs) == len(ours)
+    assert {"fx.stage1.0.0.weight", "fx.stage1.1.1.0.weight", "class_head.class_head.2.bias"} <= theirs.keys()
+    assert_equal(loaded(theirs, tmp_path)[0], ours)
+
+
+def test_a_resnet_in_the_fx_layout_is_read(tmp_path: Path) -> None:
+    config = preset("resnet50")
+    resnet = RetinaFace(config).state_dict()
+    theirs = {
+        fx_name(key) if "Head" in key else f"fx.{key.removeprefix('body.')}" if key.startswith("body.") else key: value
+        for key, value in resnet.items()
+    }
+    assert_equal(loaded({**theirs, "fx.fc.weight": torch.ones(3)}, tmp_path, config)[0], resnet)
+
+
+def test_names_that_nobody_knows_are_listed(tmp_path: Path) -> None:
+    with pytest.raises(
+        WeightsError, match=r"none of the model's names, but encoder\.0, encoder\.1, .*\(9\)\. Rename them"
+    ):
+        loaded({f"encoder.{n}": torch.ones(1) for n in range(9)}, tmp_path)
+
+
 @pytest.mark.parametrize("start", [b"HDF5-based Julia Data Format, version 0.1.1\x00", b"\x89HDF\r\n\x1a\n\x00"])
 def test_julia_s_files_are_explained(start: bytes, tmp_path: Path) -> None:
     path = tmp_path / "Cascaded_Lat5_Epoch13.jld2"
@@ -157,3 +271,9 @@ def test_heads_that_only_training_needs_are_left_out(tmp_path: Path) -> None:
     assert all(torch.equal(value, ours[key]) for key, value in model.state_dict().items())
     with pytest.raises(WeightsError, match="unexpected: all of AnchorClassHead, AnchorHead, AnchorLandmarkHead"):
         load_model(preset("context-landmark"), path)
+
+
+def test_the_page_of_models_has_the_wrappers_in_their_order() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "models.md").read_text()
+    (sentence,) = re.findall(r"first of these names that is there: (.*?)\.\n", text, re.DOTALL)
+    assert tuple(re.findall(r"`([^`]+)`", sentence)) == WRAPPERS
