@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +14,9 @@ from engine.backend.targets import check_targets, has_format
 from engine.backend.tensorrt import load_backend
 from engine.build.plan import Plan, PlanOptions, Toolchain, build_plan
 from engine.config.detection import MAX_BATCH, InputSize, Thresholds
+from engine.config.files import find_config
 from engine.config.formats import FORMATS, PRECISIONS, TF32
 from engine.config.model import RetinaFaceConfig
-from engine.config.presets import preset
 from engine.errors import BuildError, InvalidArgumentError, OutputError
 from engine.export.attach import attach_detection, plugin_names
 from engine.export.network import export_network
@@ -58,7 +58,8 @@ class BuildOptions:
 
     Attributes:
         precision: one of config.formats.PRECISIONS.
-        config: name of the preset that the weights belong to.
+        config: settings that the weights were trained with: the name of a preset, the path of a JSON file
+            (config.files), or the settings themselves.
         weights: name or path; None is the preset's default.
         size: of the network's input; None is the preset's.
         max_batch: the engine takes 1 to max_batch images in a batch.
@@ -71,7 +72,7 @@ class BuildOptions:
     """
 
     precision: str = "fp16"
-    config: str = "mobilenet0.25"
+    config: str | os.PathLike[str] | RetinaFaceConfig = "mobilenet0.25"
     weights: str | None = None
     size: InputSize | None = None
     max_batch: int = 16
@@ -84,7 +85,7 @@ class BuildOptions:
 
     def input_size(self) -> InputSize:
         """Return the input sizes of the engine; InvalidArgumentError for an unknown config."""
-        return self.size or InputSize.fixed(*preset(self.config).input_size)
+        return self.size or InputSize.fixed(*find_config(self.config).input_size)
 
     def engine_path(self) -> Path:
         """Return the path of the engine."""
@@ -122,7 +123,9 @@ def build_engine(options: BuildOptions, on_stage: Callable[[str], None] = lambda
         BuildError: a package is missing, TensorRT refused the network, or the files cannot be written.
     """
     started = time.perf_counter()
-    config, size = preset(options.config), options.input_size()
+    config = find_config(options.config)
+    options = replace(options, config=config)  # its file is read once
+    size = options.input_size()
     _check(options, config)
     backend = load_backend(options.runtime)
     targets = check_targets(options.targets, backend.runtime, PRECISIONS[options.precision][0])
@@ -183,7 +186,7 @@ def _check_folder(path: Path) -> None:
 def _identity(
     options: BuildOptions, origin: WeightsOrigin, toolchain: Toolchain, typed: TypedNetwork, detector_sha256: str
 ) -> Identity:
-    config, backend = preset(options.config), toolchain.backend
+    config, backend = find_config(options.config), toolchain.backend
     versions = dict.fromkeys(plugin_names(config), PLUGIN_VERSION)
     return Identity(
         schema=SCHEMA,

@@ -14,8 +14,9 @@ from engine.backend.targets import TARGET_CHOICES
 from engine.build.pipeline import BuildOptions, BuildReport, build_engine
 from engine.cli.terminal import shown
 from engine.config.detection import InputSize, Thresholds
+from engine.config.files import find_config
 from engine.config.formats import PRECISIONS, QUANTISED_PRECISIONS
-from engine.config.presets import PRESETS, preset
+from engine.config.presets import PRESETS
 from engine.errors import InvalidArgumentError
 from engine.precision.options import METHODS, QuantisationOptions, Techniques
 from engine.progress import stages_shown
@@ -32,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     # Values are checked by the builder, whose messages say more than argparse's.
     add("--precision", default=defaults.precision, help=f"{', '.join(PRECISIONS)} (default %(default)s)")
-    add("--config", default=defaults.config, help=f"model: {', '.join(PRESETS)} (default %(default)s)")
+    add("--config", default=defaults.config, metavar="NAME|FILE",
+        help=f"model: {', '.join(PRESETS)}, or a JSON file as `retinaface-trt config NAME` writes it "
+        "(default %(default)s)")  # fmt: skip
     add("--weights", metavar="FILE|NAME", help="checkpoint, or the name of published weights, or 'random'")
     add("--input-size", type=int, nargs=2, metavar=("H", "W"),
         help="height and width of the network's input (default: the model's, 640 640 for most)")  # fmt: skip
@@ -100,10 +103,11 @@ def _max_loss(text: str | None) -> float | None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Build, showing each stage, and print what was built."""
-    size = tuple(arguments.input_size or preset(arguments.config).input_size)
+    config = find_config(arguments.config)
+    size = tuple(arguments.input_size or config.input_size)
     options = BuildOptions(
         precision=arguments.precision,
-        config=arguments.config,
+        config=config,
         weights=arguments.weights,
         size=InputSize(tuple(arguments.min_input_size or size), size, tuple(arguments.max_input_size or size)),
         max_batch=arguments.max_batch,

@@ -14,10 +14,12 @@ class Backbone:
             RetinaFaceConfig. The module maps images [N, 3, H, W] to a list of feature maps, finest first, whose
             channels are in its `out_channels`.
         strides: pixels of the input per cell of each feature map, finest first; the last is BODY_STRIDE.
+        leaky: whether its activations are leaky ReLUs of the config's slope.
     """
 
     body: str
     strides: tuple[int, ...]
+    leaky: bool = False
 
     def level_strides(self) -> list[tuple[int, ...]]:
         """Return the possible strides of a pyramid: from 8 or a finer one to 32, with or without a level of 64."""
@@ -26,7 +28,11 @@ class Backbone:
 
 
 BACKBONES = {
-    "mobilenet0.25": Backbone("engine.model.mobilenet:MobileNetBody", (8, 16, 32)),
+    **{
+        name: Backbone("engine.model.mobilenet:MobileNetBody", (4, 8, 16, 32), leaky=True)
+        for name in ("mobilenet0.25", "mobilenet0.5", "mobilenet1.0")
+    },
+    "mobilenetv2": Backbone("engine.model.mobilenet_v2:MobileNetV2Body", (4, 8, 16, 32)),
     **{
         f"resnet{layers}": Backbone("engine.model.resnet:ResNetBody", (4, 8, 16, 32))
         for layers in (18, 34, 50, 101, 152)

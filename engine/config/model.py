@@ -59,7 +59,7 @@ class RetinaFaceConfig:
         backbone: one of BACKBONES.
         levels: the pyramid, finest first.
         fpn_channels: channels of the pyramid and of its context modules.
-        negative_slope: of the leaky ReLUs in the pyramid, the context modules and a MobileNet body; 0 is ReLU.
+        negative_slope: of the leaky ReLUs in the pyramid and the context modules; 0 is ReLU.
         context: "plain" is one context module per level; "shared" is one for all levels; "deformable" is one per level
             with deformable 3x3 convolutions; "none" is without.
         pyramid: "top-down" adds the merged features of the coarser level to each level; "neighbours" adds the coarser
@@ -72,6 +72,7 @@ class RetinaFaceConfig:
         color_order: "bgr" or "rgb": the order of the network's input channels.
         pad_value: grey levels around a letterboxed image, in the order of `color_order`.
         heads: kinds of heads, HEADS or HEADS without "landmark".
+        body_slope: of the leaky ReLUs in a MobileNetV1 body; None is `negative_slope`. Other bodies have none.
     """
 
     name: str
@@ -89,6 +90,7 @@ class RetinaFaceConfig:
     color_order: str = "bgr"
     pad_value: tuple[int, int, int] = (104, 117, 123)
     heads: tuple[str, ...] = HEADS
+    body_slope: float | None = None
 
     def __post_init__(self) -> None:
         """Raise InvalidArgumentError for settings that no model can have."""
@@ -105,6 +107,8 @@ class RetinaFaceConfig:
         channels_fit = 0 < self.fpn_channels <= MAX_CHANNELS and self.fpn_channels % 4 == 0
         _require(channels_fit, "fpn_channels", self.fpn_channels, f"4, 8, ..., {MAX_CHANNELS}")
         _require(0 <= self.negative_slope < 1, "negative_slope", self.negative_slope, "0 <= slope < 1")
+        body_fits = self.body_slope is None or 0 <= self.body_slope < 1
+        _require(body_fits, "body_slope", self.body_slope, "null or 0 <= slope < 1")
         _require(self.context in CONTEXTS, "context", self.context, " or ".join(CONTEXTS))
         _require(self.pyramid in PYRAMIDS, "pyramid", self.pyramid, " or ".join(PYRAMIDS))
         sides_fit = len(self.input_size) == 2 and all(s > 0 and s % BODY_STRIDE == 0 for s in self.input_size)
@@ -122,6 +126,18 @@ class RetinaFaceConfig:
     def has_landmarks(self) -> bool:
         """Whether there is a landmark head."""
         return "landmark" in self.heads
+
+    @property
+    def slopes(self) -> tuple[float, float]:
+        """Negative slopes of the activations in the body, and behind it. Of a body without leaky ReLUs it is 0."""
+        if not BACKBONES[self.backbone].leaky:
+            return 0.0, self.negative_slope
+        return self.negative_slope if self.body_slope is None else self.body_slope, self.negative_slope
+
+    @property
+    def activations(self) -> str:
+        """The activations in words."""
+        return activations(*self.slopes)
 
     @property
     def max_stride(self) -> int:
@@ -195,6 +211,12 @@ class RetinaFaceConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> RetinaFaceConfig:
         """Read what to_dict gave, also through JSON; InvalidArgumentError names the field that does not fit."""
         return read_dataclass(cls, values, "config")
+
+
+def activations(body: float, behind: float) -> str:
+    """Return negative slopes of a body and of what is behind it in words."""
+    first, second = (f"leaky ReLU {slope:g}" if slope else "ReLU" for slope in (body, behind))
+    return second if first == second else f"{first} in the body, {second} behind it"
 
 
 def _in_range(values: Sequence[float]) -> bool:

@@ -45,6 +45,10 @@ _MOBILENET = RetinaFaceConfig(
     name="mobilenet0.25", backbone="mobilenet0.25", levels=_UPSTREAM_LEVELS, fpn_channels=64, negative_slope=0.1
 )
 
+# Settings of yakhyo/retinaface-pytorch (config.py, models). Like Pytorch_Retinaface, its bodies have a slope of 0.1
+# whatever the pyramid has; MobileNetV2 has ReLU6, which is no setting.
+_WIDE = replace(_MOBILENET, fpn_channels=128, negative_slope=0.0)
+
 # The paper has box and landmark targets in units of the anchor, without variances. It does not say how pixels are
 # normalised; here as the published weights of its backbones expect.
 _PAPER = RetinaFaceConfig(
@@ -73,6 +77,10 @@ _FULL = replace(
     pad_value=(123, 117, 104),
 )
 
+_RESNET50 = RetinaFaceConfig(
+    name="resnet50", backbone="resnet50", levels=_UPSTREAM_LEVELS, fpn_channels=256, negative_slope=0.0
+)
+
 PRESETS: dict[str, RetinaFaceConfig] = {
     config.name: config
     for config in (
@@ -84,8 +92,29 @@ PRESETS: dict[str, RetinaFaceConfig] = {
             levels=_levels(8, (10.0, 20.0), (32.0, 64.0), (128.0, 256.0)),
             negative_slope=0.0,
         ),
-        RetinaFaceConfig(
-            name="resnet50", backbone="resnet50", levels=_UPSTREAM_LEVELS, fpn_channels=256, negative_slope=0.0
+        *(replace(_WIDE, name=name, backbone=name, body_slope=0.1) for name in ("mobilenet0.5", "mobilenet1.0")),
+        *(replace(_WIDE, name=name, backbone=name) for name in ("mobilenetv2", "resnet18", "resnet34")),
+        _RESNET50,
+        # ternaus/retinaface (predict_single.py): the same network on RGB pixels.
+        replace(
+            _RESNET50,
+            name="ternaus-resnet50",
+            mean=_PAPER.mean,
+            std=_PAPER.std,
+            color_order="rgb",
+            pad_value=_PAPER.pad_value,
+        ),
+        # insightface's mnet.25 (detection/retinaface): RGB pixels as they are, targets in units of the anchor, the
+        # larger anchor first.
+        replace(
+            _MOBILENET,
+            name="insightface-mobilenet0.25",
+            levels=_levels(8, (32.0, 16.0), (128.0, 64.0), (512.0, 256.0)),
+            negative_slope=0.0,
+            variances=(1.0, 1.0),
+            mean=(0.0, 0.0, 0.0),
+            color_order="rgb",
+            pad_value=(0, 0, 0),
         ),
         _PAPER,
         replace(_PAPER, name="retinaface-resnet152", backbone="resnet152"),

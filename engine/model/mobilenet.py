@@ -1,4 +1,4 @@
-"""MobileNetV1 with width multiplier 0.25, in the layout of Pytorch_Retinaface (models/net.py)."""
+"""MobileNetV1 in three widths, in the layout of Pytorch_Retinaface (models/net.py)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import torch
 from torch import nn
 
 from engine.config.model import RetinaFaceConfig
+
+# Channels of the first convolution.
+_WIDTHS = {"mobilenet0.25": 8, "mobilenet0.5": 16, "mobilenet1.0": 32}
+_BLOCKS_BEFORE_STRIDE_8 = 4
 
 
 def conv_bn(
@@ -26,27 +30,27 @@ def conv_depthwise(in_channels: int, out_channels: int, stride: int, slope: floa
 
 
 class MobileNetBody(nn.Module):
-    """Three stages with 64, 128 and 256 channels at strides 8, 16 and 32."""
-
-    out_channels = (64, 128, 256)
+    """Three stages of strides 8, 16 and 32; the first has features of stride 4 inside."""
 
     def __init__(self, config: RetinaFaceConfig) -> None:
-        """Use leaky ReLUs of the config's negative slope."""
+        """Make the stages in the width that the config's backbone names, with leaky ReLUs of its slope."""
         super().__init__()
-        slope = config.negative_slope
+        slope, _ = config.slopes
+        width = _WIDTHS[config.backbone]
+        self.out_channels = tuple(width * multiple for multiple in (4, 8, 16, 32))
 
         def stage(*blocks: tuple[int, int, int]) -> list[nn.Sequential]:
-            return [conv_depthwise(*block, slope) for block in blocks]
+            return [conv_depthwise(width * before, width * after, stride, slope) for before, after, stride in blocks]
 
         self.stage1 = nn.Sequential(
-            conv_bn(3, 8, 3, 2, slope),
-            *stage((8, 16, 1), (16, 32, 2), (32, 32, 1), (32, 64, 2), (64, 64, 1)),
+            conv_bn(3, width, 3, 2, slope), *stage((1, 2, 1), (2, 4, 2), (4, 4, 1), (4, 8, 2), (8, 8, 1))
         )
-        self.stage2 = nn.Sequential(*stage((64, 128, 2), *[(128, 128, 1)] * 5))
-        self.stage3 = nn.Sequential(*stage((128, 256, 2), (256, 256, 1)))
+        self.stage2 = nn.Sequential(*stage((8, 16, 2), *[(16, 16, 1)] * 5))
+        self.stage3 = nn.Sequential(*stage((16, 32, 2), (32, 32, 1)))
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """Map images [N, 3, H, W] to the features, finest first."""
-        c3 = self.stage1(images)
+        """Map images [N, 3, H, W] to the features of strides 4, 8, 16 and 32."""
+        c2 = self.stage1[:_BLOCKS_BEFORE_STRIDE_8](images)
+        c3 = self.stage1[_BLOCKS_BEFORE_STRIDE_8:](c2)
         c4 = self.stage2(c3)
-        return [c3, c4, self.stage3(c4)]
+        return [c2, c3, c4, self.stage3(c4)]

@@ -40,8 +40,8 @@ def check_network(network: OnnxNetwork, config: RetinaFaceConfig, size: InputSiz
             raise _refusal(node, f"the operator is {node.operator!r:.80}, expected one of: {', '.join(OPERATORS)}")
     _check_constants(network)
     slopes = {node.attributes.get("alpha") for node in network.nodes if node.operator == "LeakyRelu"}
-    if not slopes <= {float(np.float32(config.negative_slope))}:
-        raise InvalidArgumentError(f"has leaky ReLUs of slopes {slopes}, expected {config.negative_slope}")
+    if not slopes <= {float(np.float32(slope)) for slope in config.slopes}:
+        raise InvalidArgumentError(f"has leaky ReLUs of slopes {slopes}, expected {config.slopes}")
     for height, width in dict.fromkeys((size.minimum, size.optimum, size.maximum)):
         _check_at(network, config, height, width)
 

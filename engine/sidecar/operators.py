@@ -151,6 +151,14 @@ def _activation(attributes: Attributes, inputs: Inputs) -> Tensor:
     return _tensor(inputs[0], _REAL)
 
 
+def _clip(attributes: Attributes, inputs: Inputs) -> Tensor:
+    x, *bounds = inputs
+    output = _tensor(x, _REAL)
+    if any(_weights(bound, rank=0).type != output.type for bound in bounds):
+        _refuse("its bounds are not of the type of its input")
+    return output
+
+
 def _add(attributes: Attributes, inputs: Inputs) -> Tensor:
     first, second = (_tensor(value, _REAL) for value in inputs)
     if first != second:
@@ -225,6 +233,7 @@ OPERATORS = {
     "DeformConv": Operator(_deform_conv, (4, 4), {**_CONVOLUTION, "group": (1,), "offset_group": (1,)}),
     "Relu": Operator(_activation),
     "LeakyRelu": Operator(_activation, attributes={"alpha": float}),
+    "Clip": Operator(_clip, (3, 3)),
     "MaxPool": Operator(
         _max_pool,
         attributes={**_CONVOLUTION, "kernel_shape": ((3, 3),), "ceil_mode": (0,), "storage_order": (0,)},

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.config.detection import Thresholds
+from engine.config.files import SUFFIX as CONFIG_SUFFIX
+from engine.config.presets import PRESETS
 
 # Options of build_engine.py that repeat one value of a sidecar.
 _OPTIONS = {
@@ -34,6 +36,8 @@ def rebuild_command(values: Any, engine_path: Path, maximum: tuple[int, int] | N
     options: list[Any] = []
     for option, name in _OPTIONS.items():
         value = _find(values, name)
+        if option == "--config" and isinstance(value, str) and value not in PRESETS:
+            value += CONFIG_SUFFIX  # where the user keeps it is not known
         if isinstance(value, bool):
             options += [option] if value else []
         elif isinstance(value, (str, int, float)) and len(str(value)) <= _LONGEST_WORD:

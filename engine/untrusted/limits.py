@@ -30,6 +30,9 @@ MAX_VALUES_PER_PIXEL = 10_000
 MAX_VALUES_AT_A_TIME_PER_PIXEL = 512
 MAX_MULTIPLICATIONS_PER_PIXEL = 2_000_000
 
+# A model's configuration has 1 KiB.
+MAX_CONFIG_BYTES = MIB
+
 # JSON: a sidecar has five levels, and its longest texts are paths.
 MAX_JSON_DEPTH = 32
 MAX_JSON_STRING = 8192

@@ -13,6 +13,7 @@ from engine.model.weights.checkpoint import read_checkpoint
 from engine.model.weights.fetch import read_known
 from engine.model.weights.known import KNOWN_WEIGHTS, RANDOM_WEIGHTS, KnownWeights, known_by
 from engine.model.weights.layouts import refuse_foreign, to_native
+from engine.model.weights.slopes import refuse_other_slopes
 from engine.model.weights.state_dict import state_dict_in
 from engine.model.weights.tensors import COUNTER, fitting
 from engine.types import WeightsOrigin
@@ -75,8 +76,11 @@ def load_model(config: RetinaFaceConfig, weights: str | None = None) -> tuple[Re
     # The counters of batch normalisations start anew: inference never reads them.
     counters = {key: torch.zeros_like(value) for key, value in model.state_dict().items() if key.endswith(COUNTER)}
     model.load_state_dict(state | counters, strict=True, assign=True)
+    model.eval()
+    if known is None:
+        refuse_other_slopes(model, source)
     note = _note(known, config, source) + "".join(f"; left out: {words}" for words in left_out + unused)
-    return model.eval(), WeightsOrigin(source, digest, known.name if known else None, note)
+    return model, WeightsOrigin(source, digest, known.name if known else None, note)
 
 
 def tensors_digest(state: dict[str, torch.Tensor]) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 HOMOGENEOUS = frozenset({"Relu", "LeakyRelu", "MaxPool", "Resize"})
 # Their outputs hold only values of their inputs. Inputs and outputs share one scale, so they run on the quantised type.
 VALUE_KEEPING = frozenset({"Concat", "MaxPool", "Resize"})
-ACTIVATIONS = frozenset({"Relu", "LeakyRelu"})
+ACTIVATIONS = frozenset({"Relu", "LeakyRelu", "Clip"})
 
 
 def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:

@@ -32,7 +32,7 @@ def prepare(network: onnx.ModelProto) -> onnx.ModelProto:
 def _add_missing_biases(graph: onnx.GraphProto) -> None:
     from onnx import numpy_helper
 
-    out_channels = {tensor.name: tensor.dims[0] for tensor in graph.initializer}
+    out_channels = {tensor.name: tensor.dims[0] for tensor in graph.initializer if tensor.dims}
     for node in graph.node:
         expected = {"Conv": 3, "DeformConv": 4}.get(node.op_type, 0)
         if len(node.input) == expected - 1:
@@ -55,7 +55,10 @@ def _activate_before_concat(graph: onnx.GraphProto) -> None:
             branches = []
             for i, name in enumerate(node.input):
                 branch = helper.make_node(
-                    activation.op_type, [name], [f"{name}_activated"], name=f"{activation.name}_{i}"
+                    activation.op_type,
+                    [name, *activation.input[1:]],
+                    [f"{name}_activated"],
+                    name=f"{activation.name}_{i}",
                 )
                 branch.attribute.extend(activation.attribute)
                 nodes.append(branch)

@@ -160,6 +160,8 @@ class Simulation:
             return functional.leaky_relu(x[0], attribute(node, "alpha", 0.01))
         if node.op_type == "Relu":
             return functional.relu(x[0])
+        if node.op_type == "Clip":
+            return x[0].clamp(*(float(self._graph.weights[name]) for name in node.input[1:]))
         if node.op_type == "Add":
             return x[0] + x[1]
         if node.op_type == "Concat":

@@ -28,7 +28,7 @@ def test_the_look_alike_differs_in_activation_and_anchors() -> None:
 
 
 def test_an_unknown_preset_lists_the_known_ones() -> None:
-    with pytest.raises(InvalidArgumentError, match=r"'resnet51'.*mobilenet0.25, mobilenet0.25-relu, resnet50"):
+    with pytest.raises(InvalidArgumentError, match=r"'resnet51'.*mobilenet0.25, mobilenet0.25-relu, .*resnet50"):
         preset("resnet51")
 
 
@@ -42,12 +42,13 @@ def test_an_unknown_preset_lists_the_known_ones() -> None:
         ({"levels": (PyramidLevel(8, (float("nan"),)),)}, "sizes"),
         ({"levels": (PyramidLevel(8, (16.0,), (0.0,)),)}, "aspect ratios above 0"),
         ({"levels": (PyramidLevel(8, (16.0, 20.0, 25.0), (0.5, 1.0, 2.0)),)}, "levels is 9, expected 1 to 8 anchors"),
-        ({"levels": preset("full").levels}, "levels is .4, 8, 16, 32, 64., expected strides .8, 16, 32. or"),
+        ({"levels": preset("full").levels[2:]}, "levels is .16, 32, 64., expected strides .8, 16, 32. or"),
         ({"context": "wide"}, "context is 'wide', expected none or plain or shared or deformable"),
         ({"pyramid": "flat"}, "pyramid is 'flat', expected top-down or neighbours"),
         ({"input_size": (640, 650)}, "input_size is .640, 650., expected two multiples of 32"),
         ({"fpn_channels": 3}, "fpn_channels"),
         ({"negative_slope": -0.1}, "negative_slope"),
+        ({"body_slope": 1.0}, "body_slope is 1.0, expected null or 0 <= slope < 1"),
         ({"variances": (0.0, 0.2)}, "variances"),
         ({"std": (1.0, 0.0, 1.0)}, "std"),
         ({"color_order": "grb"}, "color_order"),
@@ -58,6 +59,14 @@ def test_an_unknown_preset_lists_the_known_ones() -> None:
 def test_impossible_settings_are_refused_by_name(change: dict[str, Any], named: str) -> None:
     with pytest.raises(InvalidArgumentError, match=named):
         replace(preset("mobilenet0.25"), **change)
+
+
+def test_slopes_in_the_body_and_behind_it() -> None:
+    assert preset("mobilenet0.25").slopes == (0.1, 0.1)
+    assert preset("mobilenet0.5").slopes == (0.1, 0.0)
+    assert preset("mobilenetv2").slopes == (0.0, 0.0)
+    assert preset("resnet18-lite").slopes == (0.0, 0.1)  # a ResNet's are no setting
+    assert replace(preset("mobilenet0.25"), body_slope=0.0).slopes == (0.0, 0.1)
 
 
 def test_unknown_and_missing_keys_are_named() -> None:

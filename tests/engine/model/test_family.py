@@ -122,6 +122,35 @@ def test_backbones_are_torchvision_s(name: str, entries: int, parameters: int) -
     assert sum(p.numel() for p in body.parameters()) == parameters
 
 
+def test_mobilenet_v2_is_torchvision_s() -> None:
+    """Its number of parameters, 3,504,872, without the classifier's, and the names of its tensors."""
+    body = RetinaFace(preset("mobilenetv2")).body
+    assert sum(p.numel() for p in body.parameters()) == 3_504_872 - 1_281_000
+    shapes = {key: tuple(value.shape) for key, value in body.state_dict().items()}
+    assert shapes["features.0.0.weight"] == (32, 3, 3, 3)
+    assert shapes["features.1.conv.1.weight"] == (16, 32, 1, 1)  # the first block has no expansion
+    assert shapes["features.17.conv.2.weight"] == (320, 960, 1, 1)
+    assert shapes["features.18.1.running_var"] == (1280,)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("mobilenet0.5", 1_331_592 - 513_000), ("mobilenet1.0", 4_231_976 - 1_025_000)]
+)
+def test_mobilenet_v1_has_the_published_number_of_parameters(name: str, parameters: int) -> None:
+    """Those of the published models (0.5: 1.3, 1.0: 4.2 million), without their classifiers of 1000 classes."""
+    body = RetinaFace(preset(name)).body
+    assert sum(p.numel() for p in body.parameters()) == parameters
+
+
+def test_the_body_s_slope_is_its_own() -> None:
+    modules = dict(RetinaFace(preset("mobilenet1.0")).named_modules())
+    slopes: dict[str, set[float]] = {}
+    for name, module in modules.items():
+        if isinstance(module, torch.nn.LeakyReLU):
+            slopes.setdefault(name.split(".")[0], set()).add(module.negative_slope)
+    assert slopes == {"body": {0.1}, "fpn": {0.0}, "ssh1": {0.0}, "ssh2": {0.0}, "ssh3": {0.0}}
+
+
 @pytest.mark.parametrize("name", BACKBONES)
 def test_every_backbone_has_the_strides_of_its_registry_entry(name: str) -> None:
     strides = BACKBONES[name].strides

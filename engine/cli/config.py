@@ -1,0 +1,39 @@
+"""`retinaface-trt config`: the settings of a model, for `--config FILE`."""
+
+from __future__ import annotations
+
+import argparse
+
+from engine.config.files import config_text, find_config
+from engine.config.model import RetinaFaceConfig
+from engine.config.presets import PRESETS
+
+SUMMARY = "print a model's settings as JSON, to be changed and given with --config FILE"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the name."""
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME|FILE", help="a preset, or a file to check (default: list the presets)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print one model's settings, or a line about each preset."""
+    if arguments.name is None:
+        width = max(map(len, PRESETS))
+        print("\n".join(f"{name:{width}}  {_summary(config)}" for name, config in PRESETS.items()))
+    else:
+        print(config_text(find_config(arguments.name)), end="")
+    return 0
+
+
+def _summary(config: RetinaFaceConfig) -> str:
+    strides = ", ".join(str(level.stride) for level in config.levels)
+    parts = [f"{config.context} context"] * (config.context != "none") + ["landmarks"] * config.has_landmarks
+    parts += ["cascade"] * config.cascade
+    pixels = f"{config.color_order.upper()} - ({', '.join(f'{m:g}' for m in config.mean)})"
+    return (
+        f"{config.backbone}, strides {strides} with {config.fpn_channels} channels, {config.activations}; "
+        f"{', '.join(parts)}; {pixels}"
+    )
