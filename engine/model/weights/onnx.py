@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from engine.config.model import RetinaFaceConfig
 from engine.errors import InvalidArgumentError, WeightsError
+from engine.model.weights.settings.onnx_graph import check_graph
 from engine.untrusted.onnx_file import refuse_external_data
 
 if TYPE_CHECKING:
@@ -14,11 +16,12 @@ if TYPE_CHECKING:
 _HEADS = {"class_head": "ClassHead", "bbox_head": "BboxHead", "landmark_head": "LandmarkHead"}
 
 
-def state_dict_from_onnx(content: bytes, source: str) -> dict[str, torch.Tensor]:
+def state_dict_from_onnx(content: bytes, config: RetinaFaceConfig, source: str) -> dict[str, torch.Tensor]:
     """Return a state_dict in the public checkpoints' layout; folded batch normalisations become the identity.
 
     Raises:
-        WeightsError: not an ONNX file, one that keeps its values in another file, or not of this layout.
+        WeightsError: not an ONNX file, one that keeps its values in another file, not of this layout, or its graph
+            computes something else than the config says.
     """
     import onnx
     import torch
@@ -37,6 +40,7 @@ def state_dict_from_onnx(content: bytes, source: str) -> dict[str, torch.Tensor]
         if node.op_type == "Identity" and len(node.input) == len(node.output) == 1 and node.input[0] in tensors:
             tensors[node.output[0]] = tensors[node.input[0]]
     state: dict[str, torch.Tensor] = {}
+    modules: dict[str, str] = {}
     for node in graph.node:
         if node.op_type != "Conv":
             continue
@@ -48,11 +52,12 @@ def state_dict_from_onnx(content: bytes, source: str) -> dict[str, torch.Tensor]
                 f"{source}: convolution {node.name!r} has a weight of shape {tuple(weight.shape)} and a bias of shape "
                 f"{tuple(bias.shape)}, expected [M, C, H, W] and [M]"
             )
-        module = _module_of(node.output[0], source)
+        module = modules[node.output[0]] = _module_of(node.output[0], source)
         if module.endswith("conv1x1"):
             state |= {f"{module}.weight": weight, f"{module}.bias": bias}
         else:
             state |= _conv_and_identity_norm(module, weight, bias, source)
+    check_graph(graph, modules, config, source)
     return state
 
 

@@ -7,6 +7,7 @@ from collections.abc import Set
 from typing import TYPE_CHECKING
 
 from engine.errors import InvalidArgumentError, WeightsError
+from engine.model.weights.settings.alike import presets_of
 
 if TYPE_CHECKING:
     import torch
@@ -86,7 +87,7 @@ def _compare(state: Given, expected: State, config_name: str, source: str) -> No
     if problems:
         raise WeightsError(
             f"{source} does not fit config {config_name!r}: {'; '.join(problems)}. Use the config that it was "
-            "trained with"
+            f"trained with{''.join(f', perhaps {name}' for name in presets_of(state))}"
         )
 
 

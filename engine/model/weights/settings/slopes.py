@@ -12,9 +12,9 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from engine.config.backbones import BACKBONES
-from engine.config.files import presets_alike
 from engine.config.model import activations
 from engine.errors import WeightsError
+from engine.model.weights.settings.alike import advice
 
 if TYPE_CHECKING:
     import torch
@@ -56,15 +56,6 @@ def refuse_other_slopes(model: RetinaFace, source: str) -> None:
             f"{config.activations}: the statistics of its batch normalisations fit the former "
             f"{max(by_body, by_behind):.1f} times better. {advice(config, body, behind)}"
         )
-
-
-def advice(config: RetinaFaceConfig, body: float, behind: float) -> str:
-    """Return what to do about weights that fit a config but for its slopes."""
-    own_body = body if BACKBONES[config.backbone].leaky and body != behind else None
-    names = presets_alike(config, negative_slope=behind, body_slope=own_body)
-    settings = f"negative_slope {behind:g}" + (f" and body_slope {body:g}" if own_body is not None else "")
-    own = f"a config file with {settings} (retinaface-trt config {config.name} > FILE.json)"
-    return f"Use --config {' or '.join(names)}, or {own}" if names else f"Use {own}"
 
 
 def misfits(model: RetinaFace, slopes: tuple[float, float], of_body: bool) -> Misfits:
