@@ -57,7 +57,7 @@ def state_dict_from_onnx(content: bytes, config: RetinaFaceConfig, source: str) 
             state |= {f"{module}.weight": weight, f"{module}.bias": bias}
         else:
             state |= _conv_and_identity_norm(module, weight, bias, source)
-    check_graph(graph, modules, config, source)
+    check_graph(graph, modules, state, config, source)
     return state
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import struct
 from itertools import pairwise
 from pathlib import Path
 
@@ -249,16 +248,6 @@ def test_julia_s_files_are_explained(start: bytes, tmp_path: Path) -> None:
     path.write_bytes(start + bytes(600))
     with pytest.raises(WeightsError, match=r"probably JLD2.*which only Julia can read; .*Save its arrays as a PyTorch"):
         load_model(preset("full"), str(path))
-
-
-def test_mxnet_s_files_are_explained(tmp_path: Path) -> None:
-    """The header of mxnet.nd.save: the list's magic number, a reserved word, the number of arrays."""
-    path = tmp_path / "R50-0000.params"
-    path.write_bytes(struct.pack("<QQQ", 0x112, 0, 300) + bytes(600))
-    with pytest.raises(
-        WeightsError, match=r"MXNet parameter file \(\.params\).*Give a checkpoint of a PyTorch port, or save"
-    ):
-        load_model(preset("retinaface-resnet50"), str(path))
 
 
 def test_heads_that_only_training_needs_are_left_out(tmp_path: Path) -> None:

@@ -24,10 +24,15 @@ from tests.fuzz.mutate.content import mutated
 from tests.fuzz.mutate.pickles import mutated_pickle
 from tests.fuzz.mutate.protobuf import mutated_message
 from tests.fuzz.target import Files, FileTarget
+from tests.support.mxnet import params_file
 
 _NAME, _PART = "weights.pth", "part.pth"
 _FULL = 0.02  # share of the checkpoints that have all tensors: they take a hundred times as long
-_FOREIGN = (b"\x89HDF\r\n\x1a\n" + bytes(64), b"HDF5-based Julia Data Format" + bytes(64), b"\x12\1" + bytes(64))
+_FOREIGN = (
+    b"\x89HDF\r\n\x1a\n" + bytes(64),
+    b"HDF5-based Julia Data Format" + bytes(64),
+    params_file({"arg:mobilenet0_conv0_weight": np.ones((8, 3, 3, 3), np.float32), "aux:a": np.ones(2, np.int8)}),
+)
 
 
 class Checkpoints(FileTarget):

@@ -14,21 +14,26 @@ if TYPE_CHECKING:
     import onnx
     from torch import nn
 
+    from engine.model.weights.tensors import State
+
 # Operators of an exported network and of what makes lists of its heads.
-_KNOWN = frozenset(
-    ("Cast", "Constant", "Gather", "Identity", "Reshape", "Shape", "Slice", "Transpose", "Unsqueeze")
-    + ("Add", "Concat", "Conv", "LeakyRelu", "Relu", "Resize", "Softmax")
-)
+_KNOWN = {
+    *("Cast", "Constant", "Gather", "Identity", "Reshape", "Shape", "Slice", "Transpose", "Unsqueeze"),
+    *("Add", "Concat", "Conv", "LeakyRelu", "Relu", "Resize", "Softmax"),
+}
 _SLOPE_OF_RELU = 0.0
 _ONNX_SLOPE = 0.01  # of a LeakyRelu that does not say
 
 
-def check_graph(graph: onnx.GraphProto, convolutions: Mapping[str, str], config: RetinaFaceConfig, source: str) -> None:
+def check_graph(
+    graph: onnx.GraphProto, convolutions: Mapping[str, str], state: State, config: RetinaFaceConfig, source: str
+) -> None:
     """Compare operators, activations and the attributes of convolutions with a config.
 
     Args:
         graph: of the file.
         convolutions: name of the module, by the output of each convolution.
+        state: the tensors of the file. If the model has others, nothing is compared: they are refused for that.
         config: that the file's weights are to be loaded with.
         source: of the file, for messages.
 
@@ -40,14 +45,18 @@ def check_graph(graph: onnx.GraphProto, convolutions: Mapping[str, str], config:
     from engine.model.retinaface import RetinaFace
 
     with torch.device("meta"):
-        modules = dict(RetinaFace(config).named_modules())
+        model = RetinaFace(config)
+    expected = {key: value.shape for key, value in model.state_dict().items() if value.ndim}
+    if {key: value.shape for key, value in state.items()} != expected:
+        return
+    modules = dict(model.named_modules())
     _check_operators(graph, config, source)
     slopes = _slopes(graph, convolutions)
     _check_slopes(slopes, modules, config, source)
     for node in graph.node:
-        module = modules.get(convolutions[node.output[0]]) if node.op_type == "Conv" else None
-        if module is not None:  # those that the model lacks are refused by their names
-            _check_convolution(node, module, convolutions[node.output[0]], source)
+        if node.op_type == "Conv":
+            name = convolutions[node.output[0]]
+            _check_convolution(node, modules[name], name, source)
 
 
 def _check_operators(graph: onnx.GraphProto, config: RetinaFaceConfig, source: str) -> None:
@@ -83,7 +92,7 @@ def _check_slopes(
     slopes: Mapping[str, float | None], modules: Mapping[str, nn.Module], config: RetinaFaceConfig, source: str
 ) -> None:
     expected = {name: getattr(modules.get(_next_but_one(name)), "negative_slope", None) for name in slopes}
-    wrong = [name for name in slopes if name in modules and slopes[name] != expected[name]]
+    wrong = [name for name in slopes if slopes[name] != expected[name]]
     if not wrong:
         return
     name = wrong[0]
