@@ -41,7 +41,8 @@ def check_network(network: OnnxNetwork, config: RetinaFaceConfig, size: InputSiz
     _check_constants(network)
     slopes = {node.attributes.get("alpha") for node in network.nodes if node.operator == "LeakyRelu"}
     if not slopes <= {float(np.float32(slope)) for slope in config.slopes}:
-        raise InvalidArgumentError(f"has leaky ReLUs of slopes {slopes}, expected {config.slopes}")
+        expected = " or ".join(map(str, sorted({*config.slopes})))
+        raise InvalidArgumentError(f"has leaky ReLUs of slopes {slopes}, expected {expected}")
     for height, width in dict.fromkeys((size.minimum, size.optimum, size.maximum)):
         _check_at(network, config, height, width)
 

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import onnx
 import pytest
 
+from engine import TRTRetinaFace
 from engine.backend import targets
 from engine.backend.driver import compute_capability, sees_gpu
 from engine.backend.plugin_library import PluginLibrary, plugin_library
@@ -23,6 +25,7 @@ from engine.build import pipeline
 from engine.build.pipeline import BuildOptions, build_engine
 from engine.build.plan import PlanOptions, Toolchain, build_plan
 from engine.config.detection import InputSize, Thresholds
+from engine.config.files import config_text
 from engine.config.formats import BF16, FP8, INT8, NumberFormat
 from engine.config.presets import preset
 from engine.errors import BuildError, InvalidArgumentError
@@ -258,6 +261,18 @@ def test_the_input_is_the_preset_s_unless_another_is_given(config: str, side: in
     assert BuildOptions(config=config).input_size() == InputSize.fixed(side, side)
     other = InputSize.fixed(64, 96)
     assert BuildOptions(config=config, size=other).input_size() == other
+
+
+def test_a_config_file_gives_the_engine_its_settings(tmp_path: Path) -> None:
+    own = replace(preset("mobilenetv2"), name="own", mean=(127.5, 127.5, 127.5), input_size=(64, 96), color_order="rgb")
+    file = tmp_path / "mine.json"
+    file.write_text(config_text(own))
+    path = tmp_path / "own.engine"
+    sidecar = build(path, config=file, size=None, weights="random").sidecar
+    assert sidecar.config == own
+    assert sidecar.io.input.size == InputSize.fixed(64, 96)
+    assert TRTRetinaFace(path, device="cpu").sidecar.config == own
+    assert "--config own.json " in sidecar.rebuild_command(path)
 
 
 def test_a_broken_network_is_refused_with_the_parser_s_reason() -> None:

@@ -102,6 +102,17 @@ def test_upstream_weights_under_the_look_alike_preset_are_refused(tmp_path: Path
         load_model(preset("mobilenet0.25-relu"), str(again))
 
 
+def test_published_weights_fit_settings_that_differ_in_no_matter_of_training(tmp_path: Path) -> None:
+    own = replace(MOBILENET, name="own", input_size=(320, 320), pad_value=(0, 0, 0))
+    assert load_model(own, "mobilenet0.25")[1].known_as == "mobilenet0.25"
+    mean, levels = (0.0, 0.0, 0.0), preset("mobilenet0.25-relu").levels
+    for other in (replace(own, mean=mean), replace(own, levels=levels)):
+        with pytest.raises(
+            WeightsError, match=r"belongs to config 'mobilenet0\.25'; with config 'own' its tensors may"
+        ):
+            load_model(other, "mobilenet0.25")
+
+
 def test_another_model_s_checkpoint_is_refused_by_group(checkpoint: Path) -> None:
     with pytest.raises(WeightsError, match=r"does not fit config 'resnet50'.*missing: all of body") as refusal:
         load_model(preset("resnet50"), str(checkpoint))

@@ -35,11 +35,12 @@ from tests.support.shared import exported
 
 MOBILENET = preset("mobilenet0.25")
 # Together they have all structures: with and without landmarks, aspect ratios, a level of stride 64, a shared context
-# module, deformable convolutions, a cascade.
+# module, deformable convolutions, a cascade, ReLU6.
 CONFIGS = {
     "mobilenet": MOBILENET,
     "deformable cascade": replace(MOBILENET, context="deformable", cascade=True),
     "shared": replace(preset("resnet18-lite"), fpn_channels=16),
+    "clipped": replace(preset("mobilenetv2"), fpn_channels=16),
     "neighbours": replace(preset("facedetector-resnet50"), backbone="resnet18", fpn_channels=16),
 }
 FIXED, RANGE = InputSize.fixed(96, 96), InputSize((64, 96), (96, 96), (160, 128))
@@ -339,10 +340,10 @@ def test_8_bit_weights_are_read_once(mobilenet: onnx.ModelProto) -> None:
 def test_the_list_of_operators_is_that_of_the_networks(mobilenet: onnx.ModelProto) -> None:
     """No operator is allowed that no build writes."""
     deformable = _network(CONFIGS["deformable cascade"])
-    pooled = _network(CONFIGS["shared"])
+    pooled, clipped = (_network(CONFIGS[name]) for name in ("shared", "clipped"))
     written = {
         node.op_type
-        for network in (mobilenet, deformable, pooled, to_fp16(mobilenet), _quantised(INT8)(mobilenet))
+        for network in (mobilenet, deformable, pooled, clipped, to_fp16(mobilenet), _quantised(INT8)(mobilenet))
         for node in network.graph.node
     }
     assert written == OPERATORS.keys()

@@ -24,7 +24,7 @@ from tests.fuzz.mutate.content import mutated
 from tests.fuzz.mutate.pickles import mutated_pickle
 from tests.fuzz.mutate.protobuf import mutated_message
 from tests.fuzz.target import Files, FileTarget
-from tests.support.mxnet import params_file
+from tests.support.oracles.mxnet import params_file
 
 _NAME, _PART = "weights.pth", "part.pth"
 _FULL = 0.02  # share of the checkpoints that have all tensors: they take a hundred times as long

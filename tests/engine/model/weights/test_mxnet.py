@@ -15,9 +15,9 @@ from engine.config.presets import preset
 from engine.errors import InvalidArgumentError, WeightsError
 from engine.model.weights.load import load_model
 from engine.model.weights.mxnet.arrays import read_arrays
-from tests.support.mxnet import V1, V2, V3, Arrays, mnet25, params_file
 from tests.support.oracles.anchor_decode import anchor_decode
 from tests.support.oracles.mnet25 import decode, forward
+from tests.support.oracles.mxnet import V1, V2, V3, Arrays, mnet25, params_file
 
 CONFIG = preset("insightface-mobilenet0.25")
 

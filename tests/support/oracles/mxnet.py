@@ -77,10 +77,11 @@ class _Arrays:
             self.all[f"arg:{name}_bias"] = self._draw(outer) * self._SPREAD
 
     def _normalisation(self, name: str, channels: int, statistics: str) -> None:
-        self.all[f"arg:{name}_gamma"] = 1 + self._SPREAD * self._draw(channels)
-        self.all[f"arg:{name}_beta"] = self._draw(channels) / 2
+        self.all[f"arg:{name}_gamma"] = np.float32(1) + self._SPREAD * self._draw(channels)
+        self.all[f"arg:{name}_beta"] = self._draw(channels) * np.float32(0.5)
         self.all[f"aux:{name}_{statistics}_mean"] = self._draw(channels) * self._SPREAD
-        self.all[f"aux:{name}_{statistics}_var"] = self._SPREAD**2 * np.exp(self._draw(channels) / 4)
+        spread = self._SPREAD * np.exp(self._draw(channels) * np.float32(0.125))
+        self.all[f"aux:{name}_{statistics}_var"] = spread * spread
 
     def _draw(self, *shape: int) -> NDArray[np.float32]:
         return self._random.normal(size=shape).astype(np.float32)
