@@ -71,7 +71,8 @@ class TRTRetinaFace(ServedDetector):
             device: "cuda:N" runs the engine on that GPU. "cpu" runs the same network and operators on the CPU, with
                 OpenVINO if it is installed and can run the network, else with ONNX Runtime; "cpu:openvino" and
                 "cpu:onnxruntime" choose one. "auto" is the first GPU if it is usable, else the CPU, with a warning.
-            config: for weights: the settings that they were trained with; None if they are known.
+            config: for weights: the settings that they were trained with, a preset's name or the path of a JSON file
+                that `retinaface-trt config` wrote; None if they are known.
             precision: for weights: "fp16" (the default), "fp32", "tf32" or "bf16". The others need photos to calibrate
                 with, and a build of their own.
             input_size: (height, width) to letterbox to, for an engine built for a range; None is its optimum. For

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 
-from engine.config.files import config_text, find_config
+from engine.config.files import find_config
 from engine.config.model import RetinaFaceConfig
 from engine.config.presets import PRESETS
+from engine.text import printable
 
 SUMMARY = "print a model's settings as JSON, to be changed and given with --config FILE"
 
@@ -22,9 +24,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Print one model's settings, or a line about each preset."""
     if arguments.name is None:
         width = max(map(len, PRESETS))
-        print("\n".join(f"{name:{width}}  {_summary(config)}" for name, config in PRESETS.items()))
+        for name, config in PRESETS.items():
+            print(printable(f"{name:{width}}  {_summary(config)}"))
     else:
-        print(config_text(find_config(arguments.name)), end="")
+        print(json.dumps(find_config(arguments.name).to_dict(), indent=2))
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +35,7 @@ def find_config(given: str | os.PathLike[str] | RetinaFaceConfig) -> RetinaFaceC
 
 
 def read_config(path: Path) -> RetinaFaceConfig:
-    """Read a file that config_text wrote: a JSON object with every field of RetinaFaceConfig.
+    """Read a file that `retinaface-trt config` wrote: a JSON object with every field of RetinaFaceConfig.
 
     Raises:
         InvalidArgumentError: it cannot be read, lacks a field, has another one, or has a value that no model can have;
@@ -55,11 +54,6 @@ def read_config(path: Path) -> RetinaFaceConfig:
             f"config {path} is called {config.name!r} like a preset, but has other settings: give it a name of its own"
         )
     return config
-
-
-def config_text(config: RetinaFaceConfig) -> str:
-    """Return the text of a configuration's file."""
-    return json.dumps(config.to_dict(), indent=2) + "\n"
 
 
 def presets_alike(config: RetinaFaceConfig, **settings: object) -> list[str]:

@@ -27,7 +27,8 @@ def options_of(
 
     Args:
         source: path of a checkpoint, the name of published weights, or the name of a config with default weights.
-        config: the settings that the weights were trained with; None for weights that are known.
+        config: the settings that the weights were trained with: a preset's name, or the path of a JSON file; None for
+            weights that are known.
         precision: of the engine; None is fp16.
         input_size: (height, width) of the network's input; None is the config's.
 
@@ -54,8 +55,8 @@ def _config_of(name: str) -> str:
         known = known_by(sha256_of_file(Path(name)))
         if known is None:
             raise InvalidArgumentError(
-                f"{name} is a checkpoint that is not known by its digest: say with config= what it was trained as, one "
-                f"of {', '.join(PRESETS)}"
+                f"{name} is a checkpoint that is not known by its digest: say with config= what it was trained as, a "
+                f"JSON file or one of {', '.join(PRESETS)}"
             )
         return known.config
     if name in KNOWN_WEIGHTS:

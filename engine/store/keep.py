@@ -15,7 +15,7 @@ from engine.backend.driver import compute_capability
 from engine.backend.targets import TARGETS
 from engine.backend.tensorrt import Backend, load_backend
 from engine.build.pipeline import BuildOptions, build_engine
-from engine.config.presets import preset
+from engine.config.files import find_config
 from engine.errors import BuildError, EngineLoadError, OutputError
 from engine.files import cache_folder
 from engine.progress import stages_shown
@@ -50,8 +50,9 @@ def kept_engine(options: BuildOptions) -> EngineFiles:
         OutputError: another process has been building this engine for half an hour.
     """
     backend = load_backend(options.runtime)
-    options = replace(options, targets=_targets(backend))
-    name = re.sub(r"[^A-Za-z0-9.]", "_", preset(options.config).name)
+    config = find_config(options.config)
+    options = replace(options, config=config, targets=_targets(backend))
+    name = re.sub(r"[^A-Za-z0-9.]", "_", config.name)
     folder = engines_folder() / f"{name}-{options.precision}-{key_of(options, backend)}"
     path = folder / "files" / NAME
     if (found := _read(path)) is not None:
@@ -110,7 +111,8 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _build(options: BuildOptions, path: Path) -> EngineFiles:
     with stages_shown() as show:
-        show(f"Building an engine of {options.weights or options.config} in {options.precision}, in {path.parent}")
+        weights = options.weights or find_config(options.config).name
+        show(f"Building an engine of {weights} in {options.precision}, in {path.parent}")
         build_engine(replace(options, output=path), show)
     return read_engine(path)
 

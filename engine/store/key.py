@@ -10,7 +10,7 @@ from engine.backend.driver import compute_capability, gpu_names
 from engine.backend.plugin_library import plugin_library
 from engine.backend.tensorrt import Backend
 from engine.build.pipeline import BuildOptions
-from engine.config.presets import preset
+from engine.config.files import find_config
 from engine.errors import InvalidArgumentError, WeightsError
 from engine.files import sha256_of, sha256_of_file
 from engine.model.weights.known import KNOWN_WEIGHTS, RANDOM_WEIGHTS
@@ -28,7 +28,7 @@ def key_of(options: BuildOptions, backend: Backend) -> str:
     gpus = gpu_names()
     parts = {
         "weights": _weights_sha256(options),
-        "config": preset(options.config).to_dict(),
+        "config": find_config(options.config).to_dict(),
         "precision": options.precision,
         "size": asdict(options.input_size()),
         "max_batch": options.max_batch,
@@ -43,7 +43,7 @@ def key_of(options: BuildOptions, backend: Backend) -> str:
 
 
 def _weights_sha256(options: BuildOptions) -> str:
-    name = options.weights or options.config
+    name = options.weights or find_config(options.config).name
     try:
         if Path(name).exists():
             return sha256_of_file(Path(name))

@@ -25,7 +25,6 @@ from engine.build import pipeline
 from engine.build.pipeline import BuildOptions, build_engine
 from engine.build.plan import PlanOptions, Toolchain, build_plan
 from engine.config.detection import InputSize, Thresholds
-from engine.config.files import config_text
 from engine.config.formats import BF16, FP8, INT8, NumberFormat
 from engine.config.presets import preset
 from engine.errors import BuildError, InvalidArgumentError
@@ -266,7 +265,7 @@ def test_the_input_is_the_preset_s_unless_another_is_given(config: str, side: in
 def test_a_config_file_gives_the_engine_its_settings(tmp_path: Path) -> None:
     own = replace(preset("mobilenetv2"), name="own", mean=(127.5, 127.5, 127.5), input_size=(64, 96), color_order="rgb")
     file = tmp_path / "mine.json"
-    file.write_text(config_text(own))
+    file.write_text(json.dumps(own.to_dict()))
     path = tmp_path / "own.engine"
     sidecar = build(path, config=file, size=None, weights="random").sidecar
     assert sidecar.config == own

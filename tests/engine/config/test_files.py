@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from engine.config.files import config_text, find_config, presets_alike, read_config
+from engine.config.files import find_config, presets_alike, read_config
+from engine.config.model import RetinaFaceConfig
 from engine.config.presets import PRESETS, preset
 from engine.errors import InvalidArgumentError
 from engine.untrusted.limits import MAX_CONFIG_BYTES
@@ -19,11 +20,15 @@ from engine.untrusted.limits import MAX_CONFIG_BYTES
 OWN = replace(preset("mobilenet0.25"), name="own", mean=(0.0, 0.0, 0.0), color_order="rgb", body_slope=0.25)
 
 
+def to_json(config: RetinaFaceConfig) -> str:
+    return json.dumps(config.to_dict())
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     """A file with settings that no preset has."""
     path = tmp_path / "own.json"
-    path.write_text(config_text(OWN))
+    path.write_text(to_json(OWN))
     return path
 
 
@@ -51,13 +56,13 @@ def test_a_config_comes_by_name_by_path_or_as_it_is(file: Path, monkeypatch: pyt
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_s_file_is_that_preset(name: str, tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    path.write_text(config_text(preset(name)))
+    path.write_text(to_json(preset(name)))
     assert read_config(path) == preset(name)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_what_windows_shells_write_is_read(file: Path, encoding: str) -> None:
-    file.write_bytes(config_text(OWN).encode(encoding))
+    file.write_bytes(to_json(OWN).encode(encoding))
     assert read_config(file) == OWN
 
 

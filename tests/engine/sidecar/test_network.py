@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from engine.config.detection import InputSize
 from engine.config.formats import FP8, INT8, NumberFormat
-from engine.config.model import RetinaFaceConfig
+from engine.config.model import PyramidLevel, RetinaFaceConfig
 from engine.config.presets import preset
 from engine.errors import InvalidArgumentError
 from engine.model.retinaface import RetinaFace
@@ -40,7 +40,11 @@ CONFIGS = {
     "mobilenet": MOBILENET,
     "deformable cascade": replace(MOBILENET, context="deformable", cascade=True),
     "shared": replace(preset("resnet18-lite"), fpn_channels=16),
-    "clipped": replace(preset("mobilenetv2"), fpn_channels=16),
+    "clipped": replace(
+        preset("mobilenetv2"),
+        levels=tuple(PyramidLevel(stride, (16.0,)) for stride in (4, 8, 16, 32)),
+        fpn_channels=16,
+    ),
     "neighbours": replace(preset("facedetector-resnet50"), backbone="resnet18", fpn_channels=16),
 }
 FIXED, RANGE = InputSize.fixed(96, 96), InputSize((64, 96), (96, 96), (160, 128))
