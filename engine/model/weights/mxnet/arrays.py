@@ -21,7 +21,7 @@ _DTYPES = {0: "<f4", 1: "<f8", 2: "<f2", 3: "u1", 4: "<i4", 5: "i1", 6: "<i8"}
 _MOST_ARRAYS, _MOST_AXES, _LONGEST_NAME = 10_000, 8, 512
 
 
-def read_arrays(content: bytes) -> dict[str, NDArray[Any]]:
+def read_arrays(content: bytes | memoryview) -> dict[str, NDArray[Any]]:
     """Return the arrays of a file by name, "arg:" or "aux:" before it left out.
 
     Raises:
@@ -45,7 +45,7 @@ def read_arrays(content: bytes) -> dict[str, NDArray[Any]]:
 
 
 class _Reader:
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes | memoryview) -> None:
         self._content, self._at = memoryview(content), 0
 
     @property

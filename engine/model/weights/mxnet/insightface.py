@@ -52,7 +52,7 @@ _UPSAMPLING = re.compile(r"rf_c\d_upsampling_weight")
 _SHOWN = 8
 
 
-def state_dict_from_mxnet(content: bytes, config: RetinaFaceConfig, source: str) -> dict[str, torch.Tensor]:
+def state_dict_from_mxnet(content: memoryview, config: RetinaFaceConfig, source: str) -> dict[str, torch.Tensor]:
     """Return the state_dict of an MXNet parameter file with insightface's names.
 
     Raises:
