@@ -21,6 +21,7 @@ from tests.support.oracles.boxes import iou
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
+    ROOT / "docs" / "export.md",
     ROOT / "docs" / "gpus.md",
     *(ROOT / "docs/development").glob("*.md"),
 ]
