@@ -1,1 +1,1 @@
-"""From weights to the three files of an engine."""
+"""From weights to the three files of an engine, or to one ONNX file for other programs."""

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from engine.config.detection import InputSize, Thresholds
+from engine.config.files import find_config
+from engine.config.formats import QUANTISED_PRECISIONS
+from engine.config.presets import PRESETS
 from engine.errors import InvalidArgumentError, RetinaFaceError
+from engine.precision.options import METHODS, QuantisationOptions, Techniques
 from engine.writing import check_writable
 
 if TYPE_CHECKING:
     from engine.detector import TRTRetinaFace
+
+_DEFAULT_CONFIG = "mobilenet0.25"
 
 
 def add_device_options(parser: argparse.ArgumentParser, default: str | None = "auto") -> None:
@@ -66,3 +73,82 @@ def describe(detector: TRTRetinaFace) -> str:
         f"{sidecar.config.name}, weights {sidecar.weights.source}, {sidecar.precision.mode}, input {height} x "
         f"{width}, on {detector.device} with {detector.runtime}; {settings}"
     )
+
+
+def add_network_options(parser: argparse.ArgumentParser, precisions: Iterable[str], precision: str) -> None:
+    """Add the options of the commands that make a network from weights, with these precisions and the default one."""
+    add = parser.add_argument
+    # Values are checked by the builder, whose messages say more than argparse's.
+    add("--precision", default=precision, help=f"{', '.join(precisions)} (default %(default)s)")
+    add("--config", default=_DEFAULT_CONFIG, metavar="NAME|FILE",
+        help=f"model: {', '.join(PRESETS)}, or a JSON file as `retinaface-trt config NAME` writes it "
+        "(default %(default)s)")  # fmt: skip
+    add("--weights", metavar="FILE|NAME", help="checkpoint, or the name of published weights, or 'random'")
+    add("--input-size", type=int, nargs=2, metavar=("H", "W"),
+        help="height and width of the network's input (default: the model's, 640 640 for most)")  # fmt: skip
+    add("--min-input-size", type=int, nargs=2, metavar=("H", "W"), help="build for a range of sizes from this one")
+    add("--max-input-size", type=int, nargs=2, metavar=("H", "W"), help="build for a range of sizes up to this one")
+    for setting in fields(Thresholds):
+        name, meaning = f"--{setting.metadata['option'].replace('_', '-')}", setting.metadata["help"]
+        if isinstance(setting.default, bool):
+            add(name, action=argparse.BooleanOptionalAction, default=setting.default, help=meaning)
+        else:
+            add(name, type=type(setting.default), default=setting.default, help=f"{meaning} (default %(default)s)")
+    of_bf16 = "; rounding: bf16 too" if "bf16" in precisions else ""
+    _add_quantisation(parser.add_argument_group(f"quantisation ({', '.join(QUANTISED_PRECISIONS)}{of_bf16})"))
+
+
+def network_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the values of those options, by the names that BuildOptions and ExportOptions have for them."""
+    config = find_config(arguments.config)
+    size = tuple(arguments.input_size or config.input_size)
+    return {
+        "precision": arguments.precision,
+        "config": config,
+        "weights": arguments.weights,
+        "size": InputSize(tuple(arguments.min_input_size or size), size, tuple(arguments.max_input_size or size)),
+        "thresholds": Thresholds(**{v.name: getattr(arguments, v.metadata["option"]) for v in fields(Thresholds)}),
+        "quantisation": _quantisation(arguments),
+    }
+
+
+def _add_quantisation(group: argparse._ArgumentGroup) -> None:
+    defaults, techniques = QuantisationOptions(), Techniques()
+    add = group.add_argument
+    add("--calib-dir", metavar="DIR", help="photos to calibrate with, of any sizes; half of them measure the loss")
+    add("--calib-images", type=int, metavar="N", default=defaults.calib_images,
+        help="how many of them to use (default %(default)s)")  # fmt: skip
+    add("--calib-cache", metavar="FILE", help="calibration cache; reused while its inputs are the same")
+    add("--calib-method", default=techniques.method, help=f"{', '.join(METHODS)} (default %(default)s)")
+    add("--max-loss", metavar="X|off", help="largest loss of mean box IoU against float32: keeps as few layers as "
+        "possible in higher precision; off keeps none (default 0.01; int8: keeps the most sensitive layers, up to "
+        "9.5 %% of the MACs)")  # fmt: skip
+    for name, what in (
+        ("equalise", "give every channel of an activation one range"),
+        ("round-weights", "round weights so that their errors cancel"),
+    ):
+        default = getattr(techniques, name.replace("-", "_"))
+        add(f"--{name}", action=argparse.BooleanOptionalAction, default=default, help=what)
+
+
+def _quantisation(arguments: argparse.Namespace) -> QuantisationOptions:
+    return QuantisationOptions(
+        calib_dir=arguments.calib_dir,
+        calib_images=arguments.calib_images,
+        cache=arguments.calib_cache,
+        techniques=Techniques(
+            method=arguments.calib_method,
+            equalise=arguments.equalise,
+            round_weights=arguments.round_weights,
+        ),
+        max_loss=_max_loss(arguments.max_loss),
+    )
+
+
+def _max_loss(text: str | None) -> float | None:
+    if text is None or text == "off":
+        return None if text is None else float("inf")
+    try:
+        return float(text)
+    except ValueError:
+        raise InvalidArgumentError(f"--max-loss is {text!r}, expected a number such as 0.01, or off") from None

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from engine.cli import bench, build, cache, config, detect, doctor, evaluate
+from engine.cli import bench, build, cache, config, detect, doctor, evaluate, export
 from engine.cli.terminal import Parser, note, set_up_output
 from engine.errors import InvalidArgumentError, RetinaFaceError
 from engine.version import project_version
@@ -17,6 +17,7 @@ _USAGE_ERROR = 2
 _COMMANDS = {
     "build": build,
     "config": config,
+    "export": export,
     "detect": detect,
     "bench": bench,
     "evaluate": evaluate,

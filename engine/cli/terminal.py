@@ -14,6 +14,7 @@ from rich.text import Text
 
 from engine.text import printable
 
+ANY_WIDTH = 4096  # of tables without borders: a long path stays whole, to be copied
 _ExcInfo: TypeAlias = (
     tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 )  # as logging passes it

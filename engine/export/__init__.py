@@ -1,1 +1,1 @@
-"""From a PyTorch model to network.onnx (raw heads) and detector.onnx (with decoding and suppression)."""
+"""From a PyTorch model to network.onnx (raw heads), and behind it to faces: with plugins, or in standard operators."""

@@ -22,6 +22,7 @@ PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "docs" / "coming_from.md",
+    ROOT / "docs" / "export.md",
     ROOT / "docs" / "gpus.md",
     *(ROOT / "docs/development").glob("*.md"),
 ]
