@@ -13,6 +13,8 @@ RUNTIME = [
 ]  # fmt: skip
 CAPTURE = [
     "replay_with_a_fork", "waiting_is_forbidden", "allocating_is_forbidden_unless_relaxed",
+    "freeing_is_forbidden_unless_relaxed", "freeing_in_stream_order_is_allowed",
+    "other_threads_may_not_free_during_global_captures", "captures_end_in_their_thread_unless_relaxed",
     "legacy_stream_is_forbidden", "forks_must_be_joined", "outside_work_cannot_be_waited_for",
 ]  # fmt: skip
 ALGORITHMS = ["cub_sum", "cub_sort", "cub_scan", "thrust_reduce"]
