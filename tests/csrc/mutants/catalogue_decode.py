@@ -231,6 +231,16 @@ DECODE = [
         "(progress & 0xffffu) == active_blocks &&",
         "(progress & 0xffffu) == active_blocks - 1 &&",
     ),
+    _write(
+        "fence before the progress is counted removed",
+        "__threadfence();\n    const int nonfinite",
+        "const int nonfinite",
+    ),
+    _write(
+        "fence behind the progress removed",
+        "+ mine;\n        __threadfence();",
+        "+ mine;",
+    ),
     Mutant(
         "decode write",
         "anchor_decode",

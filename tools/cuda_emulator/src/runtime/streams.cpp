@@ -1,5 +1,6 @@
 #include "runtime/streams.h"
 
+#include "execution/dependence.h"
 #include "runtime/errors.h"
 #include "runtime/pageable_copies.h"
 
@@ -85,6 +86,9 @@ cudaError_t submit(cudaStream_t handle, cudaGraphNodeType type, const Work &work
     }
     if (!(stream->flags & cudaStreamNonBlocking)) {
         land_copies();
+    }
+    if (type != cudaGraphNodeTypeKernel) {
+        dependence.clear();
     }
     return work();
 }
