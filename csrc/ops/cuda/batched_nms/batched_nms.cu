@@ -7,6 +7,7 @@
 #include "ops/cuda/batched_nms/plan.cuh"
 #include "ops/cuda/batched_nms/suppress.cuh"
 #include "ops/cuda/batched_nms/vote.cuh"
+#include "ops/cuda/common/dependent_launch.cuh"
 #include "ops/cuda/common/launch.cuh"
 #include "ops/cuda/common/workspace.h"
 
@@ -64,22 +65,23 @@ cudaError_t batched_nms_cuda(const BatchedNmsParams &params, const BatchedNmsInp
     }
     // A block also clears slots of the result, of which there may be more than candidates.
     const int tiles = tiles_of(std::max(params.num_candidates, params.max_detections));
-    status = launch(find_overlaps_kernel, dim3(tiles, tiles, params.batch), kNmsTile, 0, stream, params, inputs,
-                    outputs, arrays);
+    status = launch_dependent(find_overlaps_kernel, dim3(tiles, tiles, params.batch), kNmsTile, stream, params, inputs,
+                              outputs, arrays);
     if (status != cudaSuccess) {
         return status;
     }
-    status = launch(suppress_kernel, params.batch, kSuppressThreads, 0, stream, params, inputs, outputs, arrays);
+    status =
+        launch_dependent(suppress_kernel, params.batch, kSuppressThreads, stream, params, inputs, outputs, arrays);
     if (status != cudaSuccess || !params.voting) {
         return status;
     }
-    status =
-        launch(find_votes_kernel, dim3(arrays.num_tiles, params.batch), kNmsTile, 0, stream, params, inputs, arrays);
+    status = launch_dependent(find_votes_kernel, dim3(arrays.num_tiles, params.batch), kNmsTile, stream, params, inputs,
+                              arrays);
     if (status != cudaSuccess) {
         return status;
     }
     const dim3 groups((params.max_detections + kWarpSize - 1) / kWarpSize, params.batch);
-    return launch(vote_kernel, groups, kWarpSize, 0, stream, params, inputs, outputs, arrays);
+    return launch_dependent(vote_kernel, groups, kWarpSize, stream, params, inputs, outputs, arrays);
 }
 
 }  // namespace retinaface

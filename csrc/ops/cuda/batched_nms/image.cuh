@@ -2,6 +2,7 @@
 
 #include "math/box.h"
 #include "ops/cuda/batched_nms/plan.cuh"
+#include "ops/cuda/common/dependent_launch.cuh"
 
 namespace retinaface {
 

@@ -62,10 +62,12 @@ static __global__ void __launch_bounds__(kNmsTile)
     find_overlaps_kernel(BatchedNmsParams params, BatchedNmsInputs inputs, BatchedNmsOutputs outputs,
                          NmsWorkspace workspace) {
     __shared__ TileBoxes earlier;
+    let_next_kernel_start();
     const int earlier_tile = blockIdx.x, tile = blockIdx.y, thread = thread_index();
     if (earlier_tile > tile) {
         return;
     }
+    wait_for_kernel_before();
     if (earlier_tile == tile) {
         clear_slots(params, outputs, blockIdx.z, tile);
     }

@@ -232,13 +232,15 @@ static __global__ void __launch_bounds__(kSuppressThreads, 1)
     suppress_kernel(BatchedNmsParams params, BatchedNmsInputs inputs, BatchedNmsOutputs outputs,
                     NmsWorkspace workspace) {
     __shared__ SuppressStorage s;
-    const NmsImage image(blockIdx.x, params, inputs, workspace);
+    let_next_kernel_start();
     for (int i = thread_index(); i < kMaxNmsTiles * kNmsWords; i += kSuppressThreads) {
         s.suppressed[i / kNmsWords][i % kNmsWords] = 0;
     }
     if (thread_index() == 0) {
         s.detections[0] = 0;
     }
+    wait_for_kernel_before();
+    const NmsImage image(blockIdx.x, params, inputs, workspace);
     __syncthreads();
     const int settled = settle_tiles(s, image, params.max_detections);
     write_detections(s, image, settled, params, inputs, outputs, workspace);
