@@ -21,8 +21,8 @@ INTEGRATION = Path(__file__).parent / "integration"
 # Markers of tests that run only with the option of the same name.
 OPTIONAL = ("wheel", "browser")
 
-# Makes the CUDA emulator report races, and delay stores that no fence orders. The processes that tests start inherit the
-# settings.
+# Makes the CUDA emulator report races, and delay stores that no fence orders. The processes that tests start
+# inherit the settings.
 os.environ.setdefault("CUDA_EMULATOR_RACE", "1")
 # A device whose kernels start before those that they depend on have ended.
 os.environ.setdefault("CUDA_EMULATOR_CC", "90")

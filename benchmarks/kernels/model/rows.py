@@ -61,6 +61,13 @@ ROWS = (
     *_LETTERBOXES,
 )
 
+# Kernels that start before the one before them has ended: all of decoding and NMS but the first of each.
+DEPENDENT_KERNELS = {
+    "select_candidates_kernel", "decode_selected_kernel", "find_overlaps_kernel", "suppress_kernel",
+    "find_votes_kernel", "vote_kernel",
+}  # fmt: skip
+CHAINS_FROM = 90  # compute capability 9.0
+
 FACTOR = 1.5  # between modelled and measured times, at most
 # Microseconds on an H200, from docs/performance.md, of kernels that are still the same or nearly so. The convolution
 # was an early form in channels-last layout, which did not divide tiles, and whose fewer registers let a multiprocessor

@@ -98,6 +98,7 @@ DECODE = [
         "= key;\n        }\n    });\n    __syncthreads();",
         "= key;\n        }\n    });",
     ),
+    _select("starts before the candidates are collected", "wait_for_kernel_before();\n", ""),
     _select("the K-th left out", "key >= slice.lowest", "key > slice.lowest"),
     _select(
         "barrier before the places are summed up removed",
@@ -181,6 +182,7 @@ DECODE = [
     ),
     _sort("keys of a bin not ranked", "storage.keys[other] > keys[i] ? 1 : 0;", "0;"),
     _write("a level's first anchor taken for one of the level before", "index >= plan.levels", "index > plan.levels"),
+    _write("starts before the candidates are selected", "wait_for_kernel_before();\n", ""),
     _write(
         "barrier before the staged landmarks removed",
         "staged_slots[thread] = slot;\n        __syncthreads();",

@@ -40,7 +40,11 @@ DEFORM_CONV = [
     _kernel("partial sums in one place", "*at(split, v) =", "*at(0, v) ="),
     _kernel("the last block but one adds", "static_cast<uint32_t>(splits - 1)", "static_cast<uint32_t>(splits - 2)"),
     _kernel("the last block's sums counted twice", "    sums = {};\n", ""),
-    _kernel("fence before the ticket removed", "__threadfence();\n    __syncthreads();\n    bool is_last", "__syncthreads();\n    bool is_last"),
+    _kernel(
+        "fence before the ticket removed",
+        "__threadfence();\n    __syncthreads();\n    bool is_last",
+        "__syncthreads();\n    bool is_last",
+    ),
     _kernel("fence behind the ticket removed", "splits - 1);\n        __threadfence();", "splits - 1);"),
     _kernel("one ticket for all output channels", "* gridDim.y + blockIdx.y;", ";"),
     _samples(

@@ -129,7 +129,8 @@ def test_what_is_freed_during_a_capture(
     how: str, spoils: bool,
 ) -> None:  # fmt: skip
     """Freeing in the order of a stream leaves a capture alone. What waits for the device ends it, and the next run makes
-    the graph: memory of cudaMalloc, and a result whose stream may be gone."""
+    the graph: memory of cudaMalloc, and a result whose stream may be gone.
+    """
     letterbox = _letterbox(files, SIZES[0])
     caller = cupy.cuda.Stream(non_blocking=True)
     owned: list[Any] = [trt.library.call("allocate", 256)]

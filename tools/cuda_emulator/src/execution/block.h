@@ -64,7 +64,7 @@ struct Warp {
 struct Barrier {
     u32 expected = 0;  ///< threads, 0 for all of the block
     u32 arrived = 0;
-    u32 reduced = 0, reduced_true = 0;  ///< threads that gave a predicate, and a true one
+    u32 reduced = 0, reduced_true = 0;   ///< threads that gave a predicate, and a true one
     bool fresh = false, waited = false;  ///< whether a thread that arrived is
 };
 
@@ -81,10 +81,10 @@ struct Block {
     u32 threads, shared_bytes, dynamic_shared, live;
     std::vector<Warp> warps;
     std::map<int, Barrier> barriers;
-    u64 uniform[9][kWarp];            ///< size, index and grid, for each lane
-    u64 epoch = 1;                    ///< incremented at each barrier
-    u64 warp_epoch = 1;               ///< incremented at each barrier and at each __syncwarp of any warp
-    RaceTags warp_tags, thread_tags;  ///< empty if race detection is off
+    u64 uniform[9][kWarp];             ///< size, index and grid, for each lane
+    u64 epoch = 1;                     ///< incremented at each barrier
+    u64 warp_epoch = 1;                ///< incremented at each barrier and at each __syncwarp of any warp
+    RaceTags warp_tags, thread_tags;   ///< empty if race detection is off
     Visibility *visibility = nullptr;  ///< null: all stores are visible at once
     bool chained = false;              ///< accesses are noted in `dependence`
     KernelStatistics *statistics = nullptr;

@@ -71,7 +71,8 @@ struct Execution {
     // --- Memory ---------------------------------------------------------------------------------------------------
     /// A lane's access, after its check. They differ from read_memory() and write_memory() in global memory only.
     u64 load(u64 address, u32 bytes, int lane) {
-        return block.visibility && is_global(address) ? load_visible(address, bytes, lane) : read_memory(address, bytes);
+        return block.visibility && is_global(address) ? load_visible(address, bytes, lane)
+                                                      : read_memory(address, bytes);
     }
     void store(u64 address, u64 value, u32 bytes, int lane) {
         if (block.visibility && is_global(address)) {

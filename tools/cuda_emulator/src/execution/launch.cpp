@@ -189,8 +189,9 @@ void launch(Module &module, const std::string &name, const u32 grid[3], const u3
     }
     if (block.chained) {
         if (dependence.is_dependent() && !dependence.waited) {
-            throw Error("dependent launch: no thread of kernel '" + function.name +
-                        "' executed griddepcontrol.wait, so kernels after it may start before those before it have ended");
+            throw Error(
+                "dependent launch: no thread of kernel '" + function.name +
+                "' executed griddepcontrol.wait, so kernels after it may start before those before it have ended");
         }
         dependence.end_launch();
     }

@@ -52,7 +52,7 @@ class Visibility {
 
     memory::Pages<Page> pages_;
     std::vector<Store> pending_, fenced_;  ///< weak stores of the block that are not published
-    u32 block_ = 0;  ///< number of the running block, from 1
+    u32 block_ = 0;                        ///< number of the running block, from 1
 };
 
 }  // namespace cuda_emulator

@@ -70,8 +70,9 @@ void read_order(Instruction &instruction) {
         instruction.acquires = (is_fence || loads) && (both || has("acquire"));
         instruction.releases = (is_fence || stores) && (both || has("release"));
     }
-    instruction.strong = is_atomic || ((loads || stores) && (has("volatile") || has("relaxed") || has("acquire") ||
-                                                             has("release") || has("mmio")));
+    instruction.strong =
+        is_atomic ||
+        ((loads || stores) && (has("volatile") || has("relaxed") || has("acquire") || has("release") || has("mmio")));
 }
 
 void read_modifiers(Instruction &instruction) {

@@ -96,8 +96,8 @@ struct Instruction {
     bool saturate = false, relu = false, propagate_nan = false, high = false, wide = false, flush = false;
     Rounding rounding = Rounding::kNone;
     bool strong = false, releases = false, acquires = false;  ///< of accesses to memory, and of fences
-    Handler inner = nullptr;                                  ///< called by `run`, with the host's rounding mode set or fences
-    std::string refusal;          ///< why it is not supported, if known
+    Handler inner = nullptr;  ///< called by `run`, with the host's rounding mode set or fences
+    std::string refusal;      ///< why it is not supported, if known
 
     std::string opcode;                  ///< text before the first point
     std::vector<std::string> modifiers;  ///< text between points
