@@ -58,6 +58,7 @@ def _older_library() -> Library:
 CHAINS = [name for name in OPERATIONS if name.startswith(("decode", "nms"))]
 
 
+@pytest.mark.gpu
 @emulated
 @pytest.mark.parametrize("capability", ["80", "90"])
 @pytest.mark.parametrize("name", CHAINS)

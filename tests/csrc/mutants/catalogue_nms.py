@@ -111,6 +111,14 @@ NMS = [
         "__syncthreads();\n    const int settled",
         "const int settled",
     ),
+    Mutant(
+        "nms suppress",
+        "batched_nms",
+        "ops/cuda/common/dependent_launch.cuh",
+        "dependent launches of code that does not wait",
+        "attributes.ptxVersion >= 90",
+        "attributes.ptxVersion >= 75",
+    ),
     _vote("detections do not vote for themselves", "(word == own_word ? 1u << lane_index() : 0)", "0"),
     _vote(
         "finds votes before the detections are known",
