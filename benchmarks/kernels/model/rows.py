@@ -96,6 +96,6 @@ def keys(row: Row, gpu: Gpu) -> list[str]:
         return workloads
     # With one multiprocessor, nothing is divided.
     multiprocessors = gpu.multiprocessors if row.divided else 1
-    capability = 75 if gpu.capability == 75 else 80  # of the PTX
+    capability = gpu.capability if gpu.capability in (75, 90) else 80  # of the PTX
     shared = 99 if gpu.capability != 75 and not row.divided else gpu.architecture.block_shared_kib
     return [f"{name}; sm_{capability}, {multiprocessors} multiprocessors, {shared} KiB" for name in workloads]

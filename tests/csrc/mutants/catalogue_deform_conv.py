@@ -46,6 +46,8 @@ DEFORM_CONV = [
         "__syncthreads();\n    bool is_last",
     ),
     _kernel("fence behind the ticket removed", "splits - 1);\n        __threadfence();", "splits - 1);"),
+    _kernel("mixed by the first half's weights", ".mixed(places, place + half * kThreadRows)", ".mixed(places, place)"),
+    _kernel("weights of the first output channels", "(first_co + row) * kDeformRowUnits", "row * kDeformRowUnits"),
     _kernel("one ticket for all output channels", "* gridDim.y + blockIdx.y;", ";"),
     _samples(
         "coordinates in half precision",
