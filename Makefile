@@ -9,7 +9,7 @@
 # make sanitize   runs the CPU operators' tests under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer
 # make fuzz SECONDS=600   tries hostile inputs on all readers and operators, for so long (docs/security.md). SEED=7 repeats a
 #     run; else the seed is a new one, which is printed
-# make mutants   breaks the CUDA kernels on purpose, about 150 times, and checks that the tests notice
+# make mutants   breaks the CUDA kernels on purpose, about 220 times, and checks that the tests notice
 # make test-gpu   runs the tests that need an NVIDIA GPU
 # make gpu-kernels   compiles, tests, checks and times the kernels on an NVIDIA GPU without TensorRT and without installing
 #     anything, in less than 8 minutes. PYTHON=python3: with PyTorch, CuPy and pytest. TENSORRT_ROOT=DIR: with TensorRT's

@@ -21,9 +21,11 @@ INTEGRATION = Path(__file__).parent / "integration"
 # Markers of tests that run only with the option of the same name.
 OPTIONAL = ("wheel", "browser")
 
-# Makes the CUDA emulator report races: two warps that access the same shared memory without a barrier between them. The
-# processes that tests start inherit the setting.
+# Makes the CUDA emulator report races, and delay stores that no fence orders. The processes that tests start
+# inherit the settings.
 os.environ.setdefault("CUDA_EMULATOR_RACE", "1")
+# A device whose kernels start before those that they depend on have ended.
+os.environ.setdefault("CUDA_EMULATOR_CC", "90")
 # Makes idle PyTorch threads sleep. By default they spin, which slows all processes when several share the cores.
 # PyTorch reads the variable when it is imported, later.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")

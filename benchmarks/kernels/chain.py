@@ -7,20 +7,30 @@ in this model with the number that the emulator counts (tests/benchmarks/test_ke
 from __future__ import annotations
 
 TILE = 128  # kNmsTile
+ROUND = 8  # tiles of the first round: kFirstRoundTiles
 WARPS = 16  # per block: kSuppressThreads / 32
 
 _ORDER = 3  # first kernel: reads of the count and the scores, the barrier of scores_in_order
-_OVERLAPS = 3  # second kernel: the image's order, its boxes, a barrier
-_PROLOGUE = 3  # third kernel: the image's order, a barrier, the first tile's overlaps
+_OVERLAPS = 4  # second kernel: the image's order, its boxes, a barrier, what the first round has kept
+_PROLOGUE = 4  # third kernel: the image's order, what is kept, a barrier, the first tile's overlaps and a barrier
 _EPILOGUE = 3  # the boxes and scores, a barrier, the landmarks
 
 
 def longest_chain(candidates: int) -> int:
     """Return the steps from the first launch to the last detection written, if the result is not full before."""
     # Overlaps are read a tile ahead: only the barrier behind each tile counts.
-    return _ORDER + _OVERLAPS + _PROLOGUE + -(-candidates // TILE) + _EPILOGUE
+    return _ORDER + _rounds(candidates) * (_OVERLAPS + _PROLOGUE + _EPILOGUE) + _tiles(candidates)
 
 
 def barriers(candidates: int) -> int:
     """Return the number of barrier arrivals of the third kernel's warps, in the same case."""
-    return WARPS * (1 + -(-candidates // TILE) + 1)  # before the first tile, behind each tile, before the landmarks
+    # Behind each tile; in a round two before the first tile and one before the landmarks.
+    return WARPS * (_tiles(candidates) + 3 * _rounds(candidates))
+
+
+def _tiles(candidates: int) -> int:
+    return -(-candidates // TILE)
+
+
+def _rounds(candidates: int) -> int:
+    return 1 if _tiles(candidates) <= ROUND else 2

@@ -16,6 +16,7 @@ from benchmarks.kernels.document import ROOT
 
 # The emulator writes the counters of each kernel, as JSON, to the file that this variable names.
 STATISTICS_VARIABLE = "CUDA_EMULATOR_STATS"
+_DEVICE = {"CUDA_EMULATOR_CC": "80", "CUDA_EMULATOR_RACE": "0", "OMP_NUM_THREADS": "1"}
 _PARALLEL = 2
 _MMA_FLOPS = 2 * 16 * 8 * 16  # per m16n8k16 instruction
 
@@ -68,7 +69,7 @@ def count(workload: str, settings: dict[str, str] | None = None) -> Counted:
     """Run one workload, in its own process, with more environment variables: settings of the emulator."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "statistics.json"
-        environment = {**os.environ, STATISTICS_VARIABLE: str(path), "OMP_NUM_THREADS": "1", **(settings or {})}
+        environment = {**os.environ, **_DEVICE, STATISTICS_VARIABLE: str(path), **(settings or {})}
         command = [sys.executable, "-m", "benchmarks.kernels.workloads", workload]
         result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
         if result.returncode != 0:

@@ -63,6 +63,13 @@ ROWS = (
     Row("align 64 faces to 112 x 112", "align x 64"),
 )
 
+# Kernels that start before the one before them has ended: all of decoding and NMS but the first of each.
+DEPENDENT_KERNELS = {
+    "select_candidates_kernel", "decode_selected_kernel", "find_overlaps_kernel", "suppress_kernel",
+    "find_votes_kernel", "vote_kernel",
+}  # fmt: skip
+CHAINS_FROM = 90  # compute capability 9.0
+
 FACTOR = 1.5  # between modelled and measured times, at most
 # Microseconds on an H200, from docs/performance.md, of kernels that are still the same or nearly so. The convolution
 # was an early form in channels-last layout, which did not divide tiles, and whose fewer registers let a multiprocessor
@@ -91,6 +98,6 @@ def keys(row: Row, gpu: Gpu) -> list[str]:
         return workloads
     # With one multiprocessor, nothing is divided.
     multiprocessors = gpu.multiprocessors if row.divided else 1
-    capability = 75 if gpu.capability == 75 else 80  # of the PTX
+    capability = gpu.capability if gpu.capability in (75, 90) else 80  # of the PTX
     shared = 99 if gpu.capability != 75 and not row.divided else gpu.architecture.block_shared_kib
     return [f"{name}; sm_{capability}, {multiprocessors} multiprocessors, {shared} KiB" for name in workloads]

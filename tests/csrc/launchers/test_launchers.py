@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import ctypes
+from functools import cache
 
 import numpy as np
 import pytest
 
+from tests.csrc.plugins.conftest import DRIVER, PLUGINS
 from tests.csrc.plugins.driver import Array, Library
+from tests.support.backends import EMULATOR_BUILD, for_emulator, is_emulated, load_emulator
 
 from .launchers import HWC8, INVALID_VALUE, MISALIGNED, STRUCTURES, SUCCESS, Launch, Workspace, run, sizes_of_structures
 from .operations import DEFORMED, OPERATIONS, Make, deform_conv, to_hwc8
 
 WITH_WORKSPACE = ("decode", "nms", "deform_conv")
+emulated = pytest.mark.skipif(not is_emulated(), reason="sets the device's properties, which only the emulator allows")
 every_operation = pytest.mark.parametrize("make", OPERATIONS.values(), ids=OPERATIONS)
 with_workspace = pytest.mark.parametrize(
     "make",
@@ -41,6 +45,33 @@ def test_writes_its_outputs_and_nothing_else(library: Library, rng: np.random.Ge
         assert np.isfinite(result.astype(np.float64)).all(), "some outputs were not written"
     if operation.expected is not None:
         assert_same_bits(results, operation.expected)
+
+
+@cache
+def _older_library() -> Library:
+    """Load the library anew: the emulator chooses among its kernels when it is loaded."""
+    load_emulator()
+    copy = for_emulator.__wrapped__
+    return Library(copy(EMULATOR_BUILD / DRIVER), copy(EMULATOR_BUILD / PLUGINS))
+
+
+CHAINS = [name for name in OPERATIONS if name.startswith(("decode", "nms"))]
+
+
+@pytest.mark.gpu
+@emulated
+@pytest.mark.parametrize("capability", ["80", "90"])
+@pytest.mark.parametrize("name", CHAINS)
+def test_without_code_for_dependent_launches(
+    rng: np.random.Generator, name: str, capability: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On an older device, and on a newer one that runs the older device's code: its kernels do not wait."""
+    monkeypatch.setenv("CUDA_EMULATOR_CC", "80")
+    library = _older_library()
+    monkeypatch.setenv("CUDA_EMULATOR_CC", capability)
+    operation = OPERATIONS[name](library, rng)
+    assert operation.expected is not None
+    assert_same_bits(run(library, operation), operation.expected)
 
 
 @every_operation

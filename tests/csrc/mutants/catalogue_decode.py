@@ -98,6 +98,7 @@ DECODE = [
         "= key;\n        }\n    });\n    __syncthreads();",
         "= key;\n        }\n    });",
     ),
+    _select("starts before the candidates are collected", "wait_for_kernel_before();\n", ""),
     _select("the K-th left out", "key >= slice.lowest", "key > slice.lowest"),
     _select(
         "barrier before the places are summed up removed",
@@ -181,6 +182,7 @@ DECODE = [
     ),
     _sort("keys of a bin not ranked", "storage.keys[other] > keys[i] ? 1 : 0;", "0;"),
     _write("a level's first anchor taken for one of the level before", "index >= plan.levels", "index > plan.levels"),
+    _write("starts before the candidates are selected", "wait_for_kernel_before();\n", ""),
     _write(
         "barrier before the staged landmarks removed",
         "staged_slots[thread] = slot;\n        __syncthreads();",
@@ -230,6 +232,16 @@ DECODE = [
         "the last block not recognised",
         "(progress & 0xffffu) == active_blocks &&",
         "(progress & 0xffffu) == active_blocks - 1 &&",
+    ),
+    _write(
+        "fence before the progress is counted removed",
+        "__threadfence();\n    const int nonfinite",
+        "const int nonfinite",
+    ),
+    _write(
+        "fence behind the progress removed",
+        "+ mine;\n        __threadfence();",
+        "+ mine;",
     ),
     Mutant(
         "decode write",

@@ -47,6 +47,11 @@ NMS = [
         "box_area = area(box);\n    __syncthreads();",
         "box_area = area(box);",
     ),
+    _overlap("starts before the candidates are in order", "wait_for_kernel_before();\n", ""),
+    _overlap("slots behind the round not cleared", "cleared += round.end", "cleared += 1 << 20"),
+    _overlap("no votes if the result is full", "(!params.voting || earlier_tile >= round.first)", "true"),
+    _overlap("the second round tests the first one's tiles", "= round.first + blockIdx.y", "= blockIdx.y"),
+    _overlap("kept candidates left out", "wanted != 0; wanted &= wanted - 1", "wanted != 0; wanted = 0"),
     _overlap("a word of the own tile forgotten", "? own_word + 1 : kNmsWords", "? max(own_word, 1) : kNmsWords"),
     _overlap("candidates suppress themselves", "overlapped &= (1u << lane) - 1;", "overlapped &= (2u << lane) - 1;"),
     _overlap("finite boxes of the first word only", "tile * kNmsWords + own_word", "tile * kNmsWords"),
@@ -60,7 +65,32 @@ NMS = [
     _suppress("the next to last tile forgotten", "return (tile - 1) * kNmsWords;", "return (tile - 2) * kNmsWords;"),
     _suppress("words of other warps forgotten", "+ i * kEarlierWarps;", "+ i * kSuppressWarps;"),
     _suppress("words taken for empty before they are settled", "by >= settled * kNmsWords ||", ""),
-    _suppress("a tile left out", "if (tile > 0 && tile + 1 < tiles)", "if (tile > 1 && tile + 1 < tiles)"),
+    _suppress(
+        "a tile left out",
+        "if (tile + 1 < tiles) {\n                earlier.suppress",
+        "if (tile > round.first && tile + 1 < tiles) {\n                earlier.suppress",
+    ),
+    _suppress("the second round's first tile not suppressed", "earlier.suppress(s, round.first);", ""),
+    _suppress("the second round's second tile left out", "earlier.load(s, image, round.first + 1, round.first);", ""),
+    _suppress(
+        "barrier before the round's first tile removed",
+        "near.load(image, round.first);\n    }\n    __syncthreads();",
+        "near.load(image, round.first);\n    }",
+    ),
+    _suppress(
+        "the second round counts detections anew", "round.first > 0 ? outputs.num_detections[image.index] : 0", "0"
+    ),
+    _suppress("what the first round kept forgotten", "= image.kept[i].bits;", "= 0;"),
+    _suppress(
+        "landmarks of the first round overwritten", "former * kLandmarkPoints + thread_index()", "thread_index()"
+    ),
+    _suppress("the second round left out", "s.detections[settled] >= params.max_detections ||", "true ||"),
+    _suppress("starts before the overlaps are found", "wait_for_kernel_before();\n", ""),
+    _suppress(
+        "waits behind the first access",
+        "wait_for_kernel_before();\n    const NmsImage image(blockIdx.x, params, inputs, workspace);",
+        "const NmsImage image(blockIdx.x, params, inputs, workspace);\n    wait_for_kernel_before();",
+    ),
     _suppress(
         "barrier after each tile removed",
         "        __syncthreads();\n        if (s.detections",
@@ -81,7 +111,21 @@ NMS = [
         "__syncthreads();\n    const int settled",
         "const int settled",
     ),
+    Mutant(
+        "nms suppress",
+        "batched_nms",
+        "ops/cuda/common/dependent_launch.cuh",
+        "dependent launches of code that does not wait",
+        "attributes.ptxVersion >= 90",
+        "attributes.ptxVersion >= 75",
+    ),
     _vote("detections do not vote for themselves", "(word == own_word ? 1u << lane_index() : 0)", "0"),
+    _vote(
+        "finds votes before the detections are known",
+        "let_next_kernel_start();\n    wait_for_kernel_before();",
+        "let_next_kernel_start();",
+    ),
+    _vote("adds votes before they are found", "wait_for_kernel_before();\n    const int lane", "const int lane"),
     _vote("votes for the last, not the first", "voted[i] != 0 && detection < 0", "voted[i] != 0"),
     _vote("the first of a word taken for all", "((voted[i] & -voted[i]) - 1)", "0"),
     _vote(

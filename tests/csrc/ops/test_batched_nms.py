@@ -57,6 +57,10 @@ CASES = [
     Case("voting, max_detections reached", 300, (300,), faces=100, max_detections=20, voting=True),
     Case("threshold 0", 100, (100,), iou_threshold=0.0, faces=20),
     Case("off every block size", 1025, (1025, 513), faces=60, max_detections=200),
+    Case("one round or two", 1300, (1024, 1025, 1300, 3), faces=600, max_detections=900),
+    Case("full in the first round", 1200, (1200, 1100), faces=1200, max_detections=300),
+    Case("voting, one round or two", 1300, (1025, 1300, 9), faces=600, max_detections=900, voting=True),
+    Case("voting, full in the first round", 1200, (1200, 1100), faces=1200, max_detections=300, voting=True),
     Case("5000 candidates", 5000, (5000,), faces=30, max_detections=1000),
     Case("5000 spread candidates", 5000, (5000,), faces=2000, max_detections=5000),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -41,7 +42,7 @@ class PluginTensorRT:
     """The module tensorrt, as far as the GPU session uses it.
 
     Attributes:
-        disturbs: whether each run does something that CUDA forbids during a capture.
+        disturb: called in each run, captured ones too, with the stream.
     """
 
     Builder = object
@@ -54,7 +55,7 @@ class PluginTensorRT:
     def __init__(self, files: EngineFiles, library: Library) -> None:
         self.files, self.library = files, library
         self.ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED="user managed")
-        self.disturbs = False
+        self.disturb: Callable[[int], None] | None = None
 
     def Runtime(self, logger: Any) -> Any:  # noqa: N802
         self.logger = logger
@@ -108,9 +109,8 @@ class _Context:
         return self.memory[-1]
 
     def execute_async_v3(self, stream: int) -> bool:
-        if self.trt.disturbs:
-            # The status is ignored, as by libraries that allocate memory without telling the caller.
-            self.trt.library.call("free", self.trt.library.call("allocate", 256) or 0)
+        if self.trt.disturb is not None:
+            self.trt.disturb(stream)
         try:
             self._enqueue(stream)
         except PluginError as error:

@@ -13,7 +13,13 @@ RUNTIME = [
 ]  # fmt: skip
 CAPTURE = [
     "replay_with_a_fork", "waiting_is_forbidden", "allocating_is_forbidden_unless_relaxed",
+    "freeing_is_forbidden_unless_relaxed", "freeing_in_stream_order_is_allowed",
+    "other_threads_may_not_free_during_global_captures", "captures_end_in_their_thread_unless_relaxed",
     "legacy_stream_is_forbidden", "forks_must_be_joined", "outside_work_cannot_be_waited_for",
+]  # fmt: skip
+DEPENDENT = [
+    "waits", "early_load", "early_store", "early_store_to_what_is_read", "early_load_of_what_the_first_of_three_wrote",
+    "no_wait", "early_loads_behind_other_work", "early_load_in_a_graph",
 ]  # fmt: skip
 ALGORITHMS = ["cub_sum", "cub_sort", "cub_scan", "thrust_reduce"]
 
@@ -31,6 +37,17 @@ def test_runtime(test: str, run: Runner) -> None:
 @pytest.mark.parametrize("test", CAPTURE)
 def test_capture(test: str, run: Runner) -> None:
     _passes(run, "capture", test)
+
+
+@pytest.mark.parametrize("test", DEPENDENT)
+def test_dependent_launches(test: str, run: Runner) -> None:
+    """What a dependent kernel does too early is a fault."""
+    _passes(run, "dependent", test, CUDA_EMULATOR_RACE="1", CUDA_EMULATOR_CC="90")
+
+
+def test_dependent_launches_on_older_devices(run: Runner) -> None:
+    """They are plain launches."""
+    _passes(run, "dependent", "early_loads_on_older_devices", CUDA_EMULATOR_RACE="1", CUDA_EMULATOR_CC="89")
 
 
 @pytest.mark.parametrize("races", ["0", "1"])

@@ -8,6 +8,7 @@
 #include "ops/cuda/anchor_decode/plan.cuh"
 #include "ops/cuda/anchor_decode/select.cuh"
 #include "ops/cuda/anchor_decode/write.cuh"
+#include "ops/cuda/common/dependent_launch.cuh"
 #include "ops/cuda/common/launch.cuh"
 #include "ops/cuda/common/workspace.h"
 
@@ -99,13 +100,14 @@ cudaError_t decode(const DecodePlan &plan, const DecodeWorkspace &workspace, con
         return status;
     }
     const int slices = (plan.top_k + kSliceRanks - 1) / kSliceRanks;
-    status = launch(select_candidates_kernel, dim3(slices, batch), kSelectThreads, 0, stream, plan, workspace,
-                    outputs.scores, outputs.count);
+    status = launch_dependent(select_candidates_kernel, dim3(slices, batch), kSelectThreads, stream, plan, workspace,
+                              outputs.scores, outputs.count);
     if (status != cudaSuccess) {
         return status;
     }
     const int groups = (plan.top_k + kWriteThreads - 1) / kWriteThreads;
-    return launch(decode_selected_kernel<T>, dim3(groups, batch), kWriteThreads, 0, stream, plan, workspace, outputs);
+    return launch_dependent(decode_selected_kernel<T>, dim3(groups, batch), kWriteThreads, stream, plan, workspace,
+                            outputs);
 }
 
 }  // namespace

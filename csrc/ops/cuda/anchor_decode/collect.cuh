@@ -4,6 +4,7 @@
 #include "math/order.h"
 #include "ops/cuda/anchor_decode/plan.cuh"
 #include "ops/cuda/common/block_scan.cuh"
+#include "ops/cuda/common/dependent_launch.cuh"
 #include "ops/cuda/common/scalar.cuh"
 #include "ops/cuda/common/warp.cuh"
 
@@ -50,6 +51,7 @@ template <typename T>
 __global__ void __launch_bounds__(kCollectThreads)
     collect_candidates_kernel(const __grid_constant__ DecodePlan plan, DecodeWorkspace workspace) {
     __shared__ CollectStorage s;
+    let_next_kernel_start();
     const int tile = blockIdx.x, image = blockIdx.y, thread = thread_index();
 
     int l = 0;

@@ -3,6 +3,7 @@
 #include "math/order.h"
 #include "ops/cuda/anchor_decode/plan.cuh"
 #include "ops/cuda/anchor_decode/slice.cuh"
+#include "ops/cuda/common/dependent_launch.cuh"
 
 namespace retinaface {
 
@@ -62,6 +63,8 @@ static __global__ void __launch_bounds__(kSelectThreads, 1)
     select_candidates_kernel(const __grid_constant__ DecodePlan plan, DecodeWorkspace workspace, float *scores,
                              int32_t *count) {
     __shared__ SelectStorage s;
+    let_next_kernel_start();
+    wait_for_kernel_before();
     const int64_t image = blockIdx.y;
     const int thread = thread_index();
     const ImageKeys keys(image, plan, workspace);

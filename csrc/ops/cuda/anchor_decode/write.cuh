@@ -3,6 +3,7 @@
 #include "math/decode.h"
 #include "ops/cuda/anchor_decode/plan.cuh"
 #include "ops/cuda/common/block_scan.cuh"
+#include "ops/cuda/common/dependent_launch.cuh"
 #include "ops/cuda/common/scalar.cuh"
 #include "ops/cuda/common/warp.cuh"
 
@@ -126,6 +127,7 @@ __global__ void __launch_bounds__(kWriteThreads)
     __shared__ float2 staged[kWriteThreads * kLandmarkPoints];  // 40 bytes per slot are not aligned for float4
     __shared__ int staged_slots[kWriteThreads];
     __shared__ unsigned progress;
+    wait_for_kernel_before();
     const int64_t image = blockIdx.y;
     const int thread = thread_index();
     const int first_slot = static_cast<int>(blockIdx.x) * kWriteThreads;

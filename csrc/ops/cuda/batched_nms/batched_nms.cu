@@ -7,12 +7,13 @@
 #include "ops/cuda/batched_nms/plan.cuh"
 #include "ops/cuda/batched_nms/suppress.cuh"
 #include "ops/cuda/batched_nms/vote.cuh"
+#include "ops/cuda/common/dependent_launch.cuh"
 #include "ops/cuda/common/launch.cuh"
 #include "ops/cuda/common/workspace.h"
 
-// Three launches for a whole batch: put the candidates in order (a block per image, which only checks the scores if
-// they are in order already), test all pairs for overlap (all multiprocessors), then suppress and write the result (a
-// block per image). Voting takes two more.
+// Launches for a whole batch: put the candidates in order (a block per image, which only checks the scores if they are
+// in order already), then in one or two rounds test pairs for overlap (all multiprocessors), suppress and write the
+// result (a block per image). Voting takes two more.
 
 namespace retinaface {
 namespace {
@@ -32,9 +33,22 @@ NmsWorkspace carve(const BatchedNmsParams &params, Workspace &workspace) {
     arrays.boxes = workspace.take<float4>(candidates);
     arrays.finite = workspace.take<uint32_t>(words);
     arrays.overlaps = workspace.take<uint32_t>(batch * overlap_words_before(arrays.num_tiles));
-    arrays.kept = workspace.take<KeptWord>(params.voting ? words : 0);
+    arrays.kept = workspace.take<KeptWord>(words);
+    arrays.done = workspace.take<int32_t>(batch);
     arrays.detection = workspace.take<int16_t>(params.voting ? candidates : 0);
     return arrays;
+}
+
+cudaError_t run_round(const NmsRound &round, const BatchedNmsParams &params, const BatchedNmsInputs &inputs,
+                      const BatchedNmsOutputs &outputs, const NmsWorkspace &arrays, cudaStream_t stream) {
+    const cudaError_t status =
+        launch_dependent(find_overlaps_kernel, dim3(round.end, round.end - round.first, params.batch), kNmsTile, stream,
+                         params, inputs, outputs, arrays, round);
+    if (status != cudaSuccess) {
+        return status;
+    }
+    return launch_dependent(suppress_kernel, params.batch, kSuppressThreads, stream, params, inputs, outputs, arrays,
+                            round);
 }
 
 }  // namespace
@@ -62,24 +76,21 @@ cudaError_t batched_nms_cuda(const BatchedNmsParams &params, const BatchedNmsInp
     if (status != cudaSuccess) {
         return status;
     }
-    // A block also clears slots of the result, of which there may be more than candidates.
-    const int tiles = tiles_of(std::max(params.num_candidates, params.max_detections));
-    status = launch(find_overlaps_kernel, dim3(tiles, tiles, params.batch), kNmsTile, 0, stream, params, inputs,
-                    outputs, arrays);
-    if (status != cudaSuccess) {
-        return status;
+    const int first_end = std::min(arrays.num_tiles, kFirstRoundTiles);
+    status = run_round({0, first_end}, params, inputs, outputs, arrays, stream);
+    if (status == cudaSuccess && first_end < arrays.num_tiles) {
+        status = run_round({first_end, arrays.num_tiles}, params, inputs, outputs, arrays, stream);
     }
-    status = launch(suppress_kernel, params.batch, kSuppressThreads, 0, stream, params, inputs, outputs, arrays);
     if (status != cudaSuccess || !params.voting) {
         return status;
     }
-    status =
-        launch(find_votes_kernel, dim3(arrays.num_tiles, params.batch), kNmsTile, 0, stream, params, inputs, arrays);
+    status = launch_dependent(find_votes_kernel, dim3(arrays.num_tiles, params.batch), kNmsTile, stream, params, inputs,
+                              arrays);
     if (status != cudaSuccess) {
         return status;
     }
     const dim3 groups((params.max_detections + kWarpSize - 1) / kWarpSize, params.batch);
-    return launch(vote_kernel, groups, kWarpSize, 0, stream, params, inputs, outputs, arrays);
+    return launch_dependent(vote_kernel, groups, kWarpSize, stream, params, inputs, outputs, arrays);
 }
 
 }  // namespace retinaface

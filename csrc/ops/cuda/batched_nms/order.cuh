@@ -4,6 +4,7 @@
 #include "math/order.h"
 #include "ops/cuda/batched_nms/plan.cuh"
 #include "ops/cuda/common/block_sort.cuh"
+#include "ops/cuda/common/dependent_launch.cuh"
 
 namespace retinaface {
 
@@ -33,6 +34,7 @@ static __global__ void __launch_bounds__(kOrderThreads)
     order_candidates_kernel(BatchedNmsParams params, BatchedNmsInputs inputs, NmsWorkspace workspace) {
     __shared__ NmsSort::Storage storage;
     __shared__ int num_keys;
+    let_next_kernel_start();
     const int64_t image = blockIdx.x;
     const int thread = thread_index(), lane = lane_index();
     const int count = max(0, min(inputs.count[image], params.num_candidates));

@@ -10,14 +10,22 @@ struct TileBoxes {
     float area[kNmsTile];
 };
 
-/// Returns which candidates of a word the box overlaps. The threads of a warp have the same word, so they read each of
-/// its boxes by one broadcast. Few pairs meet: they are first marked, and each lane then goes through its own.
-__device__ __forceinline__ uint32_t overlap_word(const TileBoxes &tile, int word, const Box &box, float box_area,
-                                                 float iou_threshold) {
+/// Returns which of the `wanted` candidates of a word the box overlaps. The threads of a warp have the same word, so
+/// they read each of its boxes by one broadcast. Few pairs meet: they are first marked, and each lane then goes through
+/// its own.
+__device__ __forceinline__ uint32_t overlap_word(const TileBoxes &tile, int word, uint32_t wanted, const Box &box,
+                                                 float box_area, float iou_threshold) {
     uint32_t meeting = 0;
+    if (wanted == kFullMask) {
 #pragma unroll
-    for (int bit = 0; bit < kWarpSize; ++bit) {
-        meeting |= may_meet(to_box(tile.box[word * kWarpSize + bit]), box) ? 1u << bit : 0;
+        for (int bit = 0; bit < kWarpSize; ++bit) {
+            meeting |= may_meet(to_box(tile.box[word * kWarpSize + bit]), box) ? 1u << bit : 0;
+        }
+    } else {
+        for (; wanted != 0; wanted &= wanted - 1) {
+            const int bit = __ffs(wanted) - 1;
+            meeting |= may_meet(to_box(tile.box[word * kWarpSize + bit]), box) ? 1u << bit : 0;
+        }
     }
     uint32_t overlapped = 0;
     for (; meeting != 0; meeting &= meeting - 1) {
@@ -53,24 +61,30 @@ __device__ __forceinline__ void clear_slots(const BatchedNmsParams &params, cons
     }
 }
 
-/// Tests all pairs of an image's candidates, and clears the result.
+/// Tests the candidates of a round's tiles against all before them; the first round also clears the result.
 ///
-/// Grid (tiles, tiles, images), a thread per candidate: block (x, y) tests the candidates of tile y against those of
-/// tile x, which come before them. More is tested than greedy suppression needs, but all at once, on all
-/// multiprocessors. Afterwards only bits need to be combined.
+/// Grid (tiles to the round's end, tiles of the round, images), a thread per candidate: block (x, y) tests the
+/// candidates of tile y of the round against those of tile x, which come before them. More is tested than greedy
+/// suppression needs, but all at once, on all multiprocessors. Afterwards only bits need to be combined.
 static __global__ void __launch_bounds__(kNmsTile)
     find_overlaps_kernel(BatchedNmsParams params, BatchedNmsInputs inputs, BatchedNmsOutputs outputs,
-                         NmsWorkspace workspace) {
+                         NmsWorkspace workspace, NmsRound round) {
     __shared__ TileBoxes earlier;
-    const int earlier_tile = blockIdx.x, tile = blockIdx.y, thread = thread_index();
+    let_next_kernel_start();
+    const int earlier_tile = blockIdx.x, tile = round.first + blockIdx.y, thread = thread_index();
     if (earlier_tile > tile) {
         return;
     }
-    if (earlier_tile == tile) {
-        clear_slots(params, outputs, blockIdx.z, tile);
+    wait_for_kernel_before();
+    if (round.first == 0 && earlier_tile == tile) {
+        for (int cleared = tile; cleared * kNmsTile < params.max_detections; cleared += round.end) {
+            clear_slots(params, outputs, blockIdx.z, cleared);
+        }
     }
     const NmsImage image(blockIdx.z, params, inputs, workspace);
-    if (tile >= image.num_tiles()) {
+    // Votes are for what is kept, also if the result is full.
+    if (tile >= image.num_tiles() ||
+        (round.first > 0 && workspace.done[image.index] != 0 && (!params.voting || earlier_tile >= round.first))) {
         return;
     }
 
@@ -91,7 +105,12 @@ static __global__ void __launch_bounds__(kNmsTile)
     const int own_word = warp_index(), lane = lane_index();
     const int words = earlier_tile == tile ? own_word + 1 : kNmsWords;
     for (int word = 0; word < words; ++word) {
-        uint32_t overlapped = overlap_word(earlier, word, box, box_area, params.iou_threshold);
+        const uint32_t wanted =
+            earlier_tile < round.first ? image.kept[earlier_tile * kNmsWords + word].bits : kFullMask;
+        if (wanted == 0) {
+            continue;
+        }
+        uint32_t overlapped = overlap_word(earlier, word, wanted, box, box_area, params.iou_threshold);
         if (earlier_tile == tile && word == own_word) {
             overlapped &= (1u << lane) - 1;  // only those before this one
         }

@@ -26,9 +26,19 @@ struct KeptWord {
     int32_t before;  // detections of earlier words
 };
 
+/// Tiles of the first of two rounds: the result is often full after these, and then nothing behind them is tested.
+/// Otherwise what is behind them is tested against those of them that are kept.
+constexpr int kFirstRoundTiles = 8;
+
+/// The tiles that a round tests and settles.
+struct NmsRound {
+    int first, end;
+};
+
 /// order [N]; slots [N, K] and boxes [N, K]: of the candidates in order, if they had to be sorted; finite [N, tiles,
 /// kNmsWords]: a bit for each candidate whose box is finite; overlaps [N, overlap_words_before(tiles)], see
-/// find_overlaps_kernel. For voting only: kept [N, tiles, kNmsWords]; detection [N, K]: the detection whose box a
+/// find_overlaps_kernel; kept [N, tiles, kNmsWords], after a round: of the tiles behind it, none; done [N]: whether the
+/// first round has filled the result or settled all. For voting only: detection [N, K]: the detection whose box a
 /// candidate votes for, -1 for none.
 struct NmsWorkspace {
     NmsOrder *order;
@@ -37,6 +47,7 @@ struct NmsWorkspace {
     uint32_t *finite;
     uint32_t *overlaps;
     KeptWord *kept;
+    int32_t *done;
     int16_t *detection;
     int num_tiles;  // of one image's candidates
 };

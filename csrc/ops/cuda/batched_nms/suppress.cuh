@@ -150,21 +150,33 @@ struct EarlierOverlaps {
     }
 };
 
-/// Settles the tiles one after another, one barrier each, until all are or the result is full. Returns their number.
+/// Settles the round's tiles one after another, one barrier each, until all are or the result is full. Returns the end
+/// of those that are settled.
 ///
 /// A tile depends on all earlier ones, but only its overlaps with the previous tile and itself wait for the previous
 /// tile: one warp combines those, while the others do the same for the next tile and all tiles before this one. All
 /// loads are issued a step before their values are needed.
-__device__ __forceinline__ int settle_tiles(SuppressStorage &s, const NmsImage &image, int max_detections) {
-    const int tiles = image.num_tiles(), warp = warp_index();
+__device__ __forceinline__ int settle_tiles(SuppressStorage &s, const NmsImage &image, const NmsRound &round,
+                                            int max_detections) {
+    const int tiles = min(image.num_tiles(), round.end), warp = warp_index();
     NearOverlaps near;
     EarlierOverlaps earlier;
-    if (warp == 0 && tiles > 0) {
-        near.load(image, 0);
+    if (round.first >= tiles) {
+        return round.first;
     }
-    for (int tile = 0; tile < tiles; ++tile) {
+    if (warp >= kSettlingWarps) {
+        earlier.load(s, image, round.first, round.first);
+        earlier.suppress(s, round.first);
+        if (round.first + 1 < tiles) {
+            earlier.load(s, image, round.first + 1, round.first);
+        }
+    } else if (warp == round.first % kSettlingWarps) {
+        near.load(image, round.first);
+    }
+    __syncthreads();
+    for (int tile = round.first; tile < tiles; ++tile) {
         if (warp >= kSettlingWarps) {
-            if (tile > 0 && tile + 1 < tiles) {
+            if (tile + 1 < tiles) {
                 earlier.suppress(s, tile + 1);
             }
             if (tile + 2 < tiles) {
@@ -183,15 +195,15 @@ __device__ __forceinline__ int settle_tiles(SuppressStorage &s, const NmsImage &
     return tiles;
 }
 
-/// Copies the detections of the settled tiles to the result.
-__device__ __forceinline__ void write_detections(SuppressStorage &s, const NmsImage &image, int settled,
+/// Copies the detections of the round's settled tiles to the result.
+__device__ __forceinline__ void write_detections(SuppressStorage &s, const NmsImage &image, int first_tile, int settled,
                                                  const BatchedNmsParams &params, const BatchedNmsInputs &inputs,
-                                                 const BatchedNmsOutputs &outputs, const NmsWorkspace &workspace) {
+                                                 const BatchedNmsOutputs &outputs) {
     const int64_t first_in = image.index * params.num_candidates;
     const int64_t first_out = image.index * params.max_detections;
-    const int detections = s.detections[settled];
+    const int former = s.detections[first_tile], detections = s.detections[settled];
     const int lane = lane_index();
-    for (int place = thread_index(); place < settled * kNmsTile; place += kSuppressThreads) {
+    for (int place = first_tile * kNmsTile + thread_index(); place < settled * kNmsTile; place += kSuppressThreads) {
         const int word = place / kWarpSize;
         const uint32_t kept = s.kept[word / kNmsWords][word % kNmsWords];
         if (has_bit(kept, lane)) {
@@ -205,13 +217,6 @@ __device__ __forceinline__ void write_detections(SuppressStorage &s, const NmsIm
             }
         }
     }
-    if (params.voting) {
-        KeptWord *kept = workspace.kept + image.index * workspace.num_tiles * kNmsWords;
-        for (int i = thread_index(); i < image.num_tiles() * kNmsWords; i += kSuppressThreads) {
-            kept[i] =
-                i < settled * kNmsWords ? KeptWord{s.kept[i / kNmsWords][i % kNmsWords], s.before(i)} : KeptWord{};
-        }
-    }
     if (thread_index() == 0) {
         outputs.num_detections[image.index] = detections;
     }
@@ -222,26 +227,52 @@ __device__ __forceinline__ void write_detections(SuppressStorage &s, const NmsIm
     const auto *from = reinterpret_cast<const float2 *>(inputs.landmarks) + first_in * kLandmarkPoints;
     auto *to = reinterpret_cast<float2 *>(outputs.landmarks) + first_out * kLandmarkPoints;
 #pragma unroll 4
-    for (int i = thread_index(); i < detections * kLandmarkPoints; i += kSuppressThreads) {
+    for (int i = former * kLandmarkPoints + thread_index(); i < detections * kLandmarkPoints; i += kSuppressThreads) {
         to[i] = __ldg(from + s.slots[i / kLandmarkPoints] * kLandmarkPoints + i % kLandmarkPoints);
+    }
+}
+
+/// Hands over what is kept to the next round, or to voting.
+__device__ __forceinline__ void write_kept(const SuppressStorage &s, const NmsImage &image, int first_tile,
+                                           int settled) {
+    for (int i = first_tile * kNmsWords + thread_index(); i < image.num_tiles() * kNmsWords; i += kSuppressThreads) {
+        image.kept[i] =
+            i < settled * kNmsWords ? KeptWord{s.kept[i / kNmsWords][i % kNmsWords], s.before(i)} : KeptWord{};
+    }
+}
+
+/// Takes over what earlier rounds have kept. The first detection of a tile is that of its first word.
+__device__ __forceinline__ void read_kept(SuppressStorage &s, const NmsImage &image, int first_tile, int detections) {
+    for (int i = thread_index(); i < first_tile * kNmsWords; i += kSuppressThreads) {
+        s.kept[i / kNmsWords][i % kNmsWords] = image.kept[i].bits;
+    }
+    if (thread_index() == 0) {
+        s.detections[first_tile] = detections;
     }
 }
 
 /// Greedy suppression of the pairs that overlap: one block per image, which only combines bits. Writes the result.
 static __global__ void __launch_bounds__(kSuppressThreads, 1)
-    suppress_kernel(BatchedNmsParams params, BatchedNmsInputs inputs, BatchedNmsOutputs outputs,
-                    NmsWorkspace workspace) {
+    suppress_kernel(BatchedNmsParams params, BatchedNmsInputs inputs, BatchedNmsOutputs outputs, NmsWorkspace workspace,
+                    NmsRound round) {
     __shared__ SuppressStorage s;
-    const NmsImage image(blockIdx.x, params, inputs, workspace);
+    let_next_kernel_start();
     for (int i = thread_index(); i < kMaxNmsTiles * kNmsWords; i += kSuppressThreads) {
         s.suppressed[i / kNmsWords][i % kNmsWords] = 0;
     }
-    if (thread_index() == 0) {
-        s.detections[0] = 0;
+    wait_for_kernel_before();
+    const NmsImage image(blockIdx.x, params, inputs, workspace);
+    if (round.first > 0 && workspace.done[image.index] != 0) {
+        return;
     }
+    read_kept(s, image, round.first, round.first > 0 ? outputs.num_detections[image.index] : 0);
     __syncthreads();
-    const int settled = settle_tiles(s, image, params.max_detections);
-    write_detections(s, image, settled, params, inputs, outputs, workspace);
+    const int settled = settle_tiles(s, image, round, params.max_detections);
+    write_detections(s, image, round.first, settled, params, inputs, outputs);
+    write_kept(s, image, round.first, settled);
+    if (thread_index() == 0) {
+        workspace.done[image.index] = s.detections[settled] >= params.max_detections || settled == image.num_tiles();
+    }
 }
 
 }  // namespace retinaface

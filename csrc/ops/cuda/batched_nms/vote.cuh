@@ -10,6 +10,8 @@ namespace retinaface {
 static __global__ void __launch_bounds__(kNmsTile)
     find_votes_kernel(BatchedNmsParams params, BatchedNmsInputs inputs, NmsWorkspace workspace) {
     constexpr int kInFlight = 8;
+    let_next_kernel_start();
+    wait_for_kernel_before();
     const int tile = blockIdx.x, thread = thread_index();
     const NmsImage image(blockIdx.y, params, inputs, workspace);
     const int place = tile * kNmsTile + thread;
@@ -47,6 +49,7 @@ static __global__ void __launch_bounds__(kNmsTile)
 /// only for those that vote in its group. A detection's own candidate is the first of its voters.
 static __global__ void __launch_bounds__(kWarpSize)
     vote_kernel(BatchedNmsParams params, BatchedNmsInputs inputs, BatchedNmsOutputs outputs, NmsWorkspace workspace) {
+    wait_for_kernel_before();
     const int lane = thread_index();
     const int first_detection = static_cast<int>(blockIdx.x) * kWarpSize;
     const NmsImage image(blockIdx.y, params, inputs, workspace);

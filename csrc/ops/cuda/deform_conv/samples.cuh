@@ -85,20 +85,21 @@ class SampleUnit {
     /// Starts loading at a place. `x` points to this unit of the image's first pixel, null if it is beyond the
     /// channels, and then all values are zero.
     __device__ void load(const DeformConvPlan &plan, const uint4 *x, const SamplePlaces &places, int place) {
-        weight_ = places.weights[place];
+        const float4 weight = places.weights[place];
         const uint32_t first = places.units[place];
-        top_left_ = load_if(x != nullptr && weight_.x != 0.0f, x, first);
-        top_right_ = load_if(x != nullptr && weight_.y != 0.0f, x, first + plan.pixel_units);
-        bottom_left_ = load_if(x != nullptr && weight_.z != 0.0f, x, first + plan.row_units);
-        bottom_right_ = load_if(x != nullptr && weight_.w != 0.0f, x, first + plan.row_units + plan.pixel_units);
+        top_left_ = load_if(x != nullptr && weight.x != 0.0f, x, first);
+        top_right_ = load_if(x != nullptr && weight.y != 0.0f, x, first + plan.pixel_units);
+        bottom_left_ = load_if(x != nullptr && weight.z != 0.0f, x, first + plan.row_units);
+        bottom_right_ = load_if(x != nullptr && weight.w != 0.0f, x, first + plan.row_units + plan.pixel_units);
     }
 
-    /// Interpolates in float32 and rounds once.
-    __device__ uint4 mixed() const {
-        return {mixed(top_left_.x, top_right_.x, bottom_left_.x, bottom_right_.x),
-                mixed(top_left_.y, top_right_.y, bottom_left_.y, bottom_right_.y),
-                mixed(top_left_.z, top_right_.z, bottom_left_.z, bottom_right_.z),
-                mixed(top_left_.w, top_right_.w, bottom_left_.w, bottom_right_.w)};
+    /// Interpolates in float32 and rounds once. The weights are read again, since registers are scarce.
+    __device__ uint4 mixed(const SamplePlaces &places, int place) const {
+        const float4 w = places.weights[place];
+        return {mixed(w, top_left_.x, top_right_.x, bottom_left_.x, bottom_right_.x),
+                mixed(w, top_left_.y, top_right_.y, bottom_left_.y, bottom_right_.y),
+                mixed(w, top_left_.z, top_right_.z, bottom_left_.z, bottom_right_.z),
+                mixed(w, top_left_.w, top_right_.w, bottom_left_.w, bottom_right_.w)};
     }
 
   private:
@@ -106,25 +107,24 @@ class SampleUnit {
         return condition ? __ldg(x + unit) : uint4{};
     }
 
-    __device__ float mixed(float top_left, float top_right, float bottom_left, float bottom_right) const {
-        return fmaf(bottom_right, weight_.w,
-                    fmaf(bottom_left, weight_.z, fmaf(top_right, weight_.y, top_left * weight_.x)));
+    static __device__ float mixed(const float4 &w, float top_left, float top_right, float bottom_left,
+                                  float bottom_right) {
+        return fmaf(bottom_right, w.w, fmaf(bottom_left, w.z, fmaf(top_right, w.y, top_left * w.x)));
     }
 
     /// Of 32 bits: one float32, or two values of a 16-bit type.
-    __device__ uint32_t mixed(uint32_t top_left, uint32_t top_right, uint32_t bottom_left,
-                              uint32_t bottom_right) const {
+    static __device__ uint32_t mixed(const float4 &w, uint32_t top_left, uint32_t top_right, uint32_t bottom_left,
+                                     uint32_t bottom_right) {
         if constexpr (sizeof(T) == 4) {
-            return __float_as_uint(mixed(__uint_as_float(top_left), __uint_as_float(top_right),
+            return __float_as_uint(mixed(w, __uint_as_float(top_left), __uint_as_float(top_right),
                                          __uint_as_float(bottom_left), __uint_as_float(bottom_right)));
         } else {
             const float2 a = unpack<T>(top_left), b = unpack<T>(top_right);
             const float2 c = unpack<T>(bottom_left), d = unpack<T>(bottom_right);
-            return pack<T>(mixed(a.x, b.x, c.x, d.x), mixed(a.y, b.y, c.y, d.y));
+            return pack<T>(mixed(w, a.x, b.x, c.x, d.x), mixed(w, a.y, b.y, c.y, d.y));
         }
     }
 
-    float4 weight_;
     uint4 top_left_, top_right_, bottom_left_, bottom_right_;
 };
 

@@ -2,6 +2,7 @@
 #include <map>
 #include <vector>
 
+#include "execution/visibility.h"
 #include "ptx/module.h"
 #include "statistics/statistics.h"
 
@@ -43,6 +44,10 @@ struct Warp {
     u32 live = 0, runnable = 0;  ///< lane masks, as are the next two
     u32 at_barrier = 0, at_warp_sync = 0;
     u32 carry = 0;                         ///< each lane's condition code
+    u32 observed = 0;                      ///< has read what another block may have published (visibility.h)
+    u32 fresh = 0;                         ///< and has fenced behind it
+    u32 waited = 0;                        ///< for the kernel before: griddepcontrol.wait
+    u64 barriers = 0;                      ///< __syncwarp
     u64 issued = 0;                        ///< instructions; this and the next two only for statistics
     u64 global_load = 0, shared_load = 0;  ///< `issued` at the last load, 0 if there was none
     int pc[kWarp];                         ///< index of the next instruction
@@ -59,7 +64,8 @@ struct Warp {
 struct Barrier {
     u32 expected = 0;  ///< threads, 0 for all of the block
     u32 arrived = 0;
-    u32 reduced = 0, reduced_true = 0;  ///< threads that gave a predicate, and a true one
+    u32 reduced = 0, reduced_true = 0;   ///< threads that gave a predicate, and a true one
+    bool fresh = false, waited = false;  ///< whether a thread that arrived is
 };
 
 /// The last accesses to each word of shared memory: (epoch << 12 | 1 + number of the warp or thread). The lowest 12
@@ -75,10 +81,12 @@ struct Block {
     u32 threads, shared_bytes, dynamic_shared, live;
     std::vector<Warp> warps;
     std::map<int, Barrier> barriers;
-    u64 uniform[9][kWarp];            ///< size, index and grid, for each lane
-    u64 epoch = 1;                    ///< incremented at each barrier
-    u64 warp_epoch = 1;               ///< incremented at each barrier and at each __syncwarp of any warp
-    RaceTags warp_tags, thread_tags;  ///< empty if race detection is off
+    u64 uniform[9][kWarp];             ///< size, index and grid, for each lane
+    u64 epoch = 1;                     ///< incremented at each barrier
+    u64 warp_epoch = 1;                ///< incremented at each barrier and at each __syncwarp of any warp
+    RaceTags warp_tags, thread_tags;   ///< empty if race detection is off
+    Visibility *visibility = nullptr;  ///< null: all stores are visible at once
+    bool chained = false;              ///< accesses are noted in `dependence`
     KernelStatistics *statistics = nullptr;
     std::vector<u64> loaded, used;  ///< sectors that the block loads; that the launch loads or stores
 };

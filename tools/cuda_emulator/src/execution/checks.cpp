@@ -79,4 +79,16 @@ void Execution::check_race_tags(u64 address, u32 bytes, int lane, bool store) {
     }
 }
 
+/// Before a thread of a dependent launch has waited, it must not touch what earlier kernels of the chain may still use.
+void Execution::check_chain(u64 address, u32 bytes, int lane, bool store) {
+    const bool early = dependence.is_dependent() && !(warp.waited & lane_bit(lane));
+    if (early && dependence.conflicts(address, bytes, store)) {
+        address_fault(lane,
+                      store ? "dependent launch: store before griddepcontrol.wait to what an earlier kernel uses,"
+                            : "dependent launch: load before griddepcontrol.wait of what an earlier kernel writes,",
+                      address);
+    }
+    dependence.note(address, bytes, store);
+}
+
 }  // namespace cuda_emulator

@@ -11,6 +11,26 @@ Execution::Execution(Block &block, Warp &warp) : block(block), warp(warp) {
     parameters_ = {parameters, parameters + block.function->parameter_bytes + 16};
 }
 
+u64 Execution::load_visible(u64 address, u32 bytes, int lane) {
+    const bool strong = instruction->strong;
+    warp.observed |= strong ? lane_bit(lane) : 0;
+    return block.visibility->read(address, bytes, strong || (warp.fresh & lane_bit(lane)));
+}
+
+void Execution::store_visible(u64 address, u64 value, u32 bytes, int lane) {
+    block.visibility->store(address, value, bytes, instruction->strong, step_of(lane));
+}
+
+void Execution::release() {
+    if (block.visibility) {
+        block.visibility->fence(step_of(first_lane()), active);
+    }
+}
+
+void Execution::acquire() {
+    warp.fresh |= warp.observed & active;
+}
+
 std::string lane_position(const Block &block, const Warp &warp, int lane) {
     const u32 thread = warp.index * kWarp + lane;
     char text[160];

@@ -2,9 +2,20 @@
 #include <cstring>
 
 #include "execution/block.h"
+#include "execution/dependence.h"
 #include "memory/address_space.h"
 
 namespace cuda_emulator {
+
+inline u64 read_memory(u64 address, u32 bytes) {
+    u64 value = 0;
+    std::memcpy(&value, reinterpret_cast<const void *>(address), bytes);
+    return value;
+}
+
+inline void write_memory(u64 address, u64 value, u32 bytes) {
+    std::memcpy(reinterpret_cast<void *>(address), &value, bytes);
+}
 
 /// An instruction and the warp that executes it: the argument of handlers.
 struct Execution {
@@ -58,17 +69,40 @@ struct Execution {
     u64 *scratch() { return scratch_[scratch_used_++ % kScratch]; }
 
     // --- Memory ---------------------------------------------------------------------------------------------------
-    /// Checks a lane's memory access: bounds, alignment (to `bytes`, a power of two) and races.
+    /// A lane's access, after its check. They differ from read_memory() and write_memory() in global memory only.
+    u64 load(u64 address, u32 bytes, int lane) {
+        return block.visibility && is_global(address) ? load_visible(address, bytes, lane)
+                                                      : read_memory(address, bytes);
+    }
+    void store(u64 address, u64 value, u32 bytes, int lane) {
+        if (block.visibility && is_global(address)) {
+            store_visible(address, value, bytes, lane);
+        } else {
+            write_memory(address, value, bytes);
+        }
+    }
+    /// A fence of the active lanes: lets later strong stores publish what they have stored, and them see what others
+    /// have published.
+    void release();
+    void acquire();
+
+    /// Checks a lane's memory access: bounds, alignment (to `bytes`, a power of two), races, and order of kernels.
     void check_load(u64 address, u32 bytes, int lane) {
-        check(address, bytes, lane);
+        check_bounds(address, bytes, lane);
         check_race(address, bytes, lane, false);
+        check_order(address, bytes, lane, false);
     }
     void check_store(u64 address, u32 bytes, int lane) {
-        check(address, bytes, lane);
+        check_bounds(address, bytes, lane);
         check_race(address, bytes, lane, true);
+        check_order(address, bytes, lane, true);
     }
-    /// The same without races, for atomics.
-    void check(u64 address, u32 bytes, int lane) {
+    /// The same without races in shared memory.
+    void check_atomic(u64 address, u32 bytes, int lane) {
+        check_bounds(address, bytes, lane);
+        check_order(address, bytes, lane, true);
+    }
+    void check_bounds(u64 address, u32 bytes, int lane) {
         if (address & (bytes - 1)) {
             address_fault(lane, "misaligned", address);
         }
@@ -83,6 +117,9 @@ struct Execution {
         if (address % bytes) {
             address_fault(lane, "misaligned", address);
         }
+    }
+    bool is_global(u64 address) const {
+        return !memory::is_shared(address) && !memory::is_parameter(address) && !is_local(address);
     }
     bool is_local(u64 address) const { return address - reinterpret_cast<u64>(warp.local.data()) < warp.local.size(); }
 
@@ -110,6 +147,17 @@ struct Execution {
         }
     }
     void check_race_tags(u64 address, u32 bytes, int lane, bool store);
+    void check_order(u64 address, u32 bytes, int lane, bool store) {
+        if (block.chained && is_global(address)) {
+            check_chain(address, bytes, lane, store);
+        }
+    }
+    void check_chain(u64 address, u32 bytes, int lane, bool store);
+    Visibility::Step step_of(int lane) const {
+        return {static_cast<u32>(warp.index * kWarp + lane), warp.index, block.epoch, warp.barriers};
+    }
+    u64 load_visible(u64 address, u32 bytes, int lane);
+    void store_visible(u64 address, u64 value, u32 bytes, int lane);
     void count_traffic(const u64 *addresses, u32 bytes, bool store);
 
     static constexpr unsigned kScratch = 16;
@@ -120,22 +168,12 @@ struct Execution {
 
 /// Runs a kernel to its end. Throws Error for faults that a GPU would have, and for unsupported instructions.
 void launch(Module &module, const std::string &name, const u32 grid[3], const u32 block[3], const u8 *parameters,
-            u32 dynamic_shared);
+            u32 dynamic_shared, LaunchOrder order = LaunchOrder::kUnchained);
 
 /// Warp instructions issued by all launches.
 extern u64 issued_instructions;
 
 /// "block(0,0,0) thread(1,0,0)"
 std::string lane_position(const Block &block, const Warp &warp, int lane);
-
-inline u64 read_memory(u64 address, u32 bytes) {
-    u64 value = 0;
-    std::memcpy(&value, reinterpret_cast<const void *>(address), bytes);
-    return value;
-}
-
-inline void write_memory(u64 address, u64 value, u32 bytes) {
-    std::memcpy(reinterpret_cast<void *>(address), &value, bytes);
-}
 
 }  // namespace cuda_emulator

@@ -30,6 +30,8 @@ void start_warp(const Block &block, Warp &warp, u32 index) {
     const u32 lanes = std::min<u32>(kWarp, block.threads - index * kWarp);
     warp.live = warp.runnable = lanes == kWarp ? kFullMask : lane_bit(lanes) - 1;
     warp.at_barrier = warp.at_warp_sync = warp.carry = 0;
+    warp.observed = warp.fresh = warp.waited = 0;
+    warp.barriers = 0;
     warp.issued = warp.global_load = warp.shared_load = 0;
     for (int lane = 0; lane < kWarp; lane++) {
         const u32 thread = index * kWarp + lane;
@@ -45,6 +47,9 @@ void start_block(Block &block, bool races) {
     block.barriers.clear();
     block.epoch = block.warp_epoch = 1;
     block.live = block.threads;
+    if (block.visibility) {
+        block.visibility->start_block();
+    }
     if (races) {
         const size_t words = block.shared_bytes / 4 + 2;
         for (RaceTags *tags : {&block.warp_tags, &block.thread_tags}) {
@@ -130,7 +135,7 @@ u64 count_block(Block &block) {
 }  // namespace
 
 void launch(Module &module, const std::string &name, const u32 grid[3], const u32 size[3], const u8 *parameters,
-            u32 dynamic_shared) {
+            u32 dynamic_shared, LaunchOrder order) {
     const auto found = module.functions.find(name);
     if (found == module.functions.end()) {
         throw Error("no kernel " + name);
@@ -165,6 +170,12 @@ void launch(Module &module, const std::string &name, const u32 grid[3], const u3
     }
     const u64 limit = instruction_limit();
     const bool races = looks_for_races();
+    Visibility visibility;
+    if (races) {
+        block.visibility = &visibility;
+        block.chained = order != LaunchOrder::kUnchained;
+        dependence.start_launch(order);
+    }
     u64 busiest = 0;
     for (u64 i = 0; i < blocks; i++) {
         block.index[0] = static_cast<u32>(i % grid[0]);
@@ -175,6 +186,14 @@ void launch(Module &module, const std::string &name, const u32 grid[3], const u3
         if (block.statistics) {
             busiest = std::max(busiest, count_block(block));
         }
+    }
+    if (block.chained) {
+        if (dependence.is_dependent() && !dependence.waited) {
+            throw Error(
+                "dependent launch: no thread of kernel '" + function.name +
+                "' executed griddepcontrol.wait, so kernels after it may start before those before it have ended");
+        }
+        dependence.end_launch();
     }
     if (block.statistics) {
         keep_distinct(block.used);

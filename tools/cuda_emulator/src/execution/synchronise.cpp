@@ -22,6 +22,8 @@ void release(Block &block, int name, const Barrier &barrier) {
                 return;
             }
             released |= lane_bit(lane);
+            warp.fresh |= barrier.fresh ? lane_bit(lane) : 0;
+            warp.waited |= barrier.waited ? lane_bit(lane) : 0;
             if (warp.reduction_row[lane] >= 0) {
                 warp.row(warp.reduction_row[lane])[lane] = reduced(barrier, warp.reduction[lane]);
             }
@@ -84,6 +86,8 @@ void arrive_at_barrier(Execution &x, u32 lanes) {
         Barrier &barrier = x.block.barriers[name];
         barrier.expected = count;
         barrier.arrived++;
+        barrier.fresh |= (warp.fresh & lane_bit(lane)) != 0;
+        barrier.waited |= (warp.waited & lane_bit(lane)) != 0;
         warp.barrier[lane] = name;
         warp.reduction[lane] = reduction;
         warp.reduction_row[lane] = reduces ? instruction.operands[0].reg : -1;
@@ -127,6 +131,9 @@ bool arrive_at_warp_sync(Execution &x, u32 group, u32 lanes, int pc) {
         instruction.run(x);
         if (instruction.has("warp")) {  // bar.warp.sync: of the warp operations, it alone orders accesses to memory
             x.block.warp_epoch++;
+            warp.barriers++;
+            warp.fresh |= warp.fresh & mask ? mask : 0;
+            warp.waited |= warp.waited & mask ? mask : 0;
         }
         if (x.block.statistics) {
             x.block.statistics->warp_syncs++;

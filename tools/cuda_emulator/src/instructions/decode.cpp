@@ -11,10 +11,32 @@ void unsupported(Execution &x) {
     x.fault(x.first_lane(), "unsupported PTX instruction" + (reason.empty() ? "" : " (" + reason + ")"));
 }
 
-void count_fence(Execution &x) {
+/// A fence among the threads of a block has no effect: they see each other's stores at once.
+void fence(Execution &x) {
     if (x.block.statistics) {
         x.block.statistics->fences++;
     }
+    if (x.instruction->releases) {
+        x.release();
+    }
+    if (x.instruction->acquires) {
+        x.acquire();
+    }
+}
+
+void run_ordered(Execution &x) {
+    if (x.instruction->releases) {
+        x.release();
+    }
+    x.instruction->inner(x);
+    if (x.instruction->acquires) {
+        x.acquire();
+    }
+}
+
+void wait_for_kernel_before(Execution &x) {
+    x.warp.waited |= x.active;
+    dependence.waited = true;
 }
 
 /// Sets the host's rounding mode. The handler is called through its address, so that the compiler cannot move it.
@@ -23,7 +45,7 @@ void run_rounded(Execution &x) {
     std::fesetround(rounding == Rounding::kTowardsZero ? FE_TOWARDZERO
                     : rounding == Rounding::kDown      ? FE_DOWNWARD
                                                        : FE_UPWARD);
-    x.instruction->unrounded(x);
+    x.instruction->inner(x);
     std::fesetround(FE_TONEAREST);
 }
 
@@ -35,6 +57,22 @@ bool needs_host_rounding(const Instruction &instruction) {
     }
     const Type type = instruction.types[0];
     return type.is_f32() || type.is_f64() || type.kind == Kind::kFloat32X2;
+}
+
+/// The memory order of an access or a fence. Those among the threads of a block order nothing between blocks.
+void read_order(Instruction &instruction) {
+    const std::string &opcode = instruction.opcode;
+    const auto has = [&](const char *modifier) { return instruction.has(modifier); };
+    const bool is_fence = opcode == "membar" || opcode == "fence", is_atomic = opcode == "atom" || opcode == "red";
+    const bool loads = opcode == "ld" || is_atomic, stores = opcode == "st" || is_atomic;
+    if ((is_fence || loads || stores) && !has("cta")) {
+        const bool both = has("acq_rel") || has("sc") || opcode == "membar";
+        instruction.acquires = (is_fence || loads) && (both || has("acquire"));
+        instruction.releases = (is_fence || stores) && (both || has("release"));
+    }
+    instruction.strong =
+        is_atomic ||
+        ((loads || stores) && (has("volatile") || has("relaxed") || has("acquire") || has("release") || has("mmio")));
 }
 
 void read_modifiers(Instruction &instruction) {
@@ -94,11 +132,10 @@ InstructionClass class_of(const Instruction &instruction) {
     }
 }
 
-/// The scheduler handles branches and barriers; memory is sequentially consistent, so that fences are only counted;
-/// hints have no effect. Null for other instructions.
+/// The scheduler handles branches and barriers; hints have no effect. Null for other instructions.
 Handler select_control(Instruction &instruction) {
     static const std::set<std::string> without_effect = {
-        "nanosleep", "prefetch", "prefetchu", "pmevent", "griddepcontrol", "discard", "applypriority", "setmaxnreg",
+        "nanosleep", "prefetch", "prefetchu", "pmevent", "discard", "applypriority", "setmaxnreg",
     };
     const std::string &opcode = instruction.opcode;
     if (opcode == "bra") {
@@ -112,7 +149,11 @@ Handler select_control(Instruction &instruction) {
     } else if ((opcode == "bar" || opcode == "barrier") && !instruction.has("cluster")) {
         instruction.control = Control::kBarrier;
     } else if ((opcode == "membar" || opcode == "fence") && !instruction.has("tensormap::generic")) {
-        return count_fence;
+        return fence;
+    } else if (opcode == "griddepcontrol" && instruction.has("wait")) {
+        return wait_for_kernel_before;
+    } else if (opcode == "griddepcontrol") {
+        return no_operation;
     } else if (!without_effect.count(opcode)) {
         return nullptr;
     }
@@ -170,6 +211,7 @@ void decode(Instruction &instruction) {
     instruction.run = nullptr;
     if (instruction.refusal.empty()) {
         read_modifiers(instruction);
+        read_order(instruction);
         instruction.statistics_class = class_of(instruction);
         try {
             instruction.run = select(instruction);
@@ -181,8 +223,11 @@ void decode(Instruction &instruction) {
         instruction.run = unsupported;
         instruction.control = Control::kNone;
     } else if (needs_host_rounding(instruction)) {
-        instruction.unrounded = instruction.run;
+        instruction.inner = instruction.run;
         instruction.run = run_rounded;
+    } else if (instruction.run != fence && (instruction.releases || instruction.acquires)) {
+        instruction.inner = instruction.run;
+        instruction.run = run_ordered;
     }
 }
 

@@ -95,8 +95,9 @@ struct Instruction {
     int mode = 0;  ///< its meaning depends on the instruction: comparison, atomic operation, shuffle ...
     bool saturate = false, relu = false, propagate_nan = false, high = false, wide = false, flush = false;
     Rounding rounding = Rounding::kNone;
-    Handler unrounded = nullptr;  ///< called by `run` with the host's rounding mode set
-    std::string refusal;          ///< why it is not supported, if known
+    bool strong = false, releases = false, acquires = false;  ///< of accesses to memory, and of fences
+    Handler inner = nullptr;  ///< called by `run`, with the host's rounding mode set or fences
+    std::string refusal;      ///< why it is not supported, if known
 
     std::string opcode;                  ///< text before the first point
     std::vector<std::string> modifiers;  ///< text between points

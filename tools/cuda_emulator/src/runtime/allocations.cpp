@@ -78,6 +78,12 @@ cudaError_t allocate(void **pointer, size_t bytes, cudaMemoryType type, unsigned
     return cudaSuccess;
 }
 
+/// Allocates outside of the order of streams.
+cudaError_t allocate_at_once(void **pointer, size_t bytes, cudaMemoryType type, unsigned flags = 0) {
+    const cudaError_t error = forbid_during_capture();
+    return error ? error : allocate(pointer, bytes, type, flags);
+}
+
 cudaError_t release(void *pointer, bool of_host) {
     if (const cudaError_t error = sticky_error()) {
         return error;
@@ -99,21 +105,25 @@ cudaError_t release(void *pointer, bool of_host) {
     return cudaSuccess;
 }
 
-}  // namespace
-
-cudaError_t cudaMalloc(void **pointer, size_t bytes) {
-    Lock lock(runtime::mutex);
-    const cudaError_t error = forbid_during_capture();
-    return error ? error : allocate(pointer, bytes, cudaMemoryTypeDevice);
-}
-
-cudaError_t cudaFree(void *pointer) {
-    Lock lock(runtime::mutex);
+/// Frees outside of the order of streams, after all their work.
+cudaError_t release_at_once(void *pointer, bool of_host) {
     if (const cudaError_t error = forbid_during_capture()) {
         return error;
     }
     land_copies();
-    return release(pointer, false);
+    return release(pointer, of_host);
+}
+
+}  // namespace
+
+cudaError_t cudaMalloc(void **pointer, size_t bytes) {
+    Lock lock(runtime::mutex);
+    return allocate_at_once(pointer, bytes, cudaMemoryTypeDevice);
+}
+
+cudaError_t cudaFree(void *pointer) {
+    Lock lock(runtime::mutex);
+    return release_at_once(pointer, false);
 }
 
 cudaError_t cudaMallocFromPoolAsync(void **pointer, size_t bytes, cudaMemPool_t handle, cudaStream_t stream) {
@@ -142,7 +152,7 @@ cudaError_t cudaFreeAsync(void *pointer, cudaStream_t handle) {
 
 cudaError_t cudaMallocManaged(void **pointer, size_t bytes, unsigned) {
     Lock lock(runtime::mutex);
-    return allocate(pointer, bytes, cudaMemoryTypeManaged);
+    return allocate_at_once(pointer, bytes, cudaMemoryTypeManaged);
 }
 
 cudaError_t cudaMallocHost(void **pointer, size_t bytes) {
@@ -151,13 +161,12 @@ cudaError_t cudaMallocHost(void **pointer, size_t bytes) {
 
 cudaError_t cudaHostAlloc(void **pointer, size_t bytes, unsigned flags) {
     Lock lock(runtime::mutex);
-    return allocate(pointer, bytes, cudaMemoryTypeHost, flags);
+    return allocate_at_once(pointer, bytes, cudaMemoryTypeHost, flags);
 }
 
 cudaError_t cudaFreeHost(void *pointer) {
     Lock lock(runtime::mutex);
-    land_copies();
-    return release(pointer, true);
+    return release_at_once(pointer, true);
 }
 
 cudaError_t cudaMallocPitch(void **pointer, size_t *pitch, size_t width, size_t height) {

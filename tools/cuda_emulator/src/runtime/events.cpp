@@ -67,6 +67,9 @@ cudaError_t cudaEventQuery(cudaEvent_t handle) {
     if (event_of(handle)->capture) {
         return fail(cudaErrorCapturedEvent);
     }
+    if (const cudaError_t error = forbid_during_capture()) {
+        return error;
+    }
     land_copies(event_of(handle)->copies);
     return cudaSuccess;
 }

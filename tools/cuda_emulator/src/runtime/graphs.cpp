@@ -29,7 +29,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t handle, cudaStreamCaptureMode mo
     if (stream->capture) {
         return fail(cudaErrorIllegalState);
     }
-    stream->capture = new Capture{new Graph, mode, stream, ++captures_begun};
+    stream->capture = new Capture{new Graph, mode, stream, ++captures_begun, std::this_thread::get_id()};
     stream->joined = true;
     captures.insert(stream->capture);
     return cudaSuccess;
@@ -51,6 +51,9 @@ cudaError_t cudaStreamEndCapture(cudaStream_t handle, cudaGraph_t *graph) {
     if (capture->origin != stream) {
         capture->invalid = true;
         return fail(cudaErrorStreamCaptureUnmatched);
+    }
+    if (capture->mode != cudaStreamCaptureModeRelaxed && capture->thread != std::this_thread::get_id()) {
+        return fail(cudaErrorStreamCaptureWrongThread);
     }
     bool unjoined = false;
     for (Stream *other : streams) {
@@ -111,8 +114,7 @@ cudaError_t cudaStreamGetCaptureInfo(cudaStream_t handle, cudaStreamCaptureStatu
 }
 
 cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode *mode) {
-    static thread_local cudaStreamCaptureMode current = cudaStreamCaptureModeGlobal;
-    std::swap(current, *mode);
+    std::swap(thread_capture_mode, *mode);
     return cudaSuccess;
 }
 

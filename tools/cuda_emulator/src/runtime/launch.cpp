@@ -5,6 +5,7 @@
 #include "execution/execution.h"
 #include "runtime/errors.h"
 #include "runtime/images.h"
+#include "runtime/settings.h"
 #include "runtime/streams.h"
 
 using namespace cuda_emulator;
@@ -16,6 +17,7 @@ struct Launch {
     dim3 grid, block;
     size_t dynamic_shared;
     cudaStream_t stream;
+    bool dependent = false;  ///< on the kernel before, as far as it waits for it
 };
 
 /// The configuration of kernel<<<...>>>, between the push and pop of the generated code.
@@ -44,9 +46,13 @@ cudaError_t error_of(const std::string &message) {
 cudaError_t run(const Kernel &kernel, const Launch &launch, const std::vector<u8> &parameters) {
     const u32 grid[3] = {launch.grid.x, launch.grid.y, launch.grid.z};
     const u32 block[3] = {launch.block.x, launch.block.y, launch.block.z};
+    // GPUs before compute capability 9.0 ignore the attribute.
+    const LaunchOrder order = compute_capability() < 90 ? LaunchOrder::kUnchained
+                              : launch.dependent        ? LaunchOrder::kDependent
+                                                        : LaunchOrder::kAfterAll;
     try {
         cuda_emulator::launch(*kernel.image->module(), kernel.name, grid, block, parameters.data(),
-                              static_cast<u32>(launch.dynamic_shared));
+                              static_cast<u32>(launch.dynamic_shared), order);
         return cudaSuccess;
     } catch (const std::exception &error) {
         std::fprintf(stderr, "cuda_emulator: %s: %s\n", kernel.name.c_str(), error.what());
@@ -110,6 +116,7 @@ cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t *config, const void *fu
     if (!config) {
         return fail(cudaErrorInvalidValue);
     }
+    bool dependent = false;
     for (unsigned i = 0; i < config->numAttrs; i++) {
         const cudaLaunchAttribute &attribute = config->attrs[i];
         const auto &cluster = attribute.val.clusterDim;
@@ -117,8 +124,10 @@ cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t *config, const void *fu
             std::fprintf(stderr, "cuda_emulator: thread block clusters are not supported\n");
             return fail(cudaErrorNotSupported);
         }
+        dependent |= attribute.id == cudaLaunchAttributeProgrammaticStreamSerialization &&
+                     attribute.val.programmaticStreamSerializationAllowed;
     }
-    const Launch launch = {config->gridDim, config->blockDim, config->dynamicSmemBytes, config->stream};
+    const Launch launch = {config->gridDim, config->blockDim, config->dynamicSmemBytes, config->stream, dependent};
     return launch_kernel(function, launch, arguments);
 }
 

@@ -1,5 +1,6 @@
 #include "runtime/streams.h"
 
+#include "execution/dependence.h"
 #include "runtime/errors.h"
 #include "runtime/pageable_copies.h"
 
@@ -8,6 +9,7 @@ namespace cuda_emulator::runtime {
 std::set<Stream *> streams;
 std::set<Capture *> captures;
 Stream legacy_stream;
+thread_local cudaStreamCaptureMode thread_capture_mode = cudaStreamCaptureModeGlobal;
 
 Stream *find_stream(cudaStream_t handle) {
     if (handle == nullptr || handle == cudaStreamLegacy || handle == cudaStreamPerThread) {
@@ -18,13 +20,26 @@ Stream *find_stream(cudaStream_t handle) {
 }
 
 cudaError_t forbid_during_capture() {
+    if (thread_capture_mode == cudaStreamCaptureModeRelaxed) {
+        return cudaSuccess;
+    }
+    cudaError_t error = cudaSuccess;
     for (Capture *capture : captures) {
-        if (capture->mode != cudaStreamCaptureModeRelaxed) {
+        const bool own = capture->thread == std::this_thread::get_id();
+        if (own ? capture->mode != cudaStreamCaptureModeRelaxed
+                : capture->mode == cudaStreamCaptureModeGlobal && thread_capture_mode == cudaStreamCaptureModeGlobal) {
             capture->invalid = true;
-            return fail(cudaErrorStreamCaptureUnsupported);
+            error = fail(cudaErrorStreamCaptureUnsupported);
         }
     }
-    return cudaSuccess;
+    return error;
+}
+
+cudaError_t forbid_waiting_during_capture() {
+    for (Capture *capture : captures) {
+        capture->invalid = true;
+    }
+    return captures.empty() ? cudaSuccess : fail(cudaErrorStreamCaptureUnsupported);
 }
 
 cudaError_t forbid_legacy_during_capture() {
@@ -71,6 +86,9 @@ cudaError_t submit(cudaStream_t handle, cudaGraphNodeType type, const Work &work
     }
     if (!(stream->flags & cudaStreamNonBlocking)) {
         land_copies();
+    }
+    if (type != cudaGraphNodeTypeKernel) {
+        dependence.clear();
     }
     return work();
 }
@@ -166,7 +184,7 @@ cudaError_t cudaStreamQuery(cudaStream_t handle) {
 
 cudaError_t cudaDeviceSynchronize() {
     Lock lock(mutex);
-    if (const cudaError_t error = forbid_during_capture()) {
+    if (const cudaError_t error = forbid_waiting_during_capture()) {
         return error;
     }
     land_copies();

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <set>
+#include <thread>
 #include <vector>
 
 #include "numbers/type.h"
@@ -26,6 +27,7 @@ struct Capture {
     cudaStreamCaptureMode mode;
     Stream *origin;
     unsigned long long id;
+    std::thread::id thread;  ///< that began it
     bool invalid = false;
 };
 
@@ -56,8 +58,16 @@ Stream *find_stream(cudaStream_t handle);
 /// Runs work, or records it if the stream is being captured.
 cudaError_t submit(cudaStream_t handle, cudaGraphNodeType type, const Work &work);
 
-/// The check of calls that CUDA forbids during a capture, unless its mode is relaxed: the capture becomes invalid.
+/// How the calling thread's unsafe calls treat captures: cudaThreadExchangeStreamCaptureMode.
+extern thread_local cudaStreamCaptureMode thread_capture_mode;
+
+/// The check of unsafe calls, such as cudaMalloc and cudaFree: the captures that they are forbidden in become invalid.
+/// These are captures that this thread began, unless they are relaxed, and global captures of other threads. For a
+/// thread in thread-local mode only the former are, for one in relaxed mode none.
 cudaError_t forbid_during_capture();
+
+/// The check of calls that wait for all streams: every capture becomes invalid.
+cudaError_t forbid_waiting_during_capture();
 
 /// The check of work in the legacy stream, which would have to wait for blocking streams that are being captured.
 cudaError_t forbid_legacy_during_capture();

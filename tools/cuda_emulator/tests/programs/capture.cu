@@ -1,3 +1,5 @@
+#include <thread>
+
 #include "check.h"
 
 constexpr int kCount = 1000;
@@ -93,6 +95,83 @@ TEST(allocating_is_forbidden_unless_relaxed) {
     streams.begin(cudaStreamCaptureModeRelaxed);
     CHECK_OK(cudaMalloc(&pointer, 64));
     streams.expect_end(cudaSuccess);
+}
+
+TEST(freeing_is_forbidden_unless_relaxed) {
+    Streams streams;
+    void *pointer, *host;
+    CHECK_OK(cudaMalloc(&pointer, 64));
+    CHECK_OK(cudaMallocHost(&host, 64));
+    const cudaEvent_t outside = event();
+    CHECK_OK(cudaEventRecord(outside, streams.other));
+    for (const auto mode : {cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal}) {
+        streams.begin(mode);
+        CHECK_ERROR(cudaFree(pointer), cudaErrorStreamCaptureUnsupported);
+        CHECK_ERROR(cudaMemsetAsync(pointer, 0, 64, streams.origin), cudaErrorStreamCaptureInvalidated);
+        streams.expect_end(cudaErrorStreamCaptureInvalidated);
+        streams.begin(mode);
+        CHECK_ERROR(cudaFreeHost(host), cudaErrorStreamCaptureUnsupported);
+        streams.expect_end(cudaErrorStreamCaptureInvalidated);
+        streams.begin(mode);
+        CHECK_ERROR(cudaEventQuery(outside), cudaErrorStreamCaptureUnsupported);
+        streams.expect_end(cudaErrorStreamCaptureInvalidated);
+    }
+    streams.begin(cudaStreamCaptureModeRelaxed);
+    CHECK_OK(cudaFree(pointer));
+    streams.expect_end(cudaSuccess);
+}
+
+TEST(freeing_in_stream_order_is_allowed) {
+    Streams streams;
+    void *pointer;
+    CHECK_OK(cudaMallocAsync(&pointer, 64, streams.other));
+    streams.begin();
+    CHECK_OK(cudaFreeAsync(pointer, streams.other));
+    CHECK_OK(cudaMallocAsync(&pointer, 64, streams.other));
+    streams.expect_end(cudaSuccess);
+}
+
+/// The result of cudaFree in another thread of the given mode.
+cudaError_t free_in_thread(void *pointer, cudaStreamCaptureMode mode) {
+    cudaError_t error;
+    std::thread([&] {
+        CHECK_OK(cudaThreadExchangeStreamCaptureMode(&mode));
+        error = cudaFree(pointer);
+    }).join();
+    return error;
+}
+
+TEST(other_threads_may_not_free_during_global_captures) {
+    Streams streams;
+    void *pointer;
+    CHECK_OK(cudaMalloc(&pointer, 64));
+    streams.begin(cudaStreamCaptureModeGlobal);
+    CHECK(free_in_thread(pointer, cudaStreamCaptureModeGlobal) == cudaErrorStreamCaptureUnsupported);
+    streams.expect_end(cudaErrorStreamCaptureInvalidated);
+    streams.begin(cudaStreamCaptureModeThreadLocal);
+    CHECK(free_in_thread(pointer, cudaStreamCaptureModeGlobal) == cudaSuccess);
+    streams.expect_end(cudaSuccess);
+    for (const auto mode : {cudaStreamCaptureModeThreadLocal, cudaStreamCaptureModeRelaxed}) {
+        CHECK_OK(cudaMalloc(&pointer, 64));
+        streams.begin(cudaStreamCaptureModeGlobal);
+        CHECK(free_in_thread(pointer, mode) == cudaSuccess);
+        streams.expect_end(cudaSuccess);
+    }
+}
+
+TEST(captures_end_in_their_thread_unless_relaxed) {
+    Streams streams;
+    cudaGraph_t graph;
+    const auto end_in_thread = [&] {
+        cudaError_t error;
+        std::thread([&] { error = cudaStreamEndCapture(streams.origin, &graph); }).join();
+        return error;
+    };
+    streams.begin(cudaStreamCaptureModeThreadLocal);
+    CHECK(end_in_thread() == cudaErrorStreamCaptureWrongThread);
+    streams.expect_end(cudaSuccess);
+    streams.begin(cudaStreamCaptureModeRelaxed);
+    CHECK(end_in_thread() == cudaSuccess);
 }
 
 TEST(legacy_stream_is_forbidden) {

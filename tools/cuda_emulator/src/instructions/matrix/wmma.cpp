@@ -86,11 +86,11 @@ void move_tile(Execution &x) {
         const int shift = 8 * bytes * (element % per_register);
         if (stores) {
             x.check_store(address, bytes, lane);
-            write_memory(address, bits >> shift, bytes);
+            x.store(address, bits >> shift, bytes, lane);
         } else {
             x.check_load(address, bytes, lane);
             const u64 others = ~(mask_to(~u64(0), 8 * bytes) << shift);
-            bits = (bits & others & 0xffffffff) | read_memory(address, bytes) << shift;
+            bits = (bits & others & 0xffffffff) | x.load(address, bytes, lane) << shift;
         }
     }
     if (x.block.statistics) {

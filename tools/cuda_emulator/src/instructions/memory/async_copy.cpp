@@ -57,10 +57,11 @@ void copy_now(Execution &x) {
         }
         for (u32 i = 0; i < read;) {
             const u32 step = read - i >= 4 ? 4 : 1;
-            x.check(from[lane] + i, step, lane);
+            x.check_load(from[lane] + i, step, lane);
+            const u64 value = x.load(from[lane] + i, step, lane);
+            std::memcpy(buffer + i, &value, step);
             i += step;
         }
-        std::memcpy(buffer, reinterpret_cast<const void *>(from[lane]), read);
         for (u32 i = 0; i < bytes; i += 4) {
             x.check_store(to[lane] + i, 4, lane);
         }

@@ -129,9 +129,9 @@ void update(Execution &x) {
         x.check_alignment(addresses[lane], bytes * count, lane);
         for (int i = 0; i < count; i++) {
             const u64 address = addresses[lane] + i * bytes;
-            x.check(address, bytes, lane);
-            const u64 old = read_memory(address, bytes);
-            write_memory(address, apply_atomic(instruction.mode, type, old, values[i][lane], swaps[lane]), bytes);
+            x.check_atomic(address, bytes, lane);
+            const u64 old = x.load(address, bytes, lane);
+            x.store(address, apply_atomic(instruction.mode, type, old, values[i][lane], swaps[lane]), bytes, lane);
             if (first == 1) {
                 x.destination(element(instruction.operands[0], i))[lane] = old;
             }

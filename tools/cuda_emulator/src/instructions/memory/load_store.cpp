@@ -15,7 +15,7 @@ void load(Execution &x) {
     const int register_bits = IsSigned && to.is(OperandKind::kRegister) ? x.block.function->register_bits[to.reg] : 64;
     x.each([&](int lane) {
         x.check_load(addresses[lane], Bytes, lane);
-        const u64 value = read_memory(addresses[lane], Bytes);
+        const u64 value = x.load(addresses[lane], Bytes, lane);
         result[lane] = IsSigned ? mask_to(extend(value, {Kind::kSigned, 8 * Bytes}), register_bits) : value;
     });
 }
@@ -28,7 +28,7 @@ void store(Execution &x) {
     x.count_store(addresses, Bytes);
     x.each([&](int lane) {
         x.check_store(addresses[lane], Bytes, lane);
-        write_memory(addresses[lane], values[lane], Bytes);
+        x.store(addresses[lane], values[lane], Bytes, lane);
     });
 }
 
@@ -83,7 +83,7 @@ void load_vector(Execution &x) {
             x.check_load(address + i * words.bytes, words.bytes, lane);
         }
         for (int i = 0; i < words.count; i++) {
-            const u64 value = read_memory(address + i * words.bytes, words.bytes);
+            const u64 value = x.load(address + i * words.bytes, words.bytes, lane);
             if (words.rows[i]) {
                 words.rows[i][lane] = extends ? static_cast<u32>(extend(value, type)) : value;
             }
@@ -101,7 +101,7 @@ void store_vector(Execution &x) {
         for (int i = 0; i < words.count; i++) {
             const u64 address = addresses[lane] + i * words.bytes;
             x.check_store(address, words.bytes, lane);
-            write_memory(address, words.rows[i][lane], words.bytes);
+            x.store(address, words.rows[i][lane], words.bytes, lane);
         }
     });
 }
