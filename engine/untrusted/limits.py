@@ -8,6 +8,8 @@ MIB = 1 << 20
 # Pictures. The side is that of csrc/ops/letterbox.h; an uncompressed picture of that size has 0.75 GiB.
 MAX_IMAGE_SIDE = 16384
 MAX_IMAGE_BYTES = GIB
+# To read it, with the file: a progressive JPEG file of the largest sides takes 2.75 GiB.
+MAX_IMAGE_MEMORY_BYTES = 3 * GIB
 
 # Checkpoints, packed and unpacked: ResNet-152 with its optimiser's state has 0.8 GiB.
 MAX_CHECKPOINT_BYTES = 2 * GIB
