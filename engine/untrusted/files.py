@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
 import os
 import stat
 from pathlib import Path
@@ -48,13 +47,3 @@ def read_file(path: Path, at_most: int) -> bytes:
     if len(content) > size:
         raise OSError(errno.EINVAL, "it has no fixed size, expected a regular file that nobody is writing", str(path))
     return content
-
-
-def read_text(path: Path, at_most: int, encoding: str = "utf-8") -> str:
-    r"""Read a text file of at most so many bytes; its lines end with \n, whatever they end with in the file.
-
-    Raises:
-        OSError: see read_file.
-        UnicodeDecodeError: it is not text of that encoding.
-    """
-    return io.TextIOWrapper(io.BytesIO(read_file(path, at_most)), encoding).read()
