@@ -89,7 +89,7 @@ def test_the_lines_of_labels_count_together(tmp_path: Path, monkeypatch: pytest.
     path.write_text("".join(label_line(f"{i}", [(1, 2, 3, 4)] * 10) + "\n" for i in range(10)))
     assert len(read_labels(path)) == 10
     monkeypatch.setattr(json_text, "MAX_JSON_VALUES", 500)
-    with pytest.raises(InvalidArgumentError, match=r"labels.jsonl has \d+ values, at most 500, up to line 7:"):
+    with pytest.raises(InvalidArgumentError, match=r"has 525 values, expected at most 500, up to line 7: split"):
         read_labels(path)
 
 
