@@ -44,7 +44,9 @@ from engine.sidecar.files import (
     sidecar_path,
     sign_network,
 )
+from engine.sidecar.network import check_network
 from engine.types import WeightsOrigin
+from engine.untrusted.onnx_network import read_network
 from engine.version import project_version
 from engine.writing import check_writable
 
@@ -136,6 +138,7 @@ def build_engine(options: BuildOptions, on_stage: Callable[[str], None] = lambda
         on_stage(f"Note: {origin.note}")
     on_stage(f"Exporting {config.name} to ONNX")
     network = export_network(model, size)
+    _check_network(network, config, size)
     conversion = Conversion(
         network,
         config,
@@ -178,6 +181,14 @@ def _check_folder(path: Path) -> None:
         raise BuildError(
             f"cannot write to the output folder {path.parent}: {error.strerror}. Choose another with --output"
         ) from error
+
+
+def _check_network(network: onnx.ModelProto, config: RetinaFaceConfig, size: InputSize) -> None:
+    """Refuse now what would be refused when it is written, after hours of calibration."""
+    try:
+        check_network(read_network(network.SerializeToString()), config, size)
+    except InvalidArgumentError as error:
+        raise BuildError(f"the network {error}") from error
 
 
 def _identity(

@@ -20,6 +20,7 @@ MAX_DOWNLOAD_BYTES = GIB // 2
 MAX_PLAN_BYTES = 4 * GIB
 MAX_NETWORK_BYTES = 2 * GIB
 MAX_ONNX_FIELDS = 2_000_000
+MAX_ONNX_TEXT_BYTES = 64 * MIB  # names and metadata: 10 MiB there
 MAX_SIDECAR_BYTES = 16 * MIB
 
 # What a network computes for each pixel of its input. That of ResNet-152 in bfloat16 has 1,400 nodes, computes 4,100
@@ -28,6 +29,7 @@ MAX_NODES = 10_000
 MAX_VALUES_PER_PIXEL = 10_000
 MAX_VALUES_AT_A_TIME_PER_PIXEL = 512
 MAX_MULTIPLICATIONS_PER_PIXEL = 2_000_000
+MAX_NETWORK_MEMORY_BYTES = 16 * GIB  # for one image, whatever its size: ResNet-152 takes 15 GiB at 8192 x 8192
 
 # JSON: a sidecar has five levels, and its longest texts are paths. A benchmark of an hour has 4 million latencies.
 MAX_JSON_VALUES = 10_000_000
