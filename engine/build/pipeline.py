@@ -188,7 +188,7 @@ def _check_network(network: onnx.ModelProto, config: RetinaFaceConfig, size: Inp
     try:
         check_network(read_network(network.SerializeToString()), config, size)
     except InvalidArgumentError as error:
-        raise BuildError(f"the network {error}") from error
+        raise BuildError(f"the network would be refused when it is loaded: it {error}") from error
 
 
 def _identity(
