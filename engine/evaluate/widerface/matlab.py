@@ -31,7 +31,7 @@ _PUBLISHED = {
 }
 _CHILD = Path(__file__).with_name("matlab_child.py")
 _KIND = re.compile(r"[<>|][biufcU]\d{1,9}")  # names of NumPy's types that matlab_child.encode writes
-_SECONDS = 60  # the published files take a tenth of a second each
+_SECONDS = 6  # of a core; the published files take 0.3, starting Python included
 
 
 def read_variables(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
