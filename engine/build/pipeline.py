@@ -48,7 +48,7 @@ from engine.sidecar.network import check_network
 from engine.types import WeightsOrigin
 from engine.untrusted.onnx_network import read_network
 from engine.version import project_version
-from engine.writing import check_writable
+from engine.writing import check_name, check_writable
 
 if TYPE_CHECKING:
     import onnx
@@ -172,15 +172,21 @@ def _check(options: BuildOptions, config: RetinaFaceConfig) -> None:
 
 
 def _check_folder(path: Path) -> None:
-    for file in (path, sidecar_path(path), network_path(path)):
-        if file.is_dir():
-            raise BuildError(f"output {file} is a folder, expected the name of a file")
     try:
         check_writable(path.parent)
     except OSError as error:
         raise BuildError(
             f"cannot write to the output folder {path.parent}: {error.strerror}. Choose another with --output"
         ) from error
+    for file in (path, sidecar_path(path), network_path(path)):
+        try:
+            check_name(file)
+        except OSError as error:
+            raise BuildError(
+                f"output {file} cannot be written: {error.strerror}. Choose another with --output"
+            ) from error
+        if file.is_dir():
+            raise BuildError(f"output {file} is a folder, expected the name of a file")
 
 
 def _check_network(network: onnx.ModelProto, config: RetinaFaceConfig, size: InputSize) -> None:
