@@ -18,8 +18,8 @@ from engine.text import printable
 from engine.types import Image
 from engine.untrusted.files import read_file
 from engine.untrusted.image_frames import number_of_frames
-from engine.untrusted.image_header import longest_side
-from engine.untrusted.limits import MAX_FRAMES, MAX_IMAGE_BYTES, MAX_IMAGE_SIDE
+from engine.untrusted.image_header import Claim, claim_of
+from engine.untrusted.limits import MAX_FRAMES, MAX_IMAGE_BYTES, MAX_IMAGE_MEMORY_BYTES, MAX_IMAGE_SIDE, MIB
 
 _log = logging.getLogger("engine")
 
@@ -112,13 +112,26 @@ def _read(path: Path) -> bytes:
 
 
 def _decode(content: bytes, flags: int) -> Image:
-    side = longest_side(content)  # before OpenCV takes memory for it
-    if side is not None and side > MAX_IMAGE_SIDE:
-        raise InvalidArgumentError(f"is a picture with a side of {side} pixels, expected sides up to {MAX_IMAGE_SIDE}")
+    claim = claim_of(content)  # before OpenCV takes memory for it
+    if claim is not None:
+        _refuse_large(claim, len(content))
     try:
-        image = None if side is None else cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+        image = None if claim is None else cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     except cv2.error:  # what some decoders say of damaged files
         image = None
     if image is None:
         raise InvalidArgumentError("is not a picture that OpenCV can read")
     return np.asarray(image, np.uint8)
+
+
+def _refuse_large(claim: Claim, file_bytes: int) -> None:
+    if claim.side > MAX_IMAGE_SIDE:
+        raise InvalidArgumentError(
+            f"is a picture with a side of {claim.side} pixels, expected sides up to {MAX_IMAGE_SIDE}"
+        )
+    taken = claim.decoding_bytes + file_bytes
+    if taken > MAX_IMAGE_MEMORY_BYTES:
+        raise InvalidArgumentError(
+            f"is a picture that takes up to {taken // MIB:,} MiB of memory to read, expected at most "
+            f"{MAX_IMAGE_MEMORY_BYTES // MIB:,} MiB. Save it smaller, or as a JPEG file or a PNG file without animation"
+        )

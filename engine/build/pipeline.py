@@ -44,9 +44,11 @@ from engine.sidecar.files import (
     sidecar_path,
     sign_network,
 )
+from engine.sidecar.network import check_network
 from engine.types import WeightsOrigin
+from engine.untrusted.onnx_network import read_network
 from engine.version import project_version
-from engine.writing import check_writable
+from engine.writing import check_name, check_writable
 
 if TYPE_CHECKING:
     import onnx
@@ -139,6 +141,7 @@ def build_engine(options: BuildOptions, on_stage: Callable[[str], None] = lambda
         on_stage(f"Note: {origin.note}")
     on_stage(f"Exporting {config.name} to ONNX")
     network = export_network(model, size)
+    _check_network(network, config, size)
     conversion = Conversion(
         network,
         config,
@@ -172,15 +175,29 @@ def _check(options: BuildOptions, config: RetinaFaceConfig) -> None:
 
 
 def _check_folder(path: Path) -> None:
-    for file in (path, sidecar_path(path), network_path(path)):
-        if file.is_dir():
-            raise BuildError(f"output {file} is a folder, expected the name of a file")
     try:
         check_writable(path.parent)
     except OSError as error:
         raise BuildError(
             f"cannot write to the output folder {path.parent}: {error.strerror}. Choose another with --output"
         ) from error
+    for file in (path, sidecar_path(path), network_path(path)):
+        try:
+            check_name(file)
+        except OSError as error:
+            raise BuildError(
+                f"output {file} cannot be written: {error.strerror}. Choose another with --output"
+            ) from error
+        if file.is_dir():
+            raise BuildError(f"output {file} is a folder, expected the name of a file")
+
+
+def _check_network(network: onnx.ModelProto, config: RetinaFaceConfig, size: InputSize) -> None:
+    """Refuse now what would be refused when it is written, after hours of calibration."""
+    try:
+        check_network(read_network(network.SerializeToString()), config, size)
+    except InvalidArgumentError as error:
+        raise BuildError(f"the network would be refused when it is loaded: it {error}") from error
 
 
 def _identity(

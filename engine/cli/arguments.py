@@ -15,7 +15,7 @@ from engine.config.formats import QUANTISED_PRECISIONS
 from engine.config.presets import PRESETS
 from engine.errors import InvalidArgumentError, RetinaFaceError
 from engine.precision.options import METHODS, QuantisationOptions, Techniques
-from engine.writing import check_writable
+from engine.writing import check_name, check_writable
 
 if TYPE_CHECKING:
     from engine.detector import TRTRetinaFace
@@ -47,14 +47,23 @@ def check_folder(folder: Path) -> None:
         raise InvalidArgumentError(f"cannot write to the folder {folder}: {error.strerror}") from error
 
 
+def check_file_name(path: Path) -> None:
+    """Raise InvalidArgumentError if a file cannot have that name in its folder."""
+    try:
+        check_name(path)
+    except OSError as error:
+        raise InvalidArgumentError(f"output {path} cannot be written: {error.strerror}. Choose another name") from error
+
+
 def check_outputs(paths: Sequence[Path]) -> None:
     """Raise InvalidArgumentError unless a file can be written at each path; missing folders are created."""
     if len({path.resolve() for path in paths}) < len(paths):
         raise InvalidArgumentError(f"{paths[0]} is named for two outputs")
     for path in paths:
+        check_folder(path.parent)
+        check_file_name(path)
         if path.is_dir():
             raise InvalidArgumentError(f"output {path} is a folder, expected the name of a file")
-        check_folder(path.parent)
 
 
 def name_engines(paths: Sequence[Path]) -> dict[str, Path]:

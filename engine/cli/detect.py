@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from engine.cli.arguments import add_device_options, check_folder
+from engine.cli.arguments import add_device_options, check_file_name, check_folder
 from engine.cli.terminal import note
 from engine.errors import InvalidArgumentError, OutputError
 from engine.types import DEFAULT_SCORE_THRESHOLD
@@ -67,5 +67,6 @@ def _annotation_paths(images: list[Path], folder: Path | None) -> dict[Path, Pat
         target = folder / f"{image.stem}.png"
         if target in targets.values() or target.resolve() in {path.resolve() for path in images}:
             raise InvalidArgumentError(f"--annotate {folder}: {image} would overwrite {target}; choose another folder")
+        check_file_name(target)
         targets[image] = target
     return targets

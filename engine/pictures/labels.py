@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -11,8 +11,8 @@ import numpy as np
 
 from engine.errors import InvalidArgumentError
 from engine.types import FloatArray
-from engine.untrusted.files import read_text
-from engine.untrusted.limits import MAX_TEXT_BYTES
+from engine.untrusted.json_text import check_number_of_values, count_values, parse_json
+from engine.untrusted.lines import read_lines
 
 _LARGEST = 1e9
 
@@ -25,28 +25,40 @@ def read_labels(path: Path) -> dict[str, FloatArray]:
     Raises:
         InvalidArgumentError: the file cannot be read, a line is malformed, or an image has two lines.
     """
+    labels: dict[str, FloatArray] = {}
     try:
-        # Some tools write a byte order mark. A name may hold what splitlines() takes for the end of a line.
-        lines = read_text(path, MAX_TEXT_BYTES, "utf-8-sig").split("\n")
+        for number, name, boxes in _lines(path):
+            if name in labels:
+                raise InvalidArgumentError(f"labels {path}, line {number}: {name} occurs twice")
+            labels[name] = boxes
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidArgumentError(f"labels {path} cannot be read: {error}") from error
-    labels: dict[str, FloatArray] = {}
-    for number, line in enumerate(lines, 1):
+    if not labels:
+        raise InvalidArgumentError(f"labels {path} has no lines")
+    return labels
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str, FloatArray]]:
+    """Yield the number of each line that is not blank, the image's name and its boxes."""
+    values = 0
+    for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
             continue
+        values += count_values(line)
         try:
-            name, boxes = _parse(json.loads(line))
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            check_number_of_values(values)
+        except InvalidArgumentError as error:
+            raise InvalidArgumentError(
+                f"labels {path} {error}, up to line {number}: split it into several files"
+            ) from error
+        try:
+            name, boxes = _parse(parse_json(line))
+        except (ValueError, TypeError, KeyError) as error:
             raise InvalidArgumentError(
                 f'labels {path}, line {number}: expected {{"image": NAME, "faces": [{{"box": [x1, y1, x2, y2]}}, '
                 f"...]}} with x1 < x2 and y1 < y2 ({type(error).__name__}: {error})"
             ) from error
-        if name in labels:
-            raise InvalidArgumentError(f"labels {path}, line {number}: {name} occurs twice")
-        labels[name] = boxes
-    if not labels:
-        raise InvalidArgumentError(f"labels {path} has no lines")
-    return labels
+        yield number, name, boxes
 
 
 def _parse(entry: Any) -> tuple[str, FloatArray]:

@@ -12,7 +12,7 @@ from engine.config.detection import Thresholds
 from engine.config.formats import FORMATS, PRECISIONS, NumberFormat
 from engine.config.model import RetinaFaceConfig
 from engine.errors import CalibrationError, InvalidArgumentError
-from engine.writing import check_writable
+from engine.writing import check_name, check_writable
 
 if TYPE_CHECKING:
     import onnx
@@ -83,6 +83,7 @@ class QuantisationOptions:
         if self.cache is not None:
             try:
                 check_writable(Path(self.cache).parent)
+                check_name(Path(self.cache))
             except OSError as error:
                 raise CalibrationError(f"calibration cache {self.cache} cannot be written: {error.strerror}") from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,7 +17,7 @@ from engine.sidecar.content import FileEntry, Identity, Sidecar
 from engine.sidecar.network import check_network
 from engine.sidecar.rebuild import rebuild_command
 from engine.sidecar.schema import read_sidecar
-from engine.untrusted.files import read_file
+from engine.untrusted.files import open_regular, read_file
 from engine.untrusted.json_text import parse_json
 from engine.untrusted.limits import MAX_NETWORK_BYTES, MAX_PLAN_BYTES, MAX_SIDECAR_BYTES
 from engine.untrusted.onnx_network import read_network
@@ -119,9 +120,11 @@ def read_engine(path: Path) -> EngineFiles:
 
 
 def _read_engine(path: Path, files: FilesTogether) -> EngineFiles:
-    plan = _read(path, files, "the engine", MAX_PLAN_BYTES)
+    with _named("the engine", path):  # if it is missing, that is said first
+        open_regular(files.locate(path)).close()
     text = _read(sidecar_path(path), files, "its sidecar, which says what the engine is,", MAX_SIDECAR_BYTES)
-    sidecar = _parse(text, path)
+    sidecar = _parse(text, path)  # before gigabytes are read
+    plan = _read(path, files, "the engine", MAX_PLAN_BYTES)
     network = _read(network_path(path), files, "its network, which the CPU runs,", MAX_NETWORK_BYTES)
     built = sidecar.to_values()
     problems = [
@@ -148,8 +151,15 @@ def _read_engine(path: Path, files: FilesTogether) -> EngineFiles:
 
 
 def _read(path: Path, files: FilesTogether, what: str, at_most: int) -> bytes:
-    try:
+    with _named(what, path):
         return read_file(files.locate(path), at_most)
+
+
+@contextmanager
+def _named(what: str, path: Path) -> Iterator[None]:
+    """Turn an OSError into an EngineLoadError that says which file it is about."""
+    try:
+        yield
     except OSError as error:
         raise EngineLoadError(
             f"{what} {path} cannot be read: {error.strerror}. NAME.engine, NAME.engine.json and NAME.network.onnx "

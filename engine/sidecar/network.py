@@ -15,14 +15,28 @@ import numpy as np
 from engine.config.detection import INPUT_NAME, OPSET, InputSize
 from engine.config.model import RetinaFaceConfig
 from engine.errors import InvalidArgumentError
-from engine.sidecar.operators import ELEMENT_BYTES, FLOAT, OPERATORS, Tensor, Value, Weights, multiplications, output_of
+from engine.sidecar.operators import (
+    ELEMENT_BYTES,
+    FLOAT,
+    OPERATORS,
+    Tensor,
+    Value,
+    Weights,
+    multiplications,
+    output_of,
+    shown,
+)
 from engine.untrusted.limits import (
     MAX_MULTIPLICATIONS_PER_PIXEL,
+    MAX_NETWORK_MEMORY_BYTES,
     MAX_NODES,
     MAX_VALUES_AT_A_TIME_PER_PIXEL,
     MAX_VALUES_PER_PIXEL,
+    MIB,
 )
 from engine.untrusted.onnx_network import Constant, Node, OnnxNetwork, ValueInfo
+
+_VALUE_BYTES = 4  # libraries compute smaller types as float32 too
 
 
 def check_network(network: OnnxNetwork, config: RetinaFaceConfig, size: InputSize) -> None:
@@ -39,10 +53,11 @@ def check_network(network: OnnxNetwork, config: RetinaFaceConfig, size: InputSiz
         if node.operator not in OPERATORS:
             raise _refusal(node, f"the operator is {node.operator!r:.80}, expected one of: {', '.join(OPERATORS)}")
     _check_constants(network)
-    slopes = {node.attributes.get("alpha") for node in network.nodes if node.operator == "LeakyRelu"}
-    if not slopes <= {float(np.float32(slope)) for slope in config.slopes}:
-        expected = " or ".join(map(str, sorted({*config.slopes})))
-        raise InvalidArgumentError(f"has leaky ReLUs of slopes {slopes}, expected {expected}")
+    slopes = {float(np.float32(slope)) for slope in config.slopes}
+    for node in network.nodes:
+        if node.operator == "LeakyRelu" and node.attributes.get("alpha") not in slopes:
+            expected = " or ".join(map(str, sorted({*config.slopes})))
+            raise _refusal(node, f"alpha, its slope, is {shown(node.attributes.get('alpha'))}, expected {expected}")
     for height, width in dict.fromkeys((size.minimum, size.optimum, size.maximum)):
         _check_at(network, config, height, width)
 
@@ -89,7 +104,7 @@ def _check_at(network: OnnxNetwork, config: RetinaFaceConfig, height: int, width
                 raise InvalidArgumentError(
                     f"has an {kind} {name!r} that is not {tensor} for an input of {height} x {width}"
                 )
-    _check_cost(network, values, height * width)
+    _check_cost(network, values, height, width)
 
 
 def _values(network: OnnxNetwork, image: Tensor) -> dict[str, Value]:
@@ -112,25 +127,31 @@ def _values(network: OnnxNetwork, image: Tensor) -> dict[str, Value]:
     return values
 
 
-def _check_cost(network: OnnxNetwork, values: Mapping[str, Value], pixels: int) -> None:
+def _check_cost(network: OnnxNetwork, values: Mapping[str, Value], height: int, width: int) -> None:
     """Check how much a run computes, and how much it holds at a time: a tensor is freed after its last reader."""
     sizes = {name: value.elements for name, value in values.items() if isinstance(value, Tensor)}
     readers = Counter(name for node in network.nodes for name in node.inputs) + Counter(network.outputs.keys())
-    computed, held, products = 0, sizes[INPUT_NAME], 0
+    computed, held, products, most_held = 0, sizes[INPUT_NAME], 0, 0
     for node in network.nodes:
         name = node.outputs[0]
         computed, held = computed + sizes.get(name, 0), held + sizes.get(name, 0)
         products += multiplications(node, values)
+        most_held = max(most_held, held)
         for what, given, limit in (
             ("values", computed, MAX_VALUES_PER_PIXEL),
             ("values at a time", held, MAX_VALUES_AT_A_TIME_PER_PIXEL),
             ("multiplications", products, MAX_MULTIPLICATIONS_PER_PIXEL),
         ):
-            if given > limit * pixels:
+            if given > limit * height * width:
                 raise _refusal(node, f"with it a run takes more than {limit:,} {what} for each pixel")
         for name in node.inputs:
             readers[name] -= 1
             held -= 0 if readers[name] else sizes.get(name, 0)
+    if most_held * _VALUE_BYTES > MAX_NETWORK_MEMORY_BYTES:
+        raise InvalidArgumentError(
+            f"takes {most_held * _VALUE_BYTES // MIB:,} MiB of memory for one input of {height} x {width}, expected at "
+            f"most {MAX_NETWORK_MEMORY_BYTES // MIB:,} MiB: build the engine for smaller inputs"
+        )
 
 
 def _refusal(node: Node, problem: str) -> InvalidArgumentError:

@@ -92,10 +92,15 @@ def output_of(node: Node, inputs: Inputs) -> Value:
         if allowed is None:
             _refuse(f"it has an attribute {name!r:.80}, which no build writes")
         if type(value) is not (allowed if isinstance(allowed, type) else type(allowed[0])):
-            _refuse(f"{name} is {value!r:.80}, which is of another type than builds write")
+            _refuse(f"{name} is {shown(value)}, which is of another type than builds write")
         if not isinstance(allowed, type) and value not in allowed:
-            _refuse(f"{name} is {value!r:.80}, expected {' or '.join(map(str, allowed))}")
+            _refuse(f"{name} is {shown(value)}, expected {' or '.join(map(str, allowed))}")
     return operator.output(node.attributes, inputs)
+
+
+def shown(value: Attribute | None) -> str:
+    """Return an attribute as text for a message: some characters of a text or numbers of a list of millions."""
+    return repr(value[:8] if isinstance(value, str | tuple) else value)
 
 
 def multiplications(node: Node, values: Mapping[str, Value]) -> int:

@@ -71,13 +71,3 @@ def read_into_memory(path: Path, at_most: int) -> memoryview:
         if file.readinto(content) != size or file.read(1):
             raise OSError(errno.EINVAL, _NO_FIXED_SIZE, str(path))
     return content
-
-
-def read_text(path: Path, at_most: int, encoding: str = "utf-8") -> str:
-    r"""Read a text file of at most so many bytes; its lines end with \n, whatever they end with in the file.
-
-    Raises:
-        OSError: see read_file.
-        UnicodeDecodeError: it is not text of that encoding.
-    """
-    return io.TextIOWrapper(io.BytesIO(read_file(path, at_most)), encoding).read()

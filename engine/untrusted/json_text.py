@@ -1,4 +1,4 @@
-"""JSON from outside: bounded in depth, text and numbers, so that what reads it can rely on them."""
+"""JSON from outside: bounded in number, depth, text and numbers, so that what reads it can rely on them."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import math
 from typing import Any, NoReturn
 
 from engine.errors import InvalidArgumentError
-from engine.untrusted.limits import MAX_JSON_DEPTH, MAX_JSON_INTEGER, MAX_JSON_STRING
+from engine.untrusted.limits import MAX_JSON_DEPTH, MAX_JSON_INTEGER, MAX_JSON_STRING, MAX_JSON_VALUES
 
 
 def parse_json(text: str | bytes) -> Any:
     """Read JSON whose numbers are finite and of at most 64 bits.
 
     Raises:
-        InvalidArgumentError: it is no JSON, nests too deep, has a number or a string beyond the limits, or an object
-            with two values of one name; the message does not contain the name of the file.
+        InvalidArgumentError: it is no JSON, has too many values, nests too deep, has a number or a string beyond the
+            limits, or an object with two values of one name; the message does not contain the name of the file.
     """
+    check_number_of_values(count_values(text))
     try:
         values = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
     except InvalidArgumentError:
@@ -27,6 +28,19 @@ def parse_json(text: str | bytes) -> Any:
         raise InvalidArgumentError(f"is not JSON ({error})") from error
     _check(values)
     return values
+
+
+def count_values(text: str | bytes) -> int:
+    """Return how many values and names JSON has at most, before it takes memory; more if texts hold commas."""
+    if isinstance(text, str):
+        return 1 + sum(map(text.count, ",:[{"))
+    return 1 + sum(map(text.count, b",:[{"))
+
+
+def check_number_of_values(count: int) -> None:
+    """Raise InvalidArgumentError if that many values of JSON are too many."""
+    if count > MAX_JSON_VALUES:
+        raise InvalidArgumentError(f"has {count:,} values, expected at most {MAX_JSON_VALUES:,}")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

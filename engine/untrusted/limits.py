@@ -9,6 +9,8 @@ MIB = 1 << 20
 MAX_IMAGE_SIDE = 16384
 MAX_IMAGE_BYTES = GIB
 MAX_FRAMES = 10_000  # that are counted, of which the first is read
+# To read it, with the file: a progressive JPEG file of the largest sides takes 2.75 GiB.
+MAX_IMAGE_MEMORY_BYTES = 3 * GIB
 
 # Checkpoints, packed and unpacked: ResNet-152 with its optimiser's state has 0.8 GiB.
 MAX_CHECKPOINT_BYTES = 2 * GIB
@@ -21,6 +23,7 @@ MAX_DOWNLOAD_BYTES = GIB // 2
 MAX_PLAN_BYTES = 4 * GIB
 MAX_NETWORK_BYTES = 2 * GIB
 MAX_ONNX_FIELDS = 2_000_000
+MAX_ONNX_TEXT_BYTES = 64 * MIB  # names and metadata: 10 MiB there
 MAX_SIDECAR_BYTES = 16 * MIB
 
 # What a network computes for each pixel of its input. That of ResNet-152 in bfloat16 has 1,400 nodes, computes 4,100
@@ -29,17 +32,22 @@ MAX_NODES = 10_000
 MAX_VALUES_PER_PIXEL = 10_000
 MAX_VALUES_AT_A_TIME_PER_PIXEL = 512
 MAX_MULTIPLICATIONS_PER_PIXEL = 2_000_000
+MAX_NETWORK_MEMORY_BYTES = 16 * GIB  # for one image, whatever its size: ResNet-152 takes 15 GiB at 8192 x 8192
 
 # A model's configuration has 1 KiB.
 MAX_CONFIG_BYTES = MIB
 
 # JSON: a sidecar has five levels, and its longest texts are paths.
+# JSON: a sidecar has five levels, and its longest texts are paths. A benchmark of an hour has 4 million latencies.
+MAX_JSON_VALUES = 10_000_000
 MAX_JSON_DEPTH = 32
 MAX_JSON_STRING = 8192
 MAX_JSON_INTEGER = (1 << 63) - 1
 
-# Labels, predictions, results: a hundred thousand faces have some 10 MiB.
-MAX_TEXT_BYTES = 256 * MIB
+# Labels, predictions, results: a hundred thousand faces have some 10 MiB, the results of an hour 80 MiB.
+MAX_TEXT_BYTES = 128 * MIB
+MAX_LINE_CHARACTERS = 16 * MIB
+MAX_PREDICTIONS = 10_000_000  # of all pictures: some write 750 faces for each of WIDER FACE's 3,226
 
 # Arrays that this program stored: calibration caches, candidates of a sweep.
 MAX_ARRAYS_BYTES = 2 * GIB

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any
 
 from engine.errors import InvalidArgumentError
-from engine.untrusted.limits import MAX_ONNX_FIELDS
+from engine.untrusted.limits import MAX_ONNX_FIELDS, MAX_ONNX_TEXT_BYTES
 from engine.untrusted.protobuf import BYTES, FIXED32, VARINT, fields
 
 # The messages of onnx.proto. Of each field: its name, and its kind or the message that it holds; "*" may repeat.
@@ -165,7 +165,7 @@ def read_network(content: bytes) -> OnnxNetwork:
 
 class _Reader:
     def __init__(self) -> None:
-        self._left = MAX_ONNX_FIELDS
+        self._left, self._text_left = MAX_ONNX_FIELDS, MAX_ONNX_TEXT_BYTES
 
     def read(self, message: str, content: memoryview) -> dict[str, Any]:
         """Return the fields of a message by name. Its messages nest as deep as _MESSAGES says, and no deeper."""
@@ -183,6 +183,9 @@ class _Reader:
                 assert isinstance(value, memoryview)  # of wire type BYTES
                 read: Any = self.read_node(value) if one == "node" else self.read(one, value)
             else:
+                self._text_left -= len(value) if one == "text" else 0  # type: ignore[arg-type]
+                if self._text_left < 0:
+                    raise InvalidArgumentError(f"has names and metadata of more than {MAX_ONNX_TEXT_BYTES:,} bytes")
                 read = _SCALARS[one](value)
             if kind != one:
                 found.setdefault(name, []).append(read)

@@ -4,9 +4,9 @@ One file is a copy, then a rename (`files`). Files that belong together are a fo
 (`together`). Writers of one folder wait for each other (`lock`), and signals wait for them (`signals`).
 """
 
-from engine.writing.files import check_writable, write_file
+from engine.writing.files import check_name, check_writable, write_file
 from engine.writing.lock import locked
 from engine.writing.temporary import folder_until_exit
 from engine.writing.together import FilesTogether
 
-__all__ = ["FilesTogether", "check_writable", "folder_until_exit", "locked", "write_file"]
+__all__ = ["FilesTogether", "check_name", "check_writable", "folder_until_exit", "locked", "write_file"]

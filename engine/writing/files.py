@@ -7,11 +7,14 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 
 from engine.errors import OutputError
 from engine.writing.lock import locked
 from engine.writing.signals import signals_deferred
+
+_LONGEST_NAME = 255  # bytes that file systems of Linux take
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -20,7 +23,7 @@ def write_file(path: Path, content: bytes) -> None:
     Raises:
         OutputError: the file could not be written, and what it held before is unchanged.
     """
-    part = path.with_name(f".{path.name}.part")
+    part = hidden_beside(path, ".part")
     with locked(path.parent), signals_deferred(), errors_named(path):
         try:
             refuse_special(path)
@@ -38,6 +41,20 @@ def check_writable(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with signals_deferred(), tempfile.TemporaryFile(dir=folder):
         pass
+
+
+def check_name(path: Path) -> None:
+    """Raise OSError if a file cannot have that name in its folder, which exists: it is too long."""
+    with suppress(FileNotFoundError):
+        path.lstat()
+
+
+def hidden_beside(path: Path, suffix: str) -> Path:
+    """Return .NAME and a suffix beside a file NAME; where that is too long, a digest stands for the name."""
+    name = os.fsencode(path.name)
+    if len(name) + len(suffix) < _LONGEST_NAME:
+        return path.with_name(f".{path.name}{suffix}")
+    return path.with_name(f".{sha256(name).hexdigest()[:32]}{suffix}")
 
 
 def write_synced(path: Path, content: bytes) -> None:

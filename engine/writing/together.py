@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from engine.errors import RetinaFaceError
-from engine.writing.files import errors_named, refuse_special, write_synced
+from engine.writing.files import errors_named, hidden_beside, refuse_special, write_synced
 from engine.writing.lock import locked
 from engine.writing.signals import signals_deferred
 
@@ -28,8 +28,8 @@ class FilesTogether:
     def __init__(self, *paths: Path) -> None:
         """Say which files; they need not exist."""
         self._paths, self._lead, self._folder = paths, paths[-1], paths[-1].parent
-        self._journal = self._lead.with_name(f".{self._lead.name}.new")
-        self._copies = self._journal.with_name(f"{self._journal.name}.part")
+        self._journal = hidden_beside(self._lead, ".new")
+        self._copies = hidden_beside(self._lead, ".new.part")
 
     def write(self, contents: Mapping[Path, bytes]) -> None:
         """Write all of the files, or none.

@@ -14,9 +14,24 @@ from engine.text import MOST_CHARACTERS, printable
 EVERY_CHARACTER = [chr(code) for code in range(sys.maxunicode + 1)]
 
 
+# Parts of the names of letters and signs that show nothing, of categories that others have too.
+INVISIBLE = (
+    "GUL FILLER",
+    "SEONG FILLER",
+    "KHITAN SMALL SCRIPT FILLER",
+    "BRAILLE PATTERN BLANK",
+    "GRAPHEME JOINER",
+    "KHMER VOWEL INHERENT",
+)
+
+
 def is_safe(text: str) -> bool:
-    """Whether text is one line without control characters, surrogates and the like."""
-    return all(unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"} for character in text)
+    """Whether text is one line without control characters, surrogates, invisible letters and the like."""
+    return all(
+        unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"}
+        and not any(part in unicodedata.name(character, "") for part in INVISIBLE)
+        for character in text
+    )
 
 
 @pytest.mark.parametrize(
@@ -32,6 +47,7 @@ def is_safe(text: str) -> bool:
         (os.fsdecode(b"\xff\x9b31m.jpg"), r"\udcff\udc9b31m.jpg"),
         ("\ud800", r"\ud800"),
         ("\U000e0041", r"\U000e0041"),
+        ("a\u115f\u1160\u3164\uffa0\u2800b", r"a\u115f\u1160\u3164\uffa0\u2800b"),
     ],
 )
 def test_what_is_not_printable_is_escaped(text: str, expected: str) -> None:

@@ -248,6 +248,13 @@ def test_folders_in_the_way_are_found_first(tmp_path: Path, name: str) -> None:
         build(tmp_path / "a.engine")
 
 
+@pytest.mark.parametrize("length", [243, 244, 249])
+def test_names_that_are_too_long_are_found_first(tmp_path: Path, length: int) -> None:
+    """The sidecar's name has 5 bytes more than the engine's, the network's 6."""
+    with pytest.raises(BuildError, match=r"output .* cannot be written: File name too long\. Choose"):
+        build(tmp_path / "folder" / ("a" * length + ".engine"))
+
+
 def test_too_many_anchors_are_refused_first(tmp_path: Path) -> None:
     with pytest.raises(
         InvalidArgumentError, match=r"10240 x 10240, which has 4300800 anchors, expected at most 4194304"

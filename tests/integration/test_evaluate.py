@@ -112,7 +112,9 @@ def test_bad_arguments_are_one_line(
     empty.mkdir()
     engines = ["--reference", str(fp32_engine), "--engine"]
     other = tmp_path / "other.engine"
+    long = str(empty / ("a" * 300))
     for arguments, code, message in (
+        (["agreement", *engines, str(other), "--images", str(folder), "--html", long], 2, "File name too long"),
         (["agreement", *engines, str(fp32_engine), "--images", str(folder)], 2, "an engine is named twice"),
         (["agreement", *engines, str(other), "--images", str(folder)], 1, "the engine"),
         (["agreement", *engines, str(other), "--images", str(empty)], 2, "has no pictures"),

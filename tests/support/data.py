@@ -74,5 +74,7 @@ def mask_photos(split: str) -> list[Path]:
 
 def _existing(path: Path) -> Path:
     if not path.is_file():
-        pytest.skip(f"{path.name} does not lie beside the project")
+        pytest.skip(
+            f"{path.name} is missing from {_DATA}" if _DATA.is_dir() else "there is no folder of photos and labels"
+        )
     return path

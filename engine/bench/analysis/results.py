@@ -9,7 +9,7 @@ from typing import Any
 from engine.bench.analysis.points import Engine, Point
 from engine.bench.analysis.verdicts import Verdict
 from engine.errors import InvalidArgumentError
-from engine.untrusted.files import read_text
+from engine.untrusted.files import read_file
 from engine.untrusted.json_text import parse_json
 from engine.untrusted.limits import MAX_TEXT_BYTES
 
@@ -64,7 +64,7 @@ def read_results(path: Path) -> dict[str, Any]:
         InvalidArgumentError: the file cannot be read, or lacks something.
     """
     try:
-        content = parse_json(read_text(path, MAX_TEXT_BYTES))
+        content = parse_json(read_file(path, MAX_TEXT_BYTES))
     except (OSError, ValueError) as error:
         raise InvalidArgumentError(f"results {path} cannot be read: {error}") from error
     schema = content.get("schema") if isinstance(content, dict) else None

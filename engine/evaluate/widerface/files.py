@@ -6,6 +6,7 @@ score.
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,8 +19,8 @@ from numpy.typing import NDArray
 from engine.errors import EvaluationError
 from engine.evaluate.widerface.matlab import read_variables
 from engine.faces import Detections
-from engine.untrusted.files import read_text
-from engine.untrusted.limits import MAX_TEXT_BYTES
+from engine.untrusted.limits import MAX_PREDICTIONS
+from engine.untrusted.lines import read_lines
 from engine.writing import write_file
 
 SUBSETS = ("easy", "medium", "hard")
@@ -145,7 +146,8 @@ def read_predictions(folder: Path, names: Sequence[str]) -> list[NDArray[np.floa
     """Read the predictions for each image, float64 [N, 5]: left, top, width, height, score, in the file's order.
 
     Raises:
-        EvaluationError: the folder or a file is missing, or a line is malformed; the message names file and line.
+        EvaluationError: the folder or a file is missing, a line is malformed, or there are too many faces; the message
+            names file and line.
     """
     if not folder.is_dir():
         raise EvaluationError(f"{folder} is not a folder; predictions lie in EVENT/IMAGE.txt there")
@@ -155,31 +157,49 @@ def read_predictions(folder: Path, names: Sequence[str]) -> list[NDArray[np.floa
             f"{folder} lacks the predictions for {len(missing)} of {len(names)} images, the first is "
             f"{missing[0]}.txt; an image without faces has a file that says 0"
         )
-    return [_read_file(prediction_path(folder, name), name) for name in names]
+    found, left = [], MAX_PREDICTIONS
+    for name in names:
+        found.append(_read_file(prediction_path(folder, name), name, left))
+        left -= len(found[-1])
+    return found
 
 
-def _read_file(path: Path, name: str) -> NDArray[np.float64]:
+def _read_file(path: Path, name: str, at_most: int) -> NDArray[np.float64]:
     try:
-        lines = read_text(path, MAX_TEXT_BYTES, "utf-8-sig").rstrip().split("\n")  # some tools write a byte order mark
+        return _read_faces(path, name, at_most)
     except (OSError, UnicodeDecodeError) as error:
         raise EvaluationError(f"{path} cannot be read: {error}") from error
-    title = PurePosixPath(lines[0].strip()).name
-    image = PurePosixPath(name).name
-    if title not in (image, f"{image}.jpg"):
-        raise EvaluationError(f"{path}, line 1: expected the image's name, {image}.jpg, got {_shown(lines[0])}")
-    announced = lines[1].strip() if lines[1:] else ""
+
+
+def _read_faces(path: Path, name: str, at_most: int) -> NDArray[np.float64]:
+    lines = read_lines(path)
+    title, image = next(lines, ""), PurePosixPath(name).name
+    if PurePosixPath(title.strip()).name not in (image, f"{image}.jpg"):
+        raise EvaluationError(f"{path}, line 1: expected the image's name, {image}.jpg, got {_shown(title)}")
+    announced = next(lines, "").strip()
     if not (announced.isascii() and announced.isdecimal()):
         raise EvaluationError(f"{path}, line 2: expected the number of faces, got {_shown(announced)}")
-    faces = [_parse_face(line) for line in lines[2:]]
+    numbers, blank = array("d"), 0
+    for number, line in enumerate(lines, 3):
+        if not line.strip():
+            blank = blank or number  # allowed at the end only
+            continue
+        face = None if blank else _parse_face(line)
+        if face is None:
+            raise EvaluationError(
+                f"{path}, line {blank or number}: expected left, top, width, height and score, got "
+                f"{_shown('' if blank else line)}"
+            )
+        numbers.extend(face)
+        if len(numbers) > _COLUMNS * at_most:
+            raise EvaluationError(
+                f"{path}, line {number}: more than {MAX_PREDICTIONS:,} faces are predicted, in all files together"
+            )
+    faces = np.array(numbers, np.float64).reshape(-1, _COLUMNS)
     # Compared as text: int() refuses thousands of digits.
     if (announced.lstrip("0") or "0") != str(len(faces)):
         raise EvaluationError(f"{path}, line 2: {announced[:_SHOWN]} faces are announced, {len(faces)} lines follow")
-    if None in faces:
-        wrong = 2 + faces.index(None)
-        raise EvaluationError(
-            f"{path}, line {wrong + 1}: expected left, top, width, height and score, got {_shown(lines[wrong])}"
-        )
-    return np.array(faces, np.float64).reshape(-1, _COLUMNS)
+    return faces
 
 
 def _parse_face(line: str) -> list[float] | None:

@@ -14,7 +14,8 @@ from engine.errors import EvaluationError, InvalidArgumentError
 from engine.evaluate.widerface.files import prediction_path, write_predictions
 from engine.images import read_eighth, read_image
 from engine.runtime.augment import Scale
-from engine.untrusted.files import read_text
+from engine.untrusted.files import read_file
+from engine.untrusted.json_text import parse_json
 from engine.untrusted.limits import MAX_TEXT_BYTES
 from engine.writing import check_writable, write_file
 
@@ -175,8 +176,10 @@ def _claim(folder: Path, names: Sequence[str], run: dict[str, object]) -> None:
     path = run_path(folder)
     if path.is_file():
         try:
-            before = dict(json.loads(read_text(path, MAX_TEXT_BYTES)))
-        except (OSError, ValueError, TypeError, RecursionError) as error:
+            before = parse_json(read_file(path, MAX_TEXT_BYTES))
+            if not isinstance(before, dict):
+                raise ValueError("it is no JSON object")
+        except (OSError, ValueError) as error:
             raise EvaluationError(f"{path} cannot be read: {error}. {remedy}, with {folder}") from error
         differences = [f"{key} {before.get(key)!r:.80}, now {run[key]!r}" for key in run if before.get(key) != run[key]]
         if differences:

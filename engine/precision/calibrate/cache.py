@@ -19,6 +19,7 @@ from engine.precision.qdq.placement import Assignment, points, scale_groups
 from engine.precision.qdq.simulate import Simulation
 from engine.types import FloatArray
 from engine.untrusted.archives import read_arrays
+from engine.untrusted.json_text import parse_json
 from engine.writing import write_file
 
 _KEY = "key"
@@ -69,7 +70,7 @@ def load_fit(
     """
     try:
         arrays = read_arrays(Path(path))
-        made_from = dict(json.loads(str(arrays.pop(_KEY))))
+        made_from = dict(parse_json(str(arrays.pop(_KEY))))
     except Exception as error:  # NumPy and zipfile raise many kinds on other files
         raise CalibrationError(f"{path} is not a calibration cache of this program: {error}") from error
     _compare_keys(path, made_from, json.loads(json.dumps(key)))  # tuples become lists, as in the stored key

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import time
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +91,31 @@ def test_whatever_the_child_does_is_reported(
     monkeypatch.setattr(matlab, "_SECONDS", 1)
     with pytest.raises(EvaluationError, match=said):
         read_variables(path, GT)
+
+
+@pytest.mark.parametrize("child", ["while True: pass", "import time; time.sleep(600)"])
+def test_no_file_takes_more_than_20_seconds(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, child: str
+) -> None:
+    """Of which it takes up to 5 to decode the answer."""
+    assert 2 * matlab._SECONDS <= 15
+    (tmp_path / "child.py").write_text(child)
+    monkeypatch.setattr(matlab, "_CHILD", tmp_path / "child.py")
+    monkeypatch.setattr(matlab, "_SECONDS", matlab._SECONDS / 10)
+    began = time.monotonic()
+    with pytest.raises(EvaluationError, match=r"takes more than 1.2 seconds"):
+        read_variables(path, GT)
+    assert time.monotonic() - began < 10
+
+
+def test_published_files_are_read_with_time_to_spare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of another version are not known by their digests; they are of the same size."""
+    monkeypatch.setattr(matlab, "_PUBLISHED", set())
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    content = read_variables(widerface_ground_truth() / "wider_face_val.mat", ("event_list", "file_list"))
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert len(content["event_list"]) == 61
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < matlab._SECONDS / 5
 
 
 def test_memory_and_output_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,10 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine import BuildError, EngineLoadError, TRTRetinaFace
+from engine.build import pipeline
 from engine.sidecar import network_path, operators, sidecar_path
 from tests.engine.sidecar.agreeing import Place, changed, places, write_agreeing
 from tests.engine.sidecar.hostile_networks import endless_loop, enormous_constant, nested_ifs
 from tests.support.engines import build_stand_in
+from tests.support.memory import at_most_more
 
 IMAGE = np.zeros((64, 96, 3), np.uint8)
 
@@ -48,6 +51,16 @@ def test_files_that_agree_load(original: Path, hostile: Path) -> None:
     """What the other tests change is all that is wrong there."""
     write_agreeing(hostile, _values(original), onnx.load(network_path(original)))
     TRTRetinaFace(hostile, "cpu").detect(IMAGE)
+
+
+def test_a_wrong_sidecar_is_refused_before_the_plan_is_read(hostile: Path) -> None:
+    os.truncate(hostile, 1 << 30)
+    sidecar_path(hostile).write_text("{}")
+    with at_most_more(64 << 20), pytest.raises(EngineLoadError, match=r"sidecar .*faces.engine.json: .* lacks"):
+        TRTRetinaFace(hostile, "cpu")
+    hostile.unlink()
+    with pytest.raises(EngineLoadError, match=r"the engine .*faces.engine cannot be read: No such file"):
+        TRTRetinaFace(hostile, "cpu")
 
 
 @pytest.mark.parametrize(
@@ -141,6 +154,9 @@ def test_whatever_a_sidecar_says_is_refused_or_right(original: Path, hostile: Pa
 
 def test_a_build_does_not_write_what_would_be_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(operators.OPERATORS, "Resize")
+    with pytest.raises(BuildError, match=r"network would be refused when it is loaded: it has a node .*'Resize'"):
+        build_stand_in(tmp_path / "faces.engine")
+    monkeypatch.setattr(pipeline, "_check_network", lambda *_: None)  # what is refused only when its precision is known
     with pytest.raises(BuildError, match=r"would be refused when they are loaded: has a node .*'Resize'"):
         build_stand_in(tmp_path / "faces.engine")
     assert not list(tmp_path.glob("faces*"))

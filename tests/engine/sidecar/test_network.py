@@ -157,10 +157,10 @@ def _many(count: int) -> Callable[[onnx.ModelProto], None]:
     return edit
 
 
-def _held(network: onnx.ModelProto) -> None:
+def _held(network: onnx.ModelProto, count: int = 300) -> None:
     """Many ReLUs that are all needed at the end."""
-    names = ["images", *(f"x{i}" for i in range(300))]
-    sums = ["images", *(f"s{i}" for i in range(300))]
+    names = ["images", *(f"x{i}" for i in range(count))]
+    sums = ["images", *(f"s{i}" for i in range(count))]
     insert(
         network,
         *(helper.make_node("Relu", [a], [b]) for a, b in pairwise(names)),
@@ -300,7 +300,12 @@ HOSTILE: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
     "a batch of one": (_side("input", 0, 1), "has an input 'images' that is not"),
     "another declared size": (_side("input", 2, 1 << 40), "has an input 'images' that is not"),
     "another declared output": (_side("output", 3, 1 << 40), "has an output 'logits_8' that is not"),
-    "another slope": (_first("LeakyRelu", "alpha", 0.5), r"leaky ReLUs of slopes \{.*0.5.*\}, expected 0.1"),
+    "another slope": (_first("LeakyRelu", "alpha", 0.5), r"\('LeakyRelu'\) .*alpha, its slope, is 0.5, expected 0.1"),
+    "a slope of many numbers": (
+        _first("LeakyRelu", "alpha", [10**9] * 1_000_000),
+        r"alpha, its slope, is \(1000000000, .*\), expected 0.1",
+    ),
+    "a long text": (_first("Conv", "auto_pad", "x" * 10**7), "auto_pad is 'xxxxxxxx', expected NOTSET"),
     "another interpolation": (_first("Resize", "mode", "cubic"), "mode is 'cubic', expected nearest"),
     "an enlarged map": (_enlarging_scales, "it does not double the height and the width"),
     "a cast to text": (
@@ -326,6 +331,27 @@ def test_networks_made_to_hurt_are_refused_in_a_moment(mobilenet: onnx.ModelProt
         _check(hostile)
     assert time.process_time() - began < 2  # a hundred times what the network of a build takes
     assert len(str(refusal.value)) < 1000
+
+
+def test_memory_is_bounded_whatever_the_size(mobilenet: onnx.ModelProto) -> None:
+    network = _network(MOBILENET, RANGE)
+    _check(network, size=InputSize.fixed(16384, 16384))
+    with pytest.raises(
+        InvalidArgumentError,
+        match=r"^takes 3\d,\d{3} MiB of memory for one input of 32768 x 32768, expected at most 16,384",
+    ):
+        _check(network, size=InputSize.fixed(32768, 32768))
+    _held(network, 100)
+    with pytest.raises(InvalidArgumentError, match=r"^takes .* for one input of 8192 x 8192"):
+        _check(network, size=InputSize.fixed(8192, 8192))
+
+
+@pytest.mark.slow
+def test_the_largest_backbone_may_have_large_inputs() -> None:
+    config = preset("retinaface-resnet152")
+    network = _network(config, RANGE)
+    for side in (4096, 8192):
+        _check(network, config, InputSize.fixed(side, side))
 
 
 def test_8_bit_weights_are_read_once(mobilenet: onnx.ModelProto) -> None:

@@ -20,7 +20,7 @@ from engine.images import read_eighth, read_image
 from engine.model.weights.load import load_model
 from engine.pictures.labels import read_labels
 from engine.sidecar import read_engine
-from engine.untrusted.files import read_file, read_text
+from engine.untrusted.files import read_file
 
 
 def test_a_regular_file_is_read_up_to_the_limit(tmp_path: Path) -> None:
@@ -41,15 +41,6 @@ def test_a_sparse_file_is_refused_before_it_takes_memory(tmp_path: Path) -> None
         file.truncate(1 << 40)
     with pytest.raises(OSError, match="it has 1,099,511,627,776 bytes"):
         read_file(path, 1 << 30)
-
-
-def test_text_is_decoded_and_its_lines_end_alike(tmp_path: Path) -> None:
-    path = tmp_path / "text"
-    path.write_bytes("\ufeffé\r\nb\rc\n".encode())
-    assert read_text(path, 100, "utf-8-sig") == "é\nb\nc\n" == path.read_text("utf-8-sig")
-    path.write_bytes(b"\xff")
-    with pytest.raises(UnicodeDecodeError):
-        read_text(path, 100)
 
 
 def _fifo(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 import zlib
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from PIL import Image
 
 from engine.errors import InvalidArgumentError
 from engine.images import decode_image
-from engine.untrusted.image_header import longest_side
+from engine.untrusted.image_header import claim_of
+from engine.untrusted.limits import MAX_IMAGE_SIDE
 from tests.support.memory import at_most_more
 
 SHAPES = [(1, 1), (3, 7), (40, 9), (301, 77), (16, 300), (1, 1000)]
@@ -51,6 +53,11 @@ def _encoded(rng: np.random.Generator, name: str, shape: tuple[int, int]) -> byt
         Image.fromarray(image).save(buffer, {"jp2": "JPEG2000"}.get(kind, kind))
         return buffer.getvalue()
     return content.tobytes()
+
+
+def longest_side(content: bytes) -> int | None:
+    claim = claim_of(content)
+    return None if claim is None else claim.side
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -126,6 +133,36 @@ def _gif(width: int, height: int) -> bytes:
     return b"GIF89a" + struct.pack("<HH", width, height) + b"\0\0\0;"
 
 
+def _avif(width: int, height: int) -> bytes:
+    return b"\0\0\0\x1cftypavif" + bytes(16) + b"\0\0\0\x14ispe\0\0\0\0" + struct.pack(">II", width, height)
+
+
+def _apng(width: int, height: int) -> bytes:
+    content = _png(width, height)
+    animation = b"acTL" + struct.pack(">II", 2, 0)
+    return content[:33] + b"\0\0\0\x08" + animation + struct.pack(">I", zlib.crc32(animation)) + content[33:]
+
+
+def _animated_webp(width: int, height: int) -> bytes:
+    sides = b"".join((side - 1).to_bytes(3, "little") for side in (width, height))
+    return b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\2\0\0\0" + sides
+
+
+def _one_strip(width: int, height: int) -> bytes:
+    return _tiff(width, height)
+
+
+def _jpeg2000(
+    width: int, height: int, *, block: int = 4, precinct: bytes = b"", tile: int = 1 << 14, colours: int = 3
+) -> bytes:
+    sizes = struct.pack(">8IH", width, height, 0, 0, tile, tile, 0, 0, colours) + b"\7\1\1" * colours
+    coding = bytes([len(precinct) > 0, 0, 0, 1, 1, 0, block, block, 0, 1]) + precinct
+    return b"".join(
+        marker + struct.pack(">H", len(content) + 2) + content
+        for marker, content in ((b"\xff\x4f\xff\x51", b"\0\0" + sizes), (b"\xff\x52", coding))
+    )
+
+
 @pytest.mark.parametrize("make", [_png, _jpeg, _bmp, _tiff, _bigtiff, _pnm, _pam, _hdr, _gif])
 @pytest.mark.parametrize(("width", "height"), [(32000, 32000), (1, 16385), (65000, 2)])
 def test_pictures_that_claim_too_much_take_no_memory(make: object, width: int, height: int) -> None:
@@ -170,6 +207,11 @@ def test_the_longest_allowed_side_is_decoded() -> None:
         b"RIFF....WEBPVP8?",
         b"text",
         b"\0\0\0\x1cftypavif",
+        b"\0\0\0\x1cftypavif" + b"ispe" * 100_000,
+        b"\xff\x4f\xff\x51" * 100_000,
+        b"P7\nWIDTH" + b" " * 10**6,
+        b"P7\nWIDTH 3\nHEIGHT 4\n" + b"# a long comment, ENDHDR\n" * 10_000 + b"ENDHDR\n",
+        b"Pf\n" + b"0" * 10**6,
     ],
 )
 def test_what_has_no_size_is_no_picture(content: bytes) -> None:
@@ -191,3 +233,56 @@ def test_photos_with_metadata(tmp_path: Path) -> None:
         image = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.suffix in (".png", ".jpg", ".tif", ".gif") else None
         if image is not None:
             assert longest_side(path.read_bytes()) == max(image.shape), path
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"#?RADIANCE\n-Y ",
+        b"#?RADIANCE\n\n-Y ",
+        b"P7\nWIDTH ",
+        b"Pf\n",
+        b"P6\n",
+    ],
+)
+def test_a_number_without_end_takes_no_time(start: bytes) -> None:
+    started = time.process_time()
+    claim_of(start + b"0" * (100 << 20))
+    assert time.process_time() - started < 0.5  # 10 s in the first one, when digits were tried singly
+
+
+def test_sizes_in_comments_do_not_hide_the_size() -> None:
+    """A decoder reads the line behind the first empty one, and passes over comments."""
+    assert longest_side(b"#?RADIANCE\n# -Y 1 +X 1\n" + _hdr(20000, 3)[11:]) == 20000
+    assert longest_side(b"#?RADIANCE\n" + b"#" * 126 + b"\n" + _hdr(20000, 3)[11:]) == 20000
+    assert longest_side(b"#?RADIANCE\n-Y 1 +X 1\n" + b"#\n" * 40_000 + _hdr(20000, 3)[11:]) is None
+    hidden = b"P7\n# ENDHDR WIDTH 3\nWIDTH 20000\nHEIGHT 3\nENDHDR\n"
+    assert longest_side(hidden) == 20000
+
+
+@pytest.mark.parametrize("make", [_gif, _hdr, _avif, _jpeg2000, _apng, _animated_webp, _one_strip])
+def test_formats_whose_decoders_take_several_copies_may_have_fewer_pixels(make: object) -> None:
+    assert callable(make)
+    side = 16383 if make is _animated_webp else MAX_IMAGE_SIDE
+    with (
+        at_most_more(64 << 20),
+        pytest.raises(InvalidArgumentError, match=r"up to [3-9],\d{3} MiB|up to \d\d,\d{3} MiB"),
+    ):
+        decode_image(make(side, side) + bytes(side == 16383 and 1 << 20))
+    small = claim_of(make(4000, 3000))
+    assert small is not None
+    assert small.decoding_bytes < 1 << 30
+
+
+def test_small_blocks_and_tiles_of_jpeg_2000_count() -> None:
+    usual = claim_of(_jpeg2000(2048, 2048))
+    assert usual is not None
+    for name, other in {
+        "blocks": _jpeg2000(2048, 2048, block=0),
+        "precincts": _jpeg2000(2048, 2048, precinct=b"\x33"),
+        "tiles": _jpeg2000(2048, 2048, tile=16),
+    }.items():
+        claim = claim_of(other)
+        assert claim is not None, name
+        assert claim.decoding_bytes > 2 * usual.decoding_bytes, name
+    assert claim_of(_jpeg2000(2048, 2048, colours=5)) is None

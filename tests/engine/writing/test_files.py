@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import OutputError
-from engine.writing import write_file
+from engine.writing import FilesTogether, write_file
 
 
 def test_the_error_names_the_file_and_the_reason(tmp_path: Path) -> None:
@@ -22,6 +22,19 @@ def test_the_error_names_the_file_and_the_reason(tmp_path: Path) -> None:
         write_file(path, b"content")
     with pytest.raises(OutputError, match=re.escape(f"cannot write {tmp_path / 'none'}: No such file or directory")):
         write_file(tmp_path / "none" / "file", b"content")
+
+
+@pytest.mark.parametrize("length", [200, 248, 249, 250, 255])
+def test_every_name_that_the_disk_takes_is_written(tmp_path: Path, length: int) -> None:
+    for name in ("a" * length, "é" * (length // 2) + "e" * (length % 2)):
+        write_file(tmp_path / name, b"content")
+        files = [tmp_path / f"{kind}{name[1:-2]}" for kind in "xyz"]
+        FilesTogether(*files).write(dict.fromkeys(files, b"several"))
+        assert (tmp_path / name).read_bytes() == b"content"
+        assert all(file.read_bytes() == b"several" for file in files)
+    assert len([*tmp_path.iterdir()]) == 8
+    with pytest.raises(OutputError, match="File name too long"):
+        write_file(tmp_path / ("a" * 256), b"content")
 
 
 def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:

@@ -11,10 +11,13 @@ import time
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
+from engine.evaluate.widerface.files import read_predictions
 from tests.support.data import astronaut
 from tests.support.engines import rtx
+from tests.support.widerface_cases import random_truth, write_truth
 
 _STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 _EVENLY = 2  # signals, spread over the time that a command takes
@@ -27,6 +30,25 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i in range(4):
         cv2.imwrite(str(folder / f"{i}.png"), astronaut()[: 400 + 20 * i])
     return folder
+
+
+@pytest.fixture(scope="module")
+def wider(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ground truth and eight pictures, as WIDER FACE has them."""
+    folder, rng = tmp_path_factory.mktemp("wider"), np.random.default_rng(0)
+    truth = random_truth(rng, images=8)
+    write_truth(folder, truth)
+    for name in truth.names:
+        path = folder / f"{name}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(path), rng.integers(0, 256, (240, 300, 3), np.uint8))
+    return folder
+
+
+@pytest.fixture
+def engines(fp32_engine: Path, fp16_engine: Path) -> tuple[Path, Path]:
+    """Two engines of one network."""
+    return fp32_engine, fp16_engine
 
 
 def _caught(process: subprocess.Popen[str]) -> bool:
@@ -55,10 +77,11 @@ def _interrupt(arguments: list[str], folder: Path, number: signal.Signals, after
 
 
 @pytest.mark.parametrize("turn", range(_EVENLY))
-@pytest.mark.parametrize("command", ["build", "detect", "agreement", "thresholds", "compose"])
+@pytest.mark.parametrize("command", ["build", "detect", "agreement", "thresholds", "compose", "widerface", "bench"])
 def test_at_any_moment(
-    command: str, turn: int, fp32_engine: Path, fp16_engine: Path, pictures: Path, tmp_path: Path
+    command: str, turn: int, engines: tuple[Path, Path], pictures: Path, wider: Path, tmp_path: Path
 ) -> None:
+    fp32_engine, fp16_engine = engines
     labels = tmp_path / "labels.jsonl"
     names = sorted(path.name for path in pictures.iterdir())
     labels.write_text("".join(f'{{"image": "{name}", "faces": [{{"box": [170, 60, 280, 210]}}]}}\n' for name in names))
@@ -74,6 +97,10 @@ def test_at_any_moment(
             *images, "--device", "cpu", "--json", "a.json", "--html", "a.html"]),
         "thresholds": (1.5, ["evaluate", "thresholds", "--labels", str(labels), "--engine", str(fp32_engine), *images,
             "--device", "cpu", "--candidates", "a.npz", "--json", "a.json"]),
+        "widerface": (2.5, ["evaluate", "widerface", "--ground-truth", str(wider), "--root", str(wider), "--engine",
+            str(fp32_engine), "--device", "cpu", "--predictions", "found", "--json", "a.json", "--plot", "a.svg"]),
+        "bench": (4.0, ["bench", "--engine", str(fp32_engine), "--reference", str(fp16_engine), *images, "--device",
+            "cpu", "--concurrency", "2", "--batch", "2", "--duration", "1", "--output", "bench"]),
         "compose": (1.5, ["evaluate", "compose", *images, "--labels", str(labels), "--output", ".", "--count", "30"]),
     }[command]  # fmt: skip
     if command == "build":
@@ -84,7 +111,7 @@ def test_at_any_moment(
     status, errors = _interrupt(arguments, folder, number, after_s)
     context = f"seed {seed}: {number.name} after {after_s:.3f} s: status {status}, {errors}"
     whole = {"build": {"a.engine", "a.engine.json", "a.network.onnx", "fit.npz"}}.get(command, set())
-    left = {path.name for path in folder.iterdir()}
+    left = {path.name for path in folder.rglob("*")}
     assert "Traceback" not in errors, context
     assert "terminate" not in errors, context
     assert "ignored" not in errors, context
@@ -95,6 +122,72 @@ def test_at_any_moment(
     else:  # the command was done before; Python was ending
         assert status in (0, -number), context
         assert left >= whole, (context, left)
+    if command == "widerface":  # each picture's file is whole
+        names = [path.relative_to(folder / "found").with_suffix("").as_posix() for path in folder.glob("found/*/*.txt")]
+        if names:
+            read_predictions(folder / "found", names)
+
+
+# Without the GIL, and not ended by a signal, as while TensorRT compiles an engine: some seconds for each 10^7.
+_INSIDE = "hashlib.pbkdf2_hmac('sha256', b'', b'', {})"
+
+
+@pytest.mark.parametrize("number", _STATUS)
+@pytest.mark.parametrize(
+    ("body", "wait_s", "said"),
+    [
+        pytest.param(_INSIDE.format(10**9), 1.0, "", id="library"),
+        pytest.param("os.write(1, b'started'); print('x' * 10**6)", 1.0, "started", id="reader-that-stopped"),
+        pytest.param(
+            f"with signals_deferred():\n    {_INSIDE.format(10**7)}\n    os.write(1, b'whole')\n",
+            30,
+            "whole",
+            id="write",
+        ),
+    ],
+)
+def test_inside_a_library_too(number: signal.Signals, body: str, wait_s: float, said: str) -> None:
+    script = (
+        "import hashlib, os, signal\n"
+        "from engine.writing.signals import signals_deferred\n"
+        "from retinaface_trt.interrupts import end_on_signals\n"
+        "signal.signal(signal.SIGINT, signal.SIG_DFL)\n"  # background jobs of a shell ignore it
+        "end_on_signals('test')\n"
+        "os.write(2, b'ready')\n"
+        f"{body}\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stderr.read(5) == b"ready"
+        time.sleep(0.5)
+        process.send_signal(number)
+        try:
+            process.wait(wait_s + 2)  # for a busy machine
+        finally:
+            process.kill()
+        assert process.returncode == _STATUS[number]
+        assert process.stderr.read() == b"test: interrupted\n"
+        assert process.stdout.read().decode().startswith(said)
+
+
+def test_a_signal_to_a_forked_process_is_not_this_one_s() -> None:
+    script = (
+        "import os, signal, time\n"
+        "from retinaface_trt.interrupts import end_on_signals\n"
+        "end_on_signals('test')\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    time.sleep(60)\n"
+        "time.sleep(0.2)\n"
+        "os.kill(child, signal.SIGTERM)\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+        "time.sleep(1.5)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "143\n", "test: interrupted\n")
 
 
 def test_a_signal_that_the_shell_ignores_stays_ignored(tmp_path: Path) -> None:
