@@ -225,14 +225,21 @@ def test_the_fx_layout_is_read(ours: State, tmp_path: Path) -> None:
     assert_equal(loaded(theirs, tmp_path)[0], ours)
 
 
-def test_a_resnet_in_the_fx_layout_is_read(tmp_path: Path) -> None:
-    config = preset("resnet50")
-    resnet = RetinaFace(config).state_dict()
+@pytest.mark.parametrize("name", ["mobilenet0.5", "mobilenet1.0"])
+def test_wider_mobilenets_in_the_fx_layout_are_read(name: str, tmp_path: Path) -> None:
+    wide = RetinaFace(preset(name)).state_dict()
+    assert_equal(loaded({fx_name(key): value for key, value in wide.items()}, tmp_path, preset(name))[0], wide)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "mobilenetv2"])
+def test_torchvision_s_backbones_in_the_fx_layout_are_read(name: str, tmp_path: Path) -> None:
+    config = preset(name)
+    state = RetinaFace(config).state_dict()
     theirs = {
         fx_name(key) if "Head" in key else f"fx.{key.removeprefix('body.')}" if key.startswith("body.") else key: value
-        for key, value in resnet.items()
+        for key, value in state.items()
     }
-    assert_equal(loaded({**theirs, "fx.fc.weight": torch.ones(3)}, tmp_path, config)[0], resnet)
+    assert_equal(loaded({**theirs, "fx.fc.weight": torch.ones(3)}, tmp_path, config)[0], state)
 
 
 def test_names_that_nobody_knows_are_listed(tmp_path: Path) -> None:
