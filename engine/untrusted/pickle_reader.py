@@ -104,10 +104,9 @@ class PickleReader:
             raise InvalidArgumentError(f"has a pickle that is damaged near byte {self.at:,}") from error
 
     def _take(self, size: int) -> bytes:
+        """Return the next bytes; fewer where the content ends, behind which there is no next operation."""
         begin = self.at
         self.at += size
-        if self.at > len(self._content):
-            raise ValueError("behind the end")
         return self._content[begin : self.at]
 
     def _number(self, size: int) -> int:

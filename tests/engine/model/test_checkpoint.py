@@ -293,6 +293,7 @@ HOSTILE: dict[str, Callable[[dict[str, bytes]], None]] = {
     "a storage cut off": lambda members: members.update({"archive/data/0": members["archive/data/0"][:-1]}),
     "no pickle": lambda members: members.__delitem__("archive/data.pkl"),
     "two pickles": lambda members: members.update({"other/data.pkl": members["archive/data.pkl"]}),
+    "two types of one storage": _replaced(b"1q\x10h\x06", b"0q\x10h\x06"),
     "a reference of another kind": _replaced(b"X\7\0\0\0storage", b"X\7\0\0\0storagf"),
 }
 

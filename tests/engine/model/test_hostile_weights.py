@@ -228,6 +228,12 @@ def test_what_is_not_used_does_not_stay_in_memory(state: State, tmp_path: Path) 
     assert model.state_dict()[WEIGHT].is_contiguous()
 
 
+def test_the_number_of_tensors_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.model.weights.state_dict.MAX_TENSORS", 9)
+    with pytest.raises(WeightsError, match=r"own\.pth holds 10 tensors, expected at most 9"):
+        _load(tmp_path, {str(n): torch.ones(1) for n in range(10)})
+
+
 def test_values_that_the_file_lacks_are_named(state: State, tmp_path: Path) -> None:
     path = tmp_path / "own.pth"
     path.write_bytes(_rewritten(state, lambda name, content: content[:-4] if name.endswith("/data/0") else content))

@@ -213,6 +213,14 @@ def test_hostile_pickles_take_little_time_and_memory(name: str) -> None:
     assert min(times) < 1
 
 
+def test_the_number_of_operations_is_bounded_in_all_pickles_together() -> None:
+    half = START + b"N0" * (N // 4 - 1) + b"N."
+    reader = PickleReader(half * 3, {}, str)
+    assert reader.read() is reader.read() is None
+    with pytest.raises(InvalidArgumentError, match="has a pickle of more than 400,000 operations"):
+        reader.read()
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_every_cut_and_every_changed_byte_is_refused_or_read(protocol: int, rng: np.random.Generator) -> None:
     whole = pickle.dumps([OrderedDict(a=1.5, b=(True, None, "é", b"x", 1 << 70)), {3}, FOREIGN], protocol)
