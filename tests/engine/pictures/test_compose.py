@@ -206,7 +206,7 @@ def test_the_detector_finds_faces_from_many_photos(detector: NetworkDetector) ->
         ({"size": (640, 20000)}, "size is"),
         ({"sources": []}, "no face can be cut from 0 photos"),
         ({"sources": [LabelledImage(np.zeros((9, 9, 3), np.uint8), np.zeros((0, 4)))]}, "from 1 photos"),
-        ({"sources": [LabelledImage(np.zeros((9, 9), np.uint8), np.zeros((0, 4)))]}, r"sources\[0\] has shape"),
+        ({"sources": [LabelledImage(np.zeros((9, 9, 2), np.uint8), np.zeros((0, 4)))]}, r"sources\[0\] has shape"),
         ({"sources": [LabelledImage(np.zeros((9, 9, 3), np.uint8), np.zeros(4))]}, r"sources\[0\]: boxes"),
         ({"sources": [LabelledImage(np.zeros((9, 9, 3), np.uint8), np.full((1, 4), np.nan))]}, r"sources\[0\]: boxes"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import tempfile
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from engine.model.weights.load import load_model
 from engine.pictures.labels import read_labels
 from engine.sidecar import read_engine
 from engine.untrusted.files import read_file
+from tests.support.engines import build_stand_in
 
 
 def test_a_regular_file_is_read_up_to_the_limit(tmp_path: Path) -> None:
@@ -97,9 +99,17 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "labels": ("odd", read_labels),
     "results": ("odd", read_results),
     "candidates": ("odd", Candidates.load),
-    "engine": ("odd", read_engine),
+    "engine": ("odd", lambda path: _plan(path)),
     "sidecar": ("x.engine.json", lambda path: _engine(path)),
 }
+
+
+def _plan(path: Path) -> None:
+    """The plan is read last: its sidecar must be a good one."""
+    build_stand_in(path.with_name("good.engine"))
+    shutil.copy(path.with_name("good.engine.json"), path.with_name("odd.json"))
+    shutil.copy(path.with_name("good.network.onnx"), path.with_name("odd.network.onnx"))
+    read_engine(path)
 
 
 def _engine(sidecar: Path) -> None:
