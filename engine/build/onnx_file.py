@@ -23,7 +23,7 @@ from engine.precision.options import Conversion, QuantisationOptions
 from engine.sidecar.content import Preprocessing
 from engine.types import WeightsOrigin
 from engine.version import project_version
-from engine.writing import check_writable, write_file
+from engine.writing import check_name, check_writable, write_file
 
 if TYPE_CHECKING:
     import onnx
@@ -122,12 +122,16 @@ def _check(options: ExportOptions) -> None:
     path = options.path()
     if path.suffix != SUFFIX:
         raise InvalidArgumentError(f"output is {path}, expected a name that ends in {SUFFIX}")
-    if path.is_dir():
-        raise InvalidArgumentError(f"output {path} is a folder, expected the name of a file")
     try:
         check_writable(path.parent)
     except OSError as error:
         raise InvalidArgumentError(f"cannot write to the output folder {path.parent}: {error.strerror}") from error
+    try:
+        check_name(path)
+    except OSError as error:
+        raise InvalidArgumentError(f"output {path} cannot be written: {error.strerror}. Choose another name") from error
+    if path.is_dir():
+        raise InvalidArgumentError(f"output {path} is a folder, expected the name of a file")
 
 
 def _metadata(options: ExportOptions, origin: WeightsOrigin) -> str:

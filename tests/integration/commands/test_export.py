@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from engine.cli import main
 from engine.config.detection import InputSize, Thresholds
 from engine.config.model import RetinaFaceConfig
 from engine.config.presets import preset
-from engine.errors import BuildError, WeightsError
+from engine.errors import BuildError, OutputError, WeightsError
 from engine.export.standard import surround
 from engine.export.suppression import SUPPRESSIONS
 from engine.model.weights.load import load_model
@@ -200,6 +201,7 @@ def test_the_command_writes_a_file_that_says_what_it_is(tmp_path: Path, capsys: 
         (["--config", "yolo"], "unknown config 'yolo'"),
         (["--output", "faces.engine"], "expected a name that ends in .onnx"),
         (["--output", "folder.onnx"], "is a folder"),
+        (["--output", f"{'long' * 70}.onnx"], "File name too long. Choose another name"),
         (["--output", "/proc/faces.onnx"], "cannot write to the output folder /proc"),
     ],
 )
@@ -219,9 +221,18 @@ def test_a_wrong_option_ends_in_one_line_before_any_work(
 
 
 def test_a_failure_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights that cannot be read, and a disk that is full."""
     path = tmp_path / "faces.onnx"
     path.write_bytes(b"an older file")
     with pytest.raises(WeightsError):
         export_onnx(ExportOptions(weights=str(path), output=path))
+
+    def fsync(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(onnx_file, "export_network", exported)
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OutputError, match=r"faces\.onnx: No space left on device"):
+        export_onnx(ExportOptions(size=SIZE, output=path))
     assert path.read_bytes() == b"an older file"
     assert list(tmp_path.iterdir()) == [path]
