@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
 from engine.config.backbones import BACKBONES
-from engine.config.reader import read_dataclass
+from engine.config.reader import ADDED, read_dataclass
 from engine.errors import InvalidArgumentError
 
 _Head = TypeVar("_Head")
@@ -90,7 +90,7 @@ class RetinaFaceConfig:
     color_order: str = "bgr"
     pad_value: tuple[int, int, int] = (104, 117, 123)
     heads: tuple[str, ...] = HEADS
-    body_slope: float | None = None
+    body_slope: float | None = field(default=None, metadata={ADDED: True})
 
     def __post_init__(self) -> None:
         """Raise InvalidArgumentError for settings that no model can have."""

@@ -10,6 +10,8 @@ from engine.errors import InvalidArgumentError
 
 T = TypeVar("T")
 
+ADDED = "added"  # in the metadata of a field that older files do not have: they mean its default
+
 _NAMES = {
     dict: "an object",
     list: "a list",
@@ -36,9 +38,10 @@ def read_dataclass(kind: type[T], values: Any, name: str = "") -> T:
             message has its dotted name.
     """
     _require(values, dict, name)
-    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]  # T is a dataclass
-    if values.keys() != known:
-        missing, unknown = sorted(known - values.keys()), sorted(values.keys() - known)
+    known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]  # T is a dataclass
+    missing = sorted(name for name in known.keys() - values.keys() if not known[name].metadata.get(ADDED))
+    if missing or not values.keys() <= known.keys():
+        unknown = sorted(values.keys() - known.keys())
         raise InvalidArgumentError(f"{name or 'the file'} has unknown keys {unknown!s:.200} and lacks {missing}")
     types, prefix = get_type_hints(kind), f"{name}." if name else ""
     return kind(**{key: _read(types[key], value, prefix + key) for key, value in values.items()})

@@ -20,6 +20,7 @@ from engine.config.detection import InputSize, Thresholds
 from engine.config.presets import preset
 from engine.files import sha256_of
 from engine.sidecar import engine_sha256, network_path, sidecar_path
+from engine.sidecar.files import METADATA_KEY
 from tests.support.engines import build
 
 OTHER_LEVELS = [asdict(level) for level in preset("mobilenet0.25-relu").levels]
@@ -49,6 +50,22 @@ def test_an_untouched_copy_loads_and_may_be_renamed(copied: Path) -> None:
     for old, new in ((copied, renamed), *((f(copied), f(renamed)) for f in (sidecar_path, network_path))):
         old.rename(new)
     TRTRetinaFace(renamed, "cpu")
+
+
+def test_an_engine_built_before_a_setting_existed_loads(copied: Path) -> None:
+    """Neither its sidecar nor its network has the setting."""
+    network = onnx.load(network_path(copied))
+    (entry,) = (prop for prop in network.metadata_props if prop.key == METADATA_KEY)
+    identity = json.loads(entry.value)
+    del identity["config"]["body_slope"]
+    entry.value = json.dumps(identity)
+    content = network.SerializeToString()
+    network_path(copied).write_bytes(content)
+    sidecar = json.loads(sidecar_path(copied).read_text())
+    del sidecar["config"]["body_slope"]
+    sidecar["files"]["network"] |= {"bytes": len(content), "sha256": sha256_of(content)}
+    sidecar_path(copied).write_text(json.dumps(sidecar))
+    assert TRTRetinaFace(copied, "cpu").config == preset("mobilenet0.25")
 
 
 @pytest.mark.parametrize("moved", range(4))
