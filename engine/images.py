@@ -26,6 +26,7 @@ _log = logging.getLogger("engine")
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # The largest value in 8 bits that may be 12 bits of 16: decoders round 4095 / 257, or take the upper byte.
 _DARK = 16
+_DEEP = 4  # images of 8 bits that one of 16 takes in addition: it is twice as large, and is copied
 _SAMPLED = 16  # looking at one pixel of 16 x 16 first costs nothing
 
 
@@ -66,10 +67,22 @@ def decode_image(content: bytes, name: str = "the picture") -> Image:
     image = _decode(content, cv2.IMREAD_COLOR)
     warn_of_frames(number_of_frames(content), name)
     if image[::_SAMPLED, ::_SAMPLED].max() <= _DARK and image.max() <= _DARK:
-        deep = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-        if deep is not None and deep.dtype == np.uint16:
-            return to_8_bits(np.asarray(deep, np.uint16), name)
+        deep = _decode_deep(content, image.nbytes)
+        if deep is not None:
+            return to_8_bits(deep, name)
     return image
+
+
+def _decode_deep(content: bytes, image_bytes: int) -> NDArray[np.uint16] | None:
+    """Decode a picture, of which an image of 8 bits is in memory; None if it has no 16 bits, or is too large."""
+    claim = claim_of(content)
+    if claim is None or claim.decoding_bytes + _DEEP * image_bytes + len(content) > MAX_IMAGE_MEMORY_BYTES:
+        return None
+    try:
+        deep = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    except cv2.error:  # a decoder that gives no such type
+        return None
+    return np.asarray(deep) if deep is not None and deep.dtype == np.uint16 else None
 
 
 def to_8_bits(values: NDArray[np.uint16], name: str) -> Image:

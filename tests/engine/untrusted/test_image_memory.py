@@ -38,9 +38,11 @@ def _read_in_child(path: Path) -> tuple[list[int], int]:
     return shape, taken
 
 
-def _opencv(kind: str, *options: int, channels: int = 3, dtype: type = np.uint8) -> Callable[[], bytes]:
+def _opencv(
+    kind: str, *options: int, channels: int = 3, dtype: type = np.uint8, value: float = 100
+) -> Callable[[], bytes]:
     def encode() -> bytes:
-        written, content = cv2.imencode(kind, np.zeros((_SIDE, _SIDE, channels), dtype), options)
+        written, content = cv2.imencode(kind, np.full((_SIDE, _SIDE, channels), value, dtype), options)
         assert written
         return content.tobytes()
 
@@ -49,7 +51,7 @@ def _opencv(kind: str, *options: int, channels: int = 3, dtype: type = np.uint8)
 
 def _pillow(kind: str, mode: str, frames: int = 1, side: int = _SIDE, **options: object) -> Callable[[], bytes]:
     def encode() -> bytes:
-        images = [Image.new(mode, (side, side - 8), (50 * i,) * len(mode)) for i in range(frames)]
+        images = [Image.new(mode, (side, side - 8), (50 * i + 50,) * len(mode)) for i in range(frames)]
         buffer = io.BytesIO()
         more = {"save_all": True, "append_images": images[1:]} if frames > 1 else {}
         images[0].save(buffer, kind, **more, **options)
@@ -71,7 +73,7 @@ def _turned() -> bytes:
         pytest.param(_pillow("jpeg", "RGB", exif=_turned()), id="jpeg"),
         pytest.param(_pillow("jpeg", "CMYK", progressive=True, subsampling=0, exif=_turned()), id="progressive-cmyk"),
         pytest.param(_pillow("png", "RGBA", exif=_turned()), id="png"),
-        pytest.param(_opencv(".png", channels=4, dtype=np.uint16), id="png-16"),
+        pytest.param(_opencv(".png", channels=4, dtype=np.uint16, value=20_000), id="png-16"),
         pytest.param(_pillow("png", "RGBA", frames=3), id="animated-png"),
         pytest.param(_pillow("gif", "RGB", frames=3), id="gif"),
         pytest.param(_pillow("webp", "RGBA", lossless=True, method=0), id="webp"),
@@ -80,7 +82,7 @@ def _turned() -> bytes:
         pytest.param(
             _opencv(
                 ".avif", cv2.IMWRITE_AVIF_SPEED, 10, cv2.IMWRITE_AVIF_DEPTH, 12, cv2.IMWRITE_AVIF_QUALITY, 100,
-                channels=4, dtype=np.uint16,
+                channels=4, dtype=np.uint16, value=2000,
             ),
             id="avif-12-transparent",
         ),
@@ -88,15 +90,16 @@ def _turned() -> bytes:
         pytest.param(_pillow("jpeg2000", "RGBA", side=1000, codeblock_size=(4, 4)), id="jpeg2000-small-blocks"),
         pytest.param(_pillow("jpeg2000", "RGBA", side=1000, tile_size=(16, 16)), id="jpeg2000-small-tiles"),
         pytest.param(_pillow("jpeg2000", "RGBA", tile_size=(_SIDE, _SIDE // 2)), id="jpeg2000-large-tiles"),
-        pytest.param(_opencv(".hdr", dtype=np.float32), id="hdr"),
-        pytest.param(_opencv(".pfm", dtype=np.float32), id="pfm"),
+        pytest.param(_opencv(".hdr", dtype=np.float32, value=0.4), id="hdr"),
+        pytest.param(_opencv(".pfm", dtype=np.float32, value=0.4), id="pfm"),
         pytest.param(_opencv(".pam"), id="pam"),
         pytest.param(_opencv(".ppm"), id="ppm"),
         pytest.param(_opencv(".bmp"), id="bmp"),
         pytest.param(_opencv(".ras"), id="ras"),
         pytest.param(_opencv(".tiff"), id="tiff"),
         pytest.param(
-            _opencv(".tiff", cv2.IMWRITE_TIFF_ROWSPERSTRIP, _SIDE, channels=4, dtype=np.uint16), id="tiff-16-one-strip"
+            _opencv(".tiff", cv2.IMWRITE_TIFF_ROWSPERSTRIP, _SIDE, channels=4, dtype=np.uint16, value=20_000),
+            id="tiff-16-one-strip",
         ),
     ],
 )  # fmt: skip
@@ -108,6 +111,29 @@ def test_a_picture_takes_what_it_claims(encode: Callable[[], bytes], tmp_path: P
     shape, taken = _read_in_child(path)
     assert max(shape) == claim.side
     assert taken <= claim.decoding_bytes + len(content) + _BESIDE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "dtype"), [(".png", np.uint16), (".png", np.uint8), (".jpg", np.uint8), (".hdr", np.float32)]
+)
+def test_a_dark_picture_may_take_four_images_more(kind: str, dtype: type, tmp_path: Path) -> None:
+    """It is decoded again, since it may have 12 bits of 16."""
+    path, content = tmp_path / "picture", _opencv(kind, dtype=dtype, value=0)()
+    path.write_bytes(content)
+    claim = claim_of(content)
+    assert claim is not None
+    _, taken = _read_in_child(path)
+    assert taken <= claim.decoding_bytes + 4 * 3 * _SIDE**2 + len(content) + _BESIDE
+
+
+@pytest.mark.slow
+def test_the_largest_dark_picture_is_read_once(tmp_path: Path) -> None:
+    path = tmp_path / "picture"
+    Image.new("I;16", (MAX_IMAGE_SIDE, MAX_IMAGE_SIDE), 1).save(path, "png", compress_level=1)
+    shape, taken = _read_in_child(path)
+    assert shape == [MAX_IMAGE_SIDE, MAX_IMAGE_SIDE, 3]
+    assert taken < MAX_IMAGE_MEMORY_BYTES
 
 
 @pytest.mark.slow
