@@ -123,7 +123,7 @@ def test_a_field_of_a_wrong_type_is_named(name: str) -> None:
             read_sidecar(_edited(name, given))
 
 
-@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("name", [name for name in FIELDS if name != "config.body_slope"])  # younger than some files
 def test_a_missing_field_is_named(name: str) -> None:
     parent, _, key = name.rpartition(".")
     with pytest.raises(InvalidArgumentError, match=rf"{parent or 'the file'} .*lacks \['{key}'\]"):
