@@ -186,11 +186,11 @@ __global__ void __launch_bounds__(kDeformThreads, deform_resident_blocks<T, kCoT
             SampleUnit<T> in_flight[kHalves];
             int place = 0;  // of what is in flight
             auto copy_weights = [&](uint32_t buffer) {
+                const unsigned char *from = args.workspace.weights + int64_t{next_weights} * kDeformUnitBytes;
 #pragma unroll
                 for (int i = 0; i < kCoTile / kThreadRows; ++i) {
                     copy_unit(weights + buffer * kWeightBytes + own_place + i * kThreadRows * kDeformRowBytes,
-                              args.workspace.weights +
-                                  int64_t{next_weights + i * kThreadRows * kDeformRowUnits} * kDeformUnitBytes);
+                              from + i * kThreadRows * kDeformRowBytes);
                 }
                 next_weights += step_units;
             };
