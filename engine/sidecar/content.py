@@ -14,6 +14,8 @@ from engine.types import WeightsOrigin
 
 SCHEMA = 1
 
+Shape = tuple[int, int, int, int]
+
 
 @dataclass(frozen=True)
 class PrecisionRecord:
@@ -53,20 +55,27 @@ class Plugins:
 
 @dataclass(frozen=True)
 class InputSpec:
-    """The input tensor; its shapes are (N, 3, H, W)."""
+    """The input tensor; its shapes are (N, 3, H, W).
+
+    Attributes:
+        name: of the tensor.
+        dtype: of its values.
+        minimum: smallest shape.
+        optimum: that the engine is tuned for, besides single images.
+        maximum: largest shape.
+    """
 
     name: str
     dtype: str
-    minimum: tuple[int, int, int, int]
-    optimum: tuple[int, int, int, int]
-    maximum: tuple[int, int, int, int]
+    minimum: Shape
+    optimum: Shape
+    maximum: Shape
 
     @classmethod
     def of(cls, size: InputSize, max_batch: int) -> InputSpec:
         """Return the input of an engine for these sizes and 1 to max_batch images."""
-        best = max(1, max_batch // 2)
         return cls(
-            INPUT_NAME, "float32", (1, 3, *size.minimum), (best, 3, *size.optimum), (max_batch, 3, *size.maximum)
+            INPUT_NAME, "float32", (1, 3, *size.minimum), (max_batch, 3, *size.optimum), (max_batch, 3, *size.maximum)
         )
 
     @property

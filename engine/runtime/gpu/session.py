@@ -11,13 +11,14 @@ import numpy as np
 
 from engine.errors import ClosedError, DeviceError, DeviceLostError, EngineLoadError, InvalidArgumentError
 from engine.runtime.gpu.arrays import CallersStream, is_device_array, names_no_stream, stream_of
-from engine.runtime.gpu.contexts import Contexts, Shape
+from engine.runtime.gpu.contexts import Contexts
 from engine.runtime.gpu.graphs import GraphCache
 from engine.runtime.gpu.loading import LoadedEngine
 from engine.runtime.gpu.memory import Block, DeviceView, Layout, Staging, aligned, layout_of
 from engine.runtime.gpu.results import StreamMemory
 from engine.runtime.gpu.timeline import Timeline
 from engine.runtime.timing import Stopwatch
+from engine.sidecar.content import Shape
 from engine.types import DeviceDetections, FloatArray, Image, RawDetections
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class TensorRTSession:
     """
 
     def __init__(self, engine: LoadedEngine) -> None:
-        """Create a context and allocate for the largest batch, so that addresses never change."""
+        """Create contexts and allocate for the largest batch, so that addresses never change."""
         self.device, self.runtime = engine.device, engine.runtime
         self._engine, self._cupy = engine, engine.cupy
         self._one_run = threading.Lock()
@@ -46,7 +47,7 @@ class TensorRTSession:
             transforms = 3 * np.dtype(np.float32).itemsize * engine.largest[0]
             self._input_bytes = aligned(int(np.prod(engine.largest)) * np.dtype(np.float32).itemsize)
             self._input = cuda.Memory(self._input_bytes + transforms)
-            self._contexts = Contexts(engine, int(self._input.ptr))
+            self._contexts = Contexts(engine, int(self._input.ptr), self._stream.ptr)
             self._outputs = Block(self._cupy, layout_of(engine.outputs, engine.largest[0]).nbytes)
             self._staging = Staging(self._cupy)
             self._graphs = GraphCache(self._cupy, self._stream, enabled=engine.cuda_graphs)
@@ -204,7 +205,7 @@ class TensorRTSession:
     def _launch(self, shape: Shape, layout: Layout) -> None:
         """Queue the network: its graph if there is one."""
         if not self._graphs.replay(shape):
-            context = self._graphs.context(shape, self._contexts.create) or self._contexts.plain
+            context = self._graphs.context(shape, lambda: self._contexts.create(shape)) or self._contexts.plain(shape)
             context.set_to(shape, layout, self._outputs.pointer)
             context.launch(self._stream.ptr)
 

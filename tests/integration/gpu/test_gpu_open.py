@@ -9,18 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from engine import DeviceError, EngineLoadError
+from engine import DeviceError, EngineLoadError, TRTRetinaFace
+from engine.config.detection import InputSize
 from engine.runtime.gpu.opening import open_tensorrt_session
 from engine.runtime.session import RuntimeOptions
-from engine.sidecar import EngineFiles
-from engine.sidecar.content import BuilderVersion
+from engine.sidecar import EngineFiles, read_engine
+from engine.sidecar.content import BuilderVersion, InputSpec
+from tests.support.data import astronaut
+from tests.support.doubles.cases import assert_same
 from tests.support.doubles.cupy import FakeCuda
-from tests.support.doubles.tensorrt import FakeTensorRT
+from tests.support.doubles.tensorrt import FakeTensorRT, profiles_of
+from tests.support.engines import build
 
 
 def test_plugins_come_before_the_engine(files: EngineFiles, trt: FakeTensorRT) -> None:
     session = open_tensorrt_session(files, 0)
-    assert trt.call_log == ["load plugins", "deserialize, host code False"]
+    assert trt.call_log == ["load plugins", "deserialize, host code False", "profile 1 on 4711"]
     session.close()
 
 
@@ -30,7 +34,7 @@ def test_embedded_plugins_are_allowed_and_not_loaded_twice(files: EngineFiles, t
         open_tensorrt_session(replace(files, sidecar=embedded), 0)
     trt.call_log.clear()
     session = open_tensorrt_session(replace(files, sidecar=embedded), 0, RuntimeOptions(trust_embedded_plugins=True))
-    assert trt.call_log == ["deserialize, host code True"]
+    assert trt.call_log == ["deserialize, host code True", "profile 1 on 4711"]
     session.close()
 
 
@@ -68,6 +72,34 @@ def test_an_engine_for_another_gpu_is_refused_with_its_targets(files: EngineFile
 def test_other_tensors_than_the_sidecar_s_are_refused(files: EngineFiles, trt: FakeTensorRT) -> None:
     trt.tensor_names = ["input", "loc"]
     with pytest.raises(EngineLoadError, match=r"has tensors \['input', 'loc'\], its sidecar names"):
+        open_tensorrt_session(files, 0)
+
+
+def test_an_engine_of_an_earlier_build_has_one_profile_and_another_optimum(
+    tmp_path: Path, trt: FakeTensorRT, on_cpu: TRTRetinaFace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until engines had two profiles, the one that they had was tuned for half the largest batch."""
+    new = InputSpec.of
+
+    def of(size: InputSize, max_batch: int) -> InputSpec:
+        spec = new(size, max_batch)
+        return replace(spec, optimum=(max_batch // 2, *spec.optimum[1:]))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(InputSpec, "of", of)
+        build(tmp_path / "old.engine", precision="fp32")
+    trt.files = read_engine(tmp_path / "old.engine")
+    assert trt.files.sidecar.io.input.optimum == (2, 3, 320, 320)
+    trt.profiles = profiles_of(trt.files)[:1]
+    detector = TRTRetinaFace(tmp_path / "old.engine", "cuda:0", score_threshold=0.3)
+    for _ in range(3):
+        assert_same(detector.detect(astronaut()), on_cpu.detect(astronaut()))
+        assert_same(detector.detect([astronaut()] * 3)[2], on_cpu.detect(astronaut()))
+
+
+def test_a_profile_that_is_refused_is_named(files: EngineFiles, trt: FakeTensorRT) -> None:
+    trt.accepts_profile = False
+    with pytest.raises(EngineLoadError, match=r"faces.engine refused its optimisation profile 1"):
         open_tensorrt_session(files, 0)
 
 

@@ -11,6 +11,7 @@ from engine.sidecar import EngineFiles
 from engine.types import FloatArray, RawDetections
 from tests.csrc.plugins.cases import DECODE, NMS, NMS_ATTRIBUTES, Heads, expected_detections
 from tests.csrc.plugins.driver import FLOAT, INT32, Array, Library, Plugin, PluginError, Shape
+from tests.support.doubles.tensorrt import takes
 
 TOP_K = 50
 # With these strides the heads fill seven eighths of the input tensor, so the content of every image matters.
@@ -55,6 +56,9 @@ class PluginTensorRT:
         self.files, self.library = files, library
         self.ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED="user managed")
         self.disturbs = False
+        # Any size below the engine's, unlike the sidecar: the emulator is slow.
+        largest = files.sidecar.io.input.maximum
+        self.profiles = [((1, 3, 32, 32), most, most) for most in (largest, (1, *largest[1:]))]
 
     def Runtime(self, logger: Any) -> Any:  # noqa: N802
         self.logger = logger
@@ -65,6 +69,8 @@ class PluginTensorRT:
             device_memory_size_v2=256,
             num_io_tensors=len(names),
             get_tensor_name=lambda i: names[i],
+            num_optimization_profiles=len(self.profiles),
+            get_tensor_profile_shape=lambda name, index: self.profiles[index],
         )
         registry = SimpleNamespace(load_library=lambda path: path)
         return SimpleNamespace(get_plugin_registry=lambda: registry, deserialize_cuda_engine=lambda plan: engine)
@@ -74,6 +80,7 @@ class _Context:
     def __init__(self, trt: PluginTensorRT) -> None:
         self.trt, self.addresses = trt, dict[str, int]()
         self.memory: list[int] = []
+        self.profile = 0
 
     def set_device_memory(self, memory: int, size: int) -> None:
         """Ignore the memory: the context allocates its own."""
@@ -82,7 +89,13 @@ class _Context:
         self.addresses[name] = pointer
         return True
 
+    def set_optimization_profile_async(self, index: int, stream: int) -> bool:
+        self.profile = index
+        return True
+
     def set_input_shape(self, name: str, shape: tuple[int, int, int, int]) -> bool:
+        if not takes(self.trt.profiles[self.profile], shape):
+            return False
         n, _, height, width = shape
         self.heads = Heads(n, height, width, STRIDES, top_k=TOP_K)
         library, m = self.trt.library, self.trt.files.sidecar.thresholds.max_detections

@@ -38,6 +38,23 @@ def _array_of(view: Any) -> Any:
     return host_array(interface["data"][0], interface["shape"], interface["typestr"])
 
 
+Profile = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+
+
+def profiles_of(files: EngineFiles) -> list[Profile]:
+    """Return the optimisation profiles that TensorRT's builder gets: for every batch, and for one image alone."""
+    spec = files.sidecar.io.input
+    every = (spec.minimum, spec.optimum, spec.maximum)
+    least, best, largest = ((1, *shape[1:]) for shape in every)
+    return [every, (least, best, largest)]
+
+
+def takes(profile: Profile, shape: tuple[int, ...]) -> bool:
+    """Whether a profile has a shape in its range."""
+    least, _, largest = profile
+    return all(low <= extent <= high for low, extent, high in zip(least, shape, largest, strict=True))
+
+
 class FakeTensorRT:
     """The module tensorrt, as far as the GPU session uses it; its engine computes with the CPU session."""
 
@@ -60,6 +77,8 @@ class FakeTensorRT:
         self.activations = 1000
         self.is_10_0 = False
         self.tensor_names = [files.sidecar.io.input.name, *(output.name for output in files.sidecar.io.outputs)]
+        self.profiles = profiles_of(files)
+        self.accepts_profile = True
 
     def Runtime(self, logger: Any) -> Any:  # noqa: N802
         self.logger = logger
@@ -95,7 +114,12 @@ class _OldEngine:
     def __init__(self, trt: FakeTensorRT) -> None:
         self.trt, self.device_memory_size = trt, trt.activations
         self.num_io_tensors, self.get_tensor_name = len(trt.tensor_names), trt.tensor_names.__getitem__
+        self.num_optimization_profiles = len(trt.profiles)
         trt.cupy.touch()
+
+    def get_tensor_profile_shape(self, name: str, index: int) -> list[Any]:
+        assert name == self.trt.tensor_names[0]
+        return list(self.trt.profiles[index])
 
     def create_runtime_config(self) -> _RuntimeConfig:
         return _RuntimeConfig(self.trt)
@@ -153,6 +177,7 @@ class _OldContext:
     def __init__(self, trt: FakeTensorRT, how: Any) -> None:
         self.trt, self.how, self.addresses = trt, how, dict[str, int]()
         self.shape: tuple[int, ...] = ()
+        self.profile = 0
         self.cpu = trt.cpu
         self.changes = 0
         self.device_memory: int | None = None
@@ -168,9 +193,18 @@ class _OldContext:
         self.addresses[name] = pointer
         return True
 
+    def set_optimization_profile_async(self, index: int, stream: int) -> bool:
+        self.trt.call_log.append(f"profile {index} on {stream}")
+        self.profile, self.shape = index, ()
+        self.changes += 1
+        return self.trt.accepts_profile
+
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         self.trt.call_log.append(f"shape {name} {tuple(shape)}")
         self.changes += 1
+        if not takes(self.trt.profiles[self.profile], shape):
+            self.trt.logger.log(FakeTensorRT.ILogger.ERROR, f"{shape} is outside of profile {self.profile}")
+            return False
         if not self.trt.accepts_shape:
             return False
         self.shape = tuple(shape)
@@ -182,6 +216,7 @@ class _OldContext:
             self.trt.logger.log(FakeTensorRT.ILogger.ERROR, self.trt.because)
             return False
         assert self.how != "user managed" or self.device_memory is not None
+        assert self.shape, "the shape must be set after the profile"
         # As on a device, queued and captured work keeps the shape and addresses of this moment.
         shape, addresses, changes = self.shape, dict(self.addresses), self.changes
         captures = self.trt.cupy.streams[stream].captured is not None
