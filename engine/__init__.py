@@ -33,6 +33,7 @@ from engine.version import project_version
 if TYPE_CHECKING:
     from engine.config.model import RetinaFaceConfig
     from engine.detector import TRTRetinaFace
+    from engine.runtime.gpu.jpeg import GpuImageDecoder
     from engine.runtime.queue import BatchQueue, Request
     from engine.types import Detections
 
@@ -48,6 +49,7 @@ __all__ = [
     "DeviceMemoryError",
     "EngineLoadError",
     "EvaluationError",
+    "GpuImageDecoder",
     "InferenceError",
     "InvalidArgumentError",
     "NativeModuleError",
@@ -65,6 +67,7 @@ __version__ = project_version()
 _LAZY = {
     "BatchQueue": "engine.runtime.queue",
     "Detections": "engine.types",
+    "GpuImageDecoder": "engine.runtime.gpu.jpeg",
     "Request": "engine.runtime.queue",
     "RetinaFaceConfig": "engine.config.model",
     "TRTRetinaFace": "engine.detector",
