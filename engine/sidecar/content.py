@@ -13,6 +13,7 @@ from engine.sidecar.rebuild import rebuild_command
 from engine.types import WeightsOrigin
 
 SCHEMA = 1
+INPUT_DTYPES = ("float32", "float16")
 
 Shape = tuple[int, int, int, int]
 
@@ -59,7 +60,7 @@ class InputSpec:
 
     Attributes:
         name: of the tensor.
-        dtype: of its values.
+        dtype: of its values: float16 where the network begins in that, else float32.
         minimum: smallest shape.
         optimum: that the engine is tuned for, besides single images.
         maximum: largest shape.
@@ -72,10 +73,10 @@ class InputSpec:
     maximum: Shape
 
     @classmethod
-    def of(cls, size: InputSize, max_batch: int) -> InputSpec:
+    def of(cls, size: InputSize, max_batch: int, dtype: str = "float32") -> InputSpec:
         """Return the input of an engine for these sizes and 1 to max_batch images."""
         return cls(
-            INPUT_NAME, "float32", (1, 3, *size.minimum), (max_batch, 3, *size.optimum), (max_batch, 3, *size.maximum)
+            INPUT_NAME, dtype, (1, 3, *size.minimum), (max_batch, 3, *size.optimum), (max_batch, 3, *size.maximum)
         )
 
     @property
@@ -101,13 +102,13 @@ class TensorSpecs:
     outputs: tuple[OutputSpec, ...]
 
     @classmethod
-    def of(cls, size: InputSize, max_batch: int, config: RetinaFaceConfig, thresholds: Thresholds) -> TensorSpecs:
-        """Return the tensors of an engine for these sizes and 1 to max_batch images."""
+    def of(cls, given: InputSpec, config: RetinaFaceConfig, thresholds: Thresholds) -> TensorSpecs:
+        """Return the tensors of an engine with this input."""
         outputs = (
             OutputSpec(name, "int32" if name == "num_detections" else "float32", ("N", *shape))
             for name, shape in output_shapes(config, thresholds).items()
         )
-        return cls(InputSpec.of(size, max_batch), tuple(outputs))
+        return cls(given, tuple(outputs))
 
 
 @dataclass(frozen=True)

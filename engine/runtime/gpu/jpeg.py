@@ -76,8 +76,8 @@ class GpuImageDecoder:
 
 
 _UNREADABLE = (
-    "is not a picture that nvImageCodec can decode. Decode it on the CPU, with cv2.imdecode, which knows more formats and "
-    "takes pictures whose end is missing"
+    "is not a picture that nvImageCodec can decode. Decode it on the CPU, with cv2.imdecode, which knows more formats "
+    "and takes pictures whose end is missing"
 )
 
 

@@ -36,6 +36,7 @@ class LoadedEngine:
         runtime: name and version of the TensorRT.
         health: of CUDA in this process.
         input_name: of the input tensor.
+        input_dtype: of its values, float32 or float16.
         largest: shape of the largest input.
         outputs: the output tensors.
         profiles: least and largest input of each optimisation profile.
@@ -57,6 +58,7 @@ class LoadedEngine:
         self.index = index
         io = files.sidecar.io
         self.input_name, self.largest = io.input.name, io.input.maximum
+        self.input_dtype = np.dtype(io.input.dtype)
         self.outputs = tuple(
             Tensor(output.name, np.dtype(output.dtype), tuple(map(int, output.shape[1:]))) for output in io.outputs
         )
@@ -184,11 +186,14 @@ class LoadedEngine:
         return least, largest
 
     def _check_tensors(self) -> None:
-        names = {self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)}
-        expected = {self.input_name, *(output.name for output in self.outputs)}
-        if names != expected:
+        engine, numpy_type = self._engine, self._backend.module.nptype
+        names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
+        found = [f"{name} ({np.dtype(numpy_type(engine.get_tensor_dtype(name)))})" for name in sorted(names)]
+        dtypes = {self.input_name: self.input_dtype, **{output.name: output.dtype for output in self.outputs}}
+        expected = [f"{name} ({dtypes[name]})" for name in sorted(dtypes)]
+        if found != expected:
             raise EngineLoadError(
-                f"{self._files.path} has tensors {sorted(names)}, its sidecar names {sorted(expected)}"
+                f"{self._files.path} has the tensors {', '.join(found)}, its sidecar names {', '.join(expected)}"
             )
 
 

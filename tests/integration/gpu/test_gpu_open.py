@@ -11,6 +11,8 @@ import pytest
 
 from engine import DeviceError, EngineLoadError, TRTRetinaFace
 from engine.config.detection import InputSize
+from engine.export import attach
+from engine.runtime.cpu.session import CpuSession
 from engine.runtime.gpu.opening import open_tensorrt_session
 from engine.runtime.session import RuntimeOptions
 from engine.sidecar import EngineFiles, read_engine
@@ -71,27 +73,38 @@ def test_an_engine_for_another_gpu_is_refused_with_its_targets(files: EngineFile
 
 def test_other_tensors_than_the_sidecar_s_are_refused(files: EngineFiles, trt: FakeTensorRT) -> None:
     trt.tensor_names = ["input", "loc"]
-    with pytest.raises(EngineLoadError, match=r"has tensors \['input', 'loc'\], its sidecar names"):
+    with pytest.raises(EngineLoadError, match=r"has the tensors input \(float32\), loc \(float32\), its sidecar names"):
         open_tensorrt_session(files, 0)
 
 
-def test_an_engine_of_an_earlier_build_has_one_profile_and_another_optimum(
-    tmp_path: Path, trt: FakeTensorRT, on_cpu: TRTRetinaFace, monkeypatch: pytest.MonkeyPatch
+def test_another_type_of_a_tensor_than_the_sidecar_s_is_refused(
+    files: EngineFiles, trt: FakeTensorRT, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Until engines had two profiles, the one that they had was tuned for half the largest batch."""
+    """Its memory would be too small, or hold other values."""
+    monkeypatch.setattr(trt, "dtype_of", {"images": "float16", "num_detections": "int32"}.get)
+    with pytest.raises(EngineLoadError, match=r"images \(float16\).*, its sidecar names .*images \(float32\)"):
+        open_tensorrt_session(files, 0)
+
+
+def test_an_engine_of_an_earlier_build(tmp_path: Path, trt: FakeTensorRT, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has one profile, tuned for half the largest batch, and in float16 too a float32 input."""
     new = InputSpec.of
 
-    def of(size: InputSize, max_batch: int) -> InputSpec:
-        spec = new(size, max_batch)
+    def of(size: InputSize, max_batch: int, dtype: str = "float32") -> InputSpec:
+        spec = new(size, max_batch, dtype)
         return replace(spec, optimum=(max_batch // 2, *spec.optimum[1:]))
 
     with monkeypatch.context() as patch:
         patch.setattr(InputSpec, "of", of)
-        build(tmp_path / "old.engine", precision="fp32")
+        patch.setattr(attach, "_take_float16", lambda graph: None)
+        build(tmp_path / "old.engine", precision="fp16")
     trt.files = read_engine(tmp_path / "old.engine")
-    assert trt.files.sidecar.io.input.optimum == (2, 3, 320, 320)
-    trt.profiles = profiles_of(trt.files)[:1]
-    detector = TRTRetinaFace(tmp_path / "old.engine", "cuda:0", score_threshold=0.3)
+    spec = trt.files.sidecar.io.input
+    assert (spec.optimum, spec.dtype) == ((2, 3, 320, 320), "float32")
+    trt.profiles, trt.cpu = profiles_of(trt.files)[:1], CpuSession(trt.files)
+    detector, on_cpu = (
+        TRTRetinaFace(tmp_path / "old.engine", device, score_threshold=0.3) for device in ("cuda:0", "cpu")
+    )
     for _ in range(3):
         assert_same(detector.detect(astronaut()), on_cpu.detect(astronaut()))
         assert_same(detector.detect([astronaut()] * 3)[2], on_cpu.detect(astronaut()))

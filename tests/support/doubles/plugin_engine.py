@@ -46,6 +46,7 @@ class PluginTensorRT:
     """
 
     Builder = object
+    nptype = staticmethod(np.dtype)
 
     class ILogger:
         """Base class of Python loggers."""
@@ -63,12 +64,14 @@ class PluginTensorRT:
     def Runtime(self, logger: Any) -> Any:  # noqa: N802
         self.logger = logger
         spec = self.files.sidecar.io
-        names = [spec.input.name, *(output.name for output in spec.outputs)]
+        dtypes = {tensor.name: tensor.dtype for tensor in (spec.input, *spec.outputs)}
+        names = list(dtypes)
         engine = SimpleNamespace(
             create_execution_context=lambda strategy: _Context(self),
             device_memory_size_v2=256,
             num_io_tensors=len(names),
             get_tensor_name=lambda i: names[i],
+            get_tensor_dtype=lambda name: dtypes[name],
             num_optimization_profiles=len(self.profiles),
             get_tensor_profile_shape=lambda name, index: self.profiles[index],
         )

@@ -21,12 +21,14 @@ def fake_letterbox(cuda: FakeCuda) -> Any:
         if "stream" not in arguments:
             return on_cpu(images, size, **arguments)
         stream, out = arguments.pop("stream"), [_array_of(view) for view in arguments.pop("out")]
+        assert out[0].dtype == arguments.pop("dtype")
         cuda.log.append(f"letterbox {len(images)} on {stream}")
         arrays = [_array_of(view) for view in images]
 
         def write(kept: Any = images) -> None:
             """Letterbox the images; `kept` keeps them alive until then."""
-            on_cpu(arrays, size, **arguments, out=(out[0], out[1]))
+            for there, here in zip(out, on_cpu(arrays, size, **arguments), strict=True):
+                there[...] = here
 
         cuda.streams[stream].add(write)
 
@@ -80,9 +82,16 @@ class FakeTensorRT:
         self.profiles = profiles_of(files)
         self.accepts_profile = True
 
+    nptype = staticmethod(np.dtype)
+
     def Runtime(self, logger: Any) -> Any:  # noqa: N802
         self.logger = logger
         return _Runtime(self)
+
+    def dtype_of(self, name: str) -> str:
+        """Return the type of a tensor of the engine."""
+        io = self.files.sidecar.io
+        return {tensor.name: tensor.dtype for tensor in (io.input, *io.outputs)}.get(name, "float32")
 
 
 class _Runtime:
@@ -115,6 +124,7 @@ class _OldEngine:
         self.trt, self.device_memory_size = trt, trt.activations
         self.num_io_tensors, self.get_tensor_name = len(trt.tensor_names), trt.tensor_names.__getitem__
         self.num_optimization_profiles = len(trt.profiles)
+        self.get_tensor_dtype = trt.dtype_of
         trt.cupy.touch()
 
     def get_tensor_profile_shape(self, name: str, index: int) -> list[Any]:
@@ -229,7 +239,7 @@ class _OldContext:
         return True
 
     def _compute(self, shape: tuple[int, ...], addresses: dict[str, int]) -> None:
-        raw = self.cpu.run(host_array(addresses["images"], shape, np.float32).copy())
+        raw = self.cpu.run(host_array(addresses["images"], shape, self.trt.dtype_of("images")).astype(np.float32))
         for name, values in (
             ("num_detections", raw.num_detections),
             ("boxes", raw.boxes),
