@@ -10,7 +10,7 @@ import numpy as np
 from engine.sidecar import EngineFiles
 from engine.types import FloatArray, RawDetections
 from tests.csrc.plugins.cases import DECODE, NMS, NMS_ATTRIBUTES, Heads, expected_detections
-from tests.csrc.plugins.driver import FLOAT, INT32, Array, Library, Plugin, PluginError, Shape
+from tests.csrc.plugins.driver import FLOAT, HALF, INT32, Array, Library, Plugin, PluginError, Shape
 from tests.support.doubles.tensorrt import takes
 
 TOP_K = 50
@@ -57,6 +57,8 @@ class PluginTensorRT:
         self.files, self.library = files, library
         self.ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED="user managed")
         self.disturbs = False
+        self.dtype = np.dtype(files.sidecar.io.input.dtype)
+        self.head_types = [HALF if self.dtype == np.float16 else FLOAT] * 9
         # Any size below the engine's, unlike the sidecar: the emulator is slow.
         largest = files.sidecar.io.input.maximum
         self.profiles = [((1, 3, 32, 32), most, most) for most in (largest, (1, *largest[1:]))]
@@ -64,7 +66,7 @@ class PluginTensorRT:
     def Runtime(self, logger: Any) -> Any:  # noqa: N802
         self.logger = logger
         spec = self.files.sidecar.io
-        dtypes = {tensor.name: tensor.dtype for tensor in (spec.input, *spec.outputs)}
+        dtypes = {spec.input.name: spec.input.dtype, **{output.name: output.dtype for output in spec.outputs}}
         names = list(dtypes)
         engine = SimpleNamespace(
             create_execution_context=lambda strategy: _Context(self),
@@ -104,7 +106,7 @@ class _Context:
         library, m = self.trt.library, self.trt.files.sidecar.thresholds.max_detections
         self.candidate_shapes: list[Shape] = [(n, *tail) for tail in _CANDIDATES]
         self.decode, decode_room = self._ready(
-            library.create(DECODE, self.heads.attributes), [FLOAT] * 9, self.heads.shapes()
+            library.create(DECODE, self.heads.attributes), self.trt.head_types, self.heads.shapes()
         )
         nms = library.create(NMS, {**NMS_ATTRIBUTES, "max_detections": m})
         self.nms, nms_room = self._ready(nms, _CANDIDATE_TYPES, self.candidate_shapes)
@@ -138,8 +140,9 @@ class _Context:
         heads, pointer = [], self.addresses["images"]
         for shape in self.heads.shapes():
             heads.append(pointer)
-            pointer += 4 * int(np.prod(shape))
-        self.decode.enqueue([FLOAT] * 9, self.heads.shapes(), heads, self.candidates, self.workspace, stream)
+            pointer += self.trt.dtype.itemsize * int(np.prod(shape))
+        types, shapes = self.trt.head_types, self.heads.shapes()
+        self.decode.enqueue(types, shapes, heads, self.candidates, self.workspace, stream)
         outputs = [self.addresses[name] for name in ("num_detections", "boxes", "scores", "landmarks")]
         self.nms.enqueue(_CANDIDATE_TYPES, self.candidate_shapes, self.candidates, outputs, self.workspace, stream)
 

@@ -91,7 +91,7 @@ class FakeTensorRT:
     def dtype_of(self, name: str) -> str:
         """Return the type of a tensor of the engine."""
         io = self.files.sidecar.io
-        return {tensor.name: tensor.dtype for tensor in (io.input, *io.outputs)}.get(name, "float32")
+        return {io.input.name: io.input.dtype, **{o.name: o.dtype for o in io.outputs}}.get(name, "float32")
 
 
 class _Runtime:
