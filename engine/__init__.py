@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from engine.detector import TRTRetinaFace
     from engine.faces import Detections, Face
     from engine.faces.align import align, crop
+    from engine.runtime.gpu.jpeg import GpuImageDecoder
     from engine.runtime.queue import BatchQueue, Request
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "EvaluationError",
     "Face",
     "FaceIndexError",
+    "GpuImageDecoder",
     "InferenceError",
     "InvalidArgumentError",
     "NativeModuleError",
@@ -74,6 +76,7 @@ _LAZY = {
     "BatchQueue": "engine.runtime.queue",
     "Detections": "engine.faces",
     "Face": "engine.faces",
+    "GpuImageDecoder": "engine.runtime.gpu.jpeg",
     "Request": "engine.runtime.queue",
     "RetinaFaceConfig": "engine.config.model",
     "TRTRetinaFace": "engine.detector",

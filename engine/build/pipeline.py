@@ -18,7 +18,7 @@ from engine.config.files import find_config
 from engine.config.formats import FORMATS, PRECISIONS, TF32
 from engine.config.model import RetinaFaceConfig
 from engine.errors import BuildError, InvalidArgumentError, OutputError
-from engine.export.attach import attach_detection, plugin_names
+from engine.export.attach import attach_detection, input_dtype, plugin_names
 from engine.export.network import export_network
 from engine.files import sha256_of
 from engine.model.weights.load import load_model
@@ -29,6 +29,7 @@ from engine.sidecar.content import (
     BuilderVersion,
     FileEntries,
     Identity,
+    InputSpec,
     Plugins,
     PrecisionRecord,
     Preprocessing,
@@ -159,7 +160,7 @@ def build_engine(options: BuildOptions, on_stage: Callable[[str], None] = lambda
     plan_options = PlanOptions(size, options.max_batch, options.embed_plugins, tf32=options.precision == TF32.name)
     plan = build_plan(detector, toolchain, plan_options)
     on_stage("Writing files")
-    identity = _identity(options, origin, toolchain, typed, sha256_of(detector.SerializeToString(deterministic=True)))
+    identity = _identity(options, origin, toolchain, typed, detector)
     sidecar = _write(path, plan, typed.on_cpu, identity)
     files = (path, sidecar_path(path), network_path(path))
     return BuildReport(sidecar, plan, time.perf_counter() - started, files)
@@ -201,9 +202,10 @@ def _check_network(network: onnx.ModelProto, config: RetinaFaceConfig, size: Inp
 
 
 def _identity(
-    options: BuildOptions, origin: WeightsOrigin, toolchain: Toolchain, typed: TypedNetwork, detector_sha256: str
+    options: BuildOptions, origin: WeightsOrigin, toolchain: Toolchain, typed: TypedNetwork, detector: onnx.ModelProto
 ) -> Identity:
     config, backend = find_config(options.config), toolchain.backend
+    spec = InputSpec.of(options.input_size(), options.max_batch, input_dtype(detector))
     versions = dict.fromkeys(plugin_names(config), PLUGIN_VERSION)
     return Identity(
         schema=SCHEMA,
@@ -215,10 +217,10 @@ def _identity(
         runtime=BuilderVersion(backend.runtime, backend.version),
         targets=toolchain.targets,
         plugins=Plugins(versions, toolchain.library.sha256, options.embed_plugins),
-        io=TensorSpecs.of(options.input_size(), options.max_batch, config, options.thresholds),
+        io=TensorSpecs.of(spec, config, options.thresholds),
         preprocessing=Preprocessing.of(config),
         thresholds=options.thresholds,
-        detector_sha256=detector_sha256,
+        detector_sha256=sha256_of(detector.SerializeToString(deterministic=True)),
     )
 
 

@@ -1,4 +1,4 @@
-"""Compilation of a detector.onnx into a plan: parser, profile, builder."""
+"""Compilation of a detector.onnx into a plan: parser, profiles, builder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from engine.backend.tensorrt import Backend, because, load_plugins, make_logger
 from engine.config.detection import InputSize
 from engine.errors import BuildError
 from engine.export.attach import PLUGIN_DOMAIN
-from engine.sidecar.content import InputSpec
+from engine.sidecar.content import InputSpec, Shape
 
 if TYPE_CHECKING:
     import onnx
@@ -102,15 +102,30 @@ def build_plan(detector: onnx.ModelProto, toolchain: Toolchain, options: PlanOpt
     # Its default is on.
     (config.set_flag if options.tf32 else config.clear_flag)(trt.BuilderFlag.TF32)
     spec = InputSpec.of(options.size, options.max_batch)
-    profile = builder.create_optimization_profile()
-    profile.set_shape(spec.name, *map(trt.Dims4, (spec.minimum, spec.optimum, spec.maximum)))
-    config.add_optimization_profile(profile)
+    for shapes in _profiles(spec, backend):
+        profile = builder.create_optimization_profile()
+        profile.set_shape(spec.name, *map(trt.Dims4, shapes))
+        config.add_optimization_profile(profile)
     if options.embed_plugins:
         config.plugins_to_serialize = [str(library.path)]
     data = builder.build_serialized_network(network, config)
     if data is None:
         raise BuildError(because(f"{backend.title} could not build the engine for {', '.join(targets)}", errors))
     return Plan(bytes(data), len(layers), plugins)
+
+
+def _profiles(spec: InputSpec, backend: Backend) -> list[tuple[Shape, Shape, Shape]]:
+    """Return the least, best and largest input of each optimisation profile.
+
+    The first takes every input, so a program that chooses no profile can run all of them. The second, for single
+    images, is tuned to them. TensorRT-RTX tunes nothing when it builds: it compiles kernels for the shapes that it
+    meets, and a second profile would only hold the weights again.
+    """
+    every = (spec.minimum, spec.optimum, spec.maximum)
+    if spec.maximum[0] == 1 or backend.runtime == "tensorrt-rtx":
+        return [every]
+    least, best, largest = ((1, *shape[1:]) for shape in every)
+    return [every, (least, best, largest)]
 
 
 def _check_plugins(found: Sequence[str], detector: onnx.ModelProto, backend: Backend) -> None:

@@ -28,7 +28,8 @@ def attach_detection(network: onnx.ModelProto, config: RetinaFaceConfig, thresho
 
     Deformable convolutions become nodes of our plugin: for the standard's operator the parser of TensorRT 10.1 and
     later takes another, which does not know bfloat16. If a head is cast to float32, the decoder reads it before the
-    cast: the plugin accepts both types.
+    cast: the plugin accepts both types. If the input is cast to float16, the detector's input is float16, with the
+    values that the cast would have given.
 
     Outputs:
         num_detections int32 [N]; boxes float32 [N, M, 4], x1 y1 x2 y2 in pixels of the network's input; scores
@@ -75,6 +76,7 @@ def attach_detection(network: onnx.ModelProto, config: RetinaFaceConfig, thresho
         **_PLUGIN,
     )
     _remove_unused_casts(graph, inputs)
+    _take_float16(graph)
     for node in graph.node:
         if node.op_type == "DeformConv":
             node.op_type = DEFORM_CONV_PLUGIN
@@ -87,6 +89,29 @@ def attach_detection(network: onnx.ModelProto, config: RetinaFaceConfig, thresho
         graph.output.append(helper.make_tensor_value_info(name, dtype, ["batch", *shape]))
     detector.opset_import.append(helper.make_opsetid(PLUGIN_DOMAIN, 1))
     return detector
+
+
+def input_dtype(detector: onnx.ModelProto) -> str:
+    """Return the type of a detector's input as NumPy names it: float32 or float16."""
+    from onnx import helper
+
+    return helper.tensor_dtype_to_np_dtype(detector.graph.input[0].type.tensor_type.elem_type).name
+
+
+def _take_float16(graph: onnx.GraphProto) -> None:
+    """Make the input float16 if it is only cast to that: whoever writes it can round, and move half as many bytes."""
+    from onnx import TensorProto, helper
+
+    given = graph.input[0]
+    readers = [node for node in graph.node if given.name in node.input]
+    if {node.op_type == "Cast" and helper.get_node_attr_value(node, "to") for node in readers} != {TensorProto.FLOAT16}:
+        return
+    given.type.tensor_type.elem_type = TensorProto.FLOAT16
+    rounded = {node.output[0] for node in readers}
+    for node in readers:
+        graph.node.remove(node)
+    for node in graph.node:
+        node.input[:] = [given.name if name in rounded else name for name in node.input]
 
 
 def _before_cast(graph: onnx.GraphProto, name: str) -> str:

@@ -51,9 +51,9 @@ class Letterbox:
             threads=threads,
         )
 
-    def write(self, images: Sequence[object], out: tuple[object, object], stream: int) -> None:
-        """Letterbox device arrays on a CUDA stream; `out` is that of ops.letterbox."""
-        ops.letterbox(images, self.size, **self._arguments(), out=out, stream=stream)
+    def write(self, images: Sequence[object], out: tuple[object, object], dtype: str, stream: int) -> None:
+        """Letterbox device arrays on a CUDA stream; `out` and its `dtype` are those of ops.letterbox."""
+        ops.letterbox(images, self.size, **self._arguments(), dtype=dtype, out=out, stream=stream)
 
     def _arguments(self) -> dict[str, Any]:
         config = self.config

@@ -13,6 +13,9 @@ from engine.sidecar.rebuild import rebuild_command
 from engine.types import WeightsOrigin
 
 SCHEMA = 1
+INPUT_DTYPES = ("float32", "float16")
+
+Shape = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -53,20 +56,27 @@ class Plugins:
 
 @dataclass(frozen=True)
 class InputSpec:
-    """The input tensor; its shapes are (N, 3, H, W)."""
+    """The input tensor; its shapes are (N, 3, H, W).
+
+    Attributes:
+        name: of the tensor.
+        dtype: of its values: float16 where the network begins in that, else float32.
+        minimum: smallest shape.
+        optimum: that the engine is tuned for, besides single images.
+        maximum: largest shape.
+    """
 
     name: str
     dtype: str
-    minimum: tuple[int, int, int, int]
-    optimum: tuple[int, int, int, int]
-    maximum: tuple[int, int, int, int]
+    minimum: Shape
+    optimum: Shape
+    maximum: Shape
 
     @classmethod
-    def of(cls, size: InputSize, max_batch: int) -> InputSpec:
+    def of(cls, size: InputSize, max_batch: int, dtype: str = "float32") -> InputSpec:
         """Return the input of an engine for these sizes and 1 to max_batch images."""
-        best = max(1, max_batch // 2)
         return cls(
-            INPUT_NAME, "float32", (1, 3, *size.minimum), (best, 3, *size.optimum), (max_batch, 3, *size.maximum)
+            INPUT_NAME, dtype, (1, 3, *size.minimum), (max_batch, 3, *size.optimum), (max_batch, 3, *size.maximum)
         )
 
     @property
@@ -92,13 +102,13 @@ class TensorSpecs:
     outputs: tuple[OutputSpec, ...]
 
     @classmethod
-    def of(cls, size: InputSize, max_batch: int, config: RetinaFaceConfig, thresholds: Thresholds) -> TensorSpecs:
-        """Return the tensors of an engine for these sizes and 1 to max_batch images."""
+    def of(cls, given: InputSpec, config: RetinaFaceConfig, thresholds: Thresholds) -> TensorSpecs:
+        """Return the tensors of an engine with this input."""
         outputs = (
             OutputSpec(name, "int32" if name == "num_detections" else "float32", ("N", *shape))
             for name, shape in output_shapes(config, thresholds).items()
         )
-        return cls(InputSpec.of(size, max_batch), tuple(outputs))
+        return cls(given, tuple(outputs))
 
 
 @dataclass(frozen=True)

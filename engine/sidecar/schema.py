@@ -10,11 +10,11 @@ import re
 from dataclasses import asdict
 from typing import Any
 
-from engine.config.detection import MAX_BATCH
+from engine.config.detection import INPUT_NAME, MAX_BATCH
 from engine.config.formats import PRECISIONS
 from engine.config.reader import read_dataclass
 from engine.errors import InvalidArgumentError
-from engine.sidecar.content import SCHEMA, FileEntry, Preprocessing, Sidecar, TensorSpecs
+from engine.sidecar.content import INPUT_DTYPES, SCHEMA, FileEntry, Preprocessing, Sidecar, TensorSpecs
 from engine.untrusted.limits import MAX_NETWORK_BYTES, MAX_PLAN_BYTES
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -92,16 +92,15 @@ def _check_input(sidecar: Sidecar) -> None:
 
 def _check_consequences(sidecar: Sidecar) -> None:
     """Check what repeats other fields: the tensors' names, types and shapes, and the preprocessing."""
-    size, batch = sidecar.io.input.size, sidecar.io.input.maximum[0]
-    expected = TensorSpecs.of(size, batch, sidecar.config, sidecar.thresholds)
-    for field in ("name", "dtype"):
-        value, wanted = getattr(sidecar.io.input, field), getattr(expected.input, field)
-        _require(value == wanted, f"io.input.{field}", value, repr(wanted))
+    given = sidecar.io.input
+    _require(given.name == INPUT_NAME, "io.input.name", given.name, repr(INPUT_NAME))
+    _require(given.dtype in INPUT_DTYPES, "io.input.dtype", given.dtype, " or ".join(INPUT_DTYPES))
+    expected = TensorSpecs.of(given, sidecar.config, sidecar.thresholds)
     _require(sidecar.io.outputs == expected.outputs, "io.outputs", sidecar.io.outputs, str(expected.outputs))
-    given, preprocessing = asdict(sidecar.preprocessing), asdict(Preprocessing.of(sidecar.config))
+    found, preprocessing = asdict(sidecar.preprocessing), asdict(Preprocessing.of(sidecar.config))
     for field, wanted in preprocessing.items():
         source = f" as config.{field}" if field != "resize" else ""
-        _require(given[field] == wanted, f"preprocessing.{field}", given[field], f"{wanted!r}{source}")
+        _require(found[field] == wanted, f"preprocessing.{field}", found[field], f"{wanted!r}{source}")
 
 
 def _check_file(name: str, entry: FileEntry, largest: int) -> None:

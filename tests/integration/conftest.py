@@ -65,6 +65,8 @@ def ranged_trt(fp16_engine: Path, fake_cuda: FakeCuda, monkeypatch: pytest.Monke
 
 def _installed(double: FakeTensorRT, backend: str, monkeypatch: pytest.MonkeyPatch) -> FakeTensorRT:
     version = double.files.sidecar.runtime.version
+    if backend == "tensorrt-rtx":
+        double.profiles = double.profiles[:1]  # see engine.build.plan
     monkeypatch.setattr(tensorrt, "load_backend", lambda runtime: Backend(backend, double, version))
     monkeypatch.setattr(device, "sees_gpu", lambda: True)
     return double

@@ -54,6 +54,26 @@ def test_engines_build_with_both_plugins_inside(detector: onnx.ModelProto, targe
     assert len(plan.data) > 500_000
 
 
+def test_a_real_builder_takes_the_profiles_of_tensorrt(
+    detector: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorRT-RTX builds what TensorRT is given; its plan then holds the weights twice."""
+    backend, counts = rtx(), list[int]()
+    original = backend.module.Builder.build_serialized_network
+
+    def build_serialized_network(builder: Any, network: Any, config: Any) -> Any:
+        counts.append(config.num_optimization_profiles)
+        return original(builder, network, config)
+
+    monkeypatch.setattr(backend.module.Builder, "build_serialized_network", build_serialized_network)
+    sizes = []
+    for runtime in ("tensorrt-rtx", "tensorrt"):
+        toolchain = Toolchain(Backend(runtime, backend.module, backend.version), plugin_library(), ("portable",))
+        sizes.append(len(build_plan(detector, toolchain, PlanOptions(SIZE, 8, embed_plugins=True)).data))
+    assert counts == [1, 2]
+    assert sizes[1] > sizes[0]
+
+
 def test_embedded_plugins_travel_inside(detector: onnx.ModelProto) -> None:
     toolchain = Toolchain(rtx(), plugin_library(), ("portable",))
     sizes = [

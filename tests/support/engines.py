@@ -42,10 +42,10 @@ def build(output: Path, **options: object) -> BuildReport:
         return build_engine(small(output, **options))
 
 
-def build_stand_in(output: Path) -> BuildReport:
+def build_stand_in(output: Path, precision: str = "fp32") -> BuildReport:
     """Build an engine without TensorRT, of random weights: its plan says nothing, for doubles that do not read it."""
     size, runtime = InputSize.fixed(320, 320), "tensorrt-rtx"
-    options = BuildOptions("fp32", weights="random", size=size, max_batch=4, runtime=runtime, output=output)
+    options = BuildOptions(precision, weights="random", size=size, max_batch=4, runtime=runtime, output=output)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "export_network", exported)
         patch.setattr(pipeline, "load_backend", lambda runtime: Backend(runtime, None, "0"))

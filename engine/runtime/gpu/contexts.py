@@ -7,8 +7,7 @@ from typing import Any
 from engine.errors import InferenceError
 from engine.runtime.gpu.loading import LoadedEngine
 from engine.runtime.gpu.memory import Layout
-
-Shape = tuple[int, int, int, int]
+from engine.sidecar.content import Shape
 
 
 class Context:
@@ -48,14 +47,35 @@ class Context:
 
 
 class Contexts:
-    """The contexts of a session. They share activation memory, as its runs follow each other on one stream."""
+    """The contexts of a session. They share activation memory, as its runs follow each other on one stream.
 
-    def __init__(self, engine: LoadedEngine, input_pointer: int) -> None:
-        """Allocate activation memory, and create the context for runs without a graph."""
-        self._engine, self._input = engine, input_pointer
+    A context stays with one optimisation profile, since TensorRT sets it up anew for another.
+    """
+
+    def __init__(self, engine: LoadedEngine, input_pointer: int, stream: int) -> None:
+        """Allocate activation memory, and create the contexts for runs without a graph, one for each profile.
+
+        Args:
+            engine: of the session.
+            input_pointer: address of the input.
+            stream: of all runs.
+        """
+        self._engine, self._input, self._stream = engine, input_pointer, stream
         self._activations = engine.allocate_activations()
-        self.plain = self.create()
+        self._plain = [self._create(index) for index in range(len(engine.profiles))]
 
-    def create(self) -> Context:
-        """Create another context; EngineLoadError if the runtime refuses, most often for lack of memory."""
-        return Context(self._engine, self._engine.create_context(self._activations), self._input)
+    def plain(self, shape: Shape) -> Context:
+        """Return the context for runs of a shape without a graph."""
+        return self._plain[self._engine.profile_for(shape)]
+
+    def create(self, shape: Shape) -> Context:
+        """Create another context for runs of a shape.
+
+        Raises:
+            EngineLoadError: the runtime refuses, most often for lack of memory.
+        """
+        return self._create(self._engine.profile_for(shape))
+
+    def _create(self, profile: int) -> Context:
+        context = self._engine.create_context(self._activations, profile, self._stream)
+        return Context(self._engine, context, self._input)

@@ -17,6 +17,7 @@ from engine.runtime.gpu.memory import Tensor
 from engine.runtime.gpu.results import ResultPool
 from engine.runtime.gpu.rtx import RtxRuntime
 from engine.sidecar import EngineFiles
+from engine.sidecar.content import Shape
 from engine.text import printable
 
 if TYPE_CHECKING:
@@ -35,8 +36,10 @@ class LoadedEngine:
         runtime: name and version of the TensorRT.
         health: of CUDA in this process.
         input_name: of the input tensor.
+        input_dtype: of its values, float32 or float16.
         largest: shape of the largest input.
         outputs: the output tensors.
+        profiles: least and largest input of each optimisation profile.
         cuda_graphs: whether sessions capture CUDA graphs; TensorRT-RTX does so itself.
     """
 
@@ -55,12 +58,14 @@ class LoadedEngine:
         self.index = index
         io = files.sidecar.io
         self.input_name, self.largest = io.input.name, io.input.maximum
+        self.input_dtype = np.dtype(io.input.dtype)
         self.outputs = tuple(
             Tensor(output.name, np.dtype(output.dtype), tuple(map(int, output.shape[1:]))) for output in io.outputs
         )
         with self.current():
             self._engine = self._deserialise()
             self._check_tensors()
+            self.profiles = tuple(self._profile(i) for i in range(self._engine.num_optimization_profiles))
             self._rtx: RtxRuntime | None = None
             if backend.runtime == "tensorrt-rtx":
                 self._rtx = RtxRuntime(backend.module, self._engine, files.path, cuda_graphs=cuda_graphs)
@@ -86,15 +91,29 @@ class LoadedEngine:
         if self._rtx is not None:
             return None
         engine = self._engine
-        # Without the suffix it is deprecated, and all that TensorRT 10.0 has.
+        # For the profile that needs most. Without the suffix it is deprecated, and all that TensorRT 10.0 has.
         size = engine.device_memory_size_v2 if hasattr(engine, "device_memory_size_v2") else engine.device_memory_size
         return self.cupy.cuda.Memory(int(size))
 
-    def create_context(self, activations: Any) -> tensorrt.IExecutionContext:
+    def profile_for(self, shape: Shape) -> int:
+        """Return the index of the optimisation profile for an input: the one for the smallest batches that takes it.
+
+        The first if none takes it, whose refusal has TensorRT's reason.
+        """
+        fitting = [
+            (most[0], index)
+            for index, (least, most) in enumerate(self.profiles)
+            if all(low <= extent <= high for low, extent, high in zip(least, shape, most, strict=True))
+        ]
+        return min(fitting, default=(0, 0))[1]
+
+    def create_context(self, activations: Any, profile: int, stream: int) -> tensorrt.IExecutionContext:
         """Create an execution context; the GPU must be current.
 
         Args:
             activations: from allocate_activations(); keep them as long as the context.
+            profile: index of its optimisation profile.
+            stream: of the context's runs, which must follow the copies that choosing a profile may queue.
 
         Raises:
             EngineLoadError: the runtime refuses.
@@ -109,6 +128,8 @@ class LoadedEngine:
             raise EngineLoadError(self.because(f"no execution context for {self._files.path}"))
         if activations is not None:
             _give_memory(context, activations)
+        if profile != 0 and not context.set_optimization_profile_async(profile, stream):  # new contexts have the first
+            raise EngineLoadError(self.because(f"{self._files.path} refused its optimisation profile {profile}"))
         return context
 
     def save_compiled(self) -> None:
@@ -159,12 +180,20 @@ class LoadedEngine:
                 library.sha256,
             )
 
+    def _profile(self, index: int) -> tuple[Shape, Shape]:
+        shapes: Any = self._engine.get_tensor_profile_shape(self.input_name, index)
+        least, _, largest = map(tuple, shapes)
+        return least, largest
+
     def _check_tensors(self) -> None:
-        names = {self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)}
-        expected = {self.input_name, *(output.name for output in self.outputs)}
-        if names != expected:
+        engine, numpy_type = self._engine, self._backend.module.nptype
+        names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
+        found = [f"{name} ({np.dtype(numpy_type(engine.get_tensor_dtype(name)))})" for name in sorted(names)]
+        dtypes = {self.input_name: self.input_dtype, **{output.name: output.dtype for output in self.outputs}}
+        expected = [f"{name} ({dtypes[name]})" for name in sorted(dtypes)]
+        if found != expected:
             raise EngineLoadError(
-                f"{self._files.path} has tensors {sorted(names)}, its sidecar names {sorted(expected)}"
+                f"{self._files.path} has the tensors {', '.join(found)}, its sidecar names {', '.join(expected)}"
             )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 from engine.backend.tensorrt import load_backend
 from engine.errors import BuildError, DeviceError, EngineLoadError
@@ -12,13 +13,11 @@ from engine.runtime.session import DEFAULT_OPTIONS, RuntimeOptions
 from engine.sidecar import EngineFiles
 
 
-def open_tensorrt_session(files: EngineFiles, index: int, options: RuntimeOptions = DEFAULT_OPTIONS) -> TensorRTSession:
-    """Open a session on GPU `index` with the runtime that built the engine.
+def load_cupy(index: int) -> Any:
+    """Import CuPy for GPU `index`.
 
     Raises:
-        DeviceError: cupy is missing or there is no such GPU.
-        EngineLoadError: the runtime or the plugin library differs from the sidecar or refuses the engine, or the engine
-            carries plugins and `options` do not trust them.
+        DeviceError: it is missing, or there is no such GPU.
     """
     try:
         cupy = importlib.import_module("cupy")
@@ -30,6 +29,18 @@ def open_tensorrt_session(files: EngineFiles, index: int, options: RuntimeOption
         raise DeviceError(f"cupy cannot use the NVIDIA driver: {error}. Install the cupy for its version") from error
     if not 0 <= index < count:
         raise DeviceError(f"device cuda:{index} does not exist: this machine has {count} GPU(s)")
+    return cupy
+
+
+def open_tensorrt_session(files: EngineFiles, index: int, options: RuntimeOptions = DEFAULT_OPTIONS) -> TensorRTSession:
+    """Open a session on GPU `index` with the runtime that built the engine.
+
+    Raises:
+        DeviceError: cupy is missing or there is no such GPU.
+        EngineLoadError: the runtime or the plugin library differs from the sidecar or refuses the engine, or the engine
+            carries plugins and `options` do not trust them.
+    """
+    cupy = load_cupy(index)
     built = files.sidecar.runtime
     try:
         backend = load_backend(built.name)

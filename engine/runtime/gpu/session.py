@@ -12,13 +12,14 @@ import numpy as np
 from engine.errors import ClosedError, DeviceError, DeviceLostError, EngineLoadError, InvalidArgumentError
 from engine.inputs.device_arrays import is_device_array
 from engine.runtime.gpu.arrays import CallersStream, names_no_stream, stream_of
-from engine.runtime.gpu.contexts import Contexts, Shape
+from engine.runtime.gpu.contexts import Contexts
 from engine.runtime.gpu.graphs import GraphCache
 from engine.runtime.gpu.loading import LoadedEngine
 from engine.runtime.gpu.memory import Block, DeviceView, Layout, Staging, aligned, layout_of
 from engine.runtime.gpu.results import StreamMemory
 from engine.runtime.gpu.timeline import Timeline
 from engine.runtime.timing import Stopwatch
+from engine.sidecar.content import Shape
 from engine.types import DeviceDetections, FloatArray, Image, RawDetections
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class TensorRTSession:
     """
 
     def __init__(self, engine: LoadedEngine) -> None:
-        """Create a context and allocate for the largest batch, so that addresses never change."""
+        """Create contexts and allocate for the largest batch, so that addresses never change."""
         self.device, self.runtime = engine.device, engine.runtime
         self._engine, self._cupy = engine, engine.cupy
         self._one_run = threading.Lock()
@@ -45,9 +46,9 @@ class TensorRTSession:
         with engine.current():
             self._stream = cuda.Stream(non_blocking=True)
             transforms = 3 * np.dtype(np.float32).itemsize * engine.largest[0]
-            self._input_bytes = aligned(int(np.prod(engine.largest)) * np.dtype(np.float32).itemsize)
+            self._input_bytes = aligned(int(np.prod(engine.largest)) * engine.input_dtype.itemsize)
             self._input = cuda.Memory(self._input_bytes + transforms)
-            self._contexts = Contexts(engine, int(self._input.ptr))
+            self._contexts = Contexts(engine, int(self._input.ptr), self._stream.ptr)
             self._outputs = Block(self._cupy, layout_of(engine.outputs, engine.largest[0]).nbytes)
             self._staging = Staging(self._cupy)
             self._graphs = GraphCache(self._cupy, self._stream, enabled=engine.cuda_graphs)
@@ -65,7 +66,7 @@ class TensorRTSession:
             sent = iter(self._staging.send([i for i in images if not is_device_array(i)], self._stream.ptr))
             self._timeline.mark("h2d")
             on_device = [image if is_device_array(image) else next(sent) for image in images]
-            letterbox.write(on_device, self._input_views(shape), self._stream.ptr)
+            letterbox.write(on_device, self._input_views(shape), self._engine.input_dtype.name, self._stream.ptr)
             self._timeline.mark("letterbox")
             return self._finish(shape, watch)
 
@@ -75,7 +76,7 @@ class TensorRTSession:
         with self._running(f"running a batch of shape {shape}"):
             tensor, _ = self._input_views(shape)
             self._timeline.begin()
-            self._staging.send_to(tensor.pointer, batch, self._stream.ptr)
+            self._staging.send_to(tensor.pointer, batch.astype(tensor.dtype, copy=False), self._stream.ptr)
             return self._finish(shape, Stopwatch())
 
     def detect_device(self, images: Sequence[Any], letterbox: Letterbox, stream: object) -> DeviceDetections:
@@ -102,7 +103,7 @@ class TensorRTSession:
             views, layout = self._input_views(shape), layout_of(self._engine.outputs, len(images))
             memory = StreamMemory(self._engine.results, layout.nbytes, caller)
             self._order(caller.handle, self._stream.ptr)
-            letterbox.write(images, views, self._stream.ptr)
+            letterbox.write(images, views, self._engine.input_dtype.name, self._stream.ptr)
             self._launch(shape, layout)
             self._outputs.hand_over(memory.pointer, layout.nbytes, self._stream.ptr)
             self._order(self._stream.ptr, caller.handle)
@@ -205,7 +206,7 @@ class TensorRTSession:
     def _launch(self, shape: Shape, layout: Layout) -> None:
         """Queue the network: its graph if there is one."""
         if not self._graphs.replay(shape):
-            context = self._graphs.context(shape, self._contexts.create) or self._contexts.plain
+            context = self._graphs.context(shape, lambda: self._contexts.create(shape)) or self._contexts.plain(shape)
             context.set_to(shape, layout, self._outputs.pointer)
             context.launch(self._stream.ptr)
 
@@ -222,6 +223,6 @@ class TensorRTSession:
             raise InvalidArgumentError(f"an input of shape {shape} is larger than the engine's: {self._engine.largest}")
         pointer = int(self._input.ptr)
         return (
-            DeviceView(pointer, shape, np.float32),
+            DeviceView(pointer, shape, self._engine.input_dtype),
             DeviceView(pointer + self._input_bytes, (shape[0], 3), np.float32),
         )

@@ -31,9 +31,16 @@ def detector() -> onnx.ModelProto:
 
 def plan(version: str, detector: onnx.ModelProto, *, tf32: bool = False) -> tuple[Plan, BuilderDouble]:
     """Build with the double of a version of TensorRT."""
+    return plan_with(PlanOptions(SIZE, 1, tf32=tf32), detector, version=version)
+
+
+def plan_with(
+    options: PlanOptions, detector: onnx.ModelProto, *, version: str = "11.0", runtime: str = "tensorrt"
+) -> tuple[Plan, BuilderDouble]:
+    """Build with other options, or with the double as another runtime."""
     double = BuilderDouble(version)
-    toolchain = Toolchain(Backend("tensorrt", double, version), PluginLibrary(Path("unused"), ""), ("this GPU",))
-    return build_plan(detector, toolchain, PlanOptions(SIZE, 1, tf32=tf32)), double
+    toolchain = Toolchain(Backend(runtime, double, version), PluginLibrary(Path("unused"), ""), ("portable",))
+    return build_plan(detector, toolchain, options), double
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -62,6 +69,21 @@ def test_a_parser_that_takes_something_else_is_noticed(version: str, detector: o
 def test_float32_is_rounded_to_tf32_only_where_that_was_asked_for(detector: onnx.ModelProto, tf32: bool) -> None:
     _, double = plan("11.0", detector, tf32=tf32)
     assert double.flags == ({"TF32"} if tf32 else set())
+
+
+SIZES = InputSize((64, 96), (320, 640), (640, 960))
+
+
+def test_single_images_have_a_profile_of_their_own_behind_the_one_for_every_batch(detector: onnx.ModelProto) -> None:
+    every = ((1, 3, 64, 96), (16, 3, 320, 640), (16, 3, 640, 960))
+    single = ((1, 3, 64, 96), (1, 3, 320, 640), (1, 3, 640, 960))
+    assert plan_with(PlanOptions(SIZES, 16), detector)[1].profiles == [every, single]
+    assert plan_with(PlanOptions(SIZES, 1), detector)[1].profiles == [single]
+
+
+def test_rtx_has_one_profile_as_it_chooses_kernels_when_it_runs(detector: onnx.ModelProto) -> None:
+    _, double = plan_with(PlanOptions(SIZES, 16), detector, runtime="tensorrt-rtx")
+    assert double.profiles == [((1, 3, 64, 96), (16, 3, 320, 640), (16, 3, 640, 960))]
 
 
 def test_the_plugin_s_nodes_name_its_version(detector: onnx.ModelProto) -> None:

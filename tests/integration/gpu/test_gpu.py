@@ -79,6 +79,14 @@ def test_the_faces_are_those_of_the_cpu(engine: Path, detector: TRTRetinaFace) -
         _assert_close(ours, theirs)
 
 
+def test_only_full_tensorrt_has_a_profile_for_single_images(detector: TRTRetinaFace) -> None:
+    session = detector._session
+    assert isinstance(session, TensorRTSession)
+    every, single = (((1, 3, 320, 320), (batch, 3, 640, 640)) for batch in (4, 1))
+    is_rtx = detector.runtime.startswith("tensorrt-rtx")
+    assert session._engine.profiles == ((every,) if is_rtx else (every, single))
+
+
 def test_graphs_change_nothing_whatever_the_order_of_shapes(engine: Path, detector: TRTRetinaFace) -> None:
     """Batches and sizes in turn, which would show a graph that a run of another shape has spoilt."""
     plain = TRTRetinaFace(engine, "cuda:0", score_threshold=0.3, cuda_graphs=False)

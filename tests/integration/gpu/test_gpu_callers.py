@@ -189,7 +189,7 @@ def test_on_a_second_gpu_every_thread_makes_it_current(fp32_engine: Path, trt: F
         thread.submit(detectors.clear).result(60)
     gc.collect()
     assert "destroy the engine" in trt.call_log
-    assert trt.call_log.count("destroy a context") == 3, "the plain one, and those of two graphs"
+    assert trt.call_log.count("destroy a context") == 4, "a plain one for each profile, and those of two graphs"
     assert trt.cupy.used == {1}
 
 

@@ -149,6 +149,44 @@ def test_rtx_captures_itself(detector: TRTRetinaFace, on_cpu: TRTRetinaFace, trt
     assert "begin capture" not in trt.call_log
 
 
+def test_single_images_run_in_a_profile_of_their_own(
+    detector: TRTRetinaFace, on_cpu: TRTRetinaFace, trt: FakeTensorRT
+) -> None:
+    """With graphs: the context for the graph is set to the profile before it runs and is captured."""
+    for _ in range(3):
+        assert_same(detector.detect(astronaut()), on_cpu.detect(astronaut()))
+        assert_same(detector.detect([astronaut()] * 2)[1], on_cpu.detect(astronaut()))
+    single = ["shape images (1, 3, 320, 320)", "execute on 4711"]
+    capture = ["begin capture", "execute on 4711", "end capture"]
+    several = ["shape images (2, 3, 320, 320)", *single[1:]]
+    calls = [call for call in trt.call_log if not call.startswith(("copy", "letterbox", "synchronize"))]
+    first, second = single + several, ["profile 1 on 4711", *single, *capture, *several, *capture]
+    assert calls == first + second + ["replay on 4711"] * 2
+
+
+def test_without_graphs_a_profile_is_set_once(fp32_engine: Path, on_cpu: TRTRetinaFace, trt: FakeTensorRT) -> None:
+    detector = TRTRetinaFace(fp32_engine, "cuda:0", score_threshold=0.3, cuda_graphs=False)
+    for images in ([astronaut()], [astronaut()] * 3, [astronaut()]):
+        assert_same(detector.detect(images)[-1], on_cpu.detect(astronaut()))
+    assert [call for call in trt.call_log if call.startswith(("profile", "shape"))] == [
+        "profile 1 on 4711",
+        "shape images (1, 3, 320, 320)",
+        "shape images (3, 3, 320, 320)",
+    ]
+
+
+def test_an_engine_with_one_profile_runs_every_batch_in_it(
+    fp32_engine: Path, on_cpu: TRTRetinaFace, trt: FakeTensorRT
+) -> None:
+    trt.profiles = trt.profiles[:1]
+    detector = TRTRetinaFace(fp32_engine, "cuda:0", score_threshold=0.3)
+    for _ in range(3):
+        assert_same(detector.detect(astronaut()), on_cpu.detect(astronaut()))
+        assert_same(detector.detect([astronaut()] * 4)[3], on_cpu.detect(astronaut()))
+    assert not any(call.startswith("profile") for call in trt.call_log)
+    assert trt.call_log.count("replay on 4711") == 2
+
+
 def test_graphs_are_bounded_and_the_oldest_goes_first(fake_cuda: FakeCuda) -> None:
     stream = fake_cuda.Stream(non_blocking=True)
     cache = GraphCache(fake_cuda, stream, enabled=True)

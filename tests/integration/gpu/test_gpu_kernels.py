@@ -33,11 +33,11 @@ __all__ = ["library"]  # a fixture
 SIZES = [(64, 96), (96, 64)]
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> EngineFiles:
+@pytest.fixture(scope="module", params=["fp32"])
+def files(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> EngineFiles:
     """Of an engine that needed no builder: the double of TensorRT does not read its plan."""
     path = tmp_path_factory.mktemp("stand-in") / "faces.engine"
-    build_stand_in(path)
+    build_stand_in(path, request.param)
     return read_engine(path)
 
 
@@ -76,12 +76,14 @@ def _images(rng: np.random.Generator, count: int) -> list[Image]:
 
 def _check(found: RawDetections, files: EngineFiles, letterbox: Letterbox, images: list[Image]) -> None:
     """The result of the CPU operators, which give the same bits."""
-    wanted = expected(letterbox.batch(images), files.sidecar.thresholds.max_detections)
+    batch = letterbox.batch(images).astype(files.sidecar.io.input.dtype).astype(np.float32)
+    wanted = expected(batch, files.sidecar.thresholds.max_detections)
     assert wanted.num_detections.sum() > 3, "too few faces to compare"
     for name in ("num_detections", "boxes", "scores", "landmarks"):
         assert np.array_equal(getattr(found, name), getattr(wanted, name)), name
 
 
+@pytest.mark.parametrize("files", ["fp32", "fp16"], indirect=True)
 def test_graphs_and_first_runs_give_the_cpu_s_bits(
     session: TensorRTSession, files: EngineFiles, cupy: Any, rng: np.random.Generator
 ) -> None:

@@ -9,18 +9,24 @@ from pathlib import Path
 
 import pytest
 
-from engine import DeviceError, EngineLoadError
+from engine import DeviceError, EngineLoadError, TRTRetinaFace
+from engine.config.detection import InputSize
+from engine.export import attach
+from engine.runtime.cpu.session import CpuSession
 from engine.runtime.gpu.opening import open_tensorrt_session
 from engine.runtime.session import RuntimeOptions
-from engine.sidecar import EngineFiles
-from engine.sidecar.content import BuilderVersion
+from engine.sidecar import EngineFiles, read_engine
+from engine.sidecar.content import BuilderVersion, InputSpec
+from tests.support.data import astronaut
+from tests.support.doubles.cases import assert_same
 from tests.support.doubles.cupy import FakeCuda
-from tests.support.doubles.tensorrt import FakeTensorRT
+from tests.support.doubles.tensorrt import FakeTensorRT, profiles_of
+from tests.support.engines import build
 
 
 def test_plugins_come_before_the_engine(files: EngineFiles, trt: FakeTensorRT) -> None:
     session = open_tensorrt_session(files, 0)
-    assert trt.call_log == ["load plugins", "deserialize, host code False"]
+    assert trt.call_log == ["load plugins", "deserialize, host code False", "profile 1 on 4711"]
     session.close()
 
 
@@ -30,7 +36,7 @@ def test_embedded_plugins_are_allowed_and_not_loaded_twice(files: EngineFiles, t
         open_tensorrt_session(replace(files, sidecar=embedded), 0)
     trt.call_log.clear()
     session = open_tensorrt_session(replace(files, sidecar=embedded), 0, RuntimeOptions(trust_embedded_plugins=True))
-    assert trt.call_log == ["deserialize, host code True"]
+    assert trt.call_log == ["deserialize, host code True", "profile 1 on 4711"]
     session.close()
 
 
@@ -67,7 +73,46 @@ def test_an_engine_for_another_gpu_is_refused_with_its_targets(files: EngineFile
 
 def test_other_tensors_than_the_sidecar_s_are_refused(files: EngineFiles, trt: FakeTensorRT) -> None:
     trt.tensor_names = ["input", "loc"]
-    with pytest.raises(EngineLoadError, match=r"has tensors \['input', 'loc'\], its sidecar names"):
+    with pytest.raises(EngineLoadError, match=r"has the tensors input \(float32\), loc \(float32\), its sidecar names"):
+        open_tensorrt_session(files, 0)
+
+
+def test_another_type_of_a_tensor_than_the_sidecar_s_is_refused(
+    files: EngineFiles, trt: FakeTensorRT, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its memory would be too small, or hold other values."""
+    monkeypatch.setattr(trt, "dtype_of", {"images": "float16", "num_detections": "int32"}.get)
+    with pytest.raises(EngineLoadError, match=r"images \(float16\).*, its sidecar names .*images \(float32\)"):
+        open_tensorrt_session(files, 0)
+
+
+def test_an_engine_of_an_earlier_build(tmp_path: Path, trt: FakeTensorRT, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has one profile, tuned for half the largest batch, and in float16 too a float32 input."""
+    new = InputSpec.of
+
+    def of(size: InputSize, max_batch: int, dtype: str = "float32") -> InputSpec:
+        spec = new(size, max_batch, dtype)
+        return replace(spec, optimum=(max_batch // 2, *spec.optimum[1:]))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(InputSpec, "of", of)
+        patch.setattr(attach, "_take_float16", lambda graph: None)
+        build(tmp_path / "old.engine", precision="fp16")
+    trt.files = read_engine(tmp_path / "old.engine")
+    spec = trt.files.sidecar.io.input
+    assert (spec.optimum, spec.dtype) == ((2, 3, 320, 320), "float32")
+    trt.profiles, trt.cpu = profiles_of(trt.files)[:1], CpuSession(trt.files)
+    detector, on_cpu = (
+        TRTRetinaFace(tmp_path / "old.engine", device, score_threshold=0.3) for device in ("cuda:0", "cpu")
+    )
+    for _ in range(3):
+        assert_same(detector.detect(astronaut()), on_cpu.detect(astronaut()))
+        assert_same(detector.detect([astronaut()] * 3)[2], on_cpu.detect(astronaut()))
+
+
+def test_a_profile_that_is_refused_is_named(files: EngineFiles, trt: FakeTensorRT) -> None:
+    trt.accepts_profile = False
+    with pytest.raises(EngineLoadError, match=r"faces.engine refused its optimisation profile 1"):
         open_tensorrt_session(files, 0)
 
 

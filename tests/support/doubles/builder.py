@@ -20,6 +20,7 @@ class BuilderDouble:
 
     Attributes:
         flags: flags of the last builder configuration that are on.
+        profiles: least, best and largest input of each of its optimisation profiles.
     """
 
     LayerType = SimpleNamespace(PLUGIN_V3=_PLUGIN)
@@ -37,6 +38,7 @@ class BuilderDouble:
         self.__version__ = version
         self._version = tuple(map(int, version.split(".")))
         self.flags: set[str] = set()
+        self.profiles: list[tuple[Any, ...]] = []
 
     def Builder(self, logger: Any) -> Any:  # noqa: N802
         """Return the double of a builder."""
@@ -44,7 +46,7 @@ class BuilderDouble:
             get_plugin_registry=lambda: SimpleNamespace(load_library=lambda path: path),
             create_network=lambda flags: _Network(),
             create_builder_config=self._configuration,
-            create_optimization_profile=lambda: SimpleNamespace(set_shape=lambda *shapes: None),
+            create_optimization_profile=_Profile,
             build_serialized_network=lambda network, configuration: b"",
         )
 
@@ -64,10 +66,24 @@ class BuilderDouble:
         return _PLUGIN if operator in _OURS and not own else _LAYER
 
     def _configuration(self) -> Any:
-        self.flags = {self.BuilderFlag.TF32}  # its default
+        self.flags, self.profiles = {self.BuilderFlag.TF32}, []  # TF32 is on by default
+
+        def add(profile: _Profile) -> int:
+            self.profiles.append(profile.shapes)
+            return len(self.profiles) - 1
+
         return SimpleNamespace(
-            set_flag=self.flags.add, clear_flag=self.flags.discard, add_optimization_profile=lambda profile: 0
+            set_flag=self.flags.add,
+            clear_flag=self.flags.discard,
+            add_optimization_profile=add,
         )
+
+
+class _Profile:
+    def set_shape(self, name: str, least: Any, best: Any, largest: Any) -> None:
+        if not all(a <= b <= c for a, b, c in zip(least, best, largest, strict=True)):
+            raise ValueError(f"{name}: {least}, {best}, {largest}")
+        self.shapes = least, best, largest
 
 
 class _Network:

@@ -172,6 +172,11 @@ class FakeNdarray:
         """Return the values."""
         return host_array(self.memptr.ptr, self.shape, self.dtype).copy()
 
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        data = (self.memptr.ptr, False)
+        return {"shape": self.shape, "typestr": np.dtype(self.dtype).str, "data": data, "stream": 1, "version": 3}
+
 
 @dataclass
 class FakeCuda:
@@ -262,6 +267,11 @@ class FakeCuda:
 
     def UnownedMemory(self, pointer: int, nbytes: int, owner: object, device: int) -> Any:  # noqa: N802
         return _Unowned(pointer, owner)
+
+    def asarray(self, other: Any) -> FakeNdarray:
+        """Return an array in the memory of another library's."""
+        array = np.asarray(other)
+        return FakeNdarray(array.shape, array.dtype, _Unowned(array.ctypes.data, array))
 
     def MemoryPointer(self, memory: _Unowned, offset: int) -> Any:  # noqa: N802
         return _Unowned(memory.ptr + offset, memory)

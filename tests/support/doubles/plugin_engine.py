@@ -11,7 +11,8 @@ import numpy as np
 from engine.sidecar import EngineFiles
 from engine.types import FloatArray, RawDetections
 from tests.csrc.plugins.cases import DECODE, NMS, NMS_ATTRIBUTES, Heads, expected_detections
-from tests.csrc.plugins.driver import FLOAT, INT32, Array, Library, Plugin, PluginError, Shape
+from tests.csrc.plugins.driver import FLOAT, HALF, INT32, Array, Library, Plugin, PluginError, Shape
+from tests.support.doubles.tensorrt import takes
 
 TOP_K = 50
 # With these strides the heads fill seven eighths of the input tensor, so the content of every image matters.
@@ -46,6 +47,7 @@ class PluginTensorRT:
     """
 
     Builder = object
+    nptype = staticmethod(np.dtype)
 
     class ILogger:
         """Base class of Python loggers."""
@@ -56,16 +58,25 @@ class PluginTensorRT:
         self.files, self.library = files, library
         self.ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED="user managed")
         self.disturb: Callable[[int], None] | None = None
+        self.dtype = np.dtype(files.sidecar.io.input.dtype)
+        self.head_types = [HALF if self.dtype == np.float16 else FLOAT] * 9
+        # Any size below the engine's, unlike the sidecar: the emulator is slow.
+        largest = files.sidecar.io.input.maximum
+        self.profiles = [((1, 3, 32, 32), most, most) for most in (largest, (1, *largest[1:]))]
 
     def Runtime(self, logger: Any) -> Any:  # noqa: N802
         self.logger = logger
         spec = self.files.sidecar.io
-        names = [spec.input.name, *(output.name for output in spec.outputs)]
+        dtypes = {spec.input.name: spec.input.dtype, **{output.name: output.dtype for output in spec.outputs}}
+        names = list(dtypes)
         engine = SimpleNamespace(
             create_execution_context=lambda strategy: _Context(self),
             device_memory_size_v2=256,
             num_io_tensors=len(names),
             get_tensor_name=lambda i: names[i],
+            get_tensor_dtype=lambda name: dtypes[name],
+            num_optimization_profiles=len(self.profiles),
+            get_tensor_profile_shape=lambda name, index: self.profiles[index],
         )
         registry = SimpleNamespace(load_library=lambda path: path)
         return SimpleNamespace(get_plugin_registry=lambda: registry, deserialize_cuda_engine=lambda plan: engine)
@@ -75,6 +86,7 @@ class _Context:
     def __init__(self, trt: PluginTensorRT) -> None:
         self.trt, self.addresses = trt, dict[str, int]()
         self.memory: list[int] = []
+        self.profile = 0
 
     def set_device_memory(self, memory: int, size: int) -> None:
         """Ignore the memory: the context allocates its own."""
@@ -83,13 +95,19 @@ class _Context:
         self.addresses[name] = pointer
         return True
 
+    def set_optimization_profile_async(self, index: int, stream: int) -> bool:
+        self.profile = index
+        return True
+
     def set_input_shape(self, name: str, shape: tuple[int, int, int, int]) -> bool:
+        if not takes(self.trt.profiles[self.profile], shape):
+            return False
         n, _, height, width = shape
         self.heads = Heads(n, height, width, STRIDES, top_k=TOP_K)
         library, m = self.trt.library, self.trt.files.sidecar.thresholds.max_detections
         self.candidate_shapes: list[Shape] = [(n, *tail) for tail in _CANDIDATES]
         self.decode, decode_room = self._ready(
-            library.create(DECODE, self.heads.attributes), [FLOAT] * 9, self.heads.shapes()
+            library.create(DECODE, self.heads.attributes), self.trt.head_types, self.heads.shapes()
         )
         nms = library.create(NMS, {**NMS_ATTRIBUTES, "max_detections": m})
         self.nms, nms_room = self._ready(nms, _CANDIDATE_TYPES, self.candidate_shapes)
@@ -122,8 +140,9 @@ class _Context:
         heads, pointer = [], self.addresses["images"]
         for shape in self.heads.shapes():
             heads.append(pointer)
-            pointer += 4 * int(np.prod(shape))
-        self.decode.enqueue([FLOAT] * 9, self.heads.shapes(), heads, self.candidates, self.workspace, stream)
+            pointer += self.trt.dtype.itemsize * int(np.prod(shape))
+        types, shapes = self.trt.head_types, self.heads.shapes()
+        self.decode.enqueue(types, shapes, heads, self.candidates, self.workspace, stream)
         outputs = [self.addresses[name] for name in ("num_detections", "boxes", "scores", "landmarks")]
         self.nms.enqueue(_CANDIDATE_TYPES, self.candidate_shapes, self.candidates, outputs, self.workspace, stream)
 

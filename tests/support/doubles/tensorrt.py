@@ -21,12 +21,14 @@ def fake_letterbox(cuda: FakeCuda) -> Any:
         if "stream" not in arguments:
             return on_cpu(images, size, **arguments)
         stream, out = arguments.pop("stream"), [_array_of(view) for view in arguments.pop("out")]
+        assert out[0].dtype == arguments.pop("dtype")
         cuda.log.append(f"letterbox {len(images)} on {stream}")
         arrays = [_array_of(view) for view in images]
 
         def write(kept: Any = images) -> None:
             """Letterbox the images; `kept` keeps them alive until then."""
-            on_cpu(arrays, size, **arguments, out=(out[0], out[1]))
+            for there, here in zip(out, on_cpu(arrays, size, **arguments), strict=True):
+                there[...] = here
 
         cuda.streams[stream].add(write)
 
@@ -36,6 +38,23 @@ def fake_letterbox(cuda: FakeCuda) -> Any:
 def _array_of(view: Any) -> Any:
     interface = view.__cuda_array_interface__
     return host_array(interface["data"][0], interface["shape"], interface["typestr"])
+
+
+Profile = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+
+
+def profiles_of(files: EngineFiles) -> list[Profile]:
+    """Return the optimisation profiles that TensorRT's builder gets: for every batch, and for one image alone."""
+    spec = files.sidecar.io.input
+    every = (spec.minimum, spec.optimum, spec.maximum)
+    least, best, largest = ((1, *shape[1:]) for shape in every)
+    return [every, (least, best, largest)]
+
+
+def takes(profile: Profile, shape: tuple[int, ...]) -> bool:
+    """Whether a profile has a shape in its range."""
+    least, _, largest = profile
+    return all(low <= extent <= high for low, extent, high in zip(least, shape, largest, strict=True))
 
 
 class FakeTensorRT:
@@ -60,10 +79,19 @@ class FakeTensorRT:
         self.activations = 1000
         self.is_10_0 = False
         self.tensor_names = [files.sidecar.io.input.name, *(output.name for output in files.sidecar.io.outputs)]
+        self.profiles = profiles_of(files)
+        self.accepts_profile = True
+
+    nptype = staticmethod(np.dtype)
 
     def Runtime(self, logger: Any) -> Any:  # noqa: N802
         self.logger = logger
         return _Runtime(self)
+
+    def dtype_of(self, name: str) -> str:
+        """Return the type of a tensor of the engine."""
+        io = self.files.sidecar.io
+        return {io.input.name: io.input.dtype, **{o.name: o.dtype for o in io.outputs}}.get(name, "float32")
 
 
 class _Runtime:
@@ -95,7 +123,13 @@ class _OldEngine:
     def __init__(self, trt: FakeTensorRT) -> None:
         self.trt, self.device_memory_size = trt, trt.activations
         self.num_io_tensors, self.get_tensor_name = len(trt.tensor_names), trt.tensor_names.__getitem__
+        self.num_optimization_profiles = len(trt.profiles)
+        self.get_tensor_dtype = trt.dtype_of
         trt.cupy.touch()
+
+    def get_tensor_profile_shape(self, name: str, index: int) -> list[Any]:
+        assert name == self.trt.tensor_names[0]
+        return list(self.trt.profiles[index])
 
     def create_runtime_config(self) -> _RuntimeConfig:
         return _RuntimeConfig(self.trt)
@@ -153,6 +187,7 @@ class _OldContext:
     def __init__(self, trt: FakeTensorRT, how: Any) -> None:
         self.trt, self.how, self.addresses = trt, how, dict[str, int]()
         self.shape: tuple[int, ...] = ()
+        self.profile = 0
         self.cpu = trt.cpu
         self.changes = 0
         self.device_memory: int | None = None
@@ -168,9 +203,18 @@ class _OldContext:
         self.addresses[name] = pointer
         return True
 
+    def set_optimization_profile_async(self, index: int, stream: int) -> bool:
+        self.trt.call_log.append(f"profile {index} on {stream}")
+        self.profile, self.shape = index, ()
+        self.changes += 1
+        return self.trt.accepts_profile
+
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         self.trt.call_log.append(f"shape {name} {tuple(shape)}")
         self.changes += 1
+        if not takes(self.trt.profiles[self.profile], shape):
+            self.trt.logger.log(FakeTensorRT.ILogger.ERROR, f"{shape} is outside of profile {self.profile}")
+            return False
         if not self.trt.accepts_shape:
             return False
         self.shape = tuple(shape)
@@ -182,6 +226,7 @@ class _OldContext:
             self.trt.logger.log(FakeTensorRT.ILogger.ERROR, self.trt.because)
             return False
         assert self.how != "user managed" or self.device_memory is not None
+        assert self.shape, "the shape must be set after the profile"
         # As on a device, queued and captured work keeps the shape and addresses of this moment.
         shape, addresses, changes = self.shape, dict(self.addresses), self.changes
         captures = self.trt.cupy.streams[stream].captured is not None
@@ -194,7 +239,7 @@ class _OldContext:
         return True
 
     def _compute(self, shape: tuple[int, ...], addresses: dict[str, int]) -> None:
-        raw = self.cpu.run(host_array(addresses["images"], shape, np.float32).copy())
+        raw = self.cpu.run(host_array(addresses["images"], shape, self.trt.dtype_of("images")).astype(np.float32))
         for name, values in (
             ("num_detections", raw.num_detections),
             ("boxes", raw.boxes),
