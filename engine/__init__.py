@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from engine.faces import Detections, Face
     from engine.faces.align import align, crop
     from engine.runtime.queue import BatchQueue, Request
+    from engine.video import Frame
 
 __all__ = [
     "BatchQueue",
@@ -53,6 +54,7 @@ __all__ = [
     "EvaluationError",
     "Face",
     "FaceIndexError",
+    "Frame",
     "InferenceError",
     "InvalidArgumentError",
     "NativeModuleError",
@@ -74,6 +76,7 @@ _LAZY = {
     "BatchQueue": "engine.runtime.queue",
     "Detections": "engine.faces",
     "Face": "engine.faces",
+    "Frame": "engine.video",
     "Request": "engine.runtime.queue",
     "RetinaFaceConfig": "engine.config.model",
     "TRTRetinaFace": "engine.detector",
