@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import ops
 from engine.errors import InvalidArgumentError
 from engine.types import FloatArray, Image
 
@@ -39,6 +38,8 @@ def align_images(
         threads: see engine.align.
         stream: see engine.align.
     """
+    from engine import ops  # Detections are made where the compiled module is missing, too
+
     points = [_checked(given, name) for name, given in landmarks.items()]
     indices = np.repeat(np.arange(len(points), dtype=np.int32), [len(each) for each in points])
     height, width = _sides(size)

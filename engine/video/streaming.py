@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -50,7 +50,7 @@ class StreamingDetector(ServedDetector):
         min_size: float | None = None,
         max_faces: int | None = None,
         color: Color = "bgr",
-    ) -> Iterator[tuple[Frame, Detections]]:
+    ) -> Generator[tuple[Frame, Detections], None, None]:
         """Find the faces in each frame of a stream. A thread reads frames while those before them are worked on.
 
         Args:
