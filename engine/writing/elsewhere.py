@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from engine.writing.files import errors_named, refuse_special
+from engine.writing.files import errors_named, hidden_beside, refuse_special
 from engine.writing.lock import locked
 from engine.writing.signals import signals_deferred
 
@@ -22,7 +22,7 @@ def written_elsewhere(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: the file could not be written, and what it held before is unchanged.
     """
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    part = hidden_beside(path, f".{os.getpid()}.part{path.suffix}")
     try:
         with errors_named(path):
             refuse_special(path)

@@ -29,9 +29,14 @@ def test_the_file_appears_at_the_end_with_its_suffix_until_then(tmp_path: Path) 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     target = tmp_path / "video.mp4"
     target.write_text("old")
-    with pytest.raises(KeyError), written_elsewhere(target) as part:
-        part.write_text("half")
-        raise KeyError
+
+    def fail() -> None:
+        with written_elsewhere(target) as part:
+            part.write_text("half")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 
