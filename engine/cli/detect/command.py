@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--engine", default=_ENGINE, metavar="FILE|NAME",
         help="engine; or weights, by file or name: theirs is built once, and kept (default %(default)s)")  # fmt: skip
-    add("--config", metavar="NAME", help="of weights: the model that they are of")
+    add("--config", metavar="NAME|FILE", help="of weights: the model that they are of")
     add("--precision", help="of weights: fp16 (default), fp32, tf32 or bf16")
     add("--threads", type=int, metavar="N", help="largest number of CPU threads (default: all cores)")
     add_device_options(parser)
