@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from engine.faces.align import align, crop
     from engine.runtime.gpu.jpeg import GpuImageDecoder
     from engine.runtime.queue import BatchQueue, Request
+    from engine.video import Frame
 
 __all__ = [
     "BatchQueue",
@@ -54,6 +55,7 @@ __all__ = [
     "EvaluationError",
     "Face",
     "FaceIndexError",
+    "Frame",
     "GpuImageDecoder",
     "InferenceError",
     "InvalidArgumentError",
@@ -76,6 +78,7 @@ _LAZY = {
     "BatchQueue": "engine.runtime.queue",
     "Detections": "engine.faces",
     "Face": "engine.faces",
+    "Frame": "engine.video",
     "GpuImageDecoder": "engine.runtime.gpu.jpeg",
     "Request": "engine.runtime.queue",
     "RetinaFaceConfig": "engine.config.model",

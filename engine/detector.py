@@ -21,16 +21,16 @@ from engine.runtime.forking import undisturbed
 from engine.runtime.gpu.session import TensorRTSession
 from engine.runtime.letterbox import Letterbox
 from engine.runtime.limits import EngineLimits
-from engine.runtime.serving import ServedDetector
 from engine.runtime.session import RuntimeOptions
 from engine.runtime.timing import Stages, Stopwatch, in_order
 from engine.sidecar import EngineFiles, is_engine, read_engine
 from engine.types import DEFAULT_SCORE_THRESHOLD, AnyImage, Color, DeviceDetections, DeviceImage, Image
+from engine.video.streaming import StreamingDetector
 
 _log = logging.getLogger("engine")
 
 
-class TRTRetinaFace(ServedDetector):
+class TRTRetinaFace(StreamingDetector):
     """A face detector from a built engine.
 
         detector = TRTRetinaFace("mobilenet0.25")  # built once, then kept; or TRTRetinaFace("retinaface_fp16.engine")

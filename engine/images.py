@@ -23,22 +23,42 @@ from engine.untrusted.limits import MAX_FRAMES, MAX_IMAGE_BYTES, MAX_IMAGE_MEMOR
 
 _log = logging.getLogger("engine")
 
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+SUFFIXES = (
+    ".avif",
+    ".bmp",
+    ".gif",
+    ".jp2",
+    ".jpe",
+    ".jpeg",
+    ".jpg",
+    ".pbm",
+    ".pgm",
+    ".png",
+    ".ppm",
+    ".tif",
+    ".tiff",
+    ".webp",
+)
 # The largest value in 8 bits that may be 12 bits of 16: decoders round 4095 / 257, or take the upper byte.
 _DARK = 16
 _DEEP = 4  # images of 8 bits that one of 16 takes in addition: it is twice as large, and is copied
 _SAMPLED = 16  # looking at one pixel of 16 x 16 first costs nothing
 
 
-def list_images(folder: Path) -> list[Path]:
-    """Return the image files in a folder and its subfolders, by their suffixes, in alphabetical order.
+def list_images(folder: Path, *, recursive: bool = True) -> list[Path]:
+    """Return the image files in a folder, by their suffixes, in alphabetical order.
+
+    Args:
+        folder: to look in.
+        recursive: whether to look in its subfolders, too, but for those that are links.
 
     Raises:
         InvalidArgumentError: there is no such folder, or no image in it.
     """
     if not folder.is_dir():
         raise InvalidArgumentError(f"{folder} is not a folder")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    found = folder.rglob("*") if recursive else folder.iterdir()
+    paths = sorted(path for path in found if path.suffix.lower() in SUFFIXES and path.is_file())
     if not paths:
         raise InvalidArgumentError(f"the folder {folder} has no pictures: names that end in {', '.join(SUFFIXES)}")
     return paths

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from engine.errors import NativeModuleError
+from engine.threads import available_threads
 
 try:
     from engine import _native
@@ -28,6 +29,8 @@ except ImportError as error:
         f"engine._native, the compiled part of this package, does not load ({error}). "
         'Build it with "pip install -e ." in the folder that holds pyproject.toml.'
     ) from error
+
+_native.set_default_threads(available_threads())
 
 __all__ = [
     "Aligned",
@@ -146,7 +149,7 @@ def letterbox(
         dtype: "float32" or "float16" of the batch.
         out: arrays (batch, transforms) to write to, on the same device as the images; float32 only on the host.
         channels_last: return the batch as [N, H, W, 3]; on the host only.
-        threads: of the host, at most; 0 is one per core.
+        threads: of the host, at most; 0 is one per core that this process may use.
         stream: see the module's text.
     """
     return Letterboxed(
@@ -310,7 +313,7 @@ def align(
         image_indices: int32 [N], the image of each face; None if there is one image. Placed like landmarks.
         template: five points (x, y) in pixels of the crop, not all the same.
         size: (height, width) of the crops in pixels, 1 to 4096.
-        threads: of the host, at most; 0 is one per core.
+        threads: of the host, at most; 0 is one per core that this process may use.
         stream: see the module's text.
     """
     return Aligned(

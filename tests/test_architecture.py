@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs" / "development" / "architecture.md"
-BASE = {"errors", "files", "images", "progress", "text", "types", "untrusted", "version", "writing"}
+BASE = {"errors", "files", "images", "progress", "text", "threads", "types", "untrusted", "version", "writing"}
 MOST_SIBLINGS = 12
 SOURCES = (".py", ".h", ".cuh", ".cpp", ".cu", ".md")
 

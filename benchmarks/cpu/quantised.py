@@ -29,12 +29,12 @@ from engine.metrics.agreement import agreement
 from engine.model.weights.load import load_model
 from engine.precision.convert import to_precision
 from engine.precision.options import Conversion, QuantisationOptions
-from engine.runtime.cpu.load import check_threads
 from engine.runtime.cpu.openvino import OpenVinoRuntime
 from engine.runtime.cpu.ort import OnnxRuntime
 from engine.runtime.cpu.protocol import CpuRuntime, CpuSettings, Runner
 from engine.runtime.cpu.session import detect
 from engine.runtime.letterbox import Letterbox
+from engine.threads import check_threads
 from engine.types import FloatArray, Image
 
 DOCUMENT = document.ROOT / "docs" / "performance.md"

@@ -24,7 +24,7 @@ from benchmarks.peers.run import Measured, Worker, measure
 from engine.errors import RetinaFaceError
 from engine.images import list_images
 from engine.metrics.agreement import agreement
-from engine.runtime.cpu.load import check_threads
+from engine.threads import check_threads
 from engine.types import DEFAULT_SCORE_THRESHOLD
 
 DOCUMENT = document.ROOT / "docs" / "performance.md"

@@ -2,6 +2,7 @@
 
 #include "bindings/operators.h"
 #include "common/check.h"
+#include "common/parallel.h"
 #ifdef RETINAFACE_HAS_CUDA
 #include "bindings/arrays/device_array.h"
 #endif
@@ -72,6 +73,9 @@ PYBIND11_MODULE(_native, module) {
     module.attr("__version__") = RETINAFACE_VERSION;
     py::register_local_exception_translator(&translate);
     module.def("has_cuda", &has_cuda, "Whether the CUDA kernels were built.");
+    module.def(
+        "set_default_threads", [](int count) { retinaface::default_threads = count; },
+        "Sets how many threads of the CPU the operators use where a call does not say.");
     module.def("cuda_device_count", &cuda_device_count, "Number of usable CUDA devices; 0 without a driver.");
     module.def("build_info", &build_info, "Version, compiler, CUDA version and architectures of this build.");
 #ifdef RETINAFACE_HAS_CUDA

@@ -13,6 +13,7 @@ from engine.backend.plugin_library import PLUGIN_VERSION, plugin_library
 from engine.backend.targets import check_targets, has_format
 from engine.backend.tensorrt import load_backend
 from engine.build.plan import Plan, PlanOptions, Toolchain, build_plan
+from engine.build.threads import build_threads
 from engine.config.detection import MAX_BATCH, InputSize, Thresholds
 from engine.config.files import find_config
 from engine.config.formats import FORMATS, PRECISIONS, TF32
@@ -46,6 +47,7 @@ from engine.sidecar.files import (
     sign_network,
 )
 from engine.sidecar.network import check_network
+from engine.threads import check_threads
 from engine.types import WeightsOrigin
 from engine.untrusted.onnx_network import read_network
 from engine.version import project_version
@@ -72,6 +74,7 @@ class BuildOptions:
         embed_plugins: whether the plan contains the plugin library. It then runs where the library is not installed.
         quantisation: calibration and accuracy budget of the 8-bit precisions.
         output: path of the engine, NAME.engine; None is retinaface_PRECISION.engine in the working directory.
+        threads: of the CPU, at most, but for TensorRT's own; None is one per core that this process may use.
     """
 
     precision: str = "fp16"
@@ -85,6 +88,7 @@ class BuildOptions:
     embed_plugins: bool = False
     quantisation: QuantisationOptions = field(default_factory=QuantisationOptions)
     output: str | os.PathLike[str] | None = None
+    threads: int | None = None
 
     def input_size(self) -> InputSize:
         """Return the input sizes of the engine; InvalidArgumentError for an unknown config."""
@@ -126,16 +130,22 @@ def build_engine(options: BuildOptions, on_stage: Callable[[str], None] = lambda
         BuildError: a package is missing, TensorRT refused the network, or the files cannot be written.
     """
     started = time.perf_counter()
-    config = find_config(options.config)
-    options = replace(options, config=config)  # its file is read once
-    size = options.input_size()
-    _check(options, config)
+    options = replace(options, config=find_config(options.config))  # its file is read once
+    _check(options, find_config(options.config))
     backend = load_backend(options.runtime)
     targets = check_targets(options.targets, backend.runtime, PRECISIONS[options.precision][0])
     toolchain = Toolchain(backend, plugin_library(), targets)
     path = options.engine_path()
     _check_folder(path)
+    with build_threads(options.threads):
+        sidecar, plan = _build(options, toolchain, on_stage)
+    files = (path, sidecar_path(path), network_path(path))
+    return BuildReport(sidecar, plan, time.perf_counter() - started, files)
 
+
+def _build(options: BuildOptions, toolchain: Toolchain, on_stage: Callable[[str], None]) -> tuple[Sidecar, Plan]:
+    config, size, path = find_config(options.config), options.input_size(), options.engine_path()
+    backend, targets = toolchain.backend, toolchain.targets
     on_stage("Loading weights")
     model, origin = load_model(config, options.weights)
     if origin.known_as is None:
@@ -161,15 +171,14 @@ def build_engine(options: BuildOptions, on_stage: Callable[[str], None] = lambda
     plan = build_plan(detector, toolchain, plan_options)
     on_stage("Writing files")
     identity = _identity(options, origin, toolchain, typed, detector)
-    sidecar = _write(path, plan, typed.on_cpu, identity)
-    files = (path, sidecar_path(path), network_path(path))
-    return BuildReport(sidecar, plan, time.perf_counter() - started, files)
+    return _write(path, plan, typed.on_cpu, identity), plan
 
 
 def _check(options: BuildOptions, config: RetinaFaceConfig) -> None:
     check_precision(options.precision, options.quantisation)
     if not 1 <= options.max_batch <= MAX_BATCH:
         raise InvalidArgumentError(f"max_batch is {options.max_batch}, expected 1 to {MAX_BATCH}")
+    check_threads(options.threads)
     options.input_size().check(config)
     if options.engine_path().suffix != ENGINE_SUFFIX:
         raise InvalidArgumentError(f"output is {options.output}, expected a name that ends in {ENGINE_SUFFIX}")

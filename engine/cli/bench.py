@@ -108,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _plan(arguments: argparse.Namespace) -> Plan:
     from engine.bench.load.generator import ClosedLoop, OpenLoop
     from engine.bench.run import Plan
-    from engine.runtime.cpu.load import available_threads
+    from engine.threads import available_threads
 
     concurrency = arguments.concurrency
     if concurrency is None and arguments.rate is None:

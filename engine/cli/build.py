@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"GPU architecture, repeatable: {', '.join(TARGET_CHOICES)} (TensorRT-RTX; default portable)")  # fmt: skip
     add("--embed-plugins", action=argparse.BooleanOptionalAction, default=defaults.embed_plugins,
         help="put the plugin library into the engine: one self-contained file")  # fmt: skip
+    add("--threads", type=int, metavar="N", help="largest number of CPU threads of calibration (default: all cores)")
     add("--output", type=Path, metavar="FILE", help="path of the engine (default retinaface_PRECISION.engine)")
 
 
@@ -44,6 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         targets=tuple(arguments.target),
         embed_plugins=arguments.embed_plugins,
         output=arguments.output,
+        threads=arguments.threads,
     )
     with stages_shown() as show:
         report = build_engine(options, show)

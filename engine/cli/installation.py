@@ -152,7 +152,8 @@ def _gpu(names: list[str]) -> Finding:
 
 
 def _cpu() -> Finding:
-    from engine.runtime.cpu.load import available_threads, openvino_is_installed
+    from engine.runtime.cpu.load import openvino_is_installed
+    from engine.threads import available_threads
 
     library = "OpenVINO" if openvino_is_installed() else "ONNX Runtime"
     return Finding("CPU", True, f"{available_threads()} cores, engines run with {library}")

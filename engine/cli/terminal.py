@@ -6,10 +6,14 @@ import argparse
 import io
 import logging
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import NoReturn, TypeAlias
 
+from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from engine.text import printable
@@ -59,3 +63,16 @@ def as_markup(text: str) -> str:
 def note(text: str, prog: str = "retinaface-trt") -> None:
     """Print a line on stderr, behind the name of the command."""
     print(f"{prog}: {printable(text)}", file=sys.stderr)
+
+
+@contextmanager
+def counted(total: int) -> Iterator[Callable[[str, int], None]]:
+    """Give a function that shows what is worked on, and how much more is done: on a terminal that shows no results."""
+    console = Console(stderr=True)
+    if not console.is_terminal or sys.stdout.isatty():
+        yield lambda text, done: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda text, done: progress.update(task, description=as_markup(text), advance=done)

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import InvalidArgumentError
+from engine.inputs import as_image
+from engine.inputs.device_arrays import shape_of
 from engine.text import represented
-from engine.types import FloatArray
+from engine.types import AnyImage, Color, FloatArray, Image
 
 
 def as_floats(values: Any, name: str, *shape: int) -> FloatArray:
@@ -88,3 +90,32 @@ def check_count(value: Any, name: str) -> None:
 def is_number(value: Any) -> bool:
     """Whether a value is a single real number."""
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+def image_of_faces(
+    image: AnyImage,
+    name: str,
+    size: tuple[int, int] | None,
+    color: Color = "bgr",
+    to: Color = "bgr",
+    *,
+    on_gpu: bool = False,
+) -> Image:
+    """Return an image of any kind as as_image does; InvalidArgumentError unless it has the size of that of the faces.
+
+    Args:
+        image: see as_image.
+        name: for messages.
+        size: (height, width) of the image that the faces were found in; None is any.
+        color: see as_image.
+        to: see as_image.
+        on_gpu: see as_image.
+    """
+    pixels = as_image(image, name, color=color, to=to, on_gpu=on_gpu)
+    height, width = shape_of(pixels)[:2]
+    if size is not None and (height, width) != size:
+        raise InvalidArgumentError(
+            f"{name} has {height} x {width} pixels (height x width), but the faces are of one of {size[0]} x "
+            f"{size[1]}: give the image that they were found in"
+        )
+    return pixels

@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from engine.errors import FaceIndexError, InvalidArgumentError
 from engine.faces import json_form
-from engine.faces.checks import as_floats, as_rows, as_size, check_count, check_pixels
+from engine.faces.alignment import Size, Template, align_images
+from engine.faces.checks import as_floats, as_rows, as_size, check_count, check_pixels, image_of_faces
 from engine.faces.face import Face, same_or_none
-from engine.inputs import as_image, check_color, reordered
+from engine.inputs import check_color, reordered
 from engine.text import represented
 from engine.types import AnyImage, Color, FloatArray, Image
 
@@ -223,29 +224,47 @@ class Detections:
         draw(canvas, self.boxes, self.scores, self.landmarks)
         return reordered(canvas, "bgr", color)
 
-    def crops(self, image: AnyImage, *, margin: float = DEFAULT_MARGIN, color: Color = "bgr") -> list[Image]:
-        """Return the part of the image around each face, as copies.
+    def crops(
+        self,
+        image: AnyImage,
+        *,
+        margin: float = DEFAULT_MARGIN,
+        square: bool = False,
+        pad: bool = False,
+        color: Color = "bgr",
+    ) -> list[Image]:
+        """Return the part of the image around each face, as copies: all pixels that the box and its margin touch.
 
         Args:
             image: that of the faces, of any kind that detect() takes, but not in GPU memory.
-            margin: on each side, as a fraction of the box's width and height. A crop ends at the image's edge.
+            margin: on each side, as a fraction of the box's width and height; 0 to 1000.
+            square: extend the shorter sides, evenly, to the length of the longer ones.
+            pad: fill what is beyond the image with 0. Else a crop ends where the image does, and so may not be a
+                square; a box beside the image has the pixel nearest to it.
             color: order of the channels of a given array, and of the returned ones.
 
         Returns:
             uint8 [h, w, 3] for each face, of at least one pixel.
 
         Raises:
-            InvalidArgumentError: no image, one of another size than that of the faces, or a negative margin.
+            InvalidArgumentError: no image, one of another size than that of the faces, a margin out of range, a box
+                that is not finite, or a padded crop with sides of more than 16384 pixels.
         """
         from engine.faces.crops import crop_boxes
 
-        pixels = self._image(image, color)
-        return [reordered(crop, "bgr", color) for crop in crop_boxes(pixels, self.boxes, margin)]
+        return crop_boxes(self._image(image, color, color), self.boxes, margin, square=square, pad=pad)
 
     def save_crops(
-        self, image: AnyImage, folder: str | Path, *, name: str = "face", margin: float = DEFAULT_MARGIN,
+        self,
+        image: AnyImage,
+        folder: str | Path,
+        *,
+        name: str = "face",
+        margin: float = DEFAULT_MARGIN,
+        square: bool = False,
+        pad: bool = False,
         color: Color = "bgr",
-    ) -> list[Path]:  # fmt: skip
+    ) -> list[Path]:
         """Write the part of the image around each face to a folder, which is made if needed.
 
         Args:
@@ -253,6 +272,8 @@ class Detections:
             folder: for NAME_0.png, NAME_1.png and so on; files of these names are replaced.
             name: of the files.
             margin: see crops.
+            square: see crops.
+            pad: see crops.
             color: order of the channels of a given array.
 
         Returns:
@@ -262,21 +283,33 @@ class Detections:
             InvalidArgumentError: see crops; or the name is that of no file.
             OutputError: a file could not be written.
         """
-        from engine.faces.crops import write_crops
+        from engine.faces.crops import crop_boxes, write_crops
 
-        return write_crops(self.crops(self._image(image, color), margin=margin), Path(folder), name)
+        pixels = self._image(image, color)
+        return write_crops(crop_boxes(pixels, self.boxes, margin, square=square, pad=pad), Path(folder), name)
 
-    def _image(self, image: AnyImage, color: Color) -> Image:
-        """Return the BGR image of the faces."""
-        check_color(color)
-        pixels = as_image(image, "image", color=color)
-        if self.image_size is not None and pixels.shape[:2] != self.image_size:
-            (height, width), (ours, theirs) = self.image_size, pixels.shape[:2]
-            raise InvalidArgumentError(
-                f"image has {ours} x {theirs} pixels (height x width), but the faces are of one of {height} x {width}: "
-                "give the image that they were found in"
-            )
-        return pixels
+    def align(
+        self, image: AnyImage, size: Size = 112, template: Template = "arcface", *, color: Color = "bgr"
+    ) -> NDArray[np.uint8]:
+        """Return the faces turned upright by their landmarks, uint8 [N, height, width, 3].
+
+        engine.align does this for several images at once, and for images in GPU memory.
+
+        Args:
+            image: that of the faces, of any kind that detect() takes, but not in GPU memory.
+            size: see engine.align.
+            template: see engine.align.
+            color: order of the channels of a given array, and of the returned ones.
+
+        Raises:
+            InvalidArgumentError: see engine.align.
+        """
+        pixels = self._image(image, color, color)
+        return np.asarray(align_images([pixels], {"faces": self.landmarks}, size, template), np.uint8)
+
+    def _image(self, image: AnyImage, color: Color, to: Color = "bgr") -> Image:
+        """Return the image of the faces."""
+        return image_of_faces(image, "image", self.image_size, check_color(color), to)
 
     def _known_size(self, doing: str) -> tuple[int, int]:
         if self.image_size is None:

@@ -2,6 +2,5 @@
 
 from engine.video.frames import Frame
 from engine.video.reader import LATE, FrameReader
-from engine.video.source import open_source
 
-__all__ = ["LATE", "Frame", "FrameReader", "open_source"]
+__all__ = ["LATE", "Frame", "FrameReader"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 from engine.faces import Detections
 from engine.types import AnyImage
@@ -12,7 +12,7 @@ from engine.video.reader import FrameReader
 Detect = Callable[[Sequence[AnyImage]], list[Detections]]
 
 
-def faces_of_frames(reader: FrameReader, batch: int, detect: Detect) -> Iterator[tuple[Frame, Detections]]:
+def faces_of_frames(reader: FrameReader, batch: int, detect: Detect) -> Generator[tuple[Frame, Detections], None, None]:
     """Yield each frame with its faces. The reader works while `detect` does, and ends with the iteration.
 
     Args:

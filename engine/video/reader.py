@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from threading import Condition
+from typing import TYPE_CHECKING
 
 from engine.errors import InvalidArgumentError
 from engine.runtime.workers import Worker, finish
 from engine.video.frames import Frame
-from engine.video.source import Source
+
+if TYPE_CHECKING:
+    from engine.video.source import Source
 
 LATE = ("wait", "drop")
 

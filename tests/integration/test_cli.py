@@ -86,6 +86,7 @@ def test_annotations_never_overwrite_a_picture(
     ("arguments", "code", "message"),
     [
         (["--precision", "int3"], 2, "precision is 'int3', expected one of"),
+        (["--threads", "0"], 2, "threads is 0, expected 1 to 1024"),
         (["--target", "sm90"], 2, "unknown target 'sm90'"),
         (["--input-size", "650", "640"], 2, "multiple of 32"),
         (["--weights", "nowhere.pth", "--runtime", "tensorrt-rtx"], 1, "no such file"),

@@ -26,13 +26,13 @@ from engine.precision.convert import to_precision
 from engine.precision.options import Conversion, QuantisationOptions, Techniques
 from engine.runtime.augment import Scale
 from engine.runtime.cpu import load as cpu_runtime
-from engine.runtime.cpu.load import available_threads
 from engine.runtime.cpu.openvino import OpenVinoRuntime
 from engine.runtime.cpu.protocol import CpuSettings
 from engine.runtime.cpu.session import CpuNetwork
 from engine.runtime.letterbox import Letterbox
 from engine.runtime.session import RuntimeOptions
 from engine.runtime.timing import Stopwatch
+from engine.threads import available_threads
 from engine.types import Image
 from tests.support.data import astronaut
 from tests.support.engines import network

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 
 from engine.config.formats import QUANTISED_PRECISIONS
 from engine.errors import EngineLoadError, InvalidArgumentError
@@ -14,25 +13,6 @@ from engine.untrusted.onnx_file import refuse_external_data
 _log = logging.getLogger("engine")
 
 CPU_RUNTIMES = ("openvino", "onnxruntime")
-MAX_THREADS = 1024
-
-
-def available_threads() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def check_threads(threads: int | None) -> int:
-    """Return the number of threads for an option; None is all cores.
-
-    Raises:
-        InvalidArgumentError: it is out of range.
-    """
-    if threads is None:
-        return available_threads()
-    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
-        raise InvalidArgumentError(f"threads is {threads!r}, expected 1 to {MAX_THREADS}, or None for all cores")
-    return threads
 
 
 def openvino_is_installed() -> bool:

@@ -16,13 +16,14 @@ from engine import ops
 from engine.config.detection import Thresholds
 from engine.config.model import RetinaFaceConfig
 from engine.errors import EngineLoadError, InferenceError
-from engine.runtime.cpu.load import check_threads, load_network
+from engine.runtime.cpu.load import load_network
 from engine.runtime.cpu.protocol import CpuSettings, Runner
 from engine.runtime.forking import keep_for_ever, renew_in_child
 from engine.runtime.session import DEFAULT_OPTIONS, RuntimeOptions
 from engine.runtime.timing import Stages, Stopwatch
 from engine.runtime.workers import Worker, finish
 from engine.sidecar import EngineFiles, network_path
+from engine.threads import check_threads
 from engine.types import FloatArray, Image, RawDetections
 
 if TYPE_CHECKING:

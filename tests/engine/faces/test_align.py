@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
+from PIL import Image as Pillow
 
 import engine
 from engine import align
 from engine.errors import InvalidArgumentError
-from engine.faces import Detections
+from engine.faces import Detections, unchecked
 from engine.types import Image
 from tests.support.backends import Backend
 from tests.support.oracles.align import opencv, umeyama
@@ -28,7 +32,7 @@ ARCFACE_96 = np.array(
 def faces_of(*landmarks: Any) -> Detections:
     """Return detections with landmarks [5, 2]; their boxes are of no matter here."""
     points = np.array(landmarks, np.float32).reshape(-1, 5, 2)
-    return Detections(np.zeros((len(points), 4), np.float32), np.ones(len(points), np.float32), points)
+    return unchecked(np.zeros((len(points), 4), np.float32), np.ones(len(points), np.float32), points)
 
 
 def placed(template: NDArray[Any], scale: float, degrees: float, centre: tuple[float, float]) -> NDArray[np.float64]:
@@ -153,6 +157,22 @@ def test_images_on_a_device(cuda: Backend, rng: np.random.Generator) -> None:
     assert align(there[0], faces_of()).numpy().shape == (0, 112, 112, 3)
 
 
+def test_other_kinds_of_images(rng: np.random.Generator, tmp_path: Path) -> None:
+    """Files are BGR; arrays keep their order of channels; Detections.align is the same for one image."""
+    image = rng.integers(0, 256, (120, 130, 3), np.uint8)
+    (tmp_path / "image.png").write_bytes(encoded := cv2.imencode(".png", image)[1].tobytes())
+    faces = faces_of(placed(ARCFACE, 0.5, 40, (60, 50)))
+    expected = align(image, faces, (112, 96))
+    swapped = np.ascontiguousarray(image[..., ::-1])
+    for given in (tmp_path / "image.png", str(tmp_path / "image.png"), encoded, Pillow.fromarray(swapped)):
+        np.testing.assert_array_equal(align(given, faces, (112, 96)), expected)
+        np.testing.assert_array_equal(faces.align(given, (112, 96)), expected)
+    np.testing.assert_array_equal(align(swapped, faces, (112, 96)), expected[..., ::-1])
+    np.testing.assert_array_equal(faces.align(encoded, (112, 96), color="rgb"), expected[..., ::-1])
+    np.testing.assert_array_equal(align([encoded, swapped], [faces, faces])[1], align(swapped, faces)[0])
+    np.testing.assert_array_equal(align(torch.from_numpy(image).permute(2, 0, 1), faces, (112, 96)), expected)
+
+
 IMAGE, GOOD = np.zeros((50, 60, 3), np.uint8), faces_of(ARCFACE, ARCFACE * 0.5)
 NAN = ARCFACE * np.where(np.arange(10).reshape(5, 2) == 3, np.nan, 1)
 SILENT = Detections(GOOD.boxes, GOOD.scores, None)
@@ -183,8 +203,14 @@ BAD: list[tuple[tuple[Any, ...], str]] = [
     ((IMAGE, GOOD, (112.0, 112.0)), r"size\[0\] is 112.0, expected an integer"),
     ((IMAGE, GOOD, 112, "other"), r"template is 'other', expected 'arcface' or five points \(x, y\)"),
     ((IMAGE, GOOD, 112, ARCFACE[:4]), "template has 4 points, expected 5"),
-    ((IMAGE.astype(np.float32), GOOD), r"images\[0\] has dtype float32, expected uint8"),
-    ((None, GOOD), r"images\[0\] is a NoneType, expected a NumPy array"),
+    ((IMAGE.astype(np.float32), GOOD), "image has dtype float32, expected uint8"),
+    ((None, GOOD), "image is a NoneType, expected a NumPy array"),
+    (([IMAGE, None], [GOOD, GOOD]), r"image\[1\] is a NoneType, expected a NumPy array"),
+    (("nothing.png", GOOD), "image, the file nothing.png, cannot be read"),
+    (
+        (IMAGE, unchecked(GOOD.boxes, GOOD.scores, GOOD.landmarks, (60, 50))),
+        r"image has 50 x 60 pixels \(height x width\), but the faces are of one of 60 x 50",
+    ),
 ]
 
 

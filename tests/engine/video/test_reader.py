@@ -132,7 +132,7 @@ def test_leaving_early_ends_the_thread(late: str) -> None:
     frames = faces_of_frames(FrameReader(some(None, wait=0.001), 2, late), 1, detect)
     next(frames)
     assert threads()
-    frames.close()  # type: ignore[attr-defined]
+    frames.close()
     assert not threads()
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from engine.errors import InvalidArgumentError, StreamError
 from engine.types import Image
-from engine.video import open_source
 from engine.video.capture import _FIRST_PAUSE_S
 from engine.video.frames import Frame
+from engine.video.source import open_source
 from tests.engine.video.cameras import Camera, numbered
 
 FRAMES, RATE = 60, 25.0
