@@ -36,7 +36,6 @@ class GpuImageDecoder:
         self._codec, self._cupy, self._index = codec, load_cupy(index), index
         try:
             with self._cupy.cuda.Device(index):
-                self._stream = self._cupy.cuda.Stream(non_blocking=True)
                 self._decoder = codec.Decoder(device_id=index, options=_OPTIONS)
         except RuntimeError as error:
             raise DeviceError(f"nvImageCodec cannot use cuda:{index}: {error}") from error
@@ -45,7 +44,7 @@ class GpuImageDecoder:
         )
 
     def decode(self, contents: Sequence[bytes]) -> list[Any]:
-        """Decode the contents of image files, all in one batch.
+        """Decode the contents of image files, all in one batch, on CuPy's current stream.
 
         Pictures are turned as their EXIF orientation says. Grey levels differ from those of OpenCV by 5 at most.
 
@@ -53,7 +52,8 @@ class GpuImageDecoder:
             contents: of files.
 
         Returns:
-            CuPy arrays, uint8 [H, W, 3] in BGR order, ready for every stream.
+            CuPy arrays, uint8 [H, W, 3] in BGR order, ready for every stream. Their memory is freed in the order of the
+            stream that they were decoded on, as that of other CuPy arrays.
 
         Raises:
             InvalidArgumentError: one is no picture, is damaged, or claims sides that are too long.
@@ -64,9 +64,12 @@ class GpuImageDecoder:
         codec, cuda = self._codec, self._cupy.cuda
         try:
             with cuda.Device(self._index):
-                streams = [codec.CodeStream(content) for content in contents]
-                images = self._decoder.decode(streams, params=self._parameters, cuda_stream=self._stream.ptr)
-                self._stream.synchronize()
+                # Not a stream of our own: work on the caller's, which may read an array until later, is not ordered
+                # before what frees it there.
+                stream = cuda.get_current_stream()
+                encoded = [codec.CodeStream(content) for content in contents]
+                images = self._decoder.decode(encoded, params=self._parameters, cuda_stream=stream.ptr)
+                stream.synchronize()
                 for index, image in enumerate(images):
                     if image is None:
                         raise InvalidArgumentError(f"contents[{index}] {_UNREADABLE}")

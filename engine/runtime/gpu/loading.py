@@ -186,9 +186,11 @@ class LoadedEngine:
         return least, largest
 
     def _check_tensors(self) -> None:
-        engine, numpy_type = self._engine, self._backend.module.nptype
-        names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
-        found = [f"{name} ({np.dtype(numpy_type(engine.get_tensor_dtype(name)))})" for name in sorted(names)]
+        engine, trt = self._engine, self._backend.module
+        numpy_types = {trt.float32: "float32", trt.float16: "float16", trt.int32: "int32"}
+        names = sorted(engine.get_tensor_name(i) for i in range(engine.num_io_tensors))
+        types = [engine.get_tensor_dtype(name) for name in names]
+        found = [f"{name} ({numpy_types.get(kind, kind)})" for name, kind in zip(names, types, strict=True)]
         dtypes = {self.input_name: self.input_dtype, **{output.name: output.dtype for output in self.outputs}}
         expected = [f"{name} ({dtypes[name]})" for name in sorted(dtypes)]
         if found != expected:

@@ -75,6 +75,16 @@ def test_pictures_are_complete_when_they_are_returned(codec: NvImageCodec) -> No
     assert GpuImageDecoder().decode([]) == []
 
 
+def test_they_are_decoded_on_the_current_stream_which_later_frees_them(
+    codec: NvImageCodec, fake_cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = fake_cuda.callers_stream(77)
+    monkeypatch.setattr(fake_cuda, "get_current_stream", lambda: stream)
+    (found,) = GpuImageDecoder().decode([encoded(astronaut())])
+    assert [decoder.used for decoder in codec.decoders] == [{77}]
+    assert np.array_equal(on_host(found), decode_image(encoded(astronaut())))
+
+
 def test_detectors_take_them(
     codec: NvImageCodec, detector: TRTRetinaFace, on_cpu: TRTRetinaFace, trt: FakeTensorRT
 ) -> None:

@@ -77,12 +77,13 @@ def test_other_tensors_than_the_sidecar_s_are_refused(files: EngineFiles, trt: F
         open_tensorrt_session(files, 0)
 
 
+@pytest.mark.parametrize("kind", ["float16", "DataType.BF16"])
 def test_another_type_of_a_tensor_than_the_sidecar_s_is_refused(
-    files: EngineFiles, trt: FakeTensorRT, monkeypatch: pytest.MonkeyPatch
+    files: EngineFiles, trt: FakeTensorRT, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """Its memory would be too small, or hold other values."""
-    monkeypatch.setattr(trt, "dtype_of", {"images": "float16", "num_detections": "int32"}.get)
-    with pytest.raises(EngineLoadError, match=r"images \(float16\).*, its sidecar names .*images \(float32\)"):
+    monkeypatch.setattr(trt, "dtype_of", {"images": kind, "num_detections": "int32"}.get)
+    with pytest.raises(EngineLoadError, match=rf"images \({kind}\).*, its sidecar names .*images \(float32\)"):
         open_tensorrt_session(files, 0)
 
 

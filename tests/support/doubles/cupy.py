@@ -241,6 +241,10 @@ class FakeCuda:
         assert non_blocking
         return self.callers_stream(4710 + len(self.streams))
 
+    def get_current_stream(self) -> FakeStream:
+        """Return the default stream."""
+        return self.streams[0]
+
     def callers_stream(self, ptr: int) -> FakeStream:
         """Return a new stream with this handle, as if the caller had made it."""
         self.streams[ptr] = FakeStream(self, ptr)

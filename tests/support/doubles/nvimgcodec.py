@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,9 +17,11 @@ class _Decoder:
     codec: NvImageCodec
     device_id: int
     options: str
+    used: set[int] = field(default_factory=set)  # streams
 
     def decode(self, streams: list[bytes], *, params: dict[str, Any], cuda_stream: int) -> list[Any]:
         assert params == {"apply_exif_orientation": True, "color_spec": "sRGB", "sample_format": "BGR"}
+        self.used.add(cuda_stream)
         if self.codec.fails:
             raise RuntimeError("CUDA Runtime failure: '#2'")
         return [self._decode(stream, cuda_stream) for stream in streams]

@@ -47,7 +47,7 @@ class PluginTensorRT:
     """
 
     Builder = object
-    nptype = staticmethod(np.dtype)
+    float32, float16, int32 = "float32", "float16", "int32"
 
     class ILogger:
         """Base class of Python loggers."""

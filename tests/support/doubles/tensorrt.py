@@ -82,7 +82,7 @@ class FakeTensorRT:
         self.profiles = profiles_of(files)
         self.accepts_profile = True
 
-    nptype = staticmethod(np.dtype)
+    float32, float16, int32 = "float32", "float16", "int32"
 
     def Runtime(self, logger: Any) -> Any:  # noqa: N802
         self.logger = logger
