@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from itertools import islice
 from struct import Struct
 
+from engine.untrusted.avif.boxes import coded_sizes
+
 _BE16, _BE16_PAIR, _BE32_PAIR, _LE32 = map(Struct, (">H", ">HH", ">II", "<I"))
 
 _MOST_PARTS = 10_000
@@ -189,9 +191,21 @@ def _webp(content: bytes) -> Iterator[_Part]:
 
 
 def _avif(content: bytes) -> Iterator[_Part]:
-    for found in re.finditer(b"ispe", content):
-        width, height = _BE32_PAIR.unpack_from(content, found.end() + 4)
-        yield width, height, _AVIF
+    """Compare what the file says with what the streams in it say, and which a decoder goes by."""
+    boxes = islice(re.finditer(b"ispe", content), _MOST_PARTS)
+    shown = [_BE32_PAIR.unpack_from(content, found.end() + 4) for found in boxes]
+    if not shown:
+        return
+    # What decoding takes is measured for a picture with its transparency, which is coded apart.
+    coded = [sorted(sizes, key=_area)[-1 if len(sizes) < 3 else 0 :] for sizes in coded_sizes(content)]
+    largest = max((shown, *coded), key=lambda sizes: sum(map(_area, sizes)))
+    for sizes in (shown, *coded):
+        for width, height in sizes:
+            yield width, height, _AVIF if sizes is largest else 0
+
+
+def _area(sides: tuple[int, int]) -> int:
+    return sides[0] * sides[1]
 
 
 def _jpeg2000(content: bytes) -> Iterator[_Part]:

@@ -134,7 +134,9 @@ def _gif(width: int, height: int) -> bytes:
 
 
 def _avif(width: int, height: int) -> bytes:
-    return b"\0\0\0\x1cftypavif" + bytes(16) + b"\0\0\0\x14ispe\0\0\0\0" + struct.pack(">II", width, height)
+    content = cv2.imencode(".avif", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+    at = content.index(b"ispe") + 8
+    return content[:at] + struct.pack(">II", width, height) + content[at + 8 :]
 
 
 def _apng(width: int, height: int) -> bytes:

@@ -1,0 +1,1 @@
+"""AVIF: where a file holds coded pictures, and the sizes that these claim."""
