@@ -25,8 +25,10 @@ _Size = tuple[int, int]
 
 
 def coded_sizes(content: bytes) -> tuple[list[_Size], list[_Size], list[_Size]]:
-    """Return the width and height of each coded still picture, of the first one of each track, and of each configuration that has
-    them, in pixels.
+    """Return the width and height, in pixels, of the coded pictures that a file's places name.
+
+    Returns:
+        Those of the items, of the first picture of each track, and of the configurations that have some.
 
     Raises:
         ValueError, struct.error: the file is damaged, or holds a picture without a size, or none.
@@ -160,5 +162,5 @@ def _configurations(content: bytes, units: Iterator[int]) -> Iterator[_Size]:
         end = found.start() + _BE32.unpack(found[1])[0]
         try:
             yield largest_frame(memoryview(content)[found.end() : end], units)
-        except (ValueError, IndexError):
+        except ValueError:
             continue
