@@ -96,11 +96,11 @@ def _items(file: memoryview, boxes: list[_Box], units: Iterator[int]) -> Iterato
 def _coded_items(inside: memoryview) -> set[int]:
     """Return the numbers of the items that are AV1 streams."""
     found: set[int] = set()
-    for kind, inner in _boxes(inside[6 if inside[:1] == b"\0" else 8 :], [_MOST_ITEMS]):
+    for kind, inner in _boxes(inside[8 if any(inside[:1]) else 6 :], [_MOST_ITEMS]):
         if kind == b"infe":
-            wide = inner[:1] == b"\3"
+            wide = inner[:1].tobytes() == b"\3"
             (item,) = (_BE32 if wide else _BE16).unpack_from(inner, 4)
-            if inner[10 if wide else 8 :][:4] == b"av01":
+            if inner[10 if wide else 8 :][:4].tobytes() == b"av01":
                 found.add(item)
     return found
 
