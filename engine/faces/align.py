@@ -74,7 +74,21 @@ def crop(
     square: bool = False,
     pad: bool = False,
 ) -> list[Image]:
-    """Cut out the box of each face, with a margin: the same as `faces.crops(image, ...)`, which see."""
+    """Cut out the box of each face, with a margin, as Detections.crops does.
+
+    Args:
+        image: that of the faces, of any kind that detect() takes, but not in GPU memory.
+        faces: the faces.
+        margin: on each side, as a fraction of the box's width and height; 0 to 1000.
+        square: extend the shorter sides, evenly, to the length of the longer ones.
+        pad: fill what is beyond the image with 0, instead of ending the crop there.
+
+    Returns:
+        uint8 [h, w, 3] for each face, as copies, of at least one pixel.
+
+    Raises:
+        InvalidArgumentError: as Detections.crops.
+    """
     if not isinstance(faces, Detections):
         raise InvalidArgumentError(f"faces is a {type(faces).__name__}, expected Detections")
     return faces.crops(image, margin=margin, square=square, pad=pad)
