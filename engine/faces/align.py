@@ -74,7 +74,7 @@ def crop(
     square: bool = False,
     pad: bool = False,
 ) -> list[Image]:
-    """Cut out the box of each face, with a margin, as Detections.crops does.
+    """Cut out the box of each face, with a margin.
 
     Args:
         image: that of the faces, of any kind that detect() takes, but not in GPU memory.
