@@ -84,15 +84,9 @@ def _sides(payload: memoryview) -> tuple[int, int]:
     else:
         _skip_operating_points(bits)
     lengths = bits(4) + 1, bits(4) + 1
-    width, height = (_largest_side(bits(length) + 1, length, bool(reduced)) for length in lengths)
-    return width, height
-
-
-def _largest_side(side: int, length: int, reduced: bool) -> int:
-    """Frames may have sides of their own of that length in bits, unless the header is reduced: decoders do not all
-    compare them. Encoders take as many bits as the side needs, or one more.
-    """
-    return side if reduced or length <= side.bit_length() else 1 << length
+    width, height = (bits(length) + 1 for length in lengths)
+    # Unless the header is reduced, a frame may have sides of its own, of so many bits: decoders do not all compare them.
+    return (width, height) if reduced else (1 << lengths[0], 1 << lengths[1])
 
 
 def _skip_operating_points(bits: _Bits) -> None:
