@@ -85,7 +85,7 @@ def _sides(payload: memoryview) -> tuple[int, int]:
         _skip_operating_points(bits)
     lengths = bits(4) + 1, bits(4) + 1
     width, height = (bits(length) + 1 for length in lengths)
-    # Unless the header is reduced, a frame may have sides of its own, of so many bits: decoders do not all compare them.
+    # Unless the header is reduced, a frame may have sides of its own, of so many bits. Decoders need not compare them.
     return (width, height) if reduced else (1 << lengths[0], 1 << lengths[1])
 
 

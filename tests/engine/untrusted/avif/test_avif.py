@@ -63,7 +63,7 @@ def test_transparent_and_animated_pictures(mode: str, frames: int) -> None:
     claim = claim_of(content)
     assert claim is not None
     assert claim.side == width
-    assert claim.decoding_bytes in (_EACH * width * height, 2 * _EACH * width * height)  # a track has a box of its own for it
+    assert claim.decoding_bytes in (_EACH * width * height, 2 * _EACH * width * height)  # or of a track too
 
 
 def test_a_file_does_not_hide_its_size() -> None:
