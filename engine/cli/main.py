@@ -69,7 +69,7 @@ def run_command(arguments: argparse.Namespace, prog: str) -> int:
         status = int(arguments.run(arguments))
         sys.stdout.flush()
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output is gone: no traceback, no error from flushing
+        flush_or_discard(sys.stdout)  # its reader is gone: what is left would fail again as the interpreter ends
         return 1
     except (RetinaFaceError, OSError) as error:
         note(f"error: {_text(error)}", prog)
