@@ -36,7 +36,7 @@ void require_indices(const int32_t *indices, const AlignParams &params) {
 }
 
 /// A small argument as an array at the place of the images: one of NumPy is copied to their device.
-py::object at_place(const py::object &given, const char *name, const Place &place) {
+py::object at_place(const py::object &given, [[maybe_unused]] const char *name, [[maybe_unused]] const Place &place) {
 #ifdef RETINAFACE_HAS_CUDA
     if (!place.on_host() && py::isinstance<py::array>(given)) {
         return py::cast(DeviceArray::copy_of(view(given, name, Place{}), place));
