@@ -61,7 +61,7 @@ def drawn_faces() -> Image:
     for x, y, height in _PLACES:
         _draw(canvas, x, y, height)
     canvas += rng.normal(0, _GRAIN, canvas.shape)
-    return np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(canvas), 0, 255), np.uint8)
 
 
 def _draw(canvas: FloatArray, x: float, y: float, height: float) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from engine.plausibility.measure import plausibility
 FACE = ((0.3, 0.35), (0.7, 0.35), (0.5, 0.55), (0.35, 0.75), (0.65, 0.75))
 
 
-def candidates(boxes: list[list[float]], points: object = FACE, score: float = 0.9) -> Candidates:
+def candidates(boxes: Sequence[Sequence[float]], points: object = FACE, score: float = 0.9) -> Candidates:
     """Return candidates of one picture, all with the same score and the same landmarks in their boxes."""
     corners = np.array(boxes, np.float32)
     sides = corners[:, 2:] - corners[:, :2]
@@ -47,7 +49,7 @@ def test_boxes_inside_each_other_are_one_face_of_little_agreement() -> None:
 )
 def test_landmarks_out_of_order_are_no_face(changed: int, at: tuple[float, float]) -> None:
     points = list(FACE)
-    boxes = [[0.0, 0, 100, 100], [0, 0, 100, 100]]
+    boxes = [[0.0, 0.0, 100.0, 100.0]] * 2
     assert plausibility(candidates(boxes, points)).plausible == 1
     points[changed] = at
     assert plausibility(candidates(boxes, points)) == (0, 0.0)
@@ -55,7 +57,7 @@ def test_landmarks_out_of_order_are_no_face(changed: int, at: tuple[float, float
 
 def test_without_landmarks_agreement_counts_alone() -> None:
     found = candidates([[0, 0, 100, 100], [0, 0, 100, 100]])._replace(landmarks=None)
-    assert plausibility(found) == (1, pytest.approx(0.9))
+    assert list(plausibility(found)) == [1, pytest.approx(0.9)]
 
 
 def test_entries_beyond_the_count_and_boxes_without_area_count_nothing() -> None:
