@@ -67,8 +67,8 @@ class BuildOptions:
         config: settings that the weights were trained with: the name of a preset, the path of a JSON file
             (config.files), or the settings themselves.
         weights: name or path; None is the preset's default.
-        check: path of a picture with faces, on which the weights are tried with the settings that their shapes allow;
-            None is a drawn one, for weights that are not known only.
+        check: path of a picture with faces, on which, beside a drawn one, the weights are tried with the settings that
+            their shapes allow; None is the drawn one only, and only for weights that are not known.
         size: of the network's input; None is the preset's.
         max_batch: the engine takes 1 to max_batch images in a batch.
         runtime: "auto", "tensorrt" or "tensorrt-rtx".

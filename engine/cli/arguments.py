@@ -94,7 +94,7 @@ def add_network_options(parser: argparse.ArgumentParser, precisions: Iterable[st
         "(default %(default)s)")  # fmt: skip
     add("--weights", metavar="FILE|NAME", help="checkpoint, or the name of published weights, or 'random'")
     add("--check", type=Path, metavar="PHOTO", help="picture with several faces to try the weights on, with the "
-        "settings that their shapes allow (default for unknown weights: a drawn picture)")  # fmt: skip
+        "settings that their shapes allow (unknown weights: always on a drawn picture)")  # fmt: skip
     add("--input-size", type=int, nargs=2, metavar=("H", "W"),
         help="height and width of the network's input (default: the model's, 640 640 for most)")  # fmt: skip
     add("--min-input-size", type=int, nargs=2, metavar=("H", "W"), help="build for a range of sizes from this one")

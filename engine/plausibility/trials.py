@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from engine.model.retinaface import RetinaFace
 
 _MOST_CANDIDATES = 1000
-# Another setting is better that has a sum larger by a tenth, and by half a face: published weights with their own
-# settings came second by up to 0.01 of a sum of 6.4, and on a photo of one face by 0.3.
+# Another setting is better that has a sum larger by a tenth, and by half a face. On 50 photos alone, published weights
+# with their own settings were beaten so 5 times, by up to 1.6; on the photos with the drawn picture, and on it, never.
 _BETTER, _BETTER_BY = 1.1, 0.5
 _SAME = 0.97
 
@@ -40,6 +40,11 @@ class Trial:
     config: RetinaFaceConfig
     faces: int
     judged: Plausibility
+
+    def __add__(self, other: Trial) -> Trial:
+        """Return what the same setting finds on two pictures."""
+        (first, total), (second, more) = self.judged, other.judged
+        return Trial(self.config, self.faces + other.faces, Plausibility(first + second, total + more))
 
     def beats(self, other: Trial) -> bool:
         """Return whether it is clearly more plausible than another one."""

@@ -9,7 +9,8 @@ from engine.pictures.drawn import drawn_faces
 
 def test_it_is_a_picture_and_always_the_same() -> None:
     first, again = drawn_faces(), drawn_faces()
-    assert (first.shape, first.dtype) == ((320, 320, 3), np.uint8)
+    assert first.shape == (320, 320, 3)
+    assert first.dtype == np.uint8
     assert np.array_equal(first, again)
 
 

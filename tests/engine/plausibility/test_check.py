@@ -73,7 +73,9 @@ def test_a_given_picture_is_used_for_known_weights_too(claiming: Claiming, tmp_p
     cv2.imwrite(str(path), drawn_faces())
     known = replace(UNKNOWN, source="mobilenet0.25", known_as="mobilenet0.25")
     table, verdict = remarks(claiming(RELU), known, read_picture(path), SIZE)
-    assert table.startswith(f"Note: mobilenet0.25 with the settings that its shapes allow, on {path}:")
+    pictures = f"{path} and a drawn picture of 5 faces"
+    assert table.startswith(f"Note: mobilenet0.25 with the settings that its shapes allow, on {pictures}:")
+    assert table.split("\n")[2].split()[:2] == ["10", "10"]  # twice those of one
     assert verdict.endswith("Use --config mobilenet0.25")
 
 
