@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.build.threads import build_threads
 from engine.config.detection import InputSize, Thresholds
 from engine.config.files import find_config
 from engine.config.formats import QUANTISED_PRECISIONS
@@ -87,6 +88,11 @@ def export_onnx(options: ExportOptions, on_stage: Callable[[str], None] = lambda
     config = find_config(options.config)
     options = replace(options, config=config)  # its file is read once
     _check(options)
+    with build_threads(None):
+        return _export(options, config, on_stage)
+
+
+def _export(options: ExportOptions, config: RetinaFaceConfig, on_stage: Callable[[str], None]) -> onnx.ModelProto:
     size, picture = options.input_size(), read_picture(options.check)
     on_stage("Loading weights")
     model, origin = load_model(config, options.weights)
