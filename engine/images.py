@@ -7,6 +7,7 @@ or 12 of them, as cameras and scanners write, are read by these, else they would
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -46,21 +47,32 @@ _SAMPLED = 16  # looking at one pixel of 16 x 16 first costs nothing
 
 
 def list_images(folder: Path, *, recursive: bool = True) -> list[Path]:
-    """Return the image files in a folder, by their suffixes, in alphabetical order.
-
-    Args:
-        folder: to look in.
-        recursive: whether to look in its subfolders, too, but for those that are links.
+    """Return the image files in a folder; see list_files.
 
     Raises:
         InvalidArgumentError: there is no such folder, or no image in it.
     """
+    return list_files(folder, SUFFIXES, "pictures", recursive=recursive)
+
+
+def list_files(folder: Path, suffixes: Sequence[str], what: str, *, recursive: bool) -> list[Path]:
+    """Return the files of some kinds in a folder, by their suffixes, in alphabetical order.
+
+    Args:
+        folder: to look in.
+        suffixes: in small letters; those of names may have others.
+        what: the kinds, for messages.
+        recursive: whether to look in its subfolders, too, but for those that are links.
+
+    Raises:
+        InvalidArgumentError: there is no such folder, or no such file in it.
+    """
     if not folder.is_dir():
         raise InvalidArgumentError(f"{folder} is not a folder")
     found = folder.rglob("*") if recursive else folder.iterdir()
-    paths = sorted(path for path in found if path.suffix.lower() in SUFFIXES and path.is_file())
+    paths = sorted(path for path in found if path.suffix.lower() in suffixes and path.is_file())
     if not paths:
-        raise InvalidArgumentError(f"the folder {folder} has no pictures: names that end in {', '.join(SUFFIXES)}")
+        raise InvalidArgumentError(f"the folder {folder} has no {what}: names that end in {', '.join(suffixes)}")
     return paths
 
 

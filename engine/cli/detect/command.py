@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="open a broken camera or address again, up to so many times in a row (default %(default)s)")  # fmt: skip
     parser.add_argument("--recursive", action="store_true", help="look in the subfolders of folders, too")
     parser.add_argument("inputs", nargs="+", metavar="INPUT",
-        help="picture, folder of pictures, pattern, video, camera:N, address (rtsp://...), or - for a list of "
+        help="picture, video, folder of these, pattern, camera:N, address (rtsp://...), or - for a list of "
         "these on standard input, one a line")  # fmt: skip
 
 

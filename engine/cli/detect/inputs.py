@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import InvalidArgumentError
-from engine.images import list_images
+from engine.images import SUFFIXES, list_files
 from engine.untrusted.limits import MAX_TEXT_BYTES
 
 LIST = "-"
@@ -68,7 +68,8 @@ def inputs_of(arguments: Sequence[str], recursive: bool) -> list[Input]:
     """Return everything that the arguments name, in their order; that of a folder or a pattern is the alphabet's.
 
     Args:
-        arguments: files, folders, patterns, addresses, "camera:N", or "-" for a list of these on standard input.
+        arguments: files, folders of files, patterns, addresses, "camera:N", or "-" for a list of these on standard
+            input.
         recursive: whether folders include their subfolders.
 
     Raises:
@@ -119,19 +120,23 @@ def _of_path(name: str, recursive: bool) -> Iterator[Input]:
     path = Path(name)
     if os.path.isdir(name):
         try:
-            pictures = list_images(path, recursive=recursive)
+            files = list_files(path, (*SUFFIXES, *VIDEO_SUFFIXES), "pictures or videos", recursive=recursive)
         except InvalidArgumentError as error:
             yield Unusable(f"{error}{'' if recursive else '; --recursive looks in its subfolders, too'}")
             return
         except OSError as error:
             yield Unusable(f"{name}: {error.strerror}")
             return
-        for picture in pictures:
-            yield Picture(str(picture), picture.relative_to(path).with_suffix(""))
-    elif path.suffix.lower() in VIDEO_SUFFIXES:
-        yield Stream(name, name, Path(path.stem), live=False)
+        for file in files:
+            yield _of_file(str(file), file.relative_to(path).with_suffix(""))
     else:
-        yield Picture(name, Path(path.stem))
+        yield _of_file(name, Path(path.stem))
+
+
+def _of_file(name: str, stem: Path) -> Input:
+    if Path(name).suffix.lower() in VIDEO_SUFFIXES:
+        return Stream(name, name, stem, live=False)
+    return Picture(name, stem)
 
 
 def _fit(name: str) -> Path:

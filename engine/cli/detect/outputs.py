@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from os.path import realpath
 from pathlib import Path
@@ -10,13 +11,14 @@ from pathlib import Path
 import cv2
 
 from engine.cli.arguments import check_file_name, check_folder
-from engine.cli.detect.inputs import Input, Picture, Unusable
+from engine.cli.detect.inputs import Input, Picture, Stream, Unusable
 from engine.errors import InvalidArgumentError
 from engine.faces import Detections
 from engine.types import Image
 from engine.writing import write_file
 
 _OPTIONS = ("annotate", "crops", "align")
+_FRAME = re.compile(r"(.+)_\d{6,}", re.DOTALL)  # a frame's name, see frame_stem
 
 
 class Outputs:
@@ -86,14 +88,28 @@ class Outputs:
 
 
 def _check_names(inputs: Sequence[Input]) -> None:
-    """Refuse two inputs that would be written to one file."""
-    names: dict[Path, str] = {}
+    """Refuse two inputs that would be written to one file. A picture and a video may have one name."""
+    names: dict[tuple[Path, bool], str] = {}
     for given in inputs:
         if isinstance(given, Unusable):
             continue
-        other = names.setdefault(given.stem, given.name)
+        other = names.setdefault((given.stem, isinstance(given, Stream)), given.name)
         if other != given.name:
-            raise InvalidArgumentError(
-                f"{given.name} would overwrite what is made of {other}, because they have the same name: give them in "
-                "two commands with different folders, or give the folder that both are below, with --recursive"
-            )
+            _refuse(given.name, other)
+    for (stem, is_stream), name in names.items():
+        if not is_stream and (frame := _FRAME.fullmatch(stem.name)):
+            video = names.get((stem.with_name(frame[1]), True))
+            if video is not None:
+                _refuse(name, video)
+
+
+def _refuse(name: str, other: str) -> None:
+    raise InvalidArgumentError(
+        f"{name} would overwrite what is made of {other}, because they have the same name: give them in "
+        "two commands with different folders, or give the folder that both are below, with --recursive"
+    )
+
+
+def frame_stem(stem: Path, index: int) -> Path:
+    """Return the path below an output folder of what is made of one frame, without a suffix."""
+    return stem.with_name(f"{stem.name}_{index:06d}")

@@ -15,7 +15,7 @@ import numpy as np
 
 from engine.cli.arguments import check_outputs
 from engine.cli.detect.inputs import Input, Picture, Stream, Unusable, inputs_of
-from engine.cli.detect.outputs import Outputs
+from engine.cli.detect.outputs import Outputs, frame_stem
 from engine.cli.detect.recording import CODECS, recording_to
 from engine.cli.terminal import counted, note
 from engine.detector import TRTRetinaFace
@@ -101,7 +101,7 @@ class _Work:
             for frame, faces in frames:
                 show(f"{stream.name}, frame {frame.index}", 0)
                 image, time = np.asarray(frame.image), frame.time or 0.0
-                self._outputs.write(stream.stem.with_name(f"{stream.stem.name}_{frame.index:06d}"), image, faces)
+                self._outputs.write(frame_stem(stream.stem, frame.index), image, faces)
                 _print({"video": stream.name, "frame": frame.index, "time": round(time, 3), **faces.to_json()})
                 if self._video is not None and not record(time, faces.plot(image)):
                     break

@@ -84,6 +84,27 @@ def test_a_folder_has_its_pictures_in_order(run: Run) -> None:
     assert (status, names(lines), said) == (0, [*expected, "photos/sub/z.png"], "")
 
 
+def test_a_folder_has_its_videos_too(run: Run) -> None:
+    put("day/a.jpg"), put("day/c.png"), put("day/sub/d.png")
+    put_video("day/a.avi", 2), put_video("day/b.AVI", 3), put_video("day/sub/d.avi", 2)
+    Path("day/broken.mp4").write_text("no video")
+    status, lines, said = run("day", "--annotate", "marked")
+    given = [line.get("image") or (line["video"], line["frame"]) for line in lines]
+    frames = [("day/b.AVI", index) for index in range(3)]
+    here = [("day/a.avi", 0), ("day/a.avi", 1), "day/a.jpg", *frames, "day/c.png"]
+    assert given == here
+    assert status == 1
+    assert "day/broken.mp4 cannot be read: it is no video" in said
+    assert said.count("\n") == 1
+    assert sorted(path.name for path in Path("marked").iterdir()) == [
+        "a.png", "a_000000.png", "a_000001.png", "b_000000.png", "b_000001.png", "b_000002.png", "c.png",
+    ]  # fmt: skip
+    Path("day/broken.mp4").unlink()
+    status, lines, said = run("day", "--recursive", "--annotate", "all")
+    assert (status, said, len(lines)) == (0, "", 7 + 3)
+    assert sorted(path.name for path in Path("all/sub").iterdir()) == ["d.png", "d_000000.png", "d_000001.png"]
+
+
 def test_patterns_lists_and_what_is_wrong_in_them(run: Run) -> None:
     put("a1.jpg"), put("a2.jpg"), put("b [1].jpg"), put("sub/c.png")
     status, lines, said = run("a?.jpg", "b [1].jpg", "**/c.png")
@@ -122,7 +143,7 @@ def test_what_cannot_be_read_is_named_and_the_others_done(run: Run) -> None:
         "zero.jpg: is not a picture",
         "the video zero.mp4 is empty",
         "text.mp4 cannot be read: it is no video",
-        "the folder empty has no pictures",
+        "the folder empty has no pictures or videos",
         f"cut.avi broke, {len(lines) - 1} of 30 frames read after frame {len(lines) - 2}",
         "source is ftp://x/y.mp4, expected an address of rtsp",
         "camera:-1: cannot be read: No such file",
@@ -185,9 +206,11 @@ def test_pictures_that_are_written(run: Run, fp32_engine: Path) -> None:
 
 def test_nothing_that_is_read_or_written_is_overwritten(run: Run) -> None:
     put("a/x.jpg"), put("b/x.jpg"), put("c/x.png"), put("d/x.jpg"), put("d/x_0.png")
+    put("v/y_000001.png"), put_video("v/y.avi", 2)
     before = Path("d/x_0.png").read_bytes()
     for arguments, reason in (
         (("a/x.jpg", "b/x.jpg", "--crops", "out"), "b/x.jpg would overwrite what is made of a/x.jpg"),
+        (("a", "v", "--crops", "out"), "v/y_000001.png would overwrite what is made of v/y.avi"),
         (("c/x.png", "--annotate", "c"), "c/x.png would overwrite a picture that is read"),
         (("a/x.jpg", "--annotate", "out", "--crops", "./out"), "--annotate and --crops need different folders"),
         (("a/x.jpg", "--align", "/proc/out"), "cannot write to the folder /proc/out"),
