@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from engine.faces import Detections, Face
     from engine.faces.align import align, crop
     from engine.runtime.gpu.jpeg import GpuImageDecoder
-    from engine.runtime.queue import BatchQueue, Request
+    from engine.runtime.queue import BatchQueue
+    from engine.runtime.requests import Request
     from engine.video import Frame
 
 __all__ = [
@@ -80,7 +81,7 @@ _LAZY = {
     "Face": "engine.faces",
     "Frame": "engine.video",
     "GpuImageDecoder": "engine.runtime.gpu.jpeg",
-    "Request": "engine.runtime.queue",
+    "Request": "engine.runtime.requests",
     "RetinaFaceConfig": "engine.config.model",
     "TRTRetinaFace": "engine.detector",
     "align": "engine.faces.align",

@@ -15,7 +15,7 @@ from engine.faces import Detections, Selection
 from engine.inputs import batches, check_color
 from engine.inputs.batches import are_several
 from engine.inputs.device_arrays import from_device_array, is_device_array
-from engine.runtime.augment import Augmentation, Scales, make_augmentation, merge, to_image, views
+from engine.runtime.augment import Augmentation, Scales, detect_views, make_augmentation
 from engine.runtime.device import open_session
 from engine.runtime.forking import undisturbed
 from engine.runtime.gpu.session import TensorRTSession
@@ -296,29 +296,14 @@ class TRTRetinaFace(StreamingDetector):
     ) -> list[Detections]:
         if any(map(is_device_array, images)):
             raise InvalidArgumentError("images are in GPU memory, scales and flip need NumPy arrays: copy them first")
-        return [self._merged_views(image, score_threshold, augmentation, usual) for image in images]
 
-    def _merged_views(
-        self, image: Image, score_threshold: float, augmentation: Augmentation, usual: Letterbox
-    ) -> Detections:
-        found: list[Detections] = []
-        for images in views(image, augmentation, self.network_size):
-            letterbox = usual
-            if augmentation.scales is not None:
-                letterbox = replace(usual, size=self.network_size(*images[0].shape[:2]), enlarge=False)
-            faces = [
-                face
-                for begin in range(0, len(images), self.max_batch)
-                for face in self._run(images[begin : begin + self.max_batch], score_threshold, letterbox, Stopwatch())
-            ]
-            found += to_image(faces, images[0], image)
+        def run(views: list[Image], size: tuple[int, int] | None) -> list[Detections]:
+            letterbox = usual if size is None else replace(usual, size=size, enlarge=False)
+            parts = [views[begin : begin + self.max_batch] for begin in range(0, len(views), self.max_batch)]
+            return [face for part in parts for face in self._run(part, score_threshold, letterbox, Stopwatch())]
+
         thresholds = self.sidecar.thresholds
-        return merge(
-            found,
-            iou_threshold=thresholds.iou if augmentation.merge_iou is None else augmentation.merge_iou,
-            max_detections=thresholds.max_detections,
-            voting=augmentation.voting,
-        )
+        return [detect_views(image, augmentation, self.network_size, run, thresholds) for image in images]
 
     def _run(
         self, images: list[Image], score_threshold: float, letterbox: Letterbox, watch: Stopwatch

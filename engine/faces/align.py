@@ -8,7 +8,8 @@ from typing import Any
 from engine.errors import InvalidArgumentError
 from engine.faces.alignment import Size, Template, align_images
 from engine.faces.checks import image_of_faces
-from engine.faces.detections import DEFAULT_MARGIN, Detections
+from engine.faces.detections import Detections
+from engine.faces.pictured import DEFAULT_MARGIN
 from engine.types import AnyImage, Image
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import ops
-from engine.config.detection import MAX_CANDIDATES
+from engine.config.detection import MAX_CANDIDATES, Thresholds
 from engine.config.model import LANDMARK_VALUES
 from engine.errors import InvalidArgumentError
 from engine.faces import Detections, unchecked
@@ -85,6 +85,37 @@ def _is_length(value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+def detect_views(
+    image: Image,
+    augmentation: Augmentation,
+    network_size: Callable[[int, int], tuple[int, int]],
+    run: Callable[[list[Image], tuple[int, int] | None], list[Detections]],
+    thresholds: Thresholds,
+) -> Detections:
+    """Detect in all views of an image and merge the faces.
+
+    Args:
+        image: uint8 [H, W, 3].
+        augmentation: says which views.
+        network_size: returns the input size that holds an unscaled image of a height and a width, or refuses.
+        run: finds the faces of images of one size with that input size; None is the usual letterbox.
+        thresholds: of the engine.
+
+    Raises:
+        InvalidArgumentError: a scale is impossible or too large for the engine.
+    """
+    found: list[Detections] = []
+    for images in views(image, augmentation, network_size):
+        size = None if augmentation.scales is None else network_size(*images[0].shape[:2])
+        found += to_image(run(images, size), images[0], image)
+    return merge(
+        found,
+        iou_threshold=thresholds.iou if augmentation.merge_iou is None else augmentation.merge_iou,
+        max_detections=thresholds.max_detections,
+        voting=augmentation.voting,
+    )
 
 
 def scaled_size(height: int, width: int, scale: Scale) -> tuple[int, int]:

@@ -13,7 +13,8 @@ from typing import TypeVar
 from engine.errors import ClosedError
 from engine.faces import Detections
 from engine.runtime.forking import undisturbed
-from engine.runtime.queue import BatchQueue, Request
+from engine.runtime.queue import BatchQueue
+from engine.runtime.requests import Request
 from engine.runtime.session import Session
 from engine.runtime.timing import Stages
 from engine.types import AnyImage, Color, Image

@@ -17,7 +17,7 @@ WAITING, DECODE, QUEUEING = "waiting", "decode", "queueing"
 
 
 class Request(Protocol):
-    """A future of faces, such as engine.runtime.queue.Request. The properties are set when it is done."""
+    """A future of faces, such as engine.runtime.requests.Request. The properties are set when it is done."""
 
     @property
     def stages(self) -> Mapping[str, float]:

@@ -19,7 +19,8 @@ import pytest
 
 from engine.errors import ClosedError, InferenceError, InvalidArgumentError, QueueFullError
 from engine.faces import Detections
-from engine.runtime.queue import BatchQueue, Request
+from engine.runtime.queue import BatchQueue
+from engine.runtime.requests import Request
 from engine.runtime.timing import Stages
 from engine.types import Image
 
