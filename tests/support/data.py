@@ -50,6 +50,19 @@ def labelled_photos() -> list[LabelledPhoto]:
     return photos
 
 
+def labelled_landmarks() -> list[tuple[Image, NDArray[np.float64]]]:
+    """Return those photos with the five landmarks of their faces, float64 [N, 5, 2], of 68 that dlib's model drew."""
+    labels = ElementTree.parse(_existing(_DATA / "photos" / "training_with_face_landmarks.xml"))
+    photos = []
+    for entry in labels.iter("image"):
+        image = read_image(_existing(_DATA / "photos" / Path(entry.attrib["file"]).name))
+        drawn = [[[float(p.attrib["x"]), float(p.attrib["y"])] for p in box.iter("part")] for box in entry.iter("box")]
+        # In iBUG's order: eyes, the nose's tip, the corners of the mouth.
+        parts = [np.array(drawn)[:, these].mean(axis=1) for these in (range(36, 42), range(42, 48), [30], [48], [54])]
+        photos.append((image, np.stack(parts, axis=1)))
+    return photos
+
+
 def astronaut() -> Image:
     """Return scikit-image's photo of an astronaut (public domain), BGR; its one face is at ASTRONAUT_FACE."""
     skimage_data = pytest.importorskip("skimage.data", reason="the photo comes with scikit-image")
