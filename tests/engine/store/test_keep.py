@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import logging
 import multiprocessing
+import os
 import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -119,6 +121,38 @@ def test_a_cache_that_cannot_be_written_to_is_said(
     assert files.path.exists()
     assert "cannot be kept" in caplog.text
     assert "RETINAFACE_TRT_CACHE" in caplog.text
+
+
+def read_only(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Let the system refuse all that would change the folder, as on a disk that is mounted read-only."""
+
+    def refusing(call: Callable[..., Any], changes: Callable[..., bool]) -> Callable[..., Any]:
+        def checked(path: Any, *arguments: Any, **options: Any) -> Any:
+            if isinstance(path, str | os.PathLike) and Path(path).is_relative_to(folder) and changes(*arguments):
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+            return call(path, *arguments, **options)
+
+        return checked
+
+    for name in ("mkdir", "utime", "rename", "replace", "unlink"):
+        patch.setattr(os, name, refusing(getattr(os, name), lambda *_: True))
+    writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+    patch.setattr(os, "open", refusing(os.open, lambda flags=0, *_: bool(flags & writing)))
+
+
+def test_a_cache_on_a_disk_that_is_read_only_is_said_and_what_it_has_is_used(
+    builds: list[BuildOptions], cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = kept_engine(OPTIONS)
+    read_only(cache, monkeypatch)
+    assert kept_engine(OPTIONS) == kept
+    assert (len(builds), caplog.text) == (1, "")
+    other = kept_engine(replace(OPTIONS, precision="fp16"))
+    assert len(builds) == 2
+    assert other.path.exists()
+    assert not other.path.is_relative_to(cache)
+    assert "cannot be kept" in caplog.text
+    assert "Read-only file system" in caplog.text
 
 
 def test_a_full_disk_is_said(
