@@ -12,7 +12,7 @@ from rich.progress import Progress, track
 from rich.table import Table
 
 from engine.cli.arguments import add_device_options, check_outputs, require_packages
-from engine.cli.terminal import shown
+from engine.cli.terminal import note, shown
 from engine.errors import InvalidArgumentError
 from engine.writing import write_file
 
@@ -46,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     from engine.evaluate.report.curves import check_plot_path
     from engine.evaluate.widerface.files import read_ground_truth, read_predictions
     from engine.evaluate.widerface.protocol import evaluate
+    from engine.evaluate.widerface.units import hint_at_units
 
     if (arguments.root is None) != (arguments.engine is None):
         raise InvalidArgumentError(
@@ -60,7 +61,10 @@ def run(arguments: argparse.Namespace) -> int:
     truth = read_ground_truth(arguments.ground_truth)
     if arguments.root:
         _predict(arguments, truth.names)
-    curves = evaluate(truth, read_predictions(arguments.predictions, truth.names))
+    predictions = read_predictions(arguments.predictions, truth.names)
+    curves = evaluate(truth, predictions)
+    if (hint := hint_at_units(truth, predictions)) is not None:
+        note(f"warning: {hint}")
     _write(arguments, curves)
     table = Table("subset", "faces", "average precision", box=None)
     for name, curve in curves.items():

@@ -242,6 +242,22 @@ def test_torchvision_s_backbones_in_the_fx_layout_are_read(name: str, tmp_path: 
     assert_equal(loaded({**theirs, "fx.fc.weight": torch.ones(3)}, tmp_path, config)[0], state)
 
 
+@pytest.mark.parametrize(
+    ("head", "values", "expected"), [("ClassHead", 3, 2), ("LandmarkHead", 8, 10), ("LandmarkHead", 136, 10)]
+)
+def test_heads_with_other_numbers_of_values_are_named(
+    head: str, values: int, expected: int, ours: State, tmp_path: Path
+) -> None:
+    """Three classes, 4 and 68 landmarks, of the two anchors of a place."""
+    others = {
+        key: torch.zeros(2 * values, *value.shape[1:]) if key.startswith(head) else value for key, value in ours.items()
+    }
+    with pytest.raises(
+        WeightsError, match=rf"{head}\.0\.conv1x1\.\w+ has shape \({2 * values},.*expected \({2 * expected},"
+    ):
+        loaded(others, tmp_path)
+
+
 def test_names_that_nobody_knows_are_listed(tmp_path: Path) -> None:
     with pytest.raises(
         WeightsError, match=r"none of the model's names, but encoder\.0, encoder\.1, .*\(9\)\. Rename them"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -29,12 +30,15 @@ print(json.dumps({"boxes": faces.boxes.tolist(), "torch": "torch" in sys.modules
 
 
 def first_face(cache: Path, photo: Path) -> tuple[dict[str, Any], str]:
-    """Run the program; return what it printed, and what it said on stderr."""
+    """Run the program; return what it printed, with the seconds of a core that it took, and what it said on stderr."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     environment = {**os.environ, "RETINAFACE_TRT_CACHE": str(cache)}
     done = subprocess.run(
         [sys.executable, "-c", _PROGRAM, photo], env=environment, capture_output=True, text=True, check=True
     )
-    return json.loads(done.stdout), done.stderr
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {**json.loads(done.stdout), "seconds": seconds}, done.stderr
 
 
 def test_the_first_process_builds_and_the_second_finds(tmp_path: Path) -> None:
@@ -48,6 +52,9 @@ def test_the_first_process_builds_and_the_second_finds(tmp_path: Path) -> None:
     assert not found["torch"]  # which takes a second to import
     assert found["boxes"] == built["boxes"]
     np.testing.assert_equal(np.shape(found["boxes"]), (1, 4))
+    # What users are promised, with nothing else on the machine: here in seconds of a core.
+    assert built["seconds"] < 60
+    assert found["seconds"] < 1.5
 
 
 @pytest.mark.parametrize("option", ["config", "precision"])

@@ -114,6 +114,7 @@ def _npz(**arrays: Any) -> bytes:
 GARBAGE = {
     "empty": b"",
     "text": b"not a cache",
+    "TensorRT's table": b"TRT-8601-EntropyCalibration2\nimages: 3c010a14\nlogits_8: 3d2a9b1c\n",
     "zip signature": b"PK\x03\x04 and then nothing",
     "one array": _npy(),
     "no key": _npz(x=np.zeros(3)),
@@ -127,8 +128,9 @@ GARBAGE = {
 def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "fit.npz"
     path.write_bytes(content)
-    with pytest.raises(CalibrationError, match=r"fit\.npz is not a calibration cache of this program"):
+    with pytest.raises(CalibrationError, match=r"fit\.npz is not a calibration cache of this program") as refusal:
         load_fit(path, KEY, _fresh(), ASSIGNMENTS)
+    assert "allow_pickle" not in str(refusal.value)  # NumPy's advice, which nobody should follow
 
 
 def test_truncated_files_are_refused(cache: Path) -> None:
