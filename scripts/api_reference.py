@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import warnings
 from pathlib import Path
@@ -16,12 +17,24 @@ def write_reference(folder: Path) -> None:
     import pdoc
 
     for name in engine.__all__:  # pdoc sees only what a module holds, and engine imports its names when they are used
-        setattr(engine, name, getattr(engine, name))
+        value = getattr(engine, name)
+        setattr(engine, name, value)
+        if inspect.isclass(value):
+            _take_over(value)
     pdoc.render.configure(docformat="google", show_source=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about types of packages that are not installed
         warnings.filterwarnings("error", "Found .* does not resolve")
         pdoc.pdoc(*MODULES, output_directory=folder)
+
+
+def _take_over(public: type) -> None:
+    """Give a class the methods that it inherits from this package's bases, which have no entries of their own."""
+    for base in public.__mro__[1:]:
+        if base.__module__.startswith("engine.") and not hasattr(engine, base.__name__):
+            for name, value in vars(base).items():
+                if inspect.isfunction(value) and not name.startswith("_") and name not in vars(public):
+                    setattr(public, name, value)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 
 import engine
 from api_reference import MODULES, write_reference
-from engine import TRTRetinaFace
+from engine import Detections, TRTRetinaFace
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +32,15 @@ def test_methods_have_entries(pages: dict[str, str]) -> None:
     assert "detect" in methods
     for name in methods:
         assert f'id="TRTRetinaFace.{name}"' in pages["engine"]
+
+
+def test_inherited_methods_have_entries_with_their_docstrings(pages: dict[str, str]) -> None:
+    for method in (TRTRetinaFace.detect_stream, TRTRetinaFace.submit, Detections.plot, Detections.save_crops):
+        assert method.__doc__ is not None
+        summary = method.__doc__.splitlines()[0]
+        assert re.sub(r"\W+", "", summary) in re.sub(r"<[^>]*>|&\w+;|\W+", "", pages["engine"])
+    for name in ("TRTRetinaFace.detect_stream", "TRTRetinaFace.submit", "Detections.plot", "Detections.save_crops"):
+        assert f'id="{name}"' in pages["engine"]
 
 
 def test_the_operators_have_a_page(pages: dict[str, str]) -> None:
