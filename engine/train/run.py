@@ -1,0 +1,175 @@
+"""A whole training run: labels and weights in, a folder out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from engine.config.files import find_config
+from engine.config.model import RetinaFaceConfig
+from engine.config.presets import PRESETS
+from engine.errors import InvalidArgumentError
+from engine.progress import Status
+from engine.train.checkpoints import Checkpoint
+from engine.train.distributed import Processes, joined
+from engine.train.folder import RunFolder, digest_of
+from engine.train.judge import Judge
+from engine.train.labels.labelled import LabelledPicture
+from engine.train.labels.reading import read_labels
+from engine.train.loop import Task, Training
+from engine.train.report.watching import Shown
+from engine.train.samples.training_set import TrainingSet
+from engine.train.settings import TrainSettings
+from engine.train.start import starting_network
+from engine.train.targets.loss import MultiTaskLoss
+from engine.train.targets.network import TrainedNetwork
+from engine.writing.signals import signals_deferred
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Where labelled pictures are.
+
+    Attributes:
+        file: of the labels, or a folder of Pascal VOC's files.
+        pictures: folder of the pictures.
+    """
+
+    file: Path
+    pictures: Path
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What to train.
+
+    Attributes:
+        training: what is learned from.
+        folder: of the run; made if it is missing.
+        validation: what is judged after each epoch; None judges nothing.
+        config: name of a preset, or path of a config's file.
+        weights: to start from, see load_model.
+        backbone: checkpoint of the body alone, in place of `weights`.
+        settings: of the training.
+        resume: whether to go on with the run that the folder has, if it has one.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        workers: processes that read pictures.
+    """
+
+    training: Labels
+    folder: Path
+    validation: Labels | None = None
+    config: str | RetinaFaceConfig = "mobilenet0.25"
+    weights: str | None = None
+    backbone: str | None = None
+    settings: TrainSettings = field(default_factory=TrainSettings)
+    resume: bool = False
+    device: str = "auto"
+    workers: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run.
+
+    Attributes:
+        folder: of the run.
+        finished: whether it came to its end; a run that was stopped can be resumed.
+        best: the best average precision on the validation labels, None without.
+    """
+
+    folder: RunFolder
+    finished: bool
+    best: float | None
+
+
+def run_training(options: TrainOptions, status: Status) -> Outcome:
+    """Train, or go on with a run.
+
+    SIGINT and SIGTERM end the running step, then a checkpoint is written, and then the signal is what it was before.
+
+    Args:
+        options: what to train.
+        status: where progress is shown.
+
+    Raises:
+        InvalidArgumentError: an option, or the folder's checkpoint, does not fit.
+        WeightsError: the weights do not fit the config.
+        TrainingError: a loss is not finite, or the checkpoint is damaged.
+        OutputError: a file could not be written.
+    """
+    with joined(options.device) as processes:
+        return _run(options, processes, status)
+
+
+def _run(options: TrainOptions, processes: Processes, status: Status) -> Outcome:
+    settings, folder, is_first = options.settings, RunFolder(options.folder), not processes.rank
+    pictures = _read(options.training, "training")
+    judged = [] if options.validation is None else _read(options.validation, "validation")
+    config = find_config(options.config)
+    network, origin = starting_network(config, options.weights, options.backbone, settings.seed)
+    config = network.config = _named(config)
+    made_with = {
+        "config": config.to_dict(),
+        **settings.to_dict(),
+        "training labels": digest_of(pictures),
+        "validation labels": digest_of(judged),
+    }
+    task = Task(
+        network,
+        TrainedNetwork(network),
+        MultiTaskLoss(config, focal=settings.focal, settings=settings.loss, positives_of_all=processes.mean),
+        TrainingSet(pictures, config, settings.size, settings.seed),
+        settings,
+        made_with,
+        options.workers,
+    )
+    judge = Judge(judged, config, processes) if judged else None
+    training = Training(task, processes, folder, judge)
+    if is_first:
+        folder.begin(resume=options.resume)
+    if options.resume and folder.last.exists():
+        checkpoint = Checkpoint.read(folder.last)
+        checkpoint.check(made_with, folder.last)
+        training.resume(checkpoint)
+    elif is_first:
+        folder.write_start(config, made_with, origin)
+    status.keep(_described(options, config, origin, pictures, judged))
+    with signals_deferred() as received:
+        with closing(Shown(task, folder, judge, status, training.done)) if is_first else nullcontext() as watcher:
+            finished = training.run(watcher, lambda: bool(received))
+        if not finished:
+            status.keep(f"stopped; the same command with --resume goes on from {folder.last}")
+    return Outcome(folder, finished, training.best)
+
+
+def _read(labels: Labels, what: str) -> list[LabelledPicture]:
+    pictures = read_labels(labels.file, labels.pictures)
+    if not sum(int((~picture.ignored).sum()) for picture in pictures):
+        raise InvalidArgumentError(
+            f"the {what} labels {labels.file} have {len(pictures)} pictures and no face in them: give some"
+        )
+    return pictures
+
+
+def _named(config: RetinaFaceConfig) -> RetinaFaceConfig:
+    """Return the config under a name that is no preset's with other settings."""
+    if config == PRESETS.get(config.name, config):
+        return config
+    return replace(config, name=f"{config.name[:56]}-trained")
+
+
+def _described(
+    options: TrainOptions,
+    config: RetinaFaceConfig,
+    origin: str,
+    pictures: Sequence[LabelledPicture],
+    judged: Sequence[LabelledPicture],
+) -> str:
+    faces, found = (sum(len(picture.boxes) for picture in some) for some in (pictures, judged))
+    return (
+        f"training {config.name} from {origin}, on {len(pictures)} pictures with {faces} faces; judged on "
+        f"{len(judged)} pictures with {found} faces"
+    )
