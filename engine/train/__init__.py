@@ -1,0 +1,1 @@
+"""Training of models: fine-tuning on labelled pictures, with PyTorch."""
