@@ -129,12 +129,11 @@ class Checkpoint:
 
     def check(self, made_with: Mapping[str, Any], path: Path) -> None:
         """Raise InvalidArgumentError that names the first thing in which a run differs from the checkpoint's."""
-        made_with = json.loads(json.dumps(made_with))  # which makes lists of tuples
-        for name in dict.fromkeys([*made_with, *self.made_with]):
-            ours, theirs = made_with.get(name), self.made_with.get(name)
-            if ours != theirs:
+        ours, theirs = _flat(made_with), _flat(self.made_with)
+        for name in dict.fromkeys([*ours, *theirs]):
+            if ours.get(name) != theirs.get(name):
                 raise InvalidArgumentError(
-                    f"the checkpoint {path} was made with {name} {_short(theirs)}, and this run has {_short(ours)}: "
+                    f"the checkpoint {path} was made with {name} {theirs.get(name)}, this run has {ours.get(name)}: "
                     "give the same to go on, or train in another folder"
                 )
 
@@ -180,6 +179,10 @@ def _loaded(tensors: dict[str, StoredTensor]) -> Tensors:
     return loaded
 
 
-def _short(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return values as JSON by their dotted names."""
+    flat: dict[str, str] = {}
+    for name, value in values.items():
+        inner = _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: json.dumps(value)}
+        flat |= inner
+    return flat

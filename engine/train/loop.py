@@ -180,7 +180,7 @@ class Training:
             heads = self._parallel(self._normalise(batch.images))
         losses = self._task.loss(heads, batch)
         shown = [n for n in losses._fields if n != "positives" and (cascade or not n.startswith("first_"))]
-        own = [float(getattr(losses, name)) for name in shown]
+        own = [float(getattr(losses, name).detach()) for name in shown]
         bad, stops, *sums = self._processes.total([float(not all(map(math.isfinite, own))), float(stop), *own])
         if bad:  # on all processes, which would wait for each other's gradients
             self._refuse(names, "the loss", dict(zip(shown, own, strict=True)))

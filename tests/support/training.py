@@ -54,17 +54,23 @@ def tiny_network() -> RetinaFace:
         return RetinaFace(TINY)
 
 
-def tiny_task(pictures: list[LabelledPicture], settings: TrainSettings = QUICK) -> Task:
+def tiny_task(
+    pictures: list[LabelledPicture],
+    settings: TrainSettings = QUICK,
+    *,
+    augment: bool = True,
+    processes: Processes = ALONE,
+) -> Task:
     """Return a task for the smallest network."""
     network = tiny_network()
-    samples = TrainingSet(pictures, TINY, SIDE, settings.seed)
-    return Task(network, TrainedNetwork(network), MultiTaskLoss(TINY), samples, settings, settings.to_dict())
+    samples = TrainingSet(pictures, TINY, SIDE, settings.seed, augment)
+    loss = MultiTaskLoss(TINY, positives_of_all=processes.mean)
+    return Task(network, TrainedNetwork(network), loss, samples, settings, settings.to_dict())
 
 
-def tiny_training(
-    folder: Path, pictures: list[LabelledPicture], settings: TrainSettings = QUICK, judged: bool = False
-) -> Training:
-    """Return a run that has not begun."""
+def tiny_training(folder: Path, task: Task, *, judged: bool = False, processes: Processes = ALONE) -> Training:
+    """Return a run that has not begun; it may be judged by what it learns."""
     run = RunFolder(folder)
     run.begin(resume=True)
-    return Training(tiny_task(pictures, settings), ALONE, run, Judge(pictures, TINY, ALONE) if judged else None)
+    judge = Judge(task.samples.pictures, TINY, processes) if judged else None
+    return Training(task, processes, run, judge)

@@ -71,7 +71,9 @@ def test_statistics_of_frozen_batch_normalisations_stay_the_same_and_others_move
 
 
 def test_a_stage_that_is_not_there_is_refused_with_those_that_are() -> None:
-    with pytest.raises(InvalidArgumentError, match=r"cannot freeze 'stage4' of tiny, .*stem, stage1, stage2, stage3, body"):
+    with pytest.raises(
+        InvalidArgumentError, match=r"cannot freeze 'stage4' of tiny, .*stem, stage1, stage2, stage3, body"
+    ):
         freeze(tiny_network(), "stage4")
 
 

@@ -44,7 +44,11 @@ def batch_of(images: list[Image]) -> Batch:
 
 
 def random_heads(
-    rng: np.random.Generator, config: RetinaFaceConfig, images: int, size: tuple[int, int], dtype: torch.dtype = torch.float32
+    rng: np.random.Generator,
+    config: RetinaFaceConfig,
+    images: int,
+    size: tuple[int, int],
+    dtype: torch.dtype = torch.float32,
 ) -> list[torch.Tensor]:
     """Heads of a batch, those of a cascade's first stage behind the others, with gradients."""
     shapes = [(HEAD_VALUES[kind] * len(v.anchors), v) for v in config.levels for kind in config.head_kinds()]

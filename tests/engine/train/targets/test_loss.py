@@ -20,9 +20,7 @@ from tests.support.oracles import training
 from tests.support.oracles.training import Image, Rules, rows_of, stage_sums
 
 SIZE = (32, 64)
-PORT = LossSettings(
-    overlaps=(0.35, 0.35), negatives_per_positive=7, box_weight=2.0, landmark_weight=1.0, least_iou=0.2
-)
+PORT = LossSettings(overlaps=(0.35, 0.35), negatives_per_positive=7, box_weight=2.0, landmark_weight=1.0, least_iou=0.2)
 
 
 def expected(
@@ -120,7 +118,9 @@ def test_hard_negatives_are_those_of_a_sort(rng: np.random.Generator) -> None:
     counts = torch.tensor([0, 1, 7, 30, 60, 4])
     chosen = hardest(margins, candidates, counts)
     for row in range(6):
-        order = sorted(torch.nonzero(candidates[row]).flatten().tolist(), key=lambda a: (-float(softplus(margins[row, a])), a))
+        order = sorted(
+            torch.nonzero(candidates[row]).flatten().tolist(), key=lambda a: (-float(softplus(margins[row, a])), a)
+        )
         assert torch.nonzero(chosen[row]).flatten().tolist() == sorted(order[: counts[row]])
 
 
