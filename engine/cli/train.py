@@ -63,6 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="start from a checkpoint of the backbone alone, such as torchvision's",
     )
+    add("--anchors", choices=("keep", "auto"), default="keep",
+        help="auto: give anchors the sizes of the labelled faces, and say what they reach (default keep)")  # fmt: skip
     _add_settings(parser.add_argument_group("settings"))
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
     add("--workers", type=int, default=0, metavar="N",
@@ -104,6 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
         weights=arguments.weights,
         backbone=arguments.backbone_weights,
         settings=TrainSettings(**{name: getattr(arguments, name) for name in _SETTINGS}),
+        fit_anchors=arguments.anchors == "auto",
         resume=arguments.resume,
         device=arguments.device,
         workers=arguments.workers,

@@ -22,8 +22,7 @@ from engine.train.folder import RunFolder
 from engine.train.freezing import freeze, train_mode
 from engine.train.judge import Judge, Judgement
 from engine.train.optimiser import learning_rate, make_optimiser, set_learning_rate
-from engine.train.samples.batch import Batch, collate
-from engine.train.samples.training_set import TrainingSet
+from engine.train.samples import Batch, TrainingSet, collate
 from engine.train.settings import TrainSettings
 from engine.train.targets.loss import MultiTaskLoss
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from engine.config.files import find_config
 from engine.config.model import RetinaFaceConfig
-from engine.config.presets import PRESETS
 from engine.errors import InvalidArgumentError
 from engine.progress import Status
+from engine.train.anchors.estimate import estimate_anchors
 from engine.train.checkpoints import Checkpoint
 from engine.train.distributed import Processes, joined
 from engine.train.folder import RunFolder, digest_of
@@ -20,7 +22,7 @@ from engine.train.labels.labelled import LabelledPicture
 from engine.train.labels.reading import read_labels
 from engine.train.loop import Task, Training
 from engine.train.report.watching import Shown
-from engine.train.samples.training_set import TrainingSet
+from engine.train.samples import TrainingSet
 from engine.train.settings import TrainSettings
 from engine.train.start import starting_network
 from engine.train.targets.loss import MultiTaskLoss
@@ -53,6 +55,7 @@ class TrainOptions:
         weights: to start from, see load_model.
         backbone: checkpoint of the body alone, in place of `weights`.
         settings: of the training.
+        fit_anchors: whether anchors get the sizes of the labelled faces, see estimate_anchors.
         resume: whether to go on with the run that the folder has, if it has one.
         device: "auto", "cpu", "cuda" or "cuda:N".
         workers: processes that read pictures.
@@ -65,6 +68,7 @@ class TrainOptions:
     weights: str | None = None
     backbone: str | None = None
     settings: TrainSettings = field(default_factory=TrainSettings)
+    fit_anchors: bool = False
     resume: bool = False
     device: str = "auto"
     workers: int = 0
@@ -110,7 +114,9 @@ def _run(options: TrainOptions, processes: Processes, status: Status) -> Outcome
     judged = [] if options.validation is None else _read(options.validation, "validation")
     config = find_config(options.config)
     network, origin = starting_network(config, options.weights, options.backbone, settings.seed)
-    config = network.config = _named(config)
+    samples = TrainingSet(pictures, config, settings.size, settings.seed)
+    if options.fit_anchors:
+        config = network.config = _with_anchors(config, samples, status)
     made_with = {
         "config": config.to_dict(),
         **settings.to_dict(),
@@ -121,7 +127,7 @@ def _run(options: TrainOptions, processes: Processes, status: Status) -> Outcome
         network,
         TrainedNetwork(network),
         MultiTaskLoss(config, focal=settings.focal, settings=settings.loss, positives_of_all=processes.mean),
-        TrainingSet(pictures, config, settings.size, settings.seed),
+        samples,
         settings,
         made_with,
         options.workers,
@@ -154,11 +160,17 @@ def _read(labels: Labels, what: str) -> list[LabelledPicture]:
     return pictures
 
 
-def _named(config: RetinaFaceConfig) -> RetinaFaceConfig:
-    """Return the config under a name that is no preset's with other settings."""
-    if config == PRESETS.get(config.name, config):
-        return config
-    return replace(config, name=f"{config.name[:56]}-trained")
+def _with_anchors(config: RetinaFaceConfig, samples: TrainingSet, status: Status) -> RetinaFaceConfig:
+    """Return the config with anchors for the faces of the first epoch's samples."""
+    boxes = []
+    for index in range(len(samples)):
+        status.update(f"Looking at the sizes of faces {index + 1}/{len(samples)}")
+        sample = samples[index]
+        boxes.append(sample.boxes[~sample.ignored].numpy())
+    found, report = estimate_anchors(config, np.concatenate(boxes), (samples.size, samples.size))
+    for line in report.lines():
+        status.keep(line)
+    return found
 
 
 def _described(

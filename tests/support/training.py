@@ -17,7 +17,7 @@ from engine.train.folder import RunFolder
 from engine.train.judge import Judge
 from engine.train.labels.labelled import LabelledPicture
 from engine.train.loop import Task, Training
-from engine.train.samples.training_set import TrainingSet
+from engine.train.samples import TrainingSet
 from engine.train.settings import TrainSettings
 from engine.train.targets.loss import MultiTaskLoss
 from engine.train.targets.network import TrainedNetwork

@@ -21,7 +21,7 @@ from engine.types import DEFAULT_SCORE_THRESHOLD, FloatArray, Image
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from engine.train.samples.training_set import TrainingSet
+    from engine.train.samples import TrainingSet
 
 _SIDE = 320  # of a picture on the page, in pixels
 _LABELLED, _FOUND = (80, 200, 60), (200, 60, 230)
