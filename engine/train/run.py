@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from engine.config.files import find_config
 from engine.config.model import RetinaFaceConfig
@@ -20,14 +21,18 @@ from engine.train.folder import RunFolder, digest_of
 from engine.train.judge import Judge
 from engine.train.labels.labelled import LabelledPicture
 from engine.train.labels.reading import read_labels
-from engine.train.loop import Task, Training
+from engine.train.loop import Normaliser, Task, Training
 from engine.train.report.watching import Shown
-from engine.train.samples import TrainingSet
+from engine.train.samples import TrainingSet, collate
 from engine.train.settings import TrainSettings
 from engine.train.start import starting_network
 from engine.train.targets.loss import MultiTaskLoss
 from engine.train.targets.network import TrainedNetwork
+from engine.train.unfolding import unfold
 from engine.writing.signals import signals_deferred
+
+_UNFOLDED_WITH = 64  # samples
+_BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,9 @@ def _run(options: TrainOptions, processes: Processes, status: Status) -> Outcome
         "training labels": digest_of(pictures),
         "validation labels": digest_of(judged),
     }
+    resumed = options.resume and folder.last.exists()
+    if not resumed:
+        unfold(network.eval(), _some_images(samples))
     task = Task(
         network,
         TrainedNetwork(network),
@@ -136,7 +144,7 @@ def _run(options: TrainOptions, processes: Processes, status: Status) -> Outcome
     training = Training(task, processes, folder, judge)
     if is_first:
         folder.begin(resume=options.resume)
-    if options.resume and folder.last.exists():
+    if resumed:
         checkpoint = Checkpoint.read(folder.last)
         checkpoint.check(made_with, folder.last)
         training.resume(checkpoint)
@@ -158,6 +166,15 @@ def _read(labels: Labels, what: str) -> list[LabelledPicture]:
             f"the {what} labels {labels.file} have {len(pictures)} pictures and no face in them: give some"
         )
     return pictures
+
+
+def _some_images(samples: TrainingSet) -> Iterator[torch.Tensor]:
+    """Give batches of samples, spread over the pictures."""
+    normalise = Normaliser(samples.config, torch.device("cpu"))
+    step = max(1, len(samples) // _UNFOLDED_WITH)
+    indices = range(0, len(samples), step)[:_UNFOLDED_WITH]
+    for start in range(0, len(indices), _BATCH):
+        yield normalise(collate([samples[i] for i in indices[start : start + _BATCH]]).images)
 
 
 def _with_anchors(config: RetinaFaceConfig, samples: TrainingSet, status: Status) -> RetinaFaceConfig:

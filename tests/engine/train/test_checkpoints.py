@@ -40,7 +40,8 @@ def test_a_checkpoint_comes_back_to_the_bit(tmp_path: Path) -> None:
 def test_build_takes_a_checkpoint_for_weights(tmp_path: Path) -> None:
     checkpoint().write(tmp_path / "last.pth")
     model, _ = load_model(TINY, str(tmp_path / "last.pth"))
-    assert torch.equal(model.BboxHead[0].conv1x1.weight, tiny_network().BboxHead[0].conv1x1.weight)
+    name = "BboxHead.0.conv1x1.weight"
+    assert torch.equal(model.get_parameter(name), tiny_network().get_parameter(name))
 
 
 def test_another_run_s_checkpoint_is_refused_by_the_name_of_what_differs(tmp_path: Path) -> None:

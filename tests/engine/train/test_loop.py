@@ -86,7 +86,7 @@ def test_a_loss_that_is_not_finite_names_the_pictures_and_keeps_the_checkpoint(
     def break_second_epoch() -> bool:
         if next(count) == training.steps_per_epoch:
             with torch.no_grad():
-                training._task.network.BboxHead[0].conv1x1.weight.fill_(torch.nan)
+                training._task.network.get_parameter("BboxHead.0.conv1x1.weight").fill_(torch.nan)
         return False
 
     with pytest.raises(TrainingError, match=r"loss is not finite in epoch 2, step 1 \(total nan, ") as caught:

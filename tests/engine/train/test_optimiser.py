@@ -49,13 +49,14 @@ def test_only_weights_of_convolutions_decay() -> None:
 def test_the_average_follows_its_recurrence_and_keeps_what_does_not_change() -> None:
     model = nn.BatchNorm2d(2)
     average = Average(model, 0.5)
+    assert model.num_batches_tracked is not None
     expected, fixed = model.weight.detach().double().numpy(), 1 / 3
     with torch.no_grad():
         model.bias.fill_(fixed)
         average.model.bias.fill_(fixed)
         for n in range(1, 30):
-            model.weight += n
-            model.num_batches_tracked += 1
+            model.weight.add_(n)
+            model.num_batches_tracked.add_(1)
             average.update(model)
             decay = min(0.5, (1 + n) / (10 + n))
             expected = decay * expected + (1 - decay) * model.weight.double().numpy()
