@@ -26,7 +26,7 @@ class Batch(NamedTuple):
 
 
 def random_image(rng: np.random.Generator, count: int, side: int) -> Image:
-    """Faces with corners on half pixels, so that equal overlaps are equal in every arithmetic; some have no landmarks."""
+    """Faces with corners on half pixels, so that equal overlaps are equal in every arithmetic; some lack landmarks."""
     corner = rng.integers(-8, 2 * side, (count, 2)) / 2
     boxes = np.concatenate([corner, corner + rng.integers(4, side + 8, (count, 2)) / 2], axis=1)
     landmarks = corner[:, None] + rng.random((count, 5, 2)) * side / 4
@@ -44,7 +44,11 @@ def batch_of(images: list[Image]) -> Batch:
 
 
 def random_heads(
-    rng: np.random.Generator, config: RetinaFaceConfig, images: int, size: tuple[int, int], dtype: torch.dtype = torch.float32
+    rng: np.random.Generator,
+    config: RetinaFaceConfig,
+    images: int,
+    size: tuple[int, int],
+    dtype: torch.dtype = torch.float32,
 ) -> list[torch.Tensor]:
     """Heads of a batch, those of a cascade's first stage behind the others, with gradients."""
     shapes = [(HEAD_VALUES[kind] * len(v.anchors), v) for v in config.levels for kind in config.head_kinds()]

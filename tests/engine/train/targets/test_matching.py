@@ -77,7 +77,9 @@ def test_ignored_faces_ignore_the_anchors_over_them() -> None:
     assert matched([crowd, [16, 0, 32, 16]], [True, False]) == [IGNORED, 1, IGNORED, BACKGROUND]
 
 
-@pytest.mark.parametrize("box", [[4, 4, 4, 9], [9, 4, 2, 9], [np.nan, 0, 16, 16], [0, 0, np.inf, 16], [-1e30, -1e30, 1e30, 1e30]])
+@pytest.mark.parametrize(
+    "box", [[4, 4, 4, 9], [9, 4, 2, 9], [np.nan, 0, 16, 16], [0, 0, np.inf, 16], [-1e30, -1e30, 1e30, 1e30]]
+)
 @pytest.mark.parametrize("ignored", [False, True])
 def test_boxes_without_area_or_number_are_no_faces(box: list[float], ignored: bool) -> None:
     assert matched([box], [ignored]) == [BACKGROUND] * 4
