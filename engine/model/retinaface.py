@@ -71,9 +71,7 @@ class RetinaFace(nn.Module):
 
     def heads(self, features: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """Map features to the heads in the order of config.head_names()."""
-        return tuple(
-            self.head(kind, i)(level) for i, level in enumerate(features) for kind in self.config.head_kinds()
-        )
+        return tuple(self.head(kind, i)(level) for i, level in enumerate(features) for kind in self.config.head_kinds())
 
     def head(self, kind: str, level: int) -> Head:
         """Return the head of a kind, one of config.head_kinds(), at a level."""

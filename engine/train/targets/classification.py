@@ -50,7 +50,9 @@ def hardest(margins: torch.Tensor, candidates: torch.Tensor, counts: torch.Tenso
     most = min(int(counts.max()), margins.shape[1]) if len(counts) else 0
     if most == 0:
         return torch.zeros_like(candidates)
-    values = torch.where(candidates, margins.nan_to_num(nan=torch.inf, neginf=torch.finfo(margins.dtype).min), -torch.inf)
+    values = torch.where(
+        candidates, margins.nan_to_num(nan=torch.inf, neginf=torch.finfo(margins.dtype).min), -torch.inf
+    )
     top = values.topk(most, sorted=True).values
     last = top.gather(1, (counts.clamp(min=1, max=most) - 1)[:, None])  # the least that is taken
     above, equal = candidates & (values > last), candidates & (values == last)

@@ -1,8 +1,8 @@
 """Boxes and landmarks as a network predicts them: relative to an anchor.
 
-The SSD coding with variances of Pytorch_Retinaface (utils/box_utils.py): offsets in units of variance * side, logarithms
-of sides in units of variance. Variances are (of offsets, of sizes); (1, 1) is the coding of the paper, arXiv 1905.00641.
-All functions broadcast over the leading dimensions and are differentiable.
+The SSD coding with variances of Pytorch_Retinaface (utils/box_utils.py): offsets in units of variance * side,
+logarithms of sides in units of variance. Variances are (of offsets, of sizes); (1, 1) is the coding of the paper, arXiv
+1905.00641. All functions broadcast over the leading dimensions and are differentiable.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def encode_boxes(boxes: torch.Tensor, anchors: torch.Tensor, variances: Variance
 
 
 def move_anchors(deltas: torch.Tensor, anchors: torch.Tensor, variances: Variances) -> torch.Tensor:
-    """Return anchors [..., 4], centre and sides, moved and stretched by deltas: in a cascade those of the next stage."""
+    """Return anchors [..., 4], centre and sides, moved and stretched by deltas: a cascade's next anchors."""
     centres = anchors[..., :2] + deltas[..., :2] * variances[0] * anchors[..., 2:]
     return torch.cat([centres, anchors[..., 2:] * torch.exp(deltas[..., 2:] * variances[1])], -1)
 

@@ -24,15 +24,15 @@ class Faces(Protocol):
 
     @property
     def boxes(self) -> Sequence[torch.Tensor]:
-        """float32 [M, 4] each, x1 y1 x2 y2 in pixels of the network's input."""
+        """Float32 [M, 4] each, x1 y1 x2 y2 in pixels of the network's input."""
 
     @property
     def landmarks(self) -> Sequence[torch.Tensor]:
-        """float32 [M, 5, 2] each, in pixels of the network's input; NaN where a face has none."""
+        """Float32 [M, 5, 2] each, in pixels of the network's input; NaN where a face has none."""
 
     @property
     def ignored(self) -> Sequence[torch.Tensor]:
-        """bool [M] each: neither faces nor background."""
+        """Bool [M] each: neither faces nor background."""
 
 
 class Losses(NamedTuple):
@@ -139,8 +139,8 @@ class MultiTaskLoss(nn.Module):
         levels = len(self.config.levels)
         if len(heads) != levels * (len(kinds) + len(extra)):
             raise InvalidArgumentError(
-                f"the loss got {len(heads)} heads, expected {levels * (len(kinds) + len(extra))} of {self.config.name}: "
-                "what TrainedNetwork returns"
+                f"the loss got {len(heads)} heads, expected {levels * (len(kinds) + len(extra))} of "
+                f"{self.config.name}: what TrainedNetwork returns"
             )
         own, behind = heads[: levels * len(kinds)], heads[levels * len(kinds) :]
         found = {}
@@ -200,7 +200,7 @@ class MultiTaskLoss(nn.Module):
         weights = parts.new_tensor([1.0, self.settings.box_weight, self.settings.landmark_weight])
         shown = parts.detach()
         first = shown[0] if len(stages) > 1 else torch.zeros_like(shown[0])
-        return Losses((parts * weights).sum(), *shown[-1], *first, own[-1, 0])
+        return Losses._make(((parts * weights).sum(), *shown[-1], *first, own[-1, 0]))
 
 
 def _counts(like: torch.Tensor, positives: int, with_landmarks: int) -> torch.Tensor:
@@ -233,8 +233,6 @@ class _Labels:
 
     def match(self, anchors: torch.Tensor, overlaps: Overlaps, least_iou: float) -> torch.Tensor:
         """Return int64 [N, A], each image's anchors [N, A, 4] matched with its faces."""
-        parts = zip(anchors, self.boxes.split(self._sizes), self._ignored.split(self._sizes), strict=True)
+        parts = zip(anchors, torch.split(self.boxes, self._sizes), torch.split(self._ignored, self._sizes), strict=True)
         above, below = overlaps
-        return torch.stack(
-            [match(a, b, above=above, below=below, ignored=i, least=least_iou) for a, b, i in parts]
-        )
+        return torch.stack([match(a, b, above=above, below=below, ignored=i, least=least_iou) for a, b, i in parts])

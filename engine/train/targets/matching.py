@@ -117,7 +117,7 @@ def _overlaps(
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     """Yield for some of the chosen boxes at a time their indices, and areas [m, A] of intersection and union."""
     areas = _areas(frames)
-    parts = chosen.split(max(1, _ELEMENTS // len(frames))) if len(chosen) else ()
+    parts = torch.split(chosen, max(1, _ELEMENTS // len(frames))) if len(chosen) else ()
     for part in parts:
         box = boxes[part].to(frames.dtype)[:, None]
         width = torch.minimum(frames[:, 2], box[..., 2]) - torch.maximum(frames[:, 0], box[..., 0])

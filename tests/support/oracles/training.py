@@ -49,7 +49,9 @@ def match(anchors: Floats, image: Image, rules: Rules) -> list[int]:
         value = 0.0 if best is None else ious[best][a]
         if best is not None and value >= rules.above:
             result.append(best)
-        elif value >= rules.below or any(_is_over(frames[a], image.boxes[i], ious[i], a, rules) for i in proper if image.ignored[i]):
+        elif value >= rules.below or any(
+            _is_over(frames[a], image.boxes[i], ious[i], a, rules) for i in proper if image.ignored[i]
+        ):
             result.append(IGNORED)
         else:
             result.append(BACKGROUND)

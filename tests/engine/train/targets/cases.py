@@ -26,7 +26,7 @@ class Batch(NamedTuple):
 
 
 def random_image(rng: np.random.Generator, count: int, side: int) -> Image:
-    """Faces with corners on half pixels, so that equal overlaps are equal in every arithmetic; some have no landmarks."""
+    """Faces with corners on half pixels, so that equal overlaps are equal in every arithmetic; some lack landmarks."""
     corner = rng.integers(-8, 2 * side, (count, 2)) / 2
     boxes = np.concatenate([corner, corner + rng.integers(4, side + 8, (count, 2)) / 2], axis=1)
     landmarks = corner[:, None] + rng.random((count, 5, 2)) * side / 4

@@ -90,7 +90,7 @@ def test_a_model_without_landmarks_has_no_loss_of_them(rng: np.random.Generator)
 @pytest.mark.parametrize("focal", [False, True], ids=["hard negatives", "focal"])
 @pytest.mark.parametrize("config", [PLAIN, CASCADE], ids=["plain", "cascade"])
 def test_gradients_equal_differences(rng: np.random.Generator, config: RetinaFaceConfig, focal: bool) -> None:
-    """The second stage of a cascade gives the first one no gradient, though its loss depends on it: see the next test."""
+    """A cascade's second stage gives the first one no gradient, though its loss depends on it: see the next test."""
     batch = batch_of([random_image(rng, 3, 32)])
     heads = random_heads(rng, config, 1, (32, 32), torch.float64)
     if config.cascade:
@@ -198,16 +198,16 @@ def test_two_processes_give_the_gradient_of_one(rng: np.random.Generator, counts
     def part(i: int, hook: object) -> torch.Tensor:
         half = Batch(*(values[i : i + 2] for values in batch))
         loss = MultiTaskLoss(CASCADE, positives_of_all=hook)  # type: ignore[arg-type]
-        return loss([head[i : i + 2] for head in own], half).total
+        losses: Losses = loss([head[i : i + 2] for head in own], half)
+        return losses.total
 
     own = [head.detach().clone().requires_grad_() for head in heads]
     seen: list[torch.Tensor] = []
     for i in (0, 2):
         part(i, lambda counts: seen.append(counts) or counts)  # type: ignore[func-returns-value]
     mean = torch.stack(seen).mean(0)
-    average = sum(part(i, lambda counts: mean) for i in (0, 2)) / 2
-    assert isinstance(average, torch.Tensor)
-    average.backward()
+    average = (part(0, lambda counts: mean) + part(2, lambda counts: mean)) / 2
+    average.backward()  # type: ignore[no-untyped-call]
     torch.testing.assert_close(average, whole)
     for head, same in zip(heads, own, strict=True):
         torch.testing.assert_close(same.grad, head.grad)
