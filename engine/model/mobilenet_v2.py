@@ -65,7 +65,7 @@ class MobileNetV2Body(nn.Module):
     def parts(self) -> list[list[nn.Module]]:
         """Return the modules of the stem, and of each stage behind it, which ends with a feature map."""
         ends = [1, *(last + 1 for last in _FEATURES)]
-        stages = [list(self.features[begin:end]) for begin, end in pairwise(ends)]
+        stages = [list(self.features)[begin:end] for begin, end in pairwise(ends)]
         return [[self.features[0]], *stages]
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:

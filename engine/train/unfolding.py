@@ -55,8 +55,8 @@ def unfold(network: nn.Module, images: Iterable[torch.Tensor]) -> int:
         variance = (square - mean**2).clamp(min=0)
         assert module.running_mean is not None
         assert module.running_var is not None
-        module.bias += (module.weight * mean).to(module.bias.dtype)
-        module.weight *= (variance + module.eps).sqrt().to(module.weight.dtype)
+        module.bias.add_(module.weight * mean)
+        module.weight.mul_((variance + module.eps).sqrt())
         module.running_mean.copy_(mean)
         module.running_var.copy_(variance)
     return len(folded)

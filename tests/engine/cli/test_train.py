@@ -11,7 +11,7 @@ import torch
 from engine.cli import main
 from engine.config.files import find_config
 from engine.model.weights.load import load_model
-from tests.support.training import SIDE, TINY, drawn_pictures
+from tests.support.training.runs import SIDE, TINY, drawn_pictures
 
 
 @pytest.fixture

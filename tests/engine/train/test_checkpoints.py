@@ -13,7 +13,7 @@ from engine.errors import InvalidArgumentError, TrainingError
 from engine.model.weights.load import load_model
 from engine.train.checkpoints import Checkpoint, EpochRecord, Position, restore
 from engine.train.folder import digest_of
-from tests.support.training import TINY, drawn_pictures, tiny_network
+from tests.support.training.runs import TINY, drawn_pictures, tiny_network
 
 MADE_WITH = {"config": TINY.to_dict(), "batch": 8, "learning_rate": 0.1}
 

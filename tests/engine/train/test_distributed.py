@@ -14,8 +14,8 @@ import torch
 from engine.errors import DeviceError, InvalidArgumentError
 from engine.train.checkpoints import Checkpoint
 from engine.train.distributed import Processes, joined
-from tests.support.gradients import train
-from tests.support.training import ALONE
+from tests.support.training.gradients import train
+from tests.support.training.runs import ALONE
 
 ROOT = Path(__file__).parents[3]
 
@@ -48,7 +48,7 @@ def test_two_processes_have_the_gradients_and_the_weights_of_one(tmp_path: Path)
     alone.mkdir()
     together.mkdir()
     gradients = train(ALONE, alone)
-    run_processes(2, sys.executable, "-m", "tests.support.gradients", str(together))
+    run_processes(2, sys.executable, "-m", "tests.support.training.gradients", str(together))
     shared = torch.load(together / "gradients.pth", weights_only=True)
     assert shared.keys() == gradients.keys()
     for name, value in gradients.items():

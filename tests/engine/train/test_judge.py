@@ -14,7 +14,7 @@ from engine.model.weights.load import load_model
 from engine.train.judge import Judge
 from engine.train.labels.labelled import LabelledPicture
 from tests.support.data import ASTRONAUT_FACE
-from tests.support.training import ALONE, TINY, drawn_pictures, tiny_network
+from tests.support.training.runs import ALONE, TINY, drawn_pictures, tiny_network
 
 
 def labelled(path: Path, *boxes: tuple[float, ...], ignored: tuple[bool, ...] = ()) -> LabelledPicture:

@@ -16,7 +16,7 @@ from engine.model.weights.load import load_model
 from engine.train.checkpoints import Checkpoint
 from engine.train.labels.labelled import LabelledPicture
 from engine.train.loop import Training
-from tests.support.training import QUICK, TINY, drawn_pictures, tiny_network, tiny_task, tiny_training
+from tests.support.training.runs import QUICK, TINY, drawn_pictures, tiny_network, tiny_task, tiny_training
 
 Tensors = dict[str, torch.Tensor]
 

@@ -14,7 +14,7 @@ from engine.errors import InvalidArgumentError
 from engine.train.averaging import Average
 from engine.train.optimiser import learning_rate, make_optimiser
 from engine.train.settings import TrainSettings
-from tests.support.training import tiny_network
+from tests.support.training.runs import tiny_network
 
 
 def test_warm_up_then_cosine() -> None:

@@ -9,7 +9,7 @@ from torch import nn
 
 from engine.train.unfolding import unfold
 from tests.support.family import settled_model
-from tests.support.training import tiny_network
+from tests.support.training.runs import tiny_network
 
 
 def fold(network: nn.Module) -> int:
@@ -24,7 +24,7 @@ def fold(network: nn.Module) -> int:
                 assert norm.running_var is not None
                 scale = norm.weight / (norm.running_var + norm.eps).sqrt()
                 before.weight *= scale.view(-1, 1, 1, 1)
-                norm.bias -= norm.running_mean * scale
+                norm.bias.sub_(norm.running_mean * scale)
                 norm.weight.fill_(1)
                 norm.running_mean.zero_()
                 norm.running_var.fill_(1 - norm.eps)

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from engine.train.checkpoints import Checkpoint
-from tests.support.training import SIDE, TINY, drawn_pictures
+from tests.support.training.runs import SIDE, TINY, drawn_pictures
 
 _EPOCHS = 1000  # more than the process gets to
 

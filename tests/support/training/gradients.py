@@ -1,4 +1,4 @@
-"""A process of a test of distributed training: `python -m tests.support.gradients FOLDER` in torchrun's environment."""
+"""A process of distributed training: `python -m tests.support.training.gradients FOLDER` as torchrun starts it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engine.train.distributed import Processes, joined
 from engine.train.labels.labelled import LabelledPicture
 from engine.train.loop import Normaliser
 from engine.train.samples import collate
-from tests.support.training import QUICK, TINY, drawn_pictures, tiny_task, tiny_training
+from tests.support.training.runs import QUICK, TINY, drawn_pictures, tiny_task, tiny_training
 
 COUNT = 4
 # Without batch normalisations in training: on CPUs each process has statistics of its own.
