@@ -118,23 +118,22 @@ class MultiTaskLoss(nn.Module):
         Raises:
             InvalidArgumentError: heads or faces do not fit the config or each other.
         """
-        with torch.autocast(heads[0].device.type, enabled=False):
-            kinds = self._by_kind(heads)
-            anchors = self._anchors_like(heads)
-            labels = _Labels(faces, len(heads[0]), anchors.device)
-            s = self.settings
-            stages = []
-            if self.config.cascade:
-                first = kinds["anchor_deltas"], kinds["first_logits"], kinds.get("first_landmark_deltas")
-                stages.append(self._stage(first, anchors, labels, s.first_overlaps))
-                anchors = move_anchors(kinds["anchor_deltas"].detach(), anchors, self.config.variances)
-            last = kinds["box_deltas"], kinds["logits"], kinds.get("landmark_deltas")
-            overlaps = s.second_overlaps if self.config.cascade else s.overlaps
-            stages.append(self._stage(last, anchors, labels, overlaps))
-            return self._losses(stages, len(heads[0]))
+        kinds = self._by_kind(heads)
+        anchors = self._anchors_like(heads)
+        labels = _Labels(faces, len(heads[0]), anchors.device)
+        s = self.settings
+        stages = []
+        if self.config.cascade:
+            first = kinds["anchor_deltas"], kinds["first_logits"], kinds.get("first_landmark_deltas")
+            stages.append(self._stage(first, anchors, labels, s.first_overlaps))
+            anchors = move_anchors(kinds["anchor_deltas"].detach(), anchors, self.config.variances)
+        last = kinds["box_deltas"], kinds["logits"], kinds.get("landmark_deltas")
+        overlaps = s.second_overlaps if self.config.cascade else s.overlaps
+        stages.append(self._stage(last, anchors, labels, overlaps))
+        return self._losses(stages, len(heads[0]))
 
     def _by_kind(self, heads: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Return the heads as [N, A, values] by their kind, in float32 at least."""
+        """Return the heads as [N, A, values] by their kind, in float32 at least: what follows then stays in it."""
         kinds, extra = self.config.head_kinds(), first_stage_kinds(self.config)
         levels = len(self.config.levels)
         if len(heads) != levels * (len(kinds) + len(extra)):

@@ -124,6 +124,11 @@ def test_hard_negatives_are_those_of_a_sort(rng: np.random.Generator) -> None:
         assert torch.nonzero(chosen[row]).flatten().tolist() == sorted(order[: counts[row]])
 
 
+def test_a_negative_that_is_not_a_number_is_the_hardest() -> None:
+    chosen = hardest(torch.tensor([[0.0, torch.nan, 9.0]]), torch.ones(1, 3, dtype=torch.bool), torch.tensor([1]))
+    assert chosen.tolist() == [[False, True, False]]
+
+
 def test_what_an_image_mines_does_not_depend_on_the_others(rng: np.random.Generator) -> None:
     margins, candidates = torch.zeros(2, 40), torch.ones(2, 40, dtype=torch.bool)
     both = hardest(margins, candidates, torch.tensor([3, 20]))

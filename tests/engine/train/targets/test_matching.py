@@ -33,7 +33,8 @@ def test_random_faces_equal_loops(
     for count in (0, 1, 5, 12):
         image = random_image(rng, count, 48)
         if count > 4:
-            image.boxes[3] = image.boxes[4]  # two faces in one place
+            image.boxes[3:5] = 0, 0, 32, 36  # two faces in one place, over several anchors, not looked at together
+            image.ignored[3:5] = False
             image.boxes[1, 2] = image.boxes[1, 0]  # a face without width
         batch = batch_of([image])
         above, below = thresholds
@@ -44,10 +45,9 @@ def test_random_faces_equal_loops(
 
 
 def test_thresholds_are_inclusive_above_and_exclusive_below() -> None:
-    # IoU 1/2 with the first anchor; 3/10, 4/13 and 5/19 with others, whose faces are better matched elsewhere.
-    assert matched([[0, 0, 16, 8]]) == [0, BACKGROUND, BACKGROUND, BACKGROUND]
-    anchors = torch.tensor([[5.0, 5, 10, 10], [5, 1.5, 10, 3], [5, 1, 10, 2]])
-    assert matched([[0, 0, 10, 10]], anchors=anchors) == [0, IGNORED, BACKGROUND]
+    """The first anchor is the face's best one; the others overlap it by 1/2, 3/10 and 2/10."""
+    anchors = torch.tensor([[5.0, 5, 10, 10], [5, 2.5, 10, 5], [5, 1.5, 10, 3], [5, 1, 10, 2]])
+    assert matched([[0, 0, 10, 10]], anchors=anchors) == [0, 0, IGNORED, BACKGROUND]
 
 
 def test_a_face_that_overlaps_little_has_its_best_anchor() -> None:
@@ -68,6 +68,11 @@ def test_equal_faces_take_the_first_anchors_in_their_order() -> None:
     assert matched([same, same]) == [0, 1, BACKGROUND, BACKGROUND]
     # The third has no anchor left that it overlaps.
     assert matched([same, same, same]) == [0, 1, BACKGROUND, BACKGROUND]
+
+
+def test_equal_wishes_of_faces_that_got_none_go_to_the_first() -> None:
+    """Faces 0 and 1 lose the third and the first anchor to better ones; both overlap the second by as much."""
+    assert matched([[28, 0, 44, 16], [4, 0, 20, 16], [0, 0, 16, 16], [32, 0, 48, 16]]) == [2, 0, 3, BACKGROUND]
 
 
 def test_ignored_faces_ignore_the_anchors_over_them() -> None:
