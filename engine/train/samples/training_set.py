@@ -60,10 +60,9 @@ class TrainingSet(Dataset[Sample]):
             raise InvalidArgumentError(f"seed is {seed}, expected 0 or more")
         config.check_input_size(size, size)
         self.pictures, self.config, self.size, self.seed, self.augment = pictures, config, size, seed, augment
-        blue_green_red = config.pad_value if config.color_order == "bgr" else config.pad_value[::-1]
-        self._pad_value = blue_green_red
+        self._pad_value = config.pad_value if config.color_order == "bgr" else config.pad_value[::-1]
         # Shared with the processes of a DataLoader, also with those that it keeps from one epoch to the next.
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
 
     def set_epoch(self, epoch: int) -> None:
         """Make other samples of the same pictures; epochs begin with 0."""

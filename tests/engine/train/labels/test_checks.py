@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -27,7 +27,9 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
-def read(pictures: Path, faces: dict[str, Sequence[dict[str, object]]]) -> tuple[list[LabelledPicture], list[str]]:
+def read(
+    pictures: Path, faces: Mapping[str, Sequence[Mapping[str, object]]]
+) -> tuple[list[LabelledPicture], list[str]]:
     """Read labels in JSON lines, and what is said of them."""
     path = pictures.parent / "labels.jsonl"
     path.write_text("\n".join(json.dumps({"image": name, "faces": found}) for name, found in faces.items()))
@@ -37,7 +39,7 @@ def read(pictures: Path, faces: dict[str, Sequence[dict[str, object]]]) -> tuple
 
 @pytest.mark.parametrize("name", ["a.jpg", "b.png"])
 def test_boxes_are_clipped_left_out_and_counted(pictures: Path, name: str) -> None:
-    boxes = {
+    boxes: dict[str, list[list[float]]] = {
         "as they are": [[0, 0, WIDTH, HEIGHT], [1, 2, 3, 4], [WIDTH - 1, HEIGHT - 1, WIDTH, HEIGHT], [5, 5, 6, 6.5]],
         "clipped": [[-5, -6, 7, 8], [50, 30, WIDTH + 0.5, HEIGHT]],
         "empty": [[3, 3, 3, 9], [9, 9, 4, 12]],

@@ -18,8 +18,8 @@ from engine.train.labels.reading import read_faces
 
 # What every file below says: a.png has two faces, of which the second is ignored where the format can say so; b.png has
 # none.
-BOXES = [[10, 12, 30.5, 44], [2, 3, 9, 11]]
-POINTS = [[15, 20], [25, 21], [20, 27.5], [16, 35], [24, 36]]
+BOXES: list[list[float]] = [[10, 12, 30.5, 44], [2, 3, 9, 11]]
+POINTS: list[list[float]] = [[15, 20], [25, 21], [20, 27.5], [16, 35], [24, 36]]
 WIDER = "event/a.png\n2\n10 12 20.5 32 0 0 0 0 0 0 \n2 3 7 8 2 0 0 1 1 0 \nb.png\n0\n0 0 0 0 0 0 0 0 0 0 \n"
 _FLAGS = " ".join(f"{x} {y} 0.0" for x, y in POINTS)
 RETINAFACE = f"# event/a.png\n10 12 20.5 32 {_FLAGS} 0.82\n2 3 7 8{' -1.0' * 15} 0.3\n# b.png\n"

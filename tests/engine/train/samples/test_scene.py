@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,9 @@ from engine.train.samples.crops import random_square
 from engine.train.samples.scene import Scene, sizes_of
 
 
-def scene_of(boxes: list[list[float]], height: int = 40, width: int = 60, ignored: tuple[int, ...] = ()) -> Scene:
+def scene_of(
+    boxes: Sequence[Sequence[float]], height: int = 40, width: int = 60, ignored: tuple[int, ...] = ()
+) -> Scene:
     """A scene with a picture of noise; every second face has landmarks."""
     rng = np.random.default_rng(5)
     landmarks = rng.uniform(0, height, (len(boxes), 5, 2)).astype(np.float32)
@@ -71,7 +75,7 @@ def test_padding_and_scaling() -> None:
 
 
 def test_small_faces_are_ignored() -> None:
-    boxes = [[0, 0, 6, 6], [0, 0, 4, 9], [0, 0, 5.9, 6], [0, 0, 20, 20]]
+    boxes = [(0, 0, 6, 6), (0, 0, 4, 9), (0, 0, 5.9, 6), (0, 0, 20, 20)]
     scene = scene_of(boxes, ignored=(3,))
     assert sizes_of(scene.boxes).tolist() == pytest.approx([6, 6, 35.4**0.5, 20], rel=1e-6)  # float32
     assert scene.without_small(6).ignored.tolist() == [False, False, True, True]

@@ -163,7 +163,7 @@ def test_samples_are_drawn(pictures: list[LabelledPicture]) -> None:
     for config in (CONFIG, RGB):
         samples = TrainingSet(pictures, config, SIZE, 0, augment=False)
         sample = samples[2]._replace(landmarks=torch.full((1, 5, 2), torch.nan))
-        drawn = draw_samples([samples[0], sample, sample._replace(ignored=~sample.ignored)], config.color_order, 2)
+        drawn = draw_samples([samples[0], sample, sample._replace(ignored=~sample.ignored)], config, 2)
         assert drawn.shape == (2 * SIZE, 2 * SIZE, 3)
         # A face of 12 to 34 x 10 to 32, of the first picture, of 90 pixels, and of the third one, of 70.
         left, middle = round(12 * SIZE / 90), round(20 * SIZE / 90)
