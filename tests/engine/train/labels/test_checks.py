@@ -56,6 +56,15 @@ def test_boxes_are_clipped_left_out_and_counted(pictures: Path, name: str) -> No
     ]
 
 
+@pytest.mark.parametrize("name", ["a.jpg", "b.png"])
+def test_a_box_that_leaves_its_picture_a_little_is_clipped(pictures: Path, name: str) -> None:
+    """By less than the sides of an eighth are rounded."""
+    for box in ([9, 9, WIDTH + 0.5, 30], [9, 9, 30, HEIGHT + 0.5]):
+        (labels,), said = read(pictures, {name: [{"box": box}]})
+        assert labels.boxes.tolist() == [[9, 9, min(box[2], WIDTH), min(box[3], HEIGHT)]]
+        assert "1 reach out" in said[-1]
+
+
 def test_landmarks_stay_with_their_faces(pictures: Path) -> None:
     points = [[[x, y], [x + 9, y], [x + 5, y + 4], [x + 1, y + 8], [x + 8, y + 8]] for x, y in ((1, 2), (44, 5))]
     unlabelled = [[-1, -1], *points[0][1:]]

@@ -20,7 +20,7 @@ from engine.train.labels.reading import read_faces
 # none.
 BOXES: list[list[float]] = [[10, 12, 30.5, 44], [2, 3, 9, 11]]
 POINTS: list[list[float]] = [[15, 20], [25, 21], [20, 27.5], [16, 35], [24, 36]]
-WIDER = "event/a.png\n2\n10 12 20.5 32 0 0 0 0 0 0 \n2 3 7 8 2 0 0 1 1 0 \nb.png\n0\n0 0 0 0 0 0 0 0 0 0 \n"
+WIDER = "event/a.png\n2\n10 12 20.5 32 0 0 0 0 0 0 \n2 3 7 8 2 1 0 1 0 0 \nb.png\n0\n0 0 0 0 0 0 0 0 0 0 \n"
 _FLAGS = " ".join(f"{x} {y} 0.0" for x, y in POINTS)
 RETINAFACE = f"# event/a.png\n10 12 20.5 32 {_FLAGS} 0.82\n2 3 7 8{' -1.0' * 15} 0.3\n# b.png\n"
 JSON_LINES = "\n".join(
@@ -40,7 +40,7 @@ COCO: dict[str, Any] = {
             "image_id": 7, "category_id": 1, "bbox": [10, 12, 20.5, 32], "iscrowd": 0,
             "keypoints": [value for x, y in POINTS for value in (x, y, 2)],
         },
-        {"image_id": 7, "category_id": 1, "bbox": [2, 3, 7, 8], "iscrowd": 1, "keypoints": [0] * 51},
+        {"image_id": 7, "category_id": 1, "bbox": [2, 3, 7, 8], "iscrowd": 1, "keypoints": [0] * 15},
     ],
     "categories": [{"id": 1, "name": "face"}],
 }  # fmt: skip
@@ -119,6 +119,14 @@ def test_what_detect_prints_is_read(tmp_path: Path, pictures: Path) -> None:
     (labels,) = read_labels(written(tmp_path, line), pictures, lambda _: None)
     assert labels.boxes.tolist() == BOXES[:1]
     assert labels.landmarks.tolist() == [POINTS]
+
+
+def test_only_five_keypoints_that_are_all_labelled_are_landmarks(tmp_path: Path) -> None:
+    keypoints = {"people's": [5, 5, 2] * 17, "one hidden": [5, 5, 1] * 5, "one not labelled": [5, 5, 2] * 4 + [0, 0, 0]}
+    faces = [{"image_id": 7, "category_id": 1, "bbox": [1, 2, 3, 4], "keypoints": k} for k in keypoints.values()]
+    path = written(tmp_path, json.dumps({**COCO, "annotations": faces}))
+    landmarks = read_faces(path, [], lambda _: None)["event/a.png"].landmarks
+    assert np.isnan(landmarks).all((1, 2)).tolist() == [True, False, True]
 
 
 @pytest.mark.parametrize(
