@@ -28,6 +28,7 @@ from engine.errors import (
     QueueFullError,
     RetinaFaceError,
     StreamError,
+    TrainingError,
     WeightsError,
 )
 from engine.version import project_version
@@ -68,6 +69,7 @@ __all__ = [
     "RetinaFaceError",
     "StreamError",
     "TRTRetinaFace",
+    "TrainingError",
     "WeightsError",
     "align",
     "crop",

@@ -15,6 +15,7 @@ RetinaFaceError
 │   └── DeviceLostError                        the device is unusable until the process ends
 ├── StreamError                                a video, a camera or an address cannot be read, or broke
 ├── EvaluationError                            labels, predictions or ground truth cannot be evaluated
+├── TrainingError                              a training run cannot begin, go on or be resumed
 ├── OutputError            (also OSError)      a file could not be written; has `filename` and `strerror`
 ├── CudaError                                  a CUDA call failed; has `name` and `code`
 └── NativeModuleError      (also ImportError)  the compiled module is missing or damaged
@@ -87,6 +88,10 @@ class StreamError(RetinaFaceError):
 
 class EvaluationError(RetinaFaceError):
     """Labels, predictions or ground truth are missing, malformed or do not fit each other."""
+
+
+class TrainingError(RetinaFaceError):
+    """A training run cannot begin, go on or be resumed: the loss is not finite, or a checkpoint is damaged."""
 
 
 class OutputError(RetinaFaceError, OSError):

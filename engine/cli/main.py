@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from engine.cli import bench, build, cache, config, detect, doctor, evaluate, export
+from engine.cli import bench, build, cache, config, detect, doctor, evaluate, export, train
 from engine.cli.terminal import Parser, note, set_up_output
 from engine.errors import InvalidArgumentError, RetinaFaceError
 from engine.version import project_version
@@ -20,6 +20,7 @@ _COMMANDS = {
     "export": export,
     "detect": detect,
     "bench": bench,
+    "train": train,
     "evaluate": evaluate,
     "cache": cache,
     "doctor": doctor,

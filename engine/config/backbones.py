@@ -12,7 +12,8 @@ class Backbone:
     Attributes:
         body: "module:class" of the PyTorch module; a string, so that settings load without PyTorch. The class takes a
             RetinaFaceConfig. The module maps images [N, 3, H, W] to a list of feature maps, finest first, whose
-            channels are in its `out_channels`.
+            channels are in its `out_channels`. Its `parts()` are lists of modules, which training may freeze: the
+            stem's, then those of each stage.
         strides: pixels of the input per cell of each feature map, finest first; the last is BODY_STRIDE.
         leaky: whether its activations are leaky ReLUs of the config's slope.
     """

@@ -41,6 +41,7 @@ def average_precision(
     *,
     match_iou: float = MATCH_IOU,
     sizes: tuple[float, float] | None = None,
+    ignored: Sequence[NDArray[np.bool_]] | None = None,
 ) -> float | None:
     """Return the area under precision over recall, with precision made non-increasing (PASCAL VOC from 2010 on).
 
@@ -54,6 +55,7 @@ def average_precision(
         match_iou: smallest IoU of a match.
         sizes: evaluate only faces of sizes in [first, second). Detections that match other faces, and false positives
             of other sizes, are ignored.
+        ignored: faces of each image, bool [N], that are not evaluated: detections that match them are ignored.
 
     Returns:
         0 to 1; None if no labelled face is evaluated.
@@ -64,8 +66,9 @@ def average_precision(
     _check(truth, detections)
     scores, found = [], []
     wanted = 0
-    for boxes, faces in zip(truth, detections, strict=True):
-        counts = _within(boxes, sizes)
+    left_out = ignored or [np.zeros(len(boxes), np.bool_) for boxes in truth]
+    for boxes, faces, left in zip(truth, detections, left_out, strict=True):
+        counts = _within(boxes, sizes) & ~left
         wanted += int(counts.sum())
         order = np.argsort(-faces.scores, kind="stable")
         taken = take_greedily(box_iou(faces.boxes[order], boxes), match_iou, preferred=counts)
@@ -82,14 +85,19 @@ def average_precision(
 
 
 def average_precision_by_size(
-    truth: Sequence[Boxes], detections: Sequence[Detections], *, match_iou: float = MATCH_IOU
+    truth: Sequence[Boxes],
+    detections: Sequence[Detections],
+    *,
+    match_iou: float = MATCH_IOU,
+    ignored: Sequence[NDArray[np.bool_]] | None = None,
 ) -> tuple[SizeRange, ...]:
-    """Return the average precision for each of SIZE_BINS."""
+    """Return the average precision for each of SIZE_BINS; see average_precision."""
     ranges = []
     for low, high in SIZE_BINS:
         end = float(np.nextafter(high, np.inf)) if high == SIZE_BINS[-1][1] else high
-        faces = sum(int(_within(boxes, (low, end)).sum()) for boxes in truth)
-        value = average_precision(truth, detections, match_iou=match_iou, sizes=(low, end))
+        counted = truth if ignored is None else [boxes[~left] for boxes, left in zip(truth, ignored, strict=True)]
+        faces = sum(int(_within(boxes, (low, end)).sum()) for boxes in counted)
+        value = average_precision(truth, detections, match_iou=match_iou, sizes=(low, end), ignored=ignored)
         ranges.append(SizeRange(low, high, faces, value))
     return tuple(ranges)
 

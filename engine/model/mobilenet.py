@@ -48,6 +48,10 @@ class MobileNetBody(nn.Module):
         self.stage2 = nn.Sequential(*stage((8, 16, 2), *[(16, 16, 1)] * 5))
         self.stage3 = nn.Sequential(*stage((16, 32, 2), (32, 32, 1)))
 
+    def parts(self) -> list[list[nn.Module]]:
+        """Return the modules of the stem, and of each stage behind it."""
+        return [[self.stage1[0]], list(self.stage1)[1:], [self.stage2], [self.stage3]]
+
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Map images [N, 3, H, W] to the features of strides 4, 8, 16 and 32."""
         c2 = self.stage1[:_BLOCKS_BEFORE_STRIDE_8](images)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 
@@ -59,6 +61,12 @@ class MobileNetV2Body(nn.Module):
                 features.append(InvertedResidual(channels, width, stride if i == 0 else 1, expansion))
                 channels = width
         self.features = nn.Sequential(*features, _conv_bn_relu6(channels, _LAST, 1, 1))
+
+    def parts(self) -> list[list[nn.Module]]:
+        """Return the modules of the stem, and of each stage behind it, which ends with a feature map."""
+        ends = [1, *(last + 1 for last in _FEATURES)]
+        stages = [list(self.features)[begin:end] for begin, end in pairwise(ends)]
+        return [[self.features[0]], *stages]
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Map images [N, 3, H, W] to the features of strides 4, 8, 16 and 32."""

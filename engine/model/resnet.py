@@ -90,6 +90,10 @@ class ResNetBody(nn.Module):
             stages.append(nn.Sequential(*stage))
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
 
+    def parts(self) -> list[list[nn.Module]]:
+        """Return the modules of the stem, and of each stage behind it."""
+        return [[self.conv1, self.bn1], [self.layer1], [self.layer2], [self.layer3], [self.layer4]]
+
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Map images [N, 3, H, W] to the features, finest first."""
         x = functional.relu(self.bn1(self.conv1(images)))

@@ -60,14 +60,24 @@ class RetinaFace(nn.Module):
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Map images float32 [N, 3, H, W], normalised, to the heads in the order of config.head_names()."""
-        levels = self.fpn(self.body(images)[-self._num_features :])
+        return self.heads(self.features(images))
+
+    def features(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Map images to what the heads read: of each level a map [N, fpn_channels, h, w]."""
+        levels: list[torch.Tensor] = self.fpn(self.body(images)[-self._num_features :])
         if self._contexts:
             levels = [self.get_submodule(name)(level) for name, level in zip(self._contexts, levels, strict=True)]
-        return tuple(
-            self.get_submodule(f"{_HEADS[kind]}.{i}")(features)
-            for i, features in enumerate(levels)
-            for kind in self.config.head_kinds()
-        )
+        return levels
+
+    def heads(self, features: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """Map features to the heads in the order of config.head_names()."""
+        return tuple(self.head(kind, i)(level) for i, level in enumerate(features) for kind in self.config.head_kinds())
+
+    def head(self, kind: str, level: int) -> Head:
+        """Return the head of a kind, one of config.head_kinds(), at a level."""
+        found = self.get_submodule(f"{_HEADS[kind]}.{level}")
+        assert isinstance(found, Head)
+        return found
 
 
 def _context_names(config: RetinaFaceConfig) -> list[str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from engine.errors import InvalidArgumentError
 from engine.types import FloatArray
 from engine.untrusted.json_text import check_number_of_values, count_values, parse_json
 from engine.untrusted.lines import read_lines
+
+_Faces = TypeVar("_Faces")
 
 _LARGEST = 1e9
 
@@ -25,12 +27,32 @@ def read_labels(path: Path) -> dict[str, FloatArray]:
     Raises:
         InvalidArgumentError: the file cannot be read, a line is malformed, or an image has two lines.
     """
-    labels: dict[str, FloatArray] = {}
+    return read_entries(path, _boxes)
+
+
+def read_entries(path: Path, read: Callable[[Sequence[Any]], _Faces]) -> dict[str, _Faces]:
+    """Return what each line says of an image's faces, by the image's name.
+
+    Args:
+        path: of the file.
+        read: takes the values of "faces"; raises ValueError, TypeError or KeyError if they are malformed.
+
+    Raises:
+        InvalidArgumentError: see read_labels.
+    """
+    labels: dict[str, _Faces] = {}
     try:
-        for number, name, boxes in _lines(path):
+        for number, values in _lines(path):
+            try:
+                name, faces = _parse(parse_json(values), read)
+            except (ValueError, TypeError, KeyError) as error:
+                raise InvalidArgumentError(
+                    f'labels {path}, line {number}: expected {{"image": NAME, "faces": [{{"box": [x1, y1, x2, y2]}}, '
+                    f"...]}} with x1 < x2 and y1 < y2 ({type(error).__name__}: {error})"
+                ) from error
             if name in labels:
                 raise InvalidArgumentError(f"labels {path}, line {number}: {name} occurs twice")
-            labels[name] = boxes
+            labels[name] = faces
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidArgumentError(f"labels {path} cannot be read: {error}") from error
     if not labels:
@@ -38,8 +60,8 @@ def read_labels(path: Path) -> dict[str, FloatArray]:
     return labels
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str, FloatArray]]:
-    """Yield the number of each line that is not blank, the image's name and its boxes."""
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield each line that is not blank, with its number."""
     values = 0
     for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
@@ -51,31 +73,31 @@ def _lines(path: Path) -> Iterator[tuple[int, str, FloatArray]]:
             raise InvalidArgumentError(
                 f"labels {path} {error}, up to line {number}: split it into several files"
             ) from error
-        try:
-            name, boxes = _parse(parse_json(line))
-        except (ValueError, TypeError, KeyError) as error:
-            raise InvalidArgumentError(
-                f'labels {path}, line {number}: expected {{"image": NAME, "faces": [{{"box": [x1, y1, x2, y2]}}, '
-                f"...]}} with x1 < x2 and y1 < y2 ({type(error).__name__}: {error})"
-            ) from error
-        yield number, name, boxes
+        yield number, line
 
 
-def _parse(entry: Any) -> tuple[str, FloatArray]:
+def _parse(entry: Any, read: Callable[[Sequence[Any]], _Faces]) -> tuple[str, _Faces]:
     name, faces = entry["image"], entry["faces"]
     if not isinstance(name, str) or not isinstance(faces, list):
         raise ValueError("image is no string, or faces is no list")
-    given = [face["box"] for face in faces]
-    if not all(isinstance(box, list) and len(box) == 4 and all(map(_is_coordinate, box)) for box in given):
-        raise ValueError("a box is not four numbers")
-    boxes = np.array(given, np.float32).reshape(-1, 4)
+    return name, read(faces)
+
+
+def _boxes(faces: Sequence[Any]) -> FloatArray:
+    boxes = np.array([numbers(face["box"], 4, "a box") for face in faces], np.float32).reshape(-1, 4)
     if not (boxes[:, :2] < boxes[:, 2:]).all():
         raise ValueError("a box is empty")
-    return name, boxes
+    return boxes
+
+
+def numbers(values: Any, count: int, what: str) -> list[float]:
+    """Return a list of so many coordinates; ValueError if it is none: they are finite, and at most 1e9 in size."""
+    if not isinstance(values, list) or len(values) != count or not all(map(_is_coordinate, values)):
+        raise ValueError(f"{what} is not {count} numbers")
+    return values
 
 
 def _is_coordinate(value: object) -> bool:
-    """Whether it is a number of pixels: finite, and of at most 1e9 in size."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST
 
 
@@ -87,6 +109,15 @@ def label_line(name: str, boxes: Sequence[Sequence[float]] | FloatArray) -> str:
 def boxes_of(labels: Mapping[str, FloatArray], names: Sequence[str]) -> list[FloatArray | None]:
     """Return the boxes of each image; None for an image without a label.
 
+    Raises:
+        InvalidArgumentError: see label_names.
+    """
+    return [None if label is None else labels[label] for label in label_names(labels, names)]
+
+
+def label_names(labels: Collection[str], names: Sequence[str]) -> list[str | None]:
+    """Return the name of each image's label; None for an image without one.
+
     A label belongs to the image of its name. If there is no such image, it belongs to the image with the same file
     name: labels may have been made in another folder.
 
@@ -96,7 +127,7 @@ def boxes_of(labels: Mapping[str, FloatArray], names: Sequence[str]) -> list[Flo
     known = set(names)
     labels_by_file = _by_file(name for name in labels if name not in known)
     images_by_file = _by_file(name for name in names if name not in labels)
-    found: list[FloatArray | None] = []
+    found: list[str | None] = []
     for name in names:
         file = PurePosixPath(name).name
         alike = [name] if name in labels else labels_by_file.get(file, [])
@@ -104,7 +135,7 @@ def boxes_of(labels: Mapping[str, FloatArray], names: Sequence[str]) -> list[Flo
             raise InvalidArgumentError(f"labels: {' and '.join(alike[:2])} could both be {name}")
         if alike and name not in labels and len(images_by_file[file]) > 1:
             raise InvalidArgumentError(f"labels: {alike[0]} could be {' and '.join(images_by_file[file][:2])}")
-        found.append(labels[alike[0]] if alike else None)
+        found.append(alike[0] if alike else None)
     return found
 
 

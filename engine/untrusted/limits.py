@@ -44,6 +44,10 @@ MAX_JSON_DEPTH = 32
 MAX_JSON_STRING = 8192
 MAX_JSON_INTEGER = (1 << 63) - 1
 
+# XML: one picture's labels have some 10 KiB in four levels.
+MAX_XML_BYTES = 16 * MIB
+MAX_XML_DEPTH = 32
+
 # Labels, predictions, results: a hundred thousand faces have some 10 MiB, the results of an hour 80 MiB.
 MAX_TEXT_BYTES = 128 * MIB
 MAX_LINE_CHARACTERS = 16 * MIB

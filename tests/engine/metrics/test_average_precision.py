@@ -54,6 +54,17 @@ def test_precision_that_rises_again_counts_from_before() -> None:
     assert average_precision([boxes(face(0, 0, 10), face(50, 0, 10))], found) == pytest.approx(2 / 3)
 
 
+def test_ignored_faces_are_neither_missed_nor_found() -> None:
+    """The first of three detections finds an ignored face, the second nothing, the third the only face that counts."""
+    truth = [boxes(face(0, 0, 10), face(50, 0, 10), face(100, 0, 10))]
+    found = [detections([face(0, 0, 10), face(200, 0, 10), face(50, 0, 10)], [0.9, 0.8, 0.7])]
+    ignored = [np.array([True, False, True])]
+    assert average_precision(truth, found, ignored=ignored) == pytest.approx(1 / 2)
+    by_size = average_precision_by_size(truth, found, ignored=ignored)
+    assert [entry.faces for entry in by_size] == [1, 0, 0, 0, 0, 0]
+    assert by_size[0].average_precision == pytest.approx(1 / 2)
+
+
 def test_a_face_is_found_once() -> None:
     found = [detections([face(0, 0, 10), face(0, 1, 10), face(50, 0, 10)], [0.9, 0.8, 0.7])]
     assert average_precision([boxes(face(0, 0, 10), face(50, 0, 10))], found) == pytest.approx((1 + 2 / 3) / 2)

@@ -14,6 +14,7 @@ from engine.config.model import RetinaFaceConfig
 from engine.config.presets import preset
 from engine.evaluate.widerface import files, run
 from engine.pictures.labels import read_labels
+from engine.train.labels.reading import read_faces
 from tests.fuzz.mutate.content import mutated
 from tests.fuzz.mutate.values import mutated_values, to_text
 from tests.fuzz.target import Files, FileTarget
@@ -26,6 +27,25 @@ POINT = {
 RESULTS = {"schema": 1, "environment": {"gpu": None}, "settings": {"seconds": 2}, "workload": {"pictures": 3},
     "engines": [], "points": [POINT, {**POINT, "engine": "b"}], "verdicts": []}  # fmt: skip
 LABELS = [{"image": f"{name}.jpg", "faces": [{"box": [1, 2, 30.5, 40]}, {"box": [5, 6, 7, 8]}]} for name in "ab"]
+SQUARE = [[1, 2], [3, 2], [2, 3], [1, 4], [3, 4]]
+LANDMARKS = {"image": "a.jpg", "faces": [{"box": [1, 2, 30.5, 40], "landmarks": SQUARE}]}
+COCO = {
+    "images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "b.jpg"}],
+    "annotations": [
+        {"image_id": 1, "category_id": 3, "bbox": [1, 2, 3.5, 4], "iscrowd": 0, "keypoints": [1, 2, 2] * 5},
+        {"image_id": 1, "category_id": 4, "bbox": [1, 2, 3, 4], "iscrowd": 1},
+    ],
+    "categories": [{"id": 3, "name": "face"}, {"id": 4, "name": "hat"}],
+}  # fmt: skip
+WIDER = "0--Event/a.jpg\n2\n1 2 3 4 0 0 0 0 0 0 \n5 6 7 8 1 0 0 1 2 0 \nb.jpg\n0\n0 0 0 0 0 0 0 0 0 0 \n"
+POINTS = (
+    "# a.jpg\n1 2 30 40 5.5 6 0.0 9 6 0.0 7 8 1.0 5 9 0.0 9 9 0.0 0.82\n1 2 3 4"
+    + " -1" * 15
+    + " 0.3\n# b.jpg\n1 2 3 4\n"
+)
+VOC = """<annotation><filename>a.jpg</filename>
+<object><name>face</name><difficult>1</difficult>
+<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>3.5</xmax><ymax>4</ymax></bndbox></object></annotation>"""
 RUN = {"engine_sha256": "0" * 64, "scale_rule": "vga", "score_threshold": 0.02}
 PREDICTIONS = "0_Event_1.jpg\n2\n10.00 20.00 30.00 40.00 0.900000\n1.50 2.50 3.00 4.00 0.100000\n"
 
@@ -49,12 +69,21 @@ def _predictions(path: Path) -> object:
     return files.read_predictions(path.parents[1], ["0--Event/0_Event_1"])
 
 
+def _faces(path: Path) -> object:
+    return read_faces(path, ["a.jpg", "b.jpg"], lambda _: None)
+
+
 def _claim(path: Path) -> None:
     run._claim(path.parent / "predictions", [], dict(RUN))
 
 
 KINDS = (
     Kind("labels.jsonl", "\n".join(map(json.dumps, LABELS)), read_labels),
+    Kind("landmarks.jsonl", json.dumps(LANDMARKS), _faces),
+    Kind("coco.json", json.dumps(COCO), _faces),
+    Kind("wider.txt", WIDER, _faces),
+    Kind("points.txt", POINTS, _faces),
+    Kind("voc/a.xml", VOC, lambda path: _faces(path.parent)),
     Kind("results.json", json.dumps(RESULTS), read_results),
     Kind("predictions.run.json", json.dumps(RUN), _claim),
     Kind("0--Event/0_Event_1.txt", PREDICTIONS, _predictions),
@@ -67,7 +96,8 @@ class Texts(FileTarget):
     def __init__(self, folder: Path) -> None:
         """Write texts to a folder."""
         super().__init__(folder)
-        (folder / "0--Event").mkdir()
+        for name in ("0--Event", "voc"):
+            (folder / name).mkdir()
         self._kinds = {kind.name: kind for kind in KINDS}
         self.named = tuple(str(folder / kind.name) for kind in KINDS)
 

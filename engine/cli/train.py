@@ -1,0 +1,134 @@
+"""`retinaface-trt train`: fine-tunes a model on labelled pictures."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.cli.arguments import check_folder, require_packages
+from engine.errors import InvalidArgumentError
+from engine.progress import status_shown
+from engine.text import printable
+from engine.threads import limited_to
+from engine.train.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from engine.train.run import Labels, Outcome
+
+SUMMARY = "fine-tune a model on labelled pictures"
+_MAX_WORKERS = 256
+_SETTINGS = {
+    "size": "height and width of the training samples in pixels",
+    "epochs": "passes over the pictures",
+    "batch": "pictures of a step, of all processes together",
+    "learning_rate": "the largest one",
+    "momentum": "of SGD",
+    "weight_decay": "of the convolutions' weights",
+    "warm_up": "steps in which the learning rate grows",
+    "schedule": "cosine, or steps: a tenth after .76 and after .88 of the epochs",
+    "clip": "largest norm of the gradients; 0 clips nothing",
+    "average": "decay of the moving average of the weights, which is judged and saved; 0 averages nothing",
+    "freeze": "what is not trained: none, stem, stage1, stage2, ..., body, all-but-heads",
+    "focal": "focal loss, in place of hard example mining",
+    "seed": "of the order of the pictures and of their augmentation",
+}
+_FORMATS = "JSON lines as `detect` prints them, WIDER FACE's text, a folder of Pascal VOC's XML, or COCO's JSON"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    add = parser.add_argument
+    add("--labels", type=Path, required=True, metavar="FILE|DIR", help=f"faces to learn: {_FORMATS}")
+    add("--images", type=Path, metavar="DIR", help="folder of their pictures (default: that of the labels)")
+    add("--val-labels", type=Path, metavar="FILE|DIR", help="faces to judge with after each epoch")
+    add(
+        "--val-images",
+        type=Path,
+        metavar="DIR",
+        help="folder of their pictures (default: --images, else that of the labels)",
+    )
+    add("--output", type=Path, required=True, metavar="DIR",
+        help="folder of the run: weights, config, checkpoint, page with curves, TensorBoard's curves")  # fmt: skip
+    add("--resume", action="store_true", help="go on with the run that the folder has; begin one if it has none")
+    add("--config", default="mobilenet0.25", metavar="NAME|FILE", help="model (default %(default)s)")
+    add(
+        "--weights",
+        metavar="FILE|NAME",
+        help="weights to start from, or 'random' (default: those of the config's name)",
+    )
+    add(
+        "--backbone-weights",
+        metavar="FILE",
+        help="start from a checkpoint of the backbone alone, such as torchvision's",
+    )
+    add("--anchors", choices=("keep", "auto"), default="keep",
+        help="auto: give anchors the sizes of the labelled faces, and say what they reach (default keep)")  # fmt: skip
+    _add_settings(parser.add_argument_group("settings"))
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
+    add("--workers", type=int, default=0, metavar="N",
+        help="processes that read pictures (default 0: this one reads them between the steps)")  # fmt: skip
+    add("--threads", type=int, metavar="N", help="largest number of CPU threads (default: all cores)")
+
+
+def _add_settings(group: argparse._ArgumentGroup) -> None:
+    defaults = TrainSettings()
+    for name, meaning in _SETTINGS.items():
+        default = getattr(defaults, name)
+        option = f"--{name.replace('_', '-')}"
+        if isinstance(default, bool):
+            group.add_argument(option, action="store_true", help=meaning)
+        else:
+            group.add_argument(option, type=type(default), default=default, help=f"{meaning} (default {default})")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train, and say what to do with the result."""
+    require_packages("torch", "tensorboard", "matplotlib", "scipy")
+    if not 0 <= arguments.workers <= _MAX_WORKERS:
+        raise InvalidArgumentError(f"--workers is {arguments.workers}, expected 0 to {_MAX_WORKERS}")
+    check_folder(arguments.output)
+
+    import torch
+
+    from engine.train.run import TrainOptions, run_training
+
+    images = arguments.images
+    validation = None
+    if arguments.val_labels:
+        validation = _labels(arguments.val_labels, arguments.val_images or images)
+    options = TrainOptions(
+        _labels(arguments.labels, images),
+        arguments.output,
+        validation,
+        config=arguments.config,
+        weights=arguments.weights,
+        backbone=arguments.backbone_weights,
+        settings=TrainSettings(**{name: getattr(arguments, name) for name in _SETTINGS}),
+        fit_anchors=arguments.anchors == "auto",
+        resume=arguments.resume,
+        device=arguments.device,
+        workers=arguments.workers,
+    )
+    with limited_to(arguments.threads) as threads, status_shown() as status:
+        torch.set_num_threads(threads)
+        outcome = run_training(options, status)
+    return _report(outcome)
+
+
+def _labels(file: Path, images: Path | None) -> Labels:
+    from engine.train.run import Labels
+
+    return Labels(file, images or (file if file.is_dir() else file.parent))
+
+
+def _report(outcome: Outcome) -> int:
+    folder = outcome.folder
+    if not outcome.finished:
+        return 128 + signal.SIGTERM  # another process of the run was told to stop
+    if outcome.best is not None:
+        print(f"best average precision: {outcome.best:.4f}")
+    print(printable(f"weights: {folder.model}"))
+    print(printable(f"build with: retinaface-trt build --config {folder.config} --weights {folder.model}"))
+    return 0

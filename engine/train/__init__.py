@@ -1,0 +1,1 @@
+"""Training: labelled pictures and a model to start from go in, a checkpoint for `build` comes out. Needs PyTorch."""

@@ -1,0 +1,188 @@
+"""The state of a run between two steps, in one file: whole or not at all, and read without executing anything."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from engine.config.reader import read_dataclass
+from engine.errors import InvalidArgumentError, TrainingError
+from engine.model.weights.checkpoint import read_checkpoint
+from engine.model.weights.stored import StoredTensor
+from engine.untrusted.files import read_into_memory
+from engine.untrusted.json_text import parse_json
+from engine.untrusted.limits import MAX_CHECKPOINT_BYTES
+from engine.writing import write_file
+
+Tensors = dict[str, torch.Tensor]
+
+# `build` finds the first one in a file: the weights to use.
+USED, TRAINED, MOMENTUM, ABOUT = "state_dict", "trained", "momentum", "about"
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What became of an epoch.
+
+    Attributes:
+        epoch: counts from 1.
+        learning_rate: of its last step.
+        losses: mean of each part over its steps, by name.
+        average_precision: on the validation labels; None without.
+        by_size: the same for each of engine.metrics.average_precision.SIZE_BINS, None where there is no face.
+    """
+
+    epoch: int
+    learning_rate: float
+    losses: dict[str, float]
+    average_precision: float | None = None
+    by_size: tuple[float | None, ...] = ()
+
+
+@dataclass
+class Position:
+    """How far a run is.
+
+    Attributes:
+        epoch: that is running, from 0.
+        step: of the epoch, that comes next.
+        sums: of the losses' parts over the steps of this epoch, by name.
+        records: of the epochs that are over.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    records: tuple[EpochRecord, ...] = ()
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of a run.
+
+    Attributes:
+        made_with: what the run depends on, by name: plain values. A checkpoint fits only the same ones.
+        position: how far it is.
+        used: the weights that are judged and saved: the average, or those that are trained.
+        updates: of the average.
+        trained: the weights that are trained, with layers that serve training alone.
+        momentum: of the optimiser, by the names of the parameters.
+        scale: of the losses in mixed precision.
+    """
+
+    made_with: dict[str, Any]
+    position: Position
+    used: Tensors
+    updates: int
+    trained: Tensors
+    momentum: Tensors
+    scale: float = 1.0
+
+    def write(self, path: Path) -> None:
+        """Write the file; OutputError if that fails, and what it held before is unchanged."""
+        about = {
+            "made_with": self.made_with,
+            "position": asdict(self.position),
+            "updates": self.updates,
+            "scale": self.scale,
+        }
+        content = io.BytesIO()
+        torch.save(
+            {
+                USED: _on_cpu(self.used),
+                TRAINED: _on_cpu(self.trained),
+                MOMENTUM: _on_cpu(self.momentum),
+                ABOUT: json.dumps(about),
+            },
+            content,
+        )
+        write_file(path, content.getvalue())
+
+    @classmethod
+    def read(cls, path: Path) -> Checkpoint:
+        """Read a file that write made.
+
+        Raises:
+            TrainingError: it cannot be read, or is something else.
+        """
+        try:
+            holds = read_checkpoint(read_into_memory(path, MAX_CHECKPOINT_BYTES))
+            about = parse_json(holds[ABOUT].encode())
+            used, trained, momentum = (_loaded(holds[name]) for name in (USED, TRAINED, MOMENTUM))
+            position = read_dataclass(Position, about["position"], "position")
+            updates, scale = int(about["updates"]), float(about["scale"])
+            return cls(dict(about["made_with"]), position, used, updates, trained, momentum, scale)
+        except OSError as error:
+            raise TrainingError(f"the checkpoint {path} cannot be read: {error.strerror}") from error
+        except (InvalidArgumentError, KeyError, TypeError, AttributeError, ValueError) as error:
+            raise TrainingError(
+                f"{path} is no checkpoint of a training run, or damaged ({error!s:.200}): give --weights to start "
+                "another run from its weights, in another folder"
+            ) from error
+
+    def check(self, made_with: Mapping[str, Any], path: Path) -> None:
+        """Raise InvalidArgumentError that names the first thing in which a run differs from the checkpoint's."""
+        ours, theirs = _flat(made_with), _flat(self.made_with)
+        for name in dict.fromkeys([*ours, *theirs]):
+            if ours.get(name) != theirs.get(name):
+                raise InvalidArgumentError(
+                    f"the checkpoint {path} was made with {name} {theirs.get(name)}, this run has {ours.get(name)}: "
+                    "give the same to go on, or train in another folder"
+                )
+
+
+def restore(module: nn.Module, tensors: Tensors, what: str) -> None:
+    """Put a checkpoint's tensors into a module; TrainingError unless all names and shapes are the same."""
+    expected = {name: value.shape for name, value in module.state_dict().items()}
+    given = {name: value.shape for name, value in tensors.items()}
+    if given != expected:
+        other = next(name for name in [*expected, *given] if expected.get(name) != given.get(name))
+        raise TrainingError(
+            f"the checkpoint is damaged: {what} has {other} of shape {given.get(other)}, expected {expected.get(other)}"
+        )
+    module.load_state_dict(tensors)
+
+
+def momentum_of(model: nn.Module, optimiser: torch.optim.Optimizer) -> Tensors:
+    """Return the optimiser's momentum by the names of the parameters; those without a step yet have none."""
+    with_state = {name: optimiser.state[p] for name, p in model.named_parameters() if p in optimiser.state}
+    buffers = {name: state.get("momentum_buffer") for name, state in with_state.items()}
+    return {name: buffer for name, buffer in buffers.items() if buffer is not None}
+
+
+def restore_momentum(model: nn.Module, optimiser: torch.optim.Optimizer, tensors: Tensors) -> None:
+    """Give an optimiser the momentum of a checkpoint; TrainingError unless it fits the parameters."""
+    parameters = dict(model.named_parameters())
+    for name, value in tensors.items():
+        if name not in parameters or parameters[name].shape != value.shape:
+            raise TrainingError(f"the checkpoint is damaged: it has momentum of {name}, which is no such parameter")
+        optimiser.state[parameters[name]]["momentum_buffer"] = value.to(parameters[name].device).clone()
+
+
+def _on_cpu(tensors: Tensors) -> Tensors:
+    """Return tensors without the rest of the memory that they are views of."""
+    return {name: value.detach().cpu().clone() for name, value in tensors.items()}
+
+
+def _loaded(tensors: dict[str, StoredTensor]) -> Tensors:
+    loaded = {name: value.load().clone() for name, value in tensors.items()}
+    bad = next((name for name, value in loaded.items() if not torch.isfinite(value).all()), None)
+    if bad is not None:
+        raise ValueError(f"{bad} is not finite")
+    return loaded
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return values as JSON by their dotted names."""
+    flat: dict[str, str] = {}
+    for name, value in values.items():
+        inner = _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: json.dumps(value)}
+        flat |= inner
+    return flat

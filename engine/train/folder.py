@@ -1,0 +1,95 @@
+"""The folder of a run."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from engine.config.model import RetinaFaceConfig
+from engine.errors import InvalidArgumentError
+from engine.train.labels.labelled import LabelledPicture
+from engine.version import project_version
+from engine.writing import check_writable, write_file
+
+_PACKAGES = ("torch", "numpy", "opencv-python-headless", "tensorboard")
+
+
+class RunFolder:
+    """Paths of the files of a run.
+
+    Attributes:
+        path: of the folder.
+        model: the weights, in upstream's layout: those of the epoch with the best average precision; without validation
+            labels, of the last.
+        config: of the model, as `--config` takes it.
+        last: the checkpoint to go on from.
+        about: what the run was started with: settings, digests of the labels, versions.
+        events: TensorBoard's folder.
+        page: with curves and pictures.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Name the files; nothing is written."""
+        self.path = path
+        self.model, self.config, self.last = path / "model.pth", path / "config.json", path / "last.pth"
+        self.about, self.events, self.page = path / "run.json", path / "tensorboard", path / "index.html"
+
+    def begin(self, *, resume: bool) -> None:
+        """Make the folder.
+
+        Raises:
+            InvalidArgumentError: it has a run that is not resumed, or cannot be written to.
+        """
+        try:
+            check_writable(self.path)
+        except OSError as error:
+            raise InvalidArgumentError(f"cannot write to the folder {self.path}: {error.strerror}") from error
+        if self.about.exists() and not resume:
+            raise InvalidArgumentError(
+                f"the folder {self.path} holds a run: add --resume to go on with it, or choose another folder"
+            )
+
+    def write_start(self, config: RetinaFaceConfig, made_with: dict[str, Any], origin: str) -> None:
+        """Write what the run starts with, and the model's configuration."""
+        about = {**made_with, "weights": origin, "versions": versions()}
+        write_file(self.about, _json(about))
+        write_file(self.config, _json(config.to_dict()))
+
+    def write_model(self, state: dict[str, torch.Tensor]) -> None:
+        """Write the weights."""
+        content = io.BytesIO()
+        torch.save({name: value.detach().cpu().clone() for name, value in state.items()}, content)
+        write_file(self.model, content.getvalue())
+
+
+def digest_of(pictures: Sequence[LabelledPicture]) -> str:
+    """Return a SHA-256 over the names of pictures and their labels, the same for every format of the labels."""
+    digest = sha256()
+    for picture in pictures:
+        digest.update(picture.path.name.encode("utf-8", "surrogateescape") + b"\0")
+        for values in (picture.boxes, picture.landmarks, picture.ignored):
+            digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of this project and of the packages that a run depends on."""
+    found = {"retinaface-trt": project_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _json(values: dict[str, Any]) -> bytes:
+    return (json.dumps(values, indent=1) + "\n").encode()

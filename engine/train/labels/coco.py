@@ -1,0 +1,82 @@
+"""COCO's JSON: boxes of annotations, with five keypoints where a category has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from engine.errors import InvalidArgumentError
+from engine.pictures.labels import numbers
+from engine.train.labels.classes import classes_taken
+from engine.train.labels.labelled import FaceList, Faces
+from engine.untrusted.files import read_file
+from engine.untrusted.json_text import parse_json
+from engine.untrusted.limits import MAX_TEXT_BYTES
+
+_KEYPOINT_VALUES = 15  # x, y and visibility of five points; 0 is not labelled
+_EXPECTED = (
+    'expected COCO\'s {"images": [{"id", "file_name"}], "annotations": [{"image_id", "category_id", "bbox"}], '
+    '"categories": [{"id", "name"}]}'
+)
+
+
+def read_coco(file: Path, say: Callable[[str], None]) -> dict[str, Faces]:
+    """Return the faces of each picture, by the picture's name; pictures without annotations have none.
+
+    Boxes are left, top, width, height. Annotations with "iscrowd" are ignored faces. Keypoints are taken if there are
+    five; other numbers are passed over, such as the 17 of COCO's people.
+
+    Args:
+        file: with the labels.
+        say: is told which categories are taken; see classes_taken.
+
+    Raises:
+        InvalidArgumentError: it is not COCO's, an annotation is of an unknown picture or category, or a picture occurs
+            twice.
+        OSError: the file cannot be read.
+    """
+    content = read_file(file, MAX_TEXT_BYTES)
+    try:
+        return _read(file, parse_json(content), say)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidArgumentError(f"labels {file}: {_EXPECTED} ({type(error).__name__}: {error})") from error
+
+
+def _read(file: Path, values: Any, say: Callable[[str], None]) -> dict[str, Faces]:
+    pictures = _by_id(values["images"], "file_name")
+    lists = {name: FaceList() for name in pictures.values()}
+    if len(lists) < len(pictures):
+        raise ValueError("two images have one file_name")
+    classes = _by_id(values["categories"], "name")
+    annotations = values["annotations"]
+    for number, annotation in enumerate(annotations):
+        for key, known in (("image_id", pictures), ("category_id", classes)):
+            if annotation[key] not in known:
+                raise ValueError(f"annotations[{number}] has {key} {annotation[key]!r:.40}, which is not in the file")
+    taken = classes_taken(file, (classes[annotation["category_id"]] for annotation in annotations), say)
+    for annotation in annotations:
+        if classes[annotation["category_id"]] in taken:
+            _add(lists[pictures[annotation["image_id"]]], annotation)
+    return {name: found.faces() for name, found in lists.items()}
+
+
+def _by_id(entries: Any, name: str) -> dict[Any, str]:
+    found = {}
+    for entry in entries:
+        if not isinstance(entry[name], str):
+            raise ValueError(f"{name} {entry[name]!r:.40} is no text")
+        found[entry["id"]] = entry[name]
+    if len(found) < len(entries):
+        raise ValueError(f"two entries with {name} have one id")
+    return found
+
+
+def _add(faces: FaceList, annotation: Any) -> None:
+    left, top, width, height = numbers(annotation["bbox"], 4, "a bbox")
+    keypoints, points = annotation.get("keypoints"), None
+    if isinstance(keypoints, list) and len(keypoints) == _KEYPOINT_VALUES:
+        values = numbers(keypoints, _KEYPOINT_VALUES, "keypoints")
+        if min(values[2::3]) > 0:
+            points = [value for at in range(0, _KEYPOINT_VALUES, 3) for value in values[at : at + 2]]
+    faces.add((left, top, left + width, top + height), points, annotation.get("iscrowd") in (1, True))

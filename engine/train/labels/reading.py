@@ -1,0 +1,107 @@
+"""Reads labels of any format, which is seen from the content, and finds their pictures."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from engine.errors import InvalidArgumentError
+from engine.images import list_images
+from engine.pictures.labels import label_names
+from engine.text import represented
+from engine.train.labels.checks import check_faces
+from engine.train.labels.coco import read_coco
+from engine.train.labels.json_lines import read_json_lines
+from engine.train.labels.labelled import Faces, LabelledPicture
+from engine.train.labels.voc import read_voc
+from engine.train.labels.wider_text import read_retinaface_text, read_wider_text
+from engine.untrusted.files import open_regular
+
+_log = logging.getLogger("engine")
+
+_HEAD_BYTES = 1 << 16
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_JSON_LINE = re.compile(rb'\{[^\r\n]*"(image|faces)"\s*:')
+_FORMATS = (
+    "JSON lines as `retinaface-trt detect` prints them, WIDER FACE's or RetinaFace's text, COCO's JSON, or a folder of "
+    "Pascal VOC's XML files"
+)
+
+
+def read_labels(file: Path, pictures: Path, say: Callable[[str], None] = _log.warning) -> list[LabelledPicture]:
+    """Read labels, and look at their pictures.
+
+    Boxes are clipped to their pictures; those that are then empty are left out. A label belongs to the picture of its
+    name below the folder, else to the only picture with that file name.
+
+    Args:
+        file: JSON lines, WIDER FACE's text or RetinaFace's with five points, COCO's JSON; or a folder with Pascal VOC's
+            XML files.
+        pictures: the folder of the pictures.
+        say: is told, in a sentence each, of boxes that were changed or left out, of pictures without labels, and which
+            classes were taken as faces.
+
+    Returns:
+        The labelled pictures in the order of their names; also those without faces.
+
+    Raises:
+        InvalidArgumentError: the labels are of no known format, malformed, or have no faces; a picture is missing or
+            cannot be read; more than half of the boxes are empty or outside of their pictures; or left and right
+            landmarks are exchanged.
+    """
+    paths = list_images(pictures)
+    names = [path.relative_to(pictures).as_posix() for path in paths]
+    labels = read_faces(file, names, say)
+    found = label_names(labels, names)
+    _refuse_missing(file, pictures, labels.keys() - set(found))
+    unused = [name for name, label in zip(names, found, strict=True) if label is None]
+    if unused:
+        say(
+            f"labels {file}: {len(unused)} of {len(names)} pictures have no label and are not used, such as {unused[0]}"
+        )
+    return check_faces(
+        file, [(path, labels[label]) for path, label in zip(paths, found, strict=True) if label is not None], say
+    )
+
+
+def read_faces(file: Path, names: Sequence[str], say: Callable[[str], None]) -> dict[str, Faces]:
+    """Return the faces of each picture, by its name in the labels, without a look at pictures.
+
+    Args:
+        file: see read_labels.
+        names: of the pictures that there are.
+        say: is told which classes were taken as faces.
+
+    Raises:
+        InvalidArgumentError: the labels cannot be read, are of no known format, or malformed.
+    """
+    try:
+        return _read(file, names, say)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidArgumentError(f"labels {file} cannot be read: {error}") from error
+
+
+def _read(file: Path, names: Sequence[str], say: Callable[[str], None]) -> dict[str, Faces]:
+    if file.is_dir():
+        return read_voc(file, names, say)
+    with open_regular(file) as opened:
+        head = opened.read(_HEAD_BYTES).removeprefix(_BYTE_ORDER_MARK).lstrip()
+    if head.startswith(b"#"):
+        return read_retinaface_text(file)
+    if head.startswith(b"{"):
+        return read_json_lines(file) if _JSON_LINE.match(head) else read_coco(file, say)
+    lines = [line for line in head.splitlines() if line.strip()]
+    if len(lines) > 1 and lines[1].strip().isdigit():
+        return read_wider_text(file)
+    begins = f"begins with {represented(head[:80])}" if head else "is empty"
+    raise InvalidArgumentError(f"labels {file}: it {begins}, expected {_FORMATS}")
+
+
+def _refuse_missing(file: Path, pictures: Path, missing: set[str]) -> None:
+    if missing:
+        raise InvalidArgumentError(
+            f"labels {file} name {len(missing)} pictures that are not in {pictures}, such as {min(missing)}: give the "
+            "folder of the pictures, or take these out of the labels"
+        )

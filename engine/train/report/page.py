@@ -1,0 +1,130 @@
+"""The page of a run: curves, and pictures with what is labelled and what is found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from engine.errors import InvalidArgumentError
+from engine.evaluate.report.figures import new_figure, png
+from engine.evaluate.report.page import figure, page, table
+from engine.faces import Detections
+from engine.images import read_image
+from engine.metrics.average_precision import SIZE_BINS
+from engine.train.checkpoints import EpochRecord
+from engine.train.labels.labelled import LabelledPicture
+from engine.types import DEFAULT_SCORE_THRESHOLD, FloatArray, Image
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from engine.train.samples import TrainingSet
+
+_SIDE = 320  # of a picture on the page, in pixels
+_LABELLED, _FOUND = (80, 200, 60), (200, 60, 230)
+_SHOWN = 8  # pictures of each kind
+
+
+def training_page(
+    title: str, records: Sequence[EpochRecord], settings: Sequence[tuple[str, str]], pictures: Sequence[str]
+) -> bytes:
+    """Return the page as HTML.
+
+    Args:
+        title: of the page.
+        records: of the epochs that are over.
+        settings: names and values.
+        pictures: HTML of the pictures, from `samples` and `validation`.
+    """
+    parts = [figure(name, "image/png", png(drawn)) for name, drawn in _curves(records).items()]
+    parts += ["<h2>Epochs</h2>", _epochs(records), "<h2>Pictures</h2>", *pictures]
+    parts += ["<h2>Settings</h2>", table(("setting", "value"), settings)]
+    return page(title, parts).encode()
+
+
+def samples(training: TrainingSet) -> list[str]:
+    """Return HTML of training samples as the network sees them, with their labels in green."""
+    shown = []
+    for index in range(min(_SHOWN, len(training))):
+        sample = training[index]
+        pixels = np.asarray(sample.image).transpose(1, 2, 0)
+        image = pixels if training.config.color_order == "bgr" else pixels[..., ::-1]
+        boxes, landmarks = np.asarray(sample.boxes, np.float32), np.asarray(sample.landmarks, np.float32)
+        drawn = _drawn(np.ascontiguousarray(image), [(boxes, landmarks, _LABELLED)])
+        shown.append(figure(f"sample of {training.pictures[index].path.name}", "image/jpeg", drawn))
+    return shown
+
+
+def validation(pictures: Sequence[LabelledPicture], faces: Sequence[Detections]) -> list[str]:
+    """Return HTML of validation pictures: labels in green, what is found at a score of .5 in magenta."""
+    shown = []
+    for picture, found in list(zip(pictures, faces, strict=True))[:_SHOWN]:
+        try:
+            image = read_image(picture.path)
+        except InvalidArgumentError:  # it was judged, and is gone by now
+            continue
+        sure = found.above(DEFAULT_SCORE_THRESHOLD)
+        layers = [(picture.boxes, picture.landmarks, _LABELLED), (sure.boxes, sure.landmarks, _FOUND)]
+        caption = f"{picture.path.name}: {len(picture.boxes)} labelled, {len(sure)} found"
+        shown.append(figure(caption, "image/jpeg", _drawn(image, layers)))
+    return shown
+
+
+def _curves(records: Sequence[EpochRecord]) -> dict[str, Figure]:
+    losses, (axes,) = new_figure(1)
+    epochs = [record.epoch for record in records]
+    for name in records[0].losses if records else ():
+        axes.plot(epochs, [record.losses[name] for record in records], label=name)
+    axes.set(xlabel="epoch", ylabel="mean loss", ylim=(0, None))
+    axes.grid(alpha=0.3)
+    if records:
+        axes.legend(fontsize=8)
+    figures = {"Loss": losses}
+    judged = [record for record in records if record.average_precision is not None]
+    if judged:
+        figures["Average precision on the validation labels"] = _precision(judged)
+    return figures
+
+
+def _precision(judged: Sequence[EpochRecord]) -> Figure:
+    drawn, (axes,) = new_figure(1)
+    epochs = [record.epoch for record in judged]
+    axes.plot(epochs, [record.average_precision or 0.0 for record in judged], linewidth=2, label="all faces")
+    for i, (low, high) in enumerate(SIZE_BINS):
+        values = [record.by_size[i] for record in judged]
+        if any(value is not None for value in values):
+            axes.plot(epochs, [v or 0.0 for v in values], linewidth=0.8, label=f"{low:g}-{high:g} pixels")
+    axes.set(xlabel="epoch", ylabel="average precision", ylim=(0, 1.02))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return drawn
+
+
+def _epochs(records: Sequence[EpochRecord]) -> str:
+    names = list(records[0].losses) if records else []
+    header = ["epoch", "learning rate", *names, "AP", *(f"AP {low:g}-{high:g}" for low, high in SIZE_BINS)]
+    lines = []
+    for record in records:
+        values = [record.average_precision, *record.by_size, *[None] * (len(SIZE_BINS) - len(record.by_size))]
+        shown = ["" if value is None else f"{value:.3f}" for value in values]
+        losses = [f"{record.losses[name]:.4f}" for name in names]
+        lines.append([str(record.epoch), f"{record.learning_rate:.3g}", *losses, *shown])
+    return table(header, lines)
+
+
+def _drawn(image: Image, layers: Sequence[tuple[FloatArray, FloatArray | None, tuple[int, int, int]]]) -> bytes:
+    """Return a small JPEG picture with boxes and landmarks."""
+    scale = min(1.0, _SIDE / max(image.shape[:2]))
+    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    canvas = np.ascontiguousarray(small, np.uint8)
+    for boxes, landmarks, colour in layers:
+        for box in np.clip(boxes * scale, -1e4, 1e4):
+            x1, y1, x2, y2 = np.rint(box).astype(int).tolist()
+            cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, 1, cv2.LINE_AA)
+        for x, y in () if landmarks is None else np.clip(landmarks.reshape(-1, 2) * scale, -1e4, 1e4):
+            if not np.isnan(x):
+                cv2.circle(canvas, (round(float(x)), round(float(y))), 1, colour, -1, cv2.LINE_AA)
+    return cv2.imencode(".jpg", canvas)[1].tobytes()

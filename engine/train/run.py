@@ -1,0 +1,204 @@
+"""A whole training run: labels and weights in, a folder out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from engine.config.files import find_config
+from engine.config.model import RetinaFaceConfig
+from engine.errors import InvalidArgumentError
+from engine.progress import Status
+from engine.train.anchors.estimate import estimate_anchors
+from engine.train.checkpoints import Checkpoint
+from engine.train.distributed import Processes, joined
+from engine.train.folder import RunFolder, digest_of
+from engine.train.judge import Judge
+from engine.train.labels.labelled import LabelledPicture
+from engine.train.labels.reading import read_labels
+from engine.train.loop import Normaliser, Task, Training
+from engine.train.report.watching import Shown
+from engine.train.samples import TrainingSet, collate
+from engine.train.settings import TrainSettings
+from engine.train.start import starting_network
+from engine.train.targets.loss import MultiTaskLoss
+from engine.train.targets.network import TrainedNetwork
+from engine.train.unfolding import unfold
+from engine.writing.signals import signals_deferred
+
+_UNFOLDED_WITH = 64  # samples
+_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Where labelled pictures are.
+
+    Attributes:
+        file: of the labels, or a folder of Pascal VOC's files.
+        pictures: folder of the pictures.
+    """
+
+    file: Path
+    pictures: Path
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What to train.
+
+    Attributes:
+        training: what is learned from.
+        folder: of the run; made if it is missing.
+        validation: what is judged after each epoch; None judges nothing.
+        config: name of a preset, or path of a config's file.
+        weights: to start from, see load_model.
+        backbone: checkpoint of the body alone, in place of `weights`.
+        settings: of the training.
+        fit_anchors: whether anchors get the sizes of the labelled faces, see estimate_anchors.
+        resume: whether to go on with the run that the folder has, if it has one.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        workers: processes that read pictures.
+    """
+
+    training: Labels
+    folder: Path
+    validation: Labels | None = None
+    config: str | RetinaFaceConfig = "mobilenet0.25"
+    weights: str | None = None
+    backbone: str | None = None
+    settings: TrainSettings = field(default_factory=TrainSettings)
+    fit_anchors: bool = False
+    resume: bool = False
+    device: str = "auto"
+    workers: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run.
+
+    Attributes:
+        folder: of the run.
+        finished: whether it came to its end; a run that was stopped can be resumed.
+        best: the best average precision on the validation labels, None without.
+    """
+
+    folder: RunFolder
+    finished: bool
+    best: float | None
+
+
+def run_training(options: TrainOptions, status: Status) -> Outcome:
+    """Train, or go on with a run.
+
+    SIGINT and SIGTERM end the running step, then a checkpoint is written, and then the signal is what it was before.
+
+    Args:
+        options: what to train.
+        status: where progress is shown.
+
+    Raises:
+        InvalidArgumentError: an option, or the folder's checkpoint, does not fit.
+        WeightsError: the weights do not fit the config.
+        TrainingError: a loss is not finite, or the checkpoint is damaged.
+        OutputError: a file could not be written.
+    """
+    with joined(options.device) as processes:
+        return _run(options, processes, status)
+
+
+def _run(options: TrainOptions, processes: Processes, status: Status) -> Outcome:
+    settings, folder, is_first = options.settings, RunFolder(options.folder), not processes.rank
+    pictures = _read(options.training, "training")
+    judged = [] if options.validation is None else _read(options.validation, "validation")
+    config = find_config(options.config)
+    network, origin = starting_network(config, options.weights, options.backbone, settings.seed)
+    samples = TrainingSet(pictures, config, settings.size, settings.seed)
+    if options.fit_anchors:
+        config = network.config = _with_anchors(config, samples, status)
+    made_with = {
+        "config": config.to_dict(),
+        **settings.to_dict(),
+        "training labels": digest_of(pictures),
+        "validation labels": digest_of(judged),
+    }
+    resumed = options.resume and folder.last.exists()
+    if not resumed:
+        unfold(network.eval(), _some_images(samples))
+    task = Task(
+        network,
+        TrainedNetwork(network),
+        MultiTaskLoss(config, focal=settings.focal, settings=settings.loss, positives_of_all=processes.mean),
+        samples,
+        settings,
+        made_with,
+        options.workers,
+    )
+    judge = Judge(judged, config, processes) if judged else None
+    training = Training(task, processes, folder, judge)
+    if is_first:
+        folder.begin(resume=options.resume)
+    if resumed:
+        checkpoint = Checkpoint.read(folder.last)
+        checkpoint.check(made_with, folder.last)
+        training.resume(checkpoint)
+    elif is_first:
+        folder.write_start(config, made_with, origin)
+    status.keep(_described(options, config, origin, pictures, judged))
+    with signals_deferred() as received:
+        with closing(Shown(task, folder, judge, status, training.done)) if is_first else nullcontext() as watcher:
+            finished = training.run(watcher, lambda: bool(received))
+        if not finished:
+            status.keep(f"stopped; the same command with --resume goes on from {folder.last}")
+    return Outcome(folder, finished, training.best)
+
+
+def _read(labels: Labels, what: str) -> list[LabelledPicture]:
+    pictures = read_labels(labels.file, labels.pictures)
+    if not sum(int((~picture.ignored).sum()) for picture in pictures):
+        raise InvalidArgumentError(
+            f"the {what} labels {labels.file} have {len(pictures)} pictures and no face in them: give some"
+        )
+    return pictures
+
+
+def _some_images(samples: TrainingSet) -> Iterator[torch.Tensor]:
+    """Give batches of samples, spread over the pictures."""
+    normalise = Normaliser(samples.config, torch.device("cpu"))
+    step = max(1, len(samples) // _UNFOLDED_WITH)
+    indices = range(0, len(samples), step)[:_UNFOLDED_WITH]
+    for start in range(0, len(indices), _BATCH):
+        yield normalise(collate([samples[i] for i in indices[start : start + _BATCH]]).images)
+
+
+def _with_anchors(config: RetinaFaceConfig, samples: TrainingSet, status: Status) -> RetinaFaceConfig:
+    """Return the config with anchors for the faces of the first epoch's samples."""
+    boxes = []
+    for index in range(len(samples)):
+        status.update(f"Looking at the sizes of faces {index + 1}/{len(samples)}")
+        sample = samples[index]
+        boxes.append(sample.boxes[~sample.ignored].numpy())
+    found, report = estimate_anchors(config, np.concatenate(boxes), (samples.size, samples.size))
+    for line in report.lines():
+        status.keep(line)
+    return found
+
+
+def _described(
+    options: TrainOptions,
+    config: RetinaFaceConfig,
+    origin: str,
+    pictures: Sequence[LabelledPicture],
+    judged: Sequence[LabelledPicture],
+) -> str:
+    faces, found = (sum(len(picture.boxes) for picture in some) for some in (pictures, judged))
+    return (
+        f"training {config.name} from {origin}, on {len(pictures)} pictures with {faces} faces; judged on "
+        f"{len(judged)} pictures with {found} faces"
+    )

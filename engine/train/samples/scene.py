@@ -1,0 +1,82 @@
+"""A picture and its faces, changed together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.types import FloatArray, Image
+
+# Left and right in the picture: eyes, then corners of the mouth.
+_MIRRORED = (1, 0, 2, 4, 3)
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A picture and its faces, as in LabelledPicture.
+
+    Attributes:
+        image: uint8 [H, W, 3], BGR.
+        boxes: float32 [N, 4].
+        landmarks: float32 [N, 5, 2].
+        ignored: bool [N].
+    """
+
+    image: Image
+    boxes: FloatArray
+    landmarks: FloatArray
+    ignored: NDArray[np.bool_]
+
+    def cropped(self, left: int, top: int, side: int) -> Scene:
+        """Return a square of the picture.
+
+        A face stays if its centre is inside, with its box clipped. What shows of other faces is ignored: it is not
+        enough to be found, but taught as background, as in the reference, it would be the hardest of all.
+        """
+        origin = np.array([left, top], np.float32)
+        boxes = self.boxes - np.tile(origin, 2)
+        centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+        has_centre = ((centres > 0) & (centres < side)).all(1)
+        boxes = np.clip(boxes, 0, side)
+        seen = (boxes[:, :2] < boxes[:, 2:]).all(1)
+        return Scene(
+            self.image[top : top + side, left : left + side],
+            boxes[seen],
+            self.landmarks[seen] - origin,
+            (self.ignored | ~has_centre)[seen],
+        )
+
+    def padded(self, side: int, value: tuple[int, int, int]) -> Scene:
+        """Return a square with the picture in its upper left corner, and a colour (BGR) beside and below."""
+        height, width = self.image.shape[:2]
+        below, beside = side - height, side - width
+        image = cv2.copyMakeBorder(self.image, 0, below, 0, beside, cv2.BORDER_CONSTANT, value=value)
+        return replace(self, image=np.asarray(image, np.uint8))
+
+    def resized(self, side: int, interpolation: int) -> Scene:
+        """Return a square scene at another size."""
+        image = cv2.resize(self.image, (side, side), interpolation=interpolation)
+        scale = np.float32(side / len(self.image))
+        boxes = np.minimum(self.boxes * scale, np.float32(side))  # which rounding may exceed
+        return Scene(np.asarray(image, np.uint8), boxes, self.landmarks * scale, self.ignored)
+
+    def mirrored(self) -> Scene:
+        """Return the mirror image. What is left in the picture stays left: landmarks change their places."""
+        width = np.float32(self.image.shape[1])
+        boxes, landmarks = self.boxes.copy(), self.landmarks[:, _MIRRORED]
+        boxes[:, 0::2] = width - self.boxes[:, 2::-2]
+        landmarks[..., 0] = width - landmarks[..., 0]
+        return Scene(np.asarray(cv2.flip(self.image, 1), np.uint8), boxes, landmarks, self.ignored)
+
+    def without_small(self, least: float) -> Scene:
+        """Return the scene with faces ignored whose size, the square root of the area, is below `least` pixels."""
+        return replace(self, ignored=self.ignored | (sizes_of(self.boxes) < least))
+
+
+def sizes_of(boxes: FloatArray) -> FloatArray:
+    """Return the square roots of the areas of boxes [N, 4], as float32 [N]."""
+    sizes: FloatArray = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], 1))
+    return sizes

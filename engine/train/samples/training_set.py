@@ -1,0 +1,114 @@
+"""The training samples of labelled pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from engine.config.model import RetinaFaceConfig
+from engine.errors import InvalidArgumentError
+from engine.images import read_image
+from engine.train.labels.labelled import LabelledPicture
+from engine.train.samples.batch import Sample
+from engine.train.samples.colours import distorted
+from engine.train.samples.crops import random_square
+from engine.train.samples.scene import Scene
+from engine.types import Image
+
+LEAST_SIZE = 6.0
+"""Pixels of a sample: faces whose square root of the area is smaller are ignored. No anchor would suit them."""
+
+_INTERPOLATIONS = (cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_AREA, cv2.INTER_LANCZOS4)
+
+
+class TrainingSet(Dataset[Sample]):
+    """Samples of labelled pictures, one for each picture in every epoch.
+
+    A sample depends on the seed, the epoch and the picture's index alone: it is the same in any process.
+    Pictures are decoded every time. That is a tenth of the work for small photographs, and large ones would fill the
+    memory.
+    """
+
+    def __init__(
+        self,
+        pictures: Sequence[LabelledPicture],
+        config: RetinaFaceConfig,
+        size: int,
+        seed: int,
+        augment: bool = True,
+    ) -> None:
+        """Make a set; the pictures are read when their samples are.
+
+        Args:
+            pictures: see engine.train.labels.read_labels.
+            config: for the order of the channels and the colour of the padding.
+            size: height and width of the samples, S.
+            seed: of all that is random, 0 or more.
+            augment: whether to crop, mirror, colour and scale at random. Else the whole picture is shown, made smaller
+                if it is larger than S and padded as for detection.
+
+        Raises:
+            InvalidArgumentError: there are no pictures, the network does not accept the size, or the seed is negative.
+        """
+        if not len(pictures):
+            raise InvalidArgumentError("there are no labelled pictures to make samples of, expected at least one")
+        if seed < 0:
+            raise InvalidArgumentError(f"seed is {seed}, expected 0 or more")
+        config.check_input_size(size, size)
+        self.pictures, self.config, self.size, self.seed, self.augment = pictures, config, size, seed, augment
+        self._pad_value = config.pad_value if config.color_order == "bgr" else config.pad_value[::-1]
+        # Shared with the processes of a DataLoader, also with those that it keeps from one epoch to the next.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make other samples of the same pictures; epochs begin with 0."""
+        self._epoch.fill_(epoch)
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        return len(self.pictures)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Return the sample of a picture in this epoch.
+
+        Raises:
+            InvalidArgumentError: the picture cannot be read.
+        """
+        picture = self.pictures[index]
+        scene = Scene(_read(picture), picture.boxes, picture.landmarks, picture.ignored)
+        if self.augment:
+            scene = self._augmented(scene, np.random.default_rng([self.seed, int(self._epoch), index]))
+        else:
+            scene = scene.padded(max(*scene.image.shape[:2], self.size), self._pad_value)
+            scene = scene.resized(self.size, cv2.INTER_AREA)
+        return self._sample(scene.without_small(LEAST_SIZE))
+
+    def _augmented(self, scene: Scene, rng: np.random.Generator) -> Scene:
+        square = random_square(scene, self.size, LEAST_SIZE, rng)
+        if square is not None:
+            scene = scene.cropped(*square)
+        scene = Scene(distorted(scene.image, rng), scene.boxes, scene.landmarks, scene.ignored)
+        if square is None:
+            scene = scene.padded(max(scene.image.shape[:2]), self._pad_value)
+        scene = scene.resized(self.size, _INTERPOLATIONS[rng.integers(len(_INTERPOLATIONS))])
+        return scene.mirrored() if rng.random() < 0.5 else scene
+
+    def _sample(self, scene: Scene) -> Sample:
+        image = scene.image if self.config.color_order == "bgr" else cv2.cvtColor(scene.image, cv2.COLOR_BGR2RGB)
+        return Sample(
+            torch.from_numpy(np.stack(cv2.split(image))),
+            torch.from_numpy(scene.boxes),
+            torch.from_numpy(scene.landmarks),
+            torch.from_numpy(scene.ignored),
+        )
+
+
+def _read(picture: LabelledPicture) -> Image:
+    try:
+        return read_image(picture.path)
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"{picture.path} {error}") from error

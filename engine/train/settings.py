@@ -1,0 +1,77 @@
+"""The settings of a training run that its result depends on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from engine.config.model import BODY_STRIDE
+from engine.errors import InvalidArgumentError
+from engine.train.freezing import NONE
+from engine.train.targets.settings import LossSettings
+
+SCHEDULES = ("cosine", "steps")
+MAX_SEED = (1 << 32) - 1
+_MOST = 1_000_000
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Settings of a run. Equal settings, labels and first weights give the same bits on one thread of a CPU.
+
+    Attributes:
+        size: height and width of the training samples in pixels.
+        epochs: passes over the training pictures.
+        batch: pictures of one step, of all processes together.
+        learning_rate: the largest one, at the end of the warm-up.
+        momentum: of SGD.
+        weight_decay: on the weights of convolutions. Biases and batch normalisations have none: theirs pulls scales and
+            shifts towards zero, which regularises nothing (upstream decays them too).
+        warm_up: steps in which the learning rate grows linearly.
+        schedule: "cosine" lets the learning rate fall to zero; "steps" divides it by ten after .76 and after .88 of the
+            epochs, as upstream does at 190 and 220 of 250.
+        clip: largest norm of all gradients together; 0 clips nothing.
+        average: largest decay of the moving average of the weights, which is judged and saved; 0 averages nothing.
+        freeze: what is not trained, see engine.train.freezing.
+        focal: focal loss for the classes, in place of hard example mining.
+        loss: its thresholds and weights.
+        seed: of the order of the pictures, of their augmentation and of layers that no checkpoint has.
+    """
+
+    size: int = 640
+    epochs: int = 50
+    batch: int = 16
+    learning_rate: float = 1e-3
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    warm_up: int = 200
+    schedule: str = "cosine"
+    clip: float = 10.0
+    average: float = 0.998
+    freeze: str = NONE
+    focal: bool = False
+    loss: LossSettings = field(default_factory=LossSettings)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise InvalidArgumentError for a value out of range."""
+        size_fits = 0 < self.size <= 4096 and self.size % BODY_STRIDE == 0
+        _require(size_fits, "size", self.size, f"a multiple of {BODY_STRIDE} up to 4096")
+        for name, least in (("epochs", 1), ("batch", 1), ("warm_up", 0)):
+            _require(least <= getattr(self, name) <= _MOST, name, getattr(self, name), f"{least} to {_MOST}")
+        _require(0 < self.learning_rate <= 10, "learning_rate", self.learning_rate, "above 0, up to 10")
+        for name in ("momentum", "average"):
+            _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 or more, below 1")
+        _require(0 <= self.weight_decay <= 1, "weight_decay", self.weight_decay, "0 to 1")
+        _require(0 <= self.clip <= _MOST, "clip", self.clip, f"0 to {_MOST}")
+        _require(self.schedule in SCHEDULES, "schedule", self.schedule, " or ".join(SCHEDULES))
+        _require(0 <= self.seed <= MAX_SEED, "seed", self.seed, f"0 to {MAX_SEED}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+def _require(ok: bool, name: str, given: object, expected: str) -> None:
+    if not ok:
+        raise InvalidArgumentError(f"training: {name.replace('_', ' ')} is {given!r:.200}, expected {expected}")

@@ -1,0 +1,237 @@
+"""The multi-task loss of RetinaFace, arXiv 1905.00641, and of its cascade."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import nn
+from torch.nn.functional import smooth_l1_loss
+
+from engine.config.model import RetinaFaceConfig
+from engine.errors import InvalidArgumentError
+from engine.train.targets.anchors import anchors_of_maps, per_anchor
+from engine.train.targets.classification import focal_loss, hard_negative_loss
+from engine.train.targets.coding import encode_boxes, encode_landmarks, move_anchors
+from engine.train.targets.matching import match
+from engine.train.targets.network import first_stage_kinds
+from engine.train.targets.settings import LossSettings, Overlaps
+
+
+class Faces(Protocol):
+    """The labelled faces of a batch: of image i, boxes[i], landmarks[i] and ignored[i]."""
+
+    @property
+    def boxes(self) -> Sequence[torch.Tensor]:
+        """Float32 [M, 4] each, x1 y1 x2 y2 in pixels of the network's input."""
+
+    @property
+    def landmarks(self) -> Sequence[torch.Tensor]:
+        """Float32 [M, 5, 2] each, in pixels of the network's input; NaN where a face has none."""
+
+    @property
+    def ignored(self) -> Sequence[torch.Tensor]:
+        """Bool [M] each: neither faces nor background."""
+
+
+class Losses(NamedTuple):
+    """The loss of a batch: scalars. The parts are not weighted yet, and without gradients.
+
+    Attributes:
+        total: what is minimised: the weighted sum of all parts.
+        classes: of scores.
+        boxes: of boxes.
+        landmarks: of landmarks; 0 without such heads.
+        first_classes: of a cascade's first stage, as the next two; 0 without one.
+        first_boxes: see first_classes.
+        first_landmarks: see first_classes.
+        positives: anchors of this batch that have a face, in the last stage.
+    """
+
+    total: torch.Tensor
+    classes: torch.Tensor
+    boxes: torch.Tensor
+    landmarks: torch.Tensor
+    first_classes: torch.Tensor
+    first_boxes: torch.Tensor
+    first_landmarks: torch.Tensor
+    positives: torch.Tensor
+
+
+class _Stage(NamedTuple):
+    """Sums over a batch, and what they are divided by: positives, and those of them that have landmarks."""
+
+    sums: torch.Tensor  # [3]: classes, boxes, landmarks
+    counts: torch.Tensor  # [2]
+
+
+class MultiTaskLoss(nn.Module):
+    """The loss of a network's heads on labelled faces.
+
+        total = classes + box_weight * boxes + landmark_weight * landmarks      (in a cascade, of both stages)
+
+    `classes` is the cross-entropy of positive anchors and of each image's hardest negative ones, or the focal loss of
+    all anchors; `boxes` and `landmarks` are the smooth L1 distances (beta 1) of the codes of positive anchors, summed
+    over an anchor's 4 and 10 numbers. Each is divided by the number of positives in the batch, `landmarks` by the
+    number of those whose face has all its landmarks. A batch without positives has only negatives, and is divided by
+    its number of images. `match` says which anchor is positive.
+
+    In a cascade the first stage is compared with the anchors, the second one with the boxes that the first one gives:
+    they decide who is positive and are what the codes refer to. No gradient goes through them.
+
+    The loss is computed in float32 (float64 if the heads are), also inside autocast. A head that is NaN makes the loss
+    NaN; landmarks that are NaN and boxes without area count for nothing.
+    """
+
+    def __init__(
+        self,
+        config: RetinaFaceConfig,
+        *,
+        focal: bool = False,
+        settings: LossSettings | None = None,
+        positives_of_all: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> None:
+        """Prepare the loss.
+
+        Args:
+            config: of the network.
+            focal: focal loss for the classes, instead of hard negatives.
+            settings: thresholds and weights; by default those of the paper.
+            positives_of_all: for training in several processes. It is called once for each batch, with this process's
+                counts (a float vector), and returns their mean over all processes. Dividing by it makes the average of
+                the processes' gradients, which distributed data parallel takes, the gradient of the whole batch.
+        """
+        super().__init__()
+        self.config, self.focal, self.settings = config, focal, settings or LossSettings()
+        self._positives_of_all = positives_of_all
+        self._anchors: tuple[object, torch.Tensor] | None = None
+
+    def forward(self, heads: Sequence[torch.Tensor], faces: Faces) -> Losses:
+        """Return the loss of a batch.
+
+        Args:
+            heads: of TrainedNetwork: maps [N, C, rows, columns], in the order of config.head_names(); behind them, of a
+                cascade, those of its first stage.
+            faces: of the N images, such as a Batch; on any device.
+
+        Raises:
+            InvalidArgumentError: heads or faces do not fit the config or each other.
+        """
+        kinds = self._by_kind(heads)
+        anchors = self._anchors_like(heads)
+        labels = _Labels(faces, len(heads[0]), anchors.device)
+        s = self.settings
+        stages = []
+        if self.config.cascade:
+            first = kinds["anchor_deltas"], kinds["first_logits"], kinds.get("first_landmark_deltas")
+            stages.append(self._stage(first, anchors, labels, s.first_overlaps))
+            anchors = move_anchors(kinds["anchor_deltas"].detach(), anchors, self.config.variances)
+        last = kinds["box_deltas"], kinds["logits"], kinds.get("landmark_deltas")
+        overlaps = s.second_overlaps if self.config.cascade else s.overlaps
+        stages.append(self._stage(last, anchors, labels, overlaps))
+        return self._losses(stages, len(heads[0]))
+
+    def _by_kind(self, heads: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return the heads as [N, A, values] by their kind, in float32 at least: what follows then stays in it."""
+        kinds, extra = self.config.head_kinds(), first_stage_kinds(self.config)
+        levels = len(self.config.levels)
+        if len(heads) != levels * (len(kinds) + len(extra)):
+            raise InvalidArgumentError(
+                f"the loss got {len(heads)} heads, expected {levels * (len(kinds) + len(extra))} of "
+                f"{self.config.name}: what TrainedNetwork returns"
+            )
+        own, behind = heads[: levels * len(kinds)], heads[levels * len(kinds) :]
+        found = {}
+        for names, group, prefix in ((kinds, own, ""), (extra, behind, "first_")):
+            for i, kind in enumerate(names):
+                values = per_anchor(group[i :: len(names)], kind)
+                found[prefix + kind] = values.to(torch.promote_types(values.dtype, torch.float32))
+        return found
+
+    def _anchors_like(self, heads: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Return the anchors of heads, [A, 4] on their device, kept for the next batch of the same size."""
+        logits = heads[: len(self.config.levels) * len(self.config.head_kinds()) : len(self.config.head_kinds())]
+        sizes = [(int(head.shape[2]), int(head.shape[3])) for head in logits]
+        key = (sizes, heads[0].device)
+        if self._anchors is None or self._anchors[0] != key:
+            self._anchors = key, anchors_of_maps(self.config, sizes).to(heads[0].device)
+        return self._anchors[1]
+
+    def _stage(
+        self,
+        heads: tuple[torch.Tensor, torch.Tensor, torch.Tensor | None],
+        anchors: torch.Tensor,
+        labels: _Labels,
+        overlaps: Overlaps,
+    ) -> _Stage:
+        """Return the sums of one stage, whose anchors [A, 4] or [N, A, 4] are those of all images or of each."""
+        box_deltas, logits, landmark_deltas = heads
+        anchors = anchors.expand(len(logits), -1, -1)
+        matches = labels.match(anchors, overlaps, self.settings.least_iou)
+        margins = logits[..., 1] - logits[..., 0]
+        classes = (focal_loss if self.focal else hard_negative_loss)(margins, matches, self.settings)
+
+        image, anchor = torch.nonzero(matches >= 0, as_tuple=True)
+        face = labels.first[image] + matches[image, anchor]
+        matched = anchors[image, anchor].to(box_deltas.dtype)
+        codes = encode_boxes(labels.boxes[face].to(box_deltas.dtype), matched, self.config.variances)
+        boxes = smooth_l1_loss(box_deltas[image, anchor], codes, reduction="sum")
+        if landmark_deltas is None:
+            return _Stage(torch.stack([classes, boxes, boxes.new_zeros(())]), _counts(boxes, len(face), 0))
+        known = torch.isfinite(labels.landmarks[face]).flatten(1).all(1)
+        codes = encode_landmarks(
+            labels.landmarks[face[known]].to(box_deltas.dtype), matched[known], self.config.variances
+        )
+        landmarks = smooth_l1_loss(landmark_deltas[image[known], anchor[known]], codes, reduction="sum")
+        return _Stage(torch.stack([classes, boxes, landmarks]), _counts(boxes, len(face), len(codes)))
+
+    def _losses(self, stages: list[_Stage], images: int) -> Losses:
+        sums = torch.stack([stage.sums for stage in stages])  # [stages, 3]
+        own = torch.stack([stage.counts for stage in stages])  # [stages, 2]
+        counts = torch.cat([own.flatten(), own.new_tensor([images])])
+        if self._positives_of_all is not None:
+            counts = self._positives_of_all(counts)
+        positives, with_landmarks = counts[:-1].reshape(-1, 2).unbind(1)
+        divisor = torch.where(positives > 0, positives, counts[-1])
+        divisors = torch.stack([divisor, divisor, torch.where(with_landmarks > 0, with_landmarks, 1)], 1)
+        parts = sums / divisors.to(sums.dtype)
+        weights = parts.new_tensor([1.0, self.settings.box_weight, self.settings.landmark_weight])
+        shown = parts.detach()
+        first = shown[0] if len(stages) > 1 else torch.zeros_like(shown[0])
+        return Losses._make(((parts * weights).sum(), *shown[-1], *first, own[-1, 0]))
+
+
+def _counts(like: torch.Tensor, positives: int, with_landmarks: int) -> torch.Tensor:
+    return torch.tensor([positives, with_landmarks], dtype=torch.float32, device=like.device)
+
+
+class _Labels:
+    """The faces of a batch in one row; `first` is where each image's begin."""
+
+    def __init__(self, faces: Faces, images: int, device: torch.device) -> None:
+        lists = (faces.boxes, faces.landmarks, faces.ignored)
+        if any(len(values) != images for values in lists):
+            raise InvalidArgumentError(
+                f"the loss got heads of {images} images, but boxes of {len(faces.boxes)}, landmarks of "
+                f"{len(faces.landmarks)} and ignored of {len(faces.ignored)}, expected as many of each"
+            )
+        self._sizes = [len(boxes) for boxes in faces.boxes]
+        for boxes, landmarks, ignored in zip(*lists, strict=True):
+            shapes = tuple(boxes.shape), tuple(landmarks.shape), tuple(ignored.shape)
+            if shapes != ((len(boxes), 4), (len(boxes), 5, 2), (len(boxes),)):
+                raise InvalidArgumentError(
+                    f"the loss got boxes {shapes[0]}, landmarks {shapes[1]} and ignored {shapes[2]} of an image, "
+                    "expected [M, 4], [M, 5, 2] and [M]"
+                )
+        self.boxes = torch.cat(list(faces.boxes)).to(device)
+        self.landmarks = torch.cat(list(faces.landmarks)).to(device)
+        self._ignored = torch.cat(list(faces.ignored)).to(device)
+        starts = torch.tensor([0, *self._sizes[:-1]]) if self._sizes else torch.zeros(0, dtype=torch.int64)
+        self.first = starts.cumsum(0).to(device)
+
+    def match(self, anchors: torch.Tensor, overlaps: Overlaps, least_iou: float) -> torch.Tensor:
+        """Return int64 [N, A], each image's anchors [N, A, 4] matched with its faces."""
+        parts = zip(anchors, torch.split(self.boxes, self._sizes), torch.split(self._ignored, self._sizes), strict=True)
+        above, below = overlaps
+        return torch.stack([match(a, b, above=above, below=below, ignored=i, least=least_iou) for a, b, i in parts])

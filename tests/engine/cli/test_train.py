@@ -1,0 +1,83 @@
+"""`retinaface-trt train` in this process, with the smallest network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.cli import main
+from engine.config.files import find_config
+from engine.model.weights.load import load_model
+from tests.support.training.runs import SIDE, TINY, drawn_pictures
+
+
+@pytest.fixture
+def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A command for four pictures, in a folder that is the current one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)  # which would hold for the tests behind this one
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    lines = [
+        json.dumps(
+            {"image": p.path.name, "faces": [{"box": p.boxes[0].tolist(), "landmarks": p.landmarks[0].tolist()}]}
+        )
+        for p in drawn_pictures(folder, 4)
+    ]
+    Path("labels.jsonl").write_text("\n".join(lines) + "\n")
+    Path("tiny.json").write_text(json.dumps(TINY.to_dict()))
+    labels = ["--labels", "labels.jsonl", "--images", "pictures", "--val-labels", "labels.jsonl"]
+    settings = ["--size", str(SIDE), "--epochs", "2", "--batch", "2", "--threads", "1", "--device", "cpu"]
+    return ["train", *labels, "--config", "tiny.json", "--weights", "random", *settings, "--output", "run"]
+
+
+def test_a_run_writes_what_build_takes_and_can_be_resumed(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, "--anchors", "auto"]) == 0
+    printed = capsys.readouterr()
+    assert "build with: retinaface-trt build --config run/config.json --weights run/model.pth" in printed.out
+    assert "on 4 pictures with 4 faces; judged on 4 pictures with 4 faces" in printed.err
+    assert "epoch 2/2: total " in printed.err
+    assert "faces that an anchor overlaps, before -> after:" in printed.err
+    config = find_config("run/config.json")
+    assert [level.stride for level in config.levels] == [level.stride for level in TINY.levels]
+    load_model(config, "run/model.pth")
+    about = json.loads(Path("run/run.json").read_text())
+    assert about["batch"] == 2
+    assert about["versions"]["torch"] == torch.__version__
+    assert len(about["training labels"]) == 64
+    page = Path("run/index.html").read_text()
+    assert page.count("<img") == 2 + 4 + 4
+    assert "Average precision on the validation labels" in page
+    assert list(Path("run/tensorboard").glob("events.out.tfevents.*"))
+
+    assert main([*arguments, "--anchors", "auto"]) == 2
+    assert "the folder run holds a run: add --resume to go on with it" in capsys.readouterr().err
+    assert main([*arguments, "--anchors", "auto", "--resume", "--batch", "4"]) == 2
+    assert "last.pth was made with batch 2, this run has 4: give the same to go on" in capsys.readouterr().err
+    before = Path("run/model.pth").read_bytes()
+    assert main([*arguments, "--anchors", "auto", "--resume"]) == 0
+    assert Path("run/model.pth").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--freeze", "stage9"], "cannot freeze 'stage9' of tiny, expected one of: none, stem, stage1"),
+        (["--size", "100"], "training: size is 100, expected a multiple of 32"),
+        (["--batch", "5"], "there are 4 pictures to train on, fewer than the batch of 5"),
+        (["--workers", "-1"], "--workers is -1, expected 0 to 256"),
+        (["--weights", "random", "--backbone-weights", "a.pth"], "are given: the first ones have a body too"),
+        (["--device", "tpu"], "device is 'tpu', expected auto, cpu, cuda, cuda:N"),
+    ],
+)
+def test_wrong_arguments_end_in_one_line(
+    given: list[str], said: str, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, *given]) == 2
+    assert said in capsys.readouterr().err
+    assert not Path("run/run.json").exists()

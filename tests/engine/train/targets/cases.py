@@ -1,0 +1,61 @@
+"""Random labels and heads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from engine.config.model import HEAD_VALUES, RetinaFaceConfig
+from engine.config.presets import preset
+from engine.train.targets.network import first_stage_kinds
+from tests.support.oracles.training import Image
+
+PLAIN = preset("mobilenet0.25")
+CASCADE = replace(PLAIN, name="cascade", cascade=True)
+
+
+class Batch(NamedTuple):
+    """What the loss reads of a batch."""
+
+    boxes: list[torch.Tensor]
+    landmarks: list[torch.Tensor]
+    ignored: list[torch.Tensor]
+
+
+def random_image(rng: np.random.Generator, count: int, side: int) -> Image:
+    """Faces with corners on half pixels, so that equal overlaps are equal in every arithmetic; some lack landmarks."""
+    corner = rng.integers(-8, 2 * side, (count, 2)) / 2
+    boxes = np.concatenate([corner, corner + rng.integers(4, side + 8, (count, 2)) / 2], axis=1)
+    landmarks = corner[:, None] + rng.random((count, 5, 2)) * side / 4
+    landmarks[rng.random(count) < 0.3] = np.nan
+    return Image(boxes, landmarks.astype(np.float32).astype(np.float64), rng.random(count) < 0.25)
+
+
+def batch_of(images: list[Image]) -> Batch:
+    """Labels as the loss takes them."""
+    return Batch(
+        [torch.tensor(i.boxes, dtype=torch.float32).reshape(-1, 4) for i in images],
+        [torch.tensor(i.landmarks, dtype=torch.float32).reshape(-1, 5, 2) for i in images],
+        [torch.tensor(i.ignored, dtype=torch.bool) for i in images],
+    )
+
+
+def random_heads(
+    rng: np.random.Generator,
+    config: RetinaFaceConfig,
+    images: int,
+    size: tuple[int, int],
+    dtype: torch.dtype = torch.float32,
+) -> list[torch.Tensor]:
+    """Heads of a batch, those of a cascade's first stage behind the others, with gradients."""
+    shapes = [(HEAD_VALUES[kind] * len(v.anchors), v) for v in config.levels for kind in config.head_kinds()]
+    shapes += [(HEAD_VALUES[kind] * len(v.anchors), v) for v in config.levels for kind in first_stage_kinds(config)]
+    return [
+        torch.tensor(
+            rng.normal(size=(images, channels, *config.map_size(level, *size))), dtype=dtype, requires_grad=True
+        )
+        for channels, level in shapes
+    ]

@@ -1,0 +1,98 @@
+"""The network as it is trained, and that it learns one batch by heart."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from engine.config.model import RetinaFaceConfig
+from engine.model.retinaface import RetinaFace
+from engine.train.targets.anchors import anchors_of, per_anchor
+from engine.train.targets.classification import start_focal
+from engine.train.targets.coding import decode_boxes, move_anchors
+from engine.train.targets.loss import MultiTaskLoss
+from engine.train.targets.network import TrainedNetwork
+from tests.engine.train.targets.cases import CASCADE, PLAIN, Batch
+
+SMALL = replace(PLAIN, name="small", fpn_channels=32)
+SIZE = (64, 64)
+
+
+class Patches(RetinaFace):
+    """A network whose features are one convolution of each cell's own pixels: it can learn a picture in a second."""
+
+    def __init__(self, config: RetinaFaceConfig) -> None:
+        super().__init__(config)
+        self.cells = nn.ModuleList(nn.Conv2d(3, config.fpn_channels, v.stride, v.stride) for v in config.levels)
+
+    def features(self, images: torch.Tensor) -> list[torch.Tensor]:
+        return [cells(images) for cells in self.cells]
+
+
+@pytest.mark.parametrize("config", [SMALL, replace(SMALL, cascade=True), replace(CASCADE, heads=("class", "box"))])
+def test_heads_of_training_are_behind_those_of_the_network(config: RetinaFaceConfig) -> None:
+    network = RetinaFace(config).eval()
+    trained = TrainedNetwork(network).eval()
+    images = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        heads, own = trained(images), network(images)
+    assert all(torch.equal(a, b) for a, b in zip(heads, own, strict=False))
+    kinds = config.head_kinds()
+    copied = [head for i, head in enumerate(own) if kinds[i % len(kinds)] in ("logits", "landmark_deltas")]
+    expected = copied if config.cascade else []
+    assert len(heads) == len(own) + len(expected)
+    assert all(torch.equal(a, b) for a, b in zip(heads[len(own) :], expected, strict=True))
+    assert network.state_dict().keys() == RetinaFace(config).state_dict().keys()
+    parameters = {id(parameter) for parameter in trained.parameters()}
+    assert len(parameters) == len(list(trained.parameters()))  # copies, not the same tensors
+
+
+def test_focal_loss_starts_with_low_scores() -> None:
+    network = RetinaFace(SMALL)
+    start_focal(network)
+    for level in range(3):
+        bias = network.head("logits", level).conv1x1.bias
+        assert bias is not None
+        scores = torch.softmax(bias.detach().reshape(-1, 2), 1)[:, 1]
+        torch.testing.assert_close(scores, torch.full_like(scores, 0.01))
+
+
+@pytest.mark.parametrize(
+    ("cascade", "focal"), [(False, False), (False, True), (True, False)], ids=["plain", "focal", "cascade"]
+)
+def test_learns_one_batch_by_heart(cascade: bool, focal: bool) -> None:
+    config = replace(SMALL, cascade=cascade)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        model = TrainedNetwork(Patches(config))
+        images, places = torch.randn(2, 3, *SIZE), torch.rand(5, 2)
+    boxes = [torch.tensor([[4.0, 6, 22, 28], [30, 20, 62, 60]]), torch.tensor([[10.0, 8, 50, 57]])]
+    landmarks = [box[:, None, :2] + (box[:, None, 2:] - box[:, None, :2]) * places for box in boxes]
+    landmarks[0][1] = torch.nan
+    batch = Batch(boxes, landmarks, [torch.zeros(len(box), dtype=torch.bool) for box in boxes])
+    loss = MultiTaskLoss(config, focal=focal)
+    optimiser = torch.optim.Adam(model.parameters(), 0.01)
+    rates = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 120)
+    for _ in range(120):
+        optimiser.zero_grad()
+        losses = loss(model(images), batch)
+        losses.total.backward()
+        optimiser.step()
+        rates.step()
+    assert losses.total < 0.02
+    with torch.no_grad():
+        heads = model.network(images)
+    kinds = config.head_kinds()
+    values = {kind: per_anchor(heads[i :: len(kinds)], kind) for i, kind in enumerate(kinds)}
+    for i, truth in enumerate(boxes):
+        anchors = anchors_of(config, *SIZE)
+        if cascade:
+            anchors = move_anchors(values["anchor_deltas"][i], anchors, config.variances)
+        found = decode_boxes(values["box_deltas"][i], anchors, config.variances)
+        scores = values["logits"][i].softmax(1)[:, 1]
+        for box in truth:
+            nearest = (found - box).abs().amax(1) + 1e3 * (scores < 0.5)
+            assert nearest.min() < 1.0  # pixel

@@ -1,0 +1,80 @@
+"""Several processes learn what one process learns from the whole batch."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.errors import DeviceError, InvalidArgumentError
+from engine.train.checkpoints import Checkpoint
+from engine.train.distributed import Processes, joined
+from tests.support.training.gradients import train
+from tests.support.training.runs import ALONE
+
+ROOT = Path(__file__).parents[3]
+
+
+def free_port() -> int:
+    """A port that nobody listens to."""
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        return int(opened.getsockname()[1])
+
+
+def run_processes(count: int, *command: str) -> None:
+    """Run a command in several processes, as torchrun starts them."""
+    environment = {**os.environ, "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    started = [
+        subprocess.Popen(command, cwd=ROOT, env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank in range(count)
+    ]
+    try:
+        assert [process.wait(timeout=300) for process in started] == [0] * count
+    finally:
+        for process in started:
+            process.kill()
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_gradients_and_the_weights_of_one(tmp_path: Path) -> None:
+    """Pictures with many faces and with none are in different processes. Sums of float32 in another order: 1e-5."""
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    alone.mkdir()
+    together.mkdir()
+    gradients = train(ALONE, alone)
+    run_processes(2, sys.executable, "-m", "tests.support.training.gradients", str(together))
+    shared = torch.load(together / "gradients.pth", weights_only=True)
+    assert shared.keys() == gradients.keys()
+    for name, value in gradients.items():
+        torch.testing.assert_close(shared[name], value, rtol=1e-4, atol=1e-5 * float(value.abs().max()), msg=name)
+
+    one, two = (Checkpoint.read(folder / "run" / "last.pth") for folder in (alone, together))
+    assert two.position.records[-1].losses == pytest.approx(one.position.records[-1].losses, rel=1e-5)
+    assert two.position.records[-1].average_precision == one.position.records[-1].average_precision
+    for name, value in one.trained.items():
+        torch.testing.assert_close(two.trained[name], value, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_a_batch_is_divided_equally() -> None:
+    processes = Processes(1, 2, torch.device("cpu"))
+    assert processes.share_of(6) == 3
+    with pytest.raises(InvalidArgumentError, match="the batch is 7, expected a multiple of 2"):
+        processes.share_of(7)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "cpu:0", ""])
+def test_unknown_devices_are_refused(device: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="expected auto, cpu, cuda, cuda:N"), joined(device):
+        pass
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(DeviceError, match="PyTorch sees 1 GPUs, and GPU 3 was asked for"), joined("cuda:3"):
+        pass

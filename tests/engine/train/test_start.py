@@ -1,0 +1,53 @@
+"""Weights to start from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.config.presets import PRESETS
+from engine.errors import InvalidArgumentError, WeightsError
+from engine.train.start import starting_network
+from tests.support.training.runs import TINY, tiny_network
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "body.", "module.body."])
+def test_a_backbone_s_checkpoint_gives_the_body_alone(prefix: str, tmp_path: Path) -> None:
+    body = tiny_network().body.state_dict()
+    path = tmp_path / "body.pth"
+    classifier = {f"{prefix}fc.weight": torch.zeros(9, 4)}
+    torch.save({f"{prefix}{name}": value for name, value in body.items()} | classifier, path)
+    network, origin = starting_network(TINY, None, str(path), seed=7)
+    assert all(torch.equal(value, body[name]) for name, value in network.body.state_dict().items())
+    assert origin.endswith("; left out: the backbone's classifier (body.fc.weight and 0 more)")
+    again, _ = starting_network(TINY, None, str(path), seed=7)
+    other, _ = starting_network(TINY, None, str(path), seed=8)
+    name = "BboxHead.0.conv1x1.weight"
+    assert torch.equal(again.get_parameter(name), network.get_parameter(name))
+    assert not torch.equal(other.get_parameter(name), network.get_parameter(name))
+
+
+def test_a_backbone_of_another_width_is_refused(tmp_path: Path) -> None:
+    body = tiny_network().body.state_dict()
+    torch.save(body, tmp_path / "body.pth")
+    wider = replace(TINY, backbone="mobilenet0.5")
+    with pytest.raises(
+        WeightsError, match=r"body\.pth does not fit config 'tiny': .*body\.stage1\.0\.0\.weight has shape"
+    ):
+        starting_network(wider, None, str(tmp_path / "body.pth"), seed=0)
+
+
+def test_published_weights_may_get_other_anchors() -> None:
+    """To build an engine of them is refused: only training makes them fit."""
+    config = PRESETS["mobilenet0.25"]
+    levels = tuple(replace(level, anchor_sizes=tuple(s * 1.1 for s in level.anchor_sizes)) for level in config.levels)
+    network, _ = starting_network(replace(config, name="other", levels=levels), "mobilenet0.25", None, seed=0)
+    assert network.config.name == "other"
+
+
+def test_two_starts_are_one_too_many() -> None:
+    with pytest.raises(InvalidArgumentError, match="are given: the first ones have a body too"):
+        starting_network(TINY, "random", "body.pth", seed=0)

@@ -1,0 +1,154 @@
+"""RetinaFace's training: anchors matched with faces, codes, the multi-task loss; in float64, one image at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.support.oracles.boxes import iou as box_iou
+
+Floats = NDArray[np.float64]
+BACKGROUND, IGNORED = -1, -2
+
+
+class Image(NamedTuple):
+    """The labels of one image."""
+
+    boxes: Floats  # [M, 4]
+    landmarks: Floats  # [M, 5, 2], NaN where unlabelled
+    ignored: NDArray[np.bool_]  # [M]
+
+
+class Rules(NamedTuple):
+    """The numbers of a stage's targets and of its loss."""
+
+    above: float
+    below: float
+    least: float = 0.0
+    ratio: float = 3.0
+    focal: tuple[float, float] | None = None  # alpha, gamma
+
+
+def to_corners(anchors: Floats) -> Floats:
+    """Return centre and sides as x1 y1 x2 y2."""
+    return np.concatenate([anchors[:, :2] - anchors[:, 2:] / 2, anchors[:, :2] + anchors[:, 2:] / 2], axis=1)
+
+
+def match(anchors: Floats, image: Image, rules: Rules) -> list[int]:
+    """Return each anchor's face, BACKGROUND or IGNORED."""
+    frames = to_corners(anchors)
+    proper = [i for i, (x1, y1, x2, y2) in enumerate(image.boxes) if x2 > x1 and y2 > y1]
+    faces = [i for i in proper if not image.ignored[i]]
+    ious = {i: box_iou(frames, image.boxes[i][None]) for i in proper}
+    result = []
+    for a in range(len(anchors)):
+        best = max(faces, key=lambda i: (ious[i][a], -i), default=None)
+        value = 0.0 if best is None else ious[best][a]
+        if best is not None and value >= rules.above:
+            result.append(best)
+        elif value >= rules.below or any(
+            _is_over(frames[a], image.boxes[i], ious[i], a, rules) for i in proper if image.ignored[i]
+        ):
+            result.append(IGNORED)
+        else:
+            result.append(BACKGROUND)
+    taken: dict[int, int] = {}
+    while faces:
+        wishes: dict[int, list[tuple[float, int]]] = {}
+        for i in faces:
+            free = [a for a in range(len(anchors)) if a not in taken]
+            a = max(free, key=lambda a: (ious[i][a], -a), default=-1)
+            if a >= 0 and ious[i][a] > 0 and ious[i][a] >= rules.least:
+                wishes.setdefault(a, []).append((-ious[i][a], i))
+        faces = []
+        for a, rivals in wishes.items():
+            taken[a] = min(rivals)[1]
+            faces += [i for _, i in sorted(rivals)[1:]]
+        faces.sort()
+    for a, i in taken.items():
+        result[a] = i
+    return result
+
+
+def _is_over(frame: Floats, box: Floats, ious: Floats, anchor: int, rules: Rules) -> bool:
+    sides = np.minimum(frame[2:], box[2:]) - np.maximum(frame[:2], box[:2])
+    common = sides[0] * sides[1] if (sides > 0).all() else 0.0
+    inside = common > 0 and common / np.prod(frame[2:] - frame[:2]) >= 0.5
+    best = ious.max() > 0 and ious.max() >= rules.least and int(ious.argmax()) == anchor
+    return bool(inside or ious[anchor] >= rules.below or best)
+
+
+def smooth_l1(difference: Floats) -> float:
+    """Return the sum of the smooth L1 distance, beta 1."""
+    size = np.abs(difference)
+    return float(np.where(size < 1, size**2 / 2, size - 0.5).sum())
+
+
+def box_code(box: Floats, anchor: Floats, variances: tuple[float, float]) -> Floats:
+    """Return the deltas from an anchor to a box."""
+    (cx, cy, w, h), (x1, y1, x2, y2) = anchor, box
+    return np.array(
+        [
+            ((x1 + x2) / 2 - cx) / w / variances[0],
+            ((y1 + y2) / 2 - cy) / h / variances[0],
+            np.log((x2 - x1) / w) / variances[1],
+            np.log((y2 - y1) / h) / variances[1],
+        ]
+    )
+
+
+def softmax_loss(logits: Floats, label: int) -> float:
+    """Return the cross-entropy of one anchor's two logits."""
+    shifted = logits - logits.max()
+    return float(np.log(np.exp(shifted).sum()) - shifted[label])
+
+
+def stage_sums(
+    heads: tuple[Floats, Floats, Floats], anchors: Floats, image: Image, rules: Rules, variances: tuple[float, float]
+) -> Floats:
+    """Return the sums of one image: classes, boxes, landmarks, positives, positives with landmarks.
+
+    Heads are logits [A, 2], box deltas [A, 4] and landmark deltas [A, 10].
+    """
+    logits, deltas, points = heads
+    matches = match(anchors, image, rules)
+    sums = np.zeros(5)
+    negatives = []
+    for a, face in enumerate(matches):
+        if face == BACKGROUND:
+            negatives.append(softmax_loss(logits[a], 0))
+        if rules.focal and face != IGNORED:
+            alpha, gamma = rules.focal
+            loss = softmax_loss(logits[a], int(face >= 0))
+            sums[0] += (alpha if face >= 0 else 1 - alpha) * (1 - np.exp(-loss)) ** gamma * loss
+        if face < 0:
+            continue
+        if not rules.focal:
+            sums[0] += softmax_loss(logits[a], 1)
+        sums[1] += smooth_l1(deltas[a] - box_code(image.boxes[face], anchors[a], variances))
+        sums[3] += 1
+        if not np.isnan(image.landmarks[face]).any():
+            code = (image.landmarks[face] - anchors[a, :2]) / anchors[a, 2:] / variances[0]
+            sums[2] += smooth_l1(points[a] - code.ravel())
+            sums[4] += 1
+    if not rules.focal:
+        sums[0] += sum(sorted(negatives, reverse=True)[: int(max(sums[3], 1) * rules.ratio)])
+    return sums
+
+
+def rows_of(maps: Sequence[NDArray[Any]], values: int) -> list[Floats]:
+    """Return the maps of each level, [N, K * values, h, w], as a list of [A, values], one for each image."""
+    images = []
+    for n in range(len(maps[0])):
+        rows = [
+            level[n, values * k : values * (k + 1), y, x]
+            for level in maps
+            for y in range(level.shape[2])
+            for x in range(level.shape[3])
+            for k in range(level.shape[1] // values)
+        ]
+        images.append(np.array(rows, np.float64))
+    return images
