@@ -29,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--port", type=int, default=8000, help="to listen on (default %(default)s)")
     add("--workers", type=int, default=1, metavar="N", help="processes (default %(default)s)")
     add("--replicas", type=int, default=1, metavar="N", help="detectors of a process, which share weights (default 1)")
-    add("--max-delay-ms", type=float, default=2.0, metavar="MS", help="an image waits so long for others (default 2)")
+    add("--max-delay-ms", type=float, default=0.0, metavar="MS",
+        help="an image waits so long for others, beside the wait for a detector (default 0)")  # fmt: skip
     add("--max-waiting", type=int, default=256, metavar="N",
         help="images in progress in a process; further ones get status 503 (default %(default)s)")  # fmt: skip
     add("--max-body-mb", type=float, default=32.0, metavar="MB", help="of a request (default %(default)s)")
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until a signal ends it. The token is read from RETINAFACE_TRT_TOKEN, as arguments are seen by all users."""
-    require_packages("fastapi", "uvicorn", "httptools", "prometheus_client", "multipart")
+    require_packages("fastapi", "fastapi_offline", "uvicorn", "httptools", "prometheus_client", "python_multipart")
     from engine.serve.running import serve
     from engine.serve.settings import ServeSettings
 

@@ -8,11 +8,13 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from engine.errors import RetinaFaceError
 from engine.serve.detect_route import detect_routes
-from engine.serve.guard import Guard, log
+from engine.serve.guard import GONE, Guard, log
 from engine.serve.inference_protocol import inference_routes
 from engine.serve.lifetime import reload_others
 from engine.serve.metrics import CONTENT_TYPE, Metrics
@@ -28,7 +30,9 @@ def create_app(settings: ServeSettings) -> Any:
     metrics = Metrics()
     service = Service(settings, metrics)
 
-    app = FastAPI(title="retinaface-trt", version=project_version(), summary="Finds faces in pictures.")
+    app = FastAPIOffline(  # whose page /docs needs no other server
+        redoc_url=None, title="retinaface-trt", version=project_version(), summary="Finds faces in pictures."
+    )
     app.include_router(detect_routes(service))
     app.include_router(inference_routes(service))
 
@@ -70,6 +74,14 @@ def _refuse_in_words(app: FastAPI) -> None:
         if refusal.status == 500:
             log.error("request %s failed: %s", request.state.request_id, error)
         return answer(request, refusal)
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_: Request, __: Exception) -> Response:
+        return Response(status_code=GONE)
+
+    @app.exception_handler(Exception)
+    async def broken(request: Request, error: Exception) -> JSONResponse:
+        return answer(request, refusal_of(error))  # raised further, to the guard, which logs it
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:

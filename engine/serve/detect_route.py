@@ -14,7 +14,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from engine.errors import InvalidArgumentError, RetinaFaceError
-from engine.faces import align
+from engine.faces.align import align
 from engine.serve.guard import log
 from engine.serve.refusals import Refusal, refusal_of
 from engine.serve.service import Answer, Options, Service

@@ -24,10 +24,11 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 log = logging.getLogger("engine.serve")
-_OPEN = re.compile(r"/|/page/[a-z.]+|/v2/health/(live|ready)")  # what needs no token
+# What needs no token, as browsers and probes send none.
+_OPEN = re.compile(r"/|/page/[a-z.]+|/v2/health/(live|ready)|/docs|/openapi\.json|/static-offline-docs/[a-z.-]+")
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _LINGER_S = 2.0
-_GONE = 499  # the status in logs and metrics of callers that did not wait for the answer
+GONE = 499  # the status in logs and metrics of callers that did not wait for the answer
 
 
 class Guard:
@@ -109,7 +110,7 @@ class _Exchange:
         given = self.header(b"x-request-id")
         self.id = given.decode() if _ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = self.id
-        self.status = _GONE
+        self.status = GONE
         self.refused: str | None = None
         # Without these headers there is no body.
         self.body_complete = not self.header(b"transfer-encoding") and self.header(b"content-length") in (b"", b"0")
@@ -160,7 +161,7 @@ class _Exchange:
 
     async def refuse(self, refusal: Refusal) -> None:
         """Answer with an error, unless an answer has begun; then the connection closes."""
-        if self.status != _GONE:
+        if self.status != GONE:
             return
         self.scope["state"]["refused"] = refusal.reason
         body = json.dumps({"error": str(refusal), "request": self.id}).encode()

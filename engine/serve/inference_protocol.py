@@ -93,8 +93,13 @@ def inference_routes(service: Service) -> APIRouter:
         if len(images) > service.settings.max_images:
             raise InvalidArgumentError(f"{len(images)} images, expected at most {service.settings.max_images}")
         with service.admitted(len(images)):
-            work = asyncio.gather(*(_faces(service, image, i, options) for i, image in enumerate(images)))
-            found = await asyncio.wait_for(work, options.timeout)
+            work = [_faces(service, image, i, options) for i, image in enumerate(images)]
+            done = await asyncio.wait_for(asyncio.gather(*work, return_exceptions=True), options.timeout)
+        found: list[Detections] = []
+        for faces in done:
+            if isinstance(faces, BaseException):
+                raise faces
+            found.append(faces)
         answer: dict[str, Any] = {"model_name": MODEL_NAME, "model_version": VERSION}
         if isinstance(given.get("id"), str):
             answer["id"] = given["id"]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging.config
 import os
-import signal
 import tempfile
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -18,8 +17,9 @@ from engine.serve.connections import BoundedConnection
 from engine.serve.lifetime import RELOAD
 from engine.serve.metrics import SHARED
 from engine.serve.settings import ServeSettings
+from engine.sidecar import is_engine, read_engine
 
-_START_S = 120  # in which a worker has to open its engine
+_ALIVE_S = 10  # after which a worker that does not answer the process above is replaced
 _LOGS: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -54,6 +54,8 @@ def serve(settings: ServeSettings) -> None:
     Raises:
         RetinaFaceError: the address cannot be listened on, or the engine cannot be opened, as the log says.
     """
+    if is_engine(settings.engine):
+        read_engine(Path(settings.engine))  # says what is wrong with it before any worker starts
     with tempfile.TemporaryDirectory(prefix="retinaface-metrics-") as folder:
         if settings.workers > 1:
             os.environ[SHARED] = folder
@@ -72,7 +74,7 @@ def serve(settings: ServeSettings) -> None:
             server_header=False,
             limit_concurrency=settings.max_connections,
             timeout_graceful_shutdown=int(settings.drain),
-            timeout_worker_healthcheck=_START_S,
+            timeout_worker_healthcheck=_ALIVE_S,
         )
         try:
             listening = config.bind_socket()

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import InvalidArgumentError
-from engine.runtime.queue import DEFAULT_MAX_DELAY
 
 MIB = 1 << 20
 MODEL_NAME = "retinaface"
@@ -24,7 +23,8 @@ class ServeSettings:
         workers: processes, each with its own detectors. One that dies is started anew.
         replicas: detectors of a process, which share the weights. On a GPU, two overlap the CPU's work on one batch
             with the GPU's work on another.
-        max_delay: longest time in seconds that the first image of a batch waits for others.
+        max_delay: longest time in seconds that the first image of a batch waits for others. With 0, a batch is what
+            came while the detectors were busy, and a caller who is alone does not wait.
         max_waiting: images that a process has accepted and not answered; further requests get status 503.
         max_body_bytes: of a request.
         max_pixels: of a picture; one that claims more is refused before it is decoded.
@@ -42,7 +42,7 @@ class ServeSettings:
     port: int = 8000
     workers: int = 1
     replicas: int = 1
-    max_delay: float = DEFAULT_MAX_DELAY
+    max_delay: float = 0.0
     max_waiting: int = 256
     max_body_bytes: int = 32 * MIB
     max_pixels: int = 50_000_000
