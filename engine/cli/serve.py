@@ -10,7 +10,7 @@ from engine.cli.arguments import add_device_options, require_packages
 from engine.threads import check_threads
 
 SUMMARY = "answer pictures over HTTP"
-_TOKEN = "RETINAFACE_TRT_TOKEN"  # noqa: S105 - the variable's name
+_TOKEN = "RETINAFACE_TRT_TOKEN"
 _MB = 1_000_000
 _DETECTOR = ("device", "config", "precision", "score_threshold", "threads", "trust_embedded_plugins")
 
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     add = parser.add_argument
     add("--engine", required=True, metavar="FILE|NAME",
-        help="engine, or the name of published weights or a checkpoint, whose engine is built at its first use")  # fmt: skip
+        help="engine; or weights, by their name or file, whose engine is built at its first use")  # fmt: skip
     add_device_options(parser)
     add("--config", metavar="NAME|FILE", help="for a checkpoint: the settings it was trained with")
     add("--precision", help="for weights: fp16 (the default), fp32, tf32 or bf16")

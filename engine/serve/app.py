@@ -13,13 +13,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from engine.errors import RetinaFaceError
-from engine.serve.detect_route import detect_routes
 from engine.serve.guard import GONE, Guard, log
-from engine.serve.inference_protocol import inference_routes
 from engine.serve.lifetime import reload_others
 from engine.serve.metrics import CONTENT_TYPE, Metrics
-from engine.serve.pages import page_routes
 from engine.serve.refusals import Refusal, refusal_of
+from engine.serve.routes.detect import detect_routes
+from engine.serve.routes.inference import inference_routes
+from engine.serve.routes.page import page_routes
 from engine.serve.service import Service
 from engine.serve.settings import ServeSettings
 from engine.version import project_version

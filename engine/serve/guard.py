@@ -1,4 +1,4 @@
-"""What stands before every route: the token, limits on bodies and time, an id and a line in the log for each request."""
+"""What stands before every route: the token, limits on bodies and time, an id and a log entry for each request."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ async def lifespan(
 ) -> None:
     """Open a service when the server starts, and close it when the server has answered its last request.
 
-    This is ASGI's lifespan protocol, spoken here so that an engine that cannot be opened gives one line and no traceback.
+    This is ASGI's lifespan protocol, spoken here so that an engine that cannot be opened gives a line, no traceback.
     """
     await receive()
     forget_dead_processes()
@@ -47,7 +47,7 @@ async def lifespan(
 def reload_others() -> None:
     """Let the other workers open the engine's files anew."""
     parent = multiprocessing.parent_process()
-    if parent is not None:
+    if parent is not None and parent.pid is not None:
         os.kill(parent.pid, RELOAD)
 
 

@@ -7,7 +7,7 @@ import asyncio
 from engine.errors import ClosedError, InvalidArgumentError, QueueFullError, RetinaFaceError
 
 
-class Refusal(Exception):
+class Refusal(Exception):  # noqa: N818 - it is an answer more than a fault
     """A request that is not answered.
 
     Attributes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from engine.serve.lifetime import RELOAD
 from engine.serve.metrics import SHARED
 from engine.serve.settings import ServeSettings
 from engine.sidecar import is_engine, read_engine
+from engine.writing import folder_until_exit
 
 _ALIVE_S = 10  # after which a worker that does not answer the process above is replaced
 _LOGS: dict[str, Any] = {
@@ -56,37 +56,36 @@ def serve(settings: ServeSettings) -> None:
     """
     if is_engine(settings.engine):
         read_engine(Path(settings.engine))  # says what is wrong with it before any worker starts
-    with tempfile.TemporaryDirectory(prefix="retinaface-metrics-") as folder:
-        if settings.workers > 1:
-            os.environ[SHARED] = folder
-        config = uvicorn.Config(
-            partial(create_app, settings),
-            factory=True,
-            interface="asgi3",
-            host=settings.host,
-            port=settings.port,
-            workers=settings.workers,
-            http=BoundedConnection,
-            ws="none",
-            lifespan="on",
-            access_log=False,
-            log_config=_LOGS,
-            server_header=False,
-            limit_concurrency=settings.max_connections,
-            timeout_graceful_shutdown=int(settings.drain),
-            timeout_worker_healthcheck=_ALIVE_S,
-        )
-        try:
-            listening = config.bind_socket()
-        except SystemExit as error:  # uvicorn has logged why
-            raise RetinaFaceError(
-                f"cannot listen on {settings.host}:{settings.port}: another program may, or the address is none of this "
-                "machine. Choose another with --host and --port"
-            ) from error
-        supervisor = _Supervisor(config, [listening])
-        try:
-            supervisor.run()
-        finally:
-            listening.close()
+    if settings.workers > 1:
+        os.environ[SHARED] = str(folder_until_exit())
+    config = uvicorn.Config(
+        partial(create_app, settings),
+        factory=True,
+        interface="asgi3",
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        http=BoundedConnection,
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=_LOGS,
+        server_header=False,
+        limit_concurrency=settings.max_connections,
+        timeout_graceful_shutdown=int(settings.drain),
+        timeout_worker_healthcheck=_ALIVE_S,
+    )
+    try:
+        listening = config.bind_socket()
+    except SystemExit as error:  # uvicorn has logged why
+        raise RetinaFaceError(
+            f"cannot listen on {settings.host}:{settings.port}: another program does, or the address is none of "
+            "this machine. Choose another with --host and --port"
+        ) from error
+    supervisor = _Supervisor(config, [listening])
+    try:
+        supervisor.run()
+    finally:
+        listening.close()
     if supervisor.failed:
         raise DeviceError("the service could not start; the log above says why")

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from engine import TRTRetinaFace
+from tests.integration.serve.service import Served, serving
 from tests.support.data import astronaut
-from tests.support.served import Served, serving
 
 
 @pytest.fixture(scope="session")

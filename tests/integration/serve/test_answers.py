@@ -7,7 +7,6 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import cv2
 import httpx
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ import tritonclient.http as triton
 
 from engine import TRTRetinaFace, align
 from engine.images import decode_image
-from tests.support.served import Served
+from tests.integration.serve.service import Served
 
 
 def test_answers_to_16_callers_equal_direct_calls(
@@ -99,7 +98,7 @@ def test_a_failing_picture_fails_its_inference(served: Served, pictures: list[by
     client = triton.InferenceServerClient(served.url.removeprefix("http://"))
     encoded = triton.InferInput("encoded", [2], "BYTES")
     encoded.set_data_from_numpy(np.array([pictures[0], b"no picture"], np.object_))
-    with pytest.raises(triton.InferenceServerException, match="picture 1, .*not a picture"):
+    with pytest.raises(triton.InferenceServerException, match=r"picture 1, .*not a picture"):
         client.infer("retinaface", [encoded])
 
 

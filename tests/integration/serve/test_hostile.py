@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.served import Served
+from tests.integration.serve.service import Served
 
 
 def _bomb(side: int) -> bytes:

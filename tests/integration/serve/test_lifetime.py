@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from engine import TRTRetinaFace
-from tests.support.served import Served, serving
+from tests.integration.serve.service import Served, serving
 
 _MODEL = "/v2/models/retinaface"
 
@@ -26,9 +26,9 @@ def _copy(engine: Path, folder: Path) -> Path:
     return folder / engine.name
 
 
-def _says(service: Served, **options: Any) -> set[str]:
+def _says(service: Served, headers: dict[str, str]) -> set[str]:
     """What the workers say of their engine; a new connection each time, so that all of them are asked."""
-    answers = [httpx.get(f"{service.url}{_MODEL}", **options) for _ in range(8)]
+    answers = [httpx.get(f"{service.url}{_MODEL}", headers=headers) for _ in range(8)]
     return {answer.json()["parameters"]["description"].split(", ")[1] for answer in answers}
 
 
@@ -37,7 +37,7 @@ def test_workers_come_back_and_reload_without_losing_a_request(
 ) -> None:
     engine = _copy(fp32_engine, tmp_path)
     options = ("--workers", "2", "--threads", "1", "--allow-reload")
-    secret = {"headers": {"authorization": "Bearer secret"}}
+    secret = {"authorization": "Bearer secret"}
     expected = [TRTRetinaFace(path, "cpu:onnxruntime").detect(pictures[0]).to_json() for path in (engine, fp16_engine)]
     assert expected[0] != expected[1]
     with serving(engine, *options, RETINAFACE_TRT_TOKEN="secret") as service:
@@ -47,14 +47,16 @@ def test_workers_come_back_and_reload_without_losing_a_request(
         assert httpx.get(service.url).status_code == 200
 
         os.kill(service.workers()[0], signal.SIGKILL)
-        assert httpx.post(f"{service.url}/detect", content=pictures[0], timeout=30, **secret).json() == expected[0]
+        assert (
+            httpx.post(f"{service.url}/detect", content=pictures[0], timeout=30, headers=secret).json() == expected[0]
+        )
         service.wait_for(lambda: len(service.workers()) == 3)
 
         answers: list[dict[str, Any]] = []
         end = threading.Event()
 
         def call() -> None:
-            with httpx.Client(base_url=service.url, timeout=60, **secret) as client:
+            with httpx.Client(base_url=service.url, timeout=60, headers=secret) as client:
                 while not end.is_set():
                     answers.append(client.post("/detect", content=pictures[0]).json())
 
@@ -62,8 +64,8 @@ def test_workers_come_back_and_reload_without_losing_a_request(
         for caller in callers:
             caller.start()
         _copy(fp16_engine, tmp_path)
-        assert httpx.post(f"{service.url}/admin/reload", timeout=60, **secret).status_code == 202
-        service.wait_for(lambda: _says(service, **secret) == {"fp16"})
+        assert httpx.post(f"{service.url}/admin/reload", timeout=60, headers=secret).status_code == 202
+        service.wait_for(lambda: _says(service, secret) == {"fp16"})
         end.set()
         for caller in callers:
             caller.join(60)
@@ -71,11 +73,11 @@ def test_workers_come_back_and_reload_without_losing_a_request(
         assert expected[0] in answers
 
         engine.with_name(f"{engine.name}.json").write_text("{")
-        assert httpx.post(f"{service.url}/admin/reload", timeout=60, **secret).status_code == 500
-        assert _says(service, **secret) == {"fp16"}
+        assert httpx.post(f"{service.url}/admin/reload", timeout=60, headers=secret).status_code == 500
+        assert _says(service, secret) == {"fp16"}
         # Numbers of all workers, the dead one too.
         count = 'retinaface_requests_total{route="/detect",status="200"}'
-        numbers = httpx.get(f"{service.url}/metrics", **secret).text
+        numbers = httpx.get(f"{service.url}/metrics", headers=secret).text
         assert float(numbers.partition(count)[2].split()[0]) >= len(answers)
         assert service.stop() == 0
 

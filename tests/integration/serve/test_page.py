@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from engine import TRTRetinaFace
-from tests.support.served import Served
+from tests.integration.serve.service import Served
 
 pytestmark = pytest.mark.browser
 _FAKE_CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fastapi import APIRouter, Response
 
-_FOLDER = Path(__file__).with_name("page")
+_FOLDER = Path(__file__).with_name("page_files")
 _TYPES = {"index.html": "text/html", "app.js": "text/javascript", "style.css": "text/css"}
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "

@@ -53,9 +53,7 @@ def detect_routes(service: Service) -> APIRouter:
     router = APIRouter()
 
     @router.post("/detect", openapi_extra=_BODY)
-    async def detect(
-        request: Request, response: Response, query: Annotated[DetectQuery, Query()]
-    ) -> dict[str, Any]:
+    async def detect(request: Request, response: Response, query: Annotated[DetectQuery, Query()]) -> dict[str, Any]:
         """Find the faces in the picture that is the body, or in each file of a form.
 
         The answer to a picture is {"image_size": [height, width], "faces": [{"box": [x1, y1, x2, y2], "score": S,
@@ -93,9 +91,7 @@ async def _files(request: Request, most: int, most_bytes: int) -> list[tuple[str
     return files
 
 
-async def _of_file(
-    service: Service, file: tuple[str, bytes], options: Options, query: DetectQuery
-) -> dict[str, Any]:
+async def _of_file(service: Service, file: tuple[str, bytes], options: Options, query: DetectQuery) -> dict[str, Any]:
     name, content = file
     try:
         answer = await _answer(service, content, "the file", options)

@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 from engine.errors import InvalidArgumentError
 from engine.faces import Detections
 from engine.serve.refusals import Refusal
+from engine.serve.routes.tensors import InputTensors, read_request, write_response
 from engine.serve.service import Options, Service
 from engine.serve.settings import MODEL_NAME
-from engine.serve.tensors import InputTensors, read_request, write_response
 from engine.text import represented
 from engine.types import Image
 from engine.version import project_version
 
 VERSION = "1"
+_MODEL = f"/models/{MODEL_NAME}"
 _OPTIONS = ("score_threshold", "min_size", "max_faces")
 _MICROSECONDS = 1e-6
 INPUTS = (
@@ -38,27 +39,34 @@ _LANDMARKS = {"name": "landmarks", "datatype": "FP32", "shape": [-1, -1, 5, 2]}
 def inference_routes(service: Service) -> APIRouter:
     """Return the routes."""
     router = APIRouter(prefix="/v2")
-    model = f"/models/{MODEL_NAME}"
+    _add_health(router, service)
+    _add_metadata(router, service)
+    _add_inference(router, service)
+    return router
 
-    @router.get("")
-    async def server() -> dict[str, Any]:
-        """Say what this server is."""
-        return {"name": "retinaface-trt", "version": project_version(), "extensions": ["binary_tensor_data"]}
 
+def _add_health(router: APIRouter, service: Service) -> None:
     @router.get("/health/live")
     async def live() -> Response:
         """Say that the process answers."""
         return Response()
 
     @router.get("/health/ready")
-    @router.get(f"{model}/ready")
-    @router.get(f"{model}/versions/{VERSION}/ready")
+    @router.get(f"{_MODEL}/ready")
+    @router.get(f"{_MODEL}/versions/{VERSION}/ready")
     async def ready() -> Response:
         """Say whether images are answered: status 200, else 503."""
         return Response(status_code=200 if service.ready else 503)
 
-    @router.get(model)
-    @router.get(f"{model}/versions/{VERSION}")
+
+def _add_metadata(router: APIRouter, service: Service) -> None:
+    @router.get("")
+    async def server() -> dict[str, Any]:
+        """Say what this server is."""
+        return {"name": "retinaface-trt", "version": project_version(), "extensions": ["binary_tensor_data"]}
+
+    @router.get(_MODEL)
+    @router.get(f"{_MODEL}/versions/{VERSION}")
     async def metadata() -> dict[str, Any]:
         """Say which tensors the model takes and gives."""
         outputs = [*_OUTPUTS, *([_LANDMARKS] if service.detector.config.has_landmarks else [])]
@@ -74,8 +82,10 @@ def inference_routes(service: Service) -> APIRouter:
             },
         }
 
-    @router.post(f"{model}/infer")
-    @router.post(f"{model}/versions/{VERSION}/infer")
+
+def _add_inference(router: APIRouter, service: Service) -> None:
+    @router.post(f"{_MODEL}/infer")
+    @router.post(f"{_MODEL}/versions/{VERSION}/infer")
     async def infer(request: Request) -> Response:
         """Find the faces in `encoded`, picture files, or in `image`, arrays in BGR order.
 
@@ -95,18 +105,12 @@ def inference_routes(service: Service) -> APIRouter:
         with service.admitted(len(images)):
             work = [_faces(service, image, i, options) for i, image in enumerate(images)]
             done = await asyncio.wait_for(asyncio.gather(*work, return_exceptions=True), options.timeout)
-        found: list[Detections] = []
-        for faces in done:
-            if isinstance(faces, BaseException):
-                raise faces
-            found.append(faces)
+        found = [_unless_failed(faces) for faces in done]
         answer: dict[str, Any] = {"model_name": MODEL_NAME, "model_version": VERSION}
         if isinstance(given.get("id"), str):
             answer["id"] = given["id"]
         content, headers = write_response(answer, outputs_of(found), given)
         return Response(content, headers=headers)
-
-    return router
 
 
 def outputs_of(found: Sequence[Detections]) -> dict[str, NDArray[Any]]:
@@ -140,7 +144,7 @@ def _options(parameters: Any) -> Options:
     )
 
 
-def _images(inputs: Mapping[str, NDArray[np.uint8] | list[bytes]]) -> list[bytes] | list[Image]:
+def _images(inputs: Mapping[str, NDArray[np.uint8] | list[bytes]]) -> Sequence[bytes | Image]:
     """Return the files or the arrays of a request."""
     if len(inputs) != 1 or next(iter(inputs)) not in ("encoded", "image"):
         names = ", ".join(map(represented, inputs)) or "none"
@@ -156,6 +160,12 @@ def _images(inputs: Mapping[str, NDArray[np.uint8] | list[bytes]]) -> list[bytes
     if images.ndim != 4 or images.shape[3] != 3 or not images.size:
         raise InvalidArgumentError(f"input image: shape is {list(values.shape)}, expected [H, W, 3] or [N, H, W, 3]")
     return list(images)
+
+
+def _unless_failed(faces: Detections | BaseException) -> Detections:
+    if isinstance(faces, BaseException):
+        raise faces
+    return faces
 
 
 async def _faces(service: Service, given: bytes | Image, index: int, options: Options) -> Detections:

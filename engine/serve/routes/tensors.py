@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from engine.errors import InvalidArgumentError
 from engine.text import represented
-from engine.untrusted.json_text import count_values, parse_json, check_number_of_values
+from engine.untrusted.json_text import check_number_of_values, count_values, parse_json
 
 BINARY_HEADER = "inference-header-content-length"
 # Input tensors: what their values are. BYTES is a list of byte strings.
