@@ -18,6 +18,7 @@ from engine.export.network import export_network
 from engine.export.standard import surround
 from engine.export.suppression import check_suppression
 from engine.model.weights.load import load_model
+from engine.plausibility.check import read_picture, remarks
 from engine.precision.convert import check_precision, to_precision
 from engine.precision.options import Conversion, QuantisationOptions
 from engine.sidecar.content import Preprocessing
@@ -42,6 +43,7 @@ class ExportOptions:
         precision: one of PORTABLE_PRECISIONS.
         config: settings that the weights were trained with; see BuildOptions.
         weights: name or path; None is the preset's default.
+        check: path of a picture to try the weights on; see BuildOptions.
         size: of the input; None is the preset's.
         thresholds: of decoding and suppression, fixed in the file.
         suppression: one of export.suppression.SUPPRESSIONS.
@@ -52,6 +54,7 @@ class ExportOptions:
     precision: str = "fp32"
     config: str | os.PathLike[str] | RetinaFaceConfig = "mobilenet0.25"
     weights: str | None = None
+    check: str | os.PathLike[str] | None = None
     size: InputSize | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
     suppression: str = "nms"
@@ -84,11 +87,13 @@ def export_onnx(options: ExportOptions, on_stage: Callable[[str], None] = lambda
     config = find_config(options.config)
     options = replace(options, config=config)  # its file is read once
     _check(options)
-    size = options.input_size()
+    size, picture = options.input_size(), read_picture(options.check)
     on_stage("Loading weights")
     model, origin = load_model(config, options.weights)
     if origin.known_as is None:
         on_stage(f"Note: {origin.note}")
+    for remark in remarks(model, origin, picture, size.optimum):
+        on_stage(remark)
     on_stage(f"Exporting {config.name} to ONNX")
     conversion = Conversion(
         export_network(model, size),

@@ -23,6 +23,7 @@ from engine.export.attach import attach_detection, input_dtype, plugin_names
 from engine.export.network import export_network
 from engine.files import sha256_of
 from engine.model.weights.load import load_model
+from engine.plausibility.check import Picture, read_picture, remarks
 from engine.precision.convert import check_precision, to_precision
 from engine.precision.options import Conversion, QuantisationOptions, TypedNetwork
 from engine.sidecar.content import (
@@ -66,6 +67,8 @@ class BuildOptions:
         config: settings that the weights were trained with: the name of a preset, the path of a JSON file
             (config.files), or the settings themselves.
         weights: name or path; None is the preset's default.
+        check: path of a picture with faces, on which, beside a drawn one, the weights are tried with the settings that
+            their shapes allow; None is the drawn one only, and only for weights that are not known.
         size: of the network's input; None is the preset's.
         max_batch: the engine takes 1 to max_batch images in a batch.
         runtime: "auto", "tensorrt" or "tensorrt-rtx".
@@ -80,6 +83,7 @@ class BuildOptions:
     precision: str = "fp16"
     config: str | os.PathLike[str] | RetinaFaceConfig = "mobilenet0.25"
     weights: str | None = None
+    check: str | os.PathLike[str] | None = None
     size: InputSize | None = None
     max_batch: int = 16
     runtime: str = "auto"
@@ -137,19 +141,24 @@ def build_engine(options: BuildOptions, on_stage: Callable[[str], None] = lambda
     toolchain = Toolchain(backend, plugin_library(), targets)
     path = options.engine_path()
     _check_folder(path)
+    picture = read_picture(options.check)
     with build_threads(options.threads):
-        sidecar, plan = _build(options, toolchain, on_stage)
+        sidecar, plan = _build(options, toolchain, picture, on_stage)
     files = (path, sidecar_path(path), network_path(path))
     return BuildReport(sidecar, plan, time.perf_counter() - started, files)
 
 
-def _build(options: BuildOptions, toolchain: Toolchain, on_stage: Callable[[str], None]) -> tuple[Sidecar, Plan]:
+def _build(
+    options: BuildOptions, toolchain: Toolchain, picture: Picture | None, on_stage: Callable[[str], None]
+) -> tuple[Sidecar, Plan]:
     config, size, path = find_config(options.config), options.input_size(), options.engine_path()
     backend, targets = toolchain.backend, toolchain.targets
     on_stage("Loading weights")
     model, origin = load_model(config, options.weights)
     if origin.known_as is None:
         on_stage(f"Note: {origin.note}")
+    for remark in remarks(model, origin, picture, size.optimum):
+        on_stage(remark)
     on_stage(f"Exporting {config.name} to ONNX")
     network = export_network(model, size)
     _check_network(network, config, size)

@@ -93,6 +93,8 @@ def add_network_options(parser: argparse.ArgumentParser, precisions: Iterable[st
         help=f"model: {', '.join(PRESETS)}, or a JSON file as `retinaface-trt config NAME` writes it "
         "(default %(default)s)")  # fmt: skip
     add("--weights", metavar="FILE|NAME", help="checkpoint, or the name of published weights, or 'random'")
+    add("--check", type=Path, metavar="PHOTO", help="picture with several faces to try the weights on, with the "
+        "settings that their shapes allow (unknown weights: always on a drawn picture)")  # fmt: skip
     add("--input-size", type=int, nargs=2, metavar=("H", "W"),
         help="height and width of the network's input (default: the model's, 640 640 for most)")  # fmt: skip
     add("--min-input-size", type=int, nargs=2, metavar=("H", "W"), help="build for a range of sizes from this one")
@@ -115,6 +117,7 @@ def network_options(arguments: argparse.Namespace) -> dict[str, Any]:
         "precision": arguments.precision,
         "config": config,
         "weights": arguments.weights,
+        "check": arguments.check,
         "size": InputSize(tuple(arguments.min_input_size or size), size, tuple(arguments.max_input_size or size)),
         "thresholds": Thresholds(**{v.name: getattr(arguments, v.metadata["option"]) for v in fields(Thresholds)}),
         "quantisation": _quantisation(arguments),

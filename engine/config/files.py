@@ -62,7 +62,16 @@ def presets_alike(config: RetinaFaceConfig, **settings: object) -> list[str]:
     return [name for name, known in PRESETS.items() if _key(known) == _key(wanted)]
 
 
+def presets_of_shapes(config: RetinaFaceConfig) -> list[str]:
+    """Return the names of presets whose tensors have the same names and shapes as a config's."""
+    return [name for name, known in PRESETS.items() if _shapes(known) == _shapes(config)]
+
+
 def _key(config: RetinaFaceConfig) -> tuple[object, ...]:
-    shapes = [(level.stride, len(level.anchors)) for level in config.levels]
-    network = (config.backbone, shapes, config.fpn_channels, config.context, config.pyramid, config.cascade)
-    return (*network, config.heads, config.slopes)
+    return (*_shapes(config), config.pyramid, config.slopes)
+
+
+def _shapes(config: RetinaFaceConfig) -> tuple[object, ...]:
+    """Return what the names and shapes of a config's tensors depend on."""
+    anchors = [(level.stride, len(level.anchors)) for level in config.levels]
+    return config.backbone, anchors, config.fpn_channels, config.context, config.cascade, config.heads

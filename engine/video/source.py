@@ -62,8 +62,7 @@ def open_source(source: object, convert: Convert, retries: int = 0) -> Source:
         InvalidArgumentError: it is none of these, there is no such file, or `retries` is negative.
         StreamError: it cannot be opened.
     """
-    if retries < 0:
-        raise InvalidArgumentError(f"retries is {retries}, expected 0 or more")
+    check_retries(retries)
     if isinstance(source, int) and not isinstance(source, bool):
         if source < 0:
             raise InvalidArgumentError(f"source is camera {source}, expected 0 or more")
@@ -76,6 +75,12 @@ def open_source(source: object, convert: Convert, retries: int = 0) -> Source:
         f"source is a {type(source).__name__}, expected the path of a video, the number of a camera, an address such "
         "as rtsp://..., or an iterable of images"
     )
+
+
+def check_retries(retries: int) -> None:
+    """Raise InvalidArgumentError unless it is a number of retries."""
+    if retries < 0:
+        raise InvalidArgumentError(f"retries is {retries}, expected 0 or more")
 
 
 def _named(name: str, retries: int) -> Source:

@@ -33,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--crops", type=Path, metavar="DIR", help="write the part of the picture around each face, as PNG")
     add("--align", type=Path, metavar="DIR", help="write each face, turned upright, in 112 x 112 pixels, as PNG")
     add("--save-video", type=Path, metavar="FILE", help="write the one video that is given with its faces marked")
+    parser.add_argument("--retries", type=int, metavar="N", default=0,
+        help="open a broken camera or address again, up to so many times in a row (default %(default)s)")  # fmt: skip
     parser.add_argument("--recursive", action="store_true", help="look in the subfolders of folders, too")
     parser.add_argument("inputs", nargs="+", metavar="INPUT",
         help="picture, folder of pictures, pattern, video, camera:N, address (rtsp://...), or - for a list of "

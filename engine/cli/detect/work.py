@@ -22,6 +22,7 @@ from engine.detector import TRTRetinaFace
 from engine.errors import InvalidArgumentError, OutputError, StreamError
 from engine.faces import Selection
 from engine.images import read_image
+from engine.video.source import check_retries
 
 _BATCH = 8  # frames of a video in one run
 
@@ -30,6 +31,7 @@ def detect(arguments: argparse.Namespace) -> int:
     """Detect in everything that was given; return 1 if some of it cannot be used."""
     inputs = inputs_of(arguments.inputs, arguments.recursive)
     selection = Selection(arguments.min_size, arguments.max_faces)
+    check_retries(arguments.retries)
     outputs = Outputs(arguments, inputs)
     _check_recording(arguments.save_video, inputs)
     detector = TRTRetinaFace(
@@ -41,7 +43,7 @@ def detect(arguments: argparse.Namespace) -> int:
         threads=arguments.threads,
         trust_embedded_plugins=arguments.trust_embedded_plugins,
     )
-    work = _Work(detector, asdict(selection), outputs, arguments.save_video)
+    work = _Work(detector, asdict(selection), outputs, arguments.save_video, arguments.retries)
     failed = 0
     with counted(len(inputs)) as show:
         for given in inputs:
@@ -58,9 +60,10 @@ class _Work:
     """Detects in one input after the other."""
 
     def __init__(
-        self, detector: TRTRetinaFace, selection: dict[str, Any], outputs: Outputs, video: Path | None
+        self, detector: TRTRetinaFace, selection: dict[str, Any], outputs: Outputs, video: Path | None, retries: int
     ) -> None:
         self._detector, self._selection, self._outputs, self._video = detector, selection, outputs, video
+        self._retries = retries
 
     def on(self, given: Input, show: Callable[[str, int], None]) -> None:
         """Print what is found.
@@ -91,6 +94,7 @@ class _Work:
             stream.source,
             batch=1 if stream.live else min(_BATCH, self._detector.max_batch),
             late="drop" if stream.live else "wait",
+            retries=self._retries,
             **self._selection,
         )
         with closing(frames), recording_to(self._video, live=stream.live) as record:

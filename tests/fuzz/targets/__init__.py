@@ -45,8 +45,8 @@ TARGETS: dict[str, Entry] = {
     "candidates": Entry("arrays.StoredCandidates", "arrays of stored candidates", 3),
     "matlab": Entry("ground_truth.Matlab", "elements of .mat files, read in child processes", 10),
     "answers": Entry("ground_truth.Answers", "variables of the ground truth", 3),
-    "operators": Entry("operators.Operators", "calls: shapes, types, strides, values, options", 5),
-    "operators-sanitized": Entry("operators.Operators", "the same, with both sanitizers", 15, sanitized=True),
+    "operators": Entry("operators.Operators", "calls: shapes, types, strides, values, options", 4),
+    "operators-sanitized": Entry("operators.Operators", "the same, with both sanitizers", 22, sanitized=True),
     "planted": Entry("planted.Planted", "faults made for the tests of the harness", 0),
 }
 PLANTED = "planted"

@@ -21,6 +21,7 @@ import pytest
 from engine import Detections, TRTRetinaFace
 from engine.cli import main
 from engine.types import Image
+from engine.video import capture as capture_module
 from tests.engine.video.cameras import Camera
 from tests.support.data import astronaut
 from tests.support.data import read_image as read
@@ -254,6 +255,23 @@ def test_a_cameras_recording_is_kept_when_the_camera_breaks(run: Run, monkeypatc
     assert (status, len(lines)) == (1, 3)
     assert "camera 0 broke after frame 2" in said
     assert real("seen.avi").get(cv2.CAP_PROP_FRAME_COUNT) == 3
+
+
+def test_a_camera_that_breaks_is_opened_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice in a row at most: the third break in a row ends it, the first frame of a connection begins anew."""
+    cameras = [Camera([1], waits=0.05), Camera(None), Camera([2], waits=0.05), Camera(None), Camera(None)]
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *given: cameras.pop(0))
+    monkeypatch.setattr(capture_module, "_FIRST_PAUSE_S", 0.0)
+    status, lines, said = run("camera:0", "--retries", 2)
+    assert (status, [line["frame"] for line in lines], cameras) == (1, [0, 1], [])
+    assert "camera 0 cannot be reached" in said
+    assert "after frame 1; it was opened again 2 times in vain" in said
+
+
+def test_a_negative_number_of_retries_is_refused_before_any_work(run: Run) -> None:
+    status, lines, said = run(put("a.png"), "--retries", -1)
+    assert (status, lines) == (2, [])
+    assert "retries is -1, expected 0 or more" in said
 
 
 def command(engine: Path, *arguments: object) -> list[str]:

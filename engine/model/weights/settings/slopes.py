@@ -45,7 +45,7 @@ def refuse_other_slopes(model: RetinaFace, source: str) -> None:
         source: of the checkpoint, for messages.
     """
     config, (given_body, given_behind) = model.config, model.config.slopes
-    if not any(bool(norm.running_mean.any()) for norm in _norms(model).values()):
+    if not has_statistics(model):
         return
     body, by_body = given_body, 0.0
     if BACKBONES[config.backbone].leaky:
@@ -58,6 +58,11 @@ def refuse_other_slopes(model: RetinaFace, source: str) -> None:
             f"{config.activations}: the statistics of its batch normalisations fit the former "
             f"{max(by_body, by_behind):.1f} times better. {advice(config, body, behind)}"
         )
+
+
+def has_statistics(model: RetinaFace) -> bool:
+    """Return whether a model's normalisations have statistics, which tell its slopes."""
+    return any(bool(norm.running_mean.any()) for norm in _norms(model).values())
 
 
 def misfits(model: RetinaFace, slopes: tuple[float, float], of_body: bool) -> Misfits:
