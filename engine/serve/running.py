@@ -10,7 +10,7 @@ from typing import Any
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from engine.errors import DeviceError, RetinaFaceError
+from engine.errors import RetinaFaceError
 from engine.serve.app import create_app
 from engine.serve.connections import BoundedConnection
 from engine.serve.lifetime import RELOAD
@@ -88,4 +88,4 @@ def serve(settings: ServeSettings) -> None:
     finally:
         listening.close()
     if supervisor.failed:
-        raise DeviceError("the service could not start; the log above says why")
+        raise RetinaFaceError("the service could not start; the log above says why")
