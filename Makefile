@@ -152,7 +152,7 @@ $(VENV)/.demo: $(SOURCES)
 
 # CuPy can be imported without a GPU. Tests check that it has everything that the session and the doubles use of it.
 $(VENV)/.test: $(SOURCES)
-	scripts/bootstrap $(VENV) build,tensorrt-rtx,openvino,gpu,gpu-decode,demo,evaluate,train,bench,compare,test
+	scripts/bootstrap $(VENV) build,tensorrt-rtx,openvino,gpu,gpu-decode,demo,evaluate,train,bench,serve,compare,test
 	@touch $@ $(VENV)/.demo
 
 # Needs a GPU; fails at once without one.
@@ -162,7 +162,7 @@ $(VENV)/.gpu: $(SOURCES)
 	@# TensorRT-RTX has no Hopper and no data-centre Blackwell.
 	builder=tensorrt-rtx; capability=$$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader --id=0); \
 	case "$$capability" in 9.* | 10.*) builder=tensorrt ;; esac; \
-	scripts/bootstrap $(VENV) build,$$builder,openvino,gpu,gpu-decode,demo,evaluate,train,bench,compare,test
+	scripts/bootstrap $(VENV) build,$$builder,openvino,gpu,gpu-decode,demo,evaluate,train,bench,serve,compare,test
 	@touch $@ $(VENV)/.test $(VENV)/.demo
 
 build/device/.built: $(VENV)/.gpu $(SOURCES) $(wildcard tests/csrc/*/*.cpp)

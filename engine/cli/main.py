@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from engine.cli import bench, build, cache, config, detect, doctor, evaluate, export, train
+from engine.cli import bench, build, cache, config, detect, doctor, evaluate, export, serve, train
 from engine.cli.terminal import Parser, note, set_up_output
 from engine.errors import InvalidArgumentError, RetinaFaceError
 from engine.version import project_version
@@ -19,6 +19,7 @@ _COMMANDS = {
     "config": config,
     "export": export,
     "detect": detect,
+    "serve": serve,
     "bench": bench,
     "train": train,
     "evaluate": evaluate,

@@ -68,10 +68,12 @@ class Claim:
 
     Attributes:
         side: the longest one, in pixels.
+        pixels: of the largest part: the canvas, or a frame.
         decoding_bytes: memory that reading it takes at most, beside the file.
     """
 
     side: int
+    pixels: int
     decoding_bytes: int
 
 
@@ -90,7 +92,8 @@ def claim_of(content: bytes) -> Claim | None:
             if not parts or len(parts) == _MOST_PARTS:
                 return None
             side = max(max(width, height) for width, height, _ in parts)
-            return Claim(side, sum(width * height * each for width, height, each in parts))
+            pixels = max(width * height for width, height, _ in parts)
+            return Claim(side, pixels, sum(width * height * each for width, height, each in parts))
     return None
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from engine.bench.load.clock import Clock
+from engine.runtime.gpu_usage import gpu_usage
 from engine.runtime.workers import Worker, finish
 
 _INTERVAL_S = 0.2
@@ -48,9 +48,6 @@ class Usage:
     most: float
 
 
-Gpu = Callable[[], tuple[float | None, float | None, float | None]]
-
-
 class Sampler:
     """A context manager that samples five times a second in a thread of its own."""
 
@@ -59,7 +56,7 @@ class Sampler:
         import psutil
 
         self._psutil, self._process = psutil, psutil.Process()
-        self._clock, self._gpu = clock, _gpu(device)
+        self._clock, self._gpu = clock, gpu_usage(device)
         self._readings: list[tuple[float, Reading]] = []
         self._stop = threading.Event()
         self._thread = Worker(self._watch, "bench-resources")
@@ -106,42 +103,3 @@ def _cpu_clock(psutil: Any) -> float | None:
     except (OSError, NotImplementedError, RuntimeError):
         return None
     return float(clock.current) if clock is not None and clock.current else None
-
-
-def _gpu(device: str) -> Gpu | None:
-    """Return a function that reads a GPU's utilisation, memory and clock; None without a GPU or NVML."""
-    if not device.startswith("cuda"):
-        return None
-    try:
-        import pynvml
-    except ImportError:
-        return None
-    try:
-        pynvml.nvmlInit()
-        # NVML numbers all GPUs, CUDA only those in CUDA_VISIBLE_DEVICES: the bus address identifies one to both.
-        handle = pynvml.nvmlDeviceGetHandleByPciBusId(_bus_address(device).encode())
-    except (OSError, AttributeError, pynvml.NVMLError):  # no driver, or one that lacks a function
-        return None
-
-    def reading(read: Callable[[], float]) -> float | None:
-        try:
-            return float(read())
-        except pynvml.NVMLError:
-            return None
-
-    return lambda: (
-        reading(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu),
-        reading(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle).used / 2**20),
-        reading(lambda: pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM)),
-    )
-
-
-def _bus_address(device: str) -> str:
-    import ctypes
-
-    driver = ctypes.CDLL("libcuda.so.1")
-    driver.cuInit(0)
-    handle, address = ctypes.c_int(), ctypes.create_string_buffer(32)
-    driver.cuDeviceGet(ctypes.byref(handle), int(device.partition(":")[2] or 0))
-    driver.cuDeviceGetPCIBusId(address, len(address), handle)
-    return address.value.decode()

@@ -32,7 +32,7 @@ def test_a_busy_process_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_gpu_is_read_through_nvml(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", fake_nvml())
-    monkeypatch.setattr("engine.bench.load.resources._bus_address", lambda device: f"bus of {device}")
+    monkeypatch.setattr("engine.runtime.gpu_usage._bus_address", lambda device: f"bus of {device}")
     monkeypatch.setattr("engine.bench.load.resources._INTERVAL_S", 0.02)
     clock = Clock()
     with Sampler(clock, "cuda:1") as sampler:
@@ -51,7 +51,7 @@ def test_without_nvml_the_gpu_is_left_out(monkeypatch: pytest.MonkeyPatch) -> No
     clock = Clock()
     for module in (None, SimpleNamespace(**{**vars(nvml), "nvmlInit": fail})):
         monkeypatch.setitem(sys.modules, "pynvml", module)
-        monkeypatch.setattr("engine.bench.load.resources._bus_address", lambda device: "bus")
+        monkeypatch.setattr("engine.runtime.gpu_usage._bus_address", lambda device: "bus")
         monkeypatch.setattr("engine.bench.load.resources._INTERVAL_S", 0.02)
         with Sampler(clock, "cuda:0") as sampler:
             time.sleep(0.1)
@@ -73,7 +73,7 @@ def test_only_the_readings_that_a_gpu_lacks_are_left_out(monkeypatch: pytest.Mon
 
     nvml.nvmlDeviceGetUtilizationRates, nvml.nvmlDeviceGetClockInfo = unsupported, lost
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
-    monkeypatch.setattr("engine.bench.load.resources._bus_address", lambda device: f"bus of {device}")
+    monkeypatch.setattr("engine.runtime.gpu_usage._bus_address", lambda device: f"bus of {device}")
     monkeypatch.setattr("engine.bench.load.resources._INTERVAL_S", 0.02)
     clock = Clock()
     with Sampler(clock, "cuda:1") as sampler:

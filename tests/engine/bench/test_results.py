@@ -153,11 +153,11 @@ def test_results_are_written_before_they_are_compared(
     old, new = tmp_path / "old.json", tmp_path / "new.json"
     old.write_text(json.dumps(run))
     for name, found in (("_open", None), ("_contestants", []), ("_with_accuracy", ()), ("_measure", ())):
-        monkeypatch.setattr(f"engine.cli.bench.{name}", lambda *arguments, found=found: found)
-    for name in ("engine.cli.bench._check_comparable", "engine.bench.run.check_memory"):
+        monkeypatch.setattr(f"engine.cli.bench.command.{name}", lambda *arguments, found=found: found)
+    for name in ("engine.cli.bench.command._check_comparable", "engine.bench.run.check_memory"):
         monkeypatch.setattr(name, lambda *arguments: None)
     workload = SimpleNamespace(pictures=(), to_dict=dict)
-    monkeypatch.setattr("engine.cli.bench._workload", lambda arguments: workload)
+    monkeypatch.setattr("engine.cli.bench.command._workload", lambda arguments: workload)
     monkeypatch.setattr("engine.bench.analysis.compare.compare", fail)
     monkeypatch.setattr("engine.bench.analysis.results.Results.to_dict", lambda self: {"measured": True})
     assert bench_main(["--engine", "a.engine", "--compare", str(old), "--output", str(new)]) == 2

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from engine.cli.arguments import add_device_options, check_outputs, describe, name_engines, require_packages
-from engine.cli.bench_results import print_results, write_results
+from engine.cli.bench.results import print_results, write_results
 from engine.cli.terminal import as_markup
 from engine.errors import InvalidArgumentError
 

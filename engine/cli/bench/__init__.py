@@ -1,0 +1,5 @@
+"""`retinaface-trt bench`: load on engines."""
+
+from engine.cli.bench.command import SUMMARY, add_arguments, run
+
+__all__ = ["SUMMARY", "add_arguments", "run"]

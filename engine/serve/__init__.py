@@ -1,0 +1,1 @@
+"""A detector as a service: HTTP, the Open Inference Protocol, metrics, a page."""

@@ -1,0 +1,150 @@
+"""Requests that are wrong, too large or too slow: each gets an answer that says so, and the next one is fine."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.integration.serve.service import Served
+
+
+def _bomb(side: int) -> bytes:
+    """A PNG file of few bytes that claims side x side pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("request_of", "status", "says"),
+    [
+        ({"content": b""}, 400, "empty"),
+        ({"content": b"\xff\xd8\xff\xe0 no picture"}, 400, "not a picture"),
+        ({"content": _bomb(10_000)}, 413, "100,000,000 pixels"),
+        ({"content": b"x" * 32_000_001}, 413, "32,000,000 bytes"),
+        ({"content": b"x", "params": {"max_faces": "many"}}, 400, "max_faces"),
+        ({"content": b"x", "params": {"unknown": "1"}}, 400, "unknown"),
+        ({"content": b"x", "params": {"timeout": "nan"}}, 400, "timeout"),
+        ({"content": b"x", "params": {"crops": "round"}}, 400, "crops"),
+        ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 400, "form"),
+        ({"content": b"x", "headers": {"content-type": "multipart/form-data; boundary=b"}}, 400, "form"),
+        ({"data": {"name": "value"}, "files": {}}, 400, "not a picture"),
+        ({"files": [("file", (f"{i}.png", b"x")) for i in range(5)]}, 400, "Too many files"),
+    ],
+)
+def test_bodies_that_are_wrong(request_of: dict[str, Any], status: int, says: str, client: httpx.Client) -> None:
+    answer = client.post("/detect", **request_of)
+    assert answer.status_code == status, answer.text
+    assert says in answer.json()["error"]
+    assert answer.json()["request"] == answer.headers["x-request-id"]
+    assert "Traceback" not in answer.text
+    assert "site-packages" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "says"),
+    [
+        (b"no JSON", {}, "no JSON"),
+        (b"[]", {}, "no JSON object"),
+        (b'{"inputs": []}', {}, "the inputs are none"),
+        (b'{"inputs": [{"name": "image", "datatype": "FP32", "shape": [1], "data": [1]}]}', {}, "datatype is 'FP32'"),
+        (b'{"inputs": [{"name": "image", "datatype": "UINT8", "shape": [2, 2, 3], "data": [1]}]}', {}, "1 values"),
+        (b'{"inputs": [{"name": "image", "datatype": "UINT8", "shape": [1], "data": [256]}]}', {}, "0 to 255"),
+        (b'{"inputs": [{"name": "image", "datatype": "UINT8", "shape": [-1], "data": [1]}]}', {}, "shape is [-1]"),
+        (b'{"inputs": [{"name": "other", "datatype": "UINT8", "shape": [1], "data": [1]}]}', {}, "'other'"),
+        (b"{}", {"inference-header-content-length": "9"}, "expected 0 to 2"),
+        (b"{}", {"inference-header-content-length": "-1"}, "expected 0 to 2"),
+        (b"[" * 100_000, {}, "no JSON"),
+        (b'{"inputs": [], "parameters": {"timeout": "soon"}}', {}, "microseconds"),
+        (b'{"inputs": [], "parameters": {"score_threshold": "x"}}', {}, "the inputs are none"),
+    ],
+)
+def test_inferences_that_are_wrong(body: bytes, headers: dict[str, str], says: str, client: httpx.Client) -> None:
+    answer = client.post("/v2/models/retinaface/infer", content=body, headers=headers)
+    assert answer.status_code == 400, answer.text
+    assert says in answer.json()["error"]
+
+
+def test_a_compressed_inference_is_refused(client: httpx.Client) -> None:
+    answer = client.post("/v2/models/retinaface/infer", content=b"", headers={"content-encoding": "gzip"})
+    assert answer.status_code == 415
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_other_methods_and_paths(method: str, client: httpx.Client) -> None:
+    assert client.request(method, "/detect").status_code == 405
+    assert client.request(method, "/detect/../../etc/passwd").status_code == 404
+    assert client.request(method, "/admin/reload").status_code == 404
+
+
+def test_a_caller_need_not_wait_longer_than_it_says(client: httpx.Client, pictures: list[bytes]) -> None:
+    answer = client.post("/detect", params={"timeout": 0.0001}, content=pictures[0])
+    assert answer.status_code == 504
+    assert client.post("/detect", content=pictures[0]).status_code == 200
+
+
+@contextmanager
+def _connected(served: Served) -> Iterator[socket.socket]:
+    url = httpx.URL(served.url)
+    assert url.port is not None
+    with socket.create_connection((url.host, url.port), timeout=30) as connection:
+        yield connection
+
+
+def test_headers_are_bounded(served: Served) -> None:
+    for head in (b"A: b\r\n" * 10_000 + b"\r\n", b"A: " + b"b" * 100_000):
+        with _connected(served) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\n" + head)
+            assert connection.recv(100).startswith(b"HTTP/1.1 431 ")
+            assert _ends(connection)
+
+
+def test_a_slow_body_ends(served: Served) -> None:
+    with _connected(served) as connection:
+        connection.sendall(b"POST /detect HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
+        begin = time.monotonic()
+        assert connection.recv(100).startswith(b"HTTP/1.1 408 ")
+        assert 9 < time.monotonic() - begin < 15
+
+
+def test_a_body_that_is_too_long_is_not_read(served: Served) -> None:
+    with _connected(served) as connection:
+        connection.sendall(b"POST /detect HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
+    with _connected(served) as connection:  # whose length is not said
+        connection.sendall(b"POST /detect HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        part = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+        for _ in range(490):
+            connection.sendall(part)
+        assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
+
+
+def test_callers_that_go_away_cost_nothing(served: Served, client: httpx.Client, pictures: list[bytes]) -> None:
+    head = f"POST /detect HTTP/1.1\r\nHost: x\r\nContent-Length: {len(pictures[0])}\r\n\r\n".encode()
+    for part in (head, head + pictures[0][:1000], head + pictures[0]):
+        for _ in range(5):
+            with _connected(served) as connection:
+                connection.sendall(part)
+    assert client.post("/detect", content=pictures[0]).status_code == 200
+    served.wait_for(lambda: "retinaface_images_in_progress 0.0" in client.get("/metrics").text)
+    assert not [entry for entry in served.log if "traceback" in entry or "Traceback" in entry["message"]]
+
+
+def _ends(connection: socket.socket) -> bool:
+    try:
+        while connection.recv(1000):
+            pass
+    except ConnectionResetError:
+        pass
+    return True
