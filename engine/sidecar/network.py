@@ -109,7 +109,9 @@ def _check_at(network: OnnxNetwork, config: RetinaFaceConfig, height: int, width
 
 def _values(network: OnnxNetwork, image: Tensor) -> dict[str, Value]:
     """Return all tensors by name, where nodes come after those that they read."""
-    values: dict[str, Value] = {name: Weights(c.type, c.shape, c.raw) for name, c in network.constants.items()}
+    values: dict[str, Value] = {
+        name: Weights(c.type, c.shape, c.raw, c.packed) for name, c in network.constants.items()
+    }
     values |= dict.fromkeys(network.inputs, image)
     most = MAX_VALUES_AT_A_TIME_PER_PIXEL * image.height * image.width
     for node in network.nodes:

@@ -50,11 +50,13 @@ class Weights:
         type: of its elements.
         shape: of it.
         raw: its bytes, where the file holds them as such.
+        packed: where the file holds them as variable-length integers, these.
     """
 
     type: int
     shape: tuple[int, ...]
     raw: bytes | memoryview = b""
+    packed: bytes | memoryview = b""
 
 
 Value = Tensor | Weights
@@ -193,6 +195,7 @@ def _quantise(attributes: Attributes, inputs: Inputs) -> Tensor:
     x, scale, zero = _tensor(inputs[0], _REAL), _weights(inputs[1], rank=0), _weights(inputs[2], rank=0)
     if scale.type != x.type or zero.type not in _QUANTISED:
         _refuse("its scale or its zero point is of a type that no build writes")
+    _check_zero(zero)
     return replace(x, type=zero.type)
 
 
@@ -200,14 +203,22 @@ def _dequantise(attributes: Attributes, inputs: Inputs) -> Value:
     x = inputs[0]
     if isinstance(x, Weights):
         x, channels = _weights(x, rank=4), x.shape[:1]
+        if "axis" not in attributes:  # whose default is 1
+            _refuse("it does not say that its scales are those of the output channels (axis 0)")
     else:
         x, channels = _tensor(x, _QUANTISED), ()
     scale, zero = (_weights(value, rank=len(channels)) for value in inputs[1:])
     if scale.shape != channels or zero.shape != channels:
         _refuse(f"its scales have the shape {scale.shape} and its zero points {zero.shape}, expected {channels}")
+    _check_zero(zero)
     if x.type not in _QUANTISED or zero.type != x.type or scale.type not in _REAL:
         _refuse("its scale or its zero point is of a type that no build writes")
     return Weights(scale.type, x.shape) if isinstance(x, Weights) else replace(x, type=scale.type)
+
+
+def _check_zero(zero: Weights) -> None:
+    if any(zero.raw) or any(zero.packed):
+        _refuse("a zero point is not 0, but builds quantise symmetrically")
 
 
 def _tensor(value: Value | None, types: Sequence[int]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -364,6 +365,39 @@ def test_8_bit_weights_are_read_once(mobilenet: onnx.ModelProto) -> None:
     again.output[0] = "again"
     network.graph.node.append(again)
     with pytest.raises(InvalidArgumentError, match=r"has a constant '.*' that 2 nodes read"):
+        _check(network)
+
+
+@pytest.mark.parametrize("kind", [INT8, FP8])
+@pytest.mark.parametrize("raw", [True, False])
+@pytest.mark.parametrize("of_weights", [True, False])
+def test_zero_points_are_zero(mobilenet: onnx.ModelProto, kind: NumberFormat, raw: bool, of_weights: bool) -> None:
+    """ONNX Runtime runs float8 with no other, and refuses it when it runs only."""
+    network = _quantised(kind)(mobilenet)
+    nodes = (n for n in network.graph.node if n.op_type == "DequantizeLinear" and bool(n.attribute) == of_weights)
+    name = next(nodes).input[2]
+    zero = next(tensor for tensor in network.graph.initializer if tensor.name == name)
+    count = math.prod(zero.dims)
+    zero.ClearField("raw_data")
+    zero.ClearField("int32_data")
+    for last in (0, 1):
+        values = [0] * (count - 1) + [last]
+        if raw:
+            zero.raw_data = bytes(values)
+        else:
+            zero.int32_data[:] = values
+        if not last:
+            _check(network)
+    with pytest.raises(InvalidArgumentError, match="a zero point is not 0"):
+        _check(network)
+
+
+def test_the_axis_of_scales_is_said(mobilenet: onnx.ModelProto) -> None:
+    """Its default is another, for which the scales may fit as well."""
+    network = _quantised(INT8)(mobilenet)
+    node = next(n for n in network.graph.node if n.op_type == "DequantizeLinear" and n.attribute)
+    node.ClearField("attribute")
+    with pytest.raises(InvalidArgumentError, match="does not say that its scales are those of the output channels"):
         _check(network)
 
 
