@@ -19,7 +19,7 @@ from tests.support.doubles.builder import BuilderDouble
 from tests.support.shared import exported
 
 VERSIONS = ["10.0", "10.1", "10.14", "10.15", "11.0"]
-SIZE = InputSize.fixed(64, 64)
+SIZE = InputSize.fixed(64, 96)  # other tests export the same
 
 
 @pytest.fixture(scope="module")

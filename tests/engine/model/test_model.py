@@ -20,6 +20,7 @@ from engine.precision.cast import to_fp16
 from tests.support.data import upstream_checkpoint
 from tests.support.shared import exported
 
+SIZE = InputSize.fixed(64, 96)  # other tests export the same
 
 def test_keys_and_shapes_equal_the_upstream_checkpoint() -> None:
     checkpoint = torch.load(upstream_checkpoint(), map_location="cpu", weights_only=True)
@@ -55,11 +56,11 @@ def test_resnet50_has_torchvision_s_keys() -> None:
 def test_onnx_runtime_agrees_with_pytorch(name: str) -> None:
     config = preset(name)
     model, _ = load_model(config, "random" if name != "mobilenet0.25" else None)
-    network = exported(model, InputSize.fixed(96, 160))
+    network = exported(model, SIZE)
     session = onnxruntime.InferenceSession(network.SerializeToString())
     generator = torch.Generator().manual_seed(2)
     for batch in (1, 3):
-        images = torch.rand(batch, 3, 96, 160, generator=generator) * 255 - 110
+        images = torch.rand(batch, 3, *SIZE.optimum, generator=generator) * 255 - 110
         with torch.no_grad():
             expected = model(images)
         outputs = session.run(config.head_names(), {"images": images.numpy()})
@@ -101,7 +102,7 @@ def test_ranges_from_a_single_cell(size: InputSize) -> None:
 @pytest.mark.slow
 def test_the_file_says_nothing_about_the_machine() -> None:
     model, _ = load_model(preset("mobilenet0.25"))
-    content = exported(model, InputSize.fixed(96, 160)).SerializeToString()
+    content = exported(model, SIZE).SerializeToString()
     for trace in (b"site-packages", b".py", str(Path.cwd()).encode()):
         assert trace not in content
 
@@ -115,14 +116,14 @@ def test_decreasing_sizes_are_refused() -> None:
 def test_fp16_is_typed_inside_and_float32_outside() -> None:
     config = preset("mobilenet0.25")
     model, _ = load_model(config)
-    network = exported(model, InputSize.fixed(96, 160))
+    network = exported(model, SIZE)
     typed = to_fp16(network)
     initializers = {tensor.name: tensor.data_type for tensor in typed.graph.initializer}
     convolutions = [node for node in typed.graph.node if node.op_type == "Conv"]
     assert len(convolutions) == 56
     assert {initializers[name] for node in convolutions for name in node.input[1:]} == {10}  # FLOAT16
     assert {v.type.tensor_type.elem_type for v in (*typed.graph.input, *typed.graph.output)} == {1}  # FLOAT
-    images = np.random.default_rng(5).uniform(-110, 140, (1, 3, 96, 160)).astype(np.float32)
+    images = np.random.default_rng(5).uniform(-110, 140, (1, 3, *SIZE.optimum)).astype(np.float32)
     for full, half in zip(
         onnxruntime.InferenceSession(network.SerializeToString()).run(None, {"images": images}),
         onnxruntime.InferenceSession(typed.SerializeToString()).run(None, {"images": images}),
@@ -135,7 +136,7 @@ def test_fp16_is_typed_inside_and_float32_outside() -> None:
 @pytest.mark.slow
 def test_weights_beyond_fp16_are_refused() -> None:
     model, _ = load_model(preset("mobilenet0.25"))
-    network = exported(model, InputSize.fixed(96, 160))
+    network = exported(model, SIZE)
     bias = next(t for t in network.graph.initializer if t.name == "ClassHead.0.conv1x1.bias")
     values = numpy_helper.to_array(bias).copy()
     values[0] = 1e6
