@@ -22,6 +22,7 @@ from tests.support.shared import exported
 
 SIZE = InputSize.fixed(64, 96)  # other tests export the same
 
+
 def test_keys_and_shapes_equal_the_upstream_checkpoint() -> None:
     checkpoint = torch.load(upstream_checkpoint(), map_location="cpu", weights_only=True)
     published = {key.removeprefix("module."): tuple(value.shape) for key, value in checkpoint.items()}
