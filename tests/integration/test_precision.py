@@ -73,7 +73,7 @@ def _composed(count: int, seed: int, size: tuple[int, int]) -> list[Image]:
 def test_engines_of_every_precision_find_the_face(
     precision: str, targets: tuple[str, ...], max_loss: float | None, types: set[str], photos: Path, tmp_path: Path
 ) -> None:
-    calibrated = QuantisationOptions(photos, max_loss=max_loss)
+    calibrated = QuantisationOptions(photos, max_loss=max_loss, train_steps=2)
     options = QuantisationOptions() if precision == "bf16" else calibrated
     path = tmp_path / "faces.engine"
     report = build(path, precision=precision, targets=targets, quantisation=options)
@@ -87,7 +87,10 @@ def test_engines_of_every_precision_find_the_face(
     if precision in ("int8", "fp8"):
         assert stored & {"INT8", "FLOAT8E4M3FN"} == types
     if precision != "bf16":
-        counted = _check_evidence(json.loads((tmp_path / "faces.engine.json").read_text()), model)
+        sidecar = json.loads((tmp_path / "faces.engine.json").read_text())
+        counted = _check_evidence(sidecar, model)
+        assert sidecar["calibration"]["train_steps"] == 2
+        assert sidecar["precision"]["untrained"]["faces"] == sidecar["precision"]["agreement"]["faces"]
         # FP8 has no kernels for the depthwise half of the network, nor for its first layers of 8 channels.
         assert counted["macs_share"] > {"int8": 0.999999, "fp8": 0.7, "mixed": 0.5}[precision]
 
