@@ -19,14 +19,13 @@ class TrainableNetwork(Simulation):
 
     What is trained are differences from the fitted network, in units that suit each of them: equalisation leaves
     channels whose weights differ by orders of magnitude, and one learning rate has to fit all. A weight's unit is the
-    step between two of its integers; a bias's is the same share of its channel's range. Scales are trained by their
-    logarithms.
+    step between two of its integers; a bias's is the same share of its channel's range. Scales of activations are
+    trained by their logarithms; those of weights stay as they are: rounding weights costs almost nothing.
 
     Attributes:
         weight_changes: of each plain convolution, in steps.
         bias_changes: of each convolution, in steps.
         scale_changes: of each activation scale, the logarithm of a factor.
-        step_changes: of each channel's weight scale, the logarithm of a factor.
     """
 
     def __init__(self, graph: Graph, fitted: Simulation, assignment: Assignment, ranges: dict[str, Tensor]) -> None:
@@ -42,7 +41,8 @@ class TrainableNetwork(Simulation):
         fitted.assignment = assignment
         self._start_weights = {name: fitted.weight(name).clone() for name in graph.convolutions}
         self._start_biases = {name: bias.clone() for name, bias in fitted.biases.items()}
-        self._start_scales, self._start_steps = dict(fitted.scales), dict(fitted.steps)
+        self._start_scales = dict(fitted.scales)
+        self.steps = dict(fitted.steps)
         self.assignment = self.fitted = dict(assignment)
         self._units: dict[str, Tensor] = {}
         for name, weight in self._start_weights.items():
@@ -54,7 +54,6 @@ class TrainableNetwork(Simulation):
         self.weight_changes = {name: _zeros(self._start_weights[name]) for name in plain}
         self.bias_changes = {name: _zeros(bias) for name, bias in self._start_biases.items()}
         self.scale_changes = {point: _zeros(scale) for point, scale in self._start_scales.items()}
-        self.step_changes = {(n, kind): _zeros(self._start_steps[n, kind]) for n, kind in self.assignment.items()}
 
     def run(self, images: Tensor, observe: Callable[[str, Tensor], None] | None = None) -> dict[str, Tensor]:
         """Run a batch with the changes so far; see Simulation.run."""
@@ -73,7 +72,6 @@ class TrainableNetwork(Simulation):
             network.exact = dict(network.weights)
             network.biases = {name: bias.detach() for name, bias in self.biases.items()}
             network.scales = {point: scale.detach() for point, scale in self.scales.items()}
-            network.steps.update({key: step.detach() for key, step in self.steps.items()})
         network.assignment = network.fitted = dict(self.assignment)
 
     def _apply(self) -> None:
@@ -86,9 +84,6 @@ class TrainableNetwork(Simulation):
             self.biases[name] = start + self._bias_units[name] * self.bias_changes[name]
         for point, start in self._start_scales.items():
             self.scales[point] = as_half(start * self.scale_changes[point].exp())
-        for key, start in self._start_steps.items():
-            change = self.step_changes.get(key)
-            self.steps[key] = start if change is None else as_half(start * change.exp())
 
 
 def _zeros(like: Tensor) -> Tensor:
