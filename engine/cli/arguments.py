@@ -137,7 +137,7 @@ def _add_quantisation(group: argparse._ArgumentGroup) -> None:
         "9.5 %% of the MACs)")  # fmt: skip
     add("--train-steps", type=int, metavar="N", default=defaults.train_steps,
         help="after calibration, train for N steps on the photos (no labels are needed) until the quantised network "
-        "gives the float32 network's results; 5000 are a good number (default %(default)s: no training)")  # fmt: skip
+        "gives the float32 network's results; some 2000 are needed (default %(default)s: no training)")  # fmt: skip
     for name, what in (
         ("equalise", "give every channel of an activation one range"),
         ("round-weights", "round weights so that their errors cancel"),

@@ -12,7 +12,6 @@ import numpy as np
 from engine.config.formats import FP16, NumberFormat
 from engine.errors import BuildError, CalibrationError
 from engine.files import sha256_of
-from engine.metrics.agreement import Agreement
 from engine.precision.calibrate.cache import load_fit, save_fit
 from engine.precision.calibrate.crops import crop, face_centres
 from engine.precision.calibrate.fit import fit
@@ -75,7 +74,7 @@ class _Quantisation:
         ]
         self.reference, self.network = self._fitted()
         self.measure = Measure(conversion, self.images, self.graph, self.network)
-        self._untrained: Agreement | None = None
+        self._training: dict[str, Any] = {}  # for the evidence
 
     def choose(self) -> Choice:
         """Choose the convolutions to keep in higher precision, and measure the loss.
@@ -114,7 +113,7 @@ class _Quantisation:
             "loss": agreement.loss if agreement.faces else None,
             "agreement": asdict(agreement),
             "measured_on": self.measure.runtime,
-            **({} if self._untrained is None else {"untrained": asdict(self._untrained)}),
+            **self._training,
         }
         calibration = {
             "images": len(images.paths),
@@ -128,18 +127,27 @@ class _Quantisation:
         return TypedNetwork(written, written, evidence, calibration)
 
     def _train(self, assignment: Assignment) -> None:
-        """Train for an assignment, if training was asked for, and remember the agreement before it.
-
-        Measuring assigns what is trained.
-        """
-        options, conversion = self._conversion.options, self._conversion
+        """Train for an assignment, if training was asked for; keep the result if the loss is no larger than before."""
+        options, network = self._conversion.options, self.network
         if not options.train_steps:
             return
         self._say("Measuring the loss before training")
-        self._untrained = self.measure(assignment)
+        before = self.measure(assignment)
+        calibrated = network.weights, network.exact, network.biases, network.scales
         self._say("Reading the pictures to train on")
-        pictures = TrainingPictures(conversion.config, self.reference, self.images)
-        distil(self.graph, self.network, pictures, options.train_steps, self._say)
+        pictures = TrainingPictures(self._conversion.config, self.reference, self.images)
+        distil(self.graph, network, pictures, options.train_steps, self._say)
+        after = self.measure(assignment)
+        kept = after.loss <= before.loss
+        if not kept:
+            self._say(
+                "Note: training did not lower the loss on the held-out images "
+                f"({before.loss:.4f} before, {after.loss:.4f} after): the calibrated network is kept. More photos, or "
+                "more --train-steps, may help"
+            )
+            network.weights, network.exact, network.biases, network.scales = calibrated
+            network.fitted = self.assignments[0]
+        self._training = {"untrained": asdict(before), "training_kept": kept}
 
     @property
     def _decides(self) -> bool:
