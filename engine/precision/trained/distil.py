@@ -18,10 +18,10 @@ from engine.precision.trained.loss import distillation_loss
 from engine.precision.trained.network import TrainableNetwork
 from engine.precision.trained.pictures import TrainingPictures
 
-_CROPS = 4  # in a step
+_CROPS = 8  # in a step
 _RANGE_CROPS = 32
-# Of Adam: for weights and biases in their own steps, for scales in logarithms. Twice the rate makes training diverge.
-_WEIGHT_RATE, _BIAS_RATE, _SCALE_RATE = 0.01, 0.003, 0.0003
+# Of Adam: for weights and biases in their own steps, for scales in logarithms. Weights at .02 make training diverge.
+_WEIGHT_RATE, _BIAS_RATE, _SCALE_RATE = 0.003, 0.003, 0.0003
 _WARM_UP = 50
 _REPORT = 50
 

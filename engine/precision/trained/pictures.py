@@ -18,7 +18,7 @@ from engine.precision.qdq.simulate import Simulation
 from engine.runtime.letterbox import Letterbox
 from engine.types import FloatArray, Image
 
-SIDE = 8 * BODY_STRIDE
+SIDE = 5 * BODY_STRIDE
 # Factors of a crop's magnification, on a logarithmic scale. Faces of other sizes than the pictures' are met in use.
 _SMALLEST, _LARGEST = 0.6, 1.6
 
