@@ -135,6 +135,9 @@ def _add_quantisation(group: argparse._ArgumentGroup) -> None:
     add("--max-loss", metavar="X|off", help="largest loss of mean box IoU against float32: keeps as few layers as "
         "possible in higher precision; off keeps none (default 0.01; int8: keeps the most sensitive layers, up to "
         "9.5 %% of the MACs)")  # fmt: skip
+    add("--train-steps", type=int, metavar="N", default=defaults.train_steps,
+        help="after calibration, train for N steps on the photos (no labels are needed) until the quantised network "
+        "gives the float32 network's results; some 2000 are needed (default %(default)s: no training)")  # fmt: skip
     for name, what in (
         ("equalise", "give every channel of an activation one range"),
         ("round-weights", "round weights so that their errors cancel"),
@@ -154,6 +157,7 @@ def _quantisation(arguments: argparse.Namespace) -> QuantisationOptions:
             round_weights=arguments.round_weights,
         ),
         max_loss=_max_loss(arguments.max_loss),
+        train_steps=arguments.train_steps,
     )
 
 

@@ -88,22 +88,29 @@ def _evidence(precision: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _accuracy(precision: dict[str, Any]) -> list[tuple[str, str]]:
-    agreement, loss, max_loss = precision["agreement"], precision["loss"], precision["max_loss"]
+    loss, max_loss = precision["loss"], precision["max_loss"]
     if loss is None:
         return [("agreement", "not measured: no faces in the held-out images")]
     budget = "" if max_loss is None else f", budget {max_loss:g}"
     missed = " (NOT met)" if budget and loss > max_loss else ""
+    found = _found(precision["agreement"])
+    if precision["agreement"]["iou"] is not None:
+        found += f", on held-out images with {precision['measured_on']}"
+    rows = [("agreement", found)]
+    if "untrained" in precision:
+        rows.append(("before training", _found(precision["untrained"])))
+    return [*rows, ("loss", f"{loss:.4f}{budget}{missed}")]
+
+
+def _found(agreement: dict[str, Any]) -> str:
     iou, change = agreement["iou"], agreement["score_change"]
     if iou is None:
-        found = f"none of {agreement['faces']} faces of the held-out images is found again"
-    else:
-        presence = next(entry for entry in agreement["presence"] if entry["threshold"] == DEFAULT_SCORE_THRESHOLD)
-        found = (
-            f"box IoU {iou['mean']:.4f} (min {iou['minimum']:.4f}), score change {change['mean']:.4f} "
-            f"(max {change['maximum']:.4f}), {presence['lost']} of {agreement['faces']} faces lost, "
-            f"{presence['new']} new, on held-out images with {precision['measured_on']}"
-        )
-    return [("agreement", found), ("loss", f"{loss:.4f}{budget}{missed}")]
+        return f"none of {agreement['faces']} faces of the held-out images is found again"
+    presence = next(entry for entry in agreement["presence"] if entry["threshold"] == DEFAULT_SCORE_THRESHOLD)
+    return (
+        f"box IoU {iou['mean']:.4f} (min {iou['minimum']:.4f}), score change {change['mean']:.4f} "
+        f"(max {change['maximum']:.4f}), {presence['lost']} of {agreement['faces']} faces lost, {presence['new']} new"
+    )
 
 
 def _kept(layers: list[dict[str, Any]]) -> list[tuple[str, str]]:

@@ -54,6 +54,7 @@ class QuantisationOptions:
         techniques: how the network is fitted.
         max_loss: largest allowed loss of mean box IoU. Infinity keeps no convolution in higher precision. None is 0.01;
             for INT8 it keeps the most sensitive convolutions in FP16, up to 9.5 % of the MACs, whatever the loss.
+        train_steps: steps of training on the images for fitting, after calibration; 0 is none.
     """
 
     calib_dir: str | os.PathLike[str] | None = None
@@ -61,9 +62,12 @@ class QuantisationOptions:
     cache: str | os.PathLike[str] | None = None
     techniques: Techniques = field(default_factory=Techniques)
     max_loss: float | None = None
+    train_steps: int = 0
 
     def __post_init__(self) -> None:
-        """Raise InvalidArgumentError for a loss that is not positive."""
+        """Raise InvalidArgumentError for a loss that is not positive, or steps that cannot be counted."""
+        if self.train_steps < 0:
+            raise InvalidArgumentError(f"train_steps is {self.train_steps}, expected 0 (no training) or more")
         if self.max_loss is not None and not self.max_loss > 0:
             raise InvalidArgumentError(
                 f"max_loss is {self.max_loss}, expected a positive loss of mean box IoU such as 0.01, or off"

@@ -22,9 +22,11 @@ from engine.precision.qdq.placement import Assignment, quantisable
 from engine.precision.qdq.rewrite import prepare
 from engine.precision.qdq.simulate import Simulation
 from engine.precision.qdq.writer import coverage, write_quantised
-from engine.precision.search.budget import Choice, keep, ranking, search, within_share
+from engine.precision.search.budget import Choice, keep, ranking, search, within_share, without
 from engine.precision.search.measure import Measure
 from engine.precision.search.sensitivity import sensitivities
+from engine.precision.trained.distil import distil
+from engine.precision.trained.pictures import TrainingPictures
 from engine.runtime.letterbox import Letterbox
 
 # Default budget. INT8 keeps the most sensitive layers in FP16, up to 9.5 % of MACs.
@@ -72,6 +74,7 @@ class _Quantisation:
         ]
         self.reference, self.network = self._fitted()
         self.measure = Measure(conversion, self.images, self.graph, self.network)
+        self._training: dict[str, Any] = {}  # for the evidence
 
     def choose(self) -> Choice:
         """Choose the convolutions to keep in higher precision, and measure the loss.
@@ -81,6 +84,9 @@ class _Quantisation:
         """
         self._check_faces()
         base, max_loss = self.assignments[0], self._max_loss
+        if max_loss is not None:
+            # What training gains need not be bought with higher precision.
+            self._train(base)
         ranked = ranking(self.graph, base, self._gains()) if self._decides else []
         if max_loss is not None:
             return search(
@@ -90,8 +96,10 @@ class _Quantisation:
                     f"Kept {count} convolutions in higher precision: loss {loss:.4f}"
                 ),
             )  # fmt: skip
+        kept = within_share(ranked, DEFAULT_SHARE)
+        self._train(without(base, kept))
         self._say("Measuring the loss")
-        return keep(base, within_share(ranked, DEFAULT_SHARE), self.measure)
+        return keep(base, kept, self.measure)
 
     def write(self, choice: Choice) -> TypedNetwork:
         """Write the network as chosen, and record the evidence of its accuracy."""
@@ -105,6 +113,7 @@ class _Quantisation:
             "loss": agreement.loss if agreement.faces else None,
             "agreement": asdict(agreement),
             "measured_on": self.measure.runtime,
+            **self._training,
         }
         calibration = {
             "images": len(images.paths),
@@ -112,9 +121,33 @@ class _Quantisation:
             "measured_on": len(images.held_out),
             "skipped": [path.name for path in images.skipped],
             "images_sha256": sha256_of("".join(images.digests).encode()),
+            "train_steps": self._conversion.options.train_steps,
             **asdict(self._conversion.options.techniques),
         }
         return TypedNetwork(written, written, evidence, calibration)
+
+    def _train(self, assignment: Assignment) -> None:
+        """Train for an assignment, if training was asked for; keep the result if the loss is no larger than before."""
+        options, network = self._conversion.options, self.network
+        if not options.train_steps:
+            return
+        self._say("Measuring the loss before training")
+        before = self.measure(assignment)
+        calibrated = network.weights, network.exact, network.biases, network.scales
+        self._say("Reading the pictures to train on")
+        pictures = TrainingPictures(self._conversion.config, self.reference, self.images)
+        distil(self.graph, network, pictures, options.train_steps, self._say)
+        after = self.measure(assignment)
+        kept = after.loss <= before.loss
+        if not kept:
+            self._say(
+                "Note: training did not lower the loss on the held-out images "
+                f"({before.loss:.4f} before, {after.loss:.4f} after): the calibrated network is kept. More photos, or "
+                "more --train-steps, may help"
+            )
+            network.weights, network.exact, network.biases, network.scales = calibrated
+            network.fitted = self.assignments[0]
+        self._training = {"untrained": asdict(before), "training_kept": kept}
 
     @property
     def _decides(self) -> bool:

@@ -27,6 +27,8 @@ from engine.precision.calibrate.images import find_images
 from engine.precision.cast import to_fp16
 from engine.precision.convert import to_precision
 from engine.precision.options import Conversion, QuantisationOptions, Techniques, TypedNetwork
+from engine.precision.qdq.graph import Graph
+from engine.precision.qdq.simulate import Simulation
 from engine.precision.search.measure import Measure
 from engine.runtime.cpu.network_detector import NetworkDetector
 from engine.runtime.letterbox import Letterbox
@@ -73,7 +75,7 @@ def _composed(count: int, seed: int, size: tuple[int, int]) -> list[Image]:
 def test_engines_of_every_precision_find_the_face(
     precision: str, targets: tuple[str, ...], max_loss: float | None, types: set[str], photos: Path, tmp_path: Path
 ) -> None:
-    calibrated = QuantisationOptions(photos, max_loss=max_loss)
+    calibrated = QuantisationOptions(photos, max_loss=max_loss, train_steps=2)
     options = QuantisationOptions() if precision == "bf16" else calibrated
     path = tmp_path / "faces.engine"
     report = build(path, precision=precision, targets=targets, quantisation=options)
@@ -87,7 +89,10 @@ def test_engines_of_every_precision_find_the_face(
     if precision in ("int8", "fp8"):
         assert stored & {"INT8", "FLOAT8E4M3FN"} == types
     if precision != "bf16":
-        counted = _check_evidence(json.loads((tmp_path / "faces.engine.json").read_text()), model)
+        sidecar = json.loads((tmp_path / "faces.engine.json").read_text())
+        counted = _check_evidence(sidecar, model)
+        assert sidecar["calibration"]["train_steps"] == 2
+        assert sidecar["precision"]["untrained"]["faces"] == sidecar["precision"]["agreement"]["faces"]
         # FP8 has no kernels for the depthwise half of the network, nor for its first layers of 8 channels.
         assert counted["macs_share"] > {"int8": 0.999999, "fp8": 0.7, "mixed": 0.5}[precision]
 
@@ -247,6 +252,21 @@ def test_by_default_int8_uses_its_share_even_if_the_loss_rises(photos: Path, mon
     typed = to_precision(Conversion(network("fp32"), preset("mobilenet0.25"), "int8", SIZE, options))
     assert typed.evidence["kept_higher"]
     assert 0.9 <= typed.evidence["convolutions"]["macs_share"] < 0.95
+
+
+def test_training_that_makes_it_worse_is_not_kept(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damage(graph: Graph, network: Simulation, *rest: object) -> None:
+        network.biases = {name: bias + 1.0 for name, bias in network.biases.items()}
+
+    notes: list[str] = []
+    options = QuantisationOptions(photos, 8, techniques=Techniques("max", round_weights=False), max_loss=OFF)
+    conversion = Conversion(network("fp32"), preset("mobilenet0.25"), "int8", SIZE, options, on_stage=notes.append)
+    wanted = to_precision(conversion)
+    monkeypatch.setattr(quantise, "distil", damage)
+    given = to_precision(replace(conversion, options=replace(options, train_steps=1)))
+    assert given.network == wanted.network
+    assert not given.evidence["training_kept"]
+    assert any("the calibrated network is kept" in note for note in notes)
 
 
 def test_the_loss_is_measured_as_the_engine_decodes(photos: Path) -> None:

@@ -23,16 +23,16 @@ def deltas_of(config: RetinaFaceConfig, stride: int) -> list[tuple[str, float]]:
 
 def face_weights(logits: Tensor) -> Tensor:
     """Return the face probability of each anchor, [N, A, h, w]."""
-    return torch.sigmoid(_margins(logits))
+    return torch.sigmoid(margins(logits))
 
 
-def _margins(logits: Tensor) -> Tensor:
+def margins(logits: Tensor) -> Tensor:
     """Return the face logit minus the background logit, [N, A, h, w]."""
-    pairs = _by_anchor(logits, logits.shape[1] // 2)
+    pairs = by_anchor(logits, logits.shape[1] // 2)
     return pairs[:, :, 1] - pairs[:, :, 0]
 
 
-def _by_anchor(head: Tensor, anchors: int) -> Tensor:
+def by_anchor(head: Tensor, anchors: int) -> Tensor:
     """Reshape a head [N, A * k, h, w] to [N, A, k, h, w]."""
     return head.reshape(head.shape[0], anchors, -1, *head.shape[2:])
 
@@ -47,9 +47,9 @@ def squared_head_error(config: RetinaFaceConfig, wanted: dict[str, Tensor], give
         logits = f"logits_{level.stride}"
         face = face_weights(wanted[logits])
         for name, share in deltas_of(config, level.stride):
-            difference = _by_anchor(given[name] - wanted[name], face.shape[1])
+            difference = by_anchor(given[name] - wanted[name], face.shape[1])
             total = total + share * (face * (difference**2).mean(2)).sum()
-        margin = _margins(given[logits]) - _margins(wanted[logits])
+        margin = margins(given[logits]) - margins(wanted[logits])
         total = total + _MARGIN_SHARE * (face * margin**2).sum()
     return total
 
@@ -76,8 +76,8 @@ def run_with_gradients(
     combination = torch.zeros(())
     for level in config.levels:
         face = face_weights(heads[f"logits_{level.stride}"]).detach()
-        parts = [(share, _by_anchor(heads[name], face.shape[1])) for name, share in deltas_of(config, level.stride)]
-        parts.append((_MARGIN_SHARE, _margins(heads[f"logits_{level.stride}"])[:, :, None]))
+        parts = [(share, by_anchor(heads[name], face.shape[1])) for name, share in deltas_of(config, level.stride)]
+        parts.append((_MARGIN_SHARE, margins(heads[f"logits_{level.stride}"])[:, :, None]))
         for share, part in parts:
             signs = torch.randint(0, 2, part.shape, generator=generator) * 2 - 1
             weight = share / part.shape[2] * face[:, :, None]

@@ -107,14 +107,18 @@ class Simulation:
 
     def quantise(self, x: Tensor, point: Point) -> Tensor:
         """Quantise and dequantise a tensor."""
-        return fake_quantise(x, self.scale_of(point), point[1])
+        return self.fake_quantise(x, self.scale_of(point), point[1])
+
+    def fake_quantise(self, x: Tensor, scale: Tensor, kind: NumberFormat) -> Tensor:
+        """Quantise and dequantise; training overrides it by the same values with gradients."""
+        return fake_quantise(x, scale, kind)
 
     def convolve(self, node: onnx.NodeProto, x: Tensor) -> Tensor:
         """Compute a plain convolution on its input `x`, with quantised weights if it is in the assignment."""
         kind, weight = self.assignment.get(node.name), self.weight(node.name)
         return functional.conv2d(
             x,
-            weight if kind is None else fake_quantise(weight, self.steps[node.name, kind], kind),
+            weight if kind is None else self.fake_quantise(weight, self.steps[node.name, kind], kind),
             self.biases[node.name],
             stride=attribute(node, "strides", [1, 1]),
             padding=attribute(node, "pads", [0] * 4)[:2],

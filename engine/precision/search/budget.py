@@ -111,7 +111,7 @@ def keep(
         max_loss: the budget; None is no budget.
     """
     last = tuple({k.name: k for k in kept}.values())
-    assignment = _without(base, last)
+    assignment = without(base, last)
     agreement = measure(assignment)
     return Choice(assignment, last, agreement, max_loss is None or agreement.loss <= max_loss)
 
@@ -153,6 +153,7 @@ def search(
     return attempt(high)
 
 
-def _without(base: Assignment, kept: tuple[KeptLayer, ...]) -> Assignment:
+def without(base: Assignment, kept: Sequence[KeptLayer]) -> Assignment:
+    """Return an assignment in which some convolutions have the formats that they are kept in."""
     assigned = {**base, **{k.name: k.kind for k in kept}}
     return {name: kind for name, kind in assigned.items() if kind.quantised}

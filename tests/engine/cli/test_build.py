@@ -52,6 +52,18 @@ def test_all_of_three_layers_are_named(kept: int, rest: bool) -> None:
     assert ("more in the sidecar" in evidence(FACES, loss=0.0, kept=kept)[-1][1]) == rest
 
 
+def test_training_is_compared_with_what_it_began_with() -> None:
+    compared = [
+        asdict(agreement([detections(FACES, [0.9, 0.9])], [detections(found, [0.9] * len(found))]))
+        for found in (FACES, FACES[:1])
+    ]
+    counted = {"convolutions": 20, "quantised": 20, "macs_share": 1.0}
+    record = {"kept_higher": [], "convolutions": counted, "loss": 0.0, "max_loss": None, "measured_on": "ONNX Runtime"}
+    rows = dict(_evidence({**record, "agreement": compared[0], "untrained": compared[1]}))
+    assert "0 of 2 faces lost" in rows["agreement"]
+    assert "1 of 2 faces lost" in rows["before training"]
+
+
 def test_a_missed_budget_lost_faces_and_no_faces_are_said() -> None:
     rows = dict(evidence(FACES[:1], loss=0.5, max_loss=0.01))
     assert "1 of 2 faces lost" in rows["agreement"]

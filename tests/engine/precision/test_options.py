@@ -25,6 +25,12 @@ def test_valid_budgets(loss: float | None) -> None:
     assert QuantisationOptions(max_loss=loss).max_loss == loss
 
 
+def test_steps_are_counted() -> None:
+    assert QuantisationOptions(train_steps=1).train_steps == 1
+    with pytest.raises(InvalidArgumentError, match=r"train_steps is -1, expected 0 \(no training\) or more"):
+        QuantisationOptions(train_steps=-1)
+
+
 def test_methods() -> None:
     for method in METHODS:
         assert Techniques(method=method).method == method
@@ -56,6 +62,7 @@ def test_quantised_precisions_need_images(precision: str, tmp_path: Path) -> Non
         QuantisationOptions(max_loss=0.01),
         QuantisationOptions(cache="file"),
         QuantisationOptions(calib_images=5),
+        QuantisationOptions(train_steps=5),
         QuantisationOptions(techniques=Techniques(equalise=False)),
     ],
 )

@@ -1,0 +1,1 @@
+"""Training of a quantised network, so that it computes what the float32 network computes."""
