@@ -99,6 +99,7 @@ mutants: $(VENV)/.test build/emulator/.built
 lint: $(VENV)/.test build/stubs
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/hadolint containers/Dockerfile
 	$(VENV)/bin/mypy
 	$(VENV)/bin/clang-format --dry-run --Werror $(CXX_FILES)
 

@@ -25,6 +25,8 @@ REASONS = (
     "needs weights and photos of your own",
     "needs WIDER FACE",
     "takes minutes",
+    "needs Docker",
+    "serves until it is ended",
 )
 _BLOCK = re.compile(
     r"^(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)^```$", re.M | re.S
