@@ -12,9 +12,11 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from engine.serve.routes.detect import DetectQuery
 from requirements import requirements
 
 ROOT = Path(__file__).parents[2]
@@ -84,17 +86,24 @@ def check_command(words: Sequence[str]) -> None:
         case ["retinaface-trt", *arguments]:
             _parse(command_line.main, arguments)
         case ["make", *arguments]:
-            for target in (argument for argument in arguments if "=" not in argument):
-                assert target in make_targets(), target
+            assert {argument for argument in arguments if "=" not in argument} <= make_targets()
         case ["scripts/bootstrap", _, extras]:
             requirements(ROOT / "pyproject.toml", extras.split(","))
         case ["pip", "install", *arguments]:
             for argument in arguments:
                 _check_installed(argument)
+        case ["curl", "--data-binary", "@photo.jpg", address]:
+            _check_request(address)
         case ["python3", "-m", "venv", ".venv"] | [".", ".venv/bin/activate"]:
             pass
         case _:
             pytest.fail(f"no rule checks this command: {shlex.join(words)}")
+
+
+def _check_request(address: str) -> None:
+    asked = urlsplit(f"http://{address}")
+    assert asked.path == "/detect"
+    DetectQuery.model_validate(dict(parse_qsl(asked.query)))
 
 
 def make_targets() -> set[str]:
