@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -30,6 +31,8 @@ ANCHOR_SIZES = ((16.0, 32.0), (64.0, 128.0), (256.0, 512.0))
 SCORE_THRESHOLD = 0.02
 IOU_THRESHOLD = 0.4
 INPUT = (640, 640)
+CROP = (112, 112)
+CROP_TEMPLATE = ((38.0, 52.0), (74.0, 52.0), (56.0, 72.0), (42.0, 92.0), (71.0, 92.0))  # about ArcFace's
 # Batch, channels in, side of the map; 256 channels out.
 CONVOLUTIONS = ((4, 256, 40), (1, 256, 20), (1, 256, 80), (4, 256, 160))
 SIGMAS = (0.0, 1.0, 2.0, 4.0)  # of the offsets, in pixels
@@ -118,6 +121,7 @@ def comparisons(device: torch.device) -> Iterator[Comparison]:
     yield from _suppressions(device, generator)
     yield from _decodings(device, generator)
     yield from _letterboxes(device, generator)
+    yield from _crops(device, generator)
 
 
 def _convolutions(device: torch.device, generator: torch.Generator) -> Iterator[Comparison]:
@@ -197,6 +201,25 @@ def _letterboxes(device: torch.device, generator: torch.Generator) -> Iterator[C
             f"letterbox, {batch} x {height} x {width} to {INPUT[0]} x {INPUT[1]}",
             partial(ops.letterbox, images, INPUT, mean=110.0),
             partial(rivals.letterbox, images, INPUT, 110.0),
+        )
+
+
+def _crops(device: torch.device, generator: torch.Generator) -> Iterator[Comparison]:
+    image = torch.randint(255, (1080, 1920, 3), dtype=torch.uint8, device=device, generator=generator)
+    template = torch.tensor(CROP_TEMPLATE, device=device)
+    middle = CROP[0] / 2
+    for faces in (1, 64):
+        # Faces of about the crop's size, turned by up to 20 degrees.
+        turn, scale, x, y = torch.rand(4, faces, device=device, generator=generator)
+        turn, scale = (2 * turn - 1) * math.radians(20), 0.7 + 0.6 * scale
+        a, b = scale * turn.cos(), scale * turn.sin()
+        back = torch.stack([a, -b, 130 + 1660 * x, b, a, 130 + 820 * y], -1).reshape(faces, 2, 3)
+        landmarks = (template - middle) @ back[:, :, :2].mT + back[:, None, :, 2]
+        back[:, :, 2] -= back[:, :, :2].sum(-1) * middle  # from crops, not from their middle, to the image
+        yield Comparison(
+            f"align, {faces} of 1080 x 1920 to {CROP[0]} x {CROP[1]}",
+            partial(ops.align, image, landmarks.reshape(faces, 10), template=CROP_TEMPLATE, size=CROP),
+            partial(rivals.align, image, back, CROP),
         )
 
 

@@ -47,12 +47,28 @@ class MatrixSums {
     }
 };
 
-/// With mma.sync: 16-bit values as they are, float32 in three products of TF32 (mma.cuh). Two warps divide the pixels,
-/// four the output channels.
+constexpr int kMatrixRows = 16;    // of a product, pixels
+constexpr int kMatrixColumns = 8;  // output channels
+
+/// Rows of sums of a warp. It multiplies whole pairs of columns.
+constexpr int warp_rows(int co_tile) {
+    return co_tile == 256 ? 2 : 1;
+}
+/// Warps that divide the output channels; the others divide the pixels.
+constexpr int warps_across(int co_tile) {
+    return kDeformThreads / kWarpSize / (kDeformTilePixels / kMatrixRows / warp_rows(co_tile));
+}
+constexpr int warp_columns(int co_tile) {
+    return co_tile / kMatrixColumns / warps_across(co_tile);
+}
+
+/// With mma.sync: 16-bit values as they are, float32 in three products of TF32 (mma.cuh).
 template <typename T, int kCoTile>
-class WarpSums : public MatrixSums<2, kCoTile / 32> {
-    static constexpr int kRows = 2;
-    static constexpr int kColumns = kCoTile / 32;
+class WarpSums : public MatrixSums<warp_rows(kCoTile), warp_columns(kCoTile)> {
+    static constexpr int kRows = warp_rows(kCoTile);
+    static constexpr int kColumns = warp_columns(kCoTile);
+    static constexpr int kAcross = warps_across(kCoTile);
+    static_assert(kColumns % 2 == 0);
 
   public:
     static constexpr bool kAsynchronous = false;
@@ -88,17 +104,16 @@ class WarpSums : public MatrixSums<2, kCoTile / 32> {
     }
 
   private:
-    static __device__ int pixel() { return warp_index() / 4 * kRows * 16; }
-    static __device__ int channel() { return warp_index() % 4 * kColumns * 8; }
+    static __device__ int pixel() { return warp_index() / kAcross * kRows * kMatrixRows; }
+    static __device__ int channel() { return warp_index() % kAcross * kColumns * kMatrixColumns; }
 };
 
 #ifdef RF_HAS_WGMMA
 /// With Hopper's wgmma, which reads both operands from shared memory by itself, while the warps gather. The four warps
-/// of a warpgroup divide the pixels, two warpgroups the output channels.
+/// of a warpgroup divide the pixels, four warpgroups the output channels.
 template <typename T, int kCoTile>
-class WarpgroupSums : public MatrixSums<1, kCoTile / 16> {
-    static constexpr int kColumns = kCoTile / 16;
-    static constexpr int kAtOnce = kColumns < 8 ? kColumns : 8;  // columns of one instruction
+class WarpgroupSums : public MatrixSums<1, kCoTile / 32> {
+    static constexpr int kColumns = kCoTile / 32;
 
   public:
     static constexpr bool kAsynchronous = true;
@@ -108,12 +123,8 @@ class WarpgroupSums : public MatrixSums<1, kCoTile / 16> {
         begin_wgmma();
 #pragma unroll
         for (int k = 0; k < 4; ++k) {
-#pragma unroll
-            for (int n = 0; n < kColumns; n += kAtOnce) {
-                const uint32_t columns = weights + (channel() + n * 8) * kDeformRowBytes;
-                wgmma<T, kAtOnce>(&this->vectors[n], matrix_descriptor(samples) + 2 * k,
-                                  matrix_descriptor(columns) + 2 * k);
-            }
+            wgmma<T, kColumns>(this->vectors, matrix_descriptor(samples) + 2 * k,
+                               matrix_descriptor(weights + channel() * kDeformRowBytes) + 2 * k);
         }
         end_wgmma();
     }
@@ -142,7 +153,7 @@ class WarpgroupSums : public MatrixSums<1, kCoTile / 16> {
 template <typename T, int kCoTile>
 class FmaSums {
     static constexpr int kPixels = 8;
-    static constexpr int kChannels = kCoTile / 32;
+    static constexpr int kChannels = kCoTile / 64;
     static constexpr int kElements = kDeformUnitBytes / static_cast<int>(sizeof(T));
 
   public:
@@ -192,7 +203,7 @@ class FmaSums {
 
   private:
     static __device__ int pixel(int m) { return thread_index() % 8 + 8 * m; }
-    static __device__ int row(int n) { return thread_index() / 8 + 32 * n; }
+    static __device__ int row(int n) { return thread_index() / 8 + 64 * n; }
 
     static __device__ void load_unit(uint32_t address, float (&values)[kElements]) {
         const uint4 unit = *static_cast<const uint4 *>(__cvta_shared_to_generic(address));
