@@ -108,11 +108,8 @@ __device__ bool combine(const DeformConvWorkspace &workspace, int splits, int64_
 /// its samples mixed and stored, and those of the step after it loaded. A thread takes one unit of one pixel; eight
 /// neighbouring threads read a pixel's 128 bytes.
 template <typename T, int kCoTile>
-__global__ void __launch_bounds__(kDeformThreads)
-    deform_conv_kernel(const __grid_constant__ DeformConvArgs<T> args) {
+__global__ void __launch_bounds__(kDeformThreads) deform_conv_kernel(const __grid_constant__ DeformConvArgs<T> args) {
     static_assert(kDeformThreads == kDeformTilePixels * kDeformRowUnits);
-    // float32's factors are in two parts, which leaves registers for one part of a step at a time.
-    constexpr int kAtOnce = sizeof(T) == 4 ? 1 : kDeformRowUnits / 2;
     constexpr uint32_t kWeightBytes = kCoTile * kDeformRowBytes;
     constexpr uint32_t kSampleBytes = kDeformTilePixels * kDeformRowBytes;
     extern __shared__ __align__(1024) unsigned char shared[];
@@ -210,6 +207,7 @@ __global__ void __launch_bounds__(kDeformThreads)
                     load();
                 }
                 if constexpr (!decltype(sums)::kAsynchronous) {
+                    constexpr int kAtOnce = decltype(sums)::kPartsAtOnce;
 #pragma unroll kAtOnce
                     for (int k = 0; k < kDeformRowUnits / 2; ++k) {
                         sums.multiply(step_samples, step_weights, k);

@@ -72,6 +72,8 @@ class WarpSums : public MatrixSums<warp_rows(kCoTile), warp_columns(kCoTile)> {
 
   public:
     static constexpr bool kAsynchronous = false;
+    // Parts of a step that are unrolled. float32's factors have two parts of their own, which take the registers.
+    static constexpr int kPartsAtOnce = sizeof(T) == 4 ? 1 : kDeformRowUnits / 2;
 
     __device__ void finish_step() {}
 
@@ -154,10 +156,12 @@ template <typename T, int kCoTile>
 class FmaSums {
     static constexpr int kPixels = 8;
     static constexpr int kChannels = kCoTile / 64;
-    static constexpr int kElements = kDeformUnitBytes / static_cast<int>(sizeof(T));
+    static constexpr int kElements = 4;  // that are multiplied at once
+    static constexpr int kBytes = kElements * static_cast<int>(sizeof(T));
 
   public:
     static constexpr bool kAsynchronous = false;
+    static constexpr int kPartsAtOnce = 1;
     static constexpr int kVectors = kPixels * kChannels / 4;
     static constexpr int kPackedColumns = 1;  // the order of the output channels
 
@@ -165,16 +169,17 @@ class FmaSums {
 
     __device__ void multiply(uint32_t samples, uint32_t weights, int k) {
 #pragma unroll 1
-        for (int unit = 2 * k; unit < 2 * k + 2; ++unit) {
+        for (int byte = 0; byte < 2 * kDeformUnitBytes; byte += kBytes) {
+            const int unit = 2 * k + byte / kDeformUnitBytes, in_unit = byte % kDeformUnitBytes;
             float factors[kChannels][kElements];
 #pragma unroll
             for (int n = 0; n < kChannels; ++n) {
-                load_unit(weights + swizzled(row(n), unit), factors[n]);
+                load(weights + swizzled(row(n), unit) + in_unit, factors[n]);
             }
 #pragma unroll
             for (int m = 0; m < kPixels; ++m) {
                 float values[kElements];
-                load_unit(samples + swizzled(pixel(m), unit), values);
+                load(samples + swizzled(pixel(m), unit) + in_unit, values);
 #pragma unroll
                 for (int n = 0; n < kChannels; ++n) {
                     float &sum = vectors[(m * kChannels + n) / 4][(m * kChannels + n) % 4];
@@ -205,19 +210,20 @@ class FmaSums {
     static __device__ int pixel(int m) { return thread_index() % 8 + 8 * m; }
     static __device__ int row(int n) { return thread_index() / 8 + 64 * n; }
 
-    static __device__ void load_unit(uint32_t address, float (&values)[kElements]) {
-        const uint4 unit = *static_cast<const uint4 *>(__cvta_shared_to_generic(address));
-        const uint32_t words[] = {unit.x, unit.y, unit.z, unit.w};
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-            if constexpr (sizeof(T) == 4) {
-                values[i] = __uint_as_float(words[i]);
-            } else {
-                const float2 pair = unpack<T>(words[i]);
-                values[2 * i] = pair.x;
-                values[2 * i + 1] = pair.y;
-            }
+    static __device__ void load(uint32_t address, float (&values)[kElements]) {
+        const void *source = __cvta_shared_to_generic(address);
+        float4 loaded;
+        if constexpr (sizeof(T) == 4) {
+            loaded = *static_cast<const float4 *>(source);
+        } else {
+            const uint2 words = *static_cast<const uint2 *>(source);
+            const float2 first = unpack<T>(words.x), last = unpack<T>(words.y);
+            loaded = {first.x, first.y, last.x, last.y};
         }
+        values[0] = loaded.x;
+        values[1] = loaded.y;
+        values[2] = loaded.z;
+        values[3] = loaded.w;
     }
 };
 

@@ -96,14 +96,13 @@ DeformConvPlan make_deform_conv_plan(const DeformConvParams &p) {
 }
 
 // The costs are nanoseconds that benchmarks/kernels/model finds for a block on an H100, where latency binds. Other
-// devices differ in all of them, but hardly in their ratios, which are what decides. Only the last was measured, on an
-// H200: two blocks together took 1.27 times as long as one alone.
+// devices differ in all of them, but hardly in their ratios, which are what decides.
 void divide_among_blocks(const DeformConvParams &p, const DeformConvDevice &device, DeformConvPlan &plan) {
-    constexpr double kBlock = 8000;          // start, places of the samples, end
-    constexpr double kStep = 1340;           // gathering and the barrier
-    constexpr double kStepOfChannel = 1.06;  // multiplying, for each output channel
-    constexpr double kSplit = 2000;          // waiting for the other blocks' sums
-    constexpr double kSplitOfChannel = 3;    // adding one block's sums, for each output channel
+    constexpr double kBlock = 3200;          // start, places of the samples, end
+    constexpr double kStep = 945;            // gathering and the barrier
+    constexpr double kStepOfChannel = 0.75;  // multiplying, for each output channel
+    constexpr double kSplit = 1000;          // waiting for the other blocks' sums
+    constexpr double kSplitOfChannel = 1;    // adding one block's sums, for each output channel
     double best = 1e300;
     const int64_t tiles = int64_t{plan.tiles} * p.batch * p.groups;
     DeformConvPlan result = plan;
@@ -119,7 +118,7 @@ void divide_among_blocks(const DeformConvParams &p, const DeformConvDevice &devi
             }
             const int64_t waves = ceil_div(blocks, device.multiprocessors);
             const double steps = static_cast<double>(ceil_div(plan.steps, splits));
-            double cost = waves * (kBlock + steps * (kStep + kStepOfChannel * co_tile));
+            double cost = static_cast<double>(waves) * (kBlock + steps * (kStep + kStepOfChannel * co_tile));
             if (splits > 1) {
                 cost += kSplit + splits * kSplitOfChannel * co_tile;
             }

@@ -53,10 +53,10 @@ inline __device__ void publish_to_wgmma() {
                  " 1, 0, 0;"                                                                                \
                  : RF_SUMS(0), RF_SUMS(1), RF_SUMS(2), RF_SUMS(3)                                           \
                  : "l"(a), "l"(b))
-#define RF_WGMMA_16(type)                                                                         \
-    asm volatile("wgmma.mma_async.sync.aligned.m64n16k16.f32." type "." type                      \
-                 " {%0, %1, %2, %3, %4, %5, %6, %7}, %8, %9, 1, 1, 1, 0, 0;"                      \
-                 : RF_SUMS(0), RF_SUMS(1)                                                         \
+#define RF_WGMMA_16(type)                                                    \
+    asm volatile("wgmma.mma_async.sync.aligned.m64n16k16.f32." type "." type \
+                 " {%0, %1, %2, %3, %4, %5, %6, %7}, %8, %9, 1, 1, 1, 0, 0;" \
+                 : RF_SUMS(0), RF_SUMS(1)                                    \
                  : "l"(a), "l"(b))
 
 /// sums += a[64 rows of 16 values] * b[8 * kColumns columns], a and b in shared memory. Warp w of the warpgroup has
