@@ -64,7 +64,7 @@ DEFORM_CONV = [
     _samples("one row past the map", "below = sample.y + 1 >= p.height", "below = sample.y >= p.height"),
     _samples("one column before the map", "left = sample.x < 0", "left = sample.x < -1"),
     _samples("one row before the map", "above = sample.y < 0", "above = sample.y < -1"),
-    _samples("pixels without weight read", "x != nullptr && weight.y != 0.0f", "x != nullptr"),
+    _samples("pixels without weight read", "x != nullptr && weights_.y != 0.0f", "x != nullptr"),
     _samples(
         "weights of two corners exchanged",
         "bottom_left, w.z, fmaf(top_right, w.y,",

@@ -72,8 +72,13 @@ class WarpSums : public MatrixSums<warp_rows(kCoTile), warp_columns(kCoTile)> {
 
   public:
     static constexpr bool kAsynchronous = false;
-    // Parts of a step that are unrolled. float32's factors have two parts of their own, which take the registers.
+    // Parts of a step that are unrolled, as far as the registers allow: float32's factors have two parts of their own,
+    // and the compiler takes more for sm_100.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 1000
+    static constexpr int kPartsAtOnce = sizeof(T) == 4 || kCoTile == 256 ? 1 : kDeformRowUnits / 2;
+#else
     static constexpr int kPartsAtOnce = sizeof(T) == 4 ? 1 : kDeformRowUnits / 2;
+#endif
 
     __device__ void finish_step() {}
 
