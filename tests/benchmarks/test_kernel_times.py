@@ -80,14 +80,14 @@ def test_all_comparisons_can_be_made() -> None:
 
 def test_the_table() -> None:
     rows = [
-        time.Row("one", Duration(2.0, {"a": 2.0}), Duration(5.0, {"b": 5.0})),
-        time.Row("two", Duration(1.25, {}), None),
+        time.Row("one", Duration(2.0, {"a": 2.0}), Duration(2.5, {"a": 2.5}), Duration(5.0, {"b": 5.0})),
+        time.Row("two", Duration(1.25, {}), Duration(1.5, {}), None),
     ]
     assert time.report("A GPU.", rows).splitlines() == [
         "A GPU.",
         "",
-        "| operator | ours, us | theirs, us | theirs / ours |",
-        "| --- | ---: | ---: | ---: |",
-        "| one | 2.0 | 5.0 | 2.50 |",
-        "| two | 1.2 |  |  |",
+        "| operator | ours, us | L2 flushed, us | theirs, us | theirs / ours |",
+        "| --- | ---: | ---: | ---: | ---: |",
+        "| one | 2.0 | 2.5 | 5.0 | 2.50 |",
+        "| two | 1.2 | 1.5 |  |  |",
     ]

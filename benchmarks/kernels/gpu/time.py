@@ -3,7 +3,7 @@
     python -m benchmarks.kernels.gpu.time [--json FILE] [--document]
 
 Needs a CUDA build of PyTorch. Times are those of the kernels alone (profile.py), on inputs that the GPU's cache may
-hold. --document writes the table of docs/performance.md.
+hold; ours also without them there. --document writes the table of docs/performance.md.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import torch
 
 from benchmarks.kernels import document
 from benchmarks.kernels.gpu import rivals
+from benchmarks.kernels.gpu.channels_last import channels_last
 from benchmarks.kernels.gpu.profile import Duration, duration
 from engine import ops
 
@@ -62,11 +63,13 @@ class Row:
     Attributes:
         name: as in Comparison.
         ours: our kernels.
+        flushed: ours, with inputs that no cache holds.
         rival: theirs.
     """
 
     name: str
     ours: Duration
+    flushed: Duration
     rival: Duration | None
 
 
@@ -97,7 +100,7 @@ def main(arguments: list[str] | None = None) -> int:
 def measure(comparison: Comparison) -> Row:
     """Measure both sides, one after the other."""
     rival = None if comparison.rival is None else duration(comparison.rival)
-    return Row(comparison.name, duration(comparison.ours), rival)
+    return Row(comparison.name, duration(comparison.ours), duration(comparison.ours, flush=True), rival)
 
 
 def measure_ceilings() -> str:
@@ -132,14 +135,13 @@ def _convolutions(device: torch.device, generator: torch.Generator) -> Iterator[
             weight = torch.randn(256, channels, 3, 3, device=device, dtype=dtype, generator=generator) * 0.02
             for sigma in SIGMAS:
                 offset = torch.randn(batch, 18, side, side, device=device, dtype=dtype, generator=generator) * sigma
-                name = (
-                    f"DeformConv {str(dtype)[6:]}, {batch} x {channels} x {side} x {side}, offsets of {sigma:g} pixels"
-                )
-                yield Comparison(
-                    name,
-                    partial(ops.deform_conv, x, weight, offset, padding=1),
-                    vision and partial(vision.deform_conv2d, x, offset, weight, padding=1),
-                )
+                name = f"{batch} x {channels} x {side} x {side}, offsets of {sigma:g} pixels"
+                rival = vision and partial(vision.deform_conv2d, x, offset, weight, padding=1)
+                ours = partial(ops.deform_conv, x, weight, offset, padding=1)
+                yield Comparison(f"DeformConv {str(dtype)[6:]}, {name}", ours, rival)
+                last = channels_last(x, weight, offset) if dtype == torch.float16 else None
+                if last is not None:
+                    yield Comparison(f"DeformConv channels-last float16, {name}", last, rival)
 
 
 def _suppressions(device: torch.device, generator: torch.Generator) -> Iterator[Comparison]:
@@ -225,15 +227,15 @@ def _crops(device: torch.device, generator: torch.Generator) -> Iterator[Compari
 
 def cells(row: Row) -> list[str]:
     """Return a line of the table: name, our microseconds, theirs, and how many times as long theirs take."""
+    ours = [row.name, *(f"{one.microseconds:.1f}" for one in (row.ours, row.flushed))]
     if row.rival is None:
-        return [row.name, f"{row.ours.microseconds:.1f}", "", ""]
-    ratio = row.rival.microseconds / row.ours.microseconds
-    return [row.name, f"{row.ours.microseconds:.1f}", f"{row.rival.microseconds:.1f}", f"{ratio:.2f}"]
+        return [*ours, "", ""]
+    return [*ours, f"{row.rival.microseconds:.1f}", f"{row.rival.microseconds / row.ours.microseconds:.2f}"]
 
 
 def report(ceilings: str, rows: list[Row]) -> str:
     """Return the section of docs/performance.md."""
-    header = ("operator", "ours, us", "theirs, us", "theirs / ours")
+    header = ("operator", "ours, us", "L2 flushed, us", "theirs, us", "theirs / ours")
     return f"{ceilings}\n\n{document.table(header, [cells(row) for row in rows])}"
 
 

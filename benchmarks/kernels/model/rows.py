@@ -71,9 +71,9 @@ DEPENDENT_KERNELS = {
 CHAINS_FROM = 90  # compute capability 9.0
 
 FACTOR = 1.5  # between modelled and measured times, at most
-# Microseconds on an H200, from docs/performance.md, of kernels that are still the same or nearly so, and of an early form
-# of the convolution (former_counts.json) in channels-last layout. It had blocks of 256 threads, of which a multiprocessor
-# could run two, and did not divide tiles: 4 us for the weights, then the product.
+# Microseconds on an H200, from docs/performance.md, of kernels that are still the same or nearly so, and of an early
+# form of the convolution (former_counts.json) in channels-last layout. It had blocks of 256 threads, of which a
+# multiprocessor could run two, and did not divide tiles: 4 us for the weights, then the product.
 MEASURED = (
     *zip(_LETTERBOXES, (5.5, 44.5, 43.6), strict=True),
     (_DECODE, 8.8),
