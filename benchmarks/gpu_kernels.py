@@ -83,7 +83,7 @@ def steps(capability: str, folder: Path) -> Iterator[Step]:
     """Yield the steps; those that compile come first."""
     python, processors = sys.executable, os.cpu_count() or 1
     yield Step("machine", ["sh", "-c", SHOW_MACHINE, python], 30)
-    options = [f"-DPython_EXECUTABLE={python}", f"-DCMAKE_CUDA_ARCHITECTURES={capability}"]
+    options = [f"-DPython_EXECUTABLE={python}", f"-DCMAKE_CUDA_ARCHITECTURES={capability}", "-DRETINAFACE_TEXTBOOK=ON"]
     # A warning of a compiler that the project has not met is worth a look, but no reason to stop.
     options.append("-DRETINAFACE_WARNINGS_AS_ERRORS=OFF")
     yield Step("configure", ["cmake", "--preset", "device", *options], 60)

@@ -75,3 +75,17 @@ def letterbox(images: Sequence[Tensor], size: tuple[int, int], mean: float) -> T
         top, left = (height - h) // 2, (width - w) // 2
         target[:, top : top + h, left : left + w] = functional.interpolate(planes, (h, w), mode="bilinear")[0] - mean
     return batch
+
+
+def align(image: Tensor, transforms: Tensor, size: tuple[int, int]) -> Tensor:
+    """Sample uint8 crops [N, height, width, 3] of an image [H, W, 3] bilinearly, with zeros around it.
+
+    `transforms` [N, 2, 3] take pixels (x, y) of a crop to pixels of the image; ours estimates them too.
+    """
+    height, width = image.shape[:2]
+    y, x = torch.meshgrid(*(torch.arange(float(side), device=image.device) for side in size), indexing="ij")
+    places = torch.stack([x, y, torch.ones_like(x)], -1) @ transforms[:, None].mT
+    grid = (2 * places + 1) / torch.tensor([width, height], device=image.device) - 1
+    planes = image.permute(2, 0, 1)[None].float().expand(len(transforms), -1, -1, -1)
+    crops = functional.grid_sample(planes, grid, align_corners=False)
+    return crops.permute(0, 2, 3, 1).round().to(torch.uint8)

@@ -1,4 +1,7 @@
-"""Counts the model's workloads on the CUDA emulator; counts.json keeps the counts."""
+"""Counts the model's workloads on the CUDA emulator; counts.json keeps the counts.
+
+former_counts.json has those of the deformable convolution nearest to the one that was measured.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from benchmarks.kernels.model import units
 from benchmarks.kernels.statistics import count
 
 COUNTS = Path(__file__).with_name("counts.json")
+_FORMER = Path(__file__).with_name("former_counts.json")
 _PARALLEL = 2
 
 Kernels = dict[str, dict[str, float]]  # counters by kernel, and beside them the "facts": floor_bytes, flops
@@ -39,6 +43,12 @@ def load() -> Counted:
     """Return the counts that are kept."""
     counted: Counted = json.loads(COUNTS.read_text())
     return counted
+
+
+def load_measured() -> Counted:
+    """Return the counts of what was measured: kernels of today, and former ones."""
+    former: Counted = json.loads(_FORMER.read_text())
+    return load() | former
 
 
 def _count(key: str) -> Kernels:

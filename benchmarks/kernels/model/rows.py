@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks.kernels.model.gpus import GPUS, H200, Gpu
+from benchmarks.kernels.model.gpus import GPUS, Gpu
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ DEPENDENT_KERNELS = {
 CHAINS_FROM = 90  # compute capability 9.0
 
 FACTOR = 1.5  # between modelled and measured times, at most
-# Microseconds on an H200, from docs/performance.md, of kernels that are still the same or nearly so. The convolution
-# was an early form in channels-last layout, which did not divide tiles, and whose fewer registers let a multiprocessor
-# run two blocks: 4 us for the weights, then the product.
+# Microseconds on an H200, from docs/performance.md, of kernels that are still the same or nearly so, and of an early
+# form of the convolution (former_counts.json) in channels-last layout. It had blocks of 256 threads, of which a
+# multiprocessor could run two, and did not divide tiles: 4 us for the weights, then the product.
 MEASURED = (
     *zip(_LETTERBOXES, (5.5, 44.5, 43.6), strict=True),
     (_DECODE, 8.8),
@@ -87,8 +87,7 @@ UNIT_ROWS = [row for row in ROWS if not row.name.endswith(_LEFT_OUT)]
 
 def all_keys() -> list[str]:
     """Return the keys of all counts that the tables need."""
-    rows = [(row, gpu) for row in ROWS for gpu in GPUS] + [(row, H200) for row, _ in MEASURED]
-    return sorted({key for row, gpu in rows for key in keys(row, gpu)})
+    return sorted({key for row in ROWS for gpu in GPUS for key in keys(row, gpu)})
 
 
 def keys(row: Row, gpu: Gpu) -> list[str]:

@@ -37,6 +37,7 @@ _GLOBAL_LOAD = 300  # from the L2 cache
 _SHARED_LOAD = 30
 _BARRIER = 30
 _FENCE = 500
+_BLOCK_START = 300  # from the end of a block to the first instruction of the one that takes its place
 
 # From the first block's start to the first instruction, and from the last store to the kernel's end.
 START_US = 1.0
@@ -96,7 +97,8 @@ def extrapolate(one: Counts, two: Counts, factor: float) -> dict[str, float]:
 def _chain(counts: Counts, waves: int) -> float:
     """Return the cycles of the longest warp of each wave of blocks, one wave after the other.
 
-    Each instruction waits for the one before it, and each group of loads for its memory.
+    Each instruction waits for the one before it, each group of loads for its memory, and each wave but the first for
+    its blocks to start.
     """
     waits = (
         _GLOBAL_LOAD * counts["global_load_groups"]
@@ -106,4 +108,5 @@ def _chain(counts: Counts, waves: int) -> float:
     )
     per_instruction = _DEPENDENT_INSTRUCTION * _MACHINE_INSTRUCTIONS + waits / counts["warp_inst"]
     mean = counts["busiest_warp_of_blocks_inst"] / counts["blocks"] * counts["launches"]
-    return per_instruction * ((waves - 1) * mean + counts["busiest_warp_of_launches_inst"])
+    starts = (waves - 1) * counts["launches"] * _BLOCK_START
+    return starts + per_instruction * ((waves - 1) * mean + counts["busiest_warp_of_launches_inst"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import suppress
 from typing import Any
 
@@ -25,6 +26,7 @@ class ResultPool:
     def __init__(self, cupy: Any, device: int) -> None:
         """Create it."""
         self.cupy, self.device = cupy, device
+        self._left: deque[int] = deque()
         runtime = cupy.cuda.runtime
         self.handle = 0
         self.handle = runtime.memPoolCreate(
@@ -37,10 +39,43 @@ class ResultPool:
         )
         runtime.memPoolSetAttribute(self.handle, runtime.cudaMemPoolAttrReleaseThreshold, _KEEP_ALL)
 
+    def free(self, pointer: int, stream: CallersStream) -> None:
+        """Free memory of the pool after the work that uses it; never raises a CUDA error.
+
+        CUDA refuses while a stream is captured. Then the memory is freed before the next allocation.
+        """
+        cuda = self.cupy.cuda
+        try:
+            # Stream 0 depends on the current device, and this may run in any thread.
+            with cuda.Device(self.device):
+                if stream.is_kept:
+                    cuda.runtime.freeAsync(pointer, stream.handle)
+                else:
+                    self._free_after_all_work(pointer)
+        except cuda.runtime.CUDARuntimeError:
+            self._left.append(pointer)
+
+    def free_what_was_left(self) -> None:
+        """Free what CUDA has refused to free before; the pool's device must be the current one."""
+        for _ in range(len(self._left)):
+            with suppress(IndexError):  # another thread took it
+                pointer = self._left.popleft()
+                try:
+                    self._free_after_all_work(pointer)
+                except self.cupy.cuda.runtime.CUDARuntimeError:
+                    self._left.append(pointer)
+                    return
+
+    def _free_after_all_work(self, pointer: int) -> None:
+        self.cupy.cuda.runtime.deviceSynchronize()
+        self.cupy.cuda.runtime.free(pointer)  # does not wait by itself for memory of a pool
+
     def __del__(self) -> None:
         """Destroy the pool, which happens when its last memory has been freed."""
         if self.handle != 0:
             with suppress(Exception):  # the interpreter may be exiting
+                with self.cupy.cuda.Device(self.device):
+                    self.free_what_was_left()
                 self.cupy.cuda.runtime.memPoolDestroy(self.handle)
 
 
@@ -59,6 +94,7 @@ class StreamMemory:
         """Queue the allocation on the pool's device, which must be the current one."""
         self._pool, self._nbytes, self._stream = pool, nbytes, stream
         self.pointer = 0
+        pool.free_what_was_left()
         self.pointer = pool.cupy.cuda.runtime.mallocFromPoolAsync(nbytes, pool.handle, stream.handle)
 
     def arrays(self, layout: Layout) -> dict[str, Any]:
@@ -76,13 +112,5 @@ class StreamMemory:
 
     def __del__(self) -> None:
         """Free the memory after the work that uses it."""
-        if self.pointer == 0:
-            return
-        cuda = self._pool.cupy.cuda
-        # Stream 0 depends on the current device, and this may run in any thread.
-        with suppress(cuda.runtime.CUDARuntimeError), cuda.Device(self._pool.device):
-            if self._stream.is_kept:
-                cuda.runtime.freeAsync(self.pointer, self._stream.handle)
-            else:
-                cuda.runtime.deviceSynchronize()
-                cuda.runtime.free(self.pointer)  # does not wait by itself for memory of a pool
+        if self.pointer != 0:
+            self._pool.free(self.pointer, self._stream)

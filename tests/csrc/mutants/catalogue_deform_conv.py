@@ -46,7 +46,7 @@ DEFORM_CONV = [
         "__syncthreads();\n    bool is_last",
     ),
     _kernel("fence behind the ticket removed", "splits - 1);\n        __threadfence();", "splits - 1);"),
-    _kernel("mixed by the first half's weights", ".mixed(places, place + half * kThreadRows)", ".mixed(places, place)"),
+    _kernel("weights of the first 64 output channels for all", "from + i * kSampleBytes", "from"),
     _kernel("weights of the first output channels", "(first_co + row) * kDeformRowUnits", "row * kDeformRowUnits"),
     _kernel("one ticket for all output channels", "* gridDim.y + blockIdx.y;", ";"),
     _samples(
@@ -64,7 +64,7 @@ DEFORM_CONV = [
     _samples("one row past the map", "below = sample.y + 1 >= p.height", "below = sample.y >= p.height"),
     _samples("one column before the map", "left = sample.x < 0", "left = sample.x < -1"),
     _samples("one row before the map", "above = sample.y < 0", "above = sample.y < -1"),
-    _samples("pixels without weight read", "x != nullptr && weight.y != 0.0f", "x != nullptr"),
+    _samples("pixels without weight read", "x != nullptr && weights_.y != 0.0f", "x != nullptr"),
     _samples(
         "weights of two corners exchanged",
         "bottom_left, w.z, fmaf(top_right, w.y,",
@@ -81,8 +81,8 @@ DEFORM_CONV = [
         "multiply_add<T>(this->vectors[m * kColumns + n], rows[m], pair, 0);\n"
         "auto &sum = this->vectors[m * kColumns + n][0];\nsum = __half2float(__float2half(sum));",
     ),
-    _multiply("Turing: half of the channels", "unit < 2 * k + 2;", "unit < 2 * k + 1;"),
-    _multiply("Turing: output channels one off", "thread_index() / 8 + 32 * n", "thread_index() / 8 + 31 * n"),
+    _multiply("Turing: half of the channels", "byte < 2 * kDeformUnitBytes;", "byte < kDeformUnitBytes;"),
+    _multiply("Turing: output channels one off", "thread_index() / 8 + 64 * n", "thread_index() / 8 + 63 * n"),
     _mma(
         "Turing: the first channels twice",
         '"r"(a.words.z), "r"(a.words.w), "r"(high)',

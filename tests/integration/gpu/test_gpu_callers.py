@@ -17,7 +17,7 @@ from engine.sidecar import EngineFiles
 from engine.types import DeviceDetections
 from tests.support.data import astronaut
 from tests.support.doubles.cases import OnDevice, assert_same, five_photos, output_bytes
-from tests.support.doubles.cupy import FakeCuda
+from tests.support.doubles.cupy import FakeCuda, FakeCudaError
 from tests.support.doubles.tensorrt import FakeTensorRT
 
 
@@ -128,6 +128,29 @@ def test_a_bare_handle_is_not_touched_when_results_are_freed(
     del found
     assert trt.call_log == ["synchronize the device", "free"]
     assert trt.cupy.allocated < before
+
+
+@pytest.mark.parametrize("handle", [0, 99])
+def test_memory_that_cuda_refuses_to_free_is_freed_later(
+    detector: TRTRetinaFace, trt: FakeTensorRT, monkeypatch: pytest.MonkeyPatch, handle: int
+) -> None:
+    """While a stream is captured, CUDA refuses to wait for the device or to free on that stream."""
+
+    def refuse(*arguments: object) -> None:
+        raise FakeCudaError("cudaErrorStreamCaptureUnsupported", 900)
+
+    trt.cupy.callers_stream(handle)
+    found = [detector.detect_device(OnDevice(astronaut()), stream=handle) for _ in range(2)]
+    trt.cupy.streams[handle].synchronize()
+    before = len(trt.cupy.lent)
+    with monkeypatch.context() as capture:
+        capture.setattr(trt.cupy, "deviceSynchronize", refuse)
+        capture.setattr(trt.cupy, "freeAsync", refuse)
+        found.clear()
+        found.append(detector.detect_device(OnDevice(astronaut()), stream=handle))
+        assert len(trt.cupy.lent) == before + 1, "nothing could be freed, and nothing is lost"
+    found.append(detector.detect_device(OnDevice(astronaut()), stream=handle))
+    assert len(trt.cupy.lent) == 2
 
 
 def test_memory_is_freed_only_where_there_is_any(

@@ -6,22 +6,6 @@
 
 namespace retinaface {
 
-/// Blocks that a multiprocessor holds; the compiler then limits the registers. Shared memory allows two blocks of 256
-/// output channels on Hopper and data-centre Blackwell, of 128 on A100 too, of 64 on all but Turing. For float32's 128
-/// there are too few registers.
-template <typename T, int kCoTile>
-constexpr int deform_resident_blocks() {
-#if defined(__CUDA_ARCH__) && (__CUDA_ARCH__ == 900 || __CUDA_ARCH__ == 1000) && !defined(RF_HAS_WGMMA)
-    return kCoTile == 64 || sizeof(T) == 2 ? 2 : 1;
-#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 800
-    return kCoTile == 64 || (kCoTile == 128 && sizeof(T) == 2) ? 2 : 1;
-#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
-    return 1;
-#else
-    return kCoTile == 64 ? 2 : 1;
-#endif
-}
-
 inline __device__ void copy_unit(uint32_t target, const unsigned char *source) {
 #if __CUDA_ARCH__ >= 800
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(target), "l"(source) : "memory");
@@ -121,16 +105,11 @@ __device__ bool combine(const DeformConvWorkspace &workspace, int splits, int64_
 /// block x = (image, tile) * splits + split, block y = (group, tile of channels).
 ///
 /// A software pipeline with two buffers: while the tensor cores multiply one step, the weights of the next are copied,
-/// its samples mixed and stored, and those of the step after it loaded. A thread takes one unit of two pixels; eight
+/// its samples mixed and stored, and those of the step after it loaded. A thread takes one unit of one pixel; eight
 /// neighbouring threads read a pixel's 128 bytes.
 template <typename T, int kCoTile>
-__global__ void __launch_bounds__(kDeformThreads, deform_resident_blocks<T, kCoTile>())
-    deform_conv_kernel(const __grid_constant__ DeformConvArgs<T> args) {
-    constexpr int kHalves = 2;
-    // Where two blocks leave few registers, a part of a step after the other.
-    constexpr int kMultiplied = kCoTile > 64 && deform_resident_blocks<T, kCoTile>() == 2 ? 1 : kDeformRowUnits / 2;
-    constexpr int kThreadRows = kDeformThreads / kDeformRowUnits;  // rows of units that the block's threads cover
-    static_assert(kHalves * kThreadRows == kDeformTilePixels);
+__global__ void __launch_bounds__(kDeformThreads) deform_conv_kernel(const __grid_constant__ DeformConvArgs<T> args) {
+    static_assert(kDeformThreads == kDeformTilePixels * kDeformRowUnits);
     constexpr uint32_t kWeightBytes = kCoTile * kDeformRowBytes;
     constexpr uint32_t kSampleBytes = kDeformTilePixels * kDeformRowBytes;
     extern __shared__ __align__(1024) unsigned char shared[];
@@ -151,7 +130,7 @@ __global__ void __launch_bounds__(kDeformThreads, deform_resident_blocks<T, kCoT
 
     const int row = thread_index() / kDeformRowUnits;
     const int unit = thread_index() % kDeformRowUnits;
-    // The same kThreadRows further on, as that is a multiple of 8.
+    // The same kDeformTilePixels further on, as that is a multiple of 8.
     const uint32_t own_place = swizzled(row, unit);
     const uint4 *const image =
         (plan.copies_x ? reinterpret_cast<const uint4 *>(args.workspace.x) : reinterpret_cast<const uint4 *>(args.x)) +
@@ -183,23 +162,17 @@ __global__ void __launch_bounds__(kDeformThreads, deform_resident_blocks<T, kCoT
             const uint4 *x = image + int64_t{piece_index} * plan.piece_units + chunk * kDeformRowUnits;
             int units = plan.piece_units - chunk * kDeformRowUnits;
             uint32_t next_weights = group_weights + first * step_units;
-            SampleUnit<T> in_flight[kHalves];
-            int place = 0;  // of what is in flight
+            SampleUnit<T> in_flight;
             auto copy_weights = [&](uint32_t buffer) {
                 const unsigned char *from = args.workspace.weights + int64_t{next_weights} * kDeformUnitBytes;
 #pragma unroll
-                for (int i = 0; i < kCoTile / kThreadRows; ++i) {
-                    copy_unit(weights + buffer * kWeightBytes + own_place + i * kThreadRows * kDeformRowBytes,
-                              from + i * kThreadRows * kDeformRowBytes);
+                for (int i = 0; i < kCoTile / kDeformTilePixels; ++i) {
+                    copy_unit(weights + buffer * kWeightBytes + own_place + i * kSampleBytes, from + i * kSampleBytes);
                 }
                 next_weights += step_units;
             };
             auto load = [&] {
-                place = tap * kDeformTilePixels + row;
-#pragma unroll
-                for (int half = 0; half < kHalves; ++half) {
-                    in_flight[half].load(plan, unit < units ? x : nullptr, places, place + half * kThreadRows);
-                }
+                in_flight.load(plan, unit < units ? x : nullptr, places, tap * kDeformTilePixels + row);
                 if (++tap == span.taps) {
                     tap = 0;
                     x += kDeformRowUnits;
@@ -207,13 +180,8 @@ __global__ void __launch_bounds__(kDeformThreads, deform_resident_blocks<T, kCoT
                 }
             };
             auto store = [&](uint32_t buffer) {
-#pragma unroll
-                for (int half = 0; half < kHalves; ++half) {
-                    const uint32_t target =
-                        samples + buffer * kSampleBytes + own_place + half * kThreadRows * kDeformRowBytes;
-                    *static_cast<uint4 *>(__cvta_shared_to_generic(target)) =
-                        in_flight[half].mixed(places, place + half * kThreadRows);
-                }
+                const uint32_t target = samples + buffer * kSampleBytes + own_place;
+                *static_cast<uint4 *>(__cvta_shared_to_generic(target)) = in_flight.mixed();
             };
 
             copy_weights(0);
@@ -239,7 +207,8 @@ __global__ void __launch_bounds__(kDeformThreads, deform_resident_blocks<T, kCoT
                     load();
                 }
                 if constexpr (!decltype(sums)::kAsynchronous) {
-#pragma unroll kMultiplied
+                    constexpr int kAtOnce = decltype(sums)::kPartsAtOnce;
+#pragma unroll kAtOnce
                     for (int k = 0; k < kDeformRowUnits / 2; ++k) {
                         sums.multiply(step_samples, step_weights, k);
                     }

@@ -47,15 +47,38 @@ class MatrixSums {
     }
 };
 
-/// With mma.sync: 16-bit values as they are, float32 in three products of TF32 (mma.cuh). Two warps divide the pixels,
-/// four the output channels.
+constexpr int kMatrixRows = 16;    // of a product, pixels
+constexpr int kMatrixColumns = 8;  // output channels
+
+/// Rows of sums of a warp. It multiplies whole pairs of columns.
+constexpr int warp_rows(int co_tile) {
+    return co_tile == 256 ? 2 : 1;
+}
+/// Warps that divide the output channels; the others divide the pixels.
+constexpr int warps_across(int co_tile) {
+    return kDeformThreads / kWarpSize / (kDeformTilePixels / kMatrixRows / warp_rows(co_tile));
+}
+constexpr int warp_columns(int co_tile) {
+    return co_tile / kMatrixColumns / warps_across(co_tile);
+}
+
+/// With mma.sync: 16-bit values as they are, float32 in three products of TF32 (mma.cuh).
 template <typename T, int kCoTile>
-class WarpSums : public MatrixSums<2, kCoTile / 32> {
-    static constexpr int kRows = 2;
-    static constexpr int kColumns = kCoTile / 32;
+class WarpSums : public MatrixSums<warp_rows(kCoTile), warp_columns(kCoTile)> {
+    static constexpr int kRows = warp_rows(kCoTile);
+    static constexpr int kColumns = warp_columns(kCoTile);
+    static constexpr int kAcross = warps_across(kCoTile);
+    static_assert(kColumns % 2 == 0);
 
   public:
     static constexpr bool kAsynchronous = false;
+    // Parts of a step that are unrolled, as far as the registers allow: float32's factors have two parts of their own,
+    // and the compiler takes more for sm_100.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 1000
+    static constexpr int kPartsAtOnce = sizeof(T) == 4 || kCoTile == 256 ? 1 : kDeformRowUnits / 2;
+#else
+    static constexpr int kPartsAtOnce = sizeof(T) == 4 ? 1 : kDeformRowUnits / 2;
+#endif
 
     __device__ void finish_step() {}
 
@@ -88,17 +111,16 @@ class WarpSums : public MatrixSums<2, kCoTile / 32> {
     }
 
   private:
-    static __device__ int pixel() { return warp_index() / 4 * kRows * 16; }
-    static __device__ int channel() { return warp_index() % 4 * kColumns * 8; }
+    static __device__ int pixel() { return warp_index() / kAcross * kRows * kMatrixRows; }
+    static __device__ int channel() { return warp_index() % kAcross * kColumns * kMatrixColumns; }
 };
 
 #ifdef RF_HAS_WGMMA
 /// With Hopper's wgmma, which reads both operands from shared memory by itself, while the warps gather. The four warps
-/// of a warpgroup divide the pixels, two warpgroups the output channels.
+/// of a warpgroup divide the pixels, four warpgroups the output channels.
 template <typename T, int kCoTile>
-class WarpgroupSums : public MatrixSums<1, kCoTile / 16> {
-    static constexpr int kColumns = kCoTile / 16;
-    static constexpr int kAtOnce = kColumns < 8 ? kColumns : 8;  // columns of one instruction
+class WarpgroupSums : public MatrixSums<1, kCoTile / 32> {
+    static constexpr int kColumns = kCoTile / 32;
 
   public:
     static constexpr bool kAsynchronous = true;
@@ -108,12 +130,8 @@ class WarpgroupSums : public MatrixSums<1, kCoTile / 16> {
         begin_wgmma();
 #pragma unroll
         for (int k = 0; k < 4; ++k) {
-#pragma unroll
-            for (int n = 0; n < kColumns; n += kAtOnce) {
-                const uint32_t columns = weights + (channel() + n * 8) * kDeformRowBytes;
-                wgmma<T, kAtOnce>(&this->vectors[n], matrix_descriptor(samples) + 2 * k,
-                                  matrix_descriptor(columns) + 2 * k);
-            }
+            wgmma<T, kColumns>(this->vectors, matrix_descriptor(samples) + 2 * k,
+                               matrix_descriptor(weights + channel() * kDeformRowBytes) + 2 * k);
         }
         end_wgmma();
     }
@@ -142,11 +160,13 @@ class WarpgroupSums : public MatrixSums<1, kCoTile / 16> {
 template <typename T, int kCoTile>
 class FmaSums {
     static constexpr int kPixels = 8;
-    static constexpr int kChannels = kCoTile / 32;
-    static constexpr int kElements = kDeformUnitBytes / static_cast<int>(sizeof(T));
+    static constexpr int kChannels = kCoTile / 64;
+    static constexpr int kElements = 4;  // that are multiplied at once
+    static constexpr int kBytes = kElements * static_cast<int>(sizeof(T));
 
   public:
     static constexpr bool kAsynchronous = false;
+    static constexpr int kPartsAtOnce = 1;
     static constexpr int kVectors = kPixels * kChannels / 4;
     static constexpr int kPackedColumns = 1;  // the order of the output channels
 
@@ -154,16 +174,17 @@ class FmaSums {
 
     __device__ void multiply(uint32_t samples, uint32_t weights, int k) {
 #pragma unroll 1
-        for (int unit = 2 * k; unit < 2 * k + 2; ++unit) {
+        for (int byte = 0; byte < 2 * kDeformUnitBytes; byte += kBytes) {
+            const int unit = 2 * k + byte / kDeformUnitBytes, in_unit = byte % kDeformUnitBytes;
             float factors[kChannels][kElements];
 #pragma unroll
             for (int n = 0; n < kChannels; ++n) {
-                load_unit(weights + swizzled(row(n), unit), factors[n]);
+                load(weights + swizzled(row(n), unit) + in_unit, factors[n]);
             }
 #pragma unroll
             for (int m = 0; m < kPixels; ++m) {
                 float values[kElements];
-                load_unit(samples + swizzled(pixel(m), unit), values);
+                load(samples + swizzled(pixel(m), unit) + in_unit, values);
 #pragma unroll
                 for (int n = 0; n < kChannels; ++n) {
                     float &sum = vectors[(m * kChannels + n) / 4][(m * kChannels + n) % 4];
@@ -192,21 +213,22 @@ class FmaSums {
 
   private:
     static __device__ int pixel(int m) { return thread_index() % 8 + 8 * m; }
-    static __device__ int row(int n) { return thread_index() / 8 + 32 * n; }
+    static __device__ int row(int n) { return thread_index() / 8 + 64 * n; }
 
-    static __device__ void load_unit(uint32_t address, float (&values)[kElements]) {
-        const uint4 unit = *static_cast<const uint4 *>(__cvta_shared_to_generic(address));
-        const uint32_t words[] = {unit.x, unit.y, unit.z, unit.w};
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-            if constexpr (sizeof(T) == 4) {
-                values[i] = __uint_as_float(words[i]);
-            } else {
-                const float2 pair = unpack<T>(words[i]);
-                values[2 * i] = pair.x;
-                values[2 * i + 1] = pair.y;
-            }
+    static __device__ void load(uint32_t address, float (&values)[kElements]) {
+        const void *source = __cvta_shared_to_generic(address);
+        float4 loaded;
+        if constexpr (sizeof(T) == 4) {
+            loaded = *static_cast<const float4 *>(source);
+        } else {
+            const uint2 words = *static_cast<const uint2 *>(source);
+            const float2 first = unpack<T>(words.x), last = unpack<T>(words.y);
+            loaded = {first.x, first.y, last.x, last.y};
         }
+        values[0] = loaded.x;
+        values[1] = loaded.y;
+        values[2] = loaded.z;
+        values[3] = loaded.w;
     }
 };
 

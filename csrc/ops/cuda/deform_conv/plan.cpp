@@ -42,13 +42,6 @@ void choose_tile(const DeformConvParams &p, DeformConvPlan &plan) {
     }
 }
 
-/// Whether a multiprocessor holds two blocks, as deform_resident_blocks() in kernel.cuh says.
-bool runs_in_pairs(int co_tile, int taps_per_pass, size_t element_bytes, const DeformConvDevice &device) {
-    constexpr int kReserved = 1024;  // by the system, for each block
-    const int needed = 2 * (deform_conv_shared_bytes(co_tile, taps_per_pass) + kReserved);
-    return needed <= device.shared_limit + kReserved && (co_tile == kDeformSmallestCoTile || element_bytes == 2);
-}
-
 }  // namespace
 
 int deform_conv_shared_bytes(int co_tile, int taps_per_pass) {
@@ -103,15 +96,13 @@ DeformConvPlan make_deform_conv_plan(const DeformConvParams &p) {
 }
 
 // The costs are nanoseconds that benchmarks/kernels/model finds for a block on an H100, where latency binds. Other
-// devices differ in all of them, but hardly in their ratios, which are what decides. Only the last was measured, on an
-// H200: two blocks together took 1.27 times as long as one alone.
+// devices differ in all of them, but hardly in their ratios, which are what decides.
 void divide_among_blocks(const DeformConvParams &p, const DeformConvDevice &device, DeformConvPlan &plan) {
-    constexpr double kBlock = 8000;          // start, places of the samples, end
-    constexpr double kStep = 1340;           // gathering and the barrier
-    constexpr double kStepOfChannel = 1.06;  // multiplying, for each output channel
-    constexpr double kSplit = 2000;          // waiting for the other blocks' sums
-    constexpr double kSplitOfChannel = 3;    // adding one block's sums, for each output channel
-    constexpr double kTwoBlocks = 1.27;
+    constexpr double kBlock = 3200;          // start, places of the samples, end
+    constexpr double kStep = 945;            // gathering and the barrier
+    constexpr double kStepOfChannel = 0.75;  // multiplying, for each output channel
+    constexpr double kSplit = 1000;          // waiting for the other blocks' sums
+    constexpr double kSplitOfChannel = 1;    // adding one block's sums, for each output channel
     double best = 1e300;
     const int64_t tiles = int64_t{plan.tiles} * p.batch * p.groups;
     DeformConvPlan result = plan;
@@ -120,16 +111,14 @@ void divide_among_blocks(const DeformConvParams &p, const DeformConvDevice &devi
             continue;
         }
         const int64_t co_tiles = ceil_div(p.out_channels / p.groups, co_tile);
-        const bool pairs = runs_in_pairs(co_tile, plan.taps_per_pass, size_of(p.dtype), device);
         for (int splits = 1; splits <= std::min(kMaxSplits, plan.steps); ++splits) {
             const int64_t blocks = tiles * co_tiles * splits;
             if (splits > 1 && blocks * co_tile * kDeformTilePixels * sizeof(float) > kDeformPartialBytes) {
                 break;
             }
-            const int64_t in_turn = ceil_div(blocks, device.multiprocessors);
-            const double waves = pairs ? in_turn / 2 * kTwoBlocks + in_turn % 2 : static_cast<double>(in_turn);
+            const int64_t waves = ceil_div(blocks, device.multiprocessors);
             const double steps = static_cast<double>(ceil_div(plan.steps, splits));
-            double cost = waves * (kBlock + steps * (kStep + kStepOfChannel * co_tile));
+            double cost = static_cast<double>(waves) * (kBlock + steps * (kStep + kStepOfChannel * co_tile));
             if (splits > 1) {
                 cost += kSplit + splits * kSplitOfChannel * co_tile;
             }

@@ -8,7 +8,7 @@
 namespace retinaface {
 
 constexpr int kDeformTilePixels = 64;  // output pixels of one block
-constexpr int kDeformThreads = 256;
+constexpr int kDeformThreads = 512;
 constexpr int kDeformUnitBytes = 16;  // what a thread loads of a pixel at once
 constexpr int kDeformRowBytes = 128;  // of a pixel's or an output channel's part of one step
 constexpr int kDeformRowUnits = kDeformRowBytes / kDeformUnitBytes;

@@ -85,21 +85,20 @@ class SampleUnit {
     /// Starts loading at a place. `x` points to this unit of the image's first pixel, null if it is beyond the
     /// channels, and then all values are zero.
     __device__ void load(const DeformConvPlan &plan, const uint4 *x, const SamplePlaces &places, int place) {
-        const float4 weight = places.weights[place];
+        weights_ = places.weights[place];
         const uint32_t first = places.units[place];
-        top_left_ = load_if(x != nullptr && weight.x != 0.0f, x, first);
-        top_right_ = load_if(x != nullptr && weight.y != 0.0f, x, first + plan.pixel_units);
-        bottom_left_ = load_if(x != nullptr && weight.z != 0.0f, x, first + plan.row_units);
-        bottom_right_ = load_if(x != nullptr && weight.w != 0.0f, x, first + plan.row_units + plan.pixel_units);
+        top_left_ = load_if(x != nullptr && weights_.x != 0.0f, x, first);
+        top_right_ = load_if(x != nullptr && weights_.y != 0.0f, x, first + plan.pixel_units);
+        bottom_left_ = load_if(x != nullptr && weights_.z != 0.0f, x, first + plan.row_units);
+        bottom_right_ = load_if(x != nullptr && weights_.w != 0.0f, x, first + plan.row_units + plan.pixel_units);
     }
 
-    /// Interpolates in float32 and rounds once. The weights are read again, since registers are scarce.
-    __device__ uint4 mixed(const SamplePlaces &places, int place) const {
-        const float4 w = places.weights[place];
-        return {mixed(w, top_left_.x, top_right_.x, bottom_left_.x, bottom_right_.x),
-                mixed(w, top_left_.y, top_right_.y, bottom_left_.y, bottom_right_.y),
-                mixed(w, top_left_.z, top_right_.z, bottom_left_.z, bottom_right_.z),
-                mixed(w, top_left_.w, top_right_.w, bottom_left_.w, bottom_right_.w)};
+    /// Interpolates in float32 and rounds once.
+    __device__ uint4 mixed() const {
+        return {mixed(weights_, top_left_.x, top_right_.x, bottom_left_.x, bottom_right_.x),
+                mixed(weights_, top_left_.y, top_right_.y, bottom_left_.y, bottom_right_.y),
+                mixed(weights_, top_left_.z, top_right_.z, bottom_left_.z, bottom_right_.z),
+                mixed(weights_, top_left_.w, top_right_.w, bottom_left_.w, bottom_right_.w)};
     }
 
   private:
@@ -125,6 +124,7 @@ class SampleUnit {
         }
     }
 
+    float4 weights_;
     uint4 top_left_, top_right_, bottom_left_, bottom_right_;
 };
 

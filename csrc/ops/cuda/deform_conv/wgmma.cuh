@@ -53,23 +53,34 @@ inline __device__ void publish_to_wgmma() {
                  " 1, 0, 0;"                                                                                \
                  : RF_SUMS(0), RF_SUMS(1), RF_SUMS(2), RF_SUMS(3)                                           \
                  : "l"(a), "l"(b))
+#define RF_WGMMA_16(type)                                                    \
+    asm volatile("wgmma.mma_async.sync.aligned.m64n16k16.f32." type "." type \
+                 " {%0, %1, %2, %3, %4, %5, %6, %7}, %8, %9, 1, 1, 1, 0, 0;" \
+                 : RF_SUMS(0), RF_SUMS(1)                                    \
+                 : "l"(a), "l"(b))
 
 /// sums += a[64 rows of 16 values] * b[8 * kColumns columns], a and b in shared memory. Warp w of the warpgroup has
 /// rows 16 w to 16 w + 15, in the register layout of mma.m16n8.
 template <typename T, int kColumns>
 __device__ __forceinline__ void wgmma(float (*sums)[4], uint64_t a, uint64_t b) {
-    static_assert(kColumns == 8 || kColumns == 4);
-    if constexpr (std::is_same_v<T, __half> && kColumns == 8) {
+    static_assert(kColumns == 8 || kColumns == 4 || kColumns == 2);
+    constexpr bool kIsHalf = std::is_same_v<T, __half>;
+    if constexpr (kIsHalf && kColumns == 8) {
         RF_WGMMA_64("f16");
-    } else if constexpr (std::is_same_v<T, __half>) {
+    } else if constexpr (kIsHalf && kColumns == 4) {
         RF_WGMMA_32("f16");
+    } else if constexpr (kIsHalf) {
+        RF_WGMMA_16("f16");
     } else if constexpr (kColumns == 8) {
         RF_WGMMA_64("bf16");
-    } else {
+    } else if constexpr (kColumns == 4) {
         RF_WGMMA_32("bf16");
+    } else {
+        RF_WGMMA_16("bf16");
     }
 }
 
+#undef RF_WGMMA_16
 #undef RF_WGMMA_32
 #undef RF_WGMMA_64
 #undef RF_SUMS
