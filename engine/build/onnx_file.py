@@ -19,7 +19,6 @@ from engine.export.network import export_network
 from engine.export.standard import surround
 from engine.export.suppression import check_suppression
 from engine.model.weights.load import load_model
-from engine.plausibility.check import read_picture, remarks
 from engine.precision.convert import check_precision, to_precision
 from engine.precision.options import Conversion, QuantisationOptions
 from engine.sidecar.content import Preprocessing
@@ -93,6 +92,8 @@ def export_onnx(options: ExportOptions, on_stage: Callable[[str], None] = lambda
 
 
 def _export(options: ExportOptions, config: RetinaFaceConfig, on_stage: Callable[[str], None]) -> onnx.ModelProto:
+    from engine.plausibility.check import read_picture, remarks  # needs OpenCV and the operators
+
     size, picture = options.input_size(), read_picture(options.check)
     on_stage("Loading weights")
     model, origin = load_model(config, options.weights)

@@ -23,7 +23,6 @@ from engine.export.attach import attach_detection, input_dtype, plugin_names
 from engine.export.network import export_network
 from engine.files import sha256_of
 from engine.model.weights.load import load_model
-from engine.plausibility.check import Picture, read_picture, remarks
 from engine.precision.convert import check_precision, to_precision
 from engine.precision.options import Conversion, QuantisationOptions, TypedNetwork
 from engine.sidecar.content import (
@@ -56,6 +55,8 @@ from engine.writing import check_name, check_writable
 
 if TYPE_CHECKING:
     import onnx
+
+    from engine.plausibility.check import Picture
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,8 @@ def build_engine(options: BuildOptions, on_stage: Callable[[str], None] = lambda
     toolchain = Toolchain(backend, plugin_library(), targets)
     path = options.engine_path()
     _check_folder(path)
+    from engine.plausibility.check import read_picture  # needs OpenCV and the operators
+
     picture = read_picture(options.check)
     with build_threads(options.threads):
         sidecar, plan = _build(options, toolchain, picture, on_stage)
@@ -151,6 +154,8 @@ def build_engine(options: BuildOptions, on_stage: Callable[[str], None] = lambda
 def _build(
     options: BuildOptions, toolchain: Toolchain, picture: Picture | None, on_stage: Callable[[str], None]
 ) -> tuple[Sidecar, Plan]:
+    from engine.plausibility.check import remarks
+
     config, size, path = find_config(options.config), options.input_size(), options.engine_path()
     backend, targets = toolchain.backend, toolchain.targets
     on_stage("Loading weights")

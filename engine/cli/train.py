@@ -128,7 +128,7 @@ def _report(outcome: Outcome) -> int:
     if not outcome.finished:
         return 128 + signal.SIGTERM  # another process of the run was told to stop
     if outcome.best is not None:
-        print(f"best average precision: {outcome.best:.4f}")
+        print(printable(f"best average precision: {outcome.best:.4f}"))
     print(printable(f"weights: {folder.model}"))
     print(printable(f"build with: retinaface-trt build --config {folder.config} --weights {folder.model}"))
     return 0
