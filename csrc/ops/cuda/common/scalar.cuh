@@ -25,7 +25,12 @@ template <typename T>
 __device__ __forceinline__ float2 unpack(uint32_t word) {
     static_assert(sizeof(T) == 2);
     if constexpr (std::is_same_v<T, __half>) {
-        return __half22float2(*reinterpret_cast<const __half2 *>(&word));
+        // __half22float2 takes the word apart twice.
+        float2 values;
+        asm("{.reg .b16 low, high; mov.b32 {low, high}, %2; cvt.f32.f16 %0, low; cvt.f32.f16 %1, high;}"
+            : "=f"(values.x), "=f"(values.y)
+            : "r"(word));
+        return values;
     } else {
         return {__uint_as_float(word << 16), __uint_as_float(word & 0xffff0000u)};
     }

@@ -120,7 +120,9 @@ void divide_among_blocks(const DeformConvParams &p, const DeformConvDevice &devi
             const double steps = static_cast<double>(ceil_div(plan.steps, splits));
             double cost = static_cast<double>(waves) * (kBlock + steps * (kStep + kStepOfChannel * co_tile));
             if (splits > 1) {
-                cost += kSplit + splits * kSplitOfChannel * co_tile;
+                // The last block of each tile, one after the other on the busiest multiprocessor.
+                cost += static_cast<double>(ceil_div(tiles * co_tiles, device.multiprocessors)) *
+                        (kSplit + splits * kSplitOfChannel * co_tile);
             }
             if (cost < best) {
                 best = cost;
