@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
         "max_delay": arguments.max_delay_ms / 1000,
         "max_body_bytes": int(arguments.max_body_mb * _MB),
         "max_pixels": int(arguments.max_megapixels * 1e6),
-        "token": os.environ.get(_TOKEN),
+        "token": os.environ.get(_TOKEN) or None,  # compose files set what is not given to ""
     }
     serve(ServeSettings(**given))
     return 0
