@@ -10,6 +10,7 @@ import json
 import math
 import struct
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -108,6 +109,8 @@ def write_response(
     if not isinstance(asked, list) or not all(isinstance(tensor, dict) for tensor in asked):
         raise InvalidArgumentError("outputs is no list of tensors")
     all_binary = _parameters(request).get("binary_data_output") is True
+    if len({_name(tensor) for tensor in asked}) < len(asked):
+        raise InvalidArgumentError("an output is named twice")
     tensors, binary = [], b""
     for tensor in asked:
         name = _name(tensor)
@@ -158,12 +161,14 @@ def _from_json(tensor: Mapping[str, Any], name: str) -> NDArray[np.uint8]:
             "need the binary extension, which clients such as tritonclient use"
         )
     try:
-        values = np.asarray(data)
-    except ValueError as error:  # lists of different lengths
-        raise InvalidArgumentError(f"input {name}: data is ragged") from error
-    if values.dtype.kind not in "iu" or not ((values >= 0) & (values <= 255)).all():
-        raise InvalidArgumentError(f"input {name}: data are not whole numbers from 0 to 255")
-    return _shaped(values.astype(np.uint8).reshape(-1), _shape(tensor, name), name)
+        while isinstance(data, list) and data and isinstance(data[0], list):
+            data = list(chain.from_iterable(data))
+        if not isinstance(data, list) or any(type(value) is not int for value in data):
+            raise TypeError
+        values = np.frombuffer(bytes(data), np.uint8)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgumentError(f"input {name}: data are not whole numbers from 0 to 255") from error
+    return _shaped(values, _shape(tensor, name), name)
 
 
 def _from_bytes(tensor: Mapping[str, Any], name: str, data: bytes) -> NDArray[np.uint8] | list[bytes]:

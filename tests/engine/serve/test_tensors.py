@@ -82,8 +82,16 @@ def test_any_json_is_read_or_refused(values: object) -> None:
         write_response({}, {"boxes": np.zeros((1, 0, 4), np.float32)}, request)
 
 
-@pytest.mark.parametrize("data", [[1.5], ["a"], [[1], [2, 3]], [-1], [256], None, [True], [10**30]])
+@pytest.mark.parametrize(
+    "data", [[1.5], ["a"], ["a" * 8000, ""], [[1], 2], [[1], [2, 3]], [-1], [256], None, [True], [10**30]]
+)
 def test_json_data_are_whole_numbers_of_a_byte(data: object) -> None:
     tensor = {"name": "image", "datatype": "UINT8", "shape": [1], "data": data}
     with pytest.raises(InvalidArgumentError, match="input image"):
         InputTensors({"inputs": [tensor]}, b"")
+
+
+def test_an_output_is_given_once() -> None:
+    twice = {"outputs": [{"name": "n"}, {"name": "n"}]}
+    with pytest.raises(InvalidArgumentError, match="twice"):
+        write_response({}, {"n": np.zeros(1, np.int32)}, twice)
