@@ -99,9 +99,7 @@ def _add_inference(router: APIRouter, service: Service) -> None:
         given, binary = read_request(body, request.headers.get("inference-header-content-length"))
         options = _options(given.get("parameters", {}))
         inputs = InputTensors(given, binary)
-        images = _images(inputs)
-        if len(images) > service.settings.max_images:
-            raise InvalidArgumentError(f"{len(images)} images, expected at most {service.settings.max_images}")
+        images = _images(inputs, service.settings.max_images)
         with service.admitted(len(images)):
             work = [_faces(service, image, i, options) for i, image in enumerate(images)]
             done = await asyncio.wait_for(asyncio.gather(*work, return_exceptions=True), options.timeout)
@@ -144,7 +142,7 @@ def _options(parameters: Any) -> Options:
     )
 
 
-def _images(inputs: Mapping[str, NDArray[np.uint8] | list[bytes]]) -> Sequence[bytes | Image]:
+def _images(inputs: Mapping[str, NDArray[np.uint8] | list[bytes]], most: int) -> Sequence[bytes | Image]:
     """Return the files or the arrays of a request."""
     if len(inputs) != 1 or next(iter(inputs)) not in ("encoded", "image"):
         names = ", ".join(map(represented, inputs)) or "none"
@@ -153,13 +151,20 @@ def _images(inputs: Mapping[str, NDArray[np.uint8] | list[bytes]]) -> Sequence[b
     if name == "encoded":
         if not isinstance(values, list):
             raise InvalidArgumentError("input encoded: datatype is UINT8, expected BYTES")
+        _check_count(len(values), most)
         return values
     if isinstance(values, list):
         raise InvalidArgumentError("input image: datatype is BYTES, expected UINT8")
     images = values[None] if values.ndim == 3 else values
     if images.ndim != 4 or images.shape[3] != 3 or not images.size:
         raise InvalidArgumentError(f"input image: shape is {list(values.shape)}, expected [H, W, 3] or [N, H, W, 3]")
+    _check_count(len(images), most)
     return list(images)
+
+
+def _check_count(images: int, most: int) -> None:
+    if images > most:
+        raise InvalidArgumentError(f"{images} images, expected at most {most}")
 
 
 def _unless_failed(faces: Detections | BaseException) -> Detections:
