@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import shutil
 import subprocess
 from collections import Counter
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -49,8 +49,10 @@ def test_it_is_asynchronous(compiled: tuple[Path, str]) -> None:
     for type_ in ("f16", "bf16"):
         found = re.findall(rf"wgmma\.mma_async\.sync\.aligned\.(\w+)\.f32\.{type_}\.{type_} ", ptx)
         assert Counter(found) == INSTRUCTIONS
-    if nvdisasm := shutil.which("nvdisasm"):  # of the CUDA toolkit; its packages for pip lack it
-        code = subprocess.run([nvdisasm, str(folder / "deform_conv.cubin")], capture_output=True, text=True, check=True)
-        assert len(re.findall(r"\bHGMMA\.", code.stdout)) == 2 * sum(INSTRUCTIONS.values())
-        # One wait for a step, not one for each instruction: six kernels of 16-bit types, before the loop and in it.
-        assert len(re.findall(r"\bWARPGROUP\.DEPBAR", code.stdout)) == 6 * 2
+    nvdisasm = distribution("nvidia-cuda-nvdisasm").locate_file("nvidia/cu13/bin/nvdisasm")
+    code = subprocess.run(
+        [str(nvdisasm), str(folder / "deform_conv.cubin")], capture_output=True, text=True, check=True
+    )
+    assert len(re.findall(r"\bHGMMA\.", code.stdout)) == 2 * sum(INSTRUCTIONS.values())
+    # One wait for a step, not one for each instruction: six kernels of 16-bit types, before the loop and in it.
+    assert len(re.findall(r"\bWARPGROUP\.DEPBAR", code.stdout)) == 6 * 2
