@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import sys
 import threading
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import numpy as np
@@ -29,6 +31,22 @@ def _import() -> Any:
         return importlib.import_module("openvino")
     finally:
         del sys.modules[telemetry]
+
+
+def _load_plugin(openvino: Any) -> tuple[Any, Collection[str]]:
+    """Return a core whose CPU plugin is loaded, and what that can do.
+
+    A thread loads it that ends: the plugin gives the thread a small stack for signal handlers, and frees the stack when
+    the last user of the core ends, in whatever thread. From then on a signal to the former thread, whose handler asks
+    for that stack as Python's do, would end the process.
+    """
+
+    def load() -> tuple[Any, Collection[str]]:
+        core = openvino.Core()
+        return core, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+    with ThreadPoolExecutor(1, "openvino") as loader:
+        return loader.submit(load).result()
 
 
 class OpenVinoRuntime:
@@ -68,8 +86,8 @@ class OpenVinoRuntime:
         self._settings = settings
         self._compiling = threading.Lock()
         self._compiled: dict[tuple[tuple[int, int] | None, bool], Any] = {}
-        self._core = self._openvino.Core()
-        in_bf16 = settings.precision == "bf16" and "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        self._core, capabilities = _load_plugin(self._openvino)
+        in_bf16 = settings.precision == "bf16" and "BF16" in capabilities
         # By default OpenVINO would compute float32 in bfloat16 if the processor has it: 8 bits of mantissa, not 24.
         self._hint = "bf16" if in_bf16 else "f32"
         try:

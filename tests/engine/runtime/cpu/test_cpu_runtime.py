@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
@@ -164,3 +165,31 @@ def test_openvino_reports_to_its_maker_only_if_the_process_asked(asked: bool) ->
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("library", ["openvino", "onnxruntime"])
+def test_signals_find_a_stack_after_another_thread_has_ended_a_network(library: str, tmp_path: Path) -> None:
+    """Handlers of Python run on the alternate stack of the main thread, if it has one."""
+    pytest.importorskip(library)
+    network = tmp_path / "relu.onnx"
+    network.write_bytes(_graph([helper.make_node("Relu", ["images"], ["head"])], {}))
+    script = (
+        "import gc, pathlib, signal, sys, threading\n"
+        "from engine.runtime.cpu.load import load_network\n"
+        "from tests.engine.runtime.cpu.test_cpu_runtime import _settings\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: print('handled'))\n"
+        "network = pathlib.Path(sys.argv[1]).read_bytes()\n"
+        f"networks = [load_network(network, _settings(), {library!r}) for _ in range(2)]\n"
+        "networks[0].runner(alone=True).input(8, 8)\n"
+        "thread = threading.Thread(target=lambda: (networks.clear(), gc.collect()))\n"
+        "thread.start(), thread.join()\n"
+        "signal.raise_signal(signal.SIGUSR1)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, network],
+        cwd=Path(__file__).parents[4],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
