@@ -34,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-waiting", type=int, default=256, metavar="N",
         help="images in progress in a process; further ones get status 503 (default %(default)s)")  # fmt: skip
     add("--max-body-mb", type=float, default=32.0, metavar="MB", help="of a request (default %(default)s)")
+    add("--max-memory-mb", type=float, default=4096.0, metavar="MB",
+        help="of bodies and of decoding, in a process (default %(default)s)")  # fmt: skip
     add("--max-megapixels", type=float, default=50.0, metavar="MP", help="of a picture (default %(default)s)")
     add("--max-images", type=int, default=16, metavar="N", help="of a request (default %(default)s)")
     add("--timeout", type=float, default=30.0, metavar="S", help="of a request (default %(default)s)")
@@ -54,6 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         "detector": tuple((name, getattr(arguments, name)) for name in _DETECTOR),
         "max_delay": arguments.max_delay_ms / 1000,
         "max_body_bytes": int(arguments.max_body_mb * _MB),
+        "max_memory_bytes": int(arguments.max_memory_mb * _MB),
         "max_pixels": int(arguments.max_megapixels * 1e6),
         "token": os.environ.get(_TOKEN) or None,  # compose files set what is not given to ""
     }

@@ -46,6 +46,13 @@ class Request(Future[Detections]):
         self._score_threshold, self._selection = score_threshold, selection
         self._submitted = time.perf_counter()
 
+    def cancel(self) -> bool:
+        """Cancel the request if its batch has not started; return whether it is cancelled."""
+        cancelled = super().cancel()
+        if cancelled:
+            self._image = None  # the request itself waits for its turn
+        return cancelled
+
     def _disown(self) -> None:
         """Fail, in a process that was forked before the answer; the callbacks are the other process's to call."""
         super().__init__()

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from engine.errors import RetinaFaceError
 from engine.serve.guard import GONE, Guard, log
-from engine.serve.lifetime import reload_others
+from engine.serve.lifetime import reload_all
 from engine.serve.metrics import CONTENT_TYPE, Metrics
 from engine.serve.refusals import Refusal, refusal_of
 from engine.serve.routes.detect import detect_routes
@@ -47,8 +47,7 @@ def create_app(settings: ServeSettings) -> Any:
         @app.post("/admin/reload", status_code=202)
         async def reload() -> dict[str, str]:
             """Open the engine's files anew, in every process; requests in progress keep the old engine."""
-            await service.reload()
-            reload_others()
+            await asyncio.shield(asyncio.ensure_future(reload_all(service)))  # also if the caller does not wait
             return {"engine": "opened anew"}
 
     _refuse_in_words(app)

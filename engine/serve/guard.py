@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from engine.serve.lifetime import lifespan
+from engine.serve.memory import Holding, current
 from engine.serve.refusals import Refusal, refusal_of
 from engine.serve.service import Service
 from engine.text import printable
@@ -44,18 +45,24 @@ class Guard:
         if scope["type"] == "lifespan":
             await lifespan(self._service, receive, send)
             return
-        exchange = _Exchange(scope, receive, send, self._settings.max_body_bytes)
+        holding = Holding(self._service.budget)
+        exchange = _Exchange(scope, receive, send, self._settings.max_body_bytes, holding)
+        token = current.set(holding)
         try:
             self._check(scope, exchange)
             await asyncio.wait_for(exchange.run(self._app), self._settings.timeout)
         except asyncio.TimeoutError as error:
             await exchange.refuse(self._late(exchange, error))
+        except asyncio.CancelledError:  # the time to drain is over
+            await exchange.refuse(Refusal(503, "closing", "the service is closing: try again later", 1))
         except Refusal as refusal:
             await exchange.refuse(refusal)
         except Exception as error:
             log.exception("request %s failed", exchange.id)
             await exchange.refuse(refusal_of(error))
         finally:
+            current.reset(token)
+            holding.release()
             self._record(exchange)
 
     def _check(self, scope: Scope, exchange: _Exchange) -> None:
@@ -104,8 +111,8 @@ class _Exchange:
         refused: the reason, if it was.
     """
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, max_body_bytes: int) -> None:
-        self.scope, self.begin = scope, time.perf_counter()
+    def __init__(self, scope: Scope, receive: Receive, send: Send, max_body_bytes: int, holding: Holding) -> None:
+        self.scope, self.begin, self._holding = scope, time.perf_counter(), holding
         self._receive, self._send, self._max_body_bytes = receive, send, max_body_bytes
         given = self.header(b"x-request-id")
         self.id = given.decode() if _ID.fullmatch(given) else uuid.uuid4().hex
@@ -143,7 +150,9 @@ class _Exchange:
             await asyncio.Event().wait()
         message = await self._receive()
         if message["type"] == "http.request":
-            self._read += len(message.get("body", b""))
+            size = len(message.get("body", b""))
+            self._read += size
+            self._holding.add(size)
             if self._read > self._max_body_bytes:
                 raise self.too_long()
             if not message.get("more_body", False):
@@ -157,6 +166,12 @@ class _Exchange:
             self.status = message["status"]
             self.refused = self.scope["state"].get("refused")
             message["headers"] = [*message.get("headers", []), (b"x-request-id", self.id.encode())]
+            if not self.body_complete:
+                message["headers"].append((b"connection", b"close"))  # what is left of the body is not read
+        elif not self.body_complete and not message.get("more_body", False):
+            await self._send({**message, "more_body": True})
+            await self._discard()
+            message = {"type": message["type"], "body": b""}
         await self._send(message)
 
     async def refuse(self, refusal: Refusal) -> None:
@@ -168,13 +183,9 @@ class _Exchange:
         headers = {"content-type": "application/json", "content-length": str(len(body)), **refusal.headers}
         if refusal.status == 401:
             headers["www-authenticate"] = "Bearer"
-        if not self.body_complete:
-            headers["connection"] = "close"  # what is left of the body is not read
         raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         await self.send({"type": "http.response.start", "status": refusal.status, "headers": raw})
-        await self.send({"type": "http.response.body", "body": body, "more_body": True})
-        await self._discard()
-        await self.send({"type": "http.response.body", "body": b""})
+        await self.send({"type": "http.response.body", "body": body})
 
     async def _discard(self) -> None:
         """Read on for a while: a caller that is still sending when the connection closes does not see the answer."""

@@ -44,8 +44,9 @@ async def lifespan(
     await send({"type": "lifespan.shutdown.complete"})
 
 
-def reload_others() -> None:
-    """Let the other workers open the engine's files anew."""
+async def reload_all(service: Service) -> None:
+    """Open the engine's files anew in this worker, then let the others; RetinaFaceError if they cannot be used."""
+    await service.reload()
     parent = multiprocessing.parent_process()
     if parent is not None and parent.pid is not None:
         os.kill(parent.pid, RELOAD)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import os
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Process
 
 from engine.errors import RetinaFaceError
 from engine.serve.app import create_app
@@ -19,7 +24,7 @@ from engine.serve.settings import ServeSettings
 from engine.sidecar import is_engine, read_engine
 from engine.writing import folder_until_exit
 
-_ALIVE_S = 10  # after which a worker that does not answer the process above is replaced
+_ANSWER_S = 1  # of a worker to the question whether it has started
 _LOGS: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -30,22 +35,44 @@ _LOGS: dict[str, Any] = {
 }
 
 
+_log = logging.getLogger("engine.serve")
+
+
 class _Supervisor(Multiprocess):
     """Starts the workers, and new ones for those that die."""
 
     failed = False
 
     def handle_usr1(self) -> None:
-        """Pass the wish for a new engine on to the workers."""
+        """Pass the wish for a new engine on to the workers; those that have not started open it anyway."""
         for process in self.processes:
-            if process.pid is not None:
-                os.kill(process.pid, RELOAD)
+            if process.pid is not None and process.is_ready(_ANSWER_S):
+                with suppress(ProcessLookupError):
+                    os.kill(process.pid, RELOAD)
 
     def keep_subprocess_alive(self) -> None:
-        """Also note whether the service ends because no worker can start."""
-        asked = self.should_exit.is_set()
-        super().keep_subprocess_alive()
-        self.failed = self.should_exit.is_set() and not asked
+        """Start a worker for each that has died; end the service if one could not start.
+
+        A worker is never killed for being slow, as uvicorn does: it may take long to import everything on busy cores.
+        """
+        for index, process in enumerate(self.processes):
+            if self.should_exit.is_set() or process.process.is_alive():
+                continue
+            process.kill()  # closes its pipes
+            process.join()
+            if process.exitcode == STARTUP_FAILURE:
+                self.failed = True
+                self.should_exit.set()
+                return
+            _log.error("worker %s died: another one starts", process.pid)
+            self.processes[index] = Process(self.config, self.sockets)
+            self.processes[index].start()
+
+    def terminate_all(self) -> None:
+        """Listen no more, so that new callers go elsewhere, then let the workers answer what they have accepted."""
+        for listening in self.sockets:
+            listening.close()
+        super().terminate_all()
 
 
 def serve(settings: ServeSettings) -> None:
@@ -72,8 +99,7 @@ def serve(settings: ServeSettings) -> None:
         log_config=_LOGS,
         server_header=False,
         limit_concurrency=settings.max_connections,
-        timeout_graceful_shutdown=int(settings.drain),
-        timeout_worker_healthcheck=_ALIVE_S,
+        timeout_graceful_shutdown=math.ceil(settings.drain),
     )
     try:
         listening = config.bind_socket()

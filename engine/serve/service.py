@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from engine.detector import TRTRetinaFace
 from engine.errors import DeviceLostError, InvalidArgumentError
@@ -19,9 +20,11 @@ from engine.inputs import as_image
 from engine.runtime.gpu_usage import MIB, GpuUsage, gpu_usage
 from engine.runtime.queue import BatchQueue
 from engine.runtime.timing import Stages
+from engine.serve.memory import Budget, current
 from engine.serve.metrics import Metrics
 from engine.serve.refusals import Refusal
 from engine.serve.settings import ServeSettings
+from engine.sidecar import is_engine, read_engine
 from engine.threads import available_threads
 from engine.types import Image
 from engine.untrusted.image_header import claim_of
@@ -83,6 +86,7 @@ class Service:
     def __init__(self, settings: ServeSettings, metrics: Metrics) -> None:
         """Prepare; start() opens the engine."""
         self.settings, self.metrics = settings, metrics
+        self.budget = Budget(settings.max_memory_bytes)
         self.ready = False
         self._in_progress = 0
         self._seconds_per_image = 0.0
@@ -102,12 +106,16 @@ class Service:
         self.ready = True
 
     async def reload(self) -> None:
-        """Open the engine's files anew, and answer all further images with it; those in progress keep the old one.
+        """Open the engine's files anew if they have changed, and answer all further images with them.
+
+        Images in progress keep the old engine.
 
         Raises:
             RetinaFaceError: the files cannot be used; nothing has changed.
         """
         async with self._reloading:
+            if self._is_open():
+                return
             opened = await asyncio.to_thread(self._open)
             self._opened, old = opened, self._opened
             if old is not None:
@@ -163,7 +171,7 @@ class Service:
 
         Raises:
             InvalidArgumentError: it is no picture.
-            Refusal: it claims too many pixels; nothing was decoded.
+            Refusal: it claims too many pixels, or decoding it takes too much memory; nothing was decoded.
         """
         claim = claim_of(content)
         if claim is not None and claim.pixels > self.settings.max_pixels:
@@ -172,6 +180,8 @@ class Service:
                 "pixels",
                 f"{name} claims {claim.pixels:,} pixels, expected at most {self.settings.max_pixels:,}",
             )
+        if claim is not None:
+            current.get().add(claim.decoding_bytes)
         return await asyncio.get_running_loop().run_in_executor(self._decoders, as_image, content, name)
 
     async def answer(self, image: Image, options: Options) -> Answer:
@@ -211,6 +221,11 @@ class Service:
             for detector in detectors:
                 detector.close()
             raise
+
+    def _is_open(self) -> bool:
+        """Return whether the engine's files are those that are open."""
+        engine = self.settings.engine
+        return is_engine(engine) and read_engine(Path(engine)).sidecar == self.detector.sidecar
 
     def _count(self, images: int) -> None:
         self._in_progress += images

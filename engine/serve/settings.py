@@ -27,6 +27,8 @@ class ServeSettings:
             came while the detectors were busy, and a caller who is alone does not wait.
         max_waiting: images that a process has accepted and not answered; further requests get status 503.
         max_body_bytes: of a request.
+        max_memory_bytes: that bodies and the decoding of pictures take at most, of all requests in progress in a
+            process; further ones get status 503.
         max_pixels: of a picture; one that claims more is refused before it is decoded.
         max_images: in one request.
         max_connections: at a time, of a process.
@@ -45,6 +47,7 @@ class ServeSettings:
     max_delay: float = 0.0
     max_waiting: int = 256
     max_body_bytes: int = 32 * MIB
+    max_memory_bytes: int = 4096 * MIB
     max_pixels: int = 50_000_000
     max_images: int = 16
     max_connections: int = 1024
@@ -62,6 +65,7 @@ class ServeSettings:
             ("max_delay", 0, 60),
             ("max_waiting", 1, 1_000_000),
             ("max_body_bytes", 1, 1024 * MIB),
+            ("max_memory_bytes", MIB, 1 << 50),
             ("max_pixels", 1, 1 << 28),
             ("max_images", 1, 10_000),
             ("max_connections", 1, 1_000_000),
@@ -71,5 +75,11 @@ class ServeSettings:
             value = getattr(self, name)
             if not least <= value <= most:
                 raise InvalidArgumentError(f"{name} is {value}, expected {least} to {most}")
+        if self.max_images > self.max_waiting:
+            raise InvalidArgumentError(
+                f"max_images is {self.max_images}, expected at most max_waiting, {self.max_waiting}"
+            )
+        if self.allow_reload and self.token is None:
+            raise InvalidArgumentError("allow_reload needs a token: any page in a browser can send such a request")
         if self.token is not None and not (self.token.isascii() and self.token.isprintable() and self.token.strip()):
             raise InvalidArgumentError("the token is empty or has characters other than printable ASCII")

@@ -18,8 +18,10 @@ from engine.faces.align import align
 from engine.serve.guard import log
 from engine.serve.refusals import Refusal, refusal_of
 from engine.serve.service import Answer, Options, Service
+from engine.text import printable
 from engine.types import Image
 
+_LONGEST_NAME = 255
 _MOST_FIELDS = 8  # of a form, beside its files
 
 _PICTURE = {"schema": {"type": "string", "format": "binary"}}
@@ -66,10 +68,10 @@ def detect_routes(service: Service) -> APIRouter:
             files = await _files(request, service.settings.max_images, service.settings.max_body_bytes)
             with service.admitted(len(files)):
                 return {"images": await asyncio.gather(*(_of_file(service, file, options, query) for file in files))}
+        content = await request.body()
+        if not content:
+            raise InvalidArgumentError("the body is empty, expected a picture")
         with service.admitted(1):
-            content = await request.body()
-            if not content:
-                raise InvalidArgumentError("the body is empty, expected a picture")
             answer = await _answer(service, content, "the picture", options)
             response.headers["Server-Timing"] = _server_timing(answer)
             return await _values(answer, query)
@@ -85,7 +87,8 @@ async def _files(request: Request, most: int, most_bytes: int) -> list[tuple[str
         form = await parser.parse()
     except MultiPartException as error:
         raise InvalidArgumentError(f"the form cannot be read: {error.message}") from error
-    files = [(v.filename or "", await v.read()) for _, v in form.multi_items() if isinstance(v, UploadFile)]
+    uploads = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
+    files = [(printable(upload.filename or "", _LONGEST_NAME), await upload.read()) for upload in uploads]
     if not files:
         raise InvalidArgumentError("the form has no files, expected at least one picture")
     return files

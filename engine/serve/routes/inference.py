@@ -95,11 +95,10 @@ def _add_inference(router: APIRouter, service: Service) -> None:
         """
         if request.headers.get("content-encoding", "identity") != "identity":
             raise Refusal(415, "encoding", "the body is compressed, expected it as it is")
-        body = await request.body()
-        given, binary = read_request(body, request.headers.get("inference-header-content-length"))
+        body, header_bytes = await request.body(), request.headers.get("inference-header-content-length")
+        # In a thread: a long JSON takes seconds, in which others want answers.
+        given, images = await asyncio.to_thread(_read, body, header_bytes, service.settings.max_images)
         options = _options(given.get("parameters", {}))
-        inputs = InputTensors(given, binary)
-        images = _images(inputs, service.settings.max_images)
         with service.admitted(len(images)):
             work = [_faces(service, image, i, options) for i, image in enumerate(images)]
             done = await asyncio.wait_for(asyncio.gather(*work, return_exceptions=True), options.timeout)
@@ -128,6 +127,12 @@ def outputs_of(found: Sequence[Detections]) -> dict[str, NDArray[Any]]:
         if "landmarks" in outputs:
             outputs["landmarks"][index, : len(faces)] = faces.landmarks
     return outputs
+
+
+def _read(body: bytes, header_bytes: str | None, most: int) -> tuple[dict[str, Any], Sequence[bytes | Image]]:
+    """Return the JSON of a request, and its images."""
+    given, binary = read_request(body, header_bytes)
+    return given, _images(InputTensors(given, binary, most), most)
 
 
 def _options(parameters: Any) -> Options:

@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 from engine.errors import InvalidArgumentError
 from engine.text import represented
 from engine.untrusted.json_text import check_number_of_values, count_values, parse_json
+from engine.untrusted.limits import MIB
 
 BINARY_HEADER = "inference-header-content-length"
 # Input tensors: what their values are. BYTES is a list of byte strings.
 _DTYPES = {"UINT8": np.dtype(np.uint8)}
 _NAMES = {np.dtype(np.float32): "FP32", np.dtype(np.int32): "INT32"}
 _MOST_DIMENSIONS = 4
+MOST_JSON_BYTES = 4 * MIB
 
 
 def read_request(body: bytes, header_bytes: str | None) -> tuple[dict[str, Any], bytes]:
@@ -44,6 +46,11 @@ def read_request(body: bytes, header_bytes: str | None) -> tuple[dict[str, Any],
                 f"Inference-Header-Content-Length is {represented(header_bytes)}, expected 0 to {len(body)}"
             )
         length = int(header_bytes)
+    if length > MOST_JSON_BYTES:
+        raise InvalidArgumentError(
+            f"the request has {length:,} bytes of JSON, expected at most {MOST_JSON_BYTES:,}: send tensors as binary "
+            "data"
+        )
     try:
         text = body[:length].decode()
         check_number_of_values(count_values(text))
@@ -58,8 +65,8 @@ def read_request(body: bytes, header_bytes: str | None) -> tuple[dict[str, Any],
 class InputTensors(Mapping[str, "NDArray[np.uint8] | list[bytes]"]):
     """The inputs of a request by name: arrays of UINT8, and lists of BYTES."""
 
-    def __init__(self, request: Mapping[str, Any], binary: bytes) -> None:
-        """Read them.
+    def __init__(self, request: Mapping[str, Any], binary: bytes, most_strings: int) -> None:
+        """Read them; a tensor may have so many byte strings.
 
         Raises:
             InvalidArgumentError: one of them is malformed, or the binary data is not what they say.
@@ -79,7 +86,7 @@ class InputTensors(Mapping[str, "NDArray[np.uint8] | list[bytes]"]):
                     f"input {name}: binary_data_size is {represented(size)}, expected at most the {len(binary) - at} "
                     "bytes that are left"
                 )
-            self._tensors[name] = _from_bytes(tensor, name, binary[at : at + size])
+            self._tensors[name] = _from_bytes(tensor, name, binary[at : at + size], most_strings)
             at += size
         if at != len(binary):
             raise InvalidArgumentError(f"{len(binary) - at} bytes behind the last input belong to none")
@@ -155,7 +162,7 @@ def _shape(tensor: Mapping[str, Any], name: str) -> tuple[int, ...]:
 
 def _from_json(tensor: Mapping[str, Any], name: str) -> NDArray[np.uint8]:
     datatype, data = tensor.get("datatype"), tensor.get("data")
-    if datatype not in _DTYPES:
+    if not isinstance(datatype, str) or datatype not in _DTYPES:
         raise InvalidArgumentError(
             f"input {name}: datatype is {represented(datatype)}, expected UINT8 in JSON; the bytes of pictures (BYTES) "
             "need the binary extension, which clients such as tritonclient use"
@@ -171,14 +178,20 @@ def _from_json(tensor: Mapping[str, Any], name: str) -> NDArray[np.uint8]:
     return _shaped(values, _shape(tensor, name), name)
 
 
-def _from_bytes(tensor: Mapping[str, Any], name: str, data: bytes) -> NDArray[np.uint8] | list[bytes]:
+def _from_bytes(
+    tensor: Mapping[str, Any], name: str, data: bytes, most_strings: int
+) -> NDArray[np.uint8] | list[bytes]:
     shape, datatype = _shape(tensor, name), tensor.get("datatype")
     if datatype == "BYTES":
-        strings = _byte_strings(data, name)
+        if math.prod(shape) > most_strings:
+            raise InvalidArgumentError(
+                f"input {name}: shape is {list(shape)}, expected at most {most_strings} byte strings"
+            )
+        strings = _byte_strings(data, name, most_strings)
         if len(strings) != math.prod(shape):
             raise InvalidArgumentError(f"input {name}: {len(strings)} byte strings for shape {list(shape)}")
         return strings
-    if datatype not in _DTYPES:
+    if not isinstance(datatype, str) or datatype not in _DTYPES:
         raise InvalidArgumentError(f"input {name}: datatype is {represented(datatype)}, expected UINT8 or BYTES")
     return _shaped(np.frombuffer(data, _DTYPES[datatype]), shape, name)
 
@@ -189,10 +202,11 @@ def _shaped(values: NDArray[np.uint8], shape: tuple[int, ...], name: str) -> NDA
     return values.reshape(shape)
 
 
-def _byte_strings(data: bytes, name: str) -> list[bytes]:
+def _byte_strings(data: bytes, name: str, most: int) -> list[bytes]:
     """Split byte strings, each behind its length in four bytes, the lowest first."""
-    strings, at = [], 0
-    while at < len(data):
+    strings: list[bytes] = []
+    at = 0
+    while at < len(data) and len(strings) <= most:
         length = struct.unpack_from("<I", data, at)[0] if at + 4 <= len(data) else len(data)
         at += 4
         if length > len(data) - at:

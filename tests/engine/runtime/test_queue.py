@@ -192,6 +192,22 @@ def test_cancelled_requests_are_not_run_and_the_others_are() -> None:
     assert sum(detector.batches) == 5
 
 
+def test_a_cancelled_request_keeps_no_image_while_it_waits() -> None:
+    detector = Double(1)
+    detector.may_run.clear()
+    with BatchQueue([detector], max_delay=0) as queue:
+        queue.submit(image_of(0))
+        until(lambda: detector.running.locked())
+        image = image_of(1).copy()
+        alive, waiting = weakref.ref(image), queue.submit(image)
+        del image
+        assert alive() is not None
+        assert waiting.cancel()
+        gc.collect()
+        assert alive() is None
+        detector.may_run.set()
+
+
 def test_closing_under_load_finishes_what_was_submitted_and_takes_no_more() -> None:
     detectors = [Double(4, 0.001), Double(4, 0.001)]
     queue = BatchQueue(detectors, max_delay=0.001, max_waiting=None)

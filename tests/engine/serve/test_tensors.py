@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import suppress
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from engine.errors import InvalidArgumentError
-from engine.serve.routes.tensors import BINARY_HEADER, InputTensors, read_request, write_response
+from engine.serve.routes.tensors import BINARY_HEADER, MOST_JSON_BYTES, InputTensors, read_request, write_response
 
 _IMAGES = arrays.arrays(np.uint8, arrays.array_shapes(min_dims=1, max_dims=4, max_side=5))
 
@@ -26,7 +27,7 @@ def test_what_tritonclient_writes_is_read(files: list[bytes], image: np.ndarray,
     pixels.set_data_from_numpy(image, binary_data=binary)
     body, length = triton.InferenceServerClient.generate_request_body([pixels, encoded])
     request, rest = read_request(body, None if length is None else str(length))
-    tensors = InputTensors(request, rest)
+    tensors = InputTensors(request, rest, 4)
     assert tensors["encoded"] == files
     np.testing.assert_array_equal(tensors["image"], image, strict=True)
 
@@ -47,7 +48,7 @@ def test_what_is_written_tritonclient_reads(values: np.ndarray, binary: bool) ->
 def test_binary_data_that_do_not_fit_are_refused(data: bytes, size: int, datatype: str, count: int) -> None:
     tensor = {"name": "t", "datatype": datatype, "shape": [count], "parameters": {"binary_data_size": size}}
     try:
-        tensors = InputTensors({"inputs": [tensor]}, data)
+        tensors = InputTensors({"inputs": [tensor]}, data, 9)
     except InvalidArgumentError:
         return
     assert size == len(data)
@@ -78,7 +79,7 @@ _JSON = st.recursive(
 def test_any_json_is_read_or_refused(values: object) -> None:
     with suppress(InvalidArgumentError):
         request, rest = read_request(json.dumps(values).encode(), None)
-        InputTensors(request, rest)
+        InputTensors(request, rest, 4)
         write_response({}, {"boxes": np.zeros((1, 0, 4), np.float32)}, request)
 
 
@@ -88,10 +89,32 @@ def test_any_json_is_read_or_refused(values: object) -> None:
 def test_json_data_are_whole_numbers_of_a_byte(data: object) -> None:
     tensor = {"name": "image", "datatype": "UINT8", "shape": [1], "data": data}
     with pytest.raises(InvalidArgumentError, match="input image"):
-        InputTensors({"inputs": [tensor]}, b"")
+        InputTensors({"inputs": [tensor]}, b"", 4)
 
 
 def test_an_output_is_given_once() -> None:
     twice = {"outputs": [{"name": "n"}, {"name": "n"}]}
     with pytest.raises(InvalidArgumentError, match="twice"):
         write_response({}, {"n": np.zeros(1, np.int32)}, twice)
+
+
+@pytest.mark.parametrize(("shape", "data"), [([5], b""), ([1], bytes(8)), ([4], bytes(4 * 1_000_000))])
+def test_byte_strings_are_counted_before_they_are_split(shape: list[int], data: bytes) -> None:
+    tensor = {"name": "t", "datatype": "BYTES", "shape": shape, "parameters": {"binary_data_size": len(data)}}
+    began = time.process_time()
+    with pytest.raises(InvalidArgumentError, match="byte strings"):
+        InputTensors({"inputs": [tensor]}, data, 4)
+    assert time.process_time() - began < 0.1
+
+
+@pytest.mark.parametrize("datatype", [[], {}, None, 1, "FP32"])
+@pytest.mark.parametrize("parameters", [{}, {"binary_data_size": 0}])
+def test_other_types_are_refused(datatype: object, parameters: dict[str, int]) -> None:
+    tensor = {"name": "t", "datatype": datatype, "shape": [0], "data": [], "parameters": parameters}
+    with pytest.raises(InvalidArgumentError, match="datatype is"):
+        InputTensors({"inputs": [tensor]}, b"", 4)
+
+
+def test_json_is_bounded() -> None:
+    with pytest.raises(InvalidArgumentError, match="send tensors as binary data"):
+        read_request(b" " * (MOST_JSON_BYTES + 1), None)

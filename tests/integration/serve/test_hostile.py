@@ -7,13 +7,17 @@ import struct
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from http.client import HTTPResponse
+from pathlib import Path
 from typing import Any
 
+import cv2
 import httpx
+import numpy as np
 import pytest
 
-from tests.integration.serve.service import Served
+from tests.integration.serve.service import Served, serving
 
 
 def _bomb(side: int) -> bytes:
@@ -66,7 +70,12 @@ def test_bodies_that_are_wrong(request_of: dict[str, Any], status: int, says: st
         (b"{}", {"inference-header-content-length": "9"}, "expected 0 to 2"),
         (b"{}", {"inference-header-content-length": "-1"}, "expected 0 to 2"),
         (b"[" * 100_000, {}, "no JSON"),
-        (b'{"inputs": [], "parameters": {"timeout": "soon"}}', {}, "microseconds"),
+        (
+            b'{"inputs": [{"name": "image", "datatype": "UINT8", "shape": [1, 1, 3], "data": [0, 0, 0]}],'
+            b' "parameters": {"timeout": "soon"}}',
+            {},
+            "microseconds",
+        ),
         (b'{"inputs": [], "parameters": {"score_threshold": "x"}}', {}, "the inputs are none"),
     ],
 )
@@ -106,8 +115,7 @@ def test_headers_are_bounded(served: Served) -> None:
     for head in (b"A: b\r\n" * 10_000 + b"\r\n", b"A: " + b"b" * 100_000):
         with _connected(served) as connection:
             connection.sendall(b"GET / HTTP/1.1\r\n" + head)
-            assert connection.recv(100).startswith(b"HTTP/1.1 431 ")
-            assert _ends(connection)
+            assert _ends(connection).startswith(b"HTTP/1.1 431 ")
 
 
 def test_a_slow_body_ends(served: Served) -> None:
@@ -130,6 +138,47 @@ def test_a_body_that_is_too_long_is_not_read(served: Served) -> None:
         assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
 
 
+def test_an_answer_before_the_end_of_the_body_ends_the_connection(served: Served) -> None:
+    """What is left of the body is not read, so it could be taken for a request."""
+    with _connected(served) as connection:
+        connection.sendall(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n" + b"x" * 10)
+        answer = HTTPResponse(connection)
+        answer.begin()
+        assert (answer.status, answer.headers["connection"]) == (404, "close")
+        connection.sendall(b"x" * 90 + b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer.read()
+        assert _ends(connection) == b""
+
+
+def test_the_memory_of_all_requests_is_bounded(fp32_engine: Path, pictures: list[bytes]) -> None:
+    large = cv2.imencode(".png", np.zeros((1000, 2000, 3), np.uint8))[1].tobytes()
+    with serving(fp32_engine, "--max-memory-mb", "5") as service, httpx.Client(base_url=service.url) as client:
+        answer = client.post("/detect", content=large)
+        assert answer.status_code == 413, answer.text
+        assert "5 MB of memory" in answer.json()["error"]
+        assert client.post("/detect", content=pictures[0]).status_code == 200
+
+        def refused() -> bool:
+            with _connected(service) as connection:
+                connection.sendall(
+                    b"POST /detect HTTP/1.1\r\nHost: x\r\nContent-Length: 4000001\r\n\r\n" + bytes(4_000_000)
+                )
+                time.sleep(0.2)  # to be read
+                answer = client.post("/detect", content=pictures[0])
+            return answer.status_code == 503 and answer.headers["retry-after"] == "1"
+
+        service.wait_for(refused)
+        service.wait_for(lambda: client.post("/detect", content=pictures[0]).status_code == 200)
+
+
+def test_names_of_files_may_be_anything(client: httpx.Client, pictures: list[bytes]) -> None:
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="\xed\xa0\x80\x1b[2J.png"\r\n\r\n'
+    body = head + pictures[0] + b"\r\n--b--\r\n"
+    answer = client.post("/detect", content=body, headers={"content-type": "multipart/form-data; boundary=b"})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["images"][0]["name"].endswith("\\x1b[2J.png")
+
+
 def test_callers_that_go_away_cost_nothing(served: Served, client: httpx.Client, pictures: list[bytes]) -> None:
     head = f"POST /detect HTTP/1.1\r\nHost: x\r\nContent-Length: {len(pictures[0])}\r\n\r\n".encode()
     for part in (head, head + pictures[0][:1000], head + pictures[0]):
@@ -141,10 +190,10 @@ def test_callers_that_go_away_cost_nothing(served: Served, client: httpx.Client,
     assert not [entry for entry in served.log if "traceback" in entry or "Traceback" in entry["message"]]
 
 
-def _ends(connection: socket.socket) -> bool:
-    try:
-        while connection.recv(1000):
-            pass
-    except ConnectionResetError:
-        pass
-    return True
+def _ends(connection: socket.socket) -> bytes:
+    """Return what comes until the connection closes."""
+    found = b""
+    with suppress(ConnectionResetError):
+        while part := connection.recv(1000):
+            found += part
+    return found
