@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,8 @@ os.environ.setdefault("CUDA_EMULATOR_CC", "90")
 # Makes idle PyTorch threads sleep. By default they spin, which slows all processes when several share the cores.
 # PyTorch reads the variable when it is imported, later.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# OpenVINO's reports to its maker would fork this process.
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
