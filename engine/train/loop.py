@@ -159,7 +159,7 @@ class Training:
                 self._write_checkpoint()
         used = self._used()
         judgement = None
-        if self._judge is not None:
+        if self._judge is not None and self._is_judged():
             judgement = self._judge.judge(used.eval(), stopped)
             if judgement is None:
                 return False
@@ -224,11 +224,15 @@ class Training:
             pictures = [self._task.samples.pictures[i] for i in indices[start : start + self._share]]
             yield [str(picture.path) for picture in pictures], batch
 
+    def _is_judged(self) -> bool:
+        epoch, settings = self.position.epoch + 1, self._task.settings
+        return epoch % settings.judge_every == 0 or epoch == settings.epochs
+
     def _close_epoch(self, judgement: Judgement | None) -> None:
         """Record the epoch, and write the model, if it is the best one, and the checkpoint."""
         position, settings = self.position, self._task.settings
         value = None if judgement is None else judgement.average_precision
-        is_best = value is None or self.best is None or value > self.best
+        is_best = self._judge is None or (value is not None and (self.best is None or value > self.best))
         record = EpochRecord(
             position.epoch + 1,
             learning_rate(settings, self.done - 1, self.steps),

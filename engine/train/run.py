@@ -13,10 +13,13 @@ import torch
 from engine.config.files import find_config
 from engine.config.model import RetinaFaceConfig
 from engine.errors import InvalidArgumentError
+from engine.model.retinaface import RetinaFace
 from engine.progress import Status
 from engine.train.anchors.estimate import estimate_anchors
 from engine.train.checkpoints import Checkpoint
 from engine.train.distributed import Processes, joined
+from engine.train.finding.completing import complete
+from engine.train.finding.finder import Finder
 from engine.train.folder import RunFolder, digest_of
 from engine.train.judge import Judge
 from engine.train.labels.labelled import LabelledPicture
@@ -119,7 +122,10 @@ def _run(options: TrainOptions, processes: Processes, status: Status) -> Outcome
     judged = [] if options.validation is None else _read(options.validation, "validation")
     config = find_config(options.config)
     network, origin = starting_network(config, options.weights, options.backbone, settings.seed)
-    samples = TrainingSet(pictures, config, settings.size, settings.seed)
+    learned = pictures
+    if settings.keep_landmarks or settings.ignore_unlabelled:
+        learned = _completed(pictures, network, settings, processes, status)
+    samples = TrainingSet(learned, config, settings.size, settings.seed)
     if options.fit_anchors:
         config = network.config = _with_anchors(config, samples, status)
     made_with = {
@@ -166,6 +172,24 @@ def _read(labels: Labels, what: str) -> list[LabelledPicture]:
             f"the {what} labels {labels.file} have {len(pictures)} pictures and no face in them: give some"
         )
     return pictures
+
+
+def _completed(
+    pictures: list[LabelledPicture],
+    network: RetinaFace,
+    settings: TrainSettings,
+    processes: Processes,
+    status: Status,
+) -> list[LabelledPicture]:
+    """Return pictures whose labels are completed with what the first weights find in them, enlarged to the input."""
+    status.update(f"Looking for faces in {len(pictures)} pictures")
+    finder = Finder(network.config, processes, enlarge=True)
+    found = finder.find(network.eval().to(processes.device), [picture.path for picture in pictures])
+    network.cpu()
+    assert found is not None  # nobody asks it to stop
+    completed = complete(pictures, found, landmarks=settings.keep_landmarks, ignore_from=settings.ignore_unlabelled)
+    status.keep(completed.line())
+    return completed.pictures
 
 
 def _some_images(samples: TrainingSet) -> Iterator[torch.Tensor]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.errors import InvalidArgumentError
 from engine.evaluate.report.figures import new_figure, png
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
     from engine.train.samples import TrainingSet
 
 _SIDE = 320  # of a picture on the page, in pixels
-_LABELLED, _FOUND = (80, 200, 60), (200, 60, 230)
+_LABELLED, _IGNORED, _FOUND = (80, 200, 60), (160, 160, 160), (200, 60, 230)
 _SHOWN = 8  # pictures of each kind
+
+_Layer = tuple[FloatArray, FloatArray | None, tuple[int, int, int]]  # boxes, landmarks, colour
 
 
 def training_page(
@@ -46,20 +49,20 @@ def training_page(
 
 
 def samples(training: TrainingSet) -> list[str]:
-    """Return HTML of training samples as the network sees them, with their labels in green."""
+    """Return HTML of training samples as the network sees them, with their labels in green, ignored faces in grey."""
     shown = []
     for index in range(min(_SHOWN, len(training))):
         sample = training[index]
         pixels = np.asarray(sample.image).transpose(1, 2, 0)
         image = pixels if training.config.color_order == "bgr" else pixels[..., ::-1]
-        boxes, landmarks = np.asarray(sample.boxes, np.float32), np.asarray(sample.landmarks, np.float32)
-        drawn = _drawn(np.ascontiguousarray(image), [(boxes, landmarks, _LABELLED)])
+        labels = (np.asarray(sample.boxes), np.asarray(sample.landmarks), np.asarray(sample.ignored))
+        drawn = _drawn(np.ascontiguousarray(image), _labelled(*labels))
         shown.append(figure(f"sample of {training.pictures[index].path.name}", "image/jpeg", drawn))
     return shown
 
 
 def validation(pictures: Sequence[LabelledPicture], faces: Sequence[Detections]) -> list[str]:
-    """Return HTML of validation pictures: labels in green, what is found at a score of .5 in magenta."""
+    """Return HTML of validation pictures: labels as in `samples`, what is found at a score of .5 in magenta."""
     shown = []
     for picture, found in list(zip(pictures, faces, strict=True))[:_SHOWN]:
         try:
@@ -67,10 +70,15 @@ def validation(pictures: Sequence[LabelledPicture], faces: Sequence[Detections])
         except InvalidArgumentError:  # it was judged, and is gone by now
             continue
         sure = found.above(DEFAULT_SCORE_THRESHOLD)
-        layers = [(picture.boxes, picture.landmarks, _LABELLED), (sure.boxes, sure.landmarks, _FOUND)]
+        layers = _labelled(picture.boxes, picture.landmarks, picture.ignored)
+        layers.append((sure.boxes, sure.landmarks, _FOUND))
         caption = f"{picture.path.name}: {len(picture.boxes)} labelled, {len(sure)} found"
         shown.append(figure(caption, "image/jpeg", _drawn(image, layers)))
     return shown
+
+
+def _labelled(boxes: FloatArray, landmarks: FloatArray, ignored: NDArray[np.bool_]) -> list[_Layer]:
+    return [(boxes[ignored], None, _IGNORED), (boxes[~ignored], landmarks[~ignored], _LABELLED)]
 
 
 def _curves(records: Sequence[EpochRecord]) -> dict[str, Figure]:
@@ -115,7 +123,7 @@ def _epochs(records: Sequence[EpochRecord]) -> str:
     return table(header, lines)
 
 
-def _drawn(image: Image, layers: Sequence[tuple[FloatArray, FloatArray | None, tuple[int, int, int]]]) -> bytes:
+def _drawn(image: Image, layers: Sequence[_Layer]) -> bytes:
     """Return a small JPEG picture with boxes and landmarks."""
     scale = min(1.0, _SIDE / max(image.shape[:2]))
     small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

@@ -29,6 +29,7 @@ class Shown:
         self._board = Board(folder.events, step)
         self._smooth: dict[str, float] = {}
         self._samples = samples(task.samples)
+        self._found: list[str] = []
         self._last = time.monotonic()
         self._step = step
 
@@ -53,12 +54,11 @@ class Shown:
         precisions = {"all faces": record.average_precision, **by_size}
         self._board.add({f"average precision/{name}": value for name, value in precisions.items()}, self._step)
         self._board.flush()
-        found = []
         if judgement is not None and self._judge is not None:
-            found = validation(self._judge.pictures, judgement.faces)
+            self._found = validation(self._judge.pictures, judgement.faces)
         settings = [(name, str(value)) for name, value in self._task.settings.to_dict().items()]
         title = f"Training of {self._task.network.config.name}"
-        write_file(self._folder.page, training_page(title, records, settings, list(chain(self._samples, found))))
+        write_file(self._folder.page, training_page(title, records, settings, list(chain(self._samples, self._found))))
         self._last = time.monotonic()
 
     def close(self) -> None:

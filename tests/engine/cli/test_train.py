@@ -82,3 +82,22 @@ def test_wrong_arguments_end_in_one_line(
     assert main([*arguments, *given]) == 2
     assert said in capsys.readouterr().err
     assert not Path("run/run.json").exists()
+
+
+def test_only_some_epochs_are_judged_with_completed_labels_and_a_published_loss(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [json.loads(line) for line in Path("labels.jsonl").read_text().splitlines()]
+    for line in lines:
+        line["faces"][0]["landmarks"] = None
+    Path("labels.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    options = ["--keep-landmarks", "--ignore-unlabelled", "0.3", "--judge-every", "2", "--loss", "upstream"]
+    assert main([*arguments, *options, "--epochs", "3"]) == 0
+    printed = capsys.readouterr().err
+    assert "labels completed with what the first weights find: " in printed
+    judged = ["average precision" in line for line in printed.splitlines() if line.startswith("epoch ")]
+    assert judged == [False, True, True]
+    about = json.loads(Path("run/run.json").read_text())
+    assert about["loss"]["box_weight"] == 2.0
+    assert about["keep_landmarks"]
+    assert Path("run/index.html").read_text().count("<img") == 2 + 4 + 4

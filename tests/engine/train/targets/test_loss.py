@@ -14,13 +14,13 @@ from engine.errors import InvalidArgumentError
 from engine.train.targets.anchors import anchors_of
 from engine.train.targets.classification import hardest
 from engine.train.targets.loss import Losses, MultiTaskLoss
-from engine.train.targets.settings import LossSettings
+from engine.train.targets.settings import PUBLISHED_LOSSES, LossSettings
 from tests.engine.train.targets.cases import CASCADE, PLAIN, Batch, batch_of, random_heads, random_image
 from tests.support.oracles import training
 from tests.support.oracles.training import Image, Rules, rows_of, stage_sums
 
 SIZE = (32, 64)
-PORT = LossSettings(overlaps=(0.35, 0.35), negatives_per_positive=7, box_weight=2.0, landmark_weight=1.0, least_iou=0.2)
+PORT = PUBLISHED_LOSSES["upstream"]
 
 
 def expected(
