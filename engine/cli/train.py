@@ -71,8 +71,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--anchors", choices=("keep", "auto"), default="keep",
         help="auto: give anchors the sizes of the labelled faces, and say what they reach (default keep)")  # fmt: skip
     _add_settings(parser.add_argument_group("settings"))
-    add("--loss", choices=PUBLISHED_LOSSES, default=PAPER,
-        help="thresholds and weights of the loss: the paper's, or Pytorch_Retinaface's (default %(default)s)")  # fmt: skip
+    add(
+        "--loss",
+        choices=PUBLISHED_LOSSES,
+        default=PAPER,
+        help="thresholds and weights of the loss: the paper's, or Pytorch_Retinaface's (default %(default)s)",
+    )
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
     add("--workers", type=int, default=0, metavar="N",
         help="processes that read pictures (default 0: this one reads them between the steps)")  # fmt: skip

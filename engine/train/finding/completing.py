@@ -69,17 +69,14 @@ def _with_landmarks(picture: LabelledPicture, found: Detections) -> LabelledPict
 
 def _with_ignored(picture: LabelledPicture, found: Detections, least: float) -> LabelledPicture:
     inside = found[found.scores >= least].clip()
-    other = inside.boxes[(box_iou(inside.boxes, picture.boxes) < _APART).all(1) & _has_area(inside.boxes)]
+    has_area = (inside.boxes[:, 2:] > inside.boxes[:, :2]).all(1)
+    other = inside.boxes[(box_iou(inside.boxes, picture.boxes) < _APART).all(1) & has_area]
     return replace(
         picture,
         boxes=np.concatenate([picture.boxes, other]),
         landmarks=np.concatenate([picture.landmarks, np.full((len(other), 5, 2), np.nan, np.float32)]),
         ignored=np.concatenate([picture.ignored, np.ones(len(other), np.bool_)]),
     )
-
-
-def _has_area(boxes: np.ndarray) -> np.ndarray:
-    return (boxes[:, 2:] > boxes[:, :2]).all(1)
 
 
 def _without_landmarks(picture: LabelledPicture) -> int:
