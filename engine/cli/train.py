@@ -22,6 +22,8 @@ SUMMARY = "fine-tune a model on labelled pictures"
 _MAX_WORKERS = 256
 _SETTINGS = {
     "size": "height and width of the training samples in pixels",
+    "widest": "side of the largest square of a picture that a sample shows, in short sides of the picture; above 1 "
+    "the sample is padded",
     "epochs": "passes over the pictures",
     "batch": "pictures of a step, of all processes together",
     "learning_rate": "the largest one",

@@ -36,7 +36,7 @@ class Judge:
     def __init__(self, pictures: Sequence[LabelledPicture], config: RetinaFaceConfig, processes: Processes) -> None:
         """Take the pictures, of which each process judges its share."""
         self.pictures = pictures
-        self._finder = Finder(config, processes, enlarge=False)
+        self._finder = Finder(config, processes)
 
     def judge(self, network: nn.Module, stop: Callable[[], bool] = lambda: False) -> Judgement | None:
         """Return how good a network in evaluation mode is, on each process; None if `stop` came true on one of them.

@@ -125,7 +125,7 @@ def _run(options: TrainOptions, processes: Processes, status: Status) -> Outcome
     learned = pictures
     if settings.keep_landmarks or settings.ignore_unlabelled:
         learned = _completed(pictures, network, settings, processes, status)
-    samples = TrainingSet(learned, config, settings.size, settings.seed)
+    samples = TrainingSet(learned, config, settings.size, settings.seed, widest=settings.widest)
     if options.fit_anchors:
         config = network.config = _with_anchors(config, samples, status)
     made_with = {
@@ -181,9 +181,9 @@ def _completed(
     processes: Processes,
     status: Status,
 ) -> list[LabelledPicture]:
-    """Return pictures whose labels are completed with what the first weights find in them, enlarged to the input."""
+    """Return pictures whose labels are completed with what the first weights find in them."""
     status.update(f"Looking for faces in {len(pictures)} pictures")
-    finder = Finder(network.config, processes, enlarge=True)
+    finder = Finder(network.config, processes)
     found = finder.find(network.eval().to(processes.device), [picture.path for picture in pictures])
     network.cpu()
     assert found is not None  # nobody asks it to stop

@@ -21,6 +21,8 @@ class TrainSettings:
 
     Attributes:
         size: height and width of the training samples in pixels.
+        widest: side of the largest square of a picture that a sample shows, in short sides of the picture. Above 1 it
+            shows some pictures smaller, with padding, as detection does that does not enlarge them.
         epochs: passes over the training pictures.
         batch: pictures of one step, of all processes together.
         learning_rate: the largest one, at the end of the warm-up.
@@ -44,6 +46,7 @@ class TrainSettings:
     """
 
     size: int = 640
+    widest: float = 1.0
     epochs: int = 50
     batch: int = 16
     learning_rate: float = 1e-3
@@ -67,6 +70,7 @@ class TrainSettings:
         _require(size_fits, "size", self.size, f"a multiple of {BODY_STRIDE} up to 4096")
         for name, least in (("epochs", 1), ("batch", 1), ("warm_up", 0), ("judge_every", 1)):
             _require(least <= getattr(self, name) <= _MOST, name, getattr(self, name), f"{least} to {_MOST}")
+        _require(1 <= self.widest <= 10, "widest", self.widest, "1 to 10")
         _require(0 < self.learning_rate <= 10, "learning_rate", self.learning_rate, "above 0, up to 10")
         for name in ("momentum", "average"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 or more, below 1")

@@ -20,18 +20,12 @@ from engine.train.distributed import Processes
 
 
 class Finder:
-    """Finds faces with any network of a config, in pictures letterboxed to the config's input size."""
+    """Finds faces with any network of a config, in pictures letterboxed to its input size and not enlarged."""
 
-    def __init__(self, config: RetinaFaceConfig, processes: Processes, *, enlarge: bool) -> None:
-        """Prepare to find faces.
-
-        Args:
-            config: of the networks.
-            processes: of which each takes its share of the pictures.
-            enlarge: whether pictures smaller than the input are magnified.
-        """
+    def __init__(self, config: RetinaFaceConfig, processes: Processes) -> None:
+        """Take the config of the networks, and the processes, of which each takes its share of the pictures."""
         self._config, self._processes = config, processes
-        self._letterbox = Letterbox(config.input_size, config, enlarge=enlarge)
+        self._letterbox = Letterbox(config.input_size, config, enlarge=False)
         self._thresholds = Thresholds()
 
     def find(
