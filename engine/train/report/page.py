@@ -20,6 +20,7 @@ from engine.train.labels.labelled import LabelledPicture
 from engine.types import DEFAULT_SCORE_THRESHOLD, FloatArray, Image
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from engine.train.samples import TrainingSet
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _SIDE = 320  # of a picture on the page, in pixels
 _LABELLED, _IGNORED, _FOUND = (80, 200, 60), (160, 160, 160), (200, 60, 230)
 _SHOWN = 8  # pictures of each kind
+_KEY = "<p>Green: labelled faces. Grey: ignored ones. Magenta: what is found at a score of .5.</p>"
 
 _Layer = tuple[FloatArray, FloatArray | None, tuple[int, int, int]]  # boxes, landmarks, colour
 
@@ -43,7 +45,7 @@ def training_page(
         pictures: HTML of the pictures, from `samples` and `validation`.
     """
     parts = [figure(name, "image/png", png(drawn)) for name, drawn in _curves(records).items()]
-    parts += ["<h2>Epochs</h2>", _epochs(records), "<h2>Pictures</h2>", *pictures]
+    parts += ["<h2>Epochs</h2>", _epochs(records), "<h2>Pictures</h2>", _KEY, *pictures]
     parts += ["<h2>Settings</h2>", table(("setting", "value"), settings)]
     return page(title, parts).encode()
 
@@ -85,9 +87,9 @@ def _curves(records: Sequence[EpochRecord]) -> dict[str, Figure]:
     losses, (axes,) = new_figure(1)
     epochs = [record.epoch for record in records]
     for name in records[0].losses if records else ():
-        axes.plot(epochs, [record.losses[name] for record in records], label=name)
+        axes.plot(epochs, [record.losses[name] for record in records], marker=".", label=name)
     axes.set(xlabel="epoch", ylabel="mean loss", ylim=(0, None))
-    axes.grid(alpha=0.3)
+    _over_epochs(axes)
     if records:
         axes.legend(fontsize=8)
     figures = {"Loss": losses}
@@ -100,15 +102,25 @@ def _curves(records: Sequence[EpochRecord]) -> dict[str, Figure]:
 def _precision(judged: Sequence[EpochRecord]) -> Figure:
     drawn, (axes,) = new_figure(1)
     epochs = [record.epoch for record in judged]
-    axes.plot(epochs, [record.average_precision or 0.0 for record in judged], linewidth=2, label="all faces")
+    axes.plot(
+        epochs, [record.average_precision or 0.0 for record in judged], linewidth=2, marker=".", label="all faces"
+    )
     for i, (low, high) in enumerate(SIZE_BINS):
         values = [record.by_size[i] for record in judged]
         if any(value is not None for value in values):
-            axes.plot(epochs, [v or 0.0 for v in values], linewidth=0.8, label=f"{low:g}-{high:g} pixels")
+            label = f"{low:g}-{high:g} pixels"
+            axes.plot(epochs, [v or 0.0 for v in values], linewidth=0.8, marker=".", label=label)
     axes.set(xlabel="epoch", ylabel="average precision", ylim=(0, 1.02))
-    axes.grid(alpha=0.3)
+    _over_epochs(axes)
     axes.legend(fontsize=8)
     return drawn
+
+
+def _over_epochs(axes: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.grid(alpha=0.3)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _epochs(records: Sequence[EpochRecord]) -> str:

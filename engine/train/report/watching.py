@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 
 from engine.metrics.average_precision import SIZE_BINS
@@ -56,7 +56,7 @@ class Shown:
         self._board.flush()
         if judgement is not None and self._judge is not None:
             self._found = validation(self._judge.pictures, judgement.faces)
-        settings = [(name, str(value)) for name, value in self._task.settings.to_dict().items()]
+        settings = list(_in_rows(self._task.settings.to_dict()))
         title = f"Training of {self._task.network.config.name}"
         write_file(self._folder.page, training_page(title, records, settings, list(chain(self._samples, self._found))))
         self._last = time.monotonic()
@@ -89,3 +89,15 @@ def in_words(seconds: float) -> str:
     if minutes < 2:
         return f"{seconds:.0f} s"
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+
+
+def _in_rows(settings: Mapping[str, object], of: str = "") -> Iterator[tuple[str, str]]:
+    """Give names and values of settings as words, those of the loss behind its name."""
+    for name, value in settings.items():
+        words = of + name.replace("_", " ")
+        if isinstance(value, Mapping):
+            yield from _in_rows(value, f"{words}: ")
+        elif isinstance(value, bool):
+            yield words, "yes" if value else "no"
+        else:
+            yield words, ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
