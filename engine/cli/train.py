@@ -35,7 +35,7 @@ _SETTINGS = {
     "average": "decay of the moving average of the weights, which is judged and saved; 0 averages nothing",
     "freeze": "what is not trained: none, stem, stage1, stage2, ..., body, all-but-heads",
     "focal": "focal loss, in place of hard example mining",
-    "keep_landmarks": "teach faces that have no labelled landmarks those that the first weights find",
+    "keep_landmarks": "hold landmarks that are not labelled to those of the first weights",
     "ignore_unlabelled": "do not teach as background what the first weights find with at least this score and no label "
     "has; 0 teaches all",
     "judge_every": "epochs between two judgements with the validation labels",

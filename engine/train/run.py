@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
@@ -18,8 +19,8 @@ from engine.progress import Status
 from engine.train.anchors.estimate import estimate_anchors
 from engine.train.checkpoints import Checkpoint
 from engine.train.distributed import Processes, joined
-from engine.train.finding.completing import complete
 from engine.train.finding.finder import Finder
+from engine.train.finding.unlabelled import ignore_unlabelled
 from engine.train.folder import RunFolder, digest_of
 from engine.train.judge import Judge
 from engine.train.labels.labelled import LabelledPicture
@@ -121,10 +122,13 @@ def _run(options: TrainOptions, processes: Processes, status: Status) -> Outcome
     pictures = _read(options.training, "training")
     judged = [] if options.validation is None else _read(options.validation, "validation")
     config = find_config(options.config)
+    if settings.keep_landmarks:
+        _check_teacher(options, config)
     network, origin = starting_network(config, options.weights, options.backbone, settings.seed)
+    teacher = copy.deepcopy(network).requires_grad_(False) if settings.keep_landmarks else None
     learned = pictures
-    if settings.keep_landmarks or settings.ignore_unlabelled:
-        learned = _completed(pictures, network, settings, processes, status)
+    if settings.ignore_unlabelled:
+        learned = _without_unlabelled(pictures, network, settings.ignore_unlabelled, processes, status)
     samples = TrainingSet(learned, config, settings.size, settings.seed, widest=settings.widest)
     if options.fit_anchors:
         config = network.config = _with_anchors(config, samples, status)
@@ -145,6 +149,7 @@ def _run(options: TrainOptions, processes: Processes, status: Status) -> Outcome
         settings,
         made_with,
         options.workers,
+        teacher,
     )
     judge = Judge(judged, config, processes) if judged else None
     training = Training(task, processes, folder, judge)
@@ -174,22 +179,31 @@ def _read(labels: Labels, what: str) -> list[LabelledPicture]:
     return pictures
 
 
-def _completed(
-    pictures: list[LabelledPicture],
-    network: RetinaFace,
-    settings: TrainSettings,
-    processes: Processes,
-    status: Status,
+def _without_unlabelled(
+    pictures: list[LabelledPicture], network: RetinaFace, least: float, processes: Processes, status: Status
 ) -> list[LabelledPicture]:
-    """Return pictures whose labels are completed with what the first weights find in them."""
-    status.update(f"Looking for faces in {len(pictures)} pictures")
+    """Return pictures in which faces are ignored that the first weights find and no label has."""
+    status.update(f"Looking for faces without a label in {len(pictures)} pictures")
     finder = Finder(network.config, processes)
     found = finder.find(network.eval().to(processes.device), [picture.path for picture in pictures])
     network.cpu()
     assert found is not None  # nobody asks it to stop
-    completed = complete(pictures, found, landmarks=settings.keep_landmarks, ignore_from=settings.ignore_unlabelled)
-    status.keep(completed.line())
-    return completed.pictures
+    full = ignore_unlabelled(pictures, found, least)
+    added = sum(len(new.boxes) - len(old.boxes) for new, old in zip(full, pictures, strict=True))
+    status.keep(f"{added} faces that the first weights find have no label and are ignored")
+    return full
+
+
+def _check_teacher(options: TrainOptions, config: RetinaFaceConfig) -> None:
+    """Raise InvalidArgumentError if the first weights cannot teach their landmarks."""
+    reasons = {
+        "the model has no landmarks": not config.has_landmarks,
+        "the codes of a cascade's landmarks refer to boxes that change": config.cascade,
+        "those of other anchors mean other landmarks, so it does not go with --anchors auto": options.fit_anchors,
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            raise InvalidArgumentError(f"--keep-landmarks cannot be had: {reason}")
 
 
 def _some_images(samples: TrainingSet) -> Iterator[torch.Tensor]:
