@@ -74,8 +74,8 @@ class MultiTaskLoss(nn.Module):
     `classes` is the cross-entropy of positive anchors and of each image's hardest negative ones, or the focal loss of
     all anchors; `boxes` and `landmarks` are the smooth L1 distances (beta 1) of the codes of positive anchors, summed
     over an anchor's 4 and 10 numbers. Each is divided by the number of positives in the batch, `landmarks` by the
-    number of those whose face has all its landmarks, or whose landmarks another network teaches. A batch without positives has only negatives, and is divided by
-    its number of images. `match` says which anchor is positive.
+    number of those whose face has all its landmarks, or whose landmarks another network teaches. A batch without
+    positives has only negatives, and is divided by its number of images. `match` says which anchor is positive.
 
     In a cascade the first stage is compared with the anchors, the second one with the boxes that the first one gives:
     they decide who is positive and are what the codes refer to. No gradient goes through them.
