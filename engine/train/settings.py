@@ -37,8 +37,8 @@ class TrainSettings:
         freeze: what is not trained, see engine.train.freezing.
         focal: focal loss for the classes, in place of hard example mining.
         loss: its thresholds and weights.
-        keep_landmarks: whether landmarks are held to those of the first weights where none are labelled, so that training
-            on boxes alone does not move them.
+        keep_landmarks: whether landmarks are held to those of the first weights where none are labelled, so that
+            training on boxes alone does not move them.
         ignore_unlabelled: faces that the first weights find with at least this score, where no label is, are ignored
             rather than taught as background; 0 ignores none.
         judge_every: epochs from one judgement to the next; the last epoch is judged too.
