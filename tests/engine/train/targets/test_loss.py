@@ -99,10 +99,10 @@ def test_another_network_teaches_landmarks_that_are_not_labelled(rng: np.random.
     for boxes, landmarks, wanted in zip(heads[1::3], heads[2::3], taught[2::3], strict=True):
         assert boxes.grad is not None
         assert landmarks.grad is not None
-        positive = boxes.grad.unflatten(1, (-1, 4)).abs().sum(2) > 0
-        step = (landmarks - wanted).detach().clamp(-1, 1).unflatten(1, (-1, 10)) * positive[:, :, None]
+        positive = torch.unflatten(boxes.grad, 1, (-1, 4)).abs().sum(2) > 0
+        step = torch.unflatten((landmarks - wanted).detach().clamp(-1, 1), 1, (-1, 10)) * positive[:, :, None]
         expected = 0.1 * step / losses.positives
-        torch.testing.assert_close(landmarks.grad.unflatten(1, (-1, 10)), expected)
+        torch.testing.assert_close(torch.unflatten(landmarks.grad, 1, (-1, 10)), expected)
     assert loss(heads, batch).landmarks == 0
     assert loss(heads, batch, heads).landmarks == 0
 
