@@ -19,7 +19,8 @@ from pathlib import Path
 
 from engine.cli import main as retinaface_trt
 
-SETTINGS = ["--size", "256", "--keep-landmarks", "--ignore-unlabelled", "0.5", "--judge-every", "5"]
+SETTINGS = ["--size", "416", "--widest", "2", "--loss", "upstream", "--learning-rate", "0.005"]
+SETTINGS += ["--keep-landmarks", "--ignore-unlabelled", "0.5", "--judge-every", "5"]
 
 
 def command(*arguments: object) -> None:
@@ -49,7 +50,7 @@ def main() -> None:
     parser.add_argument("val", type=Path, help="labels to judge with, JSON lines")
     parser.add_argument("run", type=Path, help="folder for all results")
     parser.add_argument("--weights", default="mobilenet0.25-upstream", help="default %(default)s")
-    parser.add_argument("--epochs", type=int, nargs=2, default=(10, 60), help="of the heads, of all (default 10 60)")
+    parser.add_argument("--epochs", type=int, nargs=2, default=(5, 15), help="of the heads, of all (default 5 15)")
     parser.add_argument("--precision", nargs="+", default=["fp16", "int8"], help="of engines (default fp16 int8)")
     arguments = parser.parse_args()
     run, epochs = arguments.run, arguments.epochs
@@ -62,9 +63,8 @@ def main() -> None:
     sets = ["--labels", labels, "--images", learned, "--val-labels", held_labels, "--val-images", held_out]
     train = ["train", *sets, *SETTINGS, "--resume"]
     heads, full = run / "heads", run / "all"
-    command(*train, "--weights", arguments.weights, "--freeze", "body", "--learning-rate", 5e-3,
-        "--epochs", epochs[0], "--output", heads)  # fmt: skip
-    command(*train, "--weights", heads / "model.pth", "--learning-rate", 1e-2, "--epochs", epochs[1], "--output", full)
+    command(*train, "--weights", arguments.weights, "--freeze", "body", "--epochs", epochs[0], "--output", heads)
+    command(*train, "--weights", heads / "model.pth", "--epochs", epochs[1], "--output", full)
 
     for name, weights in (("before", arguments.weights), ("after", full / "model.pth")):
         engines = [run / f"{name}_{precision}.engine" for precision in ("fp32", *arguments.precision)]
