@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("val", type=Path, help="labels to judge with, JSON lines")
     parser.add_argument("run", type=Path, help="folder for all results")
     parser.add_argument("--weights", default="mobilenet0.25-upstream", help="default %(default)s")
-    parser.add_argument("--epochs", type=int, nargs=2, default=(5, 15), help="of the heads, of all (default 5 15)")
+    parser.add_argument("--epochs", type=int, nargs=2, default=(5, 10), help="of the heads, of all (default 5 10)")
     parser.add_argument("--precision", nargs="+", default=["fp16", "int8"], help="of engines (default fp16 int8)")
     arguments = parser.parse_args()
     run, epochs = arguments.run, arguments.epochs
