@@ -60,7 +60,7 @@ def samples(training: TrainingSet) -> list[str]:
         labels = (np.asarray(sample.boxes), np.asarray(sample.landmarks), np.asarray(sample.ignored))
         drawn = _drawn(np.ascontiguousarray(image), _labelled(*labels))
         shown.append(figure(f"sample of {training.pictures[index].path.name}", "image/jpeg", drawn))
-    return shown
+    return ["<h3>Training samples</h3>", *shown]
 
 
 def validation(pictures: Sequence[LabelledPicture], faces: Sequence[Detections]) -> list[str]:
@@ -76,7 +76,7 @@ def validation(pictures: Sequence[LabelledPicture], faces: Sequence[Detections])
         layers.append((sure.boxes, sure.landmarks, _FOUND))
         caption = f"{picture.path.name}: {len(picture.boxes)} labelled, {len(sure)} found"
         shown.append(figure(caption, "image/jpeg", _drawn(image, layers)))
-    return shown
+    return ["<h3>Validation pictures</h3>", *shown]
 
 
 def _labelled(boxes: FloatArray, landmarks: FloatArray, ignored: NDArray[np.bool_]) -> list[_Layer]:
@@ -89,7 +89,7 @@ def _curves(records: Sequence[EpochRecord]) -> dict[str, Figure]:
     for name in records[0].losses if records else ():
         axes.plot(epochs, [record.losses[name] for record in records], marker=".", label=name)
     axes.set(xlabel="epoch", ylabel="mean loss", ylim=(0, None))
-    _over_epochs(axes)
+    _over_epochs(axes, len(records))
     if records:
         axes.legend(fontsize=8)
     figures = {"Loss": losses}
@@ -111,14 +111,15 @@ def _precision(judged: Sequence[EpochRecord]) -> Figure:
             label = f"{low:g}-{high:g} pixels"
             axes.plot(epochs, [v or 0.0 for v in values], linewidth=0.8, marker=".", label=label)
     axes.set(xlabel="epoch", ylabel="average precision", ylim=(0, 1.02))
-    _over_epochs(axes)
+    _over_epochs(axes, epochs[-1])
     axes.legend(fontsize=8)
     return drawn
 
 
-def _over_epochs(axes: Axes) -> None:
+def _over_epochs(axes: Axes, last: int) -> None:
     from matplotlib.ticker import MaxNLocator
 
+    axes.set_xlim(0.5, last + 0.5)
     axes.grid(alpha=0.3)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
