@@ -119,7 +119,7 @@ def _precision(judged: Sequence[EpochRecord]) -> Figure:
 def _over_epochs(axes: Axes, last: int) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axes.set_xlim(0.5, last + 0.5)
+    axes.set_xlim(0.5, max(last, 1) + 0.5)
     axes.grid(alpha=0.3)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
