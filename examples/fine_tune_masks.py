@@ -66,11 +66,12 @@ def main() -> None:
     command(*train, "--weights", arguments.weights, "--freeze", "body", "--epochs", epochs[0], "--output", heads)
     command(*train, "--weights", heads / "model.pth", "--epochs", epochs[1], "--output", full)
 
-    for name, weights in (("before", arguments.weights), ("after", full / "model.pth")):
+    trained = ["--config", full / "config.json", "--weights", full / "model.pth"]
+    for name, model in (("before", ["--weights", arguments.weights]), ("after", trained)):
         engines = [run / f"{name}_{precision}.engine" for precision in ("fp32", *arguments.precision)]
         for engine, precision in zip(engines, ("fp32", *arguments.precision), strict=True):
             calibration = ["--calib-dir", learned] if precision == "int8" else []
-            command("build", "--weights", weights, "--precision", precision, *calibration, "--output", engine)
+            command("build", *model, "--precision", precision, *calibration, "--output", engine)
         compared = [word for engine in engines[1:] for word in ("--engine", engine)]
         pictures = ["--images", judged, "--labels", val_labels, "--html", run / f"{name}.html"]
         command("evaluate", "agreement", "--reference", engines[0], *compared, *pictures)
