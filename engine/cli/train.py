@@ -13,6 +13,7 @@ from engine.progress import status_shown
 from engine.text import printable
 from engine.threads import limited_to
 from engine.train.settings import TrainSettings
+from engine.train.targets.settings import PAPER, PUBLISHED_LOSSES
 
 if TYPE_CHECKING:
     from engine.train.run import Labels, Outcome
@@ -21,6 +22,8 @@ SUMMARY = "fine-tune a model on labelled pictures"
 _MAX_WORKERS = 256
 _SETTINGS = {
     "size": "height and width of the training samples in pixels",
+    "widest": "side of the largest square of a picture that a sample shows, in short sides of the picture; above 1 "
+    "the sample is padded",
     "epochs": "passes over the pictures",
     "batch": "pictures of a step, of all processes together",
     "learning_rate": "the largest one",
@@ -32,6 +35,10 @@ _SETTINGS = {
     "average": "decay of the moving average of the weights, which is judged and saved; 0 averages nothing",
     "freeze": "what is not trained: none, stem, stage1, stage2, ..., body, all-but-heads",
     "focal": "focal loss, in place of hard example mining",
+    "keep_landmarks": "hold landmarks that are not labelled to those of the first weights",
+    "ignore_unlabelled": "do not teach as background what the first weights find with at least this score and no label "
+    "has; 0 teaches all",
+    "judge_every": "epochs between two judgements with the validation labels",
     "seed": "of the order of the pictures and of their augmentation",
 }
 _FORMATS = "JSON lines as `detect` prints them, WIDER FACE's text, a folder of Pascal VOC's XML, or COCO's JSON"
@@ -66,6 +73,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--anchors", choices=("keep", "auto"), default="keep",
         help="auto: give anchors the sizes of the labelled faces, and say what they reach (default keep)")  # fmt: skip
     _add_settings(parser.add_argument_group("settings"))
+    add(
+        "--loss",
+        choices=PUBLISHED_LOSSES,
+        default=PAPER,
+        help="thresholds and weights of the loss: the paper's, or Pytorch_Retinaface's (default %(default)s)",
+    )
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
     add("--workers", type=int, default=0, metavar="N",
         help="processes that read pictures (default 0: this one reads them between the steps)")  # fmt: skip
@@ -105,7 +118,9 @@ def run(arguments: argparse.Namespace) -> int:
         config=arguments.config,
         weights=arguments.weights,
         backbone=arguments.backbone_weights,
-        settings=TrainSettings(**{name: getattr(arguments, name) for name in _SETTINGS}),
+        settings=TrainSettings(
+            **{name: getattr(arguments, name) for name in _SETTINGS}, loss=PUBLISHED_LOSSES[arguments.loss]
+        ),
         fit_anchors=arguments.anchors == "auto",
         resume=arguments.resume,
         device=arguments.device,

@@ -42,6 +42,7 @@ class Task:
         settings: of the run.
         made_with: all that the result depends on, by name, in plain values.
         workers: processes that read pictures, of each process; 0 reads them in this one.
+        teacher: network that gives the landmarks of faces whose landmarks are not labelled; not trained.
     """
 
     network: RetinaFace
@@ -51,6 +52,7 @@ class Task:
     settings: TrainSettings
     made_with: dict[str, Any]
     workers: int = 0
+    teacher: RetinaFace | None = None
 
 
 class Watcher(Protocol):
@@ -87,6 +89,7 @@ class Training:
                 "choose a smaller batch"
             )
         self._trained = processes.synchronised(task.trained)
+        self._teacher = None if task.teacher is None else task.teacher.to(self._device).eval()
         self._frozen = freeze(task.network, settings.freeze)
         self._parallel = processes.parallel(self._trained)
         self._optimiser = make_optimiser(self._trained, settings)
@@ -159,7 +162,7 @@ class Training:
                 self._write_checkpoint()
         used = self._used()
         judgement = None
-        if self._judge is not None:
+        if self._judge is not None and self._is_judged():
             judgement = self._judge.judge(used.eval(), stopped)
             if judgement is None:
                 return False
@@ -175,9 +178,10 @@ class Training:
         set_learning_rate(self._optimiser, rate)
         self._optimiser.zero_grad(set_to_none=True)
         batch = on_device(batch, self._device)
+        images = self._normalise(batch.images)
         with torch.autocast(self._device.type, torch.float16, enabled=self._mixed):
-            heads = self._parallel(self._normalise(batch.images))
-        losses = self._task.loss(heads, batch)
+            heads = self._parallel(images)
+        losses = self._task.loss(heads, batch, self._taught(images))
         shown = [n for n in losses._fields if n != "positives" and (cascade or not n.startswith("first_"))]
         own = [float(getattr(losses, name).detach()) for name in shown]
         bad, stops, *sums = self._processes.total([float(not all(map(math.isfinite, own))), float(stop), *own])
@@ -196,6 +200,13 @@ class Training:
         for name, value in means.items():
             self.position.sums[name] = self.position.sums.get(name, 0.0) + value
         return {**means, "learning_rate": rate, "gradient_norm": norm}, bool(stops)
+
+    @torch.no_grad()
+    def _taught(self, images: torch.Tensor) -> Sequence[torch.Tensor] | None:
+        if self._teacher is None:
+            return None
+        heads: Sequence[torch.Tensor] = self._teacher(images)
+        return heads
 
     def _refuse(self, names: list[str], what: str, values: dict[str, float]) -> None:
         shown = ", ".join(f"{name} {value:g}" for name, value in values.items())
@@ -224,11 +235,15 @@ class Training:
             pictures = [self._task.samples.pictures[i] for i in indices[start : start + self._share]]
             yield [str(picture.path) for picture in pictures], batch
 
+    def _is_judged(self) -> bool:
+        epoch, settings = self.position.epoch + 1, self._task.settings
+        return epoch % settings.judge_every == 0 or epoch == settings.epochs
+
     def _close_epoch(self, judgement: Judgement | None) -> None:
         """Record the epoch, and write the model, if it is the best one, and the checkpoint."""
         position, settings = self.position, self._task.settings
         value = None if judgement is None else judgement.average_precision
-        is_best = value is None or self.best is None or value > self.best
+        is_best = self._judge is None or (value is not None and (self.best is None or value > self.best))
         record = EpochRecord(
             position.epoch + 1,
             learning_rate(settings, self.done - 1, self.steps),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
@@ -13,10 +14,13 @@ import torch
 from engine.config.files import find_config
 from engine.config.model import RetinaFaceConfig
 from engine.errors import InvalidArgumentError
+from engine.model.retinaface import RetinaFace
 from engine.progress import Status
 from engine.train.anchors.estimate import estimate_anchors
 from engine.train.checkpoints import Checkpoint
 from engine.train.distributed import Processes, joined
+from engine.train.finding.finder import Finder
+from engine.train.finding.unlabelled import ignore_unlabelled
 from engine.train.folder import RunFolder, digest_of
 from engine.train.judge import Judge
 from engine.train.labels.labelled import LabelledPicture
@@ -118,8 +122,14 @@ def _run(options: TrainOptions, processes: Processes, status: Status) -> Outcome
     pictures = _read(options.training, "training")
     judged = [] if options.validation is None else _read(options.validation, "validation")
     config = find_config(options.config)
+    if settings.keep_landmarks:
+        _check_teacher(options, config)
     network, origin = starting_network(config, options.weights, options.backbone, settings.seed)
-    samples = TrainingSet(pictures, config, settings.size, settings.seed)
+    teacher = copy.deepcopy(network).requires_grad_(False) if settings.keep_landmarks else None
+    learned = pictures
+    if settings.ignore_unlabelled:
+        learned = _without_unlabelled(pictures, network, settings.ignore_unlabelled, processes, status)
+    samples = TrainingSet(learned, config, settings.size, settings.seed, widest=settings.widest)
     if options.fit_anchors:
         config = network.config = _with_anchors(config, samples, status)
     made_with = {
@@ -139,6 +149,7 @@ def _run(options: TrainOptions, processes: Processes, status: Status) -> Outcome
         settings,
         made_with,
         options.workers,
+        teacher,
     )
     judge = Judge(judged, config, processes) if judged else None
     training = Training(task, processes, folder, judge)
@@ -166,6 +177,33 @@ def _read(labels: Labels, what: str) -> list[LabelledPicture]:
             f"the {what} labels {labels.file} have {len(pictures)} pictures and no face in them: give some"
         )
     return pictures
+
+
+def _without_unlabelled(
+    pictures: list[LabelledPicture], network: RetinaFace, least: float, processes: Processes, status: Status
+) -> list[LabelledPicture]:
+    """Return pictures in which faces are ignored that the first weights find and no label has."""
+    status.update(f"Looking for faces without a label in {len(pictures)} pictures")
+    finder = Finder(network.config, processes)
+    found = finder.find(network.eval().to(processes.device), [picture.path for picture in pictures])
+    network.cpu()
+    assert found is not None  # nobody asks it to stop
+    full = ignore_unlabelled(pictures, found, least)
+    added = sum(len(new.boxes) - len(old.boxes) for new, old in zip(full, pictures, strict=True))
+    status.keep(f"{added} faces that the first weights find have no label and are ignored")
+    return full
+
+
+def _check_teacher(options: TrainOptions, config: RetinaFaceConfig) -> None:
+    """Raise InvalidArgumentError if the first weights cannot teach their landmarks."""
+    reasons = {
+        "the model has no landmarks": not config.has_landmarks,
+        "the codes of a cascade's landmarks refer to boxes that change": config.cascade,
+        "those of other anchors mean other landmarks, so it does not go with --anchors auto": options.fit_anchors,
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            raise InvalidArgumentError(f"--keep-landmarks cannot be had: {reason}")
 
 
 def _some_images(samples: TrainingSet) -> Iterator[torch.Tensor]:

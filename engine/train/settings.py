@@ -21,6 +21,8 @@ class TrainSettings:
 
     Attributes:
         size: height and width of the training samples in pixels.
+        widest: side of the largest square of a picture that a sample shows, in short sides of the picture. Above 1 it
+            shows some pictures smaller, with padding, as detection does that does not enlarge them.
         epochs: passes over the training pictures.
         batch: pictures of one step, of all processes together.
         learning_rate: the largest one, at the end of the warm-up.
@@ -35,10 +37,16 @@ class TrainSettings:
         freeze: what is not trained, see engine.train.freezing.
         focal: focal loss for the classes, in place of hard example mining.
         loss: its thresholds and weights.
+        keep_landmarks: whether landmarks are held to those of the first weights where none are labelled, so that
+            training on boxes alone does not move them.
+        ignore_unlabelled: faces that the first weights find with at least this score, where no label is, are ignored
+            rather than taught as background; 0 ignores none.
+        judge_every: epochs from one judgement to the next; the last epoch is judged too.
         seed: of the order of the pictures, of their augmentation and of layers that no checkpoint has.
     """
 
     size: int = 640
+    widest: float = 1.0
     epochs: int = 50
     batch: int = 16
     learning_rate: float = 1e-3
@@ -51,18 +59,23 @@ class TrainSettings:
     freeze: str = NONE
     focal: bool = False
     loss: LossSettings = field(default_factory=LossSettings)
+    keep_landmarks: bool = False
+    ignore_unlabelled: float = 0.0
+    judge_every: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Raise InvalidArgumentError for a value out of range."""
         size_fits = 0 < self.size <= 4096 and self.size % BODY_STRIDE == 0
         _require(size_fits, "size", self.size, f"a multiple of {BODY_STRIDE} up to 4096")
-        for name, least in (("epochs", 1), ("batch", 1), ("warm_up", 0)):
+        for name, least in (("epochs", 1), ("batch", 1), ("warm_up", 0), ("judge_every", 1)):
             _require(least <= getattr(self, name) <= _MOST, name, getattr(self, name), f"{least} to {_MOST}")
+        _require(1 <= self.widest <= 10, "widest", self.widest, "1 to 10")
         _require(0 < self.learning_rate <= 10, "learning_rate", self.learning_rate, "above 0, up to 10")
         for name in ("momentum", "average"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 or more, below 1")
-        _require(0 <= self.weight_decay <= 1, "weight_decay", self.weight_decay, "0 to 1")
+        for name in ("weight_decay", "ignore_unlabelled"):
+            _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "0 to 1")
         _require(0 <= self.clip <= _MOST, "clip", self.clip, f"0 to {_MOST}")
         _require(self.schedule in SCHEDULES, "schedule", self.schedule, " or ".join(SCHEDULES))
         _require(0 <= self.seed <= MAX_SEED, "seed", self.seed, f"0 to {MAX_SEED}")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -113,6 +114,30 @@ def test_custom_operator() -> None:
         "2 candidates, 1 face",
         f"score {score:.3f}, box in the image {box}",
     ]
+
+
+@pytest.mark.slow
+def test_fine_tune_masks(tmp_path: Path) -> None:
+    """One epoch of each kind; the engines find the face before and after."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    box = (np.asarray(ASTRONAUT_FACE) - [100, 0, 100, 0]).tolist()
+    lines = []
+    for i in range(20):
+        cv2.imwrite(str(photos / f"{i}.jpg"), cv2.convertScaleAbs(astronaut()[:256, 100:356], alpha=1 - i / 99))
+        lines.append(json.dumps({"image": f"{i}.jpg", "faces": [{"box": box}]}))
+    train, val, results = tmp_path / "train.jsonl", tmp_path / "val.jsonl", tmp_path / "run"
+    train.write_text("\n".join(lines[:19]))
+    val.write_text(lines[19])
+    options = ["--weights", "mobilenet0.25", "--epochs", 1, 1, "--precision", "fp16"]
+    done = run("fine_tune_masks.py", photos, train, val, results, *options)
+    assert "0 faces that the first weights find have no label" in done.stderr
+    assert [line.split()[2] for line in done.stdout.splitlines() if line.startswith("$")] == [
+        *["train"] * 2,
+        *["build", "build", "evaluate"] * 2,
+    ]
+    assert len(re.findall(r"AP against 1 labels \(reference 1\.0+\) +1\.0+ ", done.stdout)) == 2
+    assert (results / "all" / "index.html").exists()
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)

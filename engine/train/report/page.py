@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.errors import InvalidArgumentError
 from engine.evaluate.report.figures import new_figure, png
@@ -19,13 +20,17 @@ from engine.train.labels.labelled import LabelledPicture
 from engine.types import DEFAULT_SCORE_THRESHOLD, FloatArray, Image
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from engine.train.samples import TrainingSet
 
 _SIDE = 320  # of a picture on the page, in pixels
-_LABELLED, _FOUND = (80, 200, 60), (200, 60, 230)
+_LABELLED, _IGNORED, _FOUND = (80, 200, 60), (160, 160, 160), (200, 60, 230)
 _SHOWN = 8  # pictures of each kind
+_KEY = "<p>Green: labelled faces. Grey: ignored ones. Magenta: what is found at a score of .5.</p>"
+
+_Layer = tuple[FloatArray, FloatArray | None, tuple[int, int, int]]  # boxes, landmarks, colour
 
 
 def training_page(
@@ -40,26 +45,26 @@ def training_page(
         pictures: HTML of the pictures, from `samples` and `validation`.
     """
     parts = [figure(name, "image/png", png(drawn)) for name, drawn in _curves(records).items()]
-    parts += ["<h2>Epochs</h2>", _epochs(records), "<h2>Pictures</h2>", *pictures]
+    parts += ["<h2>Epochs</h2>", _epochs(records), "<h2>Pictures</h2>", _KEY, *pictures]
     parts += ["<h2>Settings</h2>", table(("setting", "value"), settings)]
     return page(title, parts).encode()
 
 
 def samples(training: TrainingSet) -> list[str]:
-    """Return HTML of training samples as the network sees them, with their labels in green."""
+    """Return HTML of training samples as the network sees them, with their labels in green, ignored faces in grey."""
     shown = []
     for index in range(min(_SHOWN, len(training))):
         sample = training[index]
         pixels = np.asarray(sample.image).transpose(1, 2, 0)
         image = pixels if training.config.color_order == "bgr" else pixels[..., ::-1]
-        boxes, landmarks = np.asarray(sample.boxes, np.float32), np.asarray(sample.landmarks, np.float32)
-        drawn = _drawn(np.ascontiguousarray(image), [(boxes, landmarks, _LABELLED)])
+        labels = (np.asarray(sample.boxes), np.asarray(sample.landmarks), np.asarray(sample.ignored))
+        drawn = _drawn(np.ascontiguousarray(image), _labelled(*labels))
         shown.append(figure(f"sample of {training.pictures[index].path.name}", "image/jpeg", drawn))
-    return shown
+    return ["<h3>Training samples</h3>", *shown]
 
 
 def validation(pictures: Sequence[LabelledPicture], faces: Sequence[Detections]) -> list[str]:
-    """Return HTML of validation pictures: labels in green, what is found at a score of .5 in magenta."""
+    """Return HTML of validation pictures: labels as in `samples`, what is found at a score of .5 in magenta."""
     shown = []
     for picture, found in list(zip(pictures, faces, strict=True))[:_SHOWN]:
         try:
@@ -67,19 +72,24 @@ def validation(pictures: Sequence[LabelledPicture], faces: Sequence[Detections])
         except InvalidArgumentError:  # it was judged, and is gone by now
             continue
         sure = found.above(DEFAULT_SCORE_THRESHOLD)
-        layers = [(picture.boxes, picture.landmarks, _LABELLED), (sure.boxes, sure.landmarks, _FOUND)]
+        layers = _labelled(picture.boxes, picture.landmarks, picture.ignored)
+        layers.append((sure.boxes, sure.landmarks, _FOUND))
         caption = f"{picture.path.name}: {len(picture.boxes)} labelled, {len(sure)} found"
         shown.append(figure(caption, "image/jpeg", _drawn(image, layers)))
-    return shown
+    return ["<h3>Validation pictures</h3>", *shown]
+
+
+def _labelled(boxes: FloatArray, landmarks: FloatArray, ignored: NDArray[np.bool_]) -> list[_Layer]:
+    return [(boxes[ignored], None, _IGNORED), (boxes[~ignored], landmarks[~ignored], _LABELLED)]
 
 
 def _curves(records: Sequence[EpochRecord]) -> dict[str, Figure]:
     losses, (axes,) = new_figure(1)
     epochs = [record.epoch for record in records]
     for name in records[0].losses if records else ():
-        axes.plot(epochs, [record.losses[name] for record in records], label=name)
+        axes.plot(epochs, [record.losses[name] for record in records], marker=".", label=name)
     axes.set(xlabel="epoch", ylabel="mean loss", ylim=(0, None))
-    axes.grid(alpha=0.3)
+    _over_epochs(axes, len(records))
     if records:
         axes.legend(fontsize=8)
     figures = {"Loss": losses}
@@ -92,15 +102,26 @@ def _curves(records: Sequence[EpochRecord]) -> dict[str, Figure]:
 def _precision(judged: Sequence[EpochRecord]) -> Figure:
     drawn, (axes,) = new_figure(1)
     epochs = [record.epoch for record in judged]
-    axes.plot(epochs, [record.average_precision or 0.0 for record in judged], linewidth=2, label="all faces")
+    axes.plot(
+        epochs, [record.average_precision or 0.0 for record in judged], linewidth=2, marker=".", label="all faces"
+    )
     for i, (low, high) in enumerate(SIZE_BINS):
         values = [record.by_size[i] for record in judged]
         if any(value is not None for value in values):
-            axes.plot(epochs, [v or 0.0 for v in values], linewidth=0.8, label=f"{low:g}-{high:g} pixels")
+            label = f"{low:g}-{high:g} pixels"
+            axes.plot(epochs, [v or 0.0 for v in values], linewidth=0.8, marker=".", label=label)
     axes.set(xlabel="epoch", ylabel="average precision", ylim=(0, 1.02))
-    axes.grid(alpha=0.3)
+    _over_epochs(axes, epochs[-1])
     axes.legend(fontsize=8)
     return drawn
+
+
+def _over_epochs(axes: Axes, last: int) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlim(0.5, max(last, 1) + 0.5)
+    axes.grid(alpha=0.3)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _epochs(records: Sequence[EpochRecord]) -> str:
@@ -115,7 +136,7 @@ def _epochs(records: Sequence[EpochRecord]) -> str:
     return table(header, lines)
 
 
-def _drawn(image: Image, layers: Sequence[tuple[FloatArray, FloatArray | None, tuple[int, int, int]]]) -> bytes:
+def _drawn(image: Image, layers: Sequence[_Layer]) -> bytes:
     """Return a small JPEG picture with boxes and landmarks."""
     scale = min(1.0, _SIDE / max(image.shape[:2]))
     small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

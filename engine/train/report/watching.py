@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 
 from engine.metrics.average_precision import SIZE_BINS
@@ -29,6 +29,7 @@ class Shown:
         self._board = Board(folder.events, step)
         self._smooth: dict[str, float] = {}
         self._samples = samples(task.samples)
+        self._found: list[str] = []
         self._last = time.monotonic()
         self._step = step
 
@@ -53,12 +54,11 @@ class Shown:
         precisions = {"all faces": record.average_precision, **by_size}
         self._board.add({f"average precision/{name}": value for name, value in precisions.items()}, self._step)
         self._board.flush()
-        found = []
         if judgement is not None and self._judge is not None:
-            found = validation(self._judge.pictures, judgement.faces)
-        settings = [(name, str(value)) for name, value in self._task.settings.to_dict().items()]
+            self._found = validation(self._judge.pictures, judgement.faces)
+        settings = list(_in_rows(self._task.settings.to_dict()))
         title = f"Training of {self._task.network.config.name}"
-        write_file(self._folder.page, training_page(title, records, settings, list(chain(self._samples, found))))
+        write_file(self._folder.page, training_page(title, records, settings, list(chain(self._samples, self._found))))
         self._last = time.monotonic()
 
     def close(self) -> None:
@@ -89,3 +89,15 @@ def in_words(seconds: float) -> str:
     if minutes < 2:
         return f"{seconds:.0f} s"
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+
+
+def _in_rows(settings: Mapping[str, object], of: str = "") -> Iterator[tuple[str, str]]:
+    """Give names and values of settings as words, those of the loss behind its name."""
+    for name, value in settings.items():
+        words = of + name.replace("_", " ")
+        if isinstance(value, Mapping):
+            yield from _in_rows(value, f"{words}: ")
+        elif isinstance(value, bool):
+            yield words, "yes" if value else "no"
+        else:
+            yield words, ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -30,8 +30,8 @@ class Scene:
     landmarks: FloatArray
     ignored: NDArray[np.bool_]
 
-    def cropped(self, left: int, top: int, side: int) -> Scene:
-        """Return a square of the picture.
+    def cropped(self, left: int, top: int, side: int, value: tuple[int, int, int] = (0, 0, 0)) -> Scene:
+        """Return a square of the picture, with a colour (BGR) where it reaches beyond.
 
         A face stays if its centre is inside, with its box clipped. What shows of other faces is ignored: it is not
         enough to be found, but taught as background, as in the reference, it would be the hardest of all.
@@ -43,11 +43,25 @@ class Scene:
         boxes = np.clip(boxes, 0, side)
         seen = (boxes[:, :2] < boxes[:, 2:]).all(1)
         return Scene(
-            self.image[top : top + side, left : left + side],
+            self._cut(left, top, side, value),
             boxes[seen],
             self.landmarks[seen] - origin,
             (self.ignored | ~has_centre)[seen],
         )
+
+    def holds(self, left: int, top: int, side: int) -> bool:
+        """Return whether a square lies inside the picture."""
+        height, width = self.image.shape[:2]
+        return min(left, top) >= 0 and left + side <= width and top + side <= height
+
+    def _cut(self, left: int, top: int, side: int, value: tuple[int, int, int]) -> Image:
+        shown = self.image[max(top, 0) : top + side, max(left, 0) : left + side]
+        if self.holds(left, top, side):
+            return shown
+        above, before = max(-top, 0), max(-left, 0)
+        below, behind = side - above - shown.shape[0], side - before - shown.shape[1]
+        cut = cv2.copyMakeBorder(shown, above, below, before, behind, cv2.BORDER_CONSTANT, value=value)
+        return np.asarray(cut, np.uint8)
 
     def padded(self, side: int, value: tuple[int, int, int]) -> Scene:
         """Return a square with the picture in its upper left corner, and a colour (BGR) beside and below."""

@@ -40,6 +40,7 @@ class TrainingSet(Dataset[Sample]):
         size: int,
         seed: int,
         augment: bool = True,
+        widest: float = 1.0,
     ) -> None:
         """Make a set; the pictures are read when their samples are.
 
@@ -50,6 +51,8 @@ class TrainingSet(Dataset[Sample]):
             seed: of all that is random, 0 or more.
             augment: whether to crop, mirror, colour and scale at random. Else the whole picture is shown, made smaller
                 if it is larger than S and padded as for detection.
+            widest: side of the largest square that a sample shows, in short sides of the picture, from 1. Squares that
+                are larger than the picture are padded.
 
         Raises:
             InvalidArgumentError: there are no pictures, the network does not accept the size, or the seed is negative.
@@ -60,6 +63,7 @@ class TrainingSet(Dataset[Sample]):
             raise InvalidArgumentError(f"seed is {seed}, expected 0 or more")
         config.check_input_size(size, size)
         self.pictures, self.config, self.size, self.seed, self.augment = pictures, config, size, seed, augment
+        self.widest = widest
         self._pad_value = config.pad_value if config.color_order == "bgr" else config.pad_value[::-1]
         # Shared with the processes of a DataLoader, also with those that it keeps from one epoch to the next.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
@@ -88,12 +92,15 @@ class TrainingSet(Dataset[Sample]):
         return self._sample(scene.without_small(LEAST_SIZE))
 
     def _augmented(self, scene: Scene, rng: np.random.Generator) -> Scene:
-        square = random_square(scene, self.size, LEAST_SIZE, rng)
-        if square is not None:
+        square = random_square(scene, self.size, LEAST_SIZE, rng, self.widest)
+        inside = square is not None and scene.holds(*square)
+        if square is not None and inside:
             scene = scene.cropped(*square)
         scene = Scene(distorted(scene.image, rng), scene.boxes, scene.landmarks, scene.ignored)
         if square is None:
             scene = scene.padded(max(scene.image.shape[:2]), self._pad_value)
+        elif not inside:  # the padding keeps its colour
+            scene = scene.cropped(*square, self._pad_value)
         scene = scene.resized(self.size, _INTERPOLATIONS[rng.integers(len(_INTERPOLATIONS))])
         return scene.mirrored() if rng.random() < 0.5 else scene
 

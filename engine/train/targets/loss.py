@@ -74,8 +74,8 @@ class MultiTaskLoss(nn.Module):
     `classes` is the cross-entropy of positive anchors and of each image's hardest negative ones, or the focal loss of
     all anchors; `boxes` and `landmarks` are the smooth L1 distances (beta 1) of the codes of positive anchors, summed
     over an anchor's 4 and 10 numbers. Each is divided by the number of positives in the batch, `landmarks` by the
-    number of those whose face has all its landmarks. A batch without positives has only negatives, and is divided by
-    its number of images. `match` says which anchor is positive.
+    number of those whose face has all its landmarks, or whose landmarks another network teaches. A batch without
+    positives has only negatives, and is divided by its number of images. `match` says which anchor is positive.
 
     In a cascade the first stage is compared with the anchors, the second one with the boxes that the first one gives:
     they decide who is positive and are what the codes refer to. No gradient goes through them.
@@ -107,18 +107,23 @@ class MultiTaskLoss(nn.Module):
         self._positives_of_all = positives_of_all
         self._anchors: tuple[object, torch.Tensor] | None = None
 
-    def forward(self, heads: Sequence[torch.Tensor], faces: Faces) -> Losses:
+    def forward(
+        self, heads: Sequence[torch.Tensor], faces: Faces, taught: Sequence[torch.Tensor] | None = None
+    ) -> Losses:
         """Return the loss of a batch.
 
         Args:
             heads: of TrainedNetwork: maps [N, C, rows, columns], in the order of config.head_names(); behind them, of a
                 cascade, those of its first stage.
             faces: of the N images, such as a Batch; on any device.
+            taught: heads of another network for the same images. Its landmark codes are learned where a face has no
+                landmarks. Not for a cascade, where codes refer to boxes that the networks do not share.
 
         Raises:
             InvalidArgumentError: heads or faces do not fit the config or each other.
         """
         kinds = self._by_kind(heads)
+        landmarks_taught = None if taught is None else self._by_kind(taught).get("landmark_deltas")
         anchors = self._anchors_like(heads)
         labels = _Labels(faces, len(heads[0]), anchors.device)
         s = self.settings
@@ -129,7 +134,7 @@ class MultiTaskLoss(nn.Module):
             anchors = move_anchors(kinds["anchor_deltas"].detach(), anchors, self.config.variances)
         last = kinds["box_deltas"], kinds["logits"], kinds.get("landmark_deltas")
         overlaps = s.second_overlaps if self.config.cascade else s.overlaps
-        stages.append(self._stage(last, anchors, labels, overlaps))
+        stages.append(self._stage(last, anchors, labels, overlaps, landmarks_taught))
         return self._losses(stages, len(heads[0]))
 
     def _by_kind(self, heads: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -164,6 +169,7 @@ class MultiTaskLoss(nn.Module):
         anchors: torch.Tensor,
         labels: _Labels,
         overlaps: Overlaps,
+        landmarks_taught: torch.Tensor | None = None,
     ) -> _Stage:
         """Return the sums of one stage, whose anchors [A, 4] or [N, A, 4] are those of all images or of each."""
         box_deltas, logits, landmark_deltas = heads
@@ -179,12 +185,13 @@ class MultiTaskLoss(nn.Module):
         boxes = smooth_l1_loss(box_deltas[image, anchor], codes, reduction="sum")
         if landmark_deltas is None:
             return _Stage(torch.stack([classes, boxes, boxes.new_zeros(())]), _counts(boxes, len(face), 0))
+        codes = encode_landmarks(labels.landmarks[face].to(box_deltas.dtype), matched, self.config.variances)
         known = torch.isfinite(labels.landmarks[face]).flatten(1).all(1)
-        codes = encode_landmarks(
-            labels.landmarks[face[known]].to(box_deltas.dtype), matched[known], self.config.variances
-        )
-        landmarks = smooth_l1_loss(landmark_deltas[image[known], anchor[known]], codes, reduction="sum")
-        return _Stage(torch.stack([classes, boxes, landmarks]), _counts(boxes, len(face), len(codes)))
+        if landmarks_taught is not None:
+            codes = torch.where(known[:, None], codes, landmarks_taught[image, anchor])
+            known = torch.ones_like(known)
+        landmarks = smooth_l1_loss(landmark_deltas[image[known], anchor[known]], codes[known], reduction="sum")
+        return _Stage(torch.stack([classes, boxes, landmarks]), _counts(boxes, len(face), int(known.sum())))
 
     def _losses(self, stages: list[_Stage], images: int) -> Losses:
         sums = torch.stack([stage.sums for stage in stages])  # [stages, 3]

@@ -17,8 +17,7 @@ class LossSettings:
     The paper, arXiv 1905.00641: IoU from .5 is a face, below .3 background; three negatives for each positive; weights
     .25 and .1. A cascade's are those of its public reproduction (barisbatuhan/retinaface, configs.jl).
 
-    Pytorch_Retinaface (train.py, layers/modules/multibox_loss.py), whose weights are public, trains with
-    `LossSettings(overlaps=(0.35, 0.35), negatives_per_positive=7, box_weight=2.0, landmark_weight=1.0, least_iou=0.2)`.
+    PUBLISHED_LOSSES has these by name, and those of Pytorch_Retinaface.
 
     Attributes:
         overlaps: IoU from which an anchor is positive, and below which it is background; between them it is ignored.
@@ -59,3 +58,13 @@ class LossSettings:
 def _require(ok: bool, name: str, given: object, expected: str) -> None:
     if not ok:
         raise InvalidArgumentError(f"loss settings: {name} is {given!r:.200}, expected {expected}")
+
+
+PAPER, UPSTREAM = "paper", "upstream"
+PUBLISHED_LOSSES = {
+    PAPER: LossSettings(),
+    UPSTREAM: LossSettings(
+        overlaps=(0.35, 0.35), negatives_per_positive=7, box_weight=2.0, landmark_weight=1.0, least_iou=0.2
+    ),
+}
+"""Upstream's are those that Pytorch_Retinaface's public weights were trained with (train.py, multibox_loss.py)."""

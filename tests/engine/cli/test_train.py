@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -82,3 +83,35 @@ def test_wrong_arguments_end_in_one_line(
     assert main([*arguments, *given]) == 2
     assert said in capsys.readouterr().err
     assert not Path("run/run.json").exists()
+
+
+def test_only_some_epochs_are_judged_with_a_teacher_and_a_published_loss(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [json.loads(line) for line in Path("labels.jsonl").read_text().splitlines()]
+    for line in lines:
+        line["faces"][0]["landmarks"] = None
+    Path("labels.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    options = ["--keep-landmarks", "--ignore-unlabelled", "0.3", "--judge-every", "2", "--loss", "upstream"]
+    assert main([*arguments, *options, "--epochs", "3"]) == 0
+    printed = capsys.readouterr().err
+    assert "faces that the first weights find have no label and are ignored" in printed
+    judged = ["average precision" in line for line in printed.splitlines() if line.startswith("epoch ")]
+    assert judged == [False, True, True]
+    about = json.loads(Path("run/run.json").read_text())
+    assert about["loss"]["box_weight"] == 2.0
+    assert about["keep_landmarks"]
+    assert Path("run/index.html").read_text().count("<img") == 2 + 4 + 4
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [(["--anchors", "auto"], "does not go with --anchors auto"), (["--config", "tiny.json"], "has no landmarks")],
+)
+def test_landmarks_that_nobody_can_teach_are_refused(
+    arguments: list[str], options: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if "--config" in options:
+        Path("tiny.json").write_text(json.dumps(replace(TINY, heads=("class", "box")).to_dict()))
+    assert main([*arguments, "--keep-landmarks", *options]) == 2
+    assert reason in capsys.readouterr().err

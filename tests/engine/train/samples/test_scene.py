@@ -46,6 +46,17 @@ def test_crops_keep_faces_by_their_centres(request: pytest.FixtureRequest) -> No
         assert cut.ignored.tolist() == [ignored for _, _, ignored in expected]
 
 
+def test_squares_that_reach_beyond_the_picture_are_padded() -> None:
+    scene = scene_of([[0, 0, 60, 40], [50, 30, 60, 40]])
+    for left, top, side in ((-20, -30, 100), (0, -5, 60), (5, -10, 50), (30, 10, 20)):
+        canvas = np.full((200, 200, 3), (1, 2, 3), np.uint8)
+        canvas[100:140, 100:160] = scene.image
+        cut = scene.cropped(left, top, side, (1, 2, 3))
+        assert np.array_equal(cut.image, canvas[100 + top : 100 + top + side, 100 + left : 100 + left + side])
+        assert scene.holds(left, top, side) == (side == 20)
+    assert scene.cropped(-20, -30, 100).boxes.tolist() == [[20, 30, 80, 70], [70, 60, 80, 70]]
+
+
 def test_what_is_left_stays_left_in_the_mirror() -> None:
     scene = scene_of([[5, 6, 25, 36], [30, 3, 40, 11]])
     mirror = scene.mirrored()
@@ -100,6 +111,22 @@ def test_squares_show_a_whole_face(request: pytest.FixtureRequest) -> None:
     assert sides.count(40) > 400  # more than one in five: they show a face more often than others
     assert len(set(sides)) > 24  # of 29
     assert set(range(11)) <= set(lefts)  # the first face is 10 pixels from the border
+
+
+def test_wide_squares_hold_the_picture_as_far_as_they_can() -> None:
+    rng = np.random.default_rng(1)
+    scene = scene_of([[0, 0, 50, 40]])
+    squares = [random_square(scene, 80, 8, rng, 3.0) for _ in range(500)]
+    lefts, tops, sides = np.array(squares).T
+    assert sides.min() >= 50  # a whole face
+    assert sides.max() > 117
+    assert ((np.minimum(lefts, 60 - sides - lefts) >= np.minimum(60 - sides, 0)) & (lefts <= 10)).all()
+    assert ((tops <= 0) & (tops >= 40 - sides)).all()
+    assert set(range(-20, 1)) <= set(lefts)
+    assert random_square(scene, 80, 50, rng, 1.0) is None
+    assert all(
+        square[2] * 50 <= 80 * 2000**0.5 for _ in range(99) if (square := random_square(scene, 80, 50, rng, 3.0))
+    )
 
 
 def test_pictures_of_which_no_square_will_do() -> None:

@@ -14,13 +14,13 @@ from engine.errors import InvalidArgumentError
 from engine.train.targets.anchors import anchors_of
 from engine.train.targets.classification import hardest
 from engine.train.targets.loss import Losses, MultiTaskLoss
-from engine.train.targets.settings import LossSettings
+from engine.train.targets.settings import PUBLISHED_LOSSES, LossSettings
 from tests.engine.train.targets.cases import CASCADE, PLAIN, Batch, batch_of, random_heads, random_image
 from tests.support.oracles import training
 from tests.support.oracles.training import Image, Rules, rows_of, stage_sums
 
 SIZE = (32, 64)
-PORT = LossSettings(overlaps=(0.35, 0.35), negatives_per_positive=7, box_weight=2.0, landmark_weight=1.0, least_iou=0.2)
+PORT = PUBLISHED_LOSSES["upstream"]
 
 
 def expected(
@@ -85,6 +85,35 @@ def test_a_model_without_landmarks_has_no_loss_of_them(rng: np.random.Generator)
     losses = MultiTaskLoss(config)(boxes_only, batch_of(images))
     assert losses.landmarks == 0
     assert (losses.classes, losses.boxes) == (with_landmarks.classes, with_landmarks.boxes)
+
+
+def test_another_network_teaches_landmarks_that_are_not_labelled(rng: np.random.Generator) -> None:
+    """The gradient of the smooth L1 distance is the difference of the codes, at most 1, at anchors with a face."""
+    given = batch_of([random_image(rng, 6, 48), random_image(rng, 3, 48)])
+    batch = given._replace(landmarks=[torch.full_like(points, torch.nan) for points in given.landmarks])
+    heads, taught = (random_heads(rng, PLAIN, 2, SIZE) for _ in "ab")
+    loss = MultiTaskLoss(PLAIN)
+    losses = loss(heads, batch, taught)
+    losses.total.backward()
+    assert losses.positives > 0
+    for boxes, landmarks, wanted in zip(heads[1::3], heads[2::3], taught[2::3], strict=True):
+        assert boxes.grad is not None
+        assert landmarks.grad is not None
+        positive = torch.unflatten(boxes.grad, 1, (-1, 4)).abs().sum(2) > 0
+        step = torch.unflatten((landmarks - wanted).detach().clamp(-1, 1), 1, (-1, 10)) * positive[:, :, None]
+        expected = 0.1 * step / losses.positives
+        torch.testing.assert_close(torch.unflatten(landmarks.grad, 1, (-1, 10)), expected)
+    assert loss(heads, batch).landmarks == 0
+    assert loss(heads, batch, heads).landmarks == 0
+
+
+def test_labelled_landmarks_need_no_teacher(rng: np.random.Generator) -> None:
+    image = random_image(rng, 6, 48)
+    batch = batch_of([image])
+    batch = batch._replace(landmarks=[torch.nan_to_num(points, 9.0) for points in batch.landmarks])
+    heads, taught = (random_heads(rng, PLAIN, 1, SIZE) for _ in "ab")
+    loss = MultiTaskLoss(PLAIN)
+    assert loss(heads, batch, taught).landmarks == loss(heads, batch).landmarks > 0
 
 
 @pytest.mark.parametrize("focal", [False, True], ids=["hard negatives", "focal"])

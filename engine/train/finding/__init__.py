@@ -1,0 +1,1 @@
+"""What a network finds in pictures while it is trained, and before."""

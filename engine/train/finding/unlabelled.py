@@ -1,0 +1,40 @@
+"""Faces that labels lack, as the weights find them that a training starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from engine.faces import Detections
+from engine.metrics.matching import box_iou
+from engine.train.labels.labelled import LabelledPicture
+
+_APART = 0.3
+"""What overlaps each label by less is another face."""
+
+
+def ignore_unlabelled(
+    pictures: Sequence[LabelledPicture], found: Sequence[Detections], least: float
+) -> list[LabelledPicture]:
+    """Return pictures whose labels also have, to be ignored, the faces that were found where no label is.
+
+    Args:
+        pictures: and their labels, which stay as they are.
+        found: in each picture.
+        least: score from which a face is one.
+    """
+    return [_with_ignored(picture, faces, least) for picture, faces in zip(pictures, found, strict=True)]
+
+
+def _with_ignored(picture: LabelledPicture, found: Detections, least: float) -> LabelledPicture:
+    inside = found[found.scores >= least].clip()
+    has_area = (inside.boxes[:, 2:] > inside.boxes[:, :2]).all(1)
+    other = inside.boxes[(box_iou(inside.boxes, picture.boxes) < _APART).all(1) & has_area]
+    return replace(
+        picture,
+        boxes=np.concatenate([picture.boxes, other]),
+        landmarks=np.concatenate([picture.landmarks, np.full((len(other), 5, 2), np.nan, np.float32)]),
+        ignored=np.concatenate([picture.ignored, np.ones(len(other), np.bool_)]),
+    )
