@@ -106,7 +106,8 @@ def rank(
 ) -> Ranked:
     """Judge detections and rank them by score; see average_precision."""
     _check(truth, detections)
-    scores, found = [np.zeros(0)], [np.zeros(0, np.bool_)]
+    scores: list[NDArray[np.floating]] = [np.zeros(0)]
+    found = [np.zeros(0, np.bool_)]
     wanted = np.zeros(len(truth), np.intp)
     left_out = ignored or [np.zeros(len(boxes), np.bool_) for boxes in truth]
     for index, (boxes, faces, left) in enumerate(zip(truth, detections, left_out, strict=True)):
