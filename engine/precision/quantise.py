@@ -153,6 +153,8 @@ class _Quantisation:
         distil(self.graph, network, pictures, options.train_steps, self._say)
         after = self.measure(assignment)
         kept = after.loss <= before.loss
+        if self.images.hold_out is None:
+            self._say("Note: few faces: training is judged on the images that it was trained on")
         if not kept:
             self._say(
                 "Note: training did not lower the loss on the held-out images "
