@@ -205,7 +205,7 @@ def test_the_photos_keep_their_faces(photos: Path) -> None:
 def test_a_budget_that_cannot_be_met_says_by_how_much(photos: Path, tmp_path: Path) -> None:
     options = QuantisationOptions(photos, max_loss=1e-9)
     with pytest.raises(
-        # In FP16 the box of one of 33 faces comes from another anchor, with an IoU of .95: .0015, beside .0004 of rounding.
+        # In FP16 one of 33 faces has the box of another anchor, with an IoU of .95: .0015, beside .0004 of rounding.
         BuildError,
         match=r"max_loss 1e-09 cannot be met: the smallest .* is (0\.00[0-2]\d), \1 too much, with 56 convolutions",
     ):
