@@ -127,7 +127,11 @@ def network_options(arguments: argparse.Namespace) -> dict[str, Any]:
 def _add_quantisation(group: argparse._ArgumentGroup) -> None:
     defaults, techniques = QuantisationOptions(), Techniques()
     add = group.add_argument
-    add("--calib-dir", metavar="DIR", help="photos to calibrate with, of any sizes; half of them measure the loss")
+    add(
+        "--calib-dir",
+        metavar="DIR",
+        help="photos to calibrate with, of any sizes; half of them measure the loss, all if they have few faces",
+    )
     add("--calib-images", type=int, metavar="N", default=defaults.calib_images,
         help="how many of them to use (default %(default)s)")  # fmt: skip
     add("--calib-cache", metavar="FILE", help="calibration cache; reused while its inputs are the same")

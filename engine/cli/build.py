@@ -61,6 +61,7 @@ def _print(report: BuildReport) -> None:
     for name, value in (
         ("model", f"{sidecar.config.name}, weights {sidecar.weights.source}"),
         ("precision", sidecar.precision.mode),
+        *_calibration(sidecar.calibration),
         *_evidence(sidecar.precision.evidence),
         ("layers", str(report.plan.num_layers)),
         ("plugins", f"{', '.join(report.plan.plugins)} ({embedded})"),
@@ -90,27 +91,41 @@ def _evidence(precision: dict[str, Any]) -> list[tuple[str, str]]:
 def _accuracy(precision: dict[str, Any]) -> list[tuple[str, str]]:
     loss, max_loss = precision["loss"], precision["max_loss"]
     if loss is None:
-        return [("agreement", "not measured: no faces in the held-out images")]
+        return [("agreement", "not measured: no faces in the calibration images")]
     budget = "" if max_loss is None else f", budget {max_loss:g}"
     missed = " (NOT met)" if budget and loss > max_loss else ""
-    found = _found(precision["agreement"])
-    if precision["agreement"]["iou"] is not None:
-        found += f", on held-out images with {precision['measured_on']}"
-    rows = [("agreement", found)]
-    if "untrained" in precision:
-        rows.append(("before training", _found(precision["untrained"])))
-    return [*rows, ("loss", f"{loss:.4f}{budget}{missed}")]
+    found = {precision["measured_on"]: precision["agreement"], **precision["elsewhere"]}
+    return [
+        *((f"with {name}", _found(agreement)) for name, agreement in found.items()),
+        *([("before training", _found(precision["untrained"]))] if "untrained" in precision else []),
+        ("loss", f"{loss:.4f} of boxes or landmarks, whichever is larger{budget}{missed}"),
+    ]
 
 
 def _found(agreement: dict[str, Any]) -> str:
-    iou, change = agreement["iou"], agreement["score_change"]
+    faces, iou, landmarks = agreement["faces"], agreement["iou"], agreement["landmark_error"]
     if iou is None:
-        return f"none of {agreement['faces']} faces of the held-out images is found again"
+        return f"none of {faces} faces is found again"
     presence = next(entry for entry in agreement["presence"] if entry["threshold"] == DEFAULT_SCORE_THRESHOLD)
-    return (
-        f"box IoU {iou['mean']:.4f} (min {iou['minimum']:.4f}), score change {change['mean']:.4f} "
-        f"(max {change['maximum']:.4f}), {presence['lost']} of {agreement['faces']} faces lost, {presence['new']} new"
+    moved = (
+        "" if landmarks is None else f", landmarks {landmarks['mean']:.2%} (95 %: {landmarks['p95']:.2%}) of the size"
     )
+    return (
+        f"{presence['lost']} of {faces} faces lost, {presence['new']} new, box IoU {iou['mean']:.4f} "
+        f"(5 %: {iou['p5']:.4f}, least {iou['minimum']:.4f}){moved}"
+    )
+
+
+def _calibration(calibration: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """Say what the figures rest on."""
+    if not calibration or "faces" not in calibration:
+        return []
+    measured = (
+        f"measured on the {calibration['measured_on']} that were held out"
+        if calibration["held_out"]
+        else "few faces, so all were fitted to and measured on: expect more loss on other photos"
+    )
+    return [("calibration", f"{calibration['images']} images, {calibration['faces']} faces; {measured}")]
 
 
 def _kept(layers: list[dict[str, Any]]) -> list[tuple[str, str]]:

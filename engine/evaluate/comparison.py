@@ -20,6 +20,10 @@ from engine.types import DEFAULT_SCORE_THRESHOLD, FloatArray, Image
 class Detector(Protocol):
     """The common part of TRTRetinaFace and NetworkDetector."""
 
+    @property
+    def runtime(self) -> str:
+        """Name and version of the library that runs the network."""
+
     def detect(self, images: list[Image], *, score_threshold: float | None = None) -> list[Detections]:
         """Return the faces of each image."""
 
@@ -57,12 +61,14 @@ class Compared:
 
     Attributes:
         name: of the engine.
+        measured_with: runtimes of the reference and of this engine, once if they are the same.
         faces: its faces in each picture, down to low scores.
         agreement: with the reference.
         worst: the pictures where it differs most, worst first.
     """
 
     name: str
+    measured_with: str
     faces: list[Detections]
     agreement: Agreement
     worst: tuple[WorstImage, ...]
@@ -97,6 +103,7 @@ class Comparison:
             "engines": [
                 {
                     "name": engine.name,
+                    "measured_with": engine.measured_with,
                     "agreement": asdict(engine.agreement),
                     "worst": [entry.to_dict(self.images) for entry in engine.worst],
                 }
@@ -163,6 +170,7 @@ def compare(
         tuple(
             Compared(
                 name,
+                " and ".join(dict.fromkeys(detectors[one].runtime for one in (reference, name))),
                 found[name],
                 agreement(
                     found[reference],

@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.errors import InvalidArgumentError
 from engine.faces import Detections
 from engine.metrics.average_precision import Boxes, SizeRange, average_precision, average_precision_by_size
 from engine.metrics.matching import MATCH_IOU, MatchedFaces, assign, box_iou, match_faces
+from engine.metrics.precision_change import PrecisionChange, precision_changes
 from engine.metrics.spread import Spread, spread
 from engine.types import DEFAULT_SCORE_THRESHOLD
 
 SCORE_THRESHOLDS = (0.3, 0.5, 0.7, 0.9)
+# A box moved along a side by a small share of its length loses twice that share of IoU.
+_LANDMARK_WEIGHT = 2.0
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class LabelledPrecision:
         candidate: average precision of the candidate.
         reference_by_size: the reference's, by the size of the labelled face.
         candidate_by_size: the candidate's, by the size of the labelled face.
+        change: candidate minus reference, with its interval; None without labelled faces.
+        change_by_size: the same by the size of the labelled face.
     """
 
     faces: int
@@ -57,6 +63,8 @@ class LabelledPrecision:
     candidate: float | None
     reference_by_size: tuple[SizeRange, ...]
     candidate_by_size: tuple[SizeRange, ...]
+    change: PrecisionChange | None
+    change_by_size: tuple[PrecisionChange | None, ...]
 
 
 @dataclass(frozen=True)
@@ -69,8 +77,11 @@ class Agreement:
         match_iou: smallest IoU of two boxes of the same face.
         faces: number of the reference's faces.
         matched: how many of them the candidate finds, with any score.
-        loss: 1 - mean IoU over the reference's faces, where a face that the candidate does not find with at least
+        loss: the larger one of box_loss and landmark_loss.
+        box_loss: 1 - mean IoU over the reference's faces, where a face that the candidate does not find with at least
             score_threshold counts as IoU 0; 0 without faces.
+        landmark_loss: mean over the same faces of twice the landmark error, at most 1, where a face that is not found
+            counts as 1; None without landmarks. Twice, because a box that moves as far loses that much IoU.
         iou: IoU of the two boxes of each matched face; None without matched faces.
         score_change: absolute difference of the two scores of each matched face.
         score_shift: mean of candidate score minus reference score; 0 without matched faces.
@@ -87,6 +98,8 @@ class Agreement:
     faces: int
     matched: int
     loss: float
+    box_loss: float
+    landmark_loss: float | None
     iou: Spread | None
     score_change: Spread | None
     score_shift: float
@@ -138,13 +151,19 @@ def agreement(
     truth = [faces.boxes[faces.scores >= score_threshold] for faces in reference]
     faces = sum(len(boxes) for boxes in truth)
     with_landmarks = bool(len(matched.iou)) and not np.isnan(matched.landmark_error).any()
+    found = matched.candidate_score >= score_threshold
+    landmark_kept = 1.0 - np.minimum(_LANDMARK_WEIGHT * matched.landmark_error, 1.0)
+    box_loss = _loss(matched.iou[found], faces)
+    landmark_loss = _loss(landmark_kept[found], faces) if with_landmarks else None
     return Agreement(
         images=len(reference),
         score_threshold=score_threshold,
         match_iou=match_iou,
         faces=faces,
         matched=len(matched.iou),
-        loss=1.0 - float(matched.iou[matched.candidate_score >= score_threshold].sum()) / faces if faces else 0.0,
+        loss=max(box_loss, landmark_loss or 0.0),
+        box_loss=box_loss,
+        landmark_loss=landmark_loss,
         iou=spread(matched.iou, matched.image),
         score_change=spread(np.abs(matched.score_change), matched.image),
         score_shift=_mean(matched),
@@ -184,6 +203,11 @@ def lost_and_new(
     return np.delete(left, rows).tolist(), np.delete(right, columns).tolist()
 
 
+def _loss(kept: NDArray[np.float64], faces: int) -> float:
+    """Return the loss, given what is kept of each face that is found."""
+    return 1.0 - float(kept.sum()) / faces if faces else 0.0
+
+
 def _mean(matched: MatchedFaces) -> float:
     return float(matched.score_change.mean()) if len(matched.iou) else 0.0
 
@@ -191,10 +215,13 @@ def _mean(matched: MatchedFaces) -> float:
 def _against_labels(
     labels: Sequence[Boxes], reference: Sequence[Detections], candidate: Sequence[Detections], match_iou: float
 ) -> LabelledPrecision:
+    change, change_by_size = precision_changes(labels, reference, candidate, match_iou=match_iou)
     return LabelledPrecision(
         faces=sum(len(boxes) for boxes in labels),
         reference=average_precision(labels, reference, match_iou=match_iou),
         candidate=average_precision(labels, candidate, match_iou=match_iou),
         reference_by_size=average_precision_by_size(labels, reference, match_iou=match_iou),
         candidate_by_size=average_precision_by_size(labels, candidate, match_iou=match_iou),
+        change=change,
+        change_by_size=change_by_size,
     )

@@ -63,25 +63,71 @@ def average_precision(
     Raises:
         InvalidArgumentError: the lists differ in length, or hold numbers that are not finite.
     """
+    return rank(truth, detections, match_iou=match_iou, sizes=sizes, ignored=ignored).area()
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """All judged detections of a set of images, best first.
+
+    Attributes:
+        hits: bool [N], whether a detection finds a labelled face.
+        image: int [N], index of its image.
+        wanted: int [images], number of labelled faces that are evaluated.
+    """
+
+    hits: NDArray[np.bool_]
+    image: NDArray[np.intp]
+    wanted: NDArray[np.intp]
+
+    def area(self, times: NDArray[np.int64] | None = None) -> float | None:
+        """Return the average precision where each image is there so many times (None: once), int [images].
+
+        None if no labelled face is there.
+        """
+        weights = np.ones(len(self.wanted), np.int64) if times is None else times
+        total = int(weights @ self.wanted)
+        if not total:
+            return None
+        seen = weights[self.image]
+        found = np.cumsum(seen * self.hits)[self.hits]
+        precision = found / np.maximum(np.cumsum(seen)[self.hits], 1)
+        envelope = np.maximum.accumulate(precision[::-1])[::-1]
+        return float((envelope * seen[self.hits]).sum() / total)
+
+
+def rank(
+    truth: Sequence[Boxes],
+    detections: Sequence[Detections],
+    *,
+    match_iou: float = MATCH_IOU,
+    sizes: tuple[float, float] | None = None,
+    ignored: Sequence[NDArray[np.bool_]] | None = None,
+) -> Ranked:
+    """Judge detections and rank them by score; see average_precision."""
     _check(truth, detections)
-    scores, found = [], []
-    wanted = 0
+    scores: list[NDArray[np.floating]] = [np.zeros(0)]
+    found = [np.zeros(0, np.bool_)]
+    wanted = np.zeros(len(truth), np.intp)
     left_out = ignored or [np.zeros(len(boxes), np.bool_) for boxes in truth]
-    for boxes, faces, left in zip(truth, detections, left_out, strict=True):
+    for index, (boxes, faces, left) in enumerate(zip(truth, detections, left_out, strict=True)):
         counts = _within(boxes, sizes) & ~left
-        wanted += int(counts.sum())
+        wanted[index] = counts.sum()
         order = np.argsort(-faces.scores, kind="stable")
         taken = take_greedily(box_iou(faces.boxes[order], boxes), match_iou, preferred=counts)
         hits = np.append(counts, False)[taken]  # index -1 is "no face"
         judged = hits | ((taken < 0) & _within(faces.boxes[order], sizes))
         scores.append(faces.scores[order][judged])
         found.append(hits[judged])
-    if not wanted:
-        return None
-    ranked = np.concatenate(found)[np.argsort(-np.concatenate(scores), kind="stable")]
-    precision = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    return float(envelope[ranked].sum() / wanted)
+    ranked = np.argsort(-np.concatenate(scores), kind="stable")
+    image = np.repeat(np.arange(-1, len(truth)), [len(part) for part in found])
+    return Ranked(np.concatenate(found)[ranked], image[ranked], wanted)
+
+
+def size_bands() -> list[tuple[float, float]]:
+    """Return the ranges of SIZE_BINS, each with an end that is exclusive."""
+    last = SIZE_BINS[-1]
+    return [*SIZE_BINS[:-1], (last[0], float(np.nextafter(last[1], np.inf)))]
 
 
 def average_precision_by_size(
@@ -93,8 +139,7 @@ def average_precision_by_size(
 ) -> tuple[SizeRange, ...]:
     """Return the average precision for each of SIZE_BINS; see average_precision."""
     ranges = []
-    for low, high in SIZE_BINS:
-        end = float(np.nextafter(high, np.inf)) if high == SIZE_BINS[-1][1] else high
+    for (low, high), (_, end) in zip(SIZE_BINS, size_bands(), strict=True):
         counted = truth if ignored is None else [boxes[~left] for boxes, left in zip(truth, ignored, strict=True)]
         faces = sum(int(_within(boxes, (low, end)).sum()) for boxes in counted)
         value = average_precision(truth, detections, match_iou=match_iou, sizes=(low, end), ignored=ignored)

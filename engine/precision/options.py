@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import onnx
 
 MINIMUM_IMAGES = 4
-METHODS = ("importance", "max", "percentile", "mse", "entropy")
+METHODS = ("auto", "importance", "max", "percentile", "mse", "entropy")
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,13 @@ class Techniques:
     """How a quantised network is fitted to the calibration images.
 
     Attributes:
-        method: one of METHODS: how the range of an activation is chosen.
+        method: one of METHODS: how the range of an activation is chosen; "auto" is "importance", or "max" where the
+            images have few faces.
         equalise: give all channels of a tensor the same range.
         round_weights: round weights so that their errors cancel, instead of each to the nearest value.
     """
 
-    method: str = "importance"
+    method: str = "auto"
     equalise: bool = True
     round_weights: bool = True
 
@@ -48,12 +49,13 @@ class QuantisationOptions:
     Attributes:
         calib_dir: folder of photos, of any sizes.
         calib_images: how many of them to use. Half are for fitting and half for measuring the loss; three quarters are
-            for fitting where max_loss is infinity.
+            for fitting where max_loss is infinity. With few faces in them all are for both.
         cache: file of fitted scales and weights. It is written if missing, reused if it was made from the same inputs,
             and refused otherwise. None writes nothing.
         techniques: how the network is fitted.
-        max_loss: largest allowed loss of mean box IoU. Infinity keeps no convolution in higher precision. None is 0.01;
-            for INT8 it keeps the most sensitive convolutions in FP16, up to 9.5 % of the MACs, whatever the loss.
+        max_loss: largest allowed loss (metrics.agreement.Agreement.loss). Infinity keeps no convolution in higher
+            precision. None is 0.01; for INT8 it keeps the most sensitive convolutions in FP16, up to 9.5 % of the MACs,
+            whatever the loss.
         train_steps: steps of training on the images for fitting, after calibration; 0 is none.
     """
 

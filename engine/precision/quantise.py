@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from engine.precision.calibrate.cache import load_fit, save_fit
 from engine.precision.calibrate.crops import crop, face_centres
 from engine.precision.calibrate.fit import fit
 from engine.precision.calibrate.images import CalibrationImages, find_images
+from engine.precision.calibrate.views import FEW_FACES, with_views
 from engine.precision.options import Conversion, TypedNetwork
 from engine.precision.qdq.graph import Graph
 from engine.precision.qdq.placement import Assignment, quantisable
@@ -23,18 +24,19 @@ from engine.precision.qdq.rewrite import prepare
 from engine.precision.qdq.simulate import Simulation
 from engine.precision.qdq.writer import coverage, write_quantised
 from engine.precision.search.budget import Choice, keep, ranking, search, within_share, without
-from engine.precision.search.measure import Measure
+from engine.precision.search.measure import Measure, detector_of
 from engine.precision.search.sensitivity import sensitivities
 from engine.precision.trained.distil import distil
 from engine.precision.trained.pictures import TrainingPictures
 from engine.runtime.letterbox import Letterbox
+from engine.types import DEFAULT_SCORE_THRESHOLD
 
 # Default budget. INT8 keeps the most sensitive layers in FP16, up to 9.5 % of MACs.
 DEFAULT_LOSS = 0.01
 DEFAULT_SHARE = 0.095
 _SENSITIVITY_CROPS = 24
 # Cache version; bump when fitting changes.
-_FITTING = 3
+_FITTING = 4
 
 
 def quantise(conversion: Conversion) -> TypedNetwork:
@@ -57,6 +59,8 @@ class _Quantisation:
 
     Attributes:
         images: for calibration.
+        found: what the float32 network finds in each image.
+        faces: how many faces that are.
         graph: of the rewritten network.
         assignments: for each number format, all convolutions that can use it; the first one is the base.
         reference: the network in floating point.
@@ -65,24 +69,31 @@ class _Quantisation:
     """
 
     def __init__(self, conversion: Conversion) -> None:
-        """Read the images, fit the network or load the fit, and run the float32 network on the held-out images."""
+        """Read the images, find their faces with the float32 network, and fit the network or load the fit."""
         self._conversion, self._say = conversion, conversion.on_stage
         self.images = self._find_images()
+        self._say("Finding the faces of the calibration images")
+        self.found = detector_of(conversion, conversion.network).detect(self.images.pictures)
+        boxes = [faces.boxes[faces.scores >= DEFAULT_SCORE_THRESHOLD] for faces in self.found]
+        self.faces = sum(map(len, boxes))
+        few = self.faces < FEW_FACES or not any(len(boxes[i]) for i in self.images.held_out)
+        self._check_faces(few)
+        if few:
+            self.images = with_views(self.images, boxes)
+        # With few faces their importance says more about these faces than about others.
+        usual = "max" if few else "importance"
+        given = conversion.options.techniques
+        self._techniques = replace(given, method=usual) if given.method == "auto" else given
         self.graph = Graph(prepare(conversion.network), conversion.size)
         self.assignments: list[Assignment] = [
             dict.fromkeys(quantisable(self.graph, kind), kind) for kind in conversion.formats
         ]
         self.reference, self.network = self._fitted()
-        self.measure = Measure(conversion, self.images, self.graph, self.network)
+        self.measure = Measure(conversion, self.images, self.graph, self.network, self.found)
         self._training: dict[str, Any] = {}  # for the evidence
 
     def choose(self) -> Choice:
-        """Choose the convolutions to keep in higher precision, and measure the loss.
-
-        Raises:
-            CalibrationError: the user gave a budget, and there is no face to measure the loss on.
-        """
-        self._check_faces()
+        """Choose the convolutions to keep in higher precision, and measure the loss."""
         base, max_loss = self.assignments[0], self._max_loss
         if max_loss is not None:
             # What training gains need not be bought with higher precision.
@@ -113,16 +124,19 @@ class _Quantisation:
             "loss": agreement.loss if agreement.faces else None,
             "agreement": asdict(agreement),
             "measured_on": self.measure.runtime,
+            "elsewhere": {name: asdict(found) for name, found in self.measure.elsewhere(written).items()},
             **self._training,
         }
         calibration = {
             "images": len(images.paths),
             "fitted_to": len(images.fitting),
             "measured_on": len(images.held_out),
+            "held_out": images.hold_out is not None,
+            "faces": self.faces,
             "skipped": [path.name for path in images.skipped],
             "images_sha256": sha256_of("".join(images.digests).encode()),
             "train_steps": self._conversion.options.train_steps,
-            **asdict(self._conversion.options.techniques),
+            **asdict(self._techniques),
         }
         return TypedNetwork(written, written, evidence, calibration)
 
@@ -139,6 +153,8 @@ class _Quantisation:
         distil(self.graph, network, pictures, options.train_steps, self._say)
         after = self.measure(assignment)
         kept = after.loss <= before.loss
+        if self.images.hold_out is None:
+            self._say("Note: few faces: training is judged on the images that it was trained on")
         if not kept:
             self._say(
                 "Note: training did not lower the loss on the held-out images "
@@ -170,6 +186,7 @@ class _Quantisation:
             Letterbox(self._conversion.size, self._conversion.config, enlarge=False),
             lambda done, total: self._say(f"Reading calibration images {done}/{total}"),
             # A budget is measured on as many images as are fitted to. Without a budget more can be fitted to.
+            # (With few faces all are.)
             hold_out=4 if options.max_loss == float("inf") else 2,
         )
         for path in images.skipped:
@@ -183,7 +200,7 @@ class _Quantisation:
             self._say(f"Reusing the calibration in {options.cache}")
             return load_fit(options.cache, key, self.graph, self.assignments)
         reference, network = fit(
-            self._conversion.config, self.graph, self.assignments, self.images, options.techniques, self._say
+            self._conversion.config, self.graph, self.assignments, self.images, self._techniques, self._say
         )
         if options.cache is not None:
             save_fit(options.cache, key, self.graph, network)
@@ -199,21 +216,26 @@ class _Quantisation:
             "preprocessing": {"letterbox": list(conversion.size), "enlarge": False},
             "precision": conversion.precision,
             "kinds": sorted({kind.name for assignment in self.assignments for kind in assignment.values()}),
-            "images": [self.images.digests[i] for i in self.images.fitting],
-            **asdict(conversion.options.techniques),
+            "images": [self.images.digests[i] for i in self.images.fitting if i < len(self.images.paths)],
+            "views": len(self.images.pictures) - len(self.images.paths),
+            **asdict(self._techniques),
             "fitting": _FITTING,
         }
 
-    def _check_faces(self) -> None:
-        if self.measure.faces:
-            return
-        max_loss = self._conversion.options.max_loss
-        if max_loss is not None and max_loss < float("inf"):
+    def _check_faces(self, few: bool) -> None:
+        """Raise CalibrationError if there is no face, unless no loss is to be measured."""
+        count = len(self.images.paths)
+        if self.faces:
+            note = " Few faces: all images are fitted to and measured on; give about 100 photos."
+            self._say(f"{self.faces} faces in {count} images.{note if few else ''}")
+        elif self._conversion.options.max_loss == float("inf"):
+            self._say("Note: no face in the calibration images: the loss is unknown, and faces may be lost")
+        else:
             raise CalibrationError(
-                f"the float32 network finds no face in {len(self.images.held_out)} of the calibration images, so no "
-                "loss can be measured: give photos with faces (of scores above --score-threshold), or --max-loss off"
+                f"the float32 network finds no face in the {count} calibration images, so an engine fitted to them may "
+                "find none: give photos with faces (of scores above --score-threshold), like production's. "
+                "--max-loss off builds one all the same"
             )
-        self._say("Note: no face in the held-out images: the loss is unknown and nothing is kept in higher precision")
 
     def _gains(self) -> dict[NumberFormat, dict[str, float]]:
         """Return the error that each convolution takes away in FP16 and in the other number formats."""

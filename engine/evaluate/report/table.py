@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from engine.evaluate.comparison import Comparison
 from engine.metrics.agreement import Agreement
+from engine.metrics.precision_change import PrecisionChange
 from engine.metrics.spread import Spread
 
 _NONE = "-"
@@ -20,6 +21,7 @@ def rows(comparison: Comparison) -> list[tuple[str, list[str]]]:
         return name, [text(entry) for entry in entries]
 
     table = [
+        ("measured with", [engine.measured_with for engine in comparison.engines]),
         row(f"faces of the reference, score >= {threshold:g}", lambda e: str(e.faces)),
         row("matched, with any score", lambda e: str(e.matched)),
         row("box IoU, mean [95 % interval]", lambda e: _mean(e.iou)),
@@ -47,14 +49,16 @@ def _labelled_rows(comparison: Comparison) -> list[tuple[str, list[str]]]:
     first = present[0]
     table = [
         (
-            f"AP against {first.faces} labels (reference {_number(first.reference)})",
-            [_number(entry.candidate) for entry in present],
+            f"AP against {first.faces} labels (reference {_number(first.reference)}): change [95 % interval]",
+            [_changed(entry.candidate, entry.change) for entry in present],
         )
     ]
     for i, known in enumerate(first.reference_by_size):
         if known.faces:
             name = f"AP, {known.low:g} to {known.high:g} pixels, {known.faces} labels"
-            values = [_number(entry.candidate_by_size[i].average_precision) for entry in present]
+            values = [
+                _changed(entry.candidate_by_size[i].average_precision, entry.change_by_size[i]) for entry in present
+            ]
             table.append((f"{name} (reference {_number(known.average_precision)})", values))
     return table
 
@@ -69,6 +73,12 @@ def _mean(values: Spread | None) -> str:
 
 def _two(values: Spread | None, first: str, second: str) -> str:
     return f"{getattr(values, first):.4f} / {getattr(values, second):.4f}" if values else _NONE
+
+
+def _changed(value: float | None, change: PrecisionChange | None) -> str:
+    if change is None:
+        return _number(value)
+    return f"{_number(value)}: {change.mean:+.4f} [{change.low:+.4f}, {change.high:+.4f}]"
 
 
 def _number(value: float | None) -> str:

@@ -1,12 +1,16 @@
-"""The calibration images: found, checked, split and letterboxed, one in memory at a time."""
+"""The calibration images: found, checked, resized and split; each file is decoded once."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from engine import ops
 from engine.errors import CalibrationError, InvalidArgumentError
 from engine.files import sha256_of_file
 from engine.images import list_images, read_image
@@ -16,48 +20,62 @@ from engine.runtime.letterbox import Letterbox
 from engine.types import FloatArray, Image
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CalibrationImages:
-    """Readable images, for fitting or held out.
+    """Readable images, for fitting or held out, as the detector's letterbox resizes them.
 
     Attributes:
         paths: in the order of their names.
         digests: SHA-256 of each file.
         skipped: files that cannot be read as images.
         letterbox: that of the detector.
-        hold_out: every hold_out-th image is held out.
+        pictures: of each path, uint8 [H, W, 3] in BGR order, no larger than the network's input. Views of them may
+            follow, which are only fitted to.
+        hold_out: every hold_out-th image is held out; None fits to all images and measures on all of them.
     """
 
     paths: tuple[Path, ...]
     digests: tuple[str, ...]
     skipped: tuple[Path, ...]
     letterbox: Letterbox
-    hold_out: int = 2
+    pictures: tuple[Image, ...]
+    hold_out: int | None = 2
 
     @property
     def fitting(self) -> list[int]:
         """Indices of the images that ranges and weights are fitted to."""
+        if self.hold_out is None:
+            return list(range(len(self.pictures)))
         return [i for i in range(len(self.paths)) if (i + 1) % self.hold_out]
 
     @property
     def held_out(self) -> list[int]:
-        """Indices of the other images, on which the loss is measured."""
-        return [i for i in range(len(self.paths)) if not (i + 1) % self.hold_out]
+        """Indices of the images on which the loss is measured: the other ones, or all."""
+        return [i for i in range(len(self.paths)) if self.hold_out is None or not (i + 1) % self.hold_out]
 
     def image(self, index: int) -> Image:
-        """Read an image, uint8 [H, W, 3] in BGR order; CalibrationError if it cannot be read any more."""
-        try:
-            return as_image(read_image(self.paths[index]), "image")
-        except InvalidArgumentError as error:
-            raise CalibrationError(f"calibration image {self.paths[index]} {error}") from error
+        """Return an image, uint8 [H, W, 3] in BGR order."""
+        return self.pictures[index]
 
     def batch(self, index: int) -> FloatArray:
-        """Read an image as the network's input, float32 [1, 3, H, W]."""
+        """Return an image as the network's input, float32 [1, 3, H, W]."""
         return self.letterbox.batch([self.image(index)])
 
     def batches(self, indices: Iterable[int]) -> Iterator[FloatArray]:
-        """Read images one after the other; only one is in memory."""
+        """Return images as inputs, one after the other; only one input is in memory."""
         return (self.batch(index) for index in indices)
+
+
+def resized(image: Image, letterbox: Letterbox) -> Image:
+    """Return an image as the letterbox resizes it, without the padding, so that its letterbox is the image's own."""
+    height, width = image.shape[:2]
+    levels, transforms = ops.letterbox(
+        [image], letterbox.size, mean=0.0, enlarge=letterbox.enlarge, channels_last=True, threads=1
+    )  # fmt: skip
+    scale, left, top = transforms[0].astype(float)
+    tall, wide = (max(1, math.floor(side * scale + 0.5)) for side in (height, width))
+    inside = levels[0, int(top) : int(top) + tall, int(left) : int(left) + wide]
+    return np.ascontiguousarray(inside, np.uint8)
 
 
 def calibration_files(folder: str | os.PathLike[str]) -> list[Path]:
@@ -80,7 +98,7 @@ def find_images(
     *,
     hold_out: int = 2,
 ) -> CalibrationImages:
-    """Find up to `count` images in a folder and its subfolders, evenly spaced over their sorted names.
+    """Read up to `count` images of a folder and its subfolders, evenly spaced over their sorted names.
 
     Args:
         folder: with images of any sizes; other files are ignored.
@@ -94,10 +112,10 @@ def find_images(
     """
     root, named = Path(folder), calibration_files(folder)
     chosen = [named[i * len(named) // count] for i in range(count)] if len(named) > count else named
-    paths, digests, skipped = [], [], []
+    paths, digests, skipped, pictures = [], [], [], []
     for i, path in enumerate(chosen):
         try:
-            as_image(read_image(path), "image")
+            pictures.append(resized(as_image(read_image(path), "image"), letterbox))
             digests.append(sha256_of_file(path))
             paths.append(path)
         except InvalidArgumentError:
@@ -109,4 +127,4 @@ def find_images(
             f"{root} has {len(named)} pictures; {len(chosen)} were chosen for calibration and {len(paths)} are "
             f"readable{unreadable}, expected at least {MINIMUM_IMAGES}: give about 100 photos like production's"
         )
-    return CalibrationImages(tuple(paths), tuple(digests), tuple(skipped), letterbox, hold_out)
+    return CalibrationImages(tuple(paths), tuple(digests), tuple(skipped), letterbox, tuple(pictures), hold_out)

@@ -12,6 +12,7 @@ from engine.faces import Detections
 from engine.inputs import as_image
 from engine.runtime.cpu.session import CpuNetwork
 from engine.runtime.letterbox import Letterbox
+from engine.runtime.session import RuntimeOptions
 from engine.runtime.timing import Stopwatch
 from engine.types import Image
 
@@ -36,6 +37,7 @@ class NetworkDetector:
         *,
         thresholds: Thresholds | None = None,
         enlarge: bool = False,
+        openvino: str | None = None,
     ) -> None:
         """Load a network whose outputs are the raw heads.
 
@@ -45,17 +47,20 @@ class NetworkDetector:
             input_size: (height, width) to letterbox to.
             thresholds: of decoding and suppression; None is the defaults of engines.
             enlarge: enlarge images that are smaller than the input.
+            openvino: precision of the network, to run it with OpenVINO. None runs it with ONNX Runtime, which computes
+                it as written, float16 sums included.
 
         Raises:
             InvalidArgumentError: the input size does not fit the model.
-            EngineLoadError: ONNX Runtime cannot load the network.
+            EngineLoadError: the library cannot load the network.
         """
         config.check_input_size(*input_size)
         thresholds = thresholds or Thresholds()
         content = network if isinstance(network, bytes) else bytes(network.SerializeToString())
         self._letterbox = Letterbox(input_size, config, enlarge)
-        # ONNX Runtime computes the network as written, float16 sums included.
-        self._network = CpuNetwork(content, config, thresholds, library="onnxruntime")
+        options = RuntimeOptions(input_size=input_size)
+        library = "openvino" if openvino else "onnxruntime"
+        self._network = CpuNetwork(content, config, thresholds, openvino or "fp32", options, library)
         self.runtime = self._network.runtime
         self._floor = thresholds.score
 

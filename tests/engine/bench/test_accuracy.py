@@ -19,7 +19,7 @@ class Finds:
     """A detector that finds the same faces in every picture."""
 
     def __init__(self, faces: Detections) -> None:
-        self.faces, self.floors = faces, list[float | None]()
+        self.faces, self.floors, self.runtime = faces, list[float | None](), "none"
 
     def detect(self, images: list[Image], *, score_threshold: float | None = None) -> list[Detections]:
         self.floors.append(score_threshold)

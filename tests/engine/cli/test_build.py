@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine.cli.build import _evidence
+from engine.cli.build import _calibration, _evidence
 from engine.metrics.agreement import agreement
 from tests.support.faces import detections
 
@@ -30,18 +30,24 @@ def evidence(
             "loss": loss,
             "max_loss": max_loss,
             "measured_on": "ONNX Runtime",
+            "elsewhere": {"OpenVINO": asdict(agreement([detections(FACES, [0.9, 0.9])], [detections([], [])]))},
         }
     )
 
 
 def test_accuracy_comes_first_and_kept_layers_are_summarised() -> None:
     rows = evidence(FACES, loss=0.0, kept=5, max_loss=0.01)
-    assert [name for name, _ in rows] == ["agreement", "loss", "in 8 bits", "kept in fp16"]
-    assert rows[0][1].startswith("box IoU 1.0000 (min 1.0000), score change 0.0000")
-    assert "0 of 2 faces lost, 0 new" in rows[0][1]
-    assert rows[1][1] == "0.0000, budget 0.01"
-    assert rows[2][1] == "15 of 20 convolutions, 90.0% of the multiplications"
-    assert rows[3][1] == (
+    assert [name for name, _ in rows] == [
+        "with ONNX Runtime", "with OpenVINO", "loss", "in 8 bits", "kept in fp16",
+    ]  # fmt: skip
+    assert rows[0][1] == (
+        "0 of 2 faces lost, 0 new, box IoU 1.0000 (5 %: 1.0000, least 1.0000), "
+        "landmarks 0.00% (95 %: 0.00%) of the size"
+    )
+    assert rows[1][1] == "none of 2 faces is found again"
+    assert rows[2][1] == "0.0000 of boxes or landmarks, whichever is larger, budget 0.01"
+    assert rows[3][1] == "15 of 20 convolutions, 90.0% of the multiplications"
+    assert rows[4][1] == (
         "5, 10.00% of the multiplications: conv4 (5.0% of the error), conv3 (4.0% of the error), conv2 (3.0% of the "
         "error), and 2 more in the sidecar"
     )
@@ -59,15 +65,25 @@ def test_training_is_compared_with_what_it_began_with() -> None:
     ]
     counted = {"convolutions": 20, "quantised": 20, "macs_share": 1.0}
     record = {"kept_higher": [], "convolutions": counted, "loss": 0.0, "max_loss": None, "measured_on": "ONNX Runtime"}
+    record["elsewhere"] = {}
     rows = dict(_evidence({**record, "agreement": compared[0], "untrained": compared[1]}))
-    assert "0 of 2 faces lost" in rows["agreement"]
+    assert "0 of 2 faces lost" in rows["with ONNX Runtime"]
     assert "1 of 2 faces lost" in rows["before training"]
 
 
 def test_a_missed_budget_lost_faces_and_no_faces_are_said() -> None:
     rows = dict(evidence(FACES[:1], loss=0.5, max_loss=0.01))
-    assert "1 of 2 faces lost" in rows["agreement"]
-    assert rows["loss"] == "0.5000, budget 0.01 (NOT met)"
-    assert dict(evidence([], loss=1.0))["agreement"] == "none of 2 faces of the held-out images is found again"
+    assert rows["with ONNX Runtime"].startswith("1 of 2 faces lost")
+    assert rows["loss"].endswith("budget 0.01 (NOT met)")
+    assert dict(evidence([], loss=1.0))["with ONNX Runtime"] == "none of 2 faces is found again"
     assert "not measured" in dict(evidence(FACES, loss=None))["agreement"]
     assert _evidence({"mode": "fp16", "kept_higher": []}) == []
+
+
+@pytest.mark.parametrize(("held_out", "said"), [(True, "on the 3 that were held out"), (False, "expect more loss")])
+def test_what_the_figures_rest_on_is_said(held_out: bool, said: str) -> None:
+    ((name, text),) = _calibration({"images": 6, "faces": 250, "measured_on": 3, "held_out": held_out})
+    assert name == "calibration"
+    assert text.startswith("6 images, 250 faces; ")
+    assert said in text
+    assert _calibration({}) == _calibration({"method": "importance"}) == []

@@ -29,7 +29,7 @@ class Made:
     """Finds one face at the place encoded in the picture's first pixel, moved to the right by `shift`."""
 
     def __init__(self, shift: float, scores: float = 0.9) -> None:
-        self.shift, self.scores = shift, scores
+        self.shift, self.scores, self.runtime = shift, scores, f"runtime {scores}"
         self.thresholds: list[float | None] = []
 
     def detect(self, images: list[Image], *, score_threshold: float | None = None) -> list[Detections]:
@@ -84,6 +84,7 @@ def test_detectors_are_compared_over_the_pictures_that_can_be_read(folder: Path,
         0,
     )
     assert len(far.worst) == 5
+    assert (near.measured_with, far.measured_with) == ("runtime 0.9", "runtime 0.9 and runtime 0.8")
 
     values = json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
     assert values["skipped"][0]["image"] == "broken.jpg"
@@ -103,8 +104,10 @@ def test_the_table_names_every_measure_once_for_each_engine(folder: Path, labels
     assert table["matched, with any score"] == ["5", "0"]
     assert table["box IoU, 5 % below / least"] == ["0.9512 / 0.9512", "-"]
     assert table["lost at 0.5 (found with a lower score)"] == ["0 (0) of 5", "5 (0) of 5"]
-    assert table["AP against 5 labels (reference 1.0000)"] == ["1.0000", "0.0000"]
-    assert table["AP, 32 to 64 pixels, 5 labels (reference 1.0000)"] == ["1.0000", "0.0000"]
+    changed = ["1.0000: +0.0000 [+0.0000, +0.0000]", "0.0000: -1.0000 [-1.0000, -1.0000]"]
+    assert table["AP against 5 labels (reference 1.0000): change [95 % interval]"] == changed
+    assert table["AP, 32 to 64 pixels, 5 labels (reference 1.0000)"] == changed
+    assert table["measured with"] == ["runtime 0.9", "runtime 0.9 and runtime 0.8"]
 
 
 class Page(HTMLParser):

@@ -176,3 +176,24 @@ def test_a_lost_face_counts_as_iou_0() -> None:
     assert agreement([two], [dipped]).loss == pytest.approx(0.5)
     assert agreement([one], [two]).loss == 0.0
     assert agreement([nothing], [one]).loss == 0.0
+
+
+def test_the_loss_counts_landmarks() -> None:
+    """Boxes that stay while landmarks move, by 2 and by 80 pixels on faces of 40, and a face that is gone."""
+    at = [face(0, 0, 40), face(100, 0, 40), face(200, 0, 40)]
+    reference = detections(at, [0.9, 0.9, 0.9])
+    near, far = detections(at[:1], [0.9], shift=2.0), detections(at[:1], [0.9], shift=80.0)
+    moved = agreement([detections(at[:1], [0.9])], [near])
+    assert (moved.box_loss, moved.landmark_loss) == pytest.approx((0.0, 2 * 2 / 40))
+    assert moved.loss == moved.landmark_loss
+    assert agreement([detections(at[:1], [0.9])], [far]).landmark_loss == 1.0
+    lost = agreement([reference], [near])
+    assert (lost.box_loss, lost.landmark_loss) == pytest.approx((2 / 3, 2 / 3 + 2 * 2 / 40 / 3))
+    without = agreement([reference], [detections(at[:1], [0.9], landmarks=False)])
+    assert (without.landmark_loss, without.loss) == (None, without.box_loss)
+
+
+def test_a_box_that_moves_and_its_landmarks_lose_about_the_same() -> None:
+    still, moved = face(10, 10, 400), face(12, 10, 400)
+    result = agreement([detections([still], [0.9])], [detections([moved], [0.9])])
+    assert result.landmark_loss == pytest.approx(result.box_loss, rel=0.01)

@@ -34,7 +34,9 @@ def test_steps_are_counted() -> None:
 def test_methods() -> None:
     for method in METHODS:
         assert Techniques(method=method).method == method
-    with pytest.raises(InvalidArgumentError, match="calibration method is 'best', expected one of: importance, max,"):
+    with pytest.raises(
+        InvalidArgumentError, match="calibration method is 'best', expected one of: auto, importance, max,"
+    ):
         Techniques(method="best")
 
 

@@ -11,7 +11,9 @@ import numpy as np
 
 from engine.config.presets import preset
 from engine.evaluate.widerface.run import SCALE_RULES, check_input_range
-from engine.precision.calibrate.images import CalibrationImages
+from engine.images import read_image
+from engine.inputs import as_image
+from engine.precision.calibrate.images import resized
 from engine.runtime.letterbox import Letterbox
 from tests.fuzz.mutate.content import mutated
 from tests.fuzz.mutate.pictures import JPEG_START, PNG_START, mutated_jpeg, mutated_png
@@ -48,8 +50,7 @@ class Images(FileTarget):
         self._pictures = [
             content for kind, options in FORMATS.items() for option in options for content in encoded(kind, option)
         ]
-        letterbox = Letterbox((64, 96), preset("mobilenet0.25"), False)
-        self._calibration = CalibrationImages((self._path,), ("",), (), letterbox)
+        self._letterbox = Letterbox((64, 96), preset("mobilenet0.25"), False)
 
     def make(self, random: Random) -> Files:
         """Return a changed picture."""
@@ -67,7 +68,7 @@ class Images(FileTarget):
     def read(self, made: Files) -> None:
         """Read the picture at its size, or every fourth one at an eighth of it."""
         if len(made[_NAME]) % 4:
-            self._calibration.batch(0)
+            resized(as_image(read_image(self._path), "image"), self._letterbox)
         else:
             check_input_range(cast(Any, _Detector()), SCALE_RULES["original"], [self._path])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,8 @@ import pytest
 
 from engine import ops
 from engine.errors import CalibrationError
-from engine.precision.calibrate.images import find_images
+from engine.images import read_image
+from engine.precision.calibrate.images import find_images, resized
 from engine.runtime.letterbox import Letterbox
 from tests.support.graphs import CONFIG
 
@@ -101,9 +103,35 @@ def test_a_folder_that_is_missing_or_empty(tmp_path: Path) -> None:
         find_images(tmp_path, 10, BOX)
 
 
-def test_a_picture_that_goes_away(photos: Path, tmp_path: Path) -> None:
+def test_files_are_decoded_once(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(photos, tmp_path, dirs_exist_ok=True)
+    decoded: list[str] = []
+
+    def spy(path: Path) -> object:
+        decoded.append(path.name)
+        return read_image(path)
+
+    monkeypatch.setattr("engine.precision.calibrate.images.read_image", spy)
     images = find_images(tmp_path, 100, BOX)
-    (tmp_path / "photo2.png").unlink()
-    with pytest.raises(CalibrationError, match=r"calibration image .*photo2\.png cannot be read: No such file"):
-        list(images.batches(images.fitting))
+    for path in images.paths:
+        path.unlink()
+    assert len(list(images.batches([*images.fitting, *images.held_out, *images.fitting]))) == 9
+    assert decoded == [f"photo{i}.png" for i in range(6)]
+
+
+@pytest.mark.parametrize("enlarge", [False, True])
+def test_a_resized_picture_is_letterboxed_like_the_picture(rng: np.random.Generator, enlarge: bool) -> None:
+    for _ in range(60):
+        height, width, tall, wide = (int(n) for n in rng.integers(1, [300, 300, 5, 5]))
+        box = replace(BOX, size=(32 * tall, 32 * wide), enlarge=enlarge)
+        picture = rng.integers(0, 256, (height, width, 3), np.uint8)
+        small = resized(picture, box)
+        assert all(side <= most for side, most in zip(small.shape, box.size, strict=False))
+        np.testing.assert_array_equal(box.batch([small]), box.batch([picture]))
+
+
+def test_without_images_to_hold_out_all_are_fitted_to_and_measured_on(photos: Path) -> None:
+    images = find_images(photos, 100, BOX)
+    all_of_them = replace(images, pictures=(*images.pictures, images.pictures[0]), hold_out=None)
+    assert all_of_them.fitting == list(range(7))
+    assert all_of_them.held_out == list(range(6))
