@@ -36,10 +36,16 @@ __all__ = ["TritonPythonModel"]
 '''
 _START = """\
 #!/bin/sh
-# Starts NVIDIA's Triton with this model repository. Options are passed on to tritonserver. PYTHON names the Python that
-# has retinaface-trt installed; Triton's Python backend runs it.
-folder=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd) || exit 1
-exec "${PYTHON:-python3}" -m engine.triton.start "$folder" "$@"
+# Starts NVIDIA's Triton with this model repository. Options are passed on to tritonserver; paths in them are relative
+# to this folder. PYTHON names the Python that has retinaface-trt installed; Triton's Python backend runs it.
+if ! python=$(command -v "${PYTHON:-python3}"); then
+    echo "There is no ${PYTHON:-python3}: name a Python in PYTHON." >&2
+    exit 1
+fi
+case $python in /*) ;; *) python=$PWD/$python ;; esac
+# Python looks for packages in the current folder first, and a checkout has sources that are not compiled.
+cd -- "$(dirname -- "$0")" || exit 1
+exec "$python" -m engine.triton.start . "$@"
 """
 
 
