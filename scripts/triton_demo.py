@@ -27,9 +27,9 @@ def ask(protocol: ModuleType, address: str, photo: bytes) -> NDArray[np.float32]
     """Return the boxes of the faces in a picture file."""
     picture = protocol.InferInput("encoded", [1, 1], "BYTES")
     picture.set_data_from_numpy(np.array([[photo]], np.object_))
-    client = protocol.InferenceServerClient(address)
-    boxes: NDArray[np.float32] = client.infer("retinaface", [picture], parameters={"max_faces": 10}).as_numpy("boxes")
-    return boxes[0]
+    with protocol.InferenceServerClient(address) as client:
+        answer = client.infer("retinaface", [picture], parameters={"max_faces": 10})
+    return np.asarray(answer.as_numpy("boxes")[0], np.float32)
 
 
 def main(repository: Path) -> int:
@@ -63,13 +63,13 @@ def wait_until_ready(server: subprocess.Popen[bytes], address: str) -> None:
         SystemExit: the server has ended, or it takes too long.
     """
     end = time.monotonic() + _PATIENCE_S
-    client = tritonclient.http.InferenceServerClient(address)
-    while server.poll() is None and time.monotonic() < end:
-        try:
-            if client.is_server_ready():
-                return
-        except OSError:
-            time.sleep(0.2)
+    with tritonclient.http.InferenceServerClient(address) as client:  # Triton waits for open connections when it ends
+        while server.poll() is None and time.monotonic() < end:
+            try:
+                if client.is_server_ready():
+                    return
+            except OSError:
+                time.sleep(0.2)
     raise SystemExit("The server does not answer; tritonserver.log says why.")
 
 

@@ -43,19 +43,15 @@ class Triton:
 
     def wait_until_ready(self) -> None:
         """Wait for the models."""
-        client, end = self.client(), time.monotonic() + _PATIENCE_S
-        while True:
-            assert self.process.poll() is None, self.log
-            assert time.monotonic() < end, self.log
-            try:
-                if client.is_server_ready():
-                    return
-            except OSError:
-                pass
-            time.sleep(0.1)
+        end = time.monotonic() + _PATIENCE_S
+        with self.client() as client:
+            while not is_ready(client):
+                assert self.process.poll() is None, self.log
+                assert time.monotonic() < end, self.log
+                time.sleep(0.1)
 
     def client(self, protocol: ModuleType = tritonclient.http) -> Any:
-        """Return a connection to it."""
+        """Return a connection to it, to be closed: Triton waits for all of them when it ends."""
         name = protocol.__name__.rpartition(".")[2]
         return protocol.InferenceServerClient(f"127.0.0.1:{self.ports[name]}")
 
@@ -73,6 +69,14 @@ class Triton:
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
+
+
+def is_ready(client: Any) -> bool:
+    """Return whether a server answers and has its models."""
+    try:
+        return bool(client.is_server_ready())
+    except OSError:
+        return False
 
 
 @contextmanager

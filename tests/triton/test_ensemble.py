@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-import tritonclient.http
 from tritonclient.utils import InferenceServerException
 
 from engine import TRTRetinaFace
@@ -73,19 +73,20 @@ def test_without_the_backend_the_other_model_is_served(with_plan: Path, validati
     assert "only retinaface is served" in validation
     with triton(with_plan) as server:
         server.wait_until_ready()
-        assert server.client().is_model_ready("retinaface")
-        assert not server.client().is_model_ready("retinaface_plan")
+        with server.client() as client:
+            assert client.is_model_ready("retinaface")
+            assert not client.is_model_ready("retinaface_plan")
 
 
 def test_the_ensemble_finds_what_detect_finds(server: Triton, alone: TRTRetinaFace, pictures: list[bytes]) -> None:
-    client = server.client()
-    assert_equal(client.infer("retinaface_ensemble", [picture_files(pictures[:4])]), alone.detect(pictures[:4]))
-    for picture in pictures:
-        image = decode_image(picture, "picture")
-        assert_equal(client.infer("retinaface_ensemble", [pixels(image[None])]), [alone.detect(image)])
-    options = {"score_threshold": 0.05, "max_faces": 3, "min_size": 20}
-    answer = client.infer("retinaface_ensemble", [picture_files([pictures[0]])], parameters=options)
-    assert_equal(answer, [alone.detect(pictures[0], **options)])  # type: ignore[arg-type]
+    options: dict[str, Any] = {"score_threshold": 0.05, "max_faces": 3, "min_size": 20}
+    with server.client() as client:
+        assert_equal(client.infer("retinaface_ensemble", [picture_files(pictures[:4])]), alone.detect(pictures[:4]))
+        for picture in pictures:
+            image = decode_image(picture, "picture")
+            assert_equal(client.infer("retinaface_ensemble", [pixels(image[None])]), [alone.detect(image)])
+        answer = client.infer("retinaface_ensemble", [picture_files([pictures[0]])], parameters=options)
+        assert_equal(answer, [alone.detect(pictures[0], **options)])
 
 
 @pytest.mark.parametrize(("file", "options"), [(b"no picture", {}), (None, {"score_threshold": 0.0001})])
@@ -94,14 +95,14 @@ def test_the_ensemble_refuses_as_the_detector_does(
 ) -> None:
     words = []
     for model in ("retinaface", "retinaface_ensemble"):
-        with pytest.raises(InferenceServerException) as failure:
-            server.client().infer(model, [picture_files([file or pictures[0]])], parameters=options)
+        with server.client() as client, pytest.raises(InferenceServerException) as failure:
+            client.infer(model, [picture_files([file or pictures[0]])], parameters=options)
         words.append(re.sub(r"^.*?(picture|score)", r"\1", failure.value.message()))
     assert words[0] == words[1]
 
 
 def test_both_models_have_the_same_tensors(server: Triton, files: EngineFiles) -> None:
-    client: tritonclient.http.InferenceServerClient = server.client()
-    models = [client.get_model_metadata(name) for name in ("retinaface", "retinaface_ensemble")]
+    with server.client() as client:
+        models = [client.get_model_metadata(name) for name in ("retinaface", "retinaface_ensemble")]
     for kind in ("inputs", "outputs"):
         assert models[0][kind] == models[1][kind]

@@ -31,7 +31,7 @@ def test_a_batch_that_fails_runs_one_by_one() -> None:
 
 def test_errors_keep_their_places() -> None:
     errors = [InvalidArgumentError(str(i)) for i in range(2)]
-    given = [errors[0], 1, 2, errors[1], 3]
+    given: list[int | Exception] = [errors[0], 1, 2, errors[1], 3]
     assert for_the_rest(given, lambda items: [10 * item for item in items]) == [errors[0], 10, 20, errors[1], 30]
     assert [type(done) for done in each([1, 0], lambda item: 1 / item)] == [float, ZeroDivisionError]
 

@@ -26,7 +26,6 @@ from engine.triton import repository
 from engine.triton.repository import write_repository
 from tests.engine.sidecar.test_content import VALUES
 
-RAW = {"num_detections", "boxes", "scores", "landmarks"}
 AROUND_THE_PLAN = {"retinaface_ensemble", "retinaface_letterbox", "retinaface_plan", "retinaface_undo"}
 
 
@@ -81,8 +80,14 @@ def test_the_detectors_tensors_are_those_of_the_service(tmp_path: Path) -> None:
     assert configs.keys() == {"retinaface"}  # Triton has no backend for plans of TensorRT-RTX
     config = configs["retinaface"]
     assert (config.backend, config.max_batch_size) == ("python", 4)
-    assert shapes(config.input) == as_shapes(INPUTS)
-    assert shapes(config.output) == as_shapes(output_infos(has_landmarks=True))
+    assert shapes(config.input) == {"encoded": ("STRING", []), "image": ("UINT8", [-1, -1, 3])} == as_shapes(INPUTS)
+    outputs = {
+        "num_faces": ("INT32", []),
+        "boxes": ("FP32", [-1, 4]),
+        "scores": ("FP32", [-1]),
+        "landmarks": ("FP32", [-1, 5, 2]),
+    }
+    assert shapes(config.output) == outputs == as_shapes(output_infos(has_landmarks=True))
     assert all(tensor.optional for tensor in config.input)
     assert [tensor.allow_ragged_batch for tensor in config.input] == [False, True]
     assert config.dynamic_batching.priority_levels == 2

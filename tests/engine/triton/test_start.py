@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -67,6 +68,6 @@ def test_without_a_server_it_says_where_it_looked(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(start, "_CONTAINERS", tmp_path / "none")
-    monkeypatch.setattr(start.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert "nvidia-pytriton" in start.main([str(tmp_path)])
     assert start.main([]).startswith("usage: ")
