@@ -1,5 +1,6 @@
 # Users:
 # make demo   builds an engine from published weights and finds a face in a photo
+# make triton-demo   does the same through NVIDIA's Triton server, which it installs in build/triton
 #
 # Developers:
 # make check   runs the linters and the quick tests: without engines and the emulator
@@ -10,6 +11,7 @@
 # make fuzz SECONDS=600   tries hostile inputs on all readers and operators, for so long (docs/security.md). SEED=7 repeats a
 #     run; else the seed is a new one, which is printed
 # make mutants   breaks the CUDA kernels on purpose, about 220 times, and checks that the tests notice
+# make test-triton   runs the tests that need Triton's server
 # make test-gpu   runs the tests that need an NVIDIA GPU
 # make gpu-kernels   compiles, tests, checks and times the kernels on an NVIDIA GPU without TensorRT and without installing
 #     anything, in less than 8 minutes. PYTHON=python3: with PyTorch, CuPy and pytest. TENSORRT_ROOT=DIR: with TensorRT's
@@ -38,6 +40,7 @@ SHELL := bash
 VENV ?= .venv
 PY := $(VENV)/bin/python
 DEMO := build/demo
+TRITON := build/triton
 SOURCES := $(shell find csrc plugins cmake -type f) CMakeLists.txt pyproject.toml $(wildcard scripts/*) constraints.txt
 CXX_FILES := $(shell find csrc plugins tests benchmarks tools -name '*.h' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.cu')
 EMULATOR_SOURCES := $(shell find tools -name '*.txt' -o -name '*.map' -o -name '*.h' -o -name '*.cpp' -o -name '*.cu') \
@@ -56,7 +59,7 @@ MUTANTS ?=
 
 BROWSER := $(firstword $(shell command -v chromium-headless-shell chromium chromium-browser google-chrome))
 
-.PHONY: demo test check test-kernels sanitize fuzz test-gpu gpu-kernels gpu-report mutants lint format clean wheel test-wheel lock reference family \
+.PHONY: demo test check test-kernels sanitize fuzz test-gpu triton-demo test-triton gpu-kernels gpu-report mutants lint format clean wheel test-wheel lock reference family \
 	model-table precision-table peers kernel-table kernel-table-check kernel-counts kernel-model
 
 demo: $(VENV)/.demo
@@ -67,6 +70,14 @@ demo: $(VENV)/.demo
 		"$$(cat $(DEMO)/.photo)" | tee $(DEMO)/astronaut.json
 	@rm $(DEMO)/.photo
 	@echo "Look at $(DEMO)/astronaut.png."
+
+triton-demo: $(TRITON)/.ready $(TRITON)/faces.engine
+	@rm -rf $(TRITON)/repository
+	$(PY) -m engine export --format triton --engine $(TRITON)/faces.engine --output $(TRITON)/repository
+	$(TRITON)/venv/bin/python scripts/triton_demo.py $(TRITON)/repository
+
+test-triton: $(TRITON)/.ready $(TRITON)/faces.engine
+	$(TRITON)/venv/bin/python -m pytest tests/triton --triton=$(TRITON)/faces.engine
 
 test: $(VENV)/.test build/emulator/.built
 	$(PYTEST) $(if $(BROWSER),--browser=$(BROWSER))
@@ -150,6 +161,15 @@ clean:
 $(VENV)/.demo: $(SOURCES)
 	scripts/bootstrap $(VENV) build,tensorrt-rtx,openvino,demo
 	@touch $@
+
+# Triton's Python backend needs an old NumPy, so an environment of its own.
+$(TRITON)/.ready: $(VENV)/.demo constraints-triton.txt
+	scripts/bootstrap-triton $(TRITON)/venv $(VENV)
+	@touch $@
+
+$(TRITON)/faces.engine: $(VENV)/.demo
+	@mkdir -p $(@D)
+	$(PY) build_engine.py --precision fp32 --max-batch 4 --output $@
 
 # CuPy can be imported without a GPU. Tests check that it has everything that the session and the doubles use of it.
 $(VENV)/.test: $(SOURCES)

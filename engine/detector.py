@@ -97,7 +97,7 @@ class TRTRetinaFace(StreamingDetector):
         self._path = files.path
         self.sidecar = files.sidecar
         self.config = files.sidecar.config
-        self._limits = EngineLimits(files)
+        self._limits = EngineLimits(files.path, files.sidecar)
         self.max_batch = self._limits.max_batch
         self.input_size = self._limits.input_size(input_size)
         # What a copy in another process is opened with: its working folder may be another.

@@ -20,7 +20,7 @@ from tests.support.data import astronaut
 DEFAULT_SEED = 20240229
 INTEGRATION = Path(__file__).parent / "integration"
 # Markers of tests that run only with the option of the same name.
-OPTIONAL = ("wheel", "browser")
+OPTIONAL = ("wheel", "browser", "triton")
 
 # Makes the CUDA emulator report races, and delay stores that no fence orders. The processes that tests start
 # inherit the settings.
@@ -35,13 +35,14 @@ sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --seed, --core-seconds, --wheel and --browser."""
+    """Add --seed, --core-seconds, --wheel, --browser and --triton."""
     parser.addoption("--seed", type=int, default=DEFAULT_SEED, help="seed of the random tests (default: %(default)s)")
     parser.addoption(
         "--core-seconds", type=float, default=math.inf, help="fail tests that take more CPU time than this"
     )
     parser.addoption("--wheel", type=Path, help="the wheel that the tests marked wheel install")
     parser.addoption("--browser", help="the Chromium of the tests marked browser")
+    parser.addoption("--triton", type=Path, help="the engine that the tests marked triton serve, with Triton's server")
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -68,6 +68,10 @@ class Letterbox:
     def to_images(self, raw: RawDetections, images: Sequence[Image], score_threshold: float) -> list[Detections]:
         """Return the faces of each image with a score above `score_threshold`, in pixels of that image."""
         sizes = [(height, width) for height, width, _ in map(shape_of, images)]
+        return [faces.above(score_threshold) for faces in self.undo(raw, sizes)]
+
+    def undo(self, raw: RawDetections, sizes: Sequence[tuple[int, int]]) -> list[Detections]:
+        """Return all faces of each image, in pixels of that image; `sizes` are the images' (height, width)."""
         boxes, landmarks = ops.unletterbox(
             raw.boxes, raw.landmarks, raw.num_detections, sizes, self.size, enlarge=self.enlarge
         )
@@ -77,6 +81,6 @@ class Letterbox:
                 raw.scores[i, :count],
                 None if landmarks is None else landmarks[i, :count].reshape(-1, 5, 2),
                 sizes[i],
-            ).above(score_threshold)
+            )
             for i, count in enumerate(raw.num_detections)
         ]

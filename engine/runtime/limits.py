@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from engine.config.model import BODY_STRIDE
 from engine.errors import InvalidArgumentError
-from engine.sidecar import EngineFiles
+from engine.sidecar.content import Sidecar
 
 
 class EngineLimits:
@@ -14,11 +16,11 @@ class EngineLimits:
         max_batch: images in one run.
     """
 
-    def __init__(self, files: EngineFiles) -> None:
-        """Read the sidecar."""
-        self._path, self._sidecar, self._config = files.path, files.sidecar, files.sidecar.config
-        self._size = files.sidecar.io.input.size
-        self.max_batch = files.sidecar.io.input.maximum[0]
+    def __init__(self, path: Path, sidecar: Sidecar) -> None:
+        """Read the sidecar of the engine at a path."""
+        self._path, self._sidecar, self._config = path, sidecar, sidecar.config
+        self._size = sidecar.io.input.size
+        self.max_batch = sidecar.io.input.maximum[0]
 
     def input_size(self, given: tuple[int, int] | None) -> tuple[int, int]:
         """Return an input size, (height, width), that the engine takes; None is its optimum."""

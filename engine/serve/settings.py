@@ -8,7 +8,6 @@ from typing import Any
 from engine.errors import InvalidArgumentError
 
 MIB = 1 << 20
-MODEL_NAME = "retinaface"
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-# Not locked: the right TensorRT depends on the driver of the GPU.
-NOT_LOCKED = {"tensorrt"}
+# Not locked: the right TensorRT depends on the driver of the GPU. Triton's environment has a file of its own.
+NOT_LOCKED = {"tensorrt", "triton"}
+# NumPy 1, which Triton's Python backend needs, has no wheels for later ones.
+PYTHONS_OF_TRITON = ("3.10.0", "3.11.2", "3.12.0")
 
 
 @pytest.fixture
@@ -44,22 +46,35 @@ def _names(requirements: ModuleType) -> list[str]:
     return str(error.value).rstrip(".").partition("there are: ")[2].split(", ")
 
 
-@pytest.mark.parametrize("python", ["3.10.0", "3.11.2", "3.12.0", "3.13.0", "3.14.0"])
-def test_every_requirement_is_locked_for_every_python(python: str, requirements: ModuleType) -> None:
+def _locked(file: str, python: str) -> dict[str, str]:
+    """Return the versions of a file of constraints for a Python."""
     environment = {"python_version": ".".join(python.split(".")[:2]), "python_full_version": python}
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
-    entries = [Requirement(line) for line in lines if not line.startswith("#")]
-    locked = {}
-    for entry in entries:
+    lines = (ROOT / file).read_text().splitlines()
+    locked: dict[str, str] = {}
+    for entry in (Requirement(line) for line in lines if not line.startswith("#")):
         if entry.marker is None or entry.marker.evaluate(environment):
             name = canonicalize_name(entry.name)
             assert name not in locked
             (pin,) = entry.specifier
             assert pin.operator == "=="
             locked[name] = pin.version
+    return locked
+
+
+@pytest.mark.parametrize("python", ["3.10.0", "3.11.2", "3.12.0", "3.13.0", "3.14.0"])
+def test_every_requirement_is_locked_for_every_python(python: str, requirements: ModuleType) -> None:
     names = [name for name in _names(requirements) if name not in NOT_LOCKED]
     assert "base" in names
+    locked = _locked("constraints.txt", python)
     for line in requirements.requirements(ROOT / "pyproject.toml", names):
+        wanted = Requirement(line)
+        assert wanted.specifier.contains(locked[canonicalize_name(wanted.name)]), line
+
+
+@pytest.mark.parametrize("python", PYTHONS_OF_TRITON)
+def test_what_triton_needs_is_locked_beside_an_old_numpy(python: str, requirements: ModuleType) -> None:
+    locked = _locked("constraints-triton.txt", python)
+    for line in requirements.requirements(ROOT / "pyproject.toml", ["base", "triton"]):
         wanted = Requirement(line)
         assert wanted.specifier.contains(locked[canonicalize_name(wanted.name)]), line
 

@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from fastapi import APIRouter, Request, Response
-from numpy.typing import NDArray
 
 from engine.errors import InvalidArgumentError
 from engine.faces import Detections
+from engine.protocol.tensors import INPUTS, MODEL_NAME, OPTIONS, images_of, output_infos, outputs_of
 from engine.serve.refusals import Refusal
 from engine.serve.routes.tensors import InputTensors, read_request, write_response
 from engine.serve.service import Options, Service
-from engine.serve.settings import MODEL_NAME
 from engine.text import represented
 from engine.types import Image
 from engine.version import project_version
 
 VERSION = "1"
 _MODEL = f"/models/{MODEL_NAME}"
-_OPTIONS = ("score_threshold", "min_size", "max_faces")
 _MICROSECONDS = 1e-6
-INPUTS = (
-    {"name": "encoded", "datatype": "BYTES", "shape": [-1]},
-    {"name": "image", "datatype": "UINT8", "shape": [-1, -1, -1, 3]},
-)
-_OUTPUTS = (
-    {"name": "num_faces", "datatype": "INT32", "shape": [-1]},
-    {"name": "boxes", "datatype": "FP32", "shape": [-1, -1, 4]},
-    {"name": "scores", "datatype": "FP32", "shape": [-1, -1]},
-)
-_LANDMARKS = {"name": "landmarks", "datatype": "FP32", "shape": [-1, -1, 5, 2]}
 
 
 def inference_routes(service: Service) -> APIRouter:
@@ -69,13 +56,13 @@ def _add_metadata(router: APIRouter, service: Service) -> None:
     @router.get(f"{_MODEL}/versions/{VERSION}")
     async def metadata() -> dict[str, Any]:
         """Say which tensors the model takes and gives."""
-        outputs = [*_OUTPUTS, *([_LANDMARKS] if service.detector.config.has_landmarks else [])]
+        outputs = output_infos(service.detector.config.has_landmarks)
         return {
             "name": MODEL_NAME,
             "versions": [VERSION],
             "platform": "retinaface-trt",
-            "inputs": list(INPUTS),
-            "outputs": outputs,
+            "inputs": [tensor.to_json() for tensor in INPUTS],
+            "outputs": [tensor.to_json() for tensor in outputs],
             "parameters": {
                 "description": service.description,
                 "least_score_threshold": service.detector.sidecar.thresholds.score,
@@ -110,29 +97,10 @@ def _add_inference(router: APIRouter, service: Service) -> None:
         return Response(content, headers=headers)
 
 
-def outputs_of(found: Sequence[Detections]) -> dict[str, NDArray[Any]]:
-    """Return the faces of N images as the output tensors."""
-    counts = [len(faces) for faces in found]
-    most = max(counts, default=0)
-    outputs: dict[str, NDArray[Any]] = {
-        "num_faces": np.array(counts, np.int32),
-        "boxes": np.zeros((len(found), most, 4), np.float32),
-        "scores": np.zeros((len(found), most), np.float32),
-    }
-    if all(faces.landmarks is not None for faces in found):
-        outputs["landmarks"] = np.zeros((len(found), most, 5, 2), np.float32)
-    for index, faces in enumerate(found):
-        outputs["boxes"][index, : len(faces)] = faces.boxes
-        outputs["scores"][index, : len(faces)] = faces.scores
-        if "landmarks" in outputs:
-            outputs["landmarks"][index, : len(faces)] = faces.landmarks
-    return outputs
-
-
 def _read(body: bytes, header_bytes: str | None, most: int) -> tuple[dict[str, Any], Sequence[bytes | Image]]:
     """Return the JSON of a request, and its images."""
     given, binary = read_request(body, header_bytes)
-    return given, _images(InputTensors(given, binary, most), most)
+    return given, images_of(InputTensors(given, binary, most), most)
 
 
 def _options(parameters: Any) -> Options:
@@ -142,34 +110,9 @@ def _options(parameters: Any) -> Options:
     if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float)):
         raise InvalidArgumentError(f"timeout is {represented(timeout)}, expected microseconds")
     return Options(
-        **{name: parameters[name] for name in _OPTIONS if name in parameters},
+        **{name: parameters[name] for name in OPTIONS if name in parameters},
         timeout=timeout * _MICROSECONDS if timeout else None,  # 0 is none, as in Triton
     )
-
-
-def _images(inputs: Mapping[str, NDArray[np.uint8] | list[bytes]], most: int) -> Sequence[bytes | Image]:
-    """Return the files or the arrays of a request."""
-    if len(inputs) != 1 or next(iter(inputs)) not in ("encoded", "image"):
-        names = ", ".join(map(represented, inputs)) or "none"
-        raise InvalidArgumentError(f"the inputs are {names}, expected one: encoded or image")
-    ((name, values),) = inputs.items()
-    if name == "encoded":
-        if not isinstance(values, list):
-            raise InvalidArgumentError("input encoded: datatype is UINT8, expected BYTES")
-        _check_count(len(values), most)
-        return values
-    if isinstance(values, list):
-        raise InvalidArgumentError("input image: datatype is BYTES, expected UINT8")
-    images = values[None] if values.ndim == 3 else values
-    if images.ndim != 4 or images.shape[3] != 3 or not images.size:
-        raise InvalidArgumentError(f"input image: shape is {list(values.shape)}, expected [H, W, 3] or [N, H, W, 3]")
-    _check_count(len(images), most)
-    return list(images)
-
-
-def _check_count(images: int, most: int) -> None:
-    if images > most:
-        raise InvalidArgumentError(f"{images} images, expected at most {most}")
 
 
 def _unless_failed(faces: Detections | BaseException) -> Detections:

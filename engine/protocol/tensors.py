@@ -1,0 +1,101 @@
+"""The names and shapes of the model's tensors; pictures out of the inputs, and faces as the outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import InvalidArgumentError
+from engine.faces import Detections
+from engine.text import represented
+from engine.types import Image
+
+MODEL_NAME = "retinaface"
+OPTIONS = ("score_threshold", "min_size", "max_faces")  # parameters of a request; see TRTRetinaFace.detect
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """A tensor of the model.
+
+    Attributes:
+        name: of the tensor.
+        datatype: of its values, as the protocol names it.
+        shape: of one image's part; -1 is any size. The batch comes before it.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the tensor as the protocol's metadata describes it."""
+        return {"name": self.name, "datatype": self.datatype, "shape": [-1, *self.shape]}
+
+
+# A request has one of them: picture files, or arrays in BGR order.
+INPUTS = (TensorInfo("encoded", "BYTES", ()), TensorInfo("image", "UINT8", (-1, -1, 3)))
+
+
+def output_infos(has_landmarks: bool) -> tuple[TensorInfo, ...]:
+    """Return the outputs of a model with landmarks, or of one without."""
+    outputs = (
+        TensorInfo("num_faces", "INT32", ()),
+        TensorInfo("boxes", "FP32", (-1, 4)),
+        TensorInfo("scores", "FP32", (-1,)),
+    )
+    return (*outputs, TensorInfo("landmarks", "FP32", (-1, 5, 2))) if has_landmarks else outputs
+
+
+def outputs_of(found: Sequence[Detections]) -> dict[str, NDArray[Any]]:
+    """Return the faces of N images as the output tensors."""
+    counts = [len(faces) for faces in found]
+    most = max(counts, default=0)
+    outputs: dict[str, NDArray[Any]] = {
+        "num_faces": np.array(counts, np.int32),
+        "boxes": np.zeros((len(found), most, 4), np.float32),
+        "scores": np.zeros((len(found), most), np.float32),
+    }
+    if all(faces.landmarks is not None for faces in found):
+        outputs["landmarks"] = np.zeros((len(found), most, 5, 2), np.float32)
+    for index, faces in enumerate(found):
+        outputs["boxes"][index, : len(faces)] = faces.boxes
+        outputs["scores"][index, : len(faces)] = faces.scores
+        if "landmarks" in outputs:
+            outputs["landmarks"][index, : len(faces)] = faces.landmarks
+    return outputs
+
+
+def images_of(
+    inputs: Mapping[str, NDArray[np.uint8] | list[bytes]], most: int | None = None
+) -> Sequence[bytes | Image]:
+    """Return the files or the arrays of a request.
+
+    Raises:
+        InvalidArgumentError: the inputs are others, or of another type or shape, or there are more images than `most`.
+    """
+    if len(inputs) != 1 or next(iter(inputs)) not in ("encoded", "image"):
+        names = ", ".join(map(represented, inputs)) or "none"
+        raise InvalidArgumentError(f"the inputs are {names}, expected one: encoded or image")
+    ((name, values),) = inputs.items()
+    if name == "encoded":
+        if not isinstance(values, list):
+            raise InvalidArgumentError("input encoded: datatype is UINT8, expected BYTES")
+        _check_count(len(values), most)
+        return values
+    if isinstance(values, list):
+        raise InvalidArgumentError("input image: datatype is BYTES, expected UINT8")
+    images = values[None] if values.ndim == 3 else values
+    if images.ndim != 4 or images.shape[3] != 3 or not images.size:
+        raise InvalidArgumentError(f"input image: shape is {list(values.shape)}, expected [H, W, 3] or [N, H, W, 3]")
+    _check_count(len(images), most)  # before there is an object for each
+    return list(images)
+
+
+def _check_count(images: int, most: int | None) -> None:
+    if most is not None and images > most:
+        raise InvalidArgumentError(f"{images} images, expected at most {most}")

@@ -1,0 +1,1 @@
+"""Tests of the real Triton server; they run in its environment, with --triton ENGINE."""
