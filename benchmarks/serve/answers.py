@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -44,8 +43,8 @@ def questions(detector: TRTRetinaFace, count: int, seed: int) -> list[Question]:
     for index in range(count):
         image = sources[index % len(sources)]
         scale = rng.integers(_LEAST, _MOST) / min(image.shape[:2])
-        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        content = cv2.imencode(".jpg", image)[1].tobytes()
+        resized = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        content = cv2.imencode(".jpg", resized)[1].tobytes()
         (faces,) = detector.detect([decode_image(content)])
         made.append(Question(content, _bytes_of(faces)))
     return made
@@ -57,6 +56,5 @@ def faces_of(response: http.client.HTTPResponse, body: bytes) -> bytes:
 
 
 def _bytes_of(faces: Detections) -> bytes:
-    landmarks: Sequence[float] | np.ndarray = [] if faces.landmarks is None else faces.landmarks
-    arrays = (np.int32([len(faces)]), *(np.float32(values) for values in (faces.boxes, faces.scores, landmarks)))
-    return b"".join(array.tobytes() for array in arrays)
+    landmarks = b"" if faces.landmarks is None else faces.landmarks.tobytes()
+    return len(faces).to_bytes(4, "little") + faces.boxes.tobytes() + faces.scores.tobytes() + landmarks

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import threading
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -45,7 +46,12 @@ class Watch:
 
     def workers(self) -> list[psutil.Process]:
         """Return the processes that answer."""
-        return [child for child in self._process.children() if "spawn_main" in " ".join(child.cmdline())]
+        found = []
+        for child in self._process.children():
+            with suppress(psutil.Error):  # it was killed a moment ago
+                if "spawn_main" in " ".join(child.cmdline()):
+                    found.append(child)
+        return found
 
     def summary(self, since: float) -> dict[str, Any]:
         """Compare the first third of the readings after a moment with the last third."""
@@ -63,12 +69,10 @@ class Watch:
         while not self._stop.wait(_INTERVAL_S):
             memory, descriptors, workers = 0, 0, 0
             for worker in self.workers():
-                try:
+                with suppress(psutil.Error):
                     memory += worker.memory_info().rss
                     descriptors += worker.num_fds()
                     workers += 1
-                except psutil.Error:  # it was killed
-                    continue
             at = time.monotonic() - self._begin
             self.readings.append(Reading(at, workers, memory / _MIB, descriptors, self._is_ready()))
 

