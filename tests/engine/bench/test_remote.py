@@ -202,7 +202,7 @@ def test_the_command_compares_servers(tmp_path: Path, capsys: pytest.CaptureFixt
     photos.mkdir()
     (photos / "dot.png").write_bytes(PICTURES[0].content)
     with http_server(Script()) as ours, grpc_server(Script(network_s=0.02)) as other:
-        command = ["--url", ours, "--url", other, "--concurrency", "2", "--duration", "0.1", "--images", str(photos)]
+        command = ["--url", ours, "--url", other, "--concurrency", "2", "--duration", "0.5", "--images", str(photos)]
         assert bench_main([*command, "--output", str(output)]) == 0
     results = read_results(output)
     assert [(point["engine"], point["batch_limit"]) for point in results["points"]] == [(ours, 0), (other, 0)]
