@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -34,12 +36,12 @@ def litserve(python: str, engine: str, device: str, threads: int) -> Iterator[st
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     module = [python, "-m", "benchmarks.serve.litserve_peer"]
-    process = subprocess.Popen([*module, engine, device, str(threads), str(port)])
+    process = subprocess.Popen([*module, engine, device, str(threads), str(port)], start_new_session=True)
     try:
         _wait_until_healthy(process, port)
         yield f"http://127.0.0.1:{port}/predict"
     finally:
-        process.terminate()
+        os.killpg(process.pid, signal.SIGKILL)  # its workers outlive a SIGTERM to the first process
         process.wait(_PATIENCE_S)
 
 
