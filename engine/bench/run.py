@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.bench.analysis.points import Engine, Point, make_point
-from engine.bench.load.client import Client, Server
+from engine.bench.load.client import Client, QueueClient, Server
 from engine.bench.load.clock import Clock
 from engine.bench.load.generator import ClosedLoop, Load, OpenLoop
 from engine.bench.load.measure import measure
@@ -60,17 +60,17 @@ class Plan:
 
 @dataclass(frozen=True)
 class Contestant:
-    """An engine that takes part in a run.
+    """An engine, or a server over the network, that takes part in a run.
 
     Attributes:
         engine: describes it.
-        max_batch: the largest batch that it can run.
-        serve: opens a server with the given batch limit.
+        max_batch: the largest batch that it can run; 0 for a server, whose batches are its own.
+        connect: opens a client for a batch limit, these pictures and this load.
     """
 
     engine: Engine
     max_batch: int
-    serve: Callable[[int], AbstractContextManager[Server]]
+    connect: Callable[[int, Sequence[Picture], Clock, Load], AbstractContextManager[Client]]
 
 
 @contextmanager
@@ -81,6 +81,20 @@ def serve(detector: TRTRetinaFace, max_batch: int, *, max_delay: float, contexts
         queue = BatchQueue([detector, *clones], max_batch=max_batch, max_delay=max_delay)
         stack.callback(queue.close, cancel=True)  # pending requests are cancelled
         yield queue
+
+
+@contextmanager
+def queue_client(
+    serve: Callable[[int], AbstractContextManager[Server]],
+    decode_threads: int,
+    limit: int,
+    pictures: Sequence[Picture],
+    clock: Clock,
+    _: Load,
+) -> Iterator[QueueClient]:
+    """Open a client of a server in this process, which gets the given batch limit; see Contestant.connect."""
+    with serve(limit) as server, _decoders(decode_threads) as executor:
+        yield QueueClient(server, pictures, clock, executor)
 
 
 def run(
@@ -107,15 +121,14 @@ def run(
     for contestant, load, limit in points_of(contestants, plan):
         on_point(contestant.engine, load, limit)
         with (
-            contestant.serve(limit) as server,
-            _decoders(plan.decode_threads) as executor,
+            contestant.connect(limit, pictures, clock, load) as client,
             Sampler(clock, contestant.engine.device) as sampler,
         ):
-            client = Client(server, pictures, clock, executor)
             rng = np.random.default_rng(plan.seed)  # equal arrivals for all engines
             measured = measure(client, load, duration=plan.duration, rng=rng, on_window=on_window)
         usage = sampler.usage(measured.begin, measured.end)
-        yield make_point(contestant.engine, limit, load, measured, usage, plan.decode_threads)
+        decode_threads = plan.decode_threads if contestant.max_batch else 0
+        yield make_point(contestant.engine, limit, load, measured, usage, decode_threads)
 
 
 def check_memory(plan: Plan, pictures: Sequence[Picture], available: int) -> None:
@@ -155,7 +168,9 @@ def points_of(contestants: Sequence[Contestant], plan: Plan) -> list[tuple[Conte
     """
     points = []
     for batch, load, contestant in product(plan.batches, plan.loads, contestants):
-        limit = contestant.max_batch if batch is None else batch
+        if not contestant.max_batch and batch != plan.batches[0]:
+            continue  # the options do not change what a server does
+        limit = contestant.max_batch if batch is None or not contestant.max_batch else batch
         if limit > contestant.max_batch:
             raise InvalidArgumentError(
                 f"batch is {batch}, {contestant.engine.name} was built for up to {contestant.max_batch}"

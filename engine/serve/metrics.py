@@ -67,11 +67,15 @@ class Metrics:
 
     def observe(self, stages: Mapping[str, float], batch_size: int, faces: int) -> None:
         """Count an image that was answered, with the seconds of each stage."""
-        for stage, seconds in stages.items():
-            self.stage_seconds.labels(stage).observe(seconds)
+        self.observe_stages(stages)
         self.batch_size.observe(batch_size)
         self.images.inc()
         self.faces.inc(faces)
+
+    def observe_stages(self, stages: Mapping[str, float]) -> None:
+        """Count the seconds of stages."""
+        for stage, seconds in stages.items():
+            self.stage_seconds.labels(stage).observe(seconds)
 
     def exposition(self, device_memory: Callable[[], int | None]) -> bytes:
         """Return all numbers in Prometheus's text format.

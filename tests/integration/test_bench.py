@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from engine.bench.load.client import Client
+from engine.bench.load.client import QueueClient
 from engine.bench.load.clock import Clock
 from engine.bench.load.generator import ClosedLoop
 from engine.bench.load.measure import measure
@@ -53,7 +53,7 @@ def test_stages_add_up_to_the_latency(fp32_engine: Path) -> None:
         serve(detector, 4, max_delay=0.002, contexts=1) as server,
         ThreadPoolExecutor(2) as executor,
     ):
-        client = Client(server, [Picture("astronaut", content, (512, 512))], Clock(), executor)
+        client = QueueClient(server, [Picture("astronaut", content, (512, 512))], Clock(), executor)
         measured = measure(client, ClosedLoop(3), duration=1.0, rng=np.random.default_rng(0))
     assert len(measured.good) == len(measured.answers) > 5
     # Another process may take the core between two stages of a few requests; a forgotten stage would show in all.

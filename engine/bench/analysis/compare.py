@@ -15,7 +15,7 @@ from engine.errors import InvalidArgumentError
 
 _IGNORED = {
     *("time", "load_average", "memory_available_mib"),
-    *("engine", "output", "compare", "fail_below", "labels", "reference", "trust_embedded_plugins", "images"),
+    *("engine", "url", "output", "compare", "fail_below", "labels", "reference", "trust_embedded_plugins", "images"),
     *("concurrency", "rate", "batch"),
 }
 """Not reported as differences. By line: values of the moment; what does not change the speed; what points match by."""
@@ -102,7 +102,8 @@ def compare(new: dict[str, Any], old: dict[str, Any]) -> Comparison:
 
 
 def _name(point: dict[str, Any]) -> str:
-    return f"{point['engine']}, {_load(point)}, batch up to {point['batch_limit']}"
+    batch = f", batch up to {point['batch_limit']}" if point["batch_limit"] else ""
+    return f"{point['engine']}, {_load(point)}{batch}"
 
 
 def _key(point: dict[str, Any], one_each: bool) -> tuple[object, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,14 +19,17 @@ SLICES = 20
 """Answers are counted in this many equal parts of the measurement, for the interval of a throughput ratio."""
 
 
+REMOTE = "network"
+
+
 @dataclass(frozen=True)
 class Engine:
     """An engine that was measured.
 
     Attributes:
         name: in tables and plots.
-        path: of its file.
-        device: "cpu" or "cuda:N".
+        path: of its file; the address of a server over the network.
+        device: "cpu" or "cuda:N"; REMOTE for such a server.
         details: model, precision and settings, in words.
         accuracy: against labels or a reference; None without either.
     """
@@ -44,13 +48,13 @@ class Point:
     Attributes:
         engine: name of the engine.
         device: of the engine.
-        batch: batch limit.
+        batch: batch limit; 0 if a server over the network has its own.
         load: on the engine.
         measured: the measurement.
         latency: from the intended start to the faces; None if nothing was answered.
         stages: time of each stage by its name, in order.
         usage: of CPU, memory and GPU, by the names of engine.bench.load.resources.Reading.
-        decode_threads: number of threads that decoded picture files.
+        decode_threads: number of threads that decoded picture files; 0 if a server over the network did.
     """
 
     engine: str
@@ -69,6 +73,11 @@ class Point:
         good = self.measured.good
         whole = sum(answer.latency for answer in good)
         return sum(sum(answer.stages.values()) for answer in good) / whole if whole else None
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """Number of failed requests of each kind."""
+        return dict(Counter(str(answer.failure) for answer in self.measured.failed).most_common())
 
     @property
     def mean_batch(self) -> float | None:
@@ -92,6 +101,7 @@ class Point:
             "unsteady_because": measured.unsteady,
             "requests": len(measured.answers),
             "failed": len(measured.failed),
+            "failures": self.failures,
             "errors": sorted({str(answer.error) for answer in measured.failed})[:5],
             "unanswered": len(measured.unanswered),
             "throughput_per_s": measured.throughput,

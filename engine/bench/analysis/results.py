@@ -102,7 +102,7 @@ def _wrong(point: object) -> str | None:
         "load": isinstance(load, dict)
         and load.get("kind") in ("concurrency", "rate")
         and _is_positive(load.get("value")),
-        "batch_limit": _is_positive(point.get("batch_limit")),
+        "batch_limit": _is_number(point.get("batch_limit")),
         "seconds": _is_positive(point.get("seconds")),
         "throughput_per_s": _is_number(point.get("throughput_per_s")),
         "latencies_ms": _are_numbers(latencies),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from engine.bench.load.client import DECODE, QUEUEING, WAITING
+from engine.bench.load.client import DECODE, NETWORK, QUEUEING, WAITING
 from engine.bench.load.generator import ClosedLoop, OpenLoop
 from engine.bench.load.windows import backlog
 
@@ -24,6 +24,7 @@ _GROUPS = {
     "transfer-bound": ("h2d", "d2h"),
     "network-bound": ("network",),
     "post-processing-bound": ("post-processing", "undo letterbox"),
+    "protocol-bound": (NETWORK,),
 }
 
 
@@ -32,8 +33,9 @@ class Verdict:
     """One conclusion.
 
     Attributes:
-        kind: "preprocessing-bound", "transfer-bound", "network-bound", "post-processing-bound", "enqueue-bound",
-            "largest stage", "overloaded", "unsteady", "unstable clock", "noise", "late generator" or "gaps".
+        kind: "preprocessing-bound", "transfer-bound", "network-bound", "post-processing-bound", "protocol-bound",
+            "enqueue-bound", "largest stage", "overloaded", "unsteady", "unstable clock", "noise", "late generator" or
+            "gaps".
         engine: name of the engine.
         load: label of the point.
         evidence: the numbers behind it.
@@ -63,7 +65,7 @@ def verdicts(points: Sequence[Point]) -> tuple[Verdict, ...]:
 
 def label(point: Point) -> str:
     """Name a point among the points of its engine."""
-    return f"{point.load.label()}, batch up to {point.batch}"
+    return f"{point.load.label()}, batch up to {point.batch}" if point.batch else point.load.label()
 
 
 def _bound(points: Sequence[Point]) -> Verdict:
@@ -112,15 +114,17 @@ def _groups(point: Point) -> dict[str, dict[str, float]]:
     """Group the mean times of the working stages by the bottleneck that they would be.
 
     On a CPU, decoding counts because it takes cores from the network. Beside a GPU it runs in parallel, and limits
-    only if its threads are busy all the time, which _decoders checks.
+    only if its threads are busy all the time, which _decoders checks. What a server over the network has is not known.
     """
-    waiting = {WAITING, QUEUEING, *([] if point.device == "cpu" else [DECODE])}
+    waiting = {WAITING, QUEUEING, *([DECODE] if point.device.startswith("cuda") else [])}
     working = {name: summary["mean"] for name, summary in point.stages.items() if name not in waiting}
     return {kind: {name: working[name] for name in names if name in working} for kind, names in _GROUPS.items()}
 
 
 def _decoders(point: Point) -> str | None:
     """Return evidence that the decoding threads are busy all the time and so limit the throughput; else None."""
+    if not point.decode_threads:
+        return None
     busy = _decoding(point) / point.decode_threads
     if busy < BUSY:
         return None
@@ -162,7 +166,8 @@ def _disturbances(point: Point) -> Iterator[tuple[str, str]]:
         if clock is not None and clock.most - clock.least > _NOISE * clock.most:
             yield "unstable clock", f"the {what} clock varied from {clock.least:.0f} to {clock.most:.0f} MHz"
     other, own = point.usage.get("other_cores"), point.usage.get("cpu_cores")
-    if other is not None and own is not None and other.mean > _NOISE * max(own.mean, 1):
+    is_local = point.decode_threads > 0  # a server on this machine is another process
+    if is_local and other is not None and own is not None and other.mean > _NOISE * max(own.mean, 1):
         yield "noise", f"other processes kept {other.mean:.2f} cores busy while this process used {own.mean:.2f}"
     late = _lateness(point)
     if late is not None and measured.overload is None and _decoders(point) is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from engine.images import decode_image
 from engine.types import Image
 
 WAITING, DECODE, QUEUEING = "waiting", "decode", "queueing"
+NETWORK = "network and protocol"
+"""The way to a server and back: the latency without the server's own stages."""
 
 
 class Request(Protocol):
@@ -55,6 +58,7 @@ class Answer:
         stages: seconds by stage, in the order in which they come; empty if it failed.
         batch_size: number of images in its batch.
         error: why it failed; None if it succeeded.
+        failure: the kind of error, by which failures are counted; None if it succeeded.
     """
 
     number: int
@@ -63,6 +67,7 @@ class Answer:
     stages: Mapping[str, float]
     batch_size: int
     error: str | None = None
+    failure: str | None = None
 
     @property
     def latency(self) -> float:
@@ -75,7 +80,7 @@ class Answer:
         return sum(seconds for stage, seconds in self.stages.items() if stage not in (WAITING, QUEUEING))
 
 
-class Client:
+class Client(ABC):
     """Sends picture files to a server and collects the answers.
 
     Attributes:
@@ -83,18 +88,17 @@ class Client:
         inbox: receives the answers.
     """
 
-    def __init__(self, server: Server, pictures: Sequence[Picture], clock: Clock, executor: Executor) -> None:
+    def __init__(self, pictures: Sequence[Picture], clock: Clock, executor: Executor) -> None:
         """Make a client.
 
         Args:
-            server: the system under test.
             pictures: to send in turn, over and over.
             clock: times stages and answers.
-            executor: decodes the files; its threads do nothing else.
+            executor: whose threads send the requests and do nothing else.
         """
         self.clock = clock
         self.inbox: queue.SimpleQueue[Answer] = queue.SimpleQueue()
-        self._server, self._pictures, self._executor = server, pictures, executor
+        self._pictures, self._executor = pictures, executor
 
     def picture(self, number: int) -> Picture:
         """Return the picture of request `number`."""
@@ -103,6 +107,33 @@ class Client:
     def send(self, number: int, intended: float) -> None:
         """Send a request whose intended start is `intended`."""
         self._executor.submit(self._serve, number, intended)
+
+    def settled(self, answers: Sequence[Answer]) -> Sequence[Answer]:
+        """Complete the measured answers with what is known only when all are there."""
+        return answers
+
+    @abstractmethod
+    def _serve(self, number: int, intended: float) -> None:
+        """Do a request, in a thread of the executor."""
+
+    def _succeed(
+        self, number: int, intended: float, finished: float, stages: Mapping[str, float], batch_size: int
+    ) -> None:
+        self.inbox.put(Answer(number, intended, finished, stages, batch_size))
+
+    def _fail(self, number: int, intended: float, error: BaseException) -> None:
+        kind = str(getattr(error, "failure", type(error).__name__))
+        reason = str(error) if kind in str(error) else f"{kind}: {error}"
+        self.inbox.put(Answer(number, intended, self.clock.now(), {}, 0, reason, kind))
+
+
+class QueueClient(Client):
+    """Sends picture files to a server in this process: the executor's threads decode them."""
+
+    def __init__(self, server: Server, pictures: Sequence[Picture], clock: Clock, executor: Executor) -> None:
+        """Make a client; see Client."""
+        super().__init__(pictures, clock, executor)
+        self._server = server
 
     def _serve(self, number: int, intended: float) -> None:
         begin = self.clock.now()
@@ -122,9 +153,4 @@ class Client:
         if error is not None:
             self._fail(number, intended, error)
             return
-        stages = {**before, **request.stages}
-        self.inbox.put(Answer(number, intended, finished, stages, request.batch_size))
-
-    def _fail(self, number: int, intended: float, error: BaseException) -> None:
-        reason = f"{type(error).__name__}: {error}"
-        self.inbox.put(Answer(number, intended, self.clock.now(), {}, 0, reason))
+        self._succeed(number, intended, finished, {**before, **request.stages}, request.batch_size)

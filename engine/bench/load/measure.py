@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -71,7 +71,7 @@ class Measurement:
 
     def batches(self) -> dict[int, float]:
         """Count the batches of each size; a batch that lies partly outside the measurement counts in part."""
-        requests = Counter(answer.batch_size for answer in self.good)
+        requests = Counter(answer.batch_size for answer in self.good if answer.batch_size)  # some servers do not say
         return {size: count / size for size, count in sorted(requests.items())}
 
 
@@ -115,7 +115,8 @@ def measure(
     traffic.drain(clock.now() + duration + _PATIENCE_S)
     if traffic.overload is not None:
         unsteady = traffic.overload
-    return _cut(traffic, windows, unsteady)
+    measured = _cut(traffic, windows, unsteady)
+    return replace(measured, answers=tuple(client.settled(measured.answers)))
 
 
 def _cut(traffic: Traffic, windows: list[Window], unsteady: str | None) -> Measurement:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import kruskal  # here, as the import takes seconds, in which a load would stall
 
 WINDOWS = 5
 """Number of consecutive windows that are measured; all windows before them, at least one, are the warm-up."""
@@ -89,6 +90,4 @@ def backlog(windows: Sequence[Window]) -> str | None:
 
 def _differ(windows: Sequence[Window]) -> bool:
     """Whether the windows differ significantly: medians of few requests of mixed sizes vary a lot by chance."""
-    from scipy.stats import kruskal
-
     return float(kruskal(*(window.service for window in windows)).pvalue) < _CHANCE

@@ -41,7 +41,7 @@ def _latency(points: Sequence[Point]) -> Figure:
                 key=lambda point: point.load.value,
             )
             load = [point.measured.throughput if is_closed else point.load.value for point in line]
-            name = f"{label(engine)}, batch up to {batch}"
+            name = f"{label(engine)}, batch up to {batch}" if batch else label(engine)
             (drawn,) = axes.plot(load, _latencies(line, "p50"), marker="o", label=name)
             axes.plot(load, _latencies(line, "p99"), marker="o", linestyle="--", color=drawn.get_color())
             if is_closed:
@@ -105,7 +105,8 @@ def _latencies(points: Sequence[Point], measure: str) -> list[float]:
 
 
 def _name(point: Point) -> str:
-    return f"{label(point.engine)}, {point.load.label()}, batch {point.batch}"
+    batch = f", batch {point.batch}" if point.batch else ""
+    return f"{label(point.engine)}, {point.load.label()}{batch}"
 
 
 def _finish(axes: Axes, has_lines: bool) -> None:

@@ -52,12 +52,13 @@ def usages(points: Sequence[Point]) -> Table:
     """Return the requests, batches and use of the machine at each point."""
     engines = len({point.engine for point in points})
     whose = f" (memory: of the process, which holds all {engines} engines)" if engines > 1 else ""
-    header = [*_PLACE, "requests", "failed", "unanswered", "mean batch", *_USAGE.values()]
+    header = [*_PLACE, "requests", "failed", "of which", "unanswered", "mean batch", *_USAGE.values()]
     rows = [
         [
             *_place(point),
             str(len(point.measured.answers)),
             str(len(point.measured.failed)),
+            ", ".join(f"{count} {kind}" for kind, count in point.failures.items()) or _NONE,
             str(len(point.measured.unanswered) or _NONE),
             _number(point.mean_batch, ".3g"),
             *(_usage(point, name) for name in _USAGE),
@@ -135,7 +136,7 @@ _USAGE = {
 
 
 def _place(point: Point) -> list[str]:
-    return [point.engine, point.load.label(), str(point.batch)]
+    return [point.engine, point.load.label(), str(point.batch or _NONE)]
 
 
 def _measures(summary: Summary | None) -> list[str]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from engine.cli.arguments import add_device_options, check_outputs, describe, name_engines, require_packages
+from engine.cli.arguments import add_device_options, check_outputs, name_engines, require_packages
+from engine.cli.bench.contestants import engine_contestants, open_engine, remote_contestants
 from engine.cli.bench.results import print_results, write_results
 from engine.cli.terminal import as_markup
 from engine.errors import InvalidArgumentError
@@ -33,7 +34,10 @@ _NAME = "serve_bench"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     add = parser.add_argument
-    add("--engine", type=Path, required=True, action="append", metavar="FILE", help="engine to measure, repeatable")
+    add("--engine", type=Path, default=[], action="append", metavar="FILE", help="engine to measure, repeatable")
+    add("--url", default=[], action="append", metavar="URL",
+        help="server to measure, repeatable: http://HOST:PORT or grpc://HOST:PORT, `retinaface-trt serve` or a server "
+        "of the Open Inference Protocol, such as Triton")  # fmt: skip
     add_device_options(parser)
     add("--threads", type=int, metavar="N", help="CPU threads of an engine on the CPU (default: all cores)")
     add("--no-cuda-graphs", action="store_true",
@@ -69,6 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print tables and write the files; return 1 if requests failed or a speed-up is below --fail-below."""
     require_packages("scipy", "psutil", "matplotlib")
+    if not arguments.engine and not arguments.url:
+        raise InvalidArgumentError("there is nothing to measure: give an --engine or a --url")
     outputs = _outputs(arguments.output)
     check_outputs(list(outputs.values()))
     plan = _plan(arguments)
@@ -83,11 +89,12 @@ def run(arguments: argparse.Namespace) -> int:
     from engine.bench.run import check_memory
 
     with ExitStack() as stack:
+        servers = remote_contestants(arguments.url, stack)
         paths = name_engines(arguments.engine)
-        opened = partial(_open, arguments, stack)
+        opened = partial(open_engine, arguments, stack)
         detectors = {name: opened(path) for name, path in paths.items()}
         reference = None if arguments.reference is None else opened(arguments.reference)
-        contestants = _contestants(arguments, detectors, paths)
+        contestants = [*engine_contestants(arguments, detectors, paths, plan.decode_threads), *servers]
         _check_comparable(contestants, plan, old)
         workload = _workload(arguments)
         check_memory(plan, workload.pictures, psutil.virtual_memory().available)
@@ -153,36 +160,6 @@ def _outputs(path: Path | None) -> dict[str, Path]:
     return {kind: path / f"{_NAME}.{kind}" for kind in ("json", "html")}
 
 
-def _open(arguments: argparse.Namespace, stack: ExitStack, path: Path) -> TRTRetinaFace:
-    from engine.detector import TRTRetinaFace
-
-    detector = TRTRetinaFace(
-        path,
-        arguments.device,
-        threads=arguments.threads,
-        trust_embedded_plugins=arguments.trust_embedded_plugins,
-        cuda_graphs=not arguments.no_cuda_graphs,
-    )
-    return stack.enter_context(detector)
-
-
-def _contestants(
-    arguments: argparse.Namespace, detectors: dict[str, TRTRetinaFace], paths: dict[str, Path]
-) -> list[Contestant]:
-    from engine.bench.analysis.points import Engine
-    from engine.bench.run import Contestant, serve
-
-    options = {"max_delay": arguments.max_delay_ms / 1e3, "contexts": arguments.contexts}
-    return [
-        Contestant(
-            Engine(name, str(paths[name]), detector.device, describe(detector)),
-            detector.max_batch,
-            partial(serve, detector, **options),
-        )
-        for name, detector in detectors.items()
-    ]
-
-
 def _check_comparable(contestants: Sequence[Contestant], plan: Plan, old: dict[str, Any] | None) -> None:
     from engine.bench.analysis.compare import pairs
     from engine.bench.run import points_of
@@ -227,13 +204,13 @@ def _with_accuracy(
     from engine.bench.analysis.accuracy import accuracy
 
     engines = tuple(contestant.engine for contestant in contestants)
-    if reference is None and arguments.labels is None:
+    if not detectors or (reference is None and arguments.labels is None):
         return engines
     everybody = [*detectors.values(), *([] if reference is None else [reference])]
     floor = max(detector.sidecar.thresholds.score for detector in everybody)
     task = progress.add_task("Comparing faces", total=len(workload.pictures))
     measured = accuracy(detectors, reference, workload.pictures, floor=floor, on_picture=lambda: progress.advance(task))
-    return tuple(replace(engine, accuracy=measured[engine.name]) for engine in engines)
+    return tuple(replace(engine, accuracy=measured.get(engine.name)) for engine in engines)
 
 
 def _measure(
@@ -248,7 +225,7 @@ def _measure(
 
     def on_point(engine: Engine, load: Load, batch: int) -> None:
         nonlocal now
-        now = f"{as_markup(engine.name)}, {load.label()}, batch up to {batch}"
+        now = f"{as_markup(engine.name)}, {load.label()}{f', batch up to {batch}' if batch else ''}"
         progress.update(task, description=f"{now}: warming up")
 
     def on_window(window: Window) -> None:

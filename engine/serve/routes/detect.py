@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import cv2
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -55,7 +56,7 @@ def detect_routes(service: Service) -> APIRouter:
     router = APIRouter()
 
     @router.post("/detect", openapi_extra=_BODY)
-    async def detect(request: Request, response: Response, query: Annotated[DetectQuery, Query()]) -> dict[str, Any]:
+    async def detect(request: Request, query: Annotated[DetectQuery, Query()]) -> Response:
         """Find the faces in the picture that is the body, or in each file of a form.
 
         The answer to a picture is {"image_size": [height, width], "faces": [{"box": [x1, y1, x2, y2], "score": S,
@@ -67,14 +68,14 @@ def detect_routes(service: Service) -> APIRouter:
         if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
             files = await _files(request, service.settings.max_images, service.settings.max_body_bytes)
             with service.admitted(len(files)):
-                return {"images": await asyncio.gather(*(_of_file(service, file, options, query) for file in files))}
+                work = [_of_file(service, file, options, query) for file in files]
+                return JSONResponse({"images": await asyncio.gather(*work)})
         content = await request.body()
         if not content:
             raise InvalidArgumentError("the body is empty, expected a picture")
         with service.admitted(1):
             answer = await _answer(service, content, "the picture", options)
-            response.headers["Server-Timing"] = _server_timing(answer)
-            return await _values(answer, query)
+            return JSONResponse(await _values(answer, query), headers={"Server-Timing": _server_timing(answer)})
 
     return router
 
@@ -107,10 +108,7 @@ async def _of_file(service: Service, file: tuple[str, bytes], options: Options, 
 
 
 async def _answer(service: Service, content: bytes, name: str, options: Options) -> Answer:
-    async def work() -> Answer:
-        return await service.answer(await service.decode(content, name), options)
-
-    return await asyncio.wait_for(work(), options.timeout)
+    return await asyncio.wait_for(service.find(content, name, options), options.timeout)
 
 
 async def _values(answer: Answer, query: DetectQuery) -> dict[str, Any]:

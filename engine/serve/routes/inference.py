@@ -122,5 +122,6 @@ def _unless_failed(faces: Detections | BaseException) -> Detections:
 
 
 async def _faces(service: Service, given: bytes | Image, index: int, options: Options) -> Detections:
-    image = await service.decode(given, f"picture {index}") if isinstance(given, bytes) else given
-    return (await service.answer(image, options)).faces
+    if isinstance(given, bytes):
+        return (await service.find(given, f"picture {index}", options)).faces
+    return (await service.answer(given, options)).faces

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from engine.bench.load.client import Answer, Client, Server
+from engine.bench.load.client import Answer, QueueClient, Server
 from engine.bench.load.clock import Clock
 from engine.bench.load.generator import ClosedLoop, Load, OpenLoop, Traffic, poisson_arrivals
 from engine.bench.load.measure import Measurement, measure
@@ -37,7 +37,9 @@ SERVICE = 2.0**-6  # sums of it are exact
 def simulate(kind: type[QueueingServer] | type[BlockingServer], load: Load, duration: float) -> Measurement:
     clock = VirtualClock()
     server: Server = kind(clock, SERVICE)
-    return measure(Client(server, PICTURES, clock, AtOnce()), load, duration=duration, rng=np.random.default_rng(3))
+    return measure(
+        QueueClient(server, PICTURES, clock, AtOnce()), load, duration=duration, rng=np.random.default_rng(3)
+    )
 
 
 @pytest.mark.parametrize("kind", [QueueingServer, BlockingServer])
@@ -60,8 +62,8 @@ def test_an_open_loop_sees_the_queue_that_theory_predicts(
 
 def test_latencies_from_the_moment_of_sending_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     # With coordinated omission put in on purpose the test above would fail.
-    send = Client.send
-    monkeypatch.setattr(Client, "send", lambda self, number, intended: send(self, number, self.clock.now()))
+    send = QueueClient.send
+    monkeypatch.setattr(QueueClient, "send", lambda self, number, intended: send(self, number, self.clock.now()))
     utilisation = 0.7
     measured = simulate(BlockingServer, OpenLoop(utilisation / SERVICE), duration=100)
     assert measured.latencies == pytest.approx([SERVICE] * len(measured.latencies))
@@ -86,7 +88,7 @@ def test_an_open_loop_sees_a_stall() -> None:
     # A blocking server hangs for one second: requests that arrive in it wait for half a second in the mean.
     clock = VirtualClock()
     server = BlockingServer(clock, 1e-9)
-    client = Client(server, PICTURES, clock, AtOnce())
+    client = QueueClient(server, PICTURES, clock, AtOnce())
     traffic = Traffic(client, OpenLoop(100), np.random.default_rng(0), max_delay=math.inf)
     traffic.run_until(10)
     clock.sleep(1)
@@ -101,7 +103,7 @@ def serve_in_real_time(load: Load, seconds: float, seed: int) -> tuple[list[Answ
     """Put a load on the product's own queue in real time; return the answers and the detector's service times."""
     clock, detector = Clock(), SleepingDetector(0.025)
     with BatchQueue([detector], max_batch=1, max_delay=0) as server, ThreadPoolExecutor(1) as executor:
-        client = Client(server, PICTURES, clock, executor)
+        client = QueueClient(server, PICTURES, clock, executor)
         traffic = Traffic(client, load, np.random.default_rng(seed), max_delay=10)
         traffic.run_until(clock.now() + seconds)
         traffic.drain(clock.now() + 10)
@@ -214,7 +216,7 @@ class Unreliable:
 
 def test_failures_are_counted_and_the_others_go_on() -> None:
     clock = VirtualClock()
-    client = Client(Unreliable(clock), PICTURES, clock, AtOnce())
+    client = QueueClient(Unreliable(clock), PICTURES, clock, AtOnce())
     measured = measure(client, OpenLoop(50), duration=10, rng=np.random.default_rng(0))
     numbers = np.array([answer.number + 1 for answer in measured.answers])
     assert {answer.error for answer in measured.failed} == {"ValueError: third", "OSError: fifth"}

@@ -152,7 +152,7 @@ def test_results_are_written_before_they_are_compared(
 
     old, new = tmp_path / "old.json", tmp_path / "new.json"
     old.write_text(json.dumps(run))
-    for name, found in (("_open", None), ("_contestants", []), ("_with_accuracy", ()), ("_measure", ())):
+    for name, found in (("open_engine", None), ("engine_contestants", []), ("_with_accuracy", ()), ("_measure", ())):
         monkeypatch.setattr(f"engine.cli.bench.command.{name}", lambda *arguments, found=found: found)
     for name in ("engine.cli.bench.command._check_comparable", "engine.bench.run.check_memory"):
         monkeypatch.setattr(name, lambda *arguments: None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.bench.load.client import Client
+from engine.bench.load.client import QueueClient
 from engine.bench.load.generator import ClosedLoop, OpenLoop
 from engine.bench.load.measure import measure
 from engine.bench.load.windows import MOST_WINDOWS, WINDOWS, Window, unsteadiness
@@ -75,7 +75,7 @@ class Changing(BlockingServer):
 @pytest.mark.parametrize("load", [ClosedLoop(1), OpenLoop(20)])
 def test_warm_up_ends_where_it_is_steady(load: ClosedLoop | OpenLoop) -> None:
     clock = VirtualClock()
-    client = Client(Changing(clock, 4.0), PICTURES, clock, AtOnce())
+    client = QueueClient(Changing(clock, 4.0), PICTURES, clock, AtOnce())
     measured = measure(client, load, duration=3.0, rng=np.random.default_rng(2))
     assert measured.unsteady is None
     assert measured.warm_up_s >= 3.5
@@ -86,7 +86,7 @@ def test_warm_up_ends_where_it_is_steady(load: ClosedLoop | OpenLoop) -> None:
 def test_a_server_that_never_becomes_steady_is_reported() -> None:
     clock = VirtualClock()
     seen: list[Window] = []
-    client = Client(Changing(clock, 1e9), PICTURES, clock, AtOnce())
+    client = QueueClient(Changing(clock, 1e9), PICTURES, clock, AtOnce())
     measured = measure(client, ClosedLoop(1), duration=3.0, rng=np.random.default_rng(2), on_window=seen.append)
     assert measured.unsteady is not None
     assert len(seen) == MOST_WINDOWS

@@ -35,7 +35,7 @@ def test_options_are_those_of_detect(client: httpx.Client, alone: TRTRetinaFace,
     options: dict[str, Any] = {"score_threshold": 0.1, "max_faces": 2, "min_size": 8}
     answer = client.post("/detect", params=options, content=pictures[0])
     assert answer.json() == alone.detect(pictures[0], **options).to_json()
-    assert re.search(r'network;dur=[0-9.]+, .*batch;desc="1"', answer.headers["server-timing"])
+    assert re.search(r'decode;dur=.*, network;dur=[0-9.]+, .*batch;desc="1"', answer.headers["server-timing"])
 
 
 def test_the_files_of_a_form_fail_alone(client: httpx.Client, alone: TRTRetinaFace, pictures: list[bytes]) -> None:

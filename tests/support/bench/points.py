@@ -9,7 +9,7 @@ import numpy as np
 from engine.bench.analysis.points import Engine, Point, make_point
 from engine.bench.analysis.results import Results
 from engine.bench.analysis.verdicts import verdicts
-from engine.bench.load.client import Client
+from engine.bench.load.client import QueueClient
 from engine.bench.load.generator import ClosedLoop, Load
 from engine.bench.load.measure import measure
 from engine.bench.load.resources import Usage
@@ -36,7 +36,7 @@ def point(
     """Measure a simulated server; a request takes its stages one after the other, and `gap` seconds more."""
     clock = VirtualClock()
     load = load or ClosedLoop(1)
-    client = Client(StagedServer(clock, stages, gap), PICTURES, clock, AtOnce())
+    client = QueueClient(StagedServer(clock, stages, gap), PICTURES, clock, AtOnce())
     measured = measure(client, load, duration=duration, rng=np.random.default_rng(0))
     return make_point(engine or simulated_engine(), 4, load, measured, usage, decode_threads=2)
 

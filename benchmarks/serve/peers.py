@@ -1,0 +1,114 @@
+"""Our service and LitServe, each with one worker and the same engine, beside the engine called directly.
+
+    python -m venv peer && peer/bin/pip install litserve
+    python -m benchmarks.serve.peers --engine faces.engine --litserve peer/bin/python --output peers.json
+
+Prints the tables of serve_bench.py, and each server's share of the direct throughput and what it adds to the median.
+LitServe's interpreter must find `engine`. Start Triton, Ray Serve and others yourself, and give their --url.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+from benchmarks.serve.service import running
+from engine.cli import bench_main
+
+_PATIENCE_S = 120.0
+
+
+@contextmanager
+def litserve(python: str, engine: str, device: str, threads: int) -> Iterator[str]:
+    """Run LitServe; yields its address."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    module = [python, "-m", "benchmarks.serve.litserve_peer"]
+    process = subprocess.Popen([*module, engine, device, str(threads), str(port)], start_new_session=True)
+    try:
+        _wait_until_healthy(process, port)
+        yield f"http://127.0.0.1:{port}/predict"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)  # its workers outlive a SIGTERM to the first process
+        process.wait(_PATIENCE_S)
+
+
+def _wait_until_healthy(process: subprocess.Popen[bytes], port: int) -> None:
+    end = time.monotonic() + _PATIENCE_S
+    while process.poll() is None and time.monotonic() < end:
+        try:
+            with urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+                if answer.status == 200:
+                    return
+        except OSError:  # it is starting
+            time.sleep(0.2)
+    raise SystemExit("LitServe did not start")
+
+
+def shares(points: list[dict[str, Any]], engine: str) -> list[str]:
+    """Return a line for each server and load: its throughput and median beside those of the engine in this process."""
+    direct = {_load(point): point for point in points if point["engine"] == engine}
+    lines = []
+    for point in points:
+        if point["engine"] == engine or not point["latency_ms"]:
+            continue
+        alone = direct[_load(point)]
+        share = point["throughput_per_s"] / alone["throughput_per_s"]
+        added = point["latency_ms"]["p50"] - alone["latency_ms"]["p50"]
+        load = "{} {:g}".format(*_load(point))
+        lines.append(f"{point['engine']:40} {load:16} {share:7.1%} of the throughput, p50 {added:+.2f} ms")
+    return lines
+
+
+def _load(point: dict[str, Any]) -> tuple[str, float]:
+    return point["load"]["kind"], point["load"]["value"]
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--engine", required=True)
+    add("--device", default="cpu:onnxruntime")
+    add("--threads", type=int, default=1, help="of each detector (default 1)")
+    add("--litserve", metavar="PYTHON", help="interpreter that has litserve")
+    add("--url", action="append", default=[], help="another server, repeatable")
+    add("--concurrency", default="1,4,16")
+    add("--rate", help="of open loops, such as 70 %% of what was measured before")
+    add("--duration", default="10")
+    add("--images", help="folder of pictures (default: generated)")
+    add("--output", type=Path, help="JSON file")
+    options = parser.parse_args()
+    with ExitStack() as stack:
+        detector = ["--device", options.device, "--threads", str(options.threads)]
+        host, port = stack.enter_context(running(options.engine, detector)).address
+        urls = [f"http://{host}:{port}", *options.url]
+        if options.litserve:
+            urls.append(
+                stack.enter_context(litserve(options.litserve, options.engine, options.device, options.threads))
+            )
+        output = options.output or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "peers.json"
+        command = ["--engine", options.engine, *detector, "--max-delay-ms", "0", "--output", str(output)]
+        command += [part for url in urls for part in ("--url", url)]
+        for name in ("concurrency", "rate", "duration", "images"):
+            if getattr(options, name) is not None:
+                command += [f"--{name}", getattr(options, name)]
+        status = bench_main(command)
+        print(*shares(json.loads(output.read_text())["points"], Path(options.engine).stem), sep="\n")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
