@@ -65,9 +65,8 @@ def remarks(model: RetinaFace, origin: WeightsOrigin, picture: Picture | None, s
     try:
         return _tried(model, origin, picture, size)
     except (RetinaFaceError, RuntimeError, MemoryError) as error:
-        return [
-            f"Warning: the weights were not tried on a picture with faces: {printable(str(error) or type(error).__name__)}"
-        ]
+        reason = printable(str(error) or type(error).__name__)
+        return [f"Warning: the weights were not tried on a picture with faces: {reason}"]
 
 
 def _tried(model: RetinaFace, origin: WeightsOrigin, picture: Picture | None, size: tuple[int, int]) -> list[str]:
