@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.errors import InvalidArgumentError
+from engine.errors import InvalidArgumentError, RetinaFaceError
 from engine.images import read_image
 from engine.model.weights.known import RANDOM_WEIGHTS
 from engine.pictures.drawn import DRAWN_FACES, drawn_faces
 from engine.plausibility.report import report
 from engine.plausibility.trials import trials
+from engine.text import printable
 from engine.types import Image, WeightsOrigin
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def read_picture(path: str | os.PathLike[str] | None) -> Picture | None:
 def remarks(model: RetinaFace, origin: WeightsOrigin, picture: Picture | None, size: tuple[int, int]) -> list[str]:
     """Try weights on a picture with the settings that their shapes allow, and return what is to be said.
 
+    That they cannot be tried, as where the picture takes more memory than there is, is no reason not to build.
+
     Args:
         model: with the weights, in evaluation mode.
         origin: of the weights.
@@ -59,6 +62,14 @@ def remarks(model: RetinaFace, origin: WeightsOrigin, picture: Picture | None, s
     """
     if picture is None and (origin.known_as is not None or origin.source == RANDOM_WEIGHTS):
         return []
+    try:
+        return _tried(model, origin, picture, size)
+    except (RetinaFaceError, RuntimeError, MemoryError) as error:
+        reason = printable(str(error) or type(error).__name__)
+        return [f"Warning: the weights were not tried on a picture with faces: {reason}"]
+
+
+def _tried(model: RetinaFace, origin: WeightsOrigin, picture: Picture | None, size: tuple[int, int]) -> list[str]:
     drawn = drawn_faces()
     tried = trials(model, drawn, drawn.shape[:2], _MOST_DRAWN)
     name = f"a drawn picture of {DRAWN_FACES} faces"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import cv2
 import pytest
@@ -101,3 +102,13 @@ def test_a_picture_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgumentError, match=r"--check .*y.jpg: cannot be read: No such file"):
         read_picture(tmp_path / "y.jpg")
     assert read_picture(None) is None
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("no memory\nat line 7"), MemoryError(), InvalidArgumentError("too many")]
+)
+def test_a_trial_that_fails_is_a_remark(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.plausibility.check.trials", Mock(side_effect=error))
+    (remark,) = remarks(RetinaFace(MOBILENET), UNKNOWN, None, SIZE)
+    assert remark.startswith("Warning: the weights were not tried on a picture with faces: ")
+    assert "\n" not in remark
