@@ -102,6 +102,8 @@ def decode_image(content: bytes, name: str = "the picture") -> Image:
         deep = _decode_deep(content, image.nbytes)
         if deep is not None:
             return to_8_bits(deep, name)
+    if image.ndim == 2:  # OpenCV leaves grey PFM files as they are
+        image = np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)
     return image
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from engine import ops
 from engine.errors import CalibrationError, InvalidArgumentError
 from engine.files import sha256_of_file
-from engine.images import list_images, read_image
+from engine.images import list_images
 from engine.inputs import as_image
 from engine.precision.options import MINIMUM_IMAGES
 from engine.runtime.letterbox import Letterbox
@@ -115,7 +115,7 @@ def find_images(
     paths, digests, skipped, pictures = [], [], [], []
     for i, path in enumerate(chosen):
         try:
-            pictures.append(resized(as_image(read_image(path), "image"), letterbox))
+            pictures.append(resized(as_image(path, "the picture"), letterbox))
             digests.append(sha256_of_file(path))
             paths.append(path)
         except InvalidArgumentError:

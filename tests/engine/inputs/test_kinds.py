@@ -236,3 +236,11 @@ def test_integer_modes_of_pillow(mode: str, picture: Image) -> None:
     wide: Any = {"I": np.int32, "I;16": np.uint16, "I;16B": np.dtype(">u2")}[mode]
     image = Pillow.frombytes(mode, (53, 37), (gray.astype(wide) * 257).astype(wide).tobytes())
     assert np.array_equal(as_image(image, "it"), as_bgr(gray))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".pgm", ".pam", ".bmp", ".tiff", ".webp", ".pfm", ".hdr"])
+def test_files_of_grey_pictures_have_three_channels(suffix: str) -> None:
+    levels = np.full((9, 16), 100, np.float32 if suffix in (".pfm", ".hdr") else np.uint8)
+    image = as_image(encoded(levels, suffix), "it")
+    assert image.shape == (9, 16, 3)
+    assert np.ptp(image) <= 1

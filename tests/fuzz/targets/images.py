@@ -11,7 +11,6 @@ import numpy as np
 
 from engine.config.presets import preset
 from engine.evaluate.widerface.run import SCALE_RULES, check_input_range
-from engine.images import read_image
 from engine.inputs import as_image
 from engine.precision.calibrate.images import resized
 from engine.runtime.letterbox import Letterbox
@@ -68,7 +67,7 @@ class Images(FileTarget):
     def read(self, made: Files) -> None:
         """Read the picture at its size, or every fourth one at an eighth of it."""
         if len(made[_NAME]) % 4:
-            resized(as_image(read_image(self._path), "image"), self._letterbox)
+            resized(as_image(self._path, "the picture"), self._letterbox)
         else:
             check_input_range(cast(Any, _Detector()), SCALE_RULES["original"], [self._path])
 
