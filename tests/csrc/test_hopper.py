@@ -90,7 +90,7 @@ def copy_box(matrix: Bytes, noted: Encoded, row: int, target: int, shared: Bytes
     for r in range(noted.box[1]):
         for byte in range(noted.box[0]):
             shared[swizzle(target + r * noted.box[0] + byte)] = matrix[row + r, byte]
-    return noted.box[0] * noted.box[1]
+    return int(noted.box[0] * noted.box[1])
 
 
 def operand(shared: Bytes, descriptor: int, rows: int) -> Bytes:
@@ -99,7 +99,7 @@ def operand(shared: Bytes, descriptor: int, rows: int) -> Bytes:
     base_offset, mode = descriptor >> 49 & 7, descriptor >> 62
     assert (base_offset, mode) == (0, 1), "1 is the 128-byte swizzle"
     places = [[swizzle(start + r // 8 * stride + r % 8 * ROW + byte) for byte in range(32)] for r in range(rows)]
-    return shared[np.array(places)]
+    return np.asarray(shared[np.array(places)])
 
 
 @pytest.mark.parametrize("co_tile", CO_TILES)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -24,7 +24,6 @@ from tests.csrc.plugins.driver import Array, Library
 STRIDES = (8, 16, 32)
 ANCHOR_SIZES = ((16.0, 32.0), (64.0, 128.0), (256.0, 512.0))
 SCORE_THRESHOLD = 0.02
-IOU_THRESHOLD = 0.4
 TOP_K = 5000
 MAX_DETECTIONS = 750
 INPUT = (640, 640)
@@ -103,7 +102,7 @@ def _convolutions(device: torch.device, generator: torch.Generator) -> Iterator[
 def _convolution(
     library: Library, tensors: tuple[Tensor, ...], case: deform_cases.Case, dtype: str, layout: int = LINEAR
 ) -> Operation:
-    return operations.deform_conv_of(library, tuple(map(_host, tensors)), case, dtype, layout)
+    return operations.deform_conv_of(library, [_host(tensor) for tensor in tensors], case, dtype, layout)
 
 
 def _suppressions(device: torch.device, generator: torch.Generator) -> Iterator[Comparison]:
@@ -123,13 +122,12 @@ def _suppressions(device: torch.device, generator: torch.Generator) -> Iterator[
             counts = torch.full((batch,), count, dtype=torch.int32, device=device)
             how = "clustered" if clustered else "scattered"
             tensors = (boxes, scores, landmarks, counts)
-            limits = {"iou_threshold": IOU_THRESHOLD, "max_detections": MAX_DETECTIONS}
-            case = nms_cases.Case("", count, (count,) * batch, **limits)
+            case = nms_cases.Case("", count, (count,) * batch, max_detections=MAX_DETECTIONS)
             yield Comparison(
                 f"NMS, {batch} x {count} candidates, {how}",
-                partial(ops.nms, *tensors, **limits),
+                partial(ops.nms, *tensors, iou_threshold=case.iou_threshold, max_detections=MAX_DETECTIONS),
                 partial(_suppression, tensors=tensors, case=case),
-                partial(vision.nms, boxes[0], scores[0], IOU_THRESHOLD) if vision and batch == 1 else None,
+                partial(vision.nms, boxes[0], scores[0], case.iou_threshold) if vision and batch == 1 else None,
                 f"NMS {batch} x {count}, {how}",
             )
 
@@ -169,7 +167,7 @@ def _decodings(device: torch.device, generator: torch.Generator) -> Iterator[Com
             )
 
 
-def _decoding(library: Library, heads: list[tuple[Tensor, ...]], case: decode_cases.Case) -> Operation:
+def _decoding(library: Library, heads: Sequence[tuple[Tensor, ...]], case: decode_cases.Case) -> Operation:
     return operations.decode_of(library, [[_host(head) for head in level] for level in heads], case)
 
 

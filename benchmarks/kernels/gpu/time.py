@@ -2,11 +2,12 @@
 
     python -m benchmarks.kernels.gpu.time [--json FILE] [--document]
 
-Needs a CUDA build of PyTorch and the test driver in build/device (`scripts/build-for-emulator VENV device`). Our times
-are by CUDA events, of captured graphs with many launches, which leaves out the host's part of a launch; inputs may be in
-the GPU's cache. The times of others, and ours behind an overwritten cache, are those of the kernels alone (profile.py):
-some others wait for the host and cannot be captured, and in a graph the overwriting would be timed, too. Modelled times
-are those of benchmarks/kernels/model for the same kernels and shapes. --document writes the table of docs/performance.md.
+Needs a CUDA build of PyTorch and the test driver in build/device (`scripts/build-for-emulator VENV device`). Our
+times are by CUDA events, of captured graphs with many launches, which leaves out the host's part of a launch; inputs
+may be in the GPU's cache. The times of others, and ours behind an overwritten cache, are those of the kernels alone
+(profile.py): some others wait for the host and cannot be captured, and in a graph the overwriting would be timed, too.
+Modelled times are those of benchmarks/kernels/model for the same kernels and shapes. --document writes the table of
+docs/performance.md.
 """
 
 from __future__ import annotations
