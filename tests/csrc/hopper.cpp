@@ -39,17 +39,18 @@ CUresult note(CUtensorMap *, CUtensorMapDataType type, cuuint32_t rank, void *ad
 
 }  // namespace
 
-EXPORT cudaError_t cudaGetDevice(int *device) {
+// Not exported, or calls would go to a runtime that the process has loaded.
+cudaError_t cudaGetDevice(int *device) {
     *device = 0;
     return cudaSuccess;
 }
-EXPORT cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr, int) {
+cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr, int) {
     *value = capability_major;
     return cudaSuccess;
 }
 /// A driver of CUDA 12.0 or, where its result is to be CUDA_ERROR_NOT_FOUND, an older one.
-EXPORT cudaError_t cudaGetDriverEntryPointByVersion(const char *, void **function, unsigned, unsigned long long,
-                                                    cudaDriverEntryPointQueryResult *found) {
+cudaError_t cudaGetDriverEntryPointByVersion(const char *, void **function, unsigned, unsigned long long,
+                                             cudaDriverEntryPointQueryResult *found) {
     *function = result == CUDA_ERROR_NOT_FOUND ? nullptr : reinterpret_cast<void *>(&note);
     *found = *function == nullptr ? cudaDriverEntryPointSymbolNotFound : cudaDriverEntryPointSuccess;
     return cudaSuccess;

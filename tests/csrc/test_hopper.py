@@ -59,10 +59,8 @@ def hopper(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     words = shlex.split(command)
     library = tmp_path_factory.mktemp("hopper") / "libhopper.so"
     sources = ["tests/csrc/hopper.cpp", "csrc/ops/cuda/deform_conv/plan.cpp", "csrc/ops/deform_conv.cpp"]
-    subprocess.run(
-        [*words[: words.index("-o")], "-O0", "-DRETINAFACE_WGMMA", "-shared", "-o", str(library), *sources],
-        cwd=ROOT, check=True,
-    )  # fmt: skip
+    options = ["-O0", "-fvisibility=hidden", "-DRETINAFACE_WGMMA", "-shared", "-o", str(library)]
+    subprocess.run([*words[: words.index("-o")], *options, *sources], cwd=ROOT, check=True)
     loaded = ctypes.CDLL(str(library))
     loaded.hopper_matrix_descriptor.restype = ctypes.c_uint64
     for name in ("weight_row", "swizzled", "weight_tile_bytes"):

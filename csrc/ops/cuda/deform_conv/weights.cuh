@@ -69,7 +69,6 @@ class TileCopies {
     uint32_t barrier_;
     uint32_t parity_ = 1;  // of the last phase that was started: the first has 0
 };
-
 #endif
 
 }  // namespace retinaface
