@@ -13,9 +13,11 @@ import pytest
 
 from benchmarks import gpu_kernels
 from benchmarks.gpu_kernels import Step, run
+from benchmarks.kernels.gpu.comparisons import Comparison
 from benchmarks.kernels.gpu.once import first_of_each
-from benchmarks.kernels.gpu.time import Comparison
 from engine.backend.driver import sees_gpu
+from tests.csrc.launchers.launchers import Operation
+from tests.csrc.plugins.driver import Library
 from tests.support.backends import ROOT, load_emulator
 
 
@@ -128,7 +130,11 @@ def test_without_a_gpu_it_says_what_it_needs(
     assert "needs an NVIDIA GPU and its driver: nvidia-smi finds none here" in capsys.readouterr().err
 
 
+def _no_operation(library: Library) -> Operation:
+    raise NotImplementedError
+
+
 def test_a_profile_is_of_the_first_call_of_each_operator() -> None:
     names = ["NMS, 1 x 5000", "NMS, 16 x 5000", "DeformConv float16, 4", "DeformConv float32, 4", "letterbox, 1"]
-    first = first_of_each([Comparison(name, lambda: None) for name in names])
+    first = first_of_each([Comparison(name, lambda: None, _no_operation) for name in names])
     assert [comparison.name for comparison in first] == ["NMS, 1 x 5000", "DeformConv float16, 4", "letterbox, 1"]

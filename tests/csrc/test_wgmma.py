@@ -1,4 +1,7 @@
-"""Hopper's matrix instruction in the deformable convolution: compiled, since neither the emulator nor a GPU runs it."""
+"""Hopper's wgmma and TMA in the deformable convolution: compiled, since neither the emulator nor a GPU runs them.
+
+test_hopper.py has the index arithmetic.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from tests.support.backends import EMULATOR_BUILD
 pytestmark = pytest.mark.slow
 # Of a step: four parts of 16 channels. A warpgroup has a quarter of the 64, 128 or 256 output channels.
 INSTRUCTIONS = {"m64n16k16": 4, "m64n32k16": 4, "m64n64k16": 4}
+TILE_BYTES = [64 * 128, 128 * 128, 256 * 128]  # of weights: 128 bytes for each output channel
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +53,29 @@ def test_it_is_asynchronous(compiled: tuple[Path, str]) -> None:
     for type_ in ("f16", "bf16"):
         found = re.findall(rf"wgmma\.mma_async\.sync\.aligned\.(\w+)\.f32\.{type_}\.{type_} ", ptx)
         assert Counter(found) == INSTRUCTIONS
+
+
+def test_its_weights_come_by_tma(compiled: tuple[Path, str]) -> None:
+    """One thread copies a tile with one instruction, and lets the barrier wait for as many bytes."""
+    ptx = (compiled[0] / "deform_conv.ptx").read_text()
+    kernels = [text for text in ptx.split(".entry ") if "cp.async.bulk.tensor" in text]
+    expected = []
+    for kernel in kernels:
+        registers = re.findall(r"mbarrier\.arrive\.expect_tx\S* _, \[%r\d+\], (%r\d+);", kernel)
+        assert len(registers) == kernel.count("cp.async.bulk.tensor.2d") == 2  # before the loop and in it
+        assert "cp.async.cg" not in kernel
+        values = [re.findall(rf"mov\.u32 \t{register}, (\d+);", kernel) for register in registers]
+        expected.append({int(value) for found in values for value in found})
+    assert sorted(expected, key=min) == [{n} for n in TILE_BYTES for _ in ("f16", "bf16")]
+
+
+def test_the_machine_code(compiled: tuple[Path, str]) -> None:
+    folder, _ = compiled
     nvdisasm = distribution("nvidia-cuda-nvdisasm").locate_file("nvidia/cu13/bin/nvdisasm")
     code = subprocess.run(
         [str(nvdisasm), str(folder / "deform_conv.cubin")], capture_output=True, text=True, check=True
     )
     assert len(re.findall(r"\bHGMMA\.", code.stdout)) == 2 * sum(INSTRUCTIONS.values())
+    assert len(re.findall(r"\bUTMALDG\.2D\b", code.stdout)) == 6 * 2
     # One wait for a step, not one for each instruction: six kernels of 16-bit types, before the loop and in it.
     assert len(re.findall(r"\bWARPGROUP\.DEPBAR", code.stdout)) == 6 * 2

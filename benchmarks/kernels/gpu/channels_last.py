@@ -13,7 +13,7 @@ from benchmarks.kernels.document import ROOT
 LIBRARY = ROOT / "build" / "device" / "librf_textbook.so"
 
 
-def channels_last(x: Tensor, weight: Tensor, offset: Tensor) -> Callable[[], object] | None:
+def channels_last(x: Tensor, weight: Tensor, offset: Tensor, bias: Tensor, mask: Tensor) -> Callable[[], object] | None:
     """Return a call of a 3x3 convolution with padding 1, of float16 tensors in NCHW.
 
     None where the library of the textbook kernels has not been built for this GPU.
@@ -27,7 +27,7 @@ def channels_last(x: Tensor, weight: Tensor, offset: Tensor) -> Callable[[], obj
     shape = (ctypes.c_int * 5)(batch, channels, len(weight), height, width)
 
     def call() -> object:
-        pointers = [None if t is None else t.data_ptr() for t in (placed, weight, offset, None, None, result)]
+        pointers = [t.data_ptr() for t in (placed, weight, offset, bias, mask, result)]
         status = function(*map(ctypes.c_void_p, pointers), shape)
         if status != 0:
             raise RuntimeError(f"deform_conv_channels_last gave CUDA status {status}")

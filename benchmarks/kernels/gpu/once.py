@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import torch
 
-from benchmarks.kernels.gpu.time import Comparison, comparisons
+from benchmarks.kernels.gpu.comparisons import Comparison, comparisons
 from engine import ops
 
 

@@ -291,15 +291,15 @@ class Launch:
         assert self._library.call("synchronise", self.stream) == SUCCESS
         return all((memory.read() == FILL).all() for memory in [*self.outputs, self.workspace])
 
-    def capture(self) -> int:
-        """Capture one launch, without running it, and return the graph."""
+    def capture(self, launches: int = 1) -> int:
+        """Capture so many launches behind each other, without running them, and return the graph."""
         assert self._library.call("begin_capture", self.stream) == SUCCESS
         graph = 0
         try:
-            status = self.launch()
+            statuses = {self.launch() for _ in range(launches)}
         finally:  # a stream left in capture mode would break every later test
             graph = self._library.call("end_capture", self.stream) or 0
-        assert status == SUCCESS
+        assert statuses == {SUCCESS}
         assert graph, "the graph could not be captured"
         return graph
 
@@ -307,6 +307,12 @@ class Launch:
         """Launch a graph `launches` times and return the results."""
         assert self._library.call("replay", graph, self.stream, launches) == SUCCESS
         return self.results()
+
+    def times_ms(self, graph: int, replays: int) -> list[float]:
+        """Launch a graph once, then so many times without a pause; return the milliseconds of each, by CUDA events."""
+        times = (c_float * replays)()
+        assert self._library.call("time_replays", graph, self.stream, times, replays) == SUCCESS
+        return list(times)
 
 
 def run(library: Library, operation: Operation) -> list[Array]:

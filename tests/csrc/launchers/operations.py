@@ -46,15 +46,20 @@ from .launchers import (
 )
 
 Make = Callable[[Library, np.random.Generator], Operation]
+_PER_CHANNEL = ((ctypes.c_float, "mean"), (ctypes.c_float, "std"), (ctypes.c_uint8, "pad_value"))
 NUMPY: dict[str, Any] = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 
 
 def decode(library: Library, rng: np.random.Generator, case: decode_cases.Case, dtype: str = "float32") -> Operation:
-    """Return an anchor decode."""
-    heads = [
-        [None if head is None else head.astype(NUMPY[dtype]) for head in level]
-        for level in decode_cases.random_heads(rng, case)
-    ]
+    """Return an anchor decode of random heads."""
+    return decode_of(library, decode_cases.random_heads(rng, case), case, dtype)
+
+
+def decode_of(
+    library: Library, given_heads: Sequence[Sequence[Array | None]], case: decode_cases.Case, dtype: str = "float32"
+) -> Operation:
+    """Return an anchor decode of a case's heads."""
+    heads = [[None if head is None else head.astype(NUMPY[dtype]) for head in level] for level in given_heads]
     batch, options = len(case.above), case.options()
     params = AnchorDecodeParams(
         batch=batch,
@@ -96,8 +101,12 @@ def decode(library: Library, rng: np.random.Generator, case: decode_cases.Case, 
 
 
 def nms(library: Library, rng: np.random.Generator, case: nms_cases.Case) -> Operation:
-    """Return a suppression."""
-    candidates = nms_cases.random_candidates(rng, case)
+    """Return a suppression of random candidates."""
+    return nms_of(library, nms_cases.random_candidates(rng, case), case)
+
+
+def nms_of(library: Library, candidates: Sequence[Array | None], case: nms_cases.Case) -> Operation:
+    """Return a suppression of a case's candidates."""
     batch, slots = len(case.count), case.max_detections
     params = BatchedNmsParams(
         batch=batch,
@@ -129,13 +138,22 @@ def nms(library: Library, rng: np.random.Generator, case: nms_cases.Case) -> Ope
 
 def letterbox(library: Library, rng: np.random.Generator, dtype: str) -> Operation:
     """Return a letterbox of 70 images, more than one launch takes, with padded rows."""
-    size, pitch = (40, 33), 3 * 50 + 7
+    pitch = 3 * 50 + 7
     shapes = [(int(h), int(w)) for h, w in np.random.default_rng(1).integers(1, 51, (70, 2))]
-    images = [rng.integers(0, 256, (height, pitch), dtype=np.uint8) for height, _ in shapes]
-    params = LetterboxParams(
-        len(images), *size, (ctypes.c_float * 3)(*MEAN), (ctypes.c_float * 3)(*STD), (ctypes.c_uint8 * 3)(*PAD)
-    )
-    params.swap_rb, params.enlarge, params.dtype = True, True, DTYPES[dtype]
+    rows = [rng.integers(0, 256, (height, pitch), dtype=np.uint8) for height, _ in shapes]
+    options = {"mean": MEAN, "std": STD, "pad_value": PAD, "swap_rb": True, "dtype": dtype}
+    return letterbox_of(library, rows, [width for _, width in shapes], (40, 33), options)
+
+
+def letterbox_of(
+    library: Library, images: list[Array], widths: Sequence[int], size: tuple[int, int], options: dict[str, Any]
+) -> Operation:
+    """Return a letterbox of images whose rows [height, bytes] begin with so many pixels, with options of engine.ops."""
+    pitch, dtype = images[0].shape[1], options["dtype"]
+    shapes = [(len(image), width) for image, width in zip(images, widths, strict=True)]
+    mean, std, pad = ((kind * 3)(*options[name]) for kind, name in _PER_CHANNEL)
+    params = LetterboxParams(len(images), *size, mean, std, pad)
+    params.swap_rb, params.enlarge, params.dtype = options["swap_rb"], True, DTYPES[dtype]
     outputs: list[Any] = [(NUMPY[dtype], (len(images), 3, *size)), (np.float32, (len(images), 3))]
 
     def launch(given: Sequence[int], results: Sequence[int], _: Workspace, stream: int) -> int:
@@ -144,7 +162,7 @@ def letterbox(library: Library, rng: np.random.Generator, dtype: str) -> Operati
         return int(library.call("letterbox", ctypes.byref(params), array, *results, stream))
 
     pixels = [image[:, : 3 * width].reshape(-1, width, 3) for image, (_, width) in zip(images, shapes, strict=True)]
-    expected = ops.letterbox(pixels, size, mean=MEAN, std=STD, pad_value=PAD, swap_rb=True, dtype=dtype)
+    expected = ops.letterbox(pixels, size, **options)
     return Operation(images, outputs, 0, launch, list(expected))
 
 
@@ -182,19 +200,36 @@ def align(library: Library, rng: np.random.Generator, size: tuple[int, int], ind
     images = [rng.integers(0, 256, (height, pitch), dtype=np.uint8) for height, _ in shapes]
     faces = [align_cases.Face(i % count, scale=0.3, degrees=25 * i) for i in range(0, 3 * 130, 37)]
     landmarks, indices = align_cases.landmarks_of(rng, faces, shapes)
-    params = AlignParams(len(faces), count, *size, (ctypes.c_float * 10)(*align_cases.TEMPLATE.reshape(10)))
-    outputs: list[Any] = [(np.uint8, (len(faces), *size, 3)), (np.float32, (len(faces), 2, 3))]
+    widths, template = [width for _, width in shapes], align_cases.TEMPLATE
+    return align_of(library, images, widths, (landmarks, indices if indexed else None), template, size)
+
+
+def align_of(
+    library: Library,
+    images: list[Array],
+    widths: Sequence[int],
+    faces: tuple[Array, Array | None],
+    template: Array,
+    size: tuple[int, int],
+) -> Operation:
+    """Return crops of faces, landmarks and perhaps their images, in images like those of letterbox_of."""
+    landmarks, indices = faces
+    pitch, count, crops = images[0].shape[1], len(images), len(landmarks)
+    shapes = [(len(image), width) for image, width in zip(images, widths, strict=True)]
+    params = AlignParams(crops, count, *size, (ctypes.c_float * 10)(*template.reshape(10)))
+    outputs: list[Any] = [(np.uint8, (crops, *size, 3)), (np.float32, (crops, 2, 3))]
 
     def launch(given: Sequence[int], results: Sequence[int], _: Workspace, stream: int) -> int:
-        *pixels, points, where = given
+        pixels, (points, *where) = given[:count], given[count:]
         views = [ImageView(a, height, width, pitch) for a, (height, width) in zip(pixels, shapes, strict=True)]
-        inputs, filled = AlignInputs(points, where if indexed else None), AlignOutputs(*results)
+        inputs, filled = AlignInputs(points, where[0] if where else None), AlignOutputs(*results)
         structures = ctypes.byref(params), (ImageView * count)(*views), ctypes.byref(inputs), ctypes.byref(filled)
         return int(library.call("align", *structures, stream))
 
     pixels = [image[:, : 3 * width].reshape(-1, width, 3) for image, (_, width) in zip(images, shapes, strict=True)]
-    expected = ops.align(pixels, landmarks, indices, template=align_cases.TEMPLATE, size=size)
-    return Operation([*images, landmarks, indices], outputs, 0, launch, list(expected))
+    expected = ops.align(pixels, landmarks, indices, template=template, size=size)
+    given_faces = [landmarks] if indices is None else [landmarks, indices]
+    return Operation([*images, *given_faces], outputs, 0, launch, list(expected))
 
 
 def to_hwc8(x: Array) -> Array:

@@ -15,10 +15,10 @@ _multiply = partial(Mutant, "deform_conv multiply", "deform_conv", f"{_FOLDER}/m
 _mma = partial(Mutant, "deform_conv multiply", "deform_conv", "ops/cuda/common/mma.cuh")
 
 DEFORM_CONV = [
-    _kernel("the step's barrier removed", "sums.finish_step();\n    __syncthreads();", "sums.finish_step();"),
+    _kernel("the step's barrier removed", "copies.wait();\n    __syncthreads();", "copies.wait();"),
     _kernel("barrier behind the places removed", "span, places);\n            __syncthreads();", "span, places);"),
     _kernel("samples in use overwritten", "store(1 - buffer);", "store(buffer);"),
-    _kernel("weights in use overwritten", "copy_weights(1 - buffer);", "copy_weights(buffer);"),
+    _kernel("weights in use overwritten", "copy_weights(1 - buffer, step + 1);", "copy_weights(buffer, step + 1);"),
     _kernel("always the first channels", "x += kDeformRowUnits;", ""),
     _kernel("channels of the next pixel read", "units -= kDeformRowUnits;", ""),
     _kernel("channels of the next group read", "unit < units ? x : nullptr", "x"),

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <deque>
 #include <string>
+#include <vector>
 
 #include "NvInferRuntime.h"
 
@@ -246,6 +247,32 @@ RF_EXPORT int32_t driver_replay(cudaGraphExec_t executable, cudaStream_t stream,
     }
     if (status == cudaSuccess) {
         status = cudaStreamSynchronize(stream);
+    }
+    cudaGraphExecDestroy(executable);
+    return status;
+}
+/// Launches a graph once, then `replays` times without a pause, gives the milliseconds of each of these by events, and
+/// destroys it.
+RF_EXPORT int32_t driver_time_replays(cudaGraphExec_t executable, cudaStream_t stream, float *ms, int32_t replays) {
+    std::vector<cudaEvent_t> events(replays + 1);
+    cudaError_t status = cudaSuccess;
+    for (auto &event : events) {
+        status = status == cudaSuccess ? cudaEventCreate(&event) : status;
+    }
+    for (const auto &event : events) {
+        status = status == cudaSuccess ? cudaGraphLaunch(executable, stream) : status;
+        status = status == cudaSuccess ? cudaEventRecord(event, stream) : status;
+    }
+    if (status == cudaSuccess) {
+        status = cudaStreamSynchronize(stream);
+    }
+    for (int32_t i = 0; status == cudaSuccess && i < replays; ++i) {
+        status = cudaEventElapsedTime(&ms[i], events[i], events[i + 1]);
+    }
+    for (const auto &event : events) {
+        if (event != nullptr) {
+            cudaEventDestroy(event);
+        }
     }
     cudaGraphExecDestroy(executable);
     return status;

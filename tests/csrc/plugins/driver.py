@@ -37,6 +37,7 @@ _SIGNATURES = {
     **{"workspace": "zppii", "shape_change": "ippii", "enqueue": "ippipppp"},
     **{"allocate": "pz", "free": "ip", "upload": "ippz", "download": "ippz"},
     **{"stream": "p", "synchronise": "ip", "begin_capture": "ip", "end_capture": "pp", "replay": "ippi"},
+    "time_replays": "ipppi",
     # Of launchers.cpp, for tests/csrc/launchers.
     **{"structure_sizes": "p", "decode_workspace": "zp", "decode": "ippppzp", "nms_workspace": "zp", "nms": "ippppzp"},
     **{"letterbox": "ippppp", "unletterbox": "ippppp", "deform_conv_workspace": "zp", "deform_conv": "ippppzp"},

@@ -3,6 +3,10 @@
 #include <cstdint>
 
 #include "ops/cuda/deform_conv/plan.h"
+#include "ops/cuda/deform_conv/tile.h"
+#ifdef RETINAFACE_WGMMA
+#include <cuda.h>
+#endif
 
 namespace retinaface {
 
@@ -23,6 +27,9 @@ struct DeformConvArgs {
     const T *x;  // as given
     const T *weight, *offset, *bias, *mask;
     T *y;
+#ifdef RETINAFACE_WGMMA
+    CUtensorMap weight_map;  // of workspace.weights; only for devices that have TMA
+#endif
 };
 
 /// The steps of one group between two changes of the sample places: `steps` = chunks * taps, from `first_step`.
@@ -33,13 +40,6 @@ struct DeformConvSpan {
 inline __device__ DeformConvSpan span_of(const DeformConvPlan &plan, int piece, int first_tap) {
     const int taps = min(plan.taps_per_pass, plan.taps - first_tap);
     return {piece, first_tap, taps, (piece * plan.taps + first_tap) * plan.chunks, plan.chunks * taps};
-}
-
-/// A 16-byte unit of a row in shared memory is stored at another place, so that the eight rows that a matrix
-/// instruction loads at once lie in different banks. Hopper calls it the 128-byte swizzle: tiles begin at multiples of
-/// 1024 bytes.
-inline __device__ uint32_t swizzled(int row, int unit) {
-    return static_cast<uint32_t>(row * kDeformRowBytes + (unit ^ (row % 8)) * kDeformUnitBytes);
 }
 
 /// The output channel, within its tile, of a row of packed weights, where a warp multiplies kColumns columns of eight

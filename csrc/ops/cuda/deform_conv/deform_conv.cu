@@ -6,6 +6,9 @@
 #include "ops/cuda/deform_conv/kernel.cuh"
 #include "ops/cuda/deform_conv/prepare.cuh"
 #include "ops/deform_conv.h"
+#ifdef RETINAFACE_WGMMA
+#include "ops/cuda/deform_conv/weight_map.h"
+#endif
 
 // Two launches: rearrange weights and x, then gather and multiply.
 
@@ -50,15 +53,15 @@ template <typename T, int kCoTile>
 cudaError_t convolve(const Call &call) {
     const DeformConvParams &p = call.params;
     const DeformConvPlan &plan = call.plan;
-    const DeformConvArgs<T> args = {p,
-                                    plan,
-                                    call.workspace,
-                                    static_cast<const T *>(call.inputs.x),
-                                    static_cast<const T *>(call.inputs.weight),
-                                    static_cast<const T *>(call.inputs.offset),
-                                    static_cast<const T *>(call.inputs.bias),
-                                    static_cast<const T *>(call.inputs.mask),
-                                    static_cast<T *>(call.y)};
+    DeformConvArgs<T> args = {p,
+                              plan,
+                              call.workspace,
+                              static_cast<const T *>(call.inputs.x),
+                              static_cast<const T *>(call.inputs.weight),
+                              static_cast<const T *>(call.inputs.offset),
+                              static_cast<const T *>(call.inputs.bias),
+                              static_cast<const T *>(call.inputs.mask),
+                              static_cast<T *>(call.y)};
     const int64_t tiles = int64_t{plan.tiles} * p.batch;
     const int64_t co_tiles = int64_t{plan.co_tiles} * p.groups;
     const int64_t units = weight_units(p, plan);
@@ -75,6 +78,12 @@ cudaError_t convolve(const Call &call) {
     if (status != cudaSuccess) {
         return status;
     }
+#ifdef RETINAFACE_WGMMA
+    status = encode_weight_map(plan, p.groups, call.workspace.weights, args.weight_map);
+    if (status != cudaSuccess) {
+        return status;
+    }
+#endif
     // The maximum, not what this call needs: another thread may launch between these two calls.
     status = cudaFuncSetAttribute(deform_conv_kernel<T, kCoTile>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                   call.device.shared_limit);

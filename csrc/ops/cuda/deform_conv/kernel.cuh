@@ -3,24 +3,15 @@
 #include "ops/cuda/common/rounding.cuh"
 #include "ops/cuda/deform_conv/multiply.cuh"
 #include "ops/cuda/deform_conv/samples.cuh"
+#include "ops/cuda/deform_conv/weights.cuh"
 
 namespace retinaface {
 
-inline __device__ void copy_unit(uint32_t target, const unsigned char *source) {
-#if __CUDA_ARCH__ >= 800
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(target), "l"(source) : "memory");
-#else
-    *static_cast<uint4 *>(__cvta_shared_to_generic(target)) = *reinterpret_cast<const uint4 *>(source);
-#endif
-}
-
 /// Ends a step: what the block has copied and stored can be multiplied, and what it has multiplied can be overwritten.
-template <typename Sums>
-__device__ void finish_step(Sums &sums) {
-#if __CUDA_ARCH__ >= 800
-    asm volatile("cp.async.wait_all;" ::: "memory");
-#endif
+template <typename Sums, typename Copies>
+__device__ void finish_step(Sums &sums, Copies &copies) {
     sums.finish_step();
+    copies.wait();
     __syncthreads();
 }
 
@@ -110,7 +101,7 @@ __device__ bool combine(const DeformConvWorkspace &workspace, int splits, int64_
 template <typename T, int kCoTile>
 __global__ void __launch_bounds__(kDeformThreads) deform_conv_kernel(const __grid_constant__ DeformConvArgs<T> args) {
     static_assert(kDeformThreads == kDeformTilePixels * kDeformRowUnits);
-    constexpr uint32_t kWeightBytes = kCoTile * kDeformRowBytes;
+    constexpr uint32_t kWeightBytes = weight_tile_bytes(kCoTile);
     constexpr uint32_t kSampleBytes = kDeformTilePixels * kDeformRowBytes;
     extern __shared__ __align__(1024) unsigned char shared[];
     const uint32_t weights = shared_address(shared);
@@ -139,6 +130,8 @@ __global__ void __launch_bounds__(kDeformThreads) deform_conv_kernel(const __gri
     const uint32_t group_weights = group * plan.steps * step_units + (first_co + row) * kDeformRowUnits + unit;
 
     DeformSums<T, kCoTile> sums;
+    // Its barrier is behind the places. That it is made is known to all threads after the barrier in the first span.
+    WeightCopies<decltype(sums)> copies(shared_address(places.units + plan.taps_per_pass * kDeformTilePixels));
     const int steps_of_piece = plan.chunks * plan.taps;
     for (int piece = begin / steps_of_piece; piece * steps_of_piece < end; ++piece) {
         const int piece_index = group * plan.pieces + piece;
@@ -163,11 +156,17 @@ __global__ void __launch_bounds__(kDeformThreads) deform_conv_kernel(const __gri
             int units = plan.piece_units - chunk * kDeformRowUnits;
             uint32_t next_weights = group_weights + first * step_units;
             SampleUnit<T> in_flight;
-            auto copy_weights = [&](uint32_t buffer) {
-                const unsigned char *from = args.workspace.weights + int64_t{next_weights} * kDeformUnitBytes;
+            auto copy_weights = [&](uint32_t buffer, [[maybe_unused]] int step) {
+                if constexpr (decltype(sums)::kAsynchronous) {
+                    copies.start(weights + buffer * kWeightBytes, args.weight_map,
+                                 weight_row(plan, group, step, first_co), kWeightBytes);
+                } else {
+                    const unsigned char *from = args.workspace.weights + int64_t{next_weights} * kDeformUnitBytes;
 #pragma unroll
-                for (int i = 0; i < kCoTile / kDeformTilePixels; ++i) {
-                    copy_unit(weights + buffer * kWeightBytes + own_place + i * kSampleBytes, from + i * kSampleBytes);
+                    for (int i = 0; i < kCoTile / kDeformTilePixels; ++i) {
+                        copies.start(weights + buffer * kWeightBytes + own_place + i * kSampleBytes,
+                                     from + i * kSampleBytes);
+                    }
                 }
                 next_weights += step_units;
             };
@@ -184,13 +183,13 @@ __global__ void __launch_bounds__(kDeformThreads) deform_conv_kernel(const __gri
                 *static_cast<uint4 *>(__cvta_shared_to_generic(target)) = in_flight.mixed();
             };
 
-            copy_weights(0);
+            copy_weights(0, first);
             load();
             store(0);
             if (first + 1 < last) {
                 load();
             }
-            finish_step(sums);
+            finish_step(sums, copies);
 #pragma unroll 1
             for (int step = first; step < last; ++step) {
                 const uint32_t buffer = (step - first) % 2;
@@ -200,7 +199,7 @@ __global__ void __launch_bounds__(kDeformThreads) deform_conv_kernel(const __gri
                     sums.start(step_samples, step_weights);
                 }
                 if (step + 1 < last) {
-                    copy_weights(1 - buffer);
+                    copy_weights(1 - buffer, step + 1);
                     store(1 - buffer);
                 }
                 if (step + 2 < last) {
@@ -213,7 +212,7 @@ __global__ void __launch_bounds__(kDeformThreads) deform_conv_kernel(const __gri
                         sums.multiply(step_samples, step_weights, k);
                     }
                 }
-                finish_step(sums);
+                finish_step(sums, copies);
             }
         }
     }

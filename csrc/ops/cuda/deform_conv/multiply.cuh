@@ -142,7 +142,7 @@ class WarpgroupSums : public MatrixSums<1, kCoTile / 32> {
         for (auto &vector : this->vectors) {
             keep_behind_wait(vector);
         }
-        publish_to_wgmma();
+        publish_to_async_proxy();
     }
 
     template <typename Function>

@@ -47,7 +47,7 @@ void choose_tile(const DeformConvParams &p, DeformConvPlan &plan) {
 int deform_conv_shared_bytes(int co_tile, int taps_per_pass) {
     const int buffers = 2 * (co_tile + kDeformTilePixels) * kDeformRowBytes;
     const int places = taps_per_pass * kDeformTilePixels * static_cast<int>(4 * sizeof(float) + sizeof(int));
-    return buffers + places;
+    return buffers + places + kDeformBarrierBytes;
 }
 
 DeformConvPlan make_deform_conv_plan(const DeformConvParams &p) {

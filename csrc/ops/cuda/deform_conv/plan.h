@@ -12,6 +12,11 @@ constexpr int kDeformThreads = 512;
 constexpr int kDeformUnitBytes = 16;  // what a thread loads of a pixel at once
 constexpr int kDeformRowBytes = 128;  // of a pixel's or an output channel's part of one step
 constexpr int kDeformRowUnits = kDeformRowBytes / kDeformUnitBytes;
+#ifdef RETINAFACE_WGMMA
+constexpr int kDeformBarrierBytes = 8;  // of the barrier that TMA counts bytes at, in shared memory
+#else
+constexpr int kDeformBarrierBytes = 0;
+#endif
 constexpr int kDeformMaxTaps = 10;  // taps of one pass; larger kernels take several passes
 // Of the partial sums of all blocks if K is split, which only small maps are. Their number depends on the device, the
 // workspace must not.

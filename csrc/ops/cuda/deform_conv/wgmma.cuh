@@ -14,14 +14,6 @@
 
 namespace retinaface {
 
-/// Describes rows of 128 bytes in shared memory, with the 128-byte swizzle, in groups of eight rows that follow each
-/// other. Adding 2 moves on by 32 bytes of every row.
-inline __device__ uint64_t matrix_descriptor(uint32_t address) {
-    constexpr uint64_t kSwizzle128 = uint64_t{1} << 62;
-    constexpr uint64_t kGroupBytes = 1024;
-    return kSwizzle128 | (kGroupBytes >> 4) << 32 | uint64_t{1} << 16 | (address & 0x3ffff) >> 4;
-}
-
 inline __device__ void begin_wgmma() {
     asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 }
@@ -35,8 +27,8 @@ inline __device__ void wait_for_wgmma() {
 inline __device__ void keep_behind_wait(float (&sums)[4]) {
     asm volatile("" : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])::"memory");
 }
-/// Makes what this thread wrote to shared memory visible to wgmma of all threads, after a barrier.
-inline __device__ void publish_to_wgmma() {
+/// Makes what this thread wrote to shared memory visible to wgmma and TMA of all threads, after a barrier.
+inline __device__ void publish_to_async_proxy() {
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
