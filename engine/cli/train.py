@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.cli.arguments import check_folder, require_packages
+from engine.cli.arguments import require_packages
 from engine.errors import InvalidArgumentError
 from engine.progress import status_shown
 from engine.text import printable
@@ -101,7 +101,6 @@ def run(arguments: argparse.Namespace) -> int:
     require_packages("torch", "tensorboard", "matplotlib", "scipy")
     if not 0 <= arguments.workers <= _MAX_WORKERS:
         raise InvalidArgumentError(f"--workers is {arguments.workers}, expected 0 to {_MAX_WORKERS}")
-    check_folder(arguments.output)
 
     import torch
 

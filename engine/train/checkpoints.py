@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from engine.config.model import RetinaFaceConfig
 from engine.config.reader import read_dataclass
 from engine.errors import InvalidArgumentError, TrainingError
 from engine.model.weights.checkpoint import read_checkpoint
@@ -24,7 +25,7 @@ from engine.writing import write_file
 Tensors = dict[str, torch.Tensor]
 
 # `build` finds the first one in a file: the weights to use.
-USED, TRAINED, MOMENTUM, ABOUT = "state_dict", "trained", "momentum", "about"
+USED, TRAINED, MOMENTUM, FIRST, ABOUT = "state_dict", "trained", "momentum", "first", "about"
 
 
 @dataclass(frozen=True)
@@ -64,31 +65,70 @@ class Position:
 
 
 @dataclass(frozen=True)
+class Given:
+    """Something that a run was given.
+
+    Attributes:
+        name: as it was given: a path, or the name of weights.
+        sha256: of the content; None for random weights.
+    """
+
+    name: str
+    sha256: str | None
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What a run began with.
+
+    Attributes:
+        weights: that it started from.
+        backbone_only: whether these are those of a body alone.
+        note: in words, where they come from.
+        training: labels that are learned from.
+        validation: labels that are judged with.
+        config: of the network, with the anchors that are trained.
+    """
+
+    weights: Given
+    backbone_only: bool
+    note: str
+    training: Given
+    validation: Given | None
+    config: RetinaFaceConfig
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """The state of a run.
 
     Attributes:
-        made_with: what the run depends on, by name: plain values. A checkpoint fits only the same ones.
+        made_with: settings, by name: plain values. A checkpoint fits only the same ones.
+        began: what the run began with.
         position: how far it is.
         used: the weights that are judged and saved: the average, or those that are trained.
         updates: of the average.
         trained: the weights that are trained, with layers that serve training alone.
         momentum: of the optimiser, by the names of the parameters.
         scale: of the losses in mixed precision.
+        first: the weights that the run started from, if it needs them later on.
     """
 
     made_with: dict[str, Any]
+    began: Beginning
     position: Position
     used: Tensors
     updates: int
     trained: Tensors
     momentum: Tensors
     scale: float = 1.0
+    first: Tensors = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
         """Write the file; OutputError if that fails, and what it held before is unchanged."""
         about = {
             "made_with": self.made_with,
+            "began": asdict(self.began),
             "position": asdict(self.position),
             "updates": self.updates,
             "scale": self.scale,
@@ -99,6 +139,7 @@ class Checkpoint:
                 USED: _on_cpu(self.used),
                 TRAINED: _on_cpu(self.trained),
                 MOMENTUM: _on_cpu(self.momentum),
+                FIRST: _on_cpu(self.first),
                 ABOUT: json.dumps(about),
             },
             content,
@@ -115,10 +156,12 @@ class Checkpoint:
         try:
             holds = read_checkpoint(read_into_memory(path, MAX_CHECKPOINT_BYTES))
             about = parse_json(holds[ABOUT].encode())
-            used, trained, momentum = (_loaded(holds[name]) for name in (USED, TRAINED, MOMENTUM))
+            used, trained, momentum, first = (_loaded(holds[name]) for name in (USED, TRAINED, MOMENTUM, FIRST))
+            began = read_dataclass(Beginning, about["began"], "began")
             position = read_dataclass(Position, about["position"], "position")
             updates, scale = int(about["updates"]), float(about["scale"])
-            return cls(dict(about["made_with"]), position, used, updates, trained, momentum, scale)
+            made_with = dict(about["made_with"])
+            return cls(made_with, began, position, used, updates, trained, momentum, scale, first)
         except OSError as error:
             raise TrainingError(f"the checkpoint {path} cannot be read: {error.strerror}") from error
         except (InvalidArgumentError, KeyError, TypeError, AttributeError, ValueError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from engine.config.model import RetinaFaceConfig
 from engine.errors import InvalidArgumentError
+from engine.train.checkpoints import Beginning
 from engine.train.labels.labelled import LabelledPicture
 from engine.version import project_version
 from engine.writing import check_writable, write_file
@@ -46,22 +47,31 @@ class RunFolder:
         """Make the folder.
 
         Raises:
-            InvalidArgumentError: it has a run that is not resumed, or cannot be written to.
+            InvalidArgumentError: it has a run that is not resumed, or files that no run wrote; or it cannot be written
+                to.
         """
         try:
             check_writable(self.path)
         except OSError as error:
             raise InvalidArgumentError(f"cannot write to the folder {self.path}: {error.strerror}") from error
-        if self.about.exists() and not resume:
+        if self.about.exists() or self.last.exists():
+            if not resume:
+                raise InvalidArgumentError(
+                    f"the folder {self.path} holds a run: add --resume to go on with it, or choose another folder"
+                )
+            return
+        other = next((path for path in (self.model, self.config, self.page, self.events) if path.exists()), None)
+        if other is not None:
             raise InvalidArgumentError(
-                f"the folder {self.path} holds a run: add --resume to go on with it, or choose another folder"
+                f"the folder {self.path} has a {other.name}, which training would replace, but no run: choose another "
+                "folder"
             )
 
-    def write_start(self, config: RetinaFaceConfig, made_with: dict[str, Any], origin: str) -> None:
+    def write_start(self, made_with: dict[str, Any], began: Beginning) -> None:
         """Write what the run starts with, and the model's configuration."""
-        about = {**made_with, "weights": origin, "versions": versions()}
+        about = {**made_with, **asdict(began), "versions": versions()}
         write_file(self.about, _json(about))
-        write_file(self.config, _json(config.to_dict()))
+        write_file(self.config, _json(began.config.to_dict()))
 
     def write_model(self, state: dict[str, torch.Tensor]) -> None:
         """Write the weights."""

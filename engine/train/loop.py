@@ -5,27 +5,38 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, DistributedSampler
 
-from engine.config.model import RetinaFaceConfig
 from engine.errors import InvalidArgumentError, TrainingError
 from engine.model.retinaface import RetinaFace
 from engine.train.averaging import Average
-from engine.train.checkpoints import Checkpoint, EpochRecord, Position, momentum_of, restore, restore_momentum
+from engine.train.checkpoints import (
+    Beginning,
+    Checkpoint,
+    EpochRecord,
+    Position,
+    Tensors,
+    momentum_of,
+    restore,
+    restore_momentum,
+)
 from engine.train.distributed import Processes
 from engine.train.folder import RunFolder
 from engine.train.freezing import freeze, train_mode
 from engine.train.judge import Judge, Judgement
 from engine.train.optimiser import learning_rate, make_optimiser, set_learning_rate
 from engine.train.samples import Batch, TrainingSet, collate
+from engine.train.samples.batch import Normaliser, on_device
 from engine.train.settings import TrainSettings
 from engine.train.targets.loss import MultiTaskLoss
 
+# Each halves the scale of the loss, which begins at 2^16: if gradients overflow at 2^-14 too, they are not finite.
+_MOST_SKIPPED = 30
 _CHECKPOINT_EVERY_S = 600.0  # within an epoch, for whoever kills the process or loses power
 
 
@@ -40,9 +51,11 @@ class Task:
         loss: of a batch.
         samples: what is learned from.
         settings: of the run.
-        made_with: all that the result depends on, by name, in plain values.
+        made_with: settings that the result depends on, by name, in plain values.
+        began: what the run began with.
         workers: processes that read pictures, of each process; 0 reads them in this one.
         teacher: network that gives the landmarks of faces whose landmarks are not labelled; not trained.
+        first: the weights that the run started from, if a run that goes on needs them.
     """
 
     network: RetinaFace
@@ -51,8 +64,10 @@ class Task:
     samples: TrainingSet
     settings: TrainSettings
     made_with: dict[str, Any]
+    began: Beginning
     workers: int = 0
     teacher: RetinaFace | None = None
+    first: Tensors = field(default_factory=dict)
 
 
 class Watcher(Protocol):
@@ -98,6 +113,7 @@ class Training:
         self._scaler = torch.amp.GradScaler("cuda", enabled=self._mixed)
         self._normalise = Normaliser(task.network.config, self._device)
         self.position = Position()
+        self._skipped = 0
         self._written = time.monotonic()
 
     @property
@@ -190,8 +206,7 @@ class Training:
         self._scaler.scale(losses.total).backward()
         self._scaler.unscale_(self._optimiser)
         norm = float(nn.utils.clip_grad_norm_(self._trained.parameters(), settings.clip or math.inf))
-        if not math.isfinite(norm) and not self._mixed:  # in mixed precision the scaler leaves such a step out
-            self._refuse(names, "the norm of the gradients", {"norm": norm})
+        self._check_norm(names, norm)
         self._scaler.step(self._optimiser)
         self._scaler.update()
         if settings.average:
@@ -200,6 +215,15 @@ class Training:
         for name, value in means.items():
             self.position.sums[name] = self.position.sums.get(name, 0.0) + value
         return {**means, "learning_rate": rate, "gradient_norm": norm}, bool(stops)
+
+    def _check_norm(self, names: list[str], norm: float) -> None:
+        """Refuse gradients that are not finite; in mixed precision, which leaves out such a step, many in a row."""
+        self._skipped = 0 if math.isfinite(norm) else self._skipped + 1
+        if self._skipped and not self._mixed:
+            self._refuse(names, "the norm of the gradients", {"norm": norm})
+        if self._skipped > _MOST_SKIPPED:
+            what = f"in {self._skipped} steps in a row, which were left out, the norm of the gradients"
+            self._refuse(names, what, {"norm": norm, "scale of the loss": self._scaler.get_scale()})
 
     @torch.no_grad()
     def _taught(self, images: torch.Tensor) -> Sequence[torch.Tensor] | None:
@@ -227,7 +251,7 @@ class Training:
             sampler=indices,
             collate_fn=collate,
             num_workers=self._task.workers,
-            pin_memory=self._mixed,
+            pin_memory=self._device.type == "cuda",
             # Its own, so that nothing depends on how often PyTorch's global one was asked.
             generator=torch.Generator().manual_seed(self._task.settings.seed),
         )
@@ -261,35 +285,17 @@ class Training:
             return
         Checkpoint(
             self._task.made_with,
+            self._task.began,
             replace(self.position),
             self._used().state_dict(),
             self._average.updates,
             self._trained.state_dict(),
             momentum_of(self._trained, self._optimiser),
             self._scaler.get_scale() if self._mixed else 1.0,
+            self._task.first,
         ).write(self._folder.last)
         self._written = time.monotonic()
 
     def _used(self) -> RetinaFace:
         """Return the network that is judged and saved."""
         return self._average.model if self._task.settings.average else self._task.network
-
-
-class Normaliser:
-    """Turns grey levels into the network's input, as letterboxing does."""
-
-    def __init__(self, config: RetinaFaceConfig, device: torch.device) -> None:
-        """Take the config's mean and std."""
-        self._mean, self._std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (config.mean, config.std))
-
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """Map uint8 [N, 3, S, S] to float32."""
-        return (images.float() - self._mean) / self._std
-
-
-def on_device(batch: Batch, device: torch.device) -> Batch:
-    """Return a batch whose tensors are on a device."""
-    if device.type == "cpu":
-        return batch
-    lists = ([value.to(device, non_blocking=True) for value in part] for part in batch[1:])
-    return Batch(batch.images.to(device, non_blocking=True), *lists)

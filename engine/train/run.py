@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from engine.errors import InvalidArgumentError
 from engine.model.retinaface import RetinaFace
 from engine.progress import Status
 from engine.train.anchors.estimate import estimate_anchors
-from engine.train.checkpoints import Checkpoint
+from engine.train.checkpoints import Beginning, Checkpoint, Given, restore
 from engine.train.distributed import Processes, joined
 from engine.train.finding.finder import Finder
 from engine.train.finding.unlabelled import ignore_unlabelled
@@ -25,11 +26,12 @@ from engine.train.folder import RunFolder, digest_of
 from engine.train.judge import Judge
 from engine.train.labels.labelled import LabelledPicture
 from engine.train.labels.reading import read_labels
-from engine.train.loop import Normaliser, Task, Training
+from engine.train.loop import Task, Training
 from engine.train.report.watching import Shown
 from engine.train.samples import TrainingSet, collate
+from engine.train.samples.batch import Normaliser
 from engine.train.settings import TrainSettings
-from engine.train.start import starting_network
+from engine.train.start import check_one_start, check_same_labels, check_same_weights, starting_network
 from engine.train.targets.loss import MultiTaskLoss
 from engine.train.targets.network import TrainedNetwork
 from engine.train.unfolding import unfold
@@ -58,10 +60,10 @@ class TrainOptions:
 
     Attributes:
         training: what is learned from.
-        folder: of the run; made if it is missing.
+        folder: of the run, of which the first process alone needs to see it; made if it is missing.
         validation: what is judged after each epoch; None judges nothing.
         config: name of a preset, or path of a config's file.
-        weights: to start from, see load_model.
+        weights: to start from, see load_model. A run that goes on needs none, and refuses others than it began with.
         backbone: checkpoint of the body alone, in place of `weights`.
         settings: of the training.
         fit_anchors: whether anchors get the sizes of the labelled faces, see estimate_anchors.
@@ -119,55 +121,73 @@ def run_training(options: TrainOptions, status: Status) -> Outcome:
 
 def _run(options: TrainOptions, processes: Processes, status: Status) -> Outcome:
     settings, folder, is_first = options.settings, RunFolder(options.folder), not processes.rank
-    pictures = _read(options.training, "training")
-    judged = [] if options.validation is None else _read(options.validation, "validation")
     config = find_config(options.config)
+    check_one_start(options.weights, options.backbone)
     if settings.keep_landmarks:
         _check_teacher(options, config)
-    network, origin = starting_network(config, options.weights, options.backbone, settings.seed)
-    teacher = copy.deepcopy(network).requires_grad_(False) if settings.keep_landmarks else None
+    made_with = {"config": config.to_dict(), "fit anchors": options.fit_anchors, **settings.to_dict()}
+    checkpoint = processes.of_first(lambda: _opened(folder, options, made_with))
+    pictures = _read(options.training, "training")
+    judged = [] if options.validation is None else _read(options.validation, "validation")
+    training = Given(str(options.training.file), digest_of(pictures))
+    validation = None if options.validation is None else Given(str(options.validation.file), digest_of(judged))
+    if checkpoint is None:
+        first, origin = starting_network(config, options.weights, options.backbone, settings.seed)
+        weights = Given(origin.source, origin.sha256)
+        began = Beginning(weights, bool(options.backbone), origin.note, training, validation, config)
+    else:
+        began = checkpoint.began
+        check_same_labels(began.training, training, "training", options.folder)
+        check_same_labels(began.validation, validation, "validation", options.folder)
+        first = RetinaFace(config)
+        if checkpoint.first:
+            restore(first, checkpoint.first, "the first network")
     learned = pictures
     if settings.ignore_unlabelled:
-        learned = _without_unlabelled(pictures, network, settings.ignore_unlabelled, processes, status)
+        learned = _without_unlabelled(pictures, first, settings.ignore_unlabelled, processes, status)
     samples = TrainingSet(learned, config, settings.size, settings.seed, widest=settings.widest)
-    if options.fit_anchors:
-        config = network.config = _with_anchors(config, samples, status)
-    made_with = {
-        "config": config.to_dict(),
-        **settings.to_dict(),
-        "training labels": digest_of(pictures),
-        "validation labels": digest_of(judged),
-    }
-    resumed = options.resume and folder.last.exists()
-    if not resumed:
+    if options.fit_anchors and checkpoint is None:
+        began = replace(began, config=_with_anchors(config, samples, status))
+    network = copy.deepcopy(first)
+    network.config = began.config
+    if checkpoint is None:
         unfold(network.eval(), _some_images(samples))
     task = Task(
         network,
         TrainedNetwork(network),
-        MultiTaskLoss(config, focal=settings.focal, settings=settings.loss, positives_of_all=processes.mean),
+        MultiTaskLoss(began.config, focal=settings.focal, settings=settings.loss, positives_of_all=processes.mean),
         samples,
         settings,
         made_with,
+        began,
         options.workers,
-        teacher,
+        first.requires_grad_(False) if settings.keep_landmarks else None,
+        first.state_dict() if settings.keep_landmarks or settings.ignore_unlabelled else {},
     )
-    judge = Judge(judged, config, processes) if judged else None
-    training = Training(task, processes, folder, judge)
-    if is_first:
-        folder.begin(resume=options.resume)
-    if resumed:
-        checkpoint = Checkpoint.read(folder.last)
-        checkpoint.check(made_with, folder.last)
-        training.resume(checkpoint)
+    judge = Judge(judged, began.config, processes) if judged else None
+    run = Training(task, processes, folder, judge)
+    if checkpoint is not None:
+        run.resume(checkpoint)
     elif is_first:
-        folder.write_start(config, made_with, origin)
-    status.keep(_described(options, config, origin, pictures, judged))
+        folder.write_start(made_with, began)
+    status.keep(_described(began, pictures, judged))
     with signals_deferred() as received:
-        with closing(Shown(task, folder, judge, status, training.done)) if is_first else nullcontext() as watcher:
-            finished = training.run(watcher, lambda: bool(received))
+        with closing(Shown(task, folder, judge, status, run.done)) if is_first else nullcontext() as watcher:
+            finished = run.run(watcher, lambda: bool(received))
         if not finished:
             status.keep(f"stopped; the same command with --resume goes on from {folder.last}")
-    return Outcome(folder, finished, training.best)
+    return Outcome(folder, finished, run.best)
+
+
+def _opened(folder: RunFolder, options: TrainOptions, made_with: dict[str, Any]) -> Checkpoint | None:
+    """Make the folder of a run that begins; return the checkpoint of one that goes on, if it is of the same run."""
+    folder.begin(resume=options.resume)
+    if not (options.resume and folder.last.exists()):
+        return None
+    checkpoint = Checkpoint.read(folder.last)
+    checkpoint.check(made_with, folder.last)
+    check_same_weights(checkpoint.began, options.weights, options.backbone, folder.path)
+    return checkpoint
 
 
 def _read(labels: Labels, what: str) -> list[LabelledPicture]:
@@ -228,15 +248,9 @@ def _with_anchors(config: RetinaFaceConfig, samples: TrainingSet, status: Status
     return found
 
 
-def _described(
-    options: TrainOptions,
-    config: RetinaFaceConfig,
-    origin: str,
-    pictures: Sequence[LabelledPicture],
-    judged: Sequence[LabelledPicture],
-) -> str:
+def _described(began: Beginning, pictures: Sequence[LabelledPicture], judged: Sequence[LabelledPicture]) -> str:
     faces, found = (sum(len(picture.boxes) for picture in some) for some in (pictures, judged))
     return (
-        f"training {config.name} from {origin}, on {len(pictures)} pictures with {faces} faces; judged on "
+        f"training {began.config.name} from {began.note}, on {len(pictures)} pictures with {faces} faces; judged on "
         f"{len(judged)} pictures with {found} faces"
     )
