@@ -25,7 +25,7 @@ from engine.writing import write_file
 Tensors = dict[str, torch.Tensor]
 
 # `build` finds the first one in a file: the weights to use.
-USED, TRAINED, MOMENTUM, FIRST, ABOUT = "state_dict", "trained", "momentum", "first", "about"
+USED, TRAINED, OPTIMISER, FIRST, ABOUT = "state_dict", "trained", "optimiser", "first", "about"
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,8 @@ class Beginning:
         training: labels that are learned from.
         validation: labels that are judged with.
         config: of the network, with the anchors that are trained.
+        kept: in training for a quantised precision, the convolutions that stay in a higher one, as KeptLayer.to_dict
+            gives them.
     """
 
     weights: Given
@@ -96,6 +98,7 @@ class Beginning:
     training: Given
     validation: Given | None
     config: RetinaFaceConfig
+    kept: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ class Checkpoint:
         used: the weights that are judged and saved: the average, or those that are trained.
         updates: of the average.
         trained: the weights that are trained, with layers that serve training alone.
-        momentum: of the optimiser, by the names of the parameters.
+        optimiser: its tensors, see state_of.
         scale: of the losses in mixed precision.
         first: the weights that the run started from, if it needs them later on.
     """
@@ -120,7 +123,7 @@ class Checkpoint:
     used: Tensors
     updates: int
     trained: Tensors
-    momentum: Tensors
+    optimiser: Tensors
     scale: float = 1.0
     first: Tensors = field(default_factory=dict)
 
@@ -138,7 +141,7 @@ class Checkpoint:
             {
                 USED: _on_cpu(self.used),
                 TRAINED: _on_cpu(self.trained),
-                MOMENTUM: _on_cpu(self.momentum),
+                OPTIMISER: _on_cpu(self.optimiser),
                 FIRST: _on_cpu(self.first),
                 ABOUT: json.dumps(about),
             },
@@ -156,12 +159,12 @@ class Checkpoint:
         try:
             holds = read_checkpoint(read_into_memory(path, MAX_CHECKPOINT_BYTES))
             about = parse_json(holds[ABOUT].encode())
-            used, trained, momentum, first = (_loaded(holds[name]) for name in (USED, TRAINED, MOMENTUM, FIRST))
+            used, trained, optimiser, first = (_loaded(holds[name]) for name in (USED, TRAINED, OPTIMISER, FIRST))
             began = read_dataclass(Beginning, about["began"], "began")
             position = read_dataclass(Position, about["position"], "position")
             updates, scale = int(about["updates"]), float(about["scale"])
             made_with = dict(about["made_with"])
-            return cls(made_with, began, position, used, updates, trained, momentum, scale, first)
+            return cls(made_with, began, position, used, updates, trained, optimiser, scale, first)
         except OSError as error:
             raise TrainingError(f"the checkpoint {path} cannot be read: {error.strerror}") from error
         except (InvalidArgumentError, KeyError, TypeError, AttributeError, ValueError) as error:
@@ -193,20 +196,30 @@ def restore(module: nn.Module, tensors: Tensors, what: str) -> None:
     module.load_state_dict(tensors)
 
 
-def momentum_of(model: nn.Module, optimiser: torch.optim.Optimizer) -> Tensors:
-    """Return the optimiser's momentum by the names of the parameters; those without a step yet have none."""
-    with_state = {name: optimiser.state[p] for name, p in model.named_parameters() if p in optimiser.state}
-    buffers = {name: state.get("momentum_buffer") for name, state in with_state.items()}
-    return {name: buffer for name, buffer in buffers.items() if buffer is not None}
+def state_of(model: nn.Module, optimiser: torch.optim.Optimizer) -> Tensors:
+    """Return the optimiser's tensors, such as momentum, by their kind and the names of the parameters.
+
+    Parameters without a step yet have none.
+    """
+    states = {name: optimiser.state[p] for name, p in model.named_parameters() if p in optimiser.state}
+    return {
+        f"{kind} {name}": value
+        for name, state in states.items()
+        for kind, value in state.items()
+        if isinstance(value, torch.Tensor)
+    }
 
 
-def restore_momentum(model: nn.Module, optimiser: torch.optim.Optimizer, tensors: Tensors) -> None:
-    """Give an optimiser the momentum of a checkpoint; TrainingError unless it fits the parameters."""
+def restore_state(model: nn.Module, optimiser: torch.optim.Optimizer, tensors: Tensors) -> None:
+    """Give an optimiser the tensors of a checkpoint; TrainingError unless they fit the parameters."""
     parameters = dict(model.named_parameters())
-    for name, value in tensors.items():
-        if name not in parameters or parameters[name].shape != value.shape:
-            raise TrainingError(f"the checkpoint is damaged: it has momentum of {name}, which is no such parameter")
-        optimiser.state[parameters[name]]["momentum_buffer"] = value.to(parameters[name].device).clone()
+    for key, value in tensors.items():
+        kind, _, name = key.partition(" ")
+        counts = kind == "step"  # of Adam, on the CPU
+        if name not in parameters or value.shape != (torch.Size() if counts else parameters[name].shape):
+            raise TrainingError(f"the checkpoint is damaged: it has {kind} of {name}, which is no such parameter")
+        device = "cpu" if counts else parameters[name].device
+        optimiser.state[parameters[name]][kind] = value.to(device).clone()
 
 
 def _on_cpu(tensors: Tensors) -> Tensors:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, DistributedSampler
 
-from engine.errors import InvalidArgumentError, TrainingError
+from engine.errors import TrainingError
 from engine.model.retinaface import RetinaFace
 from engine.train.averaging import Average
 from engine.train.checkpoints import (
@@ -21,17 +20,19 @@ from engine.train.checkpoints import (
     EpochRecord,
     Position,
     Tensors,
-    momentum_of,
     restore,
-    restore_momentum,
+    restore_state,
+    state_of,
 )
 from engine.train.distributed import Processes
 from engine.train.folder import RunFolder
 from engine.train.freezing import freeze, train_mode
 from engine.train.judge import Judge, Judgement
 from engine.train.optimiser import learning_rate, make_optimiser, set_learning_rate
-from engine.train.samples import Batch, TrainingSet, collate
+from engine.train.quantised.network import QuantisedNetwork
+from engine.train.samples import Batch, TrainingSet
 from engine.train.samples.batch import Normaliser, on_device
+from engine.train.samples.batches import Batches
 from engine.train.settings import TrainSettings
 from engine.train.targets.loss import MultiTaskLoss
 
@@ -58,7 +59,7 @@ class Task:
         first: the weights that the run started from, if a run that goes on needs them.
     """
 
-    network: RetinaFace
+    network: RetinaFace | QuantisedNetwork
     trained: nn.Module
     loss: MultiTaskLoss
     samples: TrainingSet
@@ -93,28 +94,25 @@ class Training:
         """
         self._task, self._processes, self._folder, self._judge = task, processes, folder, judge
         settings, self._device = task.settings, processes.device
-        self._share = processes.share_of(settings.batch)
-        self._sampler: DistributedSampler[Any] = DistributedSampler(
-            task.samples, processes.count, processes.rank, seed=settings.seed, drop_last=True
-        )
-        self.steps_per_epoch = len(self._sampler) // self._share
-        if not self.steps_per_epoch:
-            raise InvalidArgumentError(
-                f"there are {len(task.samples)} pictures to train on, fewer than the batch of {settings.batch}: "
-                "choose a smaller batch"
-            )
+        self._batches = Batches(task.samples, settings.batch, settings.seed, task.workers, processes)
         self._trained = processes.synchronised(task.trained)
         self._teacher = None if task.teacher is None else task.teacher.to(self._device).eval()
-        self._frozen = freeze(task.network, settings.freeze)
+        self._frozen = freeze(task.network, settings.freeze) if isinstance(task.network, RetinaFace) else []
         self._parallel = processes.parallel(self._trained)
         self._optimiser = make_optimiser(self._trained, settings)
         self._average = Average(task.network, settings.average)
-        self._mixed = self._device.type == "cuda"
+        # Fake quantisation needs float32: scales and integers of 8 bits are exact in it.
+        self._mixed = self._device.type == "cuda" and isinstance(task.network, RetinaFace)
         self._scaler = torch.amp.GradScaler("cuda", enabled=self._mixed)
         self._normalise = Normaliser(task.network.config, self._device)
         self.position = Position()
         self._skipped = 0
         self._written = time.monotonic()
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of steps of an epoch."""
+        return self._batches.per_epoch
 
     @property
     def done(self) -> int:
@@ -139,7 +137,7 @@ class Training:
         restore(self._trained, checkpoint.trained, "the model")
         restore(self._average.model, checkpoint.used, "the average")
         self._average.updates = checkpoint.updates
-        restore_momentum(self._trained, self._optimiser, checkpoint.momentum)
+        restore_state(self._trained, self._optimiser, checkpoint.optimiser)
         if self._mixed:
             self._scaler.load_state_dict({**self._scaler.state_dict(), "scale": checkpoint.scale})
 
@@ -167,7 +165,7 @@ class Training:
     def _epoch(self, watcher: Watcher | None, stopped: Callable[[], bool]) -> bool:
         """Go on with the epoch to its end; return whether that was reached."""
         train_mode(self._trained, self._frozen)
-        for names, batch in self._batches():
+        for names, batch in self._batches.of(self.position.epoch, self.position.step):
             values, stop = self._step(names, batch, stopped())
             self.position.step += 1
             if watcher and not self._processes.rank:
@@ -240,25 +238,6 @@ class Training:
             "is unchanged. Look at their labels, or train with a lower --learning-rate"
         )
 
-    def _batches(self) -> Iterator[tuple[list[str], Batch]]:
-        """Give the batches of the epoch that are left, with the names of their pictures."""
-        self._task.samples.set_epoch(self.position.epoch)
-        self._sampler.set_epoch(self.position.epoch)
-        indices = list(self._sampler)[: self.steps_per_epoch * self._share][self.position.step * self._share :]
-        loader = DataLoader(
-            self._task.samples,
-            self._share,
-            sampler=indices,
-            collate_fn=collate,
-            num_workers=self._task.workers,
-            pin_memory=self._device.type == "cuda",
-            # Its own, so that nothing depends on how often PyTorch's global one was asked.
-            generator=torch.Generator().manual_seed(self._task.settings.seed),
-        )
-        for start, batch in zip(range(0, len(indices), self._share), loader, strict=True):
-            pictures = [self._task.samples.pictures[i] for i in indices[start : start + self._share]]
-            yield [str(picture.path) for picture in pictures], batch
-
     def _is_judged(self) -> bool:
         epoch, settings = self.position.epoch + 1, self._task.settings
         return epoch % settings.judge_every == 0 or epoch == settings.epochs
@@ -277,7 +256,7 @@ class Training:
         )
         self.position = Position(position.epoch + 1, 0, {}, (*position.records, record))
         if not self._processes.rank and is_best:
-            self._folder.write_model(self._used().state_dict())
+            self._folder.write_best(self._used())
         self._write_checkpoint()
 
     def _write_checkpoint(self) -> None:
@@ -290,12 +269,12 @@ class Training:
             self._used().state_dict(),
             self._average.updates,
             self._trained.state_dict(),
-            momentum_of(self._trained, self._optimiser),
+            state_of(self._trained, self._optimiser),
             self._scaler.get_scale() if self._mixed else 1.0,
             self._task.first,
         ).write(self._folder.last)
         self._written = time.monotonic()
 
-    def _used(self) -> RetinaFace:
+    def _used(self) -> RetinaFace | QuantisedNetwork:
         """Return the network that is judged and saved."""
         return self._average.model if self._task.settings.average else self._task.network

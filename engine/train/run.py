@@ -3,42 +3,38 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from engine.config.files import find_config
+from engine.config.formats import FP32
 from engine.config.model import RetinaFaceConfig
 from engine.errors import InvalidArgumentError
 from engine.model.retinaface import RetinaFace
 from engine.progress import Status
-from engine.train.anchors.estimate import estimate_anchors
+from engine.train.anchors.fitting import fitted_to
 from engine.train.checkpoints import Beginning, Checkpoint, Given, restore
 from engine.train.distributed import Processes, joined
-from engine.train.finding.finder import Finder
-from engine.train.finding.unlabelled import ignore_unlabelled
+from engine.train.finding.unlabelled import without_unlabelled
 from engine.train.folder import RunFolder, digest_of
+from engine.train.freezing import NONE
 from engine.train.judge import Judge
 from engine.train.labels.labelled import LabelledPicture
 from engine.train.labels.reading import read_labels
 from engine.train.loop import Task, Training
+from engine.train.quantised.network import QuantisedNetwork
+from engine.train.quantised.start import calibrated, check_precision, uncalibrated
 from engine.train.report.watching import Shown
-from engine.train.samples import TrainingSet, collate
-from engine.train.samples.batch import Normaliser
+from engine.train.samples import TrainingSet
 from engine.train.settings import TrainSettings
 from engine.train.start import check_one_start, check_same_labels, check_same_weights, starting_network
 from engine.train.targets.loss import MultiTaskLoss
 from engine.train.targets.network import TrainedNetwork
-from engine.train.unfolding import unfold
+from engine.train.unfolding import some_images, unfold
 from engine.writing.signals import signals_deferred
-
-_UNFOLDED_WITH = 64  # samples
-_BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -67,6 +63,7 @@ class TrainOptions:
         backbone: checkpoint of the body alone, in place of `weights`.
         settings: of the training.
         fit_anchors: whether anchors get the sizes of the labelled faces, see estimate_anchors.
+        precision: "fp32"; or "int8", which trains the network with the rounding of INT8 in it.
         resume: whether to go on with the run that the folder has, if it has one.
         device: "auto", "cpu", "cuda" or "cuda:N".
         workers: processes that read pictures.
@@ -80,6 +77,7 @@ class TrainOptions:
     backbone: str | None = None
     settings: TrainSettings = field(default_factory=TrainSettings)
     fit_anchors: bool = False
+    precision: str = FP32.name
     resume: bool = False
     device: str = "auto"
     workers: int = 0
@@ -121,40 +119,31 @@ def run_training(options: TrainOptions, status: Status) -> Outcome:
 
 def _run(options: TrainOptions, processes: Processes, status: Status) -> Outcome:
     settings, folder, is_first = options.settings, RunFolder(options.folder), not processes.rank
-    config = find_config(options.config)
-    check_one_start(options.weights, options.backbone)
-    if settings.keep_landmarks:
-        _check_teacher(options, config)
-    made_with = {"config": config.to_dict(), "fit anchors": options.fit_anchors, **settings.to_dict()}
+    config = _checked_config(options)
+    made_with = {
+        "precision": options.precision,
+        "config": config.to_dict(),
+        "fit anchors": options.fit_anchors,
+        **settings.to_dict(),
+    }
     checkpoint = processes.of_first(lambda: _opened(folder, options, made_with))
     pictures = _read(options.training, "training")
     judged = [] if options.validation is None else _read(options.validation, "validation")
-    training = Given(str(options.training.file), digest_of(pictures))
-    validation = None if options.validation is None else Given(str(options.validation.file), digest_of(judged))
-    if checkpoint is None:
-        first, origin = starting_network(config, options.weights, options.backbone, settings.seed)
-        weights = Given(origin.source, origin.sha256)
-        began = Beginning(weights, bool(options.backbone), origin.note, training, validation, config)
-    else:
-        began = checkpoint.began
-        check_same_labels(began.training, training, "training", options.folder)
-        check_same_labels(began.validation, validation, "validation", options.folder)
-        first = RetinaFace(config)
-        if checkpoint.first:
-            restore(first, checkpoint.first, "the first network")
+    first, began = _begin(options, config, checkpoint, (pictures, judged))
     learned = pictures
     if settings.ignore_unlabelled:
-        learned = _without_unlabelled(pictures, first, settings.ignore_unlabelled, processes, status)
+        learned = without_unlabelled(pictures, first, settings.ignore_unlabelled, processes, status)
     samples = TrainingSet(learned, config, settings.size, settings.seed, widest=settings.widest)
     if options.fit_anchors and checkpoint is None:
-        began = replace(began, config=_with_anchors(config, samples, status))
-    network = copy.deepcopy(first)
-    network.config = began.config
-    if checkpoint is None:
-        unfold(network.eval(), _some_images(samples))
+        began = replace(began, config=fitted_to(config, samples, status))
+    first.config = began.config
+    kept = None if checkpoint is None else began.kept
+    network = _to_train(options.precision, first, kept, samples, processes, status)
+    if isinstance(network, QuantisedNetwork):
+        began = replace(began, kept=network.kept)
     task = Task(
         network,
-        TrainedNetwork(network),
+        network if isinstance(network, QuantisedNetwork) else TrainedNetwork(network),
         MultiTaskLoss(began.config, focal=settings.focal, settings=settings.loss, positives_of_all=processes.mean),
         samples,
         settings,
@@ -162,7 +151,7 @@ def _run(options: TrainOptions, processes: Processes, status: Status) -> Outcome
         began,
         options.workers,
         first.requires_grad_(False) if settings.keep_landmarks else None,
-        first.state_dict() if settings.keep_landmarks or settings.ignore_unlabelled else {},
+        first.state_dict() if _needs_first(options) else {},
     )
     judge = Judge(judged, began.config, processes) if judged else None
     run = Training(task, processes, folder, judge)
@@ -170,6 +159,8 @@ def _run(options: TrainOptions, processes: Processes, status: Status) -> Outcome
         run.resume(checkpoint)
     elif is_first:
         folder.write_start(made_with, began)
+        if isinstance(network, QuantisedNetwork):
+            folder.write_model(first.state_dict())
     status.keep(_described(began, pictures, judged))
     with signals_deferred() as received:
         with closing(Shown(task, folder, judge, status, run.done)) if is_first else nullcontext() as watcher:
@@ -177,6 +168,26 @@ def _run(options: TrainOptions, processes: Processes, status: Status) -> Outcome
         if not finished:
             status.keep(f"stopped; the same command with --resume goes on from {folder.last}")
     return Outcome(folder, finished, run.best)
+
+
+def _checked_config(options: TrainOptions) -> RetinaFaceConfig:
+    """Return the config, if the options go together."""
+    config = find_config(options.config)
+    check_one_start(options.weights, options.backbone)
+    refused = {
+        "--anchors auto": options.fit_anchors,
+        "--freeze": options.settings.freeze != NONE,
+        "--backbone-weights": bool(options.backbone),
+    }
+    check_precision(options.precision, config, [option for option, is_given in refused.items() if is_given])
+    if options.settings.keep_landmarks:
+        _check_teacher(options, config)
+    return config
+
+
+def _needs_first(options: TrainOptions) -> bool:
+    """Return whether a run that goes on needs the weights that it started from."""
+    return options.settings.keep_landmarks or options.settings.ignore_unlabelled > 0
 
 
 def _opened(folder: RunFolder, options: TrainOptions, made_with: dict[str, Any]) -> Checkpoint | None:
@@ -190,6 +201,60 @@ def _opened(folder: RunFolder, options: TrainOptions, made_with: dict[str, Any])
     return checkpoint
 
 
+def _begin(
+    options: TrainOptions,
+    config: RetinaFaceConfig,
+    checkpoint: Checkpoint | None,
+    labelled: tuple[list[LabelledPicture], list[LabelledPicture]],
+) -> tuple[RetinaFace, Beginning]:
+    """Return the network as it was at first, and what the run begins or began with.
+
+    One that goes on has no values in the network, unless they are needed.
+    """
+    training = Given(str(options.training.file), digest_of(labelled[0]))
+    validation = None if options.validation is None else Given(str(options.validation.file), digest_of(labelled[1]))
+    if checkpoint is None:
+        first, origin = starting_network(config, options.weights, options.backbone, options.settings.seed)
+        weights = Given(origin.source, origin.sha256)
+        return first, Beginning(weights, bool(options.backbone), origin.note, training, validation, config)
+    check_same_labels(checkpoint.began.training, training, "training", options.folder)
+    check_same_labels(checkpoint.began.validation, validation, "validation", options.folder)
+    first = RetinaFace(config)
+    if _needs_first(options):
+        restore(first, checkpoint.first, "the first network")
+    return first, checkpoint.began
+
+
+def _to_train(
+    precision: str,
+    first: RetinaFace,
+    kept: tuple[dict[str, Any], ...] | None,
+    samples: TrainingSet,
+    processes: Processes,
+    status: Status,
+) -> RetinaFace | QuantisedNetwork:
+    """Return the network that is trained.
+
+    Args:
+        precision: of the run.
+        first: the network that it starts from.
+        kept: None for a run that begins. One that goes on began with these layers in a higher precision (see
+            Beginning); the network has any values, and gets the checkpoint's.
+        samples: to train on.
+        processes: of the run.
+        status: where progress is shown.
+    """
+    if precision == FP32.name:
+        network = copy.deepcopy(first)
+        if kept is None:
+            unfold(network.eval(), some_images(samples))
+        return network
+    if kept is not None:
+        return QuantisedNetwork(first.config, uncalibrated(first.config, kept))
+    paths = [picture.path for picture in samples.pictures]
+    return QuantisedNetwork(first.config, processes.of_first(lambda: calibrated(first, paths, status.update)))
+
+
 def _read(labels: Labels, what: str) -> list[LabelledPicture]:
     pictures = read_labels(labels.file, labels.pictures)
     if not sum(int((~picture.ignored).sum()) for picture in pictures):
@@ -197,21 +262,6 @@ def _read(labels: Labels, what: str) -> list[LabelledPicture]:
             f"the {what} labels {labels.file} have {len(pictures)} pictures and no face in them: give some"
         )
     return pictures
-
-
-def _without_unlabelled(
-    pictures: list[LabelledPicture], network: RetinaFace, least: float, processes: Processes, status: Status
-) -> list[LabelledPicture]:
-    """Return pictures in which faces are ignored that the first weights find and no label has."""
-    status.update(f"Looking for faces without a label in {len(pictures)} pictures")
-    finder = Finder(network.config, processes)
-    found = finder.find(network.eval().to(processes.device), [picture.path for picture in pictures])
-    network.cpu()
-    assert found is not None  # nobody asks it to stop
-    full = ignore_unlabelled(pictures, found, least)
-    added = sum(len(new.boxes) - len(old.boxes) for new, old in zip(full, pictures, strict=True))
-    status.keep(f"{added} faces that the first weights find have no label and are ignored")
-    return full
 
 
 def _check_teacher(options: TrainOptions, config: RetinaFaceConfig) -> None:
@@ -224,28 +274,6 @@ def _check_teacher(options: TrainOptions, config: RetinaFaceConfig) -> None:
     for reason, holds in reasons.items():
         if holds:
             raise InvalidArgumentError(f"--keep-landmarks cannot be had: {reason}")
-
-
-def _some_images(samples: TrainingSet) -> Iterator[torch.Tensor]:
-    """Give batches of samples, spread over the pictures."""
-    normalise = Normaliser(samples.config, torch.device("cpu"))
-    step = max(1, len(samples) // _UNFOLDED_WITH)
-    indices = range(0, len(samples), step)[:_UNFOLDED_WITH]
-    for start in range(0, len(indices), _BATCH):
-        yield normalise(collate([samples[i] for i in indices[start : start + _BATCH]]).images)
-
-
-def _with_anchors(config: RetinaFaceConfig, samples: TrainingSet, status: Status) -> RetinaFaceConfig:
-    """Return the config with anchors for the faces of the first epoch's samples."""
-    boxes = []
-    for index in range(len(samples)):
-        status.update(f"Looking at the sizes of faces {index + 1}/{len(samples)}")
-        sample = samples[index]
-        boxes.append(sample.boxes[~sample.ignored].numpy())
-    found, report = estimate_anchors(config, np.concatenate(boxes), (samples.size, samples.size))
-    for line in report.lines():
-        status.keep(line)
-    return found
 
 
 def _described(began: Beginning, pictures: Sequence[LabelledPicture], judged: Sequence[LabelledPicture]) -> str:

@@ -33,7 +33,7 @@ def test_a_checkpoint_comes_back_to_the_bit(tmp_path: Path) -> None:
     read = Checkpoint.read(tmp_path / "last.pth")
     for name in ("began", "position", "updates", "scale"):
         assert getattr(read, name) == getattr(written, name)
-    for part in ("used", "trained", "momentum", "first"):
+    for part in ("used", "trained", "optimiser", "first"):
         ours, theirs = getattr(read, part), getattr(written, part)
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -70,7 +70,8 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path, monkeypatch: pytest
     path = tmp_path / "last.pth"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(
-            "last/data.pkl", pickle.dumps({"state_dict": Harm(), "trained": {}, "momentum": {}, "about": ""})
+            "last/data.pkl",
+            pickle.dumps({"state_dict": Harm(), "trained": {}, "optimiser": {}, "first": {}, "about": ""}),
         )
     with pytest.raises(TrainingError, match="is no checkpoint of a training run, or damaged"):
         Checkpoint.read(path)

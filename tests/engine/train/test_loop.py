@@ -30,7 +30,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[LabelledPicture]:
 def state_of(training: Training) -> Tensors:
     """All numbers of a run by name."""
     checkpoint = Checkpoint.read(training._folder.last)
-    parts = {"used": checkpoint.used, "trained": checkpoint.trained, "momentum": checkpoint.momentum}
+    parts = {"used": checkpoint.used, "trained": checkpoint.trained, "optimiser": checkpoint.optimiser}
     return {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
 
 
