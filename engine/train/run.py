@@ -162,6 +162,8 @@ def _run(options: TrainOptions, processes: Processes, status: Status) -> Outcome
         if isinstance(network, QuantisedNetwork):
             folder.write_model(first.state_dict())
     status.keep(_described(began, pictures, judged))
+    if judge is not None and checkpoint is None and isinstance(network, QuantisedNetwork):
+        status.keep(_before(judge, first.to(processes.device), network))
     with signals_deferred() as received:
         with closing(Shown(task, folder, judge, status, run.done)) if is_first else nullcontext() as watcher:
             finished = run.run(watcher, lambda: bool(received))
@@ -274,6 +276,15 @@ def _check_teacher(options: TrainOptions, config: RetinaFaceConfig) -> None:
     for reason, holds in reasons.items():
         if holds:
             raise InvalidArgumentError(f"--keep-landmarks cannot be had: {reason}")
+
+
+def _before(judge: Judge, first: RetinaFace, network: QuantisedNetwork) -> str:
+    """Say what training for INT8 has to gain."""
+    found = [judge.judge(each.eval()) for each in (first, network)]
+    precisions = [
+        "unknown" if f is None or f.average_precision is None else f"{f.average_precision:.4f}" for f in found
+    ]
+    return "average precision before: {} in float32, {} in INT8 as calibrated".format(*precisions)
 
 
 def _described(began: Beginning, pictures: Sequence[LabelledPicture], judged: Sequence[LabelledPicture]) -> str:

@@ -10,7 +10,7 @@ from engine.files import sha256_of
 from engine.precision.calibrate.images import find_images
 from engine.precision.options import Conversion, QuantisationOptions, TypedNetwork
 from engine.precision.qdq.graph import Graph
-from engine.precision.qdq.rewrite import prepare
+from engine.precision.qdq.rewrite import prepare, with_plain_names
 from engine.precision.qdq.simulate import Simulation
 from engine.precision.qdq.writer import coverage, write_quantised
 from engine.precision.search.measure import Measure, detector_of
@@ -35,7 +35,7 @@ def from_trained(conversion: Conversion) -> TypedNetwork:
             "calibration but --calib-dir, or --calib-cache"
         )
     conversion.on_stage(f"Taking the trained network of {options.cache}")
-    graph = Graph(prepare(conversion.network), conversion.size)
+    graph = Graph(prepare(with_plain_names(conversion.network)), conversion.size)
     key = Key(conversion.weights_sha256, conversion.config, conversion.precision)
     network, kept = load_trained(options.cache, key, graph)
     written = write_quantised(graph, network)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -17,10 +17,13 @@ from engine.model.retinaface import RetinaFace
 from engine.precision.options import Conversion
 from engine.precision.qdq.graph import Graph
 from engine.precision.qdq.placement import Assignment, points, quantisable, scale_groups
-from engine.precision.qdq.rewrite import prepare
+from engine.precision.qdq.rewrite import prepare, with_plain_names
 from engine.precision.qdq.simulate import Simulation
 from engine.precision.quantise import calibrate
 from engine.precision.trained.stored import Calibrated
+
+if TYPE_CHECKING:
+    import onnx
 
 PRECISIONS = ("fp32", INT8.name)
 _NOT_WITH_INT8 = "--precision int8 trains what was fine-tuned before"
@@ -59,8 +62,7 @@ def calibrated(network: RetinaFace, pictures: Sequence[Path], on_stage: Callable
         CalibrationError: fewer than four pictures, no face that the network finds, or values that are not finite.
     """
     config = network.config
-    exported = export_network(network.eval(), InputSize.fixed(*config.input_size))
-    found = calibrate(Conversion(exported, config, INT8.name, config.input_size, on_stage=on_stage), pictures)
+    found = calibrate(Conversion(_exported(network), config, INT8.name, config.input_size, on_stage=on_stage), pictures)
     fitted = found.network
     wanted = _scales(found.graph, fitted.assignment)
     fitted.scales = {point: scale for point, scale in fitted.scales.items() if point in wanted}
@@ -70,14 +72,17 @@ def calibrated(network: RetinaFace, pictures: Sequence[Path], on_stage: Callable
 
 def uncalibrated(config: RetinaFaceConfig, kept: Sequence[dict[str, Any]]) -> Calibrated:
     """Return a network as `calibrated` does, with any values: a checkpoint has them."""
-    exported = export_network(RetinaFace(config).eval(), InputSize.fixed(*config.input_size))
-    graph = Graph(prepare(exported), config.input_size)
+    graph = Graph(prepare(_exported(RetinaFace(config))), config.input_size)
     names = {str(layer.get("name")) for layer in kept}
     network = Simulation(graph)
     network.assignment = network.fitted = {n: INT8 for n in quantisable(graph, INT8) if n not in names}
     network.scales = {point: torch.ones(()) for point in _scales(graph, network.assignment)}
     network.steps = {key: torch.ones(len(network.weights[key[0]]), 1, 1, 1) for key in network.assignment.items()}
     return Calibrated(graph, network, tuple(kept), {name: torch.ones(len(w)) for name, w in network.weights.items()})
+
+
+def _exported(network: RetinaFace) -> onnx.ModelProto:
+    return with_plain_names(export_network(network.eval(), InputSize.fixed(*network.config.input_size)))
 
 
 def _scales(graph: Graph, assignment: Assignment) -> set[Any]:

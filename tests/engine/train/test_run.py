@@ -42,17 +42,22 @@ def train(options: TrainOptions) -> list[str]:
     return said.lines
 
 
+def labelled(folder: Path, count: int) -> Labels:
+    """Write pictures with boxes without landmarks, and first weights."""
+    (folder / "pictures").mkdir(exist_ok=True)
+    faces = {p.path.name: [{"box": p.boxes[0].tolist()}] for p in drawn_pictures(folder / "pictures", count)}
+    lines = [json.dumps({"image": name, "faces": boxes}) for name, boxes in faces.items()]
+    (folder / "labels.jsonl").write_text("\n".join(lines))
+    (folder / "fewer.jsonl").write_text("\n".join(lines[:-1]))
+    torch.save(tiny_network().state_dict(), folder / "first.pth")
+    return Labels(folder / "labels.jsonl", folder / "pictures")
+
+
 @pytest.fixture
 def options(tmp_path: Path) -> TrainOptions:
-    """Four pictures with boxes without landmarks, and first weights in a file."""
-    (tmp_path / "pictures").mkdir()
-    faces = {p.path.name: [{"box": p.boxes[0].tolist()}] for p in drawn_pictures(tmp_path / "pictures", 4)}
-    lines = [json.dumps({"image": name, "faces": boxes}) for name, boxes in faces.items()]
-    (tmp_path / "labels.jsonl").write_text("\n".join(lines))
-    (tmp_path / "fewer.jsonl").write_text("\n".join(lines[:3]))
-    torch.save(tiny_network().state_dict(), tmp_path / "first.pth")
+    """A short run with four pictures."""
     return TrainOptions(
-        Labels(tmp_path / "labels.jsonl", tmp_path / "pictures"),
+        labelled(tmp_path, 4),
         tmp_path / "run",
         config=TINY,
         weights=str(tmp_path / "first.pth"),
