@@ -90,6 +90,7 @@ class Beginning:
         config: of the network, with the anchors that are trained.
         kept: in training for a quantised precision, the convolutions that stay in a higher one, as KeptLayer.to_dict
             gives them.
+        average_precision: of the network before a step, on the validation labels, if an epoch has to be better.
     """
 
     weights: Given
@@ -99,6 +100,7 @@ class Beginning:
     validation: Given | None
     config: RetinaFaceConfig
     kept: tuple[dict[str, Any], ...] = ()
+    average_precision: float | None = None
 
 
 @dataclass(frozen=True)

@@ -126,10 +126,9 @@ class Training:
 
     @property
     def best(self) -> float | None:
-        """The best average precision of the epochs that are over."""
-        return max(
-            (r.average_precision for r in self.position.records if r.average_precision is not None), default=None
-        )
+        """The best average precision of the epochs that are over, and of the beginning if they have to be better."""
+        found = [self._task.began.average_precision, *(record.average_precision for record in self.position.records)]
+        return max((value for value in found if value is not None), default=None)
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go on at a checkpoint; TrainingError if it is damaged."""

@@ -139,8 +139,11 @@ def _run(options: TrainOptions, processes: Processes, status: Status) -> Outcome
     first.config = began.config
     kept = None if checkpoint is None else began.kept
     network = _to_train(options.precision, first, kept, samples, processes, status)
-    if isinstance(network, QuantisedNetwork):
+    judge = Judge(judged, began.config, processes) if judged else None
+    if isinstance(network, QuantisedNetwork) and checkpoint is None:
         began = replace(began, kept=network.kept)
+        if judge is not None:
+            began = replace(began, average_precision=_before(judge, (first, network), processes, status))
     task = Task(
         network,
         network if isinstance(network, QuantisedNetwork) else TrainedNetwork(network),
@@ -153,7 +156,6 @@ def _run(options: TrainOptions, processes: Processes, status: Status) -> Outcome
         first.requires_grad_(False) if settings.keep_landmarks else None,
         first.state_dict() if _needs_first(options) else {},
     )
-    judge = Judge(judged, began.config, processes) if judged else None
     run = Training(task, processes, folder, judge)
     if checkpoint is not None:
         run.resume(checkpoint)
@@ -161,14 +163,15 @@ def _run(options: TrainOptions, processes: Processes, status: Status) -> Outcome
         folder.write_start(made_with, began)
         if isinstance(network, QuantisedNetwork):
             folder.write_model(first.state_dict())
+            folder.write_best(network)
     status.keep(_described(began, pictures, judged))
-    if judge is not None and checkpoint is None and isinstance(network, QuantisedNetwork):
-        status.keep(_before(judge, first.to(processes.device), network))
     with signals_deferred() as received:
         with closing(Shown(task, folder, judge, status, run.done)) if is_first else nullcontext() as watcher:
             finished = run.run(watcher, lambda: bool(received))
         if not finished:
             status.keep(f"stopped; the same command with --resume goes on from {folder.last}")
+    if finished and run.best is not None and run.best == began.average_precision:
+        status.keep("no epoch was better than the calibrated network, which is kept: try a lower --learning-rate")
     return Outcome(folder, finished, run.best)
 
 
@@ -278,13 +281,16 @@ def _check_teacher(options: TrainOptions, config: RetinaFaceConfig) -> None:
             raise InvalidArgumentError(f"--keep-landmarks cannot be had: {reason}")
 
 
-def _before(judge: Judge, first: RetinaFace, network: QuantisedNetwork) -> str:
-    """Say what training for INT8 has to gain."""
-    found = [judge.judge(each.eval()) for each in (first, network)]
-    precisions = [
-        "unknown" if f is None or f.average_precision is None else f"{f.average_precision:.4f}" for f in found
-    ]
-    return "average precision before: {} in float32, {} in INT8 as calibrated".format(*precisions)
+def _before(
+    judge: Judge, networks: tuple[RetinaFace, QuantisedNetwork], processes: Processes, status: Status
+) -> float | None:
+    """Say what training for INT8 has to gain, and return the average precision of the calibrated network."""
+    status.update("Judging the networks that training begins with")
+    found = [judge.judge(network.to(processes.device).eval()) for network in networks]
+    values = [None if judgement is None else judgement.average_precision for judgement in found]
+    words = ["unknown" if value is None else f"{value:.4f}" for value in values]
+    status.keep("average precision before training: {} in float32, {} in INT8 as calibrated".format(*words))
+    return values[1]
 
 
 def _described(began: Beginning, pictures: Sequence[LabelledPicture], judged: Sequence[LabelledPicture]) -> str:

@@ -27,6 +27,7 @@ from engine.precision.qdq.writer import write_quantised
 from engine.train import run
 from engine.train.checkpoints import Checkpoint
 from engine.train.folder import RunFolder
+from engine.train.judge import Judge, Judgement
 from engine.train.loop import Task, Training
 from engine.train.quantised.network import QuantisedNetwork
 from engine.train.run import Labels, TrainOptions
@@ -62,6 +63,19 @@ def test_a_resumed_run_ends_with_the_bits_of_one_that_was_never_stopped(tmp_path
     second.resume(Checkpoint.read(tmp_path / "parts" / "run" / "last.pth"))
     assert second.run(None, lambda: False)
     assert (tmp_path / "parts/run/int8.npz").read_bytes() == (tmp_path / "whole/run/int8.npz").read_bytes()
+
+
+def test_an_epoch_has_to_be_better_than_the_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = iter([0.5, 0.4, 0.6])
+    training = small_run(tmp_path)
+    training._task = replace(training._task, began=replace(BEGAN, average_precision=next(values)))
+    training._judge = Judge([], graphs.CONFIG, ALONE)
+    monkeypatch.setattr(Judge, "judge", lambda *_: Judgement(next(values), (), []))
+    written: list[int] = []
+    monkeypatch.setattr(RunFolder, "write_best", lambda *_: written.append(training.position.epoch))
+    assert training.run(None, lambda: False)
+    assert written == [2]
+    assert training.best == 0.6
 
 
 def test_labels_are_learned_with_rounding_in_the_network(tmp_path: Path) -> None:
@@ -110,7 +124,7 @@ def test_the_graph_that_is_built_is_the_network_that_was_trained(
     monkeypatch.setattr("engine.train.quantised.start.export_network", lambda *_: exported)  # once: it takes seconds
     with monkeypatch.context() as patched:
         patched.setattr(run, "signals_deferred", _a_signal)
-        assert any(line.startswith("average precision before: ") for line in train(options))
+        assert any(line.startswith("average precision before training: ") for line in train(options))
     (tmp_path / "first.pth").unlink()
     best: list[QuantisedNetwork] = []
     write = RunFolder.write_best
