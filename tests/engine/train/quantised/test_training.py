@@ -122,6 +122,7 @@ def test_the_graph_that_is_built_is_the_network_that_was_trained(
     )
     exported = export_network(tiny_network().eval(), InputSize.fixed(SIDE, SIDE))
     monkeypatch.setattr("engine.train.quantised.start.export_network", lambda *_: exported)  # once: it takes seconds
+    monkeypatch.setattr("engine.precision.quantise._SENSITIVITY_CROPS", 1)
     with monkeypatch.context() as patched:
         patched.setattr(run, "signals_deferred", _a_signal)
         assert any(line.startswith("average precision before training: ") for line in train(options))
