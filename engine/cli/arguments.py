@@ -134,7 +134,8 @@ def _add_quantisation(group: argparse._ArgumentGroup) -> None:
     )
     add("--calib-images", type=int, metavar="N", default=defaults.calib_images,
         help="how many of them to use (default %(default)s)")  # fmt: skip
-    add("--calib-cache", metavar="FILE", help="calibration cache; reused while its inputs are the same")
+    add("--calib-cache", metavar="FILE", help="calibration cache, reused while its inputs are the same; "
+        "or int8.npz of `train --precision int8`, which needs no photos")  # fmt: skip
     add("--calib-method", default=techniques.method, help=f"{', '.join(METHODS)} (default %(default)s)")
     add("--max-loss", metavar="X|off", help="largest loss of mean box IoU against float32: keeps as few layers as "
         "possible in higher precision; off keeps none (default 0.01; int8: keeps the most sensitive layers, up to "

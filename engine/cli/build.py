@@ -78,14 +78,16 @@ def _print(report: BuildReport) -> None:
 
 def _evidence(precision: dict[str, Any]) -> list[tuple[str, str]]:
     """Report a quantised engine's agreement with the float32 network first, then what it costs."""
-    if "agreement" not in precision:
+    if "convolutions" not in precision:
         return []
     counted = precision["convolutions"]
     quantised = (
         f"{counted['quantised']} of {counted['convolutions']} convolutions, {counted['macs_share']:.1%} of the "
         "multiplications"
     )
-    return [*_accuracy(precision), ("in 8 bits", quantised), *_kept(precision["kept_higher"])]
+    unknown = [("agreement", "not measured: give photos with --calib-dir")]  # of a network that was trained before
+    accuracy = _accuracy(precision) if "agreement" in precision else unknown
+    return [*accuracy, ("in 8 bits", quantised), *_kept(precision["kept_higher"])]
 
 
 def _accuracy(precision: dict[str, Any]) -> list[tuple[str, str]]:

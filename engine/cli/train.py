@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.cli.arguments import check_folder, require_packages
+from engine.cli.arguments import require_packages
+from engine.config.formats import FP32, INT8
 from engine.errors import InvalidArgumentError
 from engine.progress import status_shown
 from engine.text import printable
 from engine.threads import limited_to
-from engine.train.settings import TrainSettings
+from engine.train.settings import TrainSettings, default_settings
 from engine.train.targets.settings import PAPER, PUBLISHED_LOSSES
 
 if TYPE_CHECKING:
@@ -70,6 +72,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="start from a checkpoint of the backbone alone, such as torchvision's",
     )
+    add("--precision", default=FP32.name,
+        help="fp32, or int8: train the quantised network, usually from --weights that were trained before, for an INT8 "
+        "engine (default %(default)s)")  # fmt: skip
     add("--anchors", choices=("keep", "auto"), default="keep",
         help="auto: give anchors the sizes of the labelled faces, and say what they reach (default keep)")  # fmt: skip
     _add_settings(parser.add_argument_group("settings"))
@@ -86,14 +91,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_settings(group: argparse._ArgumentGroup) -> None:
-    defaults = TrainSettings()
+    defaults, int8 = TrainSettings(), default_settings(INT8.name)
     for name, meaning in _SETTINGS.items():
         default = getattr(defaults, name)
         option = f"--{name.replace('_', '-')}"
         if isinstance(default, bool):
             group.add_argument(option, action="store_true", help=meaning)
         else:
-            group.add_argument(option, type=type(default), default=default, help=f"{meaning} (default {default})")
+            other = getattr(int8, name)
+            words = f"default {default}" if other == default else f"default {default}; int8: {other}"
+            group.add_argument(option, type=type(default), help=f"{meaning} ({words})")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -101,7 +108,6 @@ def run(arguments: argparse.Namespace) -> int:
     require_packages("torch", "tensorboard", "matplotlib", "scipy")
     if not 0 <= arguments.workers <= _MAX_WORKERS:
         raise InvalidArgumentError(f"--workers is {arguments.workers}, expected 0 to {_MAX_WORKERS}")
-    check_folder(arguments.output)
 
     import torch
 
@@ -118,9 +124,12 @@ def run(arguments: argparse.Namespace) -> int:
         config=arguments.config,
         weights=arguments.weights,
         backbone=arguments.backbone_weights,
-        settings=TrainSettings(
-            **{name: getattr(arguments, name) for name in _SETTINGS}, loss=PUBLISHED_LOSSES[arguments.loss]
+        settings=replace(
+            default_settings(arguments.precision),
+            **{name: getattr(arguments, name) for name in _SETTINGS if getattr(arguments, name) is not None},
+            loss=PUBLISHED_LOSSES[arguments.loss],
         ),
+        precision=arguments.precision,
         fit_anchors=arguments.anchors == "auto",
         resume=arguments.resume,
         device=arguments.device,
@@ -129,7 +138,7 @@ def run(arguments: argparse.Namespace) -> int:
     with limited_to(arguments.threads) as threads, status_shown() as status:
         torch.set_num_threads(threads)
         outcome = run_training(options, status)
-    return _report(outcome)
+    return _report(outcome, arguments.precision)
 
 
 def _labels(file: Path, images: Path | None) -> Labels:
@@ -138,12 +147,17 @@ def _labels(file: Path, images: Path | None) -> Labels:
     return Labels(file, images or (file if file.is_dir() else file.parent))
 
 
-def _report(outcome: Outcome) -> int:
+def _report(outcome: Outcome, precision: str) -> int:
     folder = outcome.folder
     if not outcome.finished:
         return 128 + signal.SIGTERM  # another process of the run was told to stop
     if outcome.best is not None:
         print(printable(f"best average precision: {outcome.best:.4f}"))
-    print(printable(f"weights: {folder.model}"))
-    print(printable(f"build with: retinaface-trt build --config {folder.config} --weights {folder.model}"))
+    build = f"retinaface-trt build --config {folder.config} --weights {folder.model}"
+    if precision == INT8.name:
+        print(printable(f"trained network: {folder.int8}"))
+        build += f" --precision {precision} --calib-cache {folder.int8}"
+    else:
+        print(printable(f"weights: {folder.model}"))
+    print(printable(f"build with: {build}"))
     return 0

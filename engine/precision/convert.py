@@ -23,10 +23,10 @@ def check_precision(precision: str, options: QuantisationOptions) -> None:
         raise InvalidArgumentError(f"precision is {precision!r}, expected one of: {', '.join(PRECISIONS)}")
     if precision in QUANTISED_PRECISIONS:
         options.check(precision)
-        assert options.calib_dir is not None
-        from engine.precision.calibrate.images import calibration_files  # imports OpenCV
+        if options.calib_dir is not None:
+            from engine.precision.calibrate.images import calibration_files  # imports OpenCV
 
-        calibration_files(options.calib_dir)
+            calibration_files(options.calib_dir)
     elif options != QuantisationOptions() and not (precision == "bf16" and options == _ROUNDED_TO_NEAREST):
         raise InvalidArgumentError(
             f"calibration options are given, but precision {precision} needs none; they are for "

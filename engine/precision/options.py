@@ -47,11 +47,11 @@ class QuantisationOptions:
     """Options of quantisation.
 
     Attributes:
-        calib_dir: folder of photos, of any sizes.
+        calib_dir: folder of photos, of any sizes. A trained network (see `cache`) needs none.
         calib_images: how many of them to use. Half are for fitting and half for measuring the loss; three quarters are
             for fitting where max_loss is infinity. With few faces in them all are for both.
         cache: file of fitted scales and weights. It is written if missing, reused if it was made from the same inputs,
-            and refused otherwise. None writes nothing.
+            and refused otherwise. None writes nothing. Or the file of a network that was trained for the precision.
         techniques: how the network is fitted.
         max_loss: largest allowed loss (metrics.agreement.Agreement.loss). Infinity keeps no convolution in higher
             precision. None is 0.01; for INT8 it keeps the most sensitive convolutions in FP16, up to 9.5 % of the MACs,
@@ -82,8 +82,11 @@ class QuantisationOptions:
             InvalidArgumentError: no folder of photos, or too few photos.
             CalibrationError: the folder of the cache cannot be written to.
         """
-        if self.calib_dir is None:
-            raise InvalidArgumentError(f"precision {precision} needs --calib-dir: a folder of photos like production's")
+        if self.calib_dir is None and not (self.cache is not None and Path(self.cache).exists()):
+            raise InvalidArgumentError(
+                f"precision {precision} needs --calib-dir: a folder of photos like production's; or --calib-cache: the "
+                "file of a training for this precision"
+            )
         if self.calib_images < MINIMUM_IMAGES:
             raise InvalidArgumentError(f"calib_images is {self.calib_images}, expected at least {MINIMUM_IMAGES}")
         if self.cache is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from engine.files import sha256_of
 from engine.precision.calibrate.cache import load_fit, save_fit
 from engine.precision.calibrate.crops import crop, face_centres
 from engine.precision.calibrate.fit import fit
-from engine.precision.calibrate.images import CalibrationImages, find_images
+from engine.precision.calibrate.images import CalibrationImages, calibration_files, read_images
 from engine.precision.calibrate.views import FEW_FACES, with_views
 from engine.precision.options import Conversion, TypedNetwork
 from engine.precision.qdq.graph import Graph
@@ -23,11 +24,13 @@ from engine.precision.qdq.placement import Assignment, quantisable
 from engine.precision.qdq.rewrite import prepare
 from engine.precision.qdq.simulate import Simulation
 from engine.precision.qdq.writer import coverage, write_quantised
-from engine.precision.search.budget import Choice, keep, ranking, search, within_share, without
+from engine.precision.search.budget import Choice, KeptLayer, keep, ranking, search, within_share, without
 from engine.precision.search.measure import Measure, detector_of
 from engine.precision.search.sensitivity import sensitivities
-from engine.precision.trained.distil import distil
+from engine.precision.trained.build import from_trained
+from engine.precision.trained.distil import distil, output_ranges
 from engine.precision.trained.pictures import TrainingPictures
+from engine.precision.trained.stored import Calibrated, is_trained
 from engine.runtime.letterbox import Letterbox
 from engine.types import DEFAULT_SCORE_THRESHOLD
 
@@ -35,6 +38,7 @@ from engine.types import DEFAULT_SCORE_THRESHOLD
 DEFAULT_LOSS = 0.01
 DEFAULT_SHARE = 0.095
 _SENSITIVITY_CROPS = 24
+_RANGE_IMAGES = 16
 # Cache version; bump when fitting changes.
 _FITTING = 4
 
@@ -46,12 +50,37 @@ def quantise(conversion: Conversion) -> TypedNetwork:
         CalibrationError: the images, the network's values or the cache cannot be used.
         BuildError: the budget cannot be met, or an operator cannot be quantised.
     """
-    conversion.options.check(conversion.precision)
+    options = conversion.options
+    options.check(conversion.precision)
+    if options.cache is not None and is_trained(options.cache):
+        return from_trained(conversion)
+    if options.calib_dir is None:
+        raise CalibrationError(
+            f"the calibration cache {options.cache} has no trained network, so its photos are needed: give --calib-dir"
+        )
     quantisation = _Quantisation(conversion)
     choice = quantisation.choose()
     if conversion.options.max_loss is not None and not choice.met:
         raise BuildError(_not_met(conversion.options.max_loss, choice))
     return quantisation.write(choice)
+
+
+def calibrate(conversion: Conversion, pictures: Sequence[Path]) -> Calibrated:
+    """Calibrate a network, and choose the convolutions that stay in FP16 as a build without a budget does.
+
+    Args:
+        conversion: its calib_dir is not read.
+        pictures: to calibrate with, of which options.calib_images are used.
+
+    Raises:
+        CalibrationError: the pictures or the network's values cannot be used.
+    """
+    quantisation = _Quantisation(conversion, pictures)
+    kept = quantisation.kept_within_share()
+    graph, network, images = quantisation.graph, quantisation.network, quantisation.images
+    network.assignment = without(quantisation.assignments[0], kept)
+    ranges = output_ranges(graph, quantisation.reference, images.batches(images.fitting[:_RANGE_IMAGES]))
+    return Calibrated(graph, network, tuple(layer.to_dict() for layer in kept), ranges)
 
 
 class _Quantisation:
@@ -68,10 +97,13 @@ class _Quantisation:
         measure: of the loss.
     """
 
-    def __init__(self, conversion: Conversion) -> None:
-        """Read the images, find their faces with the float32 network, and fit the network or load the fit."""
+    def __init__(self, conversion: Conversion, pictures: Sequence[Path] | None = None) -> None:
+        """Read the images, find their faces with the float32 network, and fit the network or load the fit.
+
+        The images are `pictures`, or those of the calibration folder.
+        """
         self._conversion, self._say = conversion, conversion.on_stage
-        self.images = self._find_images()
+        self.images = self._find_images(pictures)
         self._say("Finding the faces of the calibration images")
         self.found = detector_of(conversion, conversion.network).detect(self.images.pictures)
         boxes = [faces.boxes[faces.scores >= DEFAULT_SCORE_THRESHOLD] for faces in self.found]
@@ -98,7 +130,7 @@ class _Quantisation:
         if max_loss is not None:
             # What training gains need not be bought with higher precision.
             self._train(base)
-        ranked = ranking(self.graph, base, self._gains()) if self._decides else []
+        ranked = self._ranked()
         if max_loss is not None:
             return search(
                 base, ranked, self.measure,
@@ -111,6 +143,10 @@ class _Quantisation:
         self._train(without(base, kept))
         self._say("Measuring the loss")
         return keep(base, kept, self.measure)
+
+    def kept_within_share(self) -> list[KeptLayer]:
+        """Return the convolutions that stay in FP16 where no budget is given."""
+        return within_share(self._ranked(), DEFAULT_SHARE)
 
     def write(self, choice: Choice) -> TypedNetwork:
         """Write the network as chosen, and record the evidence of its accuracy."""
@@ -165,6 +201,9 @@ class _Quantisation:
             network.fitted = self.assignments[0]
         self._training = {"untrained": asdict(before), "training_kept": kept}
 
+    def _ranked(self) -> list[KeptLayer]:
+        return ranking(self.graph, self.assignments[0], self._gains()) if self._decides else []
+
     @property
     def _decides(self) -> bool:
         """Whether the loss decides what is kept in higher precision."""
@@ -177,16 +216,18 @@ class _Quantisation:
             return None
         return self._conversion.options.max_loss or (None if self._conversion.precision == "int8" else DEFAULT_LOSS)
 
-    def _find_images(self) -> CalibrationImages:
+    def _find_images(self, pictures: Sequence[Path] | None) -> CalibrationImages:
         options = self._conversion.options
-        assert options.calib_dir is not None
-        images = find_images(
-            options.calib_dir,
+        if pictures is None:
+            assert options.calib_dir is not None
+            pictures = calibration_files(options.calib_dir)
+        images = read_images(
+            pictures,
+            str(options.calib_dir or "the set of labels"),
             options.calib_images,
             Letterbox(self._conversion.size, self._conversion.config, enlarge=False),
             lambda done, total: self._say(f"Reading calibration images {done}/{total}"),
-            # A budget is measured on as many images as are fitted to. Without a budget more can be fitted to.
-            # (With few faces all are.)
+            # A budget is measured on as many images as are fitted to; without one more can be (with few faces all are).
             hold_out=4 if options.max_loss == float("inf") else 2,
         )
         for path in images.skipped:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from engine.config.model import RetinaFaceConfig
 from engine.config.reader import read_dataclass
 from engine.errors import InvalidArgumentError, TrainingError
 from engine.model.weights.checkpoint import read_checkpoint
@@ -24,7 +25,7 @@ from engine.writing import write_file
 Tensors = dict[str, torch.Tensor]
 
 # `build` finds the first one in a file: the weights to use.
-USED, TRAINED, MOMENTUM, ABOUT = "state_dict", "trained", "momentum", "about"
+USED, TRAINED, OPTIMISER, FIRST, ABOUT = "state_dict", "trained", "optimiser", "first", "about"
 
 
 @dataclass(frozen=True)
@@ -64,31 +65,75 @@ class Position:
 
 
 @dataclass(frozen=True)
+class Given:
+    """Something that a run was given.
+
+    Attributes:
+        name: as it was given: a path, or the name of weights.
+        sha256: of the content; None for random weights.
+    """
+
+    name: str
+    sha256: str | None
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What a run began with.
+
+    Attributes:
+        weights: that it started from.
+        backbone_only: whether these are those of a body alone.
+        note: in words, where they come from.
+        training: labels that are learned from.
+        validation: labels that are judged with.
+        config: of the network, with the anchors that are trained.
+        kept: in training for a quantised precision, the convolutions that stay in a higher one, as KeptLayer.to_dict
+            gives them.
+        average_precision: of the network before a step, on the validation labels, if an epoch has to be better.
+    """
+
+    weights: Given
+    backbone_only: bool
+    note: str
+    training: Given
+    validation: Given | None
+    config: RetinaFaceConfig
+    kept: tuple[dict[str, Any], ...] = ()
+    average_precision: float | None = None
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """The state of a run.
 
     Attributes:
-        made_with: what the run depends on, by name: plain values. A checkpoint fits only the same ones.
+        made_with: settings, by name: plain values. A checkpoint fits only the same ones.
+        began: what the run began with.
         position: how far it is.
         used: the weights that are judged and saved: the average, or those that are trained.
         updates: of the average.
         trained: the weights that are trained, with layers that serve training alone.
-        momentum: of the optimiser, by the names of the parameters.
+        optimiser: its tensors, see state_of.
         scale: of the losses in mixed precision.
+        first: the weights that the run started from, if it needs them later on.
     """
 
     made_with: dict[str, Any]
+    began: Beginning
     position: Position
     used: Tensors
     updates: int
     trained: Tensors
-    momentum: Tensors
+    optimiser: Tensors
     scale: float = 1.0
+    first: Tensors = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
         """Write the file; OutputError if that fails, and what it held before is unchanged."""
         about = {
             "made_with": self.made_with,
+            "began": asdict(self.began),
             "position": asdict(self.position),
             "updates": self.updates,
             "scale": self.scale,
@@ -98,7 +143,8 @@ class Checkpoint:
             {
                 USED: _on_cpu(self.used),
                 TRAINED: _on_cpu(self.trained),
-                MOMENTUM: _on_cpu(self.momentum),
+                OPTIMISER: _on_cpu(self.optimiser),
+                FIRST: _on_cpu(self.first),
                 ABOUT: json.dumps(about),
             },
             content,
@@ -115,10 +161,12 @@ class Checkpoint:
         try:
             holds = read_checkpoint(read_into_memory(path, MAX_CHECKPOINT_BYTES))
             about = parse_json(holds[ABOUT].encode())
-            used, trained, momentum = (_loaded(holds[name]) for name in (USED, TRAINED, MOMENTUM))
+            used, trained, optimiser, first = (_loaded(holds[name]) for name in (USED, TRAINED, OPTIMISER, FIRST))
+            began = read_dataclass(Beginning, about["began"], "began")
             position = read_dataclass(Position, about["position"], "position")
             updates, scale = int(about["updates"]), float(about["scale"])
-            return cls(dict(about["made_with"]), position, used, updates, trained, momentum, scale)
+            made_with = dict(about["made_with"])
+            return cls(made_with, began, position, used, updates, trained, optimiser, scale, first)
         except OSError as error:
             raise TrainingError(f"the checkpoint {path} cannot be read: {error.strerror}") from error
         except (InvalidArgumentError, KeyError, TypeError, AttributeError, ValueError) as error:
@@ -150,20 +198,30 @@ def restore(module: nn.Module, tensors: Tensors, what: str) -> None:
     module.load_state_dict(tensors)
 
 
-def momentum_of(model: nn.Module, optimiser: torch.optim.Optimizer) -> Tensors:
-    """Return the optimiser's momentum by the names of the parameters; those without a step yet have none."""
-    with_state = {name: optimiser.state[p] for name, p in model.named_parameters() if p in optimiser.state}
-    buffers = {name: state.get("momentum_buffer") for name, state in with_state.items()}
-    return {name: buffer for name, buffer in buffers.items() if buffer is not None}
+def state_of(model: nn.Module, optimiser: torch.optim.Optimizer) -> Tensors:
+    """Return the optimiser's tensors, such as momentum, by their kind and the names of the parameters.
+
+    Parameters without a step yet have none.
+    """
+    states = {name: optimiser.state[p] for name, p in model.named_parameters() if p in optimiser.state}
+    return {
+        f"{kind} {name}": value
+        for name, state in states.items()
+        for kind, value in state.items()
+        if isinstance(value, torch.Tensor)
+    }
 
 
-def restore_momentum(model: nn.Module, optimiser: torch.optim.Optimizer, tensors: Tensors) -> None:
-    """Give an optimiser the momentum of a checkpoint; TrainingError unless it fits the parameters."""
+def restore_state(model: nn.Module, optimiser: torch.optim.Optimizer, tensors: Tensors) -> None:
+    """Give an optimiser the tensors of a checkpoint; TrainingError unless they fit the parameters."""
     parameters = dict(model.named_parameters())
-    for name, value in tensors.items():
-        if name not in parameters or parameters[name].shape != value.shape:
-            raise TrainingError(f"the checkpoint is damaged: it has momentum of {name}, which is no such parameter")
-        optimiser.state[parameters[name]]["momentum_buffer"] = value.to(parameters[name].device).clone()
+    for key, value in tensors.items():
+        kind, _, name = key.partition(" ")
+        counts = kind == "step"  # of Adam, on the CPU
+        if name not in parameters or value.shape != (torch.Size() if counts else parameters[name].shape):
+            raise TrainingError(f"the checkpoint is damaged: it has {kind} of {name}, which is no such parameter")
+        device = "cpu" if counts else parameters[name].device
+        optimiser.state[parameters[name]][kind] = value.to(device).clone()
 
 
 def _on_cpu(tensors: Tensors) -> Tensors:

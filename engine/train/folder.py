@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,9 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from engine.config.model import RetinaFaceConfig
+from engine.config.formats import INT8
 from engine.errors import InvalidArgumentError
+from engine.files import sha256_of_file
+from engine.model.retinaface import RetinaFace
+from engine.precision.trained.stored import Key, save_trained
+from engine.train.checkpoints import Beginning
 from engine.train.labels.labelled import LabelledPicture
+from engine.train.quantised.network import QuantisedNetwork
 from engine.version import project_version
 from engine.writing import check_writable, write_file
 
@@ -28,9 +34,10 @@ class RunFolder:
     Attributes:
         path: of the folder.
         model: the weights, in upstream's layout: those of the epoch with the best average precision; without validation
-            labels, of the last.
+            labels, of the last. In training for INT8 those that it started from.
         config: of the model, as `--config` takes it.
         last: the checkpoint to go on from.
+        int8: the network that was trained for INT8, at its best, as `--calib-cache` takes it.
         about: what the run was started with: settings, digests of the labels, versions.
         events: TensorBoard's folder.
         page: with curves and pictures.
@@ -40,28 +47,48 @@ class RunFolder:
         """Name the files; nothing is written."""
         self.path = path
         self.model, self.config, self.last = path / "model.pth", path / "config.json", path / "last.pth"
+        self.int8 = path / "int8.npz"
         self.about, self.events, self.page = path / "run.json", path / "tensorboard", path / "index.html"
 
     def begin(self, *, resume: bool) -> None:
         """Make the folder.
 
         Raises:
-            InvalidArgumentError: it has a run that is not resumed, or cannot be written to.
+            InvalidArgumentError: it has a run that is not resumed, or files that no run wrote; or it cannot be written
+                to.
         """
         try:
             check_writable(self.path)
         except OSError as error:
             raise InvalidArgumentError(f"cannot write to the folder {self.path}: {error.strerror}") from error
-        if self.about.exists() and not resume:
+        if self.about.exists() or self.last.exists():
+            if not resume:
+                raise InvalidArgumentError(
+                    f"the folder {self.path} holds a run: add --resume to go on with it, or choose another folder"
+                )
+            return
+        other = next(
+            (path for path in (self.model, self.int8, self.config, self.page, self.events) if path.exists()), None
+        )
+        if other is not None:
             raise InvalidArgumentError(
-                f"the folder {self.path} holds a run: add --resume to go on with it, or choose another folder"
+                f"the folder {self.path} has a {other.name}, which training would replace, but no run: choose another "
+                "folder"
             )
 
-    def write_start(self, config: RetinaFaceConfig, made_with: dict[str, Any], origin: str) -> None:
+    def write_start(self, made_with: dict[str, Any], began: Beginning) -> None:
         """Write what the run starts with, and the model's configuration."""
-        about = {**made_with, "weights": origin, "versions": versions()}
+        about = {**made_with, **asdict(began), "versions": versions()}
         write_file(self.about, _json(about))
-        write_file(self.config, _json(config.to_dict()))
+        write_file(self.config, _json(began.config.to_dict()))
+
+    def write_best(self, network: RetinaFace | QuantisedNetwork) -> None:
+        """Write the network at its best."""
+        if isinstance(network, RetinaFace):
+            self.write_model(network.state_dict())
+            return
+        key = Key(sha256_of_file(self.model), network.config, INT8.name)
+        save_trained(self.int8, key, network.graph, network.as_trained(), network.kept)
 
     def write_model(self, state: dict[str, torch.Tensor]) -> None:
         """Write the weights."""

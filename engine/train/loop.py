@@ -4,28 +4,40 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, DistributedSampler
 
-from engine.config.model import RetinaFaceConfig
-from engine.errors import InvalidArgumentError, TrainingError
+from engine.errors import TrainingError
 from engine.model.retinaface import RetinaFace
 from engine.train.averaging import Average
-from engine.train.checkpoints import Checkpoint, EpochRecord, Position, momentum_of, restore, restore_momentum
+from engine.train.checkpoints import (
+    Beginning,
+    Checkpoint,
+    EpochRecord,
+    Position,
+    Tensors,
+    restore,
+    restore_state,
+    state_of,
+)
 from engine.train.distributed import Processes
 from engine.train.folder import RunFolder
 from engine.train.freezing import freeze, train_mode
 from engine.train.judge import Judge, Judgement
 from engine.train.optimiser import learning_rate, make_optimiser, set_learning_rate
-from engine.train.samples import Batch, TrainingSet, collate
+from engine.train.quantised.network import QuantisedNetwork
+from engine.train.samples import Batch, TrainingSet
+from engine.train.samples.batch import Normaliser, on_device
+from engine.train.samples.batches import Batches
 from engine.train.settings import TrainSettings
 from engine.train.targets.loss import MultiTaskLoss
 
+# Each halves the scale of the loss, which begins at 2^16: if gradients overflow at 2^-14 too, they are not finite.
+_MOST_SKIPPED = 30
 _CHECKPOINT_EVERY_S = 600.0  # within an epoch, for whoever kills the process or loses power
 
 
@@ -40,19 +52,23 @@ class Task:
         loss: of a batch.
         samples: what is learned from.
         settings: of the run.
-        made_with: all that the result depends on, by name, in plain values.
+        made_with: settings that the result depends on, by name, in plain values.
+        began: what the run began with.
         workers: processes that read pictures, of each process; 0 reads them in this one.
         teacher: network that gives the landmarks of faces whose landmarks are not labelled; not trained.
+        first: the weights that the run started from, if a run that goes on needs them.
     """
 
-    network: RetinaFace
+    network: RetinaFace | QuantisedNetwork
     trained: nn.Module
     loss: MultiTaskLoss
     samples: TrainingSet
     settings: TrainSettings
     made_with: dict[str, Any]
+    began: Beginning
     workers: int = 0
     teacher: RetinaFace | None = None
+    first: Tensors = field(default_factory=dict)
 
 
 class Watcher(Protocol):
@@ -78,27 +94,25 @@ class Training:
         """
         self._task, self._processes, self._folder, self._judge = task, processes, folder, judge
         settings, self._device = task.settings, processes.device
-        self._share = processes.share_of(settings.batch)
-        self._sampler: DistributedSampler[Any] = DistributedSampler(
-            task.samples, processes.count, processes.rank, seed=settings.seed, drop_last=True
-        )
-        self.steps_per_epoch = len(self._sampler) // self._share
-        if not self.steps_per_epoch:
-            raise InvalidArgumentError(
-                f"there are {len(task.samples)} pictures to train on, fewer than the batch of {settings.batch}: "
-                "choose a smaller batch"
-            )
+        self._batches = Batches(task.samples, settings.batch, settings.seed, task.workers, processes)
         self._trained = processes.synchronised(task.trained)
         self._teacher = None if task.teacher is None else task.teacher.to(self._device).eval()
-        self._frozen = freeze(task.network, settings.freeze)
+        self._frozen = freeze(task.network, settings.freeze) if isinstance(task.network, RetinaFace) else []
         self._parallel = processes.parallel(self._trained)
         self._optimiser = make_optimiser(self._trained, settings)
         self._average = Average(task.network, settings.average)
-        self._mixed = self._device.type == "cuda"
+        # Fake quantisation needs float32: scales and integers of 8 bits are exact in it.
+        self._mixed = self._device.type == "cuda" and isinstance(task.network, RetinaFace)
         self._scaler = torch.amp.GradScaler("cuda", enabled=self._mixed)
         self._normalise = Normaliser(task.network.config, self._device)
         self.position = Position()
+        self._skipped = 0
         self._written = time.monotonic()
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of steps of an epoch."""
+        return self._batches.per_epoch
 
     @property
     def done(self) -> int:
@@ -112,10 +126,9 @@ class Training:
 
     @property
     def best(self) -> float | None:
-        """The best average precision of the epochs that are over."""
-        return max(
-            (r.average_precision for r in self.position.records if r.average_precision is not None), default=None
-        )
+        """The best average precision of the epochs that are over, and of the beginning if they have to be better."""
+        found = [self._task.began.average_precision, *(record.average_precision for record in self.position.records)]
+        return max((value for value in found if value is not None), default=None)
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go on at a checkpoint; TrainingError if it is damaged."""
@@ -123,7 +136,7 @@ class Training:
         restore(self._trained, checkpoint.trained, "the model")
         restore(self._average.model, checkpoint.used, "the average")
         self._average.updates = checkpoint.updates
-        restore_momentum(self._trained, self._optimiser, checkpoint.momentum)
+        restore_state(self._trained, self._optimiser, checkpoint.optimiser)
         if self._mixed:
             self._scaler.load_state_dict({**self._scaler.state_dict(), "scale": checkpoint.scale})
 
@@ -151,7 +164,7 @@ class Training:
     def _epoch(self, watcher: Watcher | None, stopped: Callable[[], bool]) -> bool:
         """Go on with the epoch to its end; return whether that was reached."""
         train_mode(self._trained, self._frozen)
-        for names, batch in self._batches():
+        for names, batch in self._batches.of(self.position.epoch, self.position.step):
             values, stop = self._step(names, batch, stopped())
             self.position.step += 1
             if watcher and not self._processes.rank:
@@ -190,8 +203,7 @@ class Training:
         self._scaler.scale(losses.total).backward()
         self._scaler.unscale_(self._optimiser)
         norm = float(nn.utils.clip_grad_norm_(self._trained.parameters(), settings.clip or math.inf))
-        if not math.isfinite(norm) and not self._mixed:  # in mixed precision the scaler leaves such a step out
-            self._refuse(names, "the norm of the gradients", {"norm": norm})
+        self._check_norm(names, norm)
         self._scaler.step(self._optimiser)
         self._scaler.update()
         if settings.average:
@@ -200,6 +212,15 @@ class Training:
         for name, value in means.items():
             self.position.sums[name] = self.position.sums.get(name, 0.0) + value
         return {**means, "learning_rate": rate, "gradient_norm": norm}, bool(stops)
+
+    def _check_norm(self, names: list[str], norm: float) -> None:
+        """Refuse gradients that are not finite; in mixed precision, which leaves out such a step, many in a row."""
+        self._skipped = 0 if math.isfinite(norm) else self._skipped + 1
+        if self._skipped and not self._mixed:
+            self._refuse(names, "the norm of the gradients", {"norm": norm})
+        if self._skipped > _MOST_SKIPPED:
+            what = f"in {self._skipped} steps in a row, which were left out, the norm of the gradients"
+            self._refuse(names, what, {"norm": norm, "scale of the loss": self._scaler.get_scale()})
 
     @torch.no_grad()
     def _taught(self, images: torch.Tensor) -> Sequence[torch.Tensor] | None:
@@ -215,25 +236,6 @@ class Training:
             f"several processes it may be another's). Pictures of the batch: {', '.join(names)}. The last checkpoint "
             "is unchanged. Look at their labels, or train with a lower --learning-rate"
         )
-
-    def _batches(self) -> Iterator[tuple[list[str], Batch]]:
-        """Give the batches of the epoch that are left, with the names of their pictures."""
-        self._task.samples.set_epoch(self.position.epoch)
-        self._sampler.set_epoch(self.position.epoch)
-        indices = list(self._sampler)[: self.steps_per_epoch * self._share][self.position.step * self._share :]
-        loader = DataLoader(
-            self._task.samples,
-            self._share,
-            sampler=indices,
-            collate_fn=collate,
-            num_workers=self._task.workers,
-            pin_memory=self._mixed,
-            # Its own, so that nothing depends on how often PyTorch's global one was asked.
-            generator=torch.Generator().manual_seed(self._task.settings.seed),
-        )
-        for start, batch in zip(range(0, len(indices), self._share), loader, strict=True):
-            pictures = [self._task.samples.pictures[i] for i in indices[start : start + self._share]]
-            yield [str(picture.path) for picture in pictures], batch
 
     def _is_judged(self) -> bool:
         epoch, settings = self.position.epoch + 1, self._task.settings
@@ -253,7 +255,7 @@ class Training:
         )
         self.position = Position(position.epoch + 1, 0, {}, (*position.records, record))
         if not self._processes.rank and is_best:
-            self._folder.write_model(self._used().state_dict())
+            self._folder.write_best(self._used())
         self._write_checkpoint()
 
     def _write_checkpoint(self) -> None:
@@ -261,35 +263,17 @@ class Training:
             return
         Checkpoint(
             self._task.made_with,
+            self._task.began,
             replace(self.position),
             self._used().state_dict(),
             self._average.updates,
             self._trained.state_dict(),
-            momentum_of(self._trained, self._optimiser),
+            state_of(self._trained, self._optimiser),
             self._scaler.get_scale() if self._mixed else 1.0,
+            self._task.first,
         ).write(self._folder.last)
         self._written = time.monotonic()
 
-    def _used(self) -> RetinaFace:
+    def _used(self) -> RetinaFace | QuantisedNetwork:
         """Return the network that is judged and saved."""
         return self._average.model if self._task.settings.average else self._task.network
-
-
-class Normaliser:
-    """Turns grey levels into the network's input, as letterboxing does."""
-
-    def __init__(self, config: RetinaFaceConfig, device: torch.device) -> None:
-        """Take the config's mean and std."""
-        self._mean, self._std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (config.mean, config.std))
-
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """Map uint8 [N, 3, S, S] to float32."""
-        return (images.float() - self._mean) / self._std
-
-
-def on_device(batch: Batch, device: torch.device) -> Batch:
-    """Return a batch whose tensors are on a device."""
-    if device.type == "cpu":
-        return batch
-    lists = ([value.to(device, non_blocking=True) for value in part] for part in batch[1:])
-    return Batch(batch.images.to(device, non_blocking=True), *lists)

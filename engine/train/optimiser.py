@@ -1,4 +1,4 @@
-"""SGD, and its learning rate as a function of the step."""
+"""The optimiser, and its learning rate as a function of the step."""
 
 from __future__ import annotations
 
@@ -7,14 +7,24 @@ import math
 import torch
 from torch import nn
 
+from engine.train.quantised.network import QuantisedNetwork
 from engine.train.settings import TrainSettings
 
+SHARE = "share"  # of the learning rate, in a group of the optimiser
 _DROPS = (0.76, 0.88)  # shares of the epochs after which "steps" drops: 190 and 220 of upstream's 250
 _DROP = 0.1
 
 
-def make_optimiser(model: nn.Module, settings: TrainSettings) -> torch.optim.SGD:
-    """Return SGD for the parameters that need gradients; only weights of convolutions decay."""
+def make_optimiser(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+    """Return the optimiser of the parameters that need gradients.
+
+    It is SGD, where only weights of convolutions decay; Adam for a quantised network, whose gradients have magnitudes
+    that differ by layer. What it trains are differences, which do not decay.
+    """
+    if isinstance(model, QuantisedNetwork):
+        return torch.optim.Adam(
+            [{"params": values, SHARE: share} for share, values in model.by_share().items()], lr=settings.learning_rate
+        )
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
@@ -35,6 +45,6 @@ def learning_rate(settings: TrainSettings, step: int, steps: int) -> float:
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of all parameters."""
+    """Set the learning rate of all parameters, of which some have a share of it."""
     for group in optimiser.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get(SHARE, 1.0)

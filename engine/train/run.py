@@ -3,40 +3,38 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-import numpy as np
-import torch
+from typing import Any
 
 from engine.config.files import find_config
+from engine.config.formats import FP32
 from engine.config.model import RetinaFaceConfig
 from engine.errors import InvalidArgumentError
 from engine.model.retinaface import RetinaFace
 from engine.progress import Status
-from engine.train.anchors.estimate import estimate_anchors
-from engine.train.checkpoints import Checkpoint
+from engine.train.anchors.fitting import fitted_to
+from engine.train.checkpoints import Beginning, Checkpoint, Given, restore
 from engine.train.distributed import Processes, joined
-from engine.train.finding.finder import Finder
-from engine.train.finding.unlabelled import ignore_unlabelled
+from engine.train.finding.unlabelled import without_unlabelled
 from engine.train.folder import RunFolder, digest_of
+from engine.train.freezing import NONE
 from engine.train.judge import Judge
 from engine.train.labels.labelled import LabelledPicture
 from engine.train.labels.reading import read_labels
-from engine.train.loop import Normaliser, Task, Training
+from engine.train.loop import Task, Training
+from engine.train.quantised.network import QuantisedNetwork
+from engine.train.quantised.start import calibrated, check_precision, uncalibrated
 from engine.train.report.watching import Shown
-from engine.train.samples import TrainingSet, collate
+from engine.train.samples import TrainingSet
 from engine.train.settings import TrainSettings
-from engine.train.start import starting_network
+from engine.train.start import check_one_start, check_same_labels, check_same_weights, starting_network
 from engine.train.targets.loss import MultiTaskLoss
 from engine.train.targets.network import TrainedNetwork
-from engine.train.unfolding import unfold
+from engine.train.unfolding import some_images, unfold
 from engine.writing.signals import signals_deferred
-
-_UNFOLDED_WITH = 64  # samples
-_BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -58,13 +56,14 @@ class TrainOptions:
 
     Attributes:
         training: what is learned from.
-        folder: of the run; made if it is missing.
+        folder: of the run, of which the first process alone needs to see it; made if it is missing.
         validation: what is judged after each epoch; None judges nothing.
         config: name of a preset, or path of a config's file.
-        weights: to start from, see load_model.
+        weights: to start from, see load_model. A run that goes on needs none, and refuses others than it began with.
         backbone: checkpoint of the body alone, in place of `weights`.
         settings: of the training.
         fit_anchors: whether anchors get the sizes of the labelled faces, see estimate_anchors.
+        precision: "fp32"; or "int8", which trains the network with the rounding of INT8 in it.
         resume: whether to go on with the run that the folder has, if it has one.
         device: "auto", "cpu", "cuda" or "cuda:N".
         workers: processes that read pictures.
@@ -78,6 +77,7 @@ class TrainOptions:
     backbone: str | None = None
     settings: TrainSettings = field(default_factory=TrainSettings)
     fit_anchors: bool = False
+    precision: str = FP32.name
     resume: bool = False
     device: str = "auto"
     workers: int = 0
@@ -119,55 +119,145 @@ def run_training(options: TrainOptions, status: Status) -> Outcome:
 
 def _run(options: TrainOptions, processes: Processes, status: Status) -> Outcome:
     settings, folder, is_first = options.settings, RunFolder(options.folder), not processes.rank
+    config = _checked_config(options)
+    made_with = {
+        "precision": options.precision,
+        "config": config.to_dict(),
+        "fit anchors": options.fit_anchors,
+        **settings.to_dict(),
+    }
+    checkpoint = processes.of_first(lambda: _opened(folder, options, made_with))
     pictures = _read(options.training, "training")
     judged = [] if options.validation is None else _read(options.validation, "validation")
-    config = find_config(options.config)
-    if settings.keep_landmarks:
-        _check_teacher(options, config)
-    network, origin = starting_network(config, options.weights, options.backbone, settings.seed)
-    teacher = copy.deepcopy(network).requires_grad_(False) if settings.keep_landmarks else None
+    first, began = _begin(options, config, checkpoint, (pictures, judged))
     learned = pictures
     if settings.ignore_unlabelled:
-        learned = _without_unlabelled(pictures, network, settings.ignore_unlabelled, processes, status)
+        learned = without_unlabelled(pictures, first, settings.ignore_unlabelled, processes, status)
     samples = TrainingSet(learned, config, settings.size, settings.seed, widest=settings.widest)
-    if options.fit_anchors:
-        config = network.config = _with_anchors(config, samples, status)
-    made_with = {
-        "config": config.to_dict(),
-        **settings.to_dict(),
-        "training labels": digest_of(pictures),
-        "validation labels": digest_of(judged),
-    }
-    resumed = options.resume and folder.last.exists()
-    if not resumed:
-        unfold(network.eval(), _some_images(samples))
+    if options.fit_anchors and checkpoint is None:
+        began = replace(began, config=fitted_to(config, samples, status))
+    first.config = began.config
+    kept = None if checkpoint is None else began.kept
+    network = _to_train(options.precision, first, kept, samples, processes, status)
+    judge = Judge(judged, began.config, processes) if judged else None
+    if isinstance(network, QuantisedNetwork) and checkpoint is None:
+        began = replace(began, kept=network.kept)
+        if judge is not None:
+            began = replace(began, average_precision=_before(judge, (first, network), processes, status))
     task = Task(
         network,
-        TrainedNetwork(network),
-        MultiTaskLoss(config, focal=settings.focal, settings=settings.loss, positives_of_all=processes.mean),
+        network if isinstance(network, QuantisedNetwork) else TrainedNetwork(network),
+        MultiTaskLoss(began.config, focal=settings.focal, settings=settings.loss, positives_of_all=processes.mean),
         samples,
         settings,
         made_with,
+        began,
         options.workers,
-        teacher,
+        first.requires_grad_(False) if settings.keep_landmarks else None,
+        first.state_dict() if _needs_first(options) else {},
     )
-    judge = Judge(judged, config, processes) if judged else None
-    training = Training(task, processes, folder, judge)
-    if is_first:
-        folder.begin(resume=options.resume)
-    if resumed:
-        checkpoint = Checkpoint.read(folder.last)
-        checkpoint.check(made_with, folder.last)
-        training.resume(checkpoint)
+    run = Training(task, processes, folder, judge)
+    if checkpoint is not None:
+        run.resume(checkpoint)
     elif is_first:
-        folder.write_start(config, made_with, origin)
-    status.keep(_described(options, config, origin, pictures, judged))
+        folder.write_start(made_with, began)
+        if isinstance(network, QuantisedNetwork):
+            folder.write_model(first.state_dict())
+            folder.write_best(network)
+    status.keep(_described(began, pictures, judged))
     with signals_deferred() as received:
-        with closing(Shown(task, folder, judge, status, training.done)) if is_first else nullcontext() as watcher:
-            finished = training.run(watcher, lambda: bool(received))
+        with closing(Shown(task, folder, judge, status, run.done)) if is_first else nullcontext() as watcher:
+            finished = run.run(watcher, lambda: bool(received))
         if not finished:
             status.keep(f"stopped; the same command with --resume goes on from {folder.last}")
-    return Outcome(folder, finished, training.best)
+    if finished and run.best is not None and run.best == began.average_precision:
+        status.keep("no epoch was better than the calibrated network, which is kept: try a lower --learning-rate")
+    return Outcome(folder, finished, run.best)
+
+
+def _checked_config(options: TrainOptions) -> RetinaFaceConfig:
+    """Return the config, if the options go together."""
+    config = find_config(options.config)
+    check_one_start(options.weights, options.backbone)
+    refused = {
+        "--anchors auto": options.fit_anchors,
+        "--freeze": options.settings.freeze != NONE,
+        "--backbone-weights": bool(options.backbone),
+    }
+    check_precision(options.precision, config, [option for option, is_given in refused.items() if is_given])
+    if options.settings.keep_landmarks:
+        _check_teacher(options, config)
+    return config
+
+
+def _needs_first(options: TrainOptions) -> bool:
+    """Return whether a run that goes on needs the weights that it started from."""
+    return options.settings.keep_landmarks or options.settings.ignore_unlabelled > 0
+
+
+def _opened(folder: RunFolder, options: TrainOptions, made_with: dict[str, Any]) -> Checkpoint | None:
+    """Make the folder of a run that begins; return the checkpoint of one that goes on, if it is of the same run."""
+    folder.begin(resume=options.resume)
+    if not (options.resume and folder.last.exists()):
+        return None
+    checkpoint = Checkpoint.read(folder.last)
+    checkpoint.check(made_with, folder.last)
+    check_same_weights(checkpoint.began, options.weights, options.backbone, folder.path)
+    return checkpoint
+
+
+def _begin(
+    options: TrainOptions,
+    config: RetinaFaceConfig,
+    checkpoint: Checkpoint | None,
+    labelled: tuple[list[LabelledPicture], list[LabelledPicture]],
+) -> tuple[RetinaFace, Beginning]:
+    """Return the network as it was at first, and what the run begins or began with.
+
+    One that goes on has no values in the network, unless they are needed.
+    """
+    training = Given(str(options.training.file), digest_of(labelled[0]))
+    validation = None if options.validation is None else Given(str(options.validation.file), digest_of(labelled[1]))
+    if checkpoint is None:
+        first, origin = starting_network(config, options.weights, options.backbone, options.settings.seed)
+        weights = Given(origin.source, origin.sha256)
+        return first, Beginning(weights, bool(options.backbone), origin.note, training, validation, config)
+    check_same_labels(checkpoint.began.training, training, "training", options.folder)
+    check_same_labels(checkpoint.began.validation, validation, "validation", options.folder)
+    first = RetinaFace(config)
+    if _needs_first(options):
+        restore(first, checkpoint.first, "the first network")
+    return first, checkpoint.began
+
+
+def _to_train(
+    precision: str,
+    first: RetinaFace,
+    kept: tuple[dict[str, Any], ...] | None,
+    samples: TrainingSet,
+    processes: Processes,
+    status: Status,
+) -> RetinaFace | QuantisedNetwork:
+    """Return the network that is trained.
+
+    Args:
+        precision: of the run.
+        first: the network that it starts from.
+        kept: None for a run that begins. One that goes on began with these layers in a higher precision (see
+            Beginning); the network has any values, and gets the checkpoint's.
+        samples: to train on.
+        processes: of the run.
+        status: where progress is shown.
+    """
+    if precision == FP32.name:
+        network = copy.deepcopy(first)
+        if kept is None:
+            unfold(network.eval(), some_images(samples))
+        return network
+    if kept is not None:
+        return QuantisedNetwork(first.config, uncalibrated(first.config, kept))
+    paths = [picture.path for picture in samples.pictures]
+    return QuantisedNetwork(first.config, processes.of_first(lambda: calibrated(first, paths, status.update)))
 
 
 def _read(labels: Labels, what: str) -> list[LabelledPicture]:
@@ -177,21 +267,6 @@ def _read(labels: Labels, what: str) -> list[LabelledPicture]:
             f"the {what} labels {labels.file} have {len(pictures)} pictures and no face in them: give some"
         )
     return pictures
-
-
-def _without_unlabelled(
-    pictures: list[LabelledPicture], network: RetinaFace, least: float, processes: Processes, status: Status
-) -> list[LabelledPicture]:
-    """Return pictures in which faces are ignored that the first weights find and no label has."""
-    status.update(f"Looking for faces without a label in {len(pictures)} pictures")
-    finder = Finder(network.config, processes)
-    found = finder.find(network.eval().to(processes.device), [picture.path for picture in pictures])
-    network.cpu()
-    assert found is not None  # nobody asks it to stop
-    full = ignore_unlabelled(pictures, found, least)
-    added = sum(len(new.boxes) - len(old.boxes) for new, old in zip(full, pictures, strict=True))
-    status.keep(f"{added} faces that the first weights find have no label and are ignored")
-    return full
 
 
 def _check_teacher(options: TrainOptions, config: RetinaFaceConfig) -> None:
@@ -206,37 +281,21 @@ def _check_teacher(options: TrainOptions, config: RetinaFaceConfig) -> None:
             raise InvalidArgumentError(f"--keep-landmarks cannot be had: {reason}")
 
 
-def _some_images(samples: TrainingSet) -> Iterator[torch.Tensor]:
-    """Give batches of samples, spread over the pictures."""
-    normalise = Normaliser(samples.config, torch.device("cpu"))
-    step = max(1, len(samples) // _UNFOLDED_WITH)
-    indices = range(0, len(samples), step)[:_UNFOLDED_WITH]
-    for start in range(0, len(indices), _BATCH):
-        yield normalise(collate([samples[i] for i in indices[start : start + _BATCH]]).images)
+def _before(
+    judge: Judge, networks: tuple[RetinaFace, QuantisedNetwork], processes: Processes, status: Status
+) -> float | None:
+    """Say what training for INT8 has to gain, and return the average precision of the calibrated network."""
+    status.update("Judging the networks that training begins with")
+    found = [judge.judge(network.to(processes.device).eval()) for network in networks]
+    values = [None if judgement is None else judgement.average_precision for judgement in found]
+    words = ["unknown" if value is None else f"{value:.4f}" for value in values]
+    status.keep("average precision before training: {} in float32, {} in INT8 as calibrated".format(*words))
+    return values[1]
 
 
-def _with_anchors(config: RetinaFaceConfig, samples: TrainingSet, status: Status) -> RetinaFaceConfig:
-    """Return the config with anchors for the faces of the first epoch's samples."""
-    boxes = []
-    for index in range(len(samples)):
-        status.update(f"Looking at the sizes of faces {index + 1}/{len(samples)}")
-        sample = samples[index]
-        boxes.append(sample.boxes[~sample.ignored].numpy())
-    found, report = estimate_anchors(config, np.concatenate(boxes), (samples.size, samples.size))
-    for line in report.lines():
-        status.keep(line)
-    return found
-
-
-def _described(
-    options: TrainOptions,
-    config: RetinaFaceConfig,
-    origin: str,
-    pictures: Sequence[LabelledPicture],
-    judged: Sequence[LabelledPicture],
-) -> str:
+def _described(began: Beginning, pictures: Sequence[LabelledPicture], judged: Sequence[LabelledPicture]) -> str:
     faces, found = (sum(len(picture.boxes) for picture in some) for some in (pictures, judged))
     return (
-        f"training {config.name} from {origin}, on {len(pictures)} pictures with {faces} faces; judged on "
+        f"training {began.config.name} from {began.note}, on {len(pictures)} pictures with {faces} faces; judged on "
         f"{len(judged)} pictures with {found} faces"
     )

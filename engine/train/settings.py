@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from engine.config.formats import INT8
 from engine.config.model import BODY_STRIDE
 from engine.errors import InvalidArgumentError
 from engine.train.freezing import NONE
@@ -26,9 +27,9 @@ class TrainSettings:
         epochs: passes over the training pictures.
         batch: pictures of one step, of all processes together.
         learning_rate: the largest one, at the end of the warm-up.
-        momentum: of SGD.
-        weight_decay: on the weights of convolutions. Biases and batch normalisations have none: theirs pulls scales and
-            shifts towards zero, which regularises nothing (upstream decays them too).
+        momentum: of SGD, with which INT8 is not trained.
+        weight_decay: of SGD, on the weights of convolutions. Biases and batch normalisations have none: theirs pulls
+            scales and shifts towards zero, which regularises nothing (upstream decays them too).
         warm_up: steps in which the learning rate grows linearly.
         schedule: "cosine" lets the learning rate fall to zero; "steps" divides it by ten after .76 and after .88 of the
             epochs, as upstream does at 190 and 220 of 250.
@@ -83,6 +84,13 @@ class TrainSettings:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return asdict(self)
+
+
+def default_settings(precision: str) -> TrainSettings:
+    """Return the default settings of training for a precision: short for INT8, where little is left to learn."""
+    if precision == INT8.name:
+        return TrainSettings(epochs=5, learning_rate=3e-3, warm_up=50)
+    return TrainSettings()
 
 
 def _require(ok: bool, name: str, given: object, expected: str) -> None:

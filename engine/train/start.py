@@ -1,19 +1,34 @@
-"""The weights that a run starts from."""
+"""What a run starts from, and whether a run that goes on is given the same."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import torch
 
 from engine.config.model import RetinaFaceConfig
 from engine.errors import InvalidArgumentError
+from engine.files import sha256_of_file
 from engine.model.retinaface import RetinaFace
-from engine.model.weights.known import RANDOM_WEIGHTS
+from engine.model.weights.known import KNOWN_WEIGHTS, RANDOM_WEIGHTS
 from engine.model.weights.load import load_backbone, load_model
+from engine.train.checkpoints import Beginning, Given
+from engine.types import WeightsOrigin
+
+_DIGITS = 12  # of a digest, in messages
+
+
+def check_one_start(weights: str | None, backbone: str | None) -> None:
+    """Raise InvalidArgumentError if both a network's and a backbone's weights are given."""
+    if weights and backbone:
+        raise InvalidArgumentError(
+            "--weights and --backbone-weights are given: the first ones have a body too. Give one"
+        )
 
 
 def starting_network(
     config: RetinaFaceConfig, weights: str | None, backbone: str | None, seed: int
-) -> tuple[RetinaFace, str]:
+) -> tuple[RetinaFace, WeightsOrigin]:
     """Make a network to train.
 
     Args:
@@ -23,22 +38,66 @@ def starting_network(
         seed: of random layers.
 
     Returns:
-        The network on the CPU, and in words where its weights come from.
+        The network on the CPU, and where its weights come from.
 
     Raises:
         InvalidArgumentError: both weights and backbone are given.
         WeightsError: a file does not fit.
     """
-    if weights and backbone:
-        raise InvalidArgumentError(
-            "--weights and --backbone-weights are given: the first ones have a body too. Give one"
-        )
+    check_one_start(weights, backbone)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if backbone:
-            network, origin = load_backbone(config, backbone)
-            return network, origin.note
+            return load_backbone(config, backbone)
         if weights == RANDOM_WEIGHTS:
-            return RetinaFace(config), "random"
-    network, origin = load_model(config, weights, to_train=True)
-    return network, origin.note
+            return RetinaFace(config), WeightsOrigin(RANDOM_WEIGHTS, None, None, RANDOM_WEIGHTS)
+    return load_model(config, weights, to_train=True)
+
+
+def check_same_weights(began: Beginning, weights: str | None, backbone: str | None, folder: Path) -> None:
+    """Check that a run that goes on is given the weights that it began with, or none.
+
+    A file may have another name now, and one of the same name may be gone: the checkpoint has what is needed of it.
+
+    Raises:
+        InvalidArgumentError: it is given others.
+    """
+    check_one_start(weights, backbone)
+    given = backbone or weights
+    if given is None:
+        return
+    now = Given(given, _digest_of(given))
+    same_file = now.name == began.weights.name if now.sha256 is None else now.sha256 == began.weights.sha256
+    if not same_file or bool(backbone) != began.backbone_only:
+        _refuse(folder, _option(began.weights, began.backbone_only), _option(now, bool(backbone)))
+
+
+def check_same_labels(began: Given | None, now: Given | None, what: str, folder: Path) -> None:
+    """Raise InvalidArgumentError if a run that goes on is given other labels than it began with."""
+    if (began and began.sha256) != (now and now.sha256):
+        old, new = (_words(given) if given else "none" for given in (began, now))
+        _refuse(folder, f"the {what} labels {old}", f"the {what} labels {new}")
+
+
+def _digest_of(weights: str) -> str | None:
+    """Return the digest of weights; None if there is no such file, or they are random."""
+    try:
+        return sha256_of_file(Path(weights))
+    except OSError:
+        return KNOWN_WEIGHTS[weights].sha256 if weights in KNOWN_WEIGHTS else None
+
+
+def _option(given: Given, backbone_only: bool) -> str:
+    return f"{'--backbone-weights' if backbone_only else '--weights'} {_words(given)}"
+
+
+def _words(given: Given) -> str:
+    digest = "" if given.sha256 is None else f" (SHA-256 {given.sha256[:_DIGITS]}...)"
+    return f"{given.name:.200}{digest}"
+
+
+def _refuse(folder: Path, began: str, now: str) -> None:
+    raise InvalidArgumentError(
+        f"the run in {folder} began with {began}, and is given {now}: give the same to go on, or train in another "
+        "folder"
+    )

@@ -6,12 +6,17 @@ and the network would be another one after the first step.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 import torch
 from torch import nn
 
+from engine.train.samples import TrainingSet, collate
+from engine.train.samples.batch import Normaliser
+
+_SAMPLES = 64
+_BATCH = 8
 _TOLERANCE = 1e-6  # folded weights have a variance of 1 - eps, new layers one of 1
 
 
@@ -60,6 +65,15 @@ def unfold(network: nn.Module, images: Iterable[torch.Tensor]) -> int:
         module.running_mean.copy_(mean)
         module.running_var.copy_(variance)
     return len(folded)
+
+
+def some_images(samples: TrainingSet) -> Iterator[torch.Tensor]:
+    """Give batches of samples, spread over the pictures."""
+    normalise = Normaliser(samples.config, torch.device("cpu"))
+    step = max(1, len(samples) // _SAMPLES)
+    indices = range(0, len(samples), step)[:_SAMPLES]
+    for start in range(0, len(indices), _BATCH):
+        yield normalise(collate([samples[i] for i in indices[start : start + _BATCH]]).images)
 
 
 def _is_folded(module: nn.BatchNorm2d) -> bool:

@@ -68,11 +68,7 @@ def load_fit(
         CalibrationError: not a calibration cache, its key differs, or its arrays are not the network's; the message
             says where.
     """
-    try:
-        arrays = read_arrays(Path(path))
-        made_from = dict(parse_json(str(arrays.pop(_KEY))))
-    except Exception as error:  # NumPy and zipfile raise many kinds on other files
-        raise CalibrationError(f"{path} is not a calibration cache of this program: {error}") from error
+    made_from, arrays = _read(path)
     _compare_keys(path, made_from, json.loads(json.dumps(key)))  # tuples become lists, as in the stored key
     stored = _Stored(path, arrays)
     try:
@@ -97,6 +93,19 @@ def load_fit(
             f"calibration cache {path} is incomplete, it lacks {error}: remove the file to calibrate again"
         ) from error
     return reference, network
+
+
+def stored_key(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the key of a cache; CalibrationError if the file is none."""
+    return _read(path)[0]
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    try:
+        arrays = read_arrays(Path(path))
+        return dict(parse_json(str(arrays.pop(_KEY)))), arrays
+    except Exception as error:  # NumPy and zipfile raise many kinds on other files
+        raise CalibrationError(f"{path} is not a calibration cache of this program: {error}") from error
 
 
 def _compare_keys(path: str | os.PathLike[str], made_from: dict[str, Any], wanted: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,21 +96,38 @@ def find_images(
     letterbox: Letterbox,
     on_image: Callable[[int, int], None] = lambda done, total: None,
     *,
-    hold_out: int = 2,
+    hold_out: int | None = 2,
 ) -> CalibrationImages:
-    """Read up to `count` images of a folder and its subfolders, evenly spaced over their sorted names.
-
-    Args:
-        folder: with images of any sizes; other files are ignored.
-        count: how many to use.
-        letterbox: that of the detector.
-        on_image: called after each image with the number of images read and the number of all.
-        hold_out: every hold_out-th image is held out.
+    """Read up to `count` images of a folder and its subfolders; see read_images.
 
     Raises:
         CalibrationError: no such folder, or fewer than MINIMUM_IMAGES readable images in it.
     """
-    root, named = Path(folder), calibration_files(folder)
+    return read_images(calibration_files(folder), str(folder), count, letterbox, on_image, hold_out=hold_out)
+
+
+def read_images(
+    named: Sequence[Path],
+    source: str,
+    count: int,
+    letterbox: Letterbox,
+    on_image: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    hold_out: int | None = 2,
+) -> CalibrationImages:
+    """Read up to `count` images, evenly spaced over a list.
+
+    Args:
+        named: paths of images of any sizes.
+        source: of the list, in messages.
+        count: how many to use.
+        letterbox: that of the detector.
+        on_image: called after each image with the number of images read and the number of all.
+        hold_out: every hold_out-th image is held out; None fits to all and measures on all.
+
+    Raises:
+        CalibrationError: fewer than MINIMUM_IMAGES of them are readable.
+    """
     chosen = [named[i * len(named) // count] for i in range(count)] if len(named) > count else named
     paths, digests, skipped, pictures = [], [], [], []
     for i, path in enumerate(chosen):
@@ -124,7 +141,7 @@ def find_images(
     if len(paths) < MINIMUM_IMAGES:
         unreadable = f" ({len(skipped)} more cannot be read: {skipped[0].name} ...)" if skipped else ""
         raise CalibrationError(
-            f"{root} has {len(named)} pictures; {len(chosen)} were chosen for calibration and {len(paths)} are "
+            f"{source} has {len(named)} pictures; {len(chosen)} were chosen for calibration and {len(paths)} are "
             f"readable{unreadable}, expected at least {MINIMUM_IMAGES}: give about 100 photos like production's"
         )
     return CalibrationImages(tuple(paths), tuple(digests), tuple(skipped), letterbox, tuple(pictures), hold_out)

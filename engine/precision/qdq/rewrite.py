@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,27 @@ def prepare(network: onnx.ModelProto) -> onnx.ModelProto:
     _add_missing_biases(model.graph)
     _activate_before_concat(model.graph)
     onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def with_plain_names(network: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy whose nodes, and the tensors that they compute, are named by their operators and places.
+
+    The exporter's names depend on the input size and on PyTorch's version. What is stored for a network by these names
+    fits every export of it. Inputs, outputs and initialisers keep their names.
+    """
+    model = type(network)()
+    model.CopyFrom(network)
+    del model.graph.value_info[:]
+    new = {value.name: value.name for value in model.graph.output}
+    counts: Counter[str] = Counter()
+    for node in model.graph.node:
+        node.name = f"{node.op_type}_{counts[node.op_type]}"
+        counts[node.op_type] += 1
+        node.input[:] = [new.get(name, name) for name in node.input]
+        for i, name in enumerate(node.output):
+            new.setdefault(name, f"{node.name}_output{i or ''}")
+        node.output[:] = [new[name] for name in node.output]
     return model
 
 

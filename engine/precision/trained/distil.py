@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from statistics import fmean
 
 import numpy as np
@@ -17,6 +17,7 @@ from engine.precision.qdq.simulate import Simulation
 from engine.precision.trained.loss import distillation_loss
 from engine.precision.trained.network import TrainableNetwork
 from engine.precision.trained.pictures import TrainingPictures
+from engine.types import FloatArray
 
 _CROPS = 8  # in a step
 _RANGE_CROPS = 32
@@ -44,7 +45,8 @@ def distil(
         CalibrationError: the difference of the heads is not finite.
     """
     config, reference, rng = pictures.config, pictures.reference, np.random.default_rng(0)
-    trained = TrainableNetwork(graph, network, network.assignment, _output_ranges(graph, pictures, rng))
+    crops = (pictures.batch(1, rng).numpy() for _ in range(_RANGE_CROPS))
+    trained = TrainableNetwork(graph, network, network.assignment, output_ranges(graph, reference, crops))
     rates = (
         (trained.weight_changes, _WEIGHT_RATE),
         (trained.bias_changes, _BIAS_RATE),
@@ -79,9 +81,14 @@ def _share(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / _WARM_UP) * 0.5 * (1.0 + math.cos(math.pi * step / steps))
 
 
-def _output_ranges(graph: Graph, pictures: TrainingPictures, rng: np.random.Generator) -> dict[str, Tensor]:
-    """Return the largest magnitude of each output channel of each convolution, by its name."""
+def output_ranges(graph: Graph, reference: Simulation, batches: Iterable[FloatArray]) -> dict[str, Tensor]:
+    """Return the largest magnitude of each output channel of each convolution, [O], by its name.
+
+    Args:
+        graph: of the network.
+        reference: the network in floating point.
+        batches: images, float32 [N, 3, H, W].
+    """
     outputs = {convolution.output: name for name, convolution in graph.convolutions.items()}
-    crops = (pictures.batch(1, rng).numpy() for _ in range(_RANGE_CROPS))
-    maxima = channel_maxima(pictures.reference, crops, outputs)
+    maxima = channel_maxima(reference, batches, outputs)
     return {outputs[output]: torch.from_numpy(largest) for output, largest in maxima.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -63,6 +64,19 @@ class TrainableNetwork(Simulation):
     def fake_quantise(self, x: Tensor, scale: Tensor, kind: NumberFormat) -> Tensor:
         """Quantise and dequantise with gradients."""
         return quantise(x, scale, kind)
+
+    def tensors(self, *, trained: bool) -> dict[str, dict[Any, Tensor]]:
+        """Return the tensors that are trained, or those that training begins at, in dictionaries by their meaning."""
+        if trained:
+            return {"weight": self.weight_changes, "bias": self.bias_changes, "scale": self.scale_changes}
+        return {
+            "start_weight": self._start_weights,
+            "start_bias": self._start_biases,
+            "start_scale": self._start_scales,
+            "step": self.steps,
+            "unit": self._units,
+            "bias_unit": self._bias_units,
+        }
 
     def write_to(self, network: Simulation) -> None:
         """Give a network of the same graph the trained values."""

@@ -9,6 +9,10 @@ import numpy as np
 
 from engine.faces import Detections
 from engine.metrics.matching import box_iou
+from engine.model.retinaface import RetinaFace
+from engine.progress import Status
+from engine.train.distributed import Processes
+from engine.train.finding.finder import Finder
 from engine.train.labels.labelled import LabelledPicture
 
 _APART = 0.3
@@ -26,6 +30,21 @@ def ignore_unlabelled(
         least: score from which a face is one.
     """
     return [_with_ignored(picture, faces, least) for picture, faces in zip(pictures, found, strict=True)]
+
+
+def without_unlabelled(
+    pictures: list[LabelledPicture], network: RetinaFace, least: float, processes: Processes, status: Status
+) -> list[LabelledPicture]:
+    """Return pictures in which faces are ignored that the first weights find and no label has."""
+    status.update(f"Looking for faces without a label in {len(pictures)} pictures")
+    finder = Finder(network.config, processes)
+    found = finder.find(network.eval().to(processes.device), [picture.path for picture in pictures])
+    network.cpu()
+    assert found is not None  # nobody asks it to stop
+    full = ignore_unlabelled(pictures, found, least)
+    added = sum(len(new.boxes) - len(old.boxes) for new, old in zip(full, pictures, strict=True))
+    status.keep(f"{added} faces that the first weights find have no label and are ignored")
+    return full
 
 
 def _with_ignored(picture: LabelledPicture, found: Detections, least: float) -> LabelledPicture:

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import torch
 
+from engine.config.model import RetinaFaceConfig
+
 
 class Sample(NamedTuple):
     """An image with its faces, in pixels of the image.
@@ -45,3 +47,23 @@ def collate(samples: Sequence[Sample]) -> Batch:
     """Put samples of one size together, for PyTorch's DataLoader."""
     images, boxes, landmarks, ignored = zip(*samples, strict=True)
     return Batch(torch.stack(images), list(boxes), list(landmarks), list(ignored))
+
+
+class Normaliser:
+    """Turns grey levels into the network's input, as letterboxing does."""
+
+    def __init__(self, config: RetinaFaceConfig, device: torch.device) -> None:
+        """Take the config's mean and std."""
+        self._mean, self._std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (config.mean, config.std))
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """Map uint8 [N, 3, S, S] to float32."""
+        return (images.float() - self._mean) / self._std
+
+
+def on_device(batch: Batch, device: torch.device) -> Batch:
+    """Return a batch whose tensors are on a device."""
+    if device.type == "cpu":
+        return batch
+    lists = ([value.to(device, non_blocking=True) for value in part] for part in batch[1:])
+    return Batch(batch.images.to(device, non_blocking=True), *lists)

@@ -13,6 +13,8 @@ import torch
 from engine.cli import main
 from engine.config.files import find_config
 from engine.model.weights.load import load_model
+from engine.train.folder import RunFolder
+from engine.train.run import Outcome, TrainOptions
 from tests.support.training.runs import SIDE, TINY, drawn_pictures
 
 
@@ -51,7 +53,9 @@ def test_a_run_writes_what_build_takes_and_can_be_resumed(
     about = json.loads(Path("run/run.json").read_text())
     assert about["batch"] == 2
     assert about["versions"]["torch"] == version("torch")  # without the "+cpu" of torch.__version__
-    assert len(about["training labels"]) == 64
+    assert about["training"]["name"] == "labels.jsonl"
+    assert len(about["training"]["sha256"]) == 64
+    assert about["weights"] == {"name": "random", "sha256": None}
     page = Path("run/index.html").read_text()
     assert page.count("<img") == 2 + 4 + 4
     assert "Average precision on the validation labels" in page
@@ -67,6 +71,35 @@ def test_a_run_writes_what_build_takes_and_can_be_resumed(
 
 
 @pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([], (1e-3, 50, 200)),
+        (["--precision", "int8"], (3e-3, 5, 50)),
+        (["--precision", "int8", "--learning-rate", "0.1", "--warm-up", "0"], (0.1, 5, 0)),
+    ],
+)
+def test_int8_has_defaults_of_its_own(
+    given: list[str],
+    expected: tuple[float, int, int],
+    arguments: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[TrainOptions] = []
+
+    def run_training(options: TrainOptions, status: object) -> Outcome:
+        seen.append(options)
+        return Outcome(RunFolder(options.folder), True, None)
+
+    monkeypatch.setattr("engine.train.run.run_training", run_training)
+    without_epochs = [word for i, word in enumerate(arguments) if "--epochs" not in arguments[max(0, i - 1) : i + 1]]
+    assert main([*without_epochs, *given]) == 0
+    settings, printed = seen[0].settings, capsys.readouterr().out
+    assert (settings.learning_rate, settings.epochs, settings.warm_up) == expected
+    assert (" --precision int8 --calib-cache run/int8.npz" in printed) == bool(given)
+
+
+@pytest.mark.parametrize(
     ("given", "said"),
     [
         (["--freeze", "stage9"], "cannot freeze 'stage9' of tiny, expected one of: none, stem, stage1"),
@@ -74,6 +107,7 @@ def test_a_run_writes_what_build_takes_and_can_be_resumed(
         (["--batch", "5"], "there are 4 pictures to train on, fewer than the batch of 5"),
         (["--workers", "-1"], "--workers is -1, expected 0 to 256"),
         (["--weights", "random", "--backbone-weights", "a.pth"], "are given: the first ones have a body too"),
+        (["--precision", "int8", "--freeze", "body"], "--precision int8 trains what was fine-tuned before: leave out"),
         (["--device", "tpu"], "device is 'tpu', expected auto, cpu, cuda, cuda:N"),
     ],
 )

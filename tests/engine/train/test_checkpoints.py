@@ -13,7 +13,7 @@ from engine.errors import InvalidArgumentError, TrainingError
 from engine.model.weights.load import load_model
 from engine.train.checkpoints import Checkpoint, EpochRecord, Position, restore
 from engine.train.folder import digest_of
-from tests.support.training.runs import TINY, drawn_pictures, tiny_network
+from tests.support.training.runs import BEGAN, TINY, drawn_pictures, tiny_network
 
 MADE_WITH = {"config": TINY.to_dict(), "batch": 8, "learning_rate": 0.1}
 
@@ -23,15 +23,18 @@ def checkpoint() -> Checkpoint:
     state = tiny_network().state_dict()
     records = (EpochRecord(1, 0.1 / 3, {"total": 1 / 3}, 0.25, (None, 0.5)), EpochRecord(2, 0.1, {"total": 0.5}))
     position = Position(2, 3, {"total": 2 / 3}, records)
-    return Checkpoint(MADE_WITH, position, state, 5, state, {"a": torch.ones(2) / 3}, 1024.0)
+    ones = {"a": torch.ones(2) / 3}
+    return Checkpoint(MADE_WITH, BEGAN, position, state, 5, state, ones, 1024.0, ones)
 
 
 def test_a_checkpoint_comes_back_to_the_bit(tmp_path: Path) -> None:
     written = checkpoint()
     written.write(tmp_path / "last.pth")
     read = Checkpoint.read(tmp_path / "last.pth")
-    assert (read.position, read.updates, read.scale) == (written.position, written.updates, written.scale)
-    for ours, theirs in ((read.used, written.used), (read.trained, written.trained), (read.momentum, written.momentum)):
+    for name in ("began", "position", "updates", "scale"):
+        assert getattr(read, name) == getattr(written, name)
+    for part in ("used", "trained", "optimiser", "first"):
+        ours, theirs = getattr(read, part), getattr(written, part)
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     read.check(MADE_WITH, tmp_path)
@@ -67,7 +70,8 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path, monkeypatch: pytest
     path = tmp_path / "last.pth"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(
-            "last/data.pkl", pickle.dumps({"state_dict": Harm(), "trained": {}, "momentum": {}, "about": ""})
+            "last/data.pkl",
+            pickle.dumps({"state_dict": Harm(), "trained": {}, "optimiser": {}, "first": {}, "about": ""}),
         )
     with pytest.raises(TrainingError, match="is no checkpoint of a training run, or damaged"):
         Checkpoint.read(path)

@@ -43,7 +43,10 @@ def run_processes(count: int, *command: str) -> None:
 
 @pytest.mark.slow
 def test_two_processes_have_the_gradients_and_the_weights_of_one(tmp_path: Path) -> None:
-    """Pictures with many faces and with none are in different processes. Sums of float32 in another order: 1e-5."""
+    """Pictures with many faces and with none are in different processes. Sums of float32 in another order: 1e-5.
+
+    The processes also say the first one's words and raise its errors (`of_first`).
+    """
     alone, together = tmp_path / "alone", tmp_path / "together"
     alone.mkdir()
     together.mkdir()
@@ -77,4 +80,46 @@ def test_unknown_devices_are_refused(device: str) -> None:
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(DeviceError, match="PyTorch sees 1 GPUs, and GPU 3 was asked for"), joined("cuda:3"):
+        pass
+
+
+TORCHRUN = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("WORLD_SIZE", "two", "WORLD_SIZE is 'two', expected a whole number from 1 to 65536"),
+        ("WORLD_SIZE", "0", "WORLD_SIZE is '0'"),
+        ("WORLD_SIZE", "-2", "WORLD_SIZE is '-2'"),
+        ("WORLD_SIZE", "9" * 40, "WORLD_SIZE is '999"),
+        ("RANK", "2", "RANK is '2', expected a whole number from 0 to 1: start with torchrun"),
+        ("RANK", "", "RANK is ''"),
+        ("RANK", None, "RANK is not set, expected a whole number from 0 to 1"),
+        ("LOCAL_RANK", "1.0", "LOCAL_RANK is '1.0'"),
+        ("LOCAL_RANK", None, "LOCAL_RANK is not set"),
+        ("MASTER_PORT", "70000", "MASTER_PORT is '70000', expected a whole number from 1 to 65535"),
+        ("MASTER_PORT", None, "MASTER_PORT is not set"),
+        ("MASTER_ADDR", "", "MASTER_ADDR is not set, expected the address of the first process"),
+    ],
+)
+def test_an_environment_that_torchrun_never_makes_is_refused(
+    name: str, value: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, text in TORCHRUN.items():
+        monkeypatch.setenv(variable, text)
+    if value is None:
+        monkeypatch.delenv(name)
+    else:
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidArgumentError, match=expected), joined("cpu"):
+        pass
+
+
+def test_one_gpu_for_several_processes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, text in TORCHRUN.items():
+        monkeypatch.setenv(variable, text)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    expected = "device is 'cuda:1', which 2 processes would share: give cuda"
+    with pytest.raises(InvalidArgumentError, match=expected), joined("cuda:1"):
         pass

@@ -30,7 +30,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[LabelledPicture]:
 def state_of(training: Training) -> Tensors:
     """All numbers of a run by name."""
     checkpoint = Checkpoint.read(training._folder.last)
-    parts = {"used": checkpoint.used, "trained": checkpoint.trained, "momentum": checkpoint.momentum}
+    parts = {"used": checkpoint.used, "trained": checkpoint.trained, "optimiser": checkpoint.optimiser}
     return {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
 
 
@@ -94,6 +94,43 @@ def test_a_loss_that_is_not_finite_names_the_pictures_and_keeps_the_checkpoint(
     names = [p.path.name for p in pictures if str(p.path) in str(caught.value)]
     assert len(names) == QUICK.batch
     assert Checkpoint.read(tmp_path / "last.pth").position.epoch == 1
+
+
+def _mixed_training(tmp_path: Path, pictures: list[LabelledPicture]) -> Training:
+    """A run that scales its loss, as on a GPU; its autocast is the CPU's."""
+    training = tiny_training(tmp_path, tiny_task(pictures, replace(QUICK, epochs=20)))
+    training._mixed, training._scaler = True, torch.amp.GradScaler("cpu", init_scale=1.0)
+    return training
+
+
+def _overflow_in(training: Training, steps: set[int]) -> None:
+    weight = training._task.network.get_parameter("BboxHead.0.conv1x1.weight")
+    weight.register_hook(  # type: ignore[no-untyped-call]
+        lambda gradient: gradient * torch.inf if training.done in steps else gradient
+    )
+
+
+def test_mixed_precision_that_overflows_for_ever_names_the_pictures(
+    tmp_path: Path, pictures: list[LabelledPicture], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.train.loop._MOST_SKIPPED", 6)
+    training = _mixed_training(tmp_path, pictures)
+    _overflow_in(training, set(range(1, 40)))
+    with pytest.raises(
+        TrainingError, match=r"in 7 steps in a row.* the norm of the gradients is not finite in epoch 4, step 2 \(norm "
+    ) as caught:
+        training.run(None, lambda: False)
+    assert "scale of the loss 0.015625;" in str(caught.value)  # six of the seven halvings
+    assert sum(str(picture.path) in str(caught.value) for picture in pictures) == QUICK.batch
+
+
+def test_mixed_precision_that_overflows_now_and_then_goes_on(
+    tmp_path: Path, pictures: list[LabelledPicture], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.train.loop._MOST_SKIPPED", 2)
+    training = _mixed_training(tmp_path, pictures)
+    _overflow_in(training, {1, 2, 4, 5, 7, 8})
+    assert not training.run(None, lambda: training.done >= 9)
 
 
 def test_a_full_disk_is_said_and_the_checkpoint_before_is_whole(

@@ -22,7 +22,7 @@ def test_a_backbone_s_checkpoint_gives_the_body_alone(prefix: str, tmp_path: Pat
     torch.save({f"{prefix}{name}": value for name, value in body.items()} | classifier, path)
     network, origin = starting_network(TINY, None, str(path), seed=7)
     assert all(torch.equal(value, body[name]) for name, value in network.body.state_dict().items())
-    assert origin.endswith("; left out: the backbone's classifier (body.fc.weight and 0 more)")
+    assert origin.note.endswith("; left out: the backbone's classifier (body.fc.weight and 0 more)")
     again, _ = starting_network(TINY, None, str(path), seed=7)
     other, _ = starting_network(TINY, None, str(path), seed=8)
     name = "BboxHead.0.conv1x1.weight"

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import torch
 
+from engine.errors import InvalidArgumentError
 from engine.train.distributed import Processes, joined
 from engine.train.labels.labelled import LabelledPicture
-from engine.train.loop import Normaliser
 from engine.train.samples import collate
+from engine.train.samples.batch import Normaliser
 from tests.support.training.runs import QUICK, TINY, drawn_pictures, tiny_task, tiny_training
 
 COUNT = 4
@@ -43,10 +44,21 @@ def train(processes: Processes, folder: Path) -> dict[str, torch.Tensor]:
     return gradients
 
 
+def _refuse(processes: Processes) -> None:
+    raise InvalidArgumentError(f"of {processes.rank}")
+
+
 def main(folder: Path) -> None:
     """Train, and write the gradients in the first process."""
     torch.set_num_threads(1)
     with joined("cpu") as processes:
+        assert processes.of_first(lambda: ("rank", processes.rank)) == ("rank", 0)
+        try:
+            processes.of_first(lambda: _refuse(processes))
+        except InvalidArgumentError as error:
+            assert str(error) == "of 0"  # noqa: PT017  # in a process of its own
+        else:
+            raise AssertionError("each process should raise the first one's error")
         gradients = train(processes, folder)
         if not processes.rank:
             torch.save(gradients, folder / "gradients.pth")

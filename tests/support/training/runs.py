@@ -12,6 +12,7 @@ import torch
 from engine.config.model import RetinaFaceConfig
 from engine.config.presets import PRESETS
 from engine.model.retinaface import RetinaFace
+from engine.train.checkpoints import Beginning, Given
 from engine.train.distributed import Processes
 from engine.train.folder import RunFolder
 from engine.train.judge import Judge
@@ -27,6 +28,7 @@ TINY: RetinaFaceConfig = replace(
     PRESETS["mobilenet0.25"], name="tiny", fpn_channels=8, context="none", input_size=(SIDE, SIDE)
 )
 ALONE = Processes(0, 1, torch.device("cpu"))
+BEGAN = Beginning(Given("random", None), False, "random", Given("labels.jsonl", "0" * 64), None, TINY)
 QUICK = TrainSettings(size=SIDE, epochs=2, batch=2, learning_rate=0.01, warm_up=1)
 
 
@@ -65,7 +67,7 @@ def tiny_task(
     network = tiny_network()
     samples = TrainingSet(pictures, TINY, SIDE, settings.seed, augment)
     loss = MultiTaskLoss(TINY, positives_of_all=processes.mean)
-    return Task(network, TrainedNetwork(network), loss, samples, settings, settings.to_dict())
+    return Task(network, TrainedNetwork(network), loss, samples, settings, settings.to_dict(), BEGAN)
 
 
 def tiny_training(folder: Path, task: Task, *, judged: bool = False, processes: Processes = ALONE) -> Training:

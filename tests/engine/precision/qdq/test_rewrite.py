@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from engine.precision.qdq.rewrite import prepare
+from engine.precision.qdq.rewrite import prepare, with_plain_names
 from tests.support.graphs import Builder, images, run
 
 
@@ -66,3 +66,18 @@ def test_mobilenet(mobilenet: onnx.ModelProto) -> None:
     wanted, given = run(mobilenet, batch), run(rewritten, batch)
     for name, head in wanted.items():
         np.testing.assert_array_equal(given[name], head)
+
+
+def test_plain_names_are_the_same_whatever_the_exporter_names(rng: np.random.Generator) -> None:
+    given = _field(rng, "Relu")
+    other = onnx.ModelProto()
+    other.CopyFrom(given)
+    other.graph.node[1].name = "node_17"
+    for node in other.graph.node:
+        node.input[:] = ["Conv_0_output" if name == "b" else name for name in node.input]  # that of another node
+        node.output[:] = ["Conv_0_output" if name == "b" else name for name in node.output]
+    plain = with_plain_names(other)
+    assert plain.SerializeToString() == with_plain_names(given).SerializeToString()
+    assert [node.name for node in plain.graph.node] == ["Conv_0", "Conv_1", "Concat_0", "Relu_0", "Conv_2"]
+    batch = images(1, 2)
+    np.testing.assert_array_equal(run(plain, batch)["out"], run(given, batch)["out"])

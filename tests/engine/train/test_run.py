@@ -1,0 +1,171 @@
+"""A whole run: what is checked before it begins, and what one that goes on may lack."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from engine.errors import InvalidArgumentError
+from engine.progress import Status
+from engine.train import run
+from engine.train.checkpoints import Checkpoint
+from engine.train.distributed import Processes
+from engine.train.run import Labels, TrainOptions, run_training
+from tests.support.training.runs import QUICK, TINY, drawn_pictures, tiny_network
+
+
+class Said(Status):
+    """What a run says."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def update(self, text: str) -> None:
+        """Show nothing."""
+
+    def keep(self, text: str) -> None:
+        """Keep the line."""
+        self.lines.append(text)
+
+
+def train(options: TrainOptions) -> list[str]:
+    """Train, and return what is said."""
+    said = Said()
+    run_training(options, said)
+    return said.lines
+
+
+def labelled(folder: Path, count: int) -> Labels:
+    """Write pictures with boxes without landmarks, and first weights."""
+    (folder / "pictures").mkdir(exist_ok=True)
+    faces = {p.path.name: [{"box": p.boxes[0].tolist()}] for p in drawn_pictures(folder / "pictures", count)}
+    lines = [json.dumps({"image": name, "faces": boxes}) for name, boxes in faces.items()]
+    (folder / "labels.jsonl").write_text("\n".join(lines))
+    (folder / "fewer.jsonl").write_text("\n".join(lines[:-1]))
+    torch.save(tiny_network().state_dict(), folder / "first.pth")
+    return Labels(folder / "labels.jsonl", folder / "pictures")
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> TrainOptions:
+    """A short run with four pictures."""
+    return TrainOptions(
+        labelled(tmp_path, 4),
+        tmp_path / "run",
+        config=TINY,
+        weights=str(tmp_path / "first.pth"),
+        settings=replace(QUICK, epochs=1),
+        device="cpu",
+    )
+
+
+@contextmanager
+def _a_signal() -> Iterator[list[int]]:
+    yield [15]
+
+
+@pytest.fixture
+def stopped(options: TrainOptions, monkeypatch: pytest.MonkeyPatch) -> TrainOptions:
+    """A run that was stopped after its first step, to go on with; its first weights serve to the end."""
+    options = replace(options, settings=replace(options.settings, keep_landmarks=True, ignore_unlabelled=0.5))
+    with monkeypatch.context() as patched:
+        patched.setattr(run, "signals_deferred", _a_signal)
+        assert train(options)[-1].startswith("stopped; the same command with --resume")
+    return replace(options, resume=True)
+
+
+def _write(name: str) -> Callable[[Path], object]:
+    def write(folder: Path) -> None:
+        folder.mkdir()
+        (folder / name).write_bytes(b"")
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("prepare", "resume", "expected"),
+    [
+        (_write("run.json"), False, "holds a run: add --resume to go on with it, or choose another folder"),
+        (_write("last.pth"), False, "holds a run: add --resume"),
+        (_write("model.pth"), False, r"has a model\.pth, which training would replace, but no run"),
+        (_write("model.pth"), True, r"has a model\.pth, which training would replace, but no run"),
+        (lambda folder: folder.write_bytes(b""), False, "cannot write to the folder .*run: File exists"),
+    ],
+)
+def test_the_folder_is_looked_at_before_labels_and_weights(
+    prepare: Callable[[Path], object], resume: bool, expected: str, options: TrainOptions
+) -> None:
+    prepare(options.folder)
+    nothing = Labels(options.folder / "none.jsonl", options.folder)
+    with pytest.raises(InvalidArgumentError, match=expected):
+        train(replace(options, training=nothing, weights="none.pth", resume=resume))
+
+
+def test_a_run_goes_on_without_the_file_of_its_first_weights(options: TrainOptions, stopped: TrainOptions) -> None:
+    train(replace(stopped, folder=options.folder.with_name("whole"), resume=False))
+    Path(str(options.weights)).unlink()
+    train(stopped)
+    whole = options.folder.with_name("whole") / "model.pth"
+    assert (options.folder / "model.pth").read_bytes() == whole.read_bytes()
+
+
+def test_a_run_that_goes_on_takes_its_first_weights_under_another_name_or_none(stopped: TrainOptions) -> None:
+    given = Path(str(stopped.weights))
+    for weights in (None, str(given.rename(given.with_name("moved.pth")))):
+        train(replace(stopped, weights=weights))
+
+
+def test_where_a_run_goes_on_is_decided_by_the_first_process(
+    stopped: TrainOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the folder of this process's machine holds: here nothing."""
+    checkpoint, elsewhere = Checkpoint.read(stopped.folder / "last.pth"), stopped.folder.with_name("elsewhere")
+    train(stopped)
+    elsewhere.mkdir()
+    monkeypatch.setattr(Processes, "of_first", lambda self, make: checkpoint)
+    train(replace(stopped, folder=elsewhere))
+    assert (elsewhere / "model.pth").read_bytes() == (stopped.folder / "model.pth").read_bytes()
+
+
+def _others(options: TrainOptions) -> dict[str, tuple[dict[str, Any], str]]:
+    folder = options.folder.parent
+    other = {name: value + 1 for name, value in tiny_network().state_dict().items()}
+    torch.save(other, folder / "other.pth")
+    digest = r" \(SHA-256 [0-9a-f]{12}\.\.\.\)"
+    fewer = Labels(folder / "fewer.jsonl", folder / "pictures")
+    first = rf"began with --weights \S*first\.pth{digest}, and is given"
+    return {
+        "weights": ({"weights": str(folder / "other.pth")}, rf"{first} --weights \S*other\.pth{digest}: give the same"),
+        "random": ({"weights": "random"}, f"{first} --weights random: "),
+        "a missing file": ({"weights": "none.pth"}, rf"{first} --weights none\.pth: "),
+        "a backbone": (
+            {"weights": None, "backbone": options.weights},
+            rf"{first} --backbone-weights \S*first\.pth{digest}: ",
+        ),
+        "labels": (
+            {"training": fewer},
+            rf"began with the training labels \S*labels\.jsonl{digest}, and is given the training labels "
+            rf"\S*fewer\.jsonl{digest}",
+        ),
+        "validation": ({"validation": fewer}, r"the validation labels none, .* the validation labels \S*fewer\.jsonl"),
+        "config": (
+            {"config": replace(TINY, fpn_channels=16)},
+            r"made with config\.fpn_channels 8, this run has 16",
+        ),
+        "anchors": ({"fit_anchors": True, "settings": replace(options.settings, keep_landmarks=False)}, "fit anchors"),
+    }
+
+
+def test_a_run_that_goes_on_refuses_what_it_did_not_begin_with(stopped: TrainOptions) -> None:
+    before = (stopped.folder / "last.pth").read_bytes()
+    for what, (changes, expected) in _others(stopped).items():
+        with pytest.raises(InvalidArgumentError, match=expected):
+            train(replace(stopped, **changes))
+        assert (stopped.folder / "last.pth").read_bytes() == before, what
