@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -123,9 +123,18 @@ def test_the_graph_that_is_built_is_the_network_that_was_trained(
     exported = export_network(tiny_network().eval(), InputSize.fixed(SIDE, SIDE))
     monkeypatch.setattr("engine.train.quantised.start.export_network", lambda *_: exported)  # once: it takes seconds
     monkeypatch.setattr("engine.precision.quantise._SENSITIVITY_CROPS", 1)
+    judge, better = Judge.judge, itertools.count(1)
+
+    def judge_better(self: Judge, network: torch.nn.Module, stop: Callable[[], bool] = lambda: False) -> Judgement:
+        judgement = judge(self, network)
+        assert judgement is not None
+        return replace(judgement, average_precision=next(better) / 8)
+
+    monkeypatch.setattr(Judge, "judge", judge_better)
     with monkeypatch.context() as patched:
         patched.setattr(run, "signals_deferred", _a_signal)
-        assert any(line.startswith("average precision before training: ") for line in train(options))
+        said = train(options)
+    assert "average precision before training: 0.1250 in float32, 0.2500 in INT8 as calibrated" in said
     (tmp_path / "first.pth").unlink()
     best: list[QuantisedNetwork] = []
     write = RunFolder.write_best
