@@ -106,6 +106,7 @@ def _renamed(network: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
+@pytest.mark.slow  # an export, and a calibration of a whole network
 def test_the_graph_that_is_built_is_the_network_that_was_trained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
