@@ -89,7 +89,7 @@ class TrainSettings:
 def default_settings(precision: str) -> TrainSettings:
     """Return the default settings of training for a precision: short for INT8, where little is left to learn."""
     if precision == INT8.name:
-        return TrainSettings(epochs=5, learning_rate=3e-3, warm_up=50)
+        return TrainSettings(epochs=5, learning_rate=5e-4, warm_up=50)
     return TrainSettings()
 
 

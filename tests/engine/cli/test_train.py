@@ -74,7 +74,7 @@ def test_a_run_writes_what_build_takes_and_can_be_resumed(
     ("given", "expected"),
     [
         ([], (1e-3, 50, 200)),
-        (["--precision", "int8"], (3e-3, 5, 50)),
+        (["--precision", "int8"], (5e-4, 5, 50)),
         (["--precision", "int8", "--learning-rate", "0.1", "--warm-up", "0"], (0.1, 5, 0)),
     ],
 )
