@@ -1,0 +1,209 @@
+"""Pictures of a folder to Parquet files of faces, with any number of machines, in parts that are finished one by one."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import ray
+from pyarrow import compute, parquet
+
+from engine.errors import InvalidArgumentError, OutputError
+from engine.files import sha256_of
+from engine.rows import Columns, Detection, Source, check_columns, find_source, read_pictures
+from engine.scale.dataset import SCHEMA, DetectFaces
+from engine.sidecar import is_engine, read_engine
+from engine.untrusted.files import read_file
+from engine.untrusted.limits import MAX_CONFIG_BYTES
+from engine.writing import check_writable, write_file
+
+_RECORD = "_faces.json"  # readers of Parquet folders leave out names that begin so
+_FILES = 16  # pictures that one row of Ray's work names
+_MOST_BLOCKS = 1000
+_READ = pyarrow.schema(
+    {"part": pyarrow.int32(), "name": pyarrow.string(), "bytes": pyarrow.large_binary(), "error": pyarrow.string()}
+)
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The actors of Ray that detect.
+
+    Attributes:
+        count: how many.
+        cpus: of each; on the CPU, give Detection as many threads.
+        gpus: of each: 1 for detection on a GPU, 0.5 for two actors on one.
+        batch_size: pictures that one gets at a time.
+    """
+
+    count: int = 1
+    cpus: float = 1
+    gpus: float = 0
+    batch_size: int = 16
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What detect_to_parquet did.
+
+    Attributes:
+        pictures, faces: read and found now.
+        failed: pictures among them, or files of pictures, with an error.
+        parts: finished now.
+        earlier: parts that were there already.
+    """
+
+    pictures: int
+    faces: int
+    failed: int
+    parts: int
+    earlier: int
+
+
+def detect_to_parquet(
+    source: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    detection: Detection,
+    workers: Workers = Workers(),  # noqa: B008 - it cannot be changed
+    *,
+    part_size: int = 1000,
+    columns: Columns = Columns(),  # noqa: B008
+) -> Summary:
+    """Find the faces in all pictures below a folder, on the machines of the Ray cluster that this process is connected to.
+
+    Each part is one file, faces-NNNNN.parquet, whole or not there. If the work was stopped, call this again: parts that
+    are there are not repeated. A row is a picture: its `name`, and what DetectFaces adds. Rows are in the order of
+    names, and so are parts. A picture, or a file of pictures, that cannot be read is a row with an error.
+
+    Args:
+        source: a folder of pictures, of Parquet files or of WebDataset's .tar files, with its subfolders; or one such
+            file. All machines must see it under this name.
+        output: folder, made if needed, on this machine.
+        detection: the engine and its settings.
+        workers: how many actors detect, and with what.
+        part_size: pictures in a part. A file of Parquet or WebDataset is a part.
+        columns: of Parquet files.
+
+    Raises:
+        InvalidArgumentError: there are no pictures, or the folder holds faces of other pictures, another engine or other
+            settings.
+        OutputError: a file could not be written.
+        ray.exceptions.RayError: a worker failed, such as by the engine's failure. Finished parts stay.
+    """
+    folder, pictures = Path(output), find_source(Path(source).absolute(), part_size)
+    check_columns(pictures, columns)
+    _begin(folder, _record(pictures, detection, columns))
+    todo = [part for part in range(len(pictures.parts)) if not _path(folder, part).exists()]
+    counts = [0, 0, 0]
+    for part, table in _parts(pictures, todo, detection, workers, columns):
+        ordered = table.sort_by("name")
+        content = io.BytesIO()
+        parquet.write_table(ordered, content)
+        write_file(_path(folder, part), content.getvalue())
+        faces = compute.sum(compute.list_value_length(table["scores"])).as_py() or 0
+        failed = len(table) - table["error"].null_count
+        counts = [a + b for a, b in zip(counts, (len(table), faces, failed), strict=True)]
+    return Summary(*counts, len(todo), len(pictures.parts) - len(todo))
+
+
+def _parts(
+    source: Source, todo: list[int], detection: Detection, workers: Workers, columns: Columns
+) -> Iterator[tuple[int, Any]]:
+    """Yield each part with its rows, in order, as soon as it is complete."""
+    pieces = [
+        {"part": part, "files": list(files[begin : begin + _FILES])}
+        for part in todo
+        for files in [source.parts[part]]
+        for begin in range(0, len(files), _FILES)
+    ]
+    if not pieces:
+        return
+    empty = pyarrow.schema([_READ.field("name"), *SCHEMA]).empty_table()
+    rows: list[Any] = []
+    waiting = iter(todo)
+    current = next(waiting)
+    for table in _dataset(source, pieces, detection, workers, columns):
+        for part in table["part"].unique().to_pylist():
+            while current != part:  # rows come in order: all of the current part are here
+                yield current, pyarrow.concat_tables([empty, *rows])
+                rows, current = [], next(waiting)
+            rows.append(table.filter(compute.field("part") == part).drop_columns(["part"]))
+    yield current, pyarrow.concat_tables([empty, *rows])
+    for part in waiting:
+        yield part, empty
+
+
+def _dataset(
+    source: Source, pieces: list[dict[str, Any]], detection: Detection, workers: Workers, columns: Columns
+) -> Iterator[Any]:
+    """Yield tables of rows, in the order of the pieces."""
+    kind, folder = source.kind, source.folder
+
+    def read(table: Any) -> Iterator[Any]:
+        for piece in table.to_pylist():
+            for file in piece["files"]:
+                rows = []
+                for picture in read_pictures(kind, folder, file, columns):
+                    rows.append((piece["part"], picture.name, picture.content, picture.error))
+                    if len(rows) == workers.batch_size:
+                        yield _table(rows)
+                        rows = []
+                if rows:
+                    yield _table(rows)
+
+    context = ray.data.DataContext.get_current().copy()
+    context.execution_options.preserve_order = True
+    with ray.data.DataContext.current(context):
+        dataset = ray.data.from_items(pieces, override_num_blocks=min(len(pieces), _MOST_BLOCKS))
+        faces = dataset.map_batches(read, batch_size=1, batch_format="pyarrow").map_batches(
+            DetectFaces,
+            fn_constructor_args=(detection,),
+            batch_format="pyarrow",
+            batch_size=workers.batch_size,
+            compute=ray.data.ActorPoolStrategy(size=workers.count),
+            num_cpus=workers.cpus,
+            num_gpus=workers.gpus,
+        )
+        yield from faces.iter_batches(batch_size=None, batch_format="pyarrow")
+
+
+def _table(rows: list[tuple[Any, ...]]) -> Any:
+    return pyarrow.table([list(column) for column in zip(*rows, strict=True)], schema=_READ)
+
+
+def _path(folder: Path, part: int) -> Path:
+    return folder / f"faces-{part:05d}.parquet"
+
+
+def _record(source: Source, detection: Detection, columns: Columns) -> dict[str, Any]:
+    """Return what the parts of a folder have in common; devices and threads may change between runs."""
+    engine = str(detection.engine)
+    if is_engine(engine):
+        engine = sha256_of(read_engine(Path(engine)).sidecar.to_json().encode())
+    settings = {name: getattr(detection, name) for name in ("score_threshold", "min_size", "max_faces")}
+    return {"pictures": source.digest(), "engine": engine, "settings": {**settings, **asdict(columns)}}
+
+
+def _begin(folder: Path, record: dict[str, Any]) -> None:
+    """Write the record into a new folder, or compare it with that of a run that was stopped."""
+    path = folder / _RECORD
+    try:
+        check_writable(folder)
+        earlier = json.loads(read_file(path, MAX_CONFIG_BYTES)) if path.exists() else None
+    except OSError as error:
+        raise OutputError.at(folder, error) from error
+    except ValueError as error:
+        raise InvalidArgumentError(f"{path} is damaged ({error}): choose another folder") from error
+    if earlier is None:
+        write_file(path, json.dumps(record, indent=1).encode())
+    elif earlier != record:
+        other = [name for name in record if not isinstance(earlier, dict) or earlier.get(name) != record[name]]
+        raise InvalidArgumentError(
+            f"the folder {folder} holds faces of a run with other {' and '.join(other)}: choose another folder, or delete it"
+        )
