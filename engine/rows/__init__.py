@@ -1,6 +1,6 @@
 """Pictures as rows of tables, and their faces as rows: what programs for many machines work on."""
 
-from engine.rows.detection import Detection
+from engine.rows.detection import Detection, options_of
 from engine.rows.faces import COLUMNS, columns_of, detect_rows
 from engine.rows.reading import Picture, check_columns, read_pictures
 from engine.rows.source import Columns, Source, find_source
@@ -15,5 +15,6 @@ __all__ = [
     "columns_of",
     "detect_rows",
     "find_source",
+    "options_of",
     "read_pictures",
 ]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from engine.detector import TRTRetinaFace
+from engine.errors import InvalidArgumentError
 from engine.faces import Selection
 from engine.sidecar import is_engine
+from engine.text import represented
 
 
 @dataclass(frozen=True)
@@ -53,3 +57,23 @@ class Detection:
         return TRTRetinaFace(
             self.engine, self.device, score_threshold=self.score_threshold, threads=self.threads
         )
+
+
+_OPTIONS: dict[str, Callable[[str], float]] = {"score_threshold": float, "min_size": float, "max_faces": int}
+
+
+def options_of(given: Mapping[str, str]) -> dict[str, Any]:
+    """Return the options of one request, as numbers, from their texts.
+
+    Raises:
+        InvalidArgumentError: there is no such option, or it is no number.
+    """
+    options = {}
+    for name, text in given.items():
+        if name not in _OPTIONS:
+            raise InvalidArgumentError(f"there is no option {represented(name)}, expected one of {', '.join(_OPTIONS)}")
+        try:
+            options[name] = _OPTIONS[name](text)
+        except ValueError:
+            raise InvalidArgumentError(f"{name} is {represented(text)}, expected a number") from None
+    return options

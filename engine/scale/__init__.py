@@ -7,7 +7,7 @@ import importlib.util
 
 from engine.errors import RetinaFaceError
 
-for _name in ("ray", "pyarrow", "fastapi"):
+for _name in ("ray", "pyarrow", "starlette"):
     if importlib.util.find_spec(_name) is None:
         raise RetinaFaceError(f"engine.scale needs {_name}, which is not installed: pip install 'retinaface-trt[scale]'")
 

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
 from ray import serve
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 from engine.errors import DeviceLostError, InvalidArgumentError, RetinaFaceError
 from engine.faces import Detections
-from engine.rows import Detection
+from engine.rows import Detection, options_of
 from engine.runtime.queue import BatchQueue
 from engine.scale.folder import Workers
 from engine.serve.refusals import refusal_of
 
+_log = logging.getLogger("ray.serve")
 _IN_PROGRESS = 64  # requests of a replica; what is more waits in Ray's proxy
 
-_app = FastAPI(title="retinaface-trt")
 
-
-@serve.ingress(_app)
 class FaceService:
     """A replica: one detector, whose requests share batches. Use it through face_service."""
 
@@ -62,22 +61,21 @@ class FaceService:
             self._lost = True
             raise
 
-    @_app.post("/detect")
-    async def answer(
-        self,
-        request: Request,
-        score_threshold: float | None = None,
-        min_size: float | None = None,
-        max_faces: int | None = None,
-    ) -> Any:
-        """Find the faces in the picture that is the body. The answer is that of retinaface-trt serve."""
+    async def __call__(self, request: Request) -> JSONResponse:
+        """Answer a picture file, the body of a request, as POST /detect of retinaface-trt serve does.
+
+        The address may have the options score_threshold, min_size and max_faces.
+        """
         try:
+            options = options_of(request.query_params)
             content = await request.body()
             if not content:
                 raise InvalidArgumentError("the body is empty, expected a picture")
-            return (await self.detect(content, score_threshold, min_size, max_faces)).to_json()
+            return JSONResponse((await self.detect(content, **options)).to_json())
         except RetinaFaceError as error:
             refusal = refusal_of(error)
+            if refusal.status == 500:
+                _log.error("a request failed: %s", error)
             return JSONResponse({"error": str(refusal)}, refusal.status, refusal.headers)
 
     def check_health(self) -> None:
@@ -87,7 +85,7 @@ class FaceService:
 
 
 def face_service(detection: Detection, workers: Workers = Workers()) -> Any:  # noqa: B008 - it cannot be changed
-    """Return an application for serve.run, which answers POST /detect and other deployments' handles.
+    """Return an application, serve.run(face_service(detection), route_prefix="/detect"); see FaceService.
 
     Args:
         detection: the engine and its settings.

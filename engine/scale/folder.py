@@ -160,13 +160,14 @@ def _dataset(
     context = ray.data.DataContext.get_current().copy()
     context.execution_options.preserve_order = True
     with ray.data.DataContext.current(context):
-        dataset = ray.data.from_items(pieces, override_num_blocks=min(len(pieces), _MOST_BLOCKS))
+        blocks = min(len(pieces), _MOST_BLOCKS)
+        dataset = ray.data.from_items(pieces, override_num_blocks=blocks)
         faces = dataset.map_batches(read, batch_size=1, batch_format="pyarrow").map_batches(
             DetectFaces,
             fn_constructor_args=(detection,),
             batch_format="pyarrow",
             batch_size=workers.batch_size,
-            compute=ray.data.ActorPoolStrategy(size=workers.count),
+            compute=ray.data.ActorPoolStrategy(size=min(workers.count, blocks)),
             num_cpus=workers.cpus,
             num_gpus=workers.gpus,
         )
