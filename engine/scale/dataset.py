@@ -37,6 +37,7 @@ class DetectFaces:
             batch_format="pyarrow",
             batch_size=16,
             compute=ray.data.ActorPoolStrategy(size=2),
+            num_cpus=0.9,  # tasks that read need the rest: actors that have all processors would wait for ever
         )
         faces.write_parquet("faces")
 

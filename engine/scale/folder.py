@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -143,39 +144,36 @@ def _dataset(
     source: Source, pieces: list[dict[str, Any]], detection: Detection, workers: Workers, columns: Columns
 ) -> Iterator[Any]:
     """Yield tables of rows, in the order of the pieces."""
-    kind, folder = source.kind, source.folder
-
-    def read(table: Any) -> Iterator[Any]:
-        for piece in table.to_pylist():
-            for file in piece["files"]:
-                rows = []
-                for picture in read_pictures(kind, folder, file, columns):
-                    rows.append((piece["part"], picture.name, picture.content, picture.error))
-                    if len(rows) == workers.batch_size:
-                        yield _table(rows)
-                        rows = []
-                if rows:
-                    yield _table(rows)
-
     context = ray.data.DataContext.get_current().copy()
     context.execution_options.preserve_order = True
+    blocks = min(len(pieces), _MOST_BLOCKS)
     with ray.data.DataContext.current(context):
-        blocks = min(len(pieces), _MOST_BLOCKS)
-        dataset = ray.data.from_items(pieces, override_num_blocks=blocks)
-        faces = dataset.map_batches(read, batch_size=1, batch_format="pyarrow").map_batches(
-            DetectFaces,
-            fn_constructor_args=(detection,),
+        faces = ray.data.from_items(pieces, override_num_blocks=blocks).map_batches(
+            _DetectInFiles,
+            fn_constructor_args=(source.kind, source.folder, columns, detection, workers.batch_size),
             batch_format="pyarrow",
-            batch_size=workers.batch_size,
+            batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=min(workers.count, blocks)),
             num_cpus=workers.cpus,
             num_gpus=workers.gpus,
         )
-        yield from faces.iter_batches(batch_size=None, batch_format="pyarrow")
+    yield from faces.iter_batches(batch_size=None, batch_format="pyarrow")
 
 
-def _table(rows: list[tuple[Any, ...]]) -> Any:
-    return pyarrow.table([list(column) for column in zip(*rows, strict=True)], schema=_READ)
+class _DetectInFiles:
+    """Reads pieces of the work, and detects. Tasks that read would wait for processors, if the actors have them all."""
+
+    def __init__(self, kind: str, folder: Path, columns: Columns, detection: Detection, batch_size: int) -> None:
+        self._detect, self._batch_size = DetectFaces(detection), batch_size
+        self._where, self._columns = (kind, folder), columns
+
+    def __call__(self, pieces: Any) -> Iterator[Any]:
+        for piece in pieces.to_pylist():
+            pictures = (p for file in piece["files"] for p in read_pictures(*self._where, file, self._columns))
+            while batch := list(islice(pictures, self._batch_size)):
+                rows = [(piece["part"], p.name, p.content, p.error) for p in batch]
+                columns = map(list, zip(*rows, strict=True))
+                yield self._detect(pyarrow.table(list(columns), schema=_READ))
 
 
 def _path(folder: Path, part: int) -> Path:
