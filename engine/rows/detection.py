@@ -54,9 +54,7 @@ class Detection:
         Raises:
             RetinaFaceError: see TRTRetinaFace.
         """
-        return TRTRetinaFace(
-            self.engine, self.device, score_threshold=self.score_threshold, threads=self.threads
-        )
+        return TRTRetinaFace(self.engine, self.device, score_threshold=self.score_threshold, threads=self.threads)
 
 
 _OPTIONS: dict[str, Callable[[str], float]] = {"score_threshold": float, "min_size": float, "max_faces": int}

@@ -40,9 +40,12 @@ class Source:
         """Return a digest of the files' names and sizes, and of how they are divided.
 
         Raises:
-            OSError: a file is not there any more.
+            InvalidArgumentError: a file is not there any more.
         """
-        sizes = [[(name, (self.folder / name).stat().st_size) for name in part] for part in self.parts]
+        try:
+            sizes = [[(name, (self.folder / name).stat().st_size) for name in part] for part in self.parts]
+        except OSError as error:
+            raise InvalidArgumentError(f"{error.filename} cannot be read: {error.strerror}") from error
         return sha256_of(json.dumps([self.kind, sizes]).encode())
 
 
@@ -70,7 +73,7 @@ def find_source(path: Path, part_size: int) -> Source:
         raise InvalidArgumentError(
             f"the folder {path} has files of several kinds ({', '.join(sorted(kinds))}): give a folder with one kind"
         )
-    names = [file.relative_to(path).as_posix() for file in files]
+    names = sorted(file.relative_to(path).as_posix() for file in files)
     kind, step = kinds.pop(), part_size
     if kind in _SHARDS:
         step = 1

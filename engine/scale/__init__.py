@@ -9,7 +9,9 @@ from engine.errors import RetinaFaceError
 
 for _name in ("ray", "pyarrow", "starlette"):
     if importlib.util.find_spec(_name) is None:
-        raise RetinaFaceError(f"engine.scale needs {_name}, which is not installed: pip install 'retinaface-trt[scale]'")
+        raise RetinaFaceError(
+            f"engine.scale needs {_name}, which is not installed: pip install 'retinaface-trt[scale]'"
+        )
 
 from engine.rows import Columns, Detection  # noqa: E402
 from engine.scale.dataset import DetectFaces  # noqa: E402

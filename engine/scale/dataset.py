@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pyarrow
 
@@ -41,9 +40,9 @@ class DetectFaces:
         )
         faces.write_parquet("faces")
 
-    The new columns are `error` (why there are no faces, or null), `height`, `width`, and `boxes`, `scores` and `landmarks`
-    as in Detections. Other columns stay. If the table has a column `error` already, its rows with an error are left as
-    they are.
+    The new columns are `error` (why there are no faces, or null), `height`, `width`, and `boxes`, `scores` and
+    `landmarks` as in Detections. Other columns stay. If the table has a column `error` already, its rows with an error
+    are left as they are.
     """
 
     def __init__(self, detection: Detection, column: str = "bytes") -> None:

@@ -1,4 +1,4 @@
-"""Pictures of a folder to Parquet files of faces, with any number of machines, in parts that are finished one by one."""
+"""Pictures of a folder to Parquet files of faces, with any number of machines, in parts that are finished in turn."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ from engine.untrusted.limits import MAX_CONFIG_BYTES
 from engine.writing import check_writable, write_file
 
 _RECORD = "_faces.json"  # readers of Parquet folders leave out names that begin so
-_FILES = 16  # pictures that one row of Ray's work names
-_MOST_BLOCKS = 1000
+_FILES = 16  # pictures of a piece of work
+# Pieces are handed out one by one; where there are thousands, some at a time: a turn costs this process some 15 ms.
+_BLOCKS, _MOST_PIECES = 1000, 64
 _READ = pyarrow.schema(
     {"part": pyarrow.int32(), "name": pyarrow.string(), "bytes": pyarrow.large_binary(), "error": pyarrow.string()}
 )
@@ -71,12 +72,12 @@ def detect_to_parquet(
     source: str | os.PathLike[str],
     output: str | os.PathLike[str],
     detection: Detection,
-    workers: Workers = Workers(),  # noqa: B008 - it cannot be changed
+    workers: Workers = Workers(),
     *,
     part_size: int = 1000,
     columns: Columns = Columns(),  # noqa: B008
 ) -> Summary:
-    """Find the faces in all pictures below a folder, on the machines of the Ray cluster that this process is connected to.
+    """Find the faces in all pictures below a folder, on the machines of the Ray cluster that ray.init connected to.
 
     Each part is one file, faces-NNNNN.parquet, whole or not there. If the work was stopped, call this again: parts that
     are there are not repeated. A row is a picture: its `name`, and what DetectFaces adds. Rows are in the order of
@@ -92,8 +93,8 @@ def detect_to_parquet(
         columns: of Parquet files.
 
     Raises:
-        InvalidArgumentError: there are no pictures, or the folder holds faces of other pictures, another engine or other
-            settings.
+        InvalidArgumentError: there are no pictures, or the folder holds faces of other pictures, another engine or
+            other settings.
         OutputError: a file could not be written.
         ray.exceptions.RayError: a worker failed, such as by the engine's failure. Finished parts stay.
     """
@@ -101,16 +102,14 @@ def detect_to_parquet(
     check_columns(pictures, columns)
     _begin(folder, _record(pictures, detection, columns))
     todo = [part for part in range(len(pictures.parts)) if not _path(folder, part).exists()]
-    counts = [0, 0, 0]
+    found = faces = failed = 0
     for part, table in _parts(pictures, todo, detection, workers, columns):
-        ordered = table.sort_by("name")
         content = io.BytesIO()
-        parquet.write_table(ordered, content)
+        parquet.write_table(table.sort_by("name"), content)
         write_file(_path(folder, part), content.getvalue())
-        faces = compute.sum(compute.list_value_length(table["scores"])).as_py() or 0
-        failed = len(table) - table["error"].null_count
-        counts = [a + b for a, b in zip(counts, (len(table), faces, failed), strict=True)]
-    return Summary(*counts, len(todo), len(pictures.parts) - len(todo))
+        found, failed = found + len(table), failed + len(table) - table["error"].null_count
+        faces += compute.sum(compute.list_value_length(table["scores"])).as_py() or 0
+    return Summary(found, faces, failed, len(todo), len(pictures.parts) - len(todo))
 
 
 def _parts(
@@ -118,7 +117,7 @@ def _parts(
 ) -> Iterator[tuple[int, Any]]:
     """Yield each part with its rows, in order, as soon as it is complete."""
     pieces = [
-        {"part": part, "files": list(files[begin : begin + _FILES])}
+        {"part": part, "files": list(map(os.fsencode, files[begin : begin + _FILES]))}
         for part in todo
         for files in [source.parts[part]]
         for begin in range(0, len(files), _FILES)
@@ -146,7 +145,7 @@ def _dataset(
     """Yield tables of rows, in the order of the pieces."""
     context = ray.data.DataContext.get_current().copy()
     context.execution_options.preserve_order = True
-    blocks = min(len(pieces), _MOST_BLOCKS)
+    blocks = min(len(pieces), max(_BLOCKS, len(pieces) // _MOST_PIECES))
     with ray.data.DataContext.current(context):
         faces = ray.data.from_items(pieces, override_num_blocks=blocks).map_batches(
             _DetectInFiles,
@@ -169,11 +168,17 @@ class _DetectInFiles:
 
     def __call__(self, pieces: Any) -> Iterator[Any]:
         for piece in pieces.to_pylist():
-            pictures = (p for file in piece["files"] for p in read_pictures(*self._where, file, self._columns))
+            files = map(os.fsdecode, piece["files"])
+            pictures = (p for file in files for p in read_pictures(*self._where, file, self._columns))
             while batch := list(islice(pictures, self._batch_size)):
-                rows = [(piece["part"], p.name, p.content, p.error) for p in batch]
+                rows = [(piece["part"], _text(p.name), p.content, p.error) for p in batch]
                 columns = map(list, zip(*rows, strict=True))
                 yield self._detect(pyarrow.table(list(columns), schema=_READ))
+
+
+def _text(name: str) -> str:
+    """Return a name as Parquet can hold it: bytes that are no UTF-8 are escaped."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _path(folder: Path, part: int) -> Path:
@@ -204,5 +209,6 @@ def _begin(folder: Path, record: dict[str, Any]) -> None:
     elif earlier != record:
         other = [name for name in record if not isinstance(earlier, dict) or earlier.get(name) != record[name]]
         raise InvalidArgumentError(
-            f"the folder {folder} holds faces of a run with other {' and '.join(other)}: choose another folder, or delete it"
+            f"the folder {folder} holds faces of a run with other {' and '.join(other)}: choose another folder, or "
+            "delete it"
         )

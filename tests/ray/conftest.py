@@ -23,6 +23,7 @@ from tests.support.data import astronaut
 def cluster() -> Iterator[None]:
     """A cluster with two processors, so that two actors of one processor work at a time."""
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.data.DataContext.get_current().wait_for_min_actors_s = 60  # else the first actor may do all the work
     yield
     ray.shutdown()
 

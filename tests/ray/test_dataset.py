@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ class _Named(DetectFaces):
     """Also says which process worked."""
 
     def __call__(self, table: Any) -> Any:
+        time.sleep(0.1)  # as long as one works, the other gets a batch
         faces = super().__call__(table)
         return faces.append_column("process", pyarrow.array([os.getpid()] * len(faces)))
 
@@ -31,7 +33,7 @@ def test_two_processes_find_what_detect_finds(
     folder: Path, detection: Detection, alone: TRTRetinaFace, pictures: dict[str, bytes], tmp_path: Path
 ) -> None:
     read = ray.data.read_binary_files(str(folder), include_paths=True, override_num_blocks=len(pictures))
-    faces = read.map_batches(
+    faces = read.materialize().map_batches(  # slow reading would leave work for one process only
         _Named,
         fn_constructor_args=(detection,),
         batch_format="pyarrow",

@@ -28,8 +28,8 @@ def run(example: str, *arguments: object) -> str:
 
 def test_ray_folder(detection: Detection, photo: Path) -> None:
     (photo.parent / "broken.png").write_bytes(b"no picture")
-    command = ("ray_folder.py", detection.engine, photo.parent, photo.parent / "faces")
-    first, broken, found = run(*command).splitlines()
+    printed = run("ray_folder.py", detection.engine, photo.parent, photo.parent / "faces")
+    first, found, broken = printed.splitlines()
     assert first == "1 faces in 2 pictures, 1 with an error; 1 parts, 0 of an earlier run"
     assert found.startswith("astronaut.png: [[1")
     assert broken.startswith("broken.png: ")

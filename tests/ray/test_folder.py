@@ -69,9 +69,7 @@ def test_archives_of_webdataset(
     assert_found(parts[0] + parts[2], pictures, alone)
 
 
-def test_parquet_files(
-    detection: Detection, alone: TRTRetinaFace, pictures: dict[str, bytes], tmp_path: Path
-) -> None:
+def test_parquet_files(detection: Detection, alone: TRTRetinaFace, pictures: dict[str, bytes], tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     table = pyarrow.table({"key": list(pictures), "jpg": list(pictures.values()), "other": [1] * len(pictures)})
@@ -96,9 +94,11 @@ def test_parquet_files(
 def test_only_bad_pictures(detection: Detection, tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "a.png").write_bytes(b"")
-    assert detect_to_parquet(tmp_path / "source", tmp_path / "faces", detection) == Summary(1, 0, 1, 1, 0)
-    (row,) = rows_of(tmp_path / "faces")
-    assert BROKEN in row["error"]
+    (tmp_path / "source" / os.fsdecode(b"\xff.png")).write_bytes(b"")
+    assert detect_to_parquet(tmp_path / "source", tmp_path / "faces", detection) == Summary(2, 0, 2, 1, 0)
+    rows = rows_of(tmp_path / "faces")
+    assert [row["name"] for row in rows] == [r"\udcff.png", "a.png"]
+    assert all(BROKEN in row["error"] for row in rows)
 
 
 def test_a_run_that_was_killed_goes_on(
@@ -127,7 +127,9 @@ def test_a_run_that_was_killed_goes_on(
     done = detect_to_parquet(folder, output, detection, TWO, part_size=2)
     assert (done.parts, done.earlier) == (11 - len(before), len(before))
     assert done.pictures == 22 - 2 * len(before)
-    assert all((file.stat().st_mtime_ns, file.stat().st_ino) == (old.st_mtime_ns, old.st_ino) for file, old in before.items())
+    assert all(
+        (file.stat().st_mtime_ns, file.stat().st_ino) == (old.st_mtime_ns, old.st_ino) for file, old in before.items()
+    )
     assert_found(rows_of(output), pictures, alone)
     assert detect_to_parquet(folder, output, detection, TWO, part_size=2) == Summary(0, 0, 0, 0, 11)
 

@@ -22,6 +22,9 @@ def test_pictures_are_divided_in_the_order_of_their_names(tmp_path: Path) -> Non
     source = find_source(tmp_path, 3)
     assert (source.kind, source.folder) == ("pictures", tmp_path)
     assert source.parts == (("a/a.png", "a/z.png", "b.jpg"), ("c.JPG",))
+    _touch(tmp_path, "a-b/c.png")
+    assert find_source(tmp_path, 2).parts[0] == ("a-b/c.png", "a/a.png")  # as texts, as rows are sorted, not as paths
+    (tmp_path / "a-b/c.png").unlink()
     assert find_source(tmp_path, 4).parts == (("a/a.png", "a/z.png", "b.jpg", "c.JPG"),)
 
 
