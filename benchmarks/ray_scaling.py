@@ -68,7 +68,7 @@ def main() -> None:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(description="Measure how engine.scale grows with the workers.")
     parser.add_argument("engine")
-    parser.add_argument("--pictures", type=int, default=640)
+    parser.add_argument("--pictures", type=int, default=960)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
 
