@@ -1,6 +1,7 @@
 # Users:
 # make demo   builds an engine from published weights and finds a face in a photo
 # make triton-demo   does the same through NVIDIA's Triton server, which it installs in build/triton
+# make ray-demo   does the same with two workers of Ray, which it installs in build/ray
 #
 # Developers:
 # make check   runs the linters and the quick tests: without engines and the emulator
@@ -12,6 +13,7 @@
 #     run; else the seed is a new one, which is printed
 # make mutants   breaks the CUDA kernels on purpose, about 220 times, and checks that the tests notice
 # make test-triton   runs the tests that need Triton's server
+# make test-ray   runs the tests that need Ray
 # make test-gpu   runs the tests that need an NVIDIA GPU
 # make gpu-kernels   compiles, tests, checks and times the kernels on an NVIDIA GPU without TensorRT and without installing
 #     anything, in less than 8 minutes. PYTHON=python3: with PyTorch, CuPy and pytest. TENSORRT_ROOT=DIR: with TensorRT's
@@ -41,6 +43,7 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 DEMO := build/demo
 TRITON := build/triton
+RAY := build/ray
 SOURCES := $(shell find csrc plugins cmake -type f) CMakeLists.txt pyproject.toml $(wildcard scripts/*) constraints.txt
 CXX_FILES := $(shell find csrc plugins tests benchmarks tools -name '*.h' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.cu')
 EMULATOR_SOURCES := $(shell find tools -name '*.txt' -o -name '*.map' -o -name '*.h' -o -name '*.cpp' -o -name '*.cu') \
@@ -59,7 +62,7 @@ MUTANTS ?=
 
 BROWSER := $(firstword $(shell command -v chromium-headless-shell chromium chromium-browser google-chrome))
 
-.PHONY: demo test check test-kernels sanitize fuzz test-gpu triton-demo test-triton gpu-kernels gpu-report mutants lint format clean wheel test-wheel lock reference family \
+.PHONY: demo test check test-kernels sanitize fuzz test-gpu triton-demo test-triton ray-demo test-ray gpu-kernels gpu-report mutants lint format clean wheel test-wheel lock reference family \
 	model-table precision-table peers kernel-table kernel-table-check kernel-counts kernel-model
 
 demo: $(VENV)/.demo
@@ -78,6 +81,18 @@ triton-demo: $(TRITON)/.ready $(TRITON)/faces.engine
 
 test-triton: $(TRITON)/.ready $(TRITON)/faces.engine
 	$(TRITON)/venv/bin/python -m pytest tests/triton --triton=$(TRITON)/faces.engine
+
+ray-demo test-ray: export RAY_USAGE_STATS_ENABLED := 0
+ray-demo: $(RAY)/.ready $(RAY)/faces.engine
+	@rm -rf $(RAY)/photos $(RAY)/faces
+	@mkdir $(RAY)/photos
+	@$(PY) -c "import skimage.data as d, pathlib; print(pathlib.Path(d.__file__).parent / 'astronaut.png')" | \
+		xargs -I{} cp {} $(RAY)/photos
+	$(RAY)/venv/bin/python examples/ray_folder.py $(RAY)/faces.engine $(RAY)/photos $(RAY)/faces
+	$(RAY)/venv/bin/python examples/ray_serve.py $(RAY)/faces.engine $(RAY)/photos/astronaut.png --port 8765
+
+test-ray: $(RAY)/.ready $(RAY)/faces.engine
+	$(RAY)/venv/bin/python -m pytest tests/ray --ray=$(RAY)/faces.engine
 
 test: $(VENV)/.test build/emulator/.built
 	$(PYTEST) $(if $(BROWSER),--browser=$(BROWSER))
@@ -168,6 +183,15 @@ $(TRITON)/.ready: $(VENV)/.demo constraints-triton.txt
 	@touch $@
 
 $(TRITON)/faces.engine: $(VENV)/.demo
+	@mkdir -p $(@D)
+	$(PY) build_engine.py --precision fp32 --max-batch 4 --output $@
+
+# The fifty packages that Ray needs are not needed by anything else here.
+$(RAY)/.ready: $(VENV)/.demo
+	scripts/bootstrap-beside $(RAY)/venv $(VENV) constraints.txt openvino demo scale pytest
+	@touch $@
+
+$(RAY)/faces.engine: $(VENV)/.demo
 	@mkdir -p $(@D)
 	$(PY) build_engine.py --precision fp32 --max-batch 4 --output $@
 

@@ -20,7 +20,7 @@ from tests.support.data import astronaut
 DEFAULT_SEED = 20240229
 INTEGRATION = Path(__file__).parent / "integration"
 # Markers of tests that run only with the option of the same name.
-OPTIONAL = ("wheel", "browser", "triton")
+OPTIONAL = ("wheel", "browser", "triton", "ray")
 
 # Makes the CUDA emulator report races, and delay stores that no fence orders. The processes that tests start
 # inherit the settings.
@@ -35,7 +35,7 @@ sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --seed, --core-seconds, --wheel, --browser and --triton."""
+    """Add --seed, --core-seconds, --wheel, --browser, --triton and --ray."""
     parser.addoption("--seed", type=int, default=DEFAULT_SEED, help="seed of the random tests (default: %(default)s)")
     parser.addoption(
         "--core-seconds", type=float, default=math.inf, help="fail tests that take more CPU time than this"
@@ -43,6 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--wheel", type=Path, help="the wheel that the tests marked wheel install")
     parser.addoption("--browser", help="the Chromium of the tests marked browser")
     parser.addoption("--triton", type=Path, help="the engine that the tests marked triton serve, with Triton's server")
+    parser.addoption("--ray", type=Path, help="the engine of the tests marked ray, which start a cluster of Ray")
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -1,0 +1,94 @@
+"""The deployment of Ray Serve, over HTTP and by its handle."""
+
+from __future__ import annotations
+
+import json
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from ray import serve
+
+from engine import TRTRetinaFace
+from engine.errors import InvalidArgumentError
+from engine.rows import Detection
+from engine.scale import Workers, face_service
+
+pytestmark = pytest.mark.ray
+Post = Callable[[bytes, str], tuple[int, Any]]
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    """A free one."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def handle(cluster: None, detection: Detection, port: int) -> Iterator[Any]:
+    """A running deployment with two replicas."""
+    serve.start(http_options={"host": "127.0.0.1", "port": port})
+    yield serve.run(face_service(detection, Workers(2, cpus=0.5)), route_prefix="/detect")
+    serve.shutdown()
+
+
+@pytest.fixture
+def post(handle: Any, port: int) -> Post:
+    """Send a body, and return the status and the answer."""
+
+    def send(body: bytes, query: str = "") -> tuple[int, Any]:
+        try:
+            request = urllib.request.Request(f"http://127.0.0.1:{port}/detect{query}", body)
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+    return send
+
+
+def test_answers_under_load_are_those_of_detect(
+    handle: Any, post: Post, alone: TRTRetinaFace, pictures: dict[str, bytes]
+) -> None:
+    good = [content for name, content in pictures.items() if name != "broken.jpg"]
+    wanted = [alone.detect(content) for content in good]
+    responses = [handle.detect.remote(content) for content in good * 3]
+    with ThreadPoolExecutor(8) as callers:
+        answers = list(callers.map(lambda content: post(content, ""), good * 3))
+    assert [response.result() for response in responses] == wanted * 3
+    assert answers == [(200, faces.to_json()) for faces in wanted] * 3
+
+
+def test_options(handle: Any, post: Post, alone: TRTRetinaFace, pictures: dict[str, bytes]) -> None:
+    picture = next(content for content in pictures.values() if content[:2] == b"\xff\xd8" and len(content) > 999)
+    wanted = alone.detect(picture, score_threshold=0.05, max_faces=2, min_size=5)
+    assert post(picture, "?score_threshold=0.05&max_faces=2&min_size=5") == (200, wanted.to_json())
+    assert handle.detect.remote(picture, 0.05, 5, 2).result() == wanted
+
+
+@pytest.mark.parametrize(
+    ("body", "query", "words"),
+    [
+        (b"no picture", "", "is not a picture"),
+        (b"", "", "the body is empty"),
+        (None, "?score_threshold=7", "score_threshold is 7.0, expected"),
+        (None, "?crops=box", "there is no option 'crops'"),
+    ],
+)
+def test_a_bad_request_is_refused_in_words(
+    body: bytes | None, query: str, words: str, post: Post, pictures: dict[str, bytes]
+) -> None:
+    status, answer = post(next(reversed(pictures.values())) if body is None else body, query)
+    assert status == 400
+    assert words in answer["error"]
+
+
+def test_another_deployment_gets_the_engines_error(handle: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="is not a picture"):
+        handle.detect.remote(b"no picture").result()
