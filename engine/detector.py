@@ -312,7 +312,7 @@ class TRTRetinaFace(StreamingDetector):
         self._check_open()
         with undisturbed():
             raw = self._session.detect(images, letterbox, watch)
-        found = letterbox.to_images(raw, images, score_threshold)
+            found = letterbox.to_images(raw, images, score_threshold)
         watch.lap("undo letterbox")
         return found
 

@@ -111,7 +111,7 @@ def test_files_are_decoded_once(photos: Path, tmp_path: Path, monkeypatch: pytes
         decoded.append(path.name)
         return read_image(path)
 
-    monkeypatch.setattr("engine.precision.calibrate.images.read_image", spy)
+    monkeypatch.setattr("engine.images.read_image", spy)
     images = find_images(tmp_path, 100, BOX)
     for path in images.paths:
         path.unlink()
