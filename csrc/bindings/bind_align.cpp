@@ -3,6 +3,7 @@
 #include "bindings/arrays/results.h"
 #include "bindings/images.h"
 #include "bindings/operators.h"
+#include "bindings/unlocked.h"
 #include "common/landmarks.h"
 #include "ops/align.h"
 #ifdef RETINAFACE_HAS_CUDA
@@ -91,7 +92,7 @@ py::tuple align(const py::object &images_given, const py::object &landmarks_give
         static_cast<uint8_t *>(results.add(ElementType::kUInt8, {params.faces, params.height, params.width, 3}));
     outputs.transforms = results.floats({params.faces, 2, 3});
     if (place.on_host()) {
-        py::gil_scoped_release unlocked;
+        Unlocked unlocked;
         align_cpu(params, arrays.views.data(), inputs, outputs, threads);
     }
 #ifdef RETINAFACE_HAS_CUDA

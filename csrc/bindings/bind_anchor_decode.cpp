@@ -4,6 +4,7 @@
 #include "bindings/arrays/array.h"
 #include "bindings/arrays/results.h"
 #include "bindings/operators.h"
+#include "bindings/unlocked.h"
 #include "ops/anchor_decode.h"
 #ifdef RETINAFACE_HAS_CUDA
 #include "bindings/arrays/launch.h"
@@ -170,7 +171,7 @@ py::tuple decode(const py::object &heads_given, const py::object &strides, const
     outputs.count = results.ints({params.batch});
 
     if (place.on_host()) {
-        py::gil_scoped_release unlocked;
+        Unlocked unlocked;
         anchor_decode_cpu(params, inputs, outputs);
     }
 #ifdef RETINAFACE_HAS_CUDA

@@ -2,6 +2,7 @@
 #include "bindings/arrays/array.h"
 #include "bindings/arrays/results.h"
 #include "bindings/operators.h"
+#include "bindings/unlocked.h"
 #include "ops/batched_nms.h"
 #ifdef RETINAFACE_HAS_CUDA
 #include "bindings/arrays/launch.h"
@@ -57,7 +58,7 @@ py::tuple nms(const py::object &boxes, const py::object &scores, const py::objec
     outputs.indices = results.ints({n, m});
 
     if (place.on_host()) {
-        py::gil_scoped_release unlocked;
+        Unlocked unlocked;
         batched_nms_cpu(params, inputs, outputs);
     }
 #ifdef RETINAFACE_HAS_CUDA
