@@ -1,9 +1,9 @@
 #include "bindings/arguments/arguments.h"
 #include "bindings/arrays/array.h"
 #include "bindings/arrays/results.h"
+#include "bindings/arrays/unlocked.h"
 #include "bindings/images.h"
 #include "bindings/operators.h"
-#include "bindings/unlocked.h"
 #include "common/landmarks.h"
 #include "ops/align.h"
 #ifdef RETINAFACE_HAS_CUDA

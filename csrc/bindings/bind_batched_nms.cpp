@@ -1,8 +1,8 @@
 #include "bindings/arguments/arguments.h"
 #include "bindings/arrays/array.h"
 #include "bindings/arrays/results.h"
+#include "bindings/arrays/unlocked.h"
 #include "bindings/operators.h"
-#include "bindings/unlocked.h"
 #include "ops/batched_nms.h"
 #ifdef RETINAFACE_HAS_CUDA
 #include "bindings/arrays/launch.h"

@@ -5,9 +5,9 @@
 #include "bindings/arguments/arguments.h"
 #include "bindings/arrays/array.h"
 #include "bindings/arrays/results.h"
+#include "bindings/arrays/unlocked.h"
 #include "bindings/images.h"
 #include "bindings/operators.h"
-#include "bindings/unlocked.h"
 #include "ops/letterbox.h"
 #ifdef RETINAFACE_HAS_CUDA
 #include "bindings/arrays/launch.h"

@@ -4,7 +4,7 @@
 
 #include "bindings/arguments/arguments.h"
 #include "bindings/arrays/dlpack.h"
-#include "bindings/unlocked.h"
+#include "bindings/arrays/unlocked.h"
 
 namespace retinaface::bindings {
 namespace {

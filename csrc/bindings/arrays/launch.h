@@ -1,7 +1,7 @@
 #pragma once
 
 #include "bindings/arrays/device_array.h"
-#include "bindings/unlocked.h"
+#include "bindings/arrays/unlocked.h"
 
 namespace retinaface::bindings {
 
