@@ -114,7 +114,7 @@ class Service:
             RetinaFaceError: the files cannot be used; nothing has changed.
         """
         async with self._reloading:
-            if self._is_open():
+            if await asyncio.to_thread(self._is_open):
                 return
             opened = await asyncio.to_thread(self._open)
             self._opened, old = opened, self._opened
