@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +110,10 @@ def test_what_is_not_answered_in_the_time_to_drain_is_refused(fp32_engine: Path)
         url = httpx.URL(service.url)
         assert url.port is not None
         with socket.create_connection((url.host, url.port), timeout=30) as connection:
-            connection.sendall(b"POST /detect HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nx")
-            time.sleep(0.5)  # to be accepted
+            connection.sendall(
+                b"POST /detect HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n\r\n"
+            )
+            assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"  # it is accepted
             assert service.stop() == 0
             assert connection.recv(100).startswith(b"HTTP/1.1 503 ")
 
