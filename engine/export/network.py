@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +9,7 @@ import numpy as np
 from engine.config.detection import INPUT_NAME, OPSET, InputSize
 from engine.config.model import BODY_STRIDE
 from engine.errors import BuildError, WeightsError
+from engine.export.exporter import quiet, remove_traces
 from engine.export.folding import fold_batch_normalisations
 
 if TYPE_CHECKING:
@@ -55,7 +51,7 @@ def export_network(model: RetinaFace, size: InputSize) -> onnx.ModelProto:
             dynamic[axis] = BODY_STRIDE * cells
             example[axis] = max(example[axis], 2 * config.max_stride)
     try:
-        with _quiet():
+        with quiet():
             program = torch.onnx.export(
                 model,
                 (torch.zeros(example),),
@@ -100,32 +96,12 @@ def _check_finite(graph: onnx.GraphProto, name: str) -> None:
 
 
 def _strip(network: onnx.ModelProto) -> None:
-    """Remove the exporter's metadata (stack traces, source files) and name the dynamic axes."""
+    """Remove the exporter's metadata and name the dynamic axes."""
+    remove_traces(network)
     graph = network.graph
-    del network.metadata_props[:], graph.metadata_props[:], network.functions[:], graph.value_info[:]
-    for node in graph.node:
-        del node.metadata_props[:]
-        node.doc_string = ""
     for value in (*graph.input, *graph.output):
-        del value.metadata_props[:]
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     for axis, name in ((2, "height"), (3, "width")):
         dimension = graph.input[0].type.tensor_type.shape.dim[axis]
         if dimension.dim_param:
             dimension.dim_param = name
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the exporter's progress and its messages about optional packages."""
-    loggers = [logging.getLogger(name) for name in ("torch", "torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

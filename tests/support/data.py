@@ -85,6 +85,11 @@ def mask_photos(split: str) -> list[Path]:
     return [_DATA / "masks" / "images" / json.loads(line)["image"] for line in lines]
 
 
+def face_model() -> Path:
+    """Return the path of a mesh of a face, OBJ: 468 vertices, 898 triangles."""
+    return _existing(_DATA / "mesh" / "canonical_face_model.obj")
+
+
 def _existing(path: Path) -> Path:
     if not path.is_file():
         pytest.skip(
