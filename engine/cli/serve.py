@@ -8,6 +8,7 @@ from dataclasses import fields
 
 from engine.cli.arguments import add_device_options, require_packages
 from engine.threads import check_threads
+from engine.untrusted.limits import MAX_SERVED_PIXELS
 
 SUMMARY = "answer pictures over HTTP"
 _TOKEN = "RETINAFACE_TRT_TOKEN"
@@ -36,7 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-body-mb", type=float, default=32.0, metavar="MB", help="of a request (default %(default)s)")
     add("--max-memory-mb", type=float, default=4096.0, metavar="MB",
         help="of bodies and of decoding, in a process (default %(default)s)")  # fmt: skip
-    add("--max-megapixels", type=float, default=50.0, metavar="MP", help="of a picture (default %(default)s)")
+    add("--max-megapixels", type=float, default=MAX_SERVED_PIXELS / 1e6, metavar="MP",
+        help="of a picture (default %(default)s)")  # fmt: skip
     add("--max-images", type=int, default=16, metavar="N", help="of a request (default %(default)s)")
     add("--timeout", type=float, default=30.0, metavar="S", help="of a request (default %(default)s)")
     add("--drain", type=float, default=30.0, metavar="S",

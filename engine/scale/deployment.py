@@ -16,6 +16,8 @@ from engine.rows import Detection, options_of
 from engine.runtime.queue import BatchQueue
 from engine.scale.folder import Workers
 from engine.serve.refusals import refusal_of
+from engine.untrusted.image_header import claim_within
+from engine.untrusted.limits import MAX_SERVED_PIXELS
 
 _log = logging.getLogger("ray.serve")
 _IN_PROGRESS = 64  # requests of a replica; what is more waits in Ray's proxy
@@ -24,13 +26,13 @@ _IN_PROGRESS = 64  # requests of a replica; what is more waits in Ray's proxy
 class FaceService:
     """A replica: one detector, whose requests share batches. Use it through face_service."""
 
-    def __init__(self, detection: Detection) -> None:
-        """Open the detector, in the replica's process.
+    def __init__(self, detection: Detection, max_pixels: int = MAX_SERVED_PIXELS) -> None:
+        """Open the detector, in the replica's process; pictures that claim more pixels are not decoded.
 
         Raises:
             RetinaFaceError: see TRTRetinaFace.
         """
-        self._detection, self._lost = detection, False
+        self._detection, self._max_pixels, self._lost = detection, max_pixels, False
         self._detector = detection.open()
         self._queue = BatchQueue([self._detector])
 
@@ -44,9 +46,11 @@ class FaceService:
         """Return the faces of a picture file's content, to other deployments: await handle.detect.remote(picture).
 
         Raises:
-            InvalidArgumentError: it is no picture, or a setting is out of range; other requests are not affected.
+            InvalidArgumentError: it is no picture, or claims too many pixels, or a setting is out of range; other
+                requests are not affected.
             InferenceError: the engine failed.
         """
+        claim_within(picture, self._max_pixels, "the picture")
         given = self._detection
         request = await asyncio.to_thread(
             self._queue.submit,
@@ -84,12 +88,17 @@ class FaceService:
             raise DeviceLostError("the GPU is lost: this replica has to be replaced")
 
 
-def face_service(detection: Detection, workers: Workers = Workers()) -> Any:  # noqa: B008 - it cannot be changed
+def face_service(
+    detection: Detection,
+    workers: Workers = Workers(),  # noqa: B008 - it cannot be changed
+    max_pixels: int = MAX_SERVED_PIXELS,
+) -> Any:
     """Return an application, serve.run(face_service(detection), route_prefix="/detect"); see FaceService.
 
     Args:
         detection: the engine and its settings.
         workers: how many replicas there are, and with what.
+        max_pixels: a picture that claims more is not decoded.
     """
     deployment = serve.deployment(FaceService).options(
         name="faces",
@@ -97,4 +106,4 @@ def face_service(detection: Detection, workers: Workers = Workers()) -> Any:  # 
         max_ongoing_requests=_IN_PROGRESS,
         ray_actor_options={"num_cpus": workers.cpus, "num_gpus": workers.gpus},
     )
-    return deployment.bind(detection)
+    return deployment.bind(detection, max_pixels)

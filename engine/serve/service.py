@@ -28,7 +28,7 @@ from engine.serve.settings import ServeSettings
 from engine.sidecar import is_engine, read_engine
 from engine.threads import available_threads
 from engine.types import Image
-from engine.untrusted.image_header import claim_of
+from engine.untrusted.image_header import claim_within
 
 _log = logging.getLogger("engine.serve")
 _AVERAGED_OVER = 20  # images, of the time that Retry-After is made of
@@ -175,13 +175,10 @@ class Service:
             InvalidArgumentError: it is no picture.
             Refusal: it claims too many pixels, or decoding it takes too much memory; nothing was decoded.
         """
-        claim = claim_of(content)
-        if claim is not None and claim.pixels > self.settings.max_pixels:
-            raise Refusal(
-                413,
-                "pixels",
-                f"{name} claims {claim.pixels:,} pixels, expected at most {self.settings.max_pixels:,}",
-            )
+        try:
+            claim = claim_within(content, self.settings.max_pixels, name)
+        except InvalidArgumentError as error:
+            raise Refusal(413, "pixels", str(error)) from None
         if claim is not None:
             current.get().add(claim.decoding_bytes)
         return await asyncio.get_running_loop().run_in_executor(self._decoders, as_image, content, name)

@@ -11,11 +11,11 @@ from typing import Any
 from engine.protocol.tensors import INPUTS, MODEL_NAME, TensorInfo, output_infos
 from engine.sidecar.content import Sidecar
 from engine.triton.text_format import Name, to_text
+from engine.untrusted.limits import MAX_SERVED_PIXELS
 
 PLAN, LETTERBOX, UNDO = f"{MODEL_NAME}_plan", f"{MODEL_NAME}_letterbox", f"{MODEL_NAME}_undo"
 ENSEMBLE = f"{MODEL_NAME}_ensemble"
 SIZES = TensorInfo("sizes", "INT32", (2,))  # (height, width) of the pictures
-MAX_PIXELS = 50_000_000  # of a picture: one that claims more is not decoded
 _DATATYPES = {"BYTES": "STRING", "float32": "FP32", "float16": "FP16", "int32": "INT32"}
 _QUEUE = {
     "timeout_action": Name("REJECT"),
@@ -40,7 +40,7 @@ def detector_config(sidecar: Sidecar) -> str:
             "parameters": [
                 _parameter("device", "auto"),  # of instances that Triton gives no GPU
                 _parameter("threads", ""),  # of the CPU; empty is all cores
-                _parameter("max_pixels", str(MAX_PIXELS)),
+                _parameter("max_pixels", str(MAX_SERVED_PIXELS)),
             ],
         }
     )
@@ -56,7 +56,7 @@ def letterbox_config(sidecar: Sidecar) -> str:
             "output": [_tensor(_network_input(sidecar, (3, height, width))), _tensor(SIZES)],
             "instance_group": [{"count": 1, "kind": Name("KIND_CPU")}],
             "dynamic_batching": {"default_queue_policy": _QUEUE},
-            "parameters": [_parameter("max_pixels", str(MAX_PIXELS))],
+            "parameters": [_parameter("max_pixels", str(MAX_SERVED_PIXELS))],
         }
     )
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from struct import Struct
 
+from engine.errors import InvalidArgumentError
 from engine.untrusted.avif.boxes import coded_sizes
 
 _BE16, _BE16_PAIR, _BE32_PAIR, _LE32 = map(Struct, (">H", ">HH", ">II", "<I"))
@@ -95,6 +96,18 @@ def claim_of(content: bytes) -> Claim | None:
             pixels = max(width * height for width, height, _ in parts)
             return Claim(side, pixels, sum(width * height * each for width, height, each in parts))
     return None
+
+
+def claim_within(content: bytes, max_pixels: int, name: str) -> Claim | None:
+    """Return what a picture claims; None if it is no picture.
+
+    Raises:
+        InvalidArgumentError: it claims more pixels.
+    """
+    claim = claim_of(content)
+    if claim is not None and claim.pixels > max_pixels:
+        raise InvalidArgumentError(f"{name} claims {claim.pixels:,} pixels, expected at most {max_pixels:,}")
+    return claim
 
 
 def _at(layout: str, offset: int, bytes_per_pixel: int) -> Callable[[bytes], Iterator[_Part]]:

@@ -11,6 +11,8 @@ MAX_IMAGE_BYTES = GIB
 MAX_FRAMES = 10_000  # that are counted, of which the first is read
 # To read it, with the file: a progressive JPEG file of the largest sides takes 2.75 GiB.
 MAX_IMAGE_MEMORY_BYTES = 3 * GIB
+# Of a picture that a server decodes for anybody, unless its operator says another number.
+MAX_SERVED_PIXELS = 50_000_000
 
 # Checkpoints, packed and unpacked: ResNet-152 with its optimiser's state has 0.8 GiB.
 MAX_CHECKPOINT_BYTES = 2 * GIB
@@ -37,7 +39,6 @@ MAX_NETWORK_MEMORY_BYTES = 16 * GIB  # for one image, whatever its size: ResNet-
 # A model's configuration has 1 KiB.
 MAX_CONFIG_BYTES = MIB
 
-# JSON: a sidecar has five levels, and its longest texts are paths.
 # JSON: a sidecar has five levels, and its longest texts are paths. A benchmark of an hour has 4 million latencies.
 MAX_JSON_VALUES = 10_000_000
 MAX_JSON_DEPTH = 32

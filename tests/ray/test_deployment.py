@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -19,6 +20,8 @@ from engine.rows import Detection
 from engine.scale import Workers, face_service
 
 pytestmark = pytest.mark.ray
+# A picture's header.
+LARGE = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIBBBBBI", 13, b"IHDR", 50_000_001, 1, 8, 0, 0, 0, 0, 0)
 Post = Callable[[bytes, str], tuple[int, Any]]
 
 
@@ -76,6 +79,7 @@ def test_options(handle: Any, post: Post, alone: TRTRetinaFace, pictures: dict[s
     ("body", "query", "words"),
     [
         (b"no picture", "", "is not a picture"),
+        (LARGE, "", "the picture claims 50,000,001 pixels, expected at most 50,000,000"),
         (b"", "", "the body is empty"),
         (None, "?score_threshold=7", "score_threshold is 7.0, expected"),
         (None, "?crops=box", "there is no option 'crops'"),

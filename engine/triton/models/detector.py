@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from engine.detector import TRTRetinaFace
+from engine.errors import DeviceLostError
 from engine.faces import Detections, Selection
 from engine.protocol.tensors import outputs_of
 from engine.triton.models.backend import (
@@ -57,7 +60,12 @@ class TritonPythonModel:
             given if isinstance(given, Exception) else self._asked(request, given)
             for request, given in zip(requests, images, strict=True)
         ]
-        return [response(answer) for answer in for_the_rest(asked, lambda valid: together(valid, self._detect))]
+        answers = for_the_rest(asked, lambda valid: together(valid, self._detect))
+        if any(isinstance(answer, DeviceLostError) for answer in answers):
+            # Triton (2.51) does not start a model's process again when it ends, and goes on to say that it is ready.
+            # So the server has to end: what supervises it starts it anew.
+            os.kill(os.getppid(), signal.SIGTERM)
+        return [response(answer) for answer in answers]
 
     def finalize(self) -> None:
         """Free the memory."""

@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import InvalidArgumentError
 from engine.inputs import as_image
 from engine.protocol.tensors import images_of
 from engine.threads import available_threads
 from engine.triton.models.backend import each, for_the_rest
 from engine.types import Image
-from engine.untrusted.image_header import claim_of
+from engine.untrusted.image_header import claim_within
 
 
 class PictureReader:
@@ -43,9 +42,8 @@ class PictureReader:
         ]
 
     def _decode(self, picture: bytes | Image, name: str) -> Image:
-        claim = claim_of(picture) if isinstance(picture, bytes) else None
-        if claim is not None and claim.pixels > self._max_pixels:
-            raise InvalidArgumentError(f"{name} claims {claim.pixels:,} pixels, expected at most {self._max_pixels:,}")
+        if isinstance(picture, bytes):
+            claim_within(picture, self._max_pixels, name)
         return as_image(picture, name)
 
 

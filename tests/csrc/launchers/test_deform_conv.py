@@ -146,8 +146,11 @@ def _turing_library() -> Library:
 
 
 @pytest.fixture
-def turing(monkeypatch: pytest.MonkeyPatch) -> Library:
-    """The library on a device of compute capability 7.5, with 64 KiB of shared memory for a block."""
+def turing(library: Library, monkeypatch: pytest.MonkeyPatch) -> Library:
+    """The library on a device of compute capability 7.5, with 64 KiB of shared memory for a block.
+
+    The other library is loaded before, as it would have Turing's kernels for the rest of the run.
+    """
     monkeypatch.setenv("CUDA_EMULATOR_CC", "75")
     monkeypatch.setenv("CUDA_EMULATOR_SMEM_OPTIN", "64")
     return _turing_library()

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
-from engine.errors import InvalidArgumentError
+from engine.detector import TRTRetinaFace
+from engine.errors import DeviceLostError, InferenceError, InvalidArgumentError
 from engine.triton.models.backend import each, for_the_rest, together
+from engine.triton.models.detector import TritonPythonModel
 from engine.triton.models.pictures import PictureReader
 
 
@@ -66,3 +73,37 @@ def test_arrays_of_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
     (error,) = reader.read([{"image": np.zeros(shape, np.uint8)}])
     reader.close()
     assert "input image: shape is" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "signals"), [(DeviceLostError("gone"), [signal.SIGTERM]), (InferenceError("no"), [])]
+)
+def test_the_server_ends_when_the_gpu_is_lost(
+    error: Exception, signals: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def detect(self: TRTRetinaFace, images: list[Any], score_threshold: float) -> None:
+        raise error
+
+    def end(process: int, number: int) -> None:
+        assert process == os.getppid()
+        sent.append(number)
+
+    sent: list[int] = []
+    backend = SimpleNamespace(
+        TritonError=lambda text, code: text,
+        InferenceResponse=lambda output_tensors, error: error,
+        Logger=SimpleNamespace(),
+    )
+    backend.TritonError.INTERNAL = backend.TritonError.INVALID_ARG = 0
+    backend.Logger.log_error = lambda text: None
+    monkeypatch.setitem(sys.modules, "triton_python_backend_utils", backend)
+    monkeypatch.setattr(os, "kill", end)
+    monkeypatch.setattr(TRTRetinaFace, "detect", detect)
+    monkeypatch.setattr(TRTRetinaFace, "check_threshold", lambda self, threshold: 0.5)
+    model = TritonPythonModel.__new__(TritonPythonModel)
+    model._detector, model._reader = TRTRetinaFace.__new__(TRTRetinaFace), PictureReader(max_pixels=100)
+    tensor = SimpleNamespace(name=lambda: "image", as_numpy=lambda: np.zeros((1, 4, 4, 3), np.uint8))
+    request = SimpleNamespace(inputs=lambda: [tensor], parameters=lambda: "")
+    assert model.execute([request, request]) == [str(error)] * 2
+    model._reader.close()
+    assert sent == signals

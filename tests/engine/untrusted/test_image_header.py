@@ -15,7 +15,7 @@ from PIL import Image
 
 from engine.errors import InvalidArgumentError
 from engine.images import decode_image
-from engine.untrusted.image_header import claim_of
+from engine.untrusted.image_header import claim_of, claim_within
 from engine.untrusted.limits import MAX_IMAGE_SIDE
 from tests.support.memory import at_most_more
 
@@ -288,3 +288,11 @@ def test_small_blocks_and_tiles_of_jpeg_2000_count() -> None:
         assert claim is not None, name
         assert claim.decoding_bytes > 2 * usual.decoding_bytes, name
     assert claim_of(_jpeg2000(2048, 2048, colours=5)) is None
+
+
+def test_what_claims_too_much_is_refused() -> None:
+    file = cv2.imencode(".png", np.zeros((7, 9, 3), np.uint8))[1].tobytes()
+    assert claim_within(file, 63, "a.png") == claim_of(file)
+    with pytest.raises(InvalidArgumentError, match=r"^a\.png claims 63 pixels, expected at most 62$"):
+        claim_within(file, 62, "a.png")
+    assert claim_within(b"no picture", 0, "a") is None
