@@ -63,7 +63,7 @@ MAX_MATLAB_BYTES = 64 * MIB
 MAX_MATLAB_MEMORY_BYTES = GIB
 MAX_MATLAB_OUTPUT_BYTES = 256 * MIB
 
-# Meshes. Dense Chebyshev polynomials of so many vertices take 1 GiB for an order of four; face models for networks have 500
-# to 5,100. A surface has about twice as many triangles.
+# Meshes. Dense Chebyshev polynomials of so many vertices take 1 GiB for an order of four; face models for networks have
+# 500 to 5,100. A surface has about twice as many triangles.
 MAX_MESH_VERTICES = 8192
 MAX_MESH_TRIANGLES = 32768
