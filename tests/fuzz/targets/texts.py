@@ -1,4 +1,4 @@
-"""Labels, predictions, results of benchmarks, settings of runs, configurations of models: text and JSON."""
+"""Labels, predictions, results of benchmarks, settings of runs, configurations of models, meshes: text and JSON."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from engine.bench.analysis.results import read_results
 from engine.config.model import RetinaFaceConfig
 from engine.config.presets import preset
 from engine.evaluate.widerface import files, run
+from engine.mesh.obj import read_obj
 from engine.pictures.labels import read_labels
 from engine.train.labels.reading import read_faces
 from tests.fuzz.mutate.content import mutated
@@ -46,6 +47,7 @@ POINTS = (
 VOC = """<annotation><filename>a.jpg</filename>
 <object><name>face</name><difficult>1</difficult>
 <bndbox><xmin>1</xmin><ymin>2</ymin><xmax>3.5</xmax><ymax>4</ymax></bndbox></object></annotation>"""
+MESH = "v 0 0 0 0.5 1 1\nv 1 0 0\nv 0 1e0 0\nvn 0 0 1\nf 1/1/1 2//1 3/1\nv 1 1 0\nf -2 -3 -1\n"
 RUN = {"engine_sha256": "0" * 64, "scale_rule": "vga", "score_threshold": 0.02}
 PREDICTIONS = "0_Event_1.jpg\n2\n10.00 20.00 30.00 40.00 0.900000\n1.50 2.50 3.00 4.00 0.100000\n"
 
@@ -87,6 +89,7 @@ KINDS = (
     Kind("results.json", json.dumps(RESULTS), read_results),
     Kind("predictions.run.json", json.dumps(RUN), _claim),
     Kind("0--Event/0_Event_1.txt", PREDICTIONS, _predictions),
+    Kind("mesh.obj", MESH, read_obj),
 )
 
 
