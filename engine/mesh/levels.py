@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import InvalidArgumentError
+from engine.mesh.arrays import load_arrays, typed, write_arrays
 from engine.mesh.decimation import decimate
 from engine.mesh.sampling import UpSampling, up_sampling
 from engine.mesh.topology import Topology
 from engine.types import FloatArray, IntArray
-from engine.untrusted.archives import read_arrays
-from engine.writing import write_file
 
 _FACTOR, _COARSEST = 4, 16  # of vertices from level to level, and the fewest
 _MOST_LEVELS = 16
@@ -43,20 +41,22 @@ class MeshLevels:
         """The finest level."""
         return self.topologies[0]
 
-    def save(self, path: Path) -> None:
-        """Write them to a file of NumPy arrays (.npz), which `load_levels` reads.
-
-        Raises:
-            OutputError: the file cannot be written.
-        """
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return everything as arrays by name, which `levels_of` takes."""
         arrays: dict[str, Any] = {"vertices": self.topology.vertices}
         for i, topology in enumerate(self.topologies):
             arrays[f"triangles_{i}"] = topology.triangles
         for i, (kept, up) in enumerate(zip(self.kept, self.up, strict=True)):
             arrays |= {f"kept_{i}": kept, f"up_indices_{i}": up.indices, f"up_weights_{i}": up.weights}
-        content = io.BytesIO()
-        np.savez_compressed(content, **arrays)
-        write_file(path, content.getvalue())
+        return arrays
+
+    def save(self, path: Path) -> None:
+        """Write them to a file, which `load_levels` reads.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        write_arrays(path, self.arrays())
 
 
 def make_levels(topology: Topology, counts: Sequence[int] | None = None) -> MeshLevels:
@@ -92,35 +92,29 @@ def load_levels(path: Path) -> MeshLevels:
     Raises:
         InvalidArgumentError: the file cannot be read or is none of these; the message names it.
     """
-    try:
-        arrays = read_arrays(path)
-    except Exception as error:  # of many kinds
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise InvalidArgumentError(f"the levels of a mesh cannot be read from {path}: {reason}") from error
-    try:
-        return _levels(arrays)
-    except (InvalidArgumentError, KeyError) as error:
-        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
-        raise InvalidArgumentError(
-            f"{path} does not hold the levels of a mesh: {reason}. Make it again from the mesh's OBJ file"
-        ) from error
+    return load_arrays(path, "the levels of a mesh", levels_of)
 
 
-def _levels(arrays: dict[str, NDArray[Any]]) -> MeshLevels:
-    """Check arrays and make the levels of them; KeyError if one is missing."""
+def levels_of(arrays: Mapping[str, NDArray[Any]]) -> MeshLevels:
+    """Check arrays and make levels of them; others are passed over.
+
+    Raises:
+        InvalidArgumentError: they are no levels.
+        KeyError: one is missing.
+    """
     number = sum(name.startswith("triangles_") for name in arrays)
     if number > _MOST_LEVELS:
         raise InvalidArgumentError(f"it has {number} levels, expected at most {_MOST_LEVELS}")
-    topologies = [Topology(_typed(arrays["vertices"], np.float32), _typed(arrays["triangles_0"], np.int32))]
+    topologies = [Topology(typed(arrays["vertices"], np.float32), typed(arrays["triangles_0"], np.int32))]
     all_kept, ups = [], []
     for i in range(number - 1):
         fine = topologies[-1]
-        kept = _typed(arrays[f"kept_{i}"], np.int32)
+        kept = typed(arrays[f"kept_{i}"], np.int32)
         if kept.ndim != 1 or not len(kept) or kept.min() < 0 or kept.max() >= len(fine.vertices):
             raise InvalidArgumentError(f"kept_{i} does not name vertices of level {i}")
-        coarse = Topology(fine.vertices[kept], _typed(arrays[f"triangles_{i + 1}"], np.int32))
-        indices = _typed(arrays[f"up_indices_{i}"], np.int32)
-        weights = _typed(arrays[f"up_weights_{i}"], np.float32)
+        coarse = Topology(fine.vertices[kept], typed(arrays[f"triangles_{i + 1}"], np.int32))
+        indices = typed(arrays[f"up_indices_{i}"], np.int32)
+        weights = typed(arrays[f"up_weights_{i}"], np.float32)
         if indices.shape != fine.vertices.shape or indices.min() < 0 or indices.max() >= len(kept):
             raise InvalidArgumentError(
                 f"up_indices_{i} does not name three vertices of level {i + 1} for each of level {i}"
@@ -135,9 +129,3 @@ def _levels(arrays: dict[str, NDArray[Any]]) -> MeshLevels:
 
 def _sums_to_one(weights: FloatArray) -> bool:
     return bool((np.abs(weights.sum(1) - 1) <= _TOLERANCE).all())
-
-
-def _typed(array: NDArray[Any], kind: type) -> NDArray[Any]:
-    if array.dtype != kind:
-        raise InvalidArgumentError(f"an array is of {array.dtype}, expected {np.dtype(kind)}")
-    return array

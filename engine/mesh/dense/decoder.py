@@ -12,7 +12,7 @@ from torch.nn import functional
 from engine.errors import InvalidArgumentError
 from engine.mesh.dense.convolution import ChebConv
 from engine.mesh.dense.values import CODE
-from engine.mesh.laplacian import chebyshev_basis, scaled_laplacian
+from engine.mesh.dense.weights import DecoderWeights, bases
 from engine.mesh.levels import MeshLevels
 
 ORDER, CHANNELS = 3, 16
@@ -48,14 +48,13 @@ class MeshDecoder(nn.Module):
                 f"the decoder has channels {widths}, expected a number for each of {len(levels.topologies)} levels, "
                 "finest first"
             )
+        self._levels = levels
         self._coarsest = (len(levels.topologies[-1].vertices), widths[-1])
         self.start = nn.Linear(CODE, self._coarsest[0] * self._coarsest[1])
-        bases = [chebyshev_basis(scaled_laplacian(topology), order) for topology in levels.topologies]
-        self.stages = nn.ModuleList()
-        for i in range(len(levels.up) - 1, -1, -1):
-            basis = bases[i] @ levels.up[i].matrix(len(levels.kept[i]))
-            self.stages.append(ChebConv(widths[i + 1], widths[i], basis))
-        self.last = ChebConv(widths[0], 6, bases[0])
+        *stages, last = bases(levels, order)
+        pairs = zip(widths[:0:-1], widths[-2::-1], stages, strict=True)
+        self.stages = nn.ModuleList(ChebConv(channels, out, basis) for channels, out, basis in pairs)
+        self.last = ChebConv(widths[0], 6, last)
         with torch.no_grad():
             self.last.weight.mul_(_SMALL)
         template = np.concatenate([levels.topology.vertices, np.full_like(levels.topology.vertices, _GREY)], axis=1)
@@ -69,3 +68,14 @@ class MeshDecoder(nn.Module):
             x = stage(functional.elu(x))
         decoded: torch.Tensor = self.last(functional.elu(x))
         return decoded.transpose(0, 1) + self.template
+
+    def weights(self) -> DecoderWeights:
+        """Return a copy of everything, to be saved and to run without PyTorch."""
+        return DecoderWeights(self._levels, {name: value.numpy().copy() for name, value in self.state_dict().items()})
+
+    @classmethod
+    def of(cls, weights: DecoderWeights) -> MeshDecoder:
+        """Make a decoder with weights that were saved."""
+        decoder = cls(weights.levels, weights.channels(), weights.order)
+        decoder.load_state_dict({name: torch.from_numpy(value) for name, value in weights.tensors.items()})
+        return decoder
