@@ -89,7 +89,7 @@ AnchorDecodeParams params_of(const AnchorDecodeAttributes &attributes) {
     params.size_variance = attributes.variances[1];
     params.score_threshold = attributes.score_threshold;
     params.top_k = attributes.top_k;
-    params.has_landmarks = flag_of("has_landmarks", attributes.has_landmarks);
+    params.num_points = flag_of("has_landmarks", attributes.has_landmarks) ? kLandmarkPoints : 0;
     params.cascade = flag_of("cascade", attributes.cascade);
     validate_anchor_decode(params);
     return params;
@@ -105,7 +105,7 @@ struct Head {
 std::vector<Head> heads_of(const AnchorDecodeParams &params) {
     std::vector<Head> heads = {{"logits", 2, &AnchorDecodeInputs::logits},
                                {"box_deltas", 4, &AnchorDecodeInputs::box_deltas}};
-    if (params.has_landmarks) {
+    if (params.num_points > 0) {
         heads.push_back({"landmark_deltas", kLandmarkValues, &AnchorDecodeInputs::landmark_deltas});
     }
     if (params.cascade) {
@@ -122,7 +122,7 @@ class AnchorDecodePlugin final : public PluginBase<AnchorDecodePlugin, AnchorDec
     explicit AnchorDecodePlugin(AnchorDecodeAttributes attributes)
         : PluginBase(std::move(attributes)), params_(params_of(attributes_)), heads_(heads_of(params_)) {}
 
-    int32_t getNbOutputs() const noexcept override { return params_.has_landmarks ? 4 : 3; }
+    int32_t getNbOutputs() const noexcept override { return params_.num_points > 0 ? 4 : 3; }
 
   private:
     int num_heads() const { return static_cast<int>(heads_.size()); }
@@ -155,7 +155,7 @@ class AnchorDecodePlugin final : public PluginBase<AnchorDecodePlugin, AnchorDec
         auto *top_k = builder.constant(params_.top_k);
         *outputs++ = {3, {batch, top_k, builder.constant(4)}};
         *outputs++ = {2, {batch, top_k}};
-        if (params_.has_landmarks) {
+        if (params_.num_points > 0) {
             *outputs++ = {3, {batch, top_k, builder.constant(kLandmarkValues)}};
         }
         *outputs = {1, {batch}};
@@ -210,7 +210,7 @@ class AnchorDecodePlugin final : public PluginBase<AnchorDecodePlugin, AnchorDec
         AnchorDecodeOutputs outputs;
         outputs.boxes = static_cast<float *>(*out++);
         outputs.scores = static_cast<float *>(*out++);
-        outputs.landmarks = params.has_landmarks ? static_cast<float *>(*out++) : nullptr;
+        outputs.payload = params.num_points > 0 ? static_cast<float *>(*out++) : nullptr;
         outputs.count = static_cast<int32_t *>(*out);
         return anchor_decode_cuda(params, inputs, outputs, buffers.workspace, workspace_bytes(params), buffers.stream);
     }

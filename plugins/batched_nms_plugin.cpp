@@ -34,7 +34,7 @@ BatchedNmsParams params_of(const BatchedNmsAttributes &attributes) {
     params.max_detections = attributes.max_detections;
     params.iou_threshold = attributes.iou_threshold;
     params.voting = flag_of("voting", attributes.voting);
-    params.has_landmarks = flag_of("has_landmarks", attributes.has_landmarks);
+    params.payload_size = flag_of("has_landmarks", attributes.has_landmarks) ? kLandmarkValues : 0;
     validate_batched_nms(params);
     return params;
 }
@@ -47,13 +47,13 @@ class BatchedNmsPlugin final : public PluginBase<BatchedNmsPlugin, BatchedNmsAtt
     explicit BatchedNmsPlugin(BatchedNmsAttributes attributes)
         : PluginBase(std::move(attributes)), params_(params_of(attributes_)) {}
 
-    int32_t getNbOutputs() const noexcept override { return params_.has_landmarks ? 4 : 3; }
+    int32_t getNbOutputs() const noexcept override { return params_.payload_size > 0 ? 4 : 3; }
 
   private:
     void require_num_inputs(int32_t num_inputs) const override {
         int32_t expected = getNbOutputs();  // inputs and outputs are the same tensors in another order
         require(num_inputs == expected, "expected ", expected, " inputs (boxes, scores, ",
-                params_.has_landmarks ? "landmarks, " : "", "count), got ", num_inputs);
+                params_.payload_size > 0 ? "landmarks, " : "", "count), got ", num_inputs);
     }
 
     void output_types(const DataType *, DataType *outputs) const override {
@@ -67,7 +67,7 @@ class BatchedNmsPlugin final : public PluginBase<BatchedNmsPlugin, BatchedNmsAtt
                        nvinfer1::IExprBuilder &builder) const override {
         require_dims(inputs[0], {-1, -1, 4}, "boxes");
         require_dims(inputs[1], {-1, -1}, "scores");
-        if (params_.has_landmarks) {
+        if (params_.payload_size > 0) {
             require_dims(inputs[2], {-1, -1, kLandmarkValues}, "landmarks");
         }
         require_dims(inputs[num_inputs - 1], {-1}, "count");
@@ -77,7 +77,7 @@ class BatchedNmsPlugin final : public PluginBase<BatchedNmsPlugin, BatchedNmsAtt
         outputs[0] = {1, {batch}};
         outputs[1] = {3, {batch, slots, builder.constant(4)}};
         outputs[2] = {2, {batch, slots}};
-        if (params_.has_landmarks) {
+        if (params_.payload_size > 0) {
             outputs[3] = {3, {batch, slots, builder.constant(kLandmarkValues)}};
         }
     }
@@ -96,7 +96,7 @@ class BatchedNmsPlugin final : public PluginBase<BatchedNmsPlugin, BatchedNmsAtt
         int64_t candidates = boxes.d[1];
         require_dims(boxes, {batch, candidates, 4}, "boxes");
         require_dims(inputs.dims(1), {batch, candidates}, "scores");
-        if (params_.has_landmarks) {
+        if (params_.payload_size > 0) {
             require_dims(inputs.dims(2), {batch, candidates, kLandmarkValues}, "landmarks");
         }
         require_dims(inputs.dims(inputs.count() - 1), {batch}, "count");
@@ -118,13 +118,13 @@ class BatchedNmsPlugin final : public PluginBase<BatchedNmsPlugin, BatchedNmsAtt
         BatchedNmsInputs inputs;
         inputs.boxes = static_cast<const float *>(*in++);
         inputs.scores = static_cast<const float *>(*in++);
-        inputs.landmarks = params.has_landmarks ? static_cast<const float *>(*in++) : nullptr;
+        inputs.payload = params.payload_size > 0 ? static_cast<const float *>(*in++) : nullptr;
         inputs.count = static_cast<const int32_t *>(*in);
         BatchedNmsOutputs outputs;
         outputs.num_detections = static_cast<int32_t *>(*out++);
         outputs.boxes = static_cast<float *>(*out++);
         outputs.scores = static_cast<float *>(*out++);
-        outputs.landmarks = params.has_landmarks ? static_cast<float *>(*out) : nullptr;
+        outputs.payload = params.payload_size > 0 ? static_cast<float *>(*out) : nullptr;
         return batched_nms_cuda(params, inputs, outputs, buffers.workspace, workspace_bytes(params), buffers.stream);
     }
 

@@ -18,6 +18,12 @@
 namespace retinaface {
 namespace {
 
+/// Whether the heads are those of the published models: a face or none, with five landmarks or none.
+bool is_published(const AnchorDecodeParams &params) {
+    return params.num_classes == 2 && !params.sigmoid && params.num_value_heads == 0 &&
+           (params.num_points == kLandmarkPoints || params.num_points == 0);
+}
+
 /// Sets the range of the candidates' scores. The computed sigmoid is a few units in the last place from the exact one,
 /// so a margin above the threshold may give a score that far below the threshold's.
 void set_score_range(DecodePlan &plan) {
@@ -46,7 +52,7 @@ DecodePlan make_plan(const AnchorDecodeParams &params, const AnchorDecodeInputs 
     plan.num_levels = params.num_levels;
     plan.num_tiles = tiles_of(params);
     plan.top_k = params.top_k;
-    plan.has_landmarks = params.has_landmarks;
+    plan.has_landmarks = params.num_points != 0;
     plan.cascade = params.cascade;
     plan.margin_threshold = margin_threshold(params.score_threshold);
     plan.centre_variance = params.centre_variance;
@@ -122,12 +128,15 @@ cudaError_t anchor_decode_cuda(const AnchorDecodeParams &params, const AnchorDec
     if (params.batch == 0) {
         return cudaSuccess;
     }
+    if (!is_published(params)) {
+        return cudaErrorNotSupported;
+    }
     DecodeWorkspace arrays;
     cudaError_t status = open_workspace(params, carve, workspace, workspace_bytes, arrays);
     if (status != cudaSuccess) {
         return status;
     }
-    if (!is_aligned(outputs.boxes, sizeof(float4)) || !is_aligned(outputs.landmarks, sizeof(float2))) {
+    if (!is_aligned(outputs.boxes, sizeof(float4)) || !is_aligned(outputs.payload, sizeof(float2))) {
         return cudaErrorMisalignedAddress;
     }
     const DecodePlan plan = make_plan(params, inputs);

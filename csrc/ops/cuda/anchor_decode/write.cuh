@@ -136,7 +136,7 @@ __global__ void __launch_bounds__(kWriteThreads)
     const int used = max(0, min(slots, count - first_slot));
     float *boxes = outputs.boxes + image * plan.top_k * 4;
     float *scores = outputs.scores + image * plan.top_k;
-    float *landmarks = plan.has_landmarks ? outputs.landmarks + image * plan.top_k * kLandmarkValues : nullptr;
+    float *landmarks = plan.has_landmarks ? outputs.payload + image * plan.top_k * kLandmarkValues : nullptr;
 
     float4 box = {};
     float points[kLandmarkValues] = {};

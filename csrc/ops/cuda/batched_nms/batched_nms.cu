@@ -63,13 +63,16 @@ cudaError_t batched_nms_cuda(const BatchedNmsParams &params, const BatchedNmsInp
     if (params.batch == 0) {
         return cudaSuccess;
     }
+    if (params.has_classes || (params.payload_size != 0 && !carries_landmarks(params))) {
+        return cudaErrorNotSupported;
+    }
     NmsWorkspace arrays;
     cudaError_t status = open_workspace(params, carve, workspace, workspace_bytes, arrays);
     if (status != cudaSuccess) {
         return status;
     }
     if (!is_aligned(inputs.boxes, sizeof(float4)) || !is_aligned(outputs.boxes, sizeof(float4)) ||
-        !is_aligned(inputs.landmarks, sizeof(float2)) || !is_aligned(outputs.landmarks, sizeof(float2))) {
+        !is_aligned(inputs.payload, sizeof(float2)) || !is_aligned(outputs.payload, sizeof(float2))) {
         return cudaErrorMisalignedAddress;
     }
     status = launch(order_candidates_kernel, params.batch, kOrderThreads, 0, stream, params, inputs, arrays);

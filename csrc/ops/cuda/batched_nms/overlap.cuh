@@ -52,9 +52,9 @@ __device__ __forceinline__ void clear_slots(const BatchedNmsParams &params, cons
             outputs.indices[at + thread] = -1;
         }
     }
-    if (params.has_landmarks) {
+    if (carries_landmarks(params)) {
         // As points: 40 bytes per slot are aligned for float2, not for float4.
-        auto *points = reinterpret_cast<float2 *>(outputs.landmarks) + at * kLandmarkPoints;
+        auto *points = reinterpret_cast<float2 *>(outputs.payload) + at * kLandmarkPoints;
         for (int i = thread; i < slots * kLandmarkPoints; i += kNmsTile) {
             points[i] = float2{};
         }

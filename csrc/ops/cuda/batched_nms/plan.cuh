@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "common/landmarks.h"
 #include "ops/batched_nms.h"
 #include "ops/cuda/common/warp.cuh"
 
@@ -13,6 +14,11 @@ constexpr int kNmsTile = 128;
 constexpr int kNmsWords = kNmsTile / kWarpSize;
 
 constexpr int kMaxNmsTiles = (kMaxNmsCandidates + kNmsTile - 1) / kNmsTile;
+
+/// Whether candidates carry five landmarks, and nothing else.
+constexpr __host__ __device__ bool carries_landmarks(const BatchedNmsParams &params) {
+    return params.payload_size == kLandmarkValues;
+}
 
 /// The first kernel's result for an image.
 struct NmsOrder {
