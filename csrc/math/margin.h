@@ -10,13 +10,11 @@
 
 namespace retinaface {
 
-/// What one pass over an anchor's logits keeps: the best class, and the highest of the others. The background is given
-/// at the start, the classes one by one; NaN counts as nothing. No class has a margin above best - rest.
+/// What one pass over the logits of a softmax keeps: the best class, and the highest of the others. `rest` begins as
+/// the background, the classes are added one by one; NaN counts as nothing. No class has a margin above best - rest.
 struct BestLogit {
     float best = -INFINITY;
-    float rest;
-
-    RF_HOST_DEVICE explicit BestLogit(float background) : rest(background) {}
+    float rest = -INFINITY;
 
     RF_HOST_DEVICE void add(float logit) {
         const float lower = logit > best ? best : logit;
@@ -31,6 +29,9 @@ struct BestLogit {
 ///
 /// logits(j) is the logit of class j. With two classes the result is logits(1) - logits(0) to the last bit. The sum is
 /// of integers, so that it does not depend on the order of the classes: equal logits have equal margins.
+#ifdef __CUDACC__
+#pragma nv_exec_check_disable  // logits may be a function of the device alone
+#endif
 template <typename Logits>
 RF_HOST_DEVICE float softmax_margin(const Logits &logits, int num_classes, int c, float threshold) {
     constexpr float kUnits = 4294967296.0f;  // the sum is in units of 2^-32

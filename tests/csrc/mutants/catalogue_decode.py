@@ -20,8 +20,8 @@ DECODE = [
     _collect("no bound on vectors", "level.aligned && first < level.num_cells", "level.aligned"),
     _collect(
         "anchor forgotten in the index",
-        "* level.num_anchors + anchor;\n            keys",
-        "* level.num_anchors;\n            keys",
+        "* level.num_anchors + anchor; });",
+        "* level.num_anchors; });",
     ),
     _collect("bins not cleared", "s.bins[bin] = 0;", ""),
     _collect("tiles without candidates not marked", "workspace.tile_counts[place] = 0;", ""),

@@ -44,8 +44,8 @@ NMS = [
     _overlap("infinite boxes pass", "is_finite(box.x) && is_finite(box.y) &&", "is_finite(box.x) &&"),
     _overlap(
         "barrier before testing removed",
-        "box_area = area(box);\n    __syncthreads();",
-        "box_area = area(box);",
+        "class_id = class_of(tile * kNmsTile + thread);\n    }\n    __syncthreads();",
+        "class_id = class_of(tile * kNmsTile + thread);\n    }",
     ),
     _overlap("starts before the candidates are in order", "wait_for_kernel_before();\n", ""),
     _overlap("slots behind the round not cleared", "cleared += round.end", "cleared += 1 << 20"),

@@ -116,7 +116,7 @@ def _decode_image(
 def _margins(logits: Floats, anchor: int, c: int, classes: int, sigmoid: bool) -> Floats:
     """Return log(p / (1 - p)) of a class of an anchor for every cell."""
     if sigmoid:
-        return logits[(classes - 1) * anchor + c - 1]
+        return np.asarray(logits[(classes - 1) * anchor + c - 1])
     own = logits[classes * anchor : classes * (anchor + 1)]
     # In order of size, so that equal logits have equal margins.
     others = np.sort(np.delete(own, c, axis=0), axis=0)
