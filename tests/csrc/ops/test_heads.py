@@ -258,9 +258,7 @@ def test_decode_leaves_out_values_that_are_not_finite(
 
 
 @pytest.mark.parametrize("size", [1, 15, 16, 17])
-def test_decode_leaves_out_the_candidate_of_one_value(
-    backend: Backend, rng: np.random.Generator, size: int
-) -> None:
+def test_decode_leaves_out_the_candidate_of_one_value(backend: Backend, rng: np.random.Generator, size: int) -> None:
     """In each place of the payload, in one of three images."""
     case = Case(classes=3, points=3, values=(size, 2), few=1.0)
     heads = random_heads(rng, case)
