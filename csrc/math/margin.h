@@ -55,7 +55,7 @@ RF_HOST_DEVICE float softmax_margin(const Logits &logits, int num_classes, int c
             sum += static_cast<int64_t>(ratio * kUnits);
         }
     }
-    return bound - exact_log(static_cast<float>(sum) / kUnits);
+    return bound - exact_log(static_cast<float>(sum) * (1.0f / kUnits));
 }
 
 }  // namespace retinaface

@@ -5,6 +5,9 @@
 
 namespace retinaface {
 
+/// Blocks per multiprocessor: asking for more registers than the compiler takes by itself avoids spills.
+constexpr int kCollectClassesBlocks = 8;
+
 /// The logits of an anchor in a cell, by class; with sigmoid the background has none.
 template <typename T>
 struct ClassLogits {
@@ -20,9 +23,10 @@ struct ClassLogits {
 /// and keeps an upper bound of each cell's margins; most blocks end there. Only in cells whose bound passes are the
 /// logits read again, from the cache, for the margin of each class.
 template <typename T>
-__global__ void __launch_bounds__(kCollectThreads)
+__global__ void __launch_bounds__(kCollectThreads, kCollectClassesBlocks)
     collect_classes_kernel(const __grid_constant__ DecodePlan plan, DecodeWorkspace workspace) {
     __shared__ CollectStorage s;
+    __shared__ float own_margins[kTileCells];
     let_next_kernel_start();
     const int tile = blockIdx.x, image = blockIdx.y, thread = thread_index();
 
@@ -52,14 +56,14 @@ __global__ void __launch_bounds__(kCollectThreads)
             }
         }
     }
-    bool open[kCellsPerThread], any = false;
+    uint32_t open = 0;  // the cells that may have a candidate
 #pragma unroll
     for (int i = 0; i < kCellsPerThread; ++i) {
-        open[i] = bounds[i].best - (plan.sigmoid ? 0.0f : bounds[i].rest) > plan.margin_threshold;
-        any = any || open[i];
+        const bool passing = bounds[i].best - (plan.sigmoid ? 0.0f : bounds[i].rest) > plan.margin_threshold;
+        open |= passing ? 1u << i : 0;
     }
     const int64_t place = static_cast<int64_t>(image) * plan.num_tiles + tile * plan.found_classes;
-    if (__syncthreads_or(any ? 1 : 0) == 0) {
+    if (__syncthreads_or(open != 0 ? 1 : 0) == 0) {
         for (int c = thread; c < plan.found_classes; c += kCollectThreads) {
             workspace.tile_counts[place + c] = 0;
         }
@@ -67,16 +71,21 @@ __global__ void __launch_bounds__(kCollectThreads)
     }
 
     for (int c = 1; c < plan.num_classes; ++c) {
+        // Cell by cell, and through shared memory: four margins at once need more registers than there are.
+#pragma unroll 1
+        for (int i = 0; i < kCellsPerThread; ++i) {
+            const ClassLogits<T> logits = logits_of(first + i * kCollectThreads);
+            float margin = -INFINITY;
+            if (has_bit(open, i)) {
+                margin = plan.sigmoid ? logits(c) : softmax_margin(logits, plan.num_classes, c, plan.margin_threshold);
+            }
+            own_margins[i * kCollectThreads + thread] = margin;
+        }
         float margins[kCellsPerThread];
-        any = false;
+        bool any = false;
 #pragma unroll
         for (int i = 0; i < kCellsPerThread; ++i) {
-            margins[i] = -INFINITY;
-            if (open[i]) {
-                const ClassLogits<T> logits = logits_of(first + i * kCollectThreads);
-                margins[i] =
-                    plan.sigmoid ? logits(c) : softmax_margin(logits, plan.num_classes, c, plan.margin_threshold);
-            }
+            margins[i] = own_margins[i * kCollectThreads + thread];
             any = any || passes(margins[i], plan);
         }
         for (int bin = thread; bin < kScoreBins; bin += kCollectThreads) {
