@@ -5,8 +5,7 @@ from __future__ import annotations
 from .catalogue_align import ALIGN
 from .catalogue_decode import DECODE
 from .catalogue_deform_conv import DEFORM_CONV
-from .catalogue_heads import HEADS
 from .catalogue_letterbox import LETTERBOX
 from .catalogue_nms import NMS
 
-MUTANTS = [*DECODE, *NMS, *HEADS, *LETTERBOX, *ALIGN, *DEFORM_CONV]
+MUTANTS = [*DECODE, *NMS, *LETTERBOX, *ALIGN, *DEFORM_CONV]

@@ -206,6 +206,35 @@ def test_decode_gives_the_same_bits_on_both(cuda: Backend, rng: np.random.Genera
         np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.mark.parametrize("trial", range(12))
+def test_decode_and_nms_of_random_heads(backend: Backend, request: pytest.FixtureRequest, trial: int) -> None:
+    """Any combination, different for each --seed; half of them with ties, a third with more candidates than slots."""
+    rng = np.random.default_rng([request.config.getoption("--seed"), trial])
+    case = Case(
+        classes=int(rng.integers(2, 6)),
+        points=int(rng.choice([0, 1, 4, 5, 68, 98, 128])),
+        values=((), (1,), (144,))[rng.integers(3)],
+        sigmoid=bool(rng.integers(2)),
+        cascade=bool(rng.integers(2)),
+        threshold=float(rng.choice([0.02, 0.25, 0.5])),
+        top_k=int(rng.choice([3, 60, 5000])) if trial % 3 else 20,
+        few=1.0 if trial % 3 == 0 else float(rng.uniform()),
+    )
+    print(case)
+    heads = random_heads(rng, case)
+    if trial % 2:  # all anchors are of a few kinds, so many scores are equal, and no two nearly equal
+        kinds = rng.normal(size=(6, case.logits)).astype(np.float32) * 2
+        for logits, (height, width, _, sizes) in zip((level[0] for level in heads), LEVELS, strict=True):
+            chosen = kinds[rng.integers(6, size=(case.batch, len(sizes), height, width))]
+            logits[:] = chosen.transpose(0, 1, 4, 2, 3).reshape(logits.shape)
+    found = run_decode(backend, heads, case.options())
+    check_decoded(found, heads, case)
+    agnostic = {"class_agnostic": True} if case.classes > 2 and rng.integers(2) else {}
+    # Far from the IoU of any pair, with near certainty: float32 rounds by 1e-7.
+    options = {"iou_threshold": float(rng.uniform(0.2, 0.6)), "max_detections": 40, **agnostic}
+    check_kept(run_nms(backend, tuple(found), options), found, options)
+
+
 @pytest.mark.parametrize("sigmoid", [False, True], ids=["softmax", "sigmoid"])
 @pytest.mark.parametrize("top_k", [50, 5000])
 def test_decode_orders_equal_scores_by_anchor_then_by_class(backend: Backend, sigmoid: bool, top_k: int) -> None:
