@@ -10,8 +10,8 @@ namespace retinaface {
 /// Natural logarithm in float32 for finite x of 1 and above, from additions, multiplications and exponent bits only, so
 /// that CPU and GPU return the same bits. Error below 1 ulp up to 256; exactly 0 for 1, and never below 0.
 ///
-/// x = 2^n (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)); log(1 + f) = f - f^2 / 2 + f^3 p(f), where p has degree 8, and ln 2
-/// is in the two parts that exact_exp uses. Source of p: Cephes, single/logf.c.
+/// x = 2^n (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)); log(1 + f) = f - f^2 / 2 + f^3 p(f), where p has degree 8, and
+/// ln 2 is in the two parts that exact_exp uses. Source of p: Cephes, single/logf.c.
 RF_HOST_DEVICE float exact_log(float x) {
     constexpr int32_t kRootOfHalf = 0x3f3504f3;
     constexpr int32_t kOne = 0x3f800000;
