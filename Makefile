@@ -182,16 +182,12 @@ $(TRITON)/.ready: $(VENV)/.demo constraints-triton.txt
 	scripts/bootstrap-triton $(TRITON)/venv $(VENV)
 	@touch $@
 
-$(TRITON)/faces.engine: $(VENV)/.demo
-	@mkdir -p $(@D)
-	$(PY) build_engine.py --precision fp32 --max-batch 4 --output $@
-
 # The fifty packages that Ray needs are not needed by anything else here.
 $(RAY)/.ready: $(VENV)/.demo
 	scripts/bootstrap-beside $(RAY)/venv $(VENV) constraints.txt openvino demo scale pytest
 	@touch $@
 
-$(RAY)/faces.engine: $(VENV)/.demo
+$(TRITON)/faces.engine $(RAY)/faces.engine: $(VENV)/.demo
 	@mkdir -p $(@D)
 	$(PY) build_engine.py --precision fp32 --max-batch 4 --output $@
 

@@ -1,6 +1,7 @@
 #include "bindings/arguments/arguments.h"
 #include "bindings/arrays/array.h"
 #include "bindings/arrays/results.h"
+#include "bindings/arrays/unlocked.h"
 #include "bindings/images.h"
 #include "bindings/operators.h"
 #include "common/landmarks.h"
@@ -91,7 +92,7 @@ py::tuple align(const py::object &images_given, const py::object &landmarks_give
         static_cast<uint8_t *>(results.add(ElementType::kUInt8, {params.faces, params.height, params.width, 3}));
     outputs.transforms = results.floats({params.faces, 2, 3});
     if (place.on_host()) {
-        py::gil_scoped_release unlocked;
+        Unlocked unlocked;
         align_cpu(params, arrays.views.data(), inputs, outputs, threads);
     }
 #ifdef RETINAFACE_HAS_CUDA

@@ -5,6 +5,7 @@
 #include "bindings/arguments/arguments.h"
 #include "bindings/arrays/array.h"
 #include "bindings/arrays/results.h"
+#include "bindings/arrays/unlocked.h"
 #include "bindings/operators.h"
 #include "ops/anchor_decode.h"
 #ifdef RETINAFACE_HAS_CUDA
@@ -210,7 +211,7 @@ py::tuple decode(const py::object &heads_given, const py::object &strides, const
     }
 
     if (place.on_host()) {
-        py::gil_scoped_release unlocked;
+        Unlocked unlocked;
         anchor_decode_cpu(params, inputs, outputs);
     }
 #ifdef RETINAFACE_HAS_CUDA

@@ -1,6 +1,7 @@
 #include "bindings/arguments/arguments.h"
 #include "bindings/arrays/array.h"
 #include "bindings/arrays/results.h"
+#include "bindings/arrays/unlocked.h"
 #include "bindings/operators.h"
 #include "ops/batched_nms.h"
 #ifdef RETINAFACE_HAS_CUDA
@@ -75,7 +76,7 @@ py::tuple nms(const py::object &boxes, const py::object &scores, const py::objec
     }
 
     if (place.on_host()) {
-        py::gil_scoped_release unlocked;
+        Unlocked unlocked;
         batched_nms_cpu(params, inputs, outputs);
     }
 #ifdef RETINAFACE_HAS_CUDA

@@ -3,6 +3,7 @@
 #include "bindings/arguments/arguments.h"
 #include "bindings/arrays/array.h"
 #include "bindings/arrays/results.h"
+#include "bindings/arrays/unlocked.h"
 #include "bindings/operators.h"
 #include "ops/deform_conv.h"
 #ifdef RETINAFACE_HAS_CUDA
@@ -87,7 +88,7 @@ py::object deform_conv(const py::object &x, const py::object &weight, const py::
     Results results(place);
     void *y = results.add(x_array.type, {params.batch, params.out_channels, out_height, out_width});
     if (place.on_host()) {
-        py::gil_scoped_release unlocked;
+        Unlocked unlocked;
         deform_conv_cpu(params, inputs, y);
     }
 #ifdef RETINAFACE_HAS_CUDA

@@ -5,6 +5,7 @@
 #include "bindings/arguments/arguments.h"
 #include "bindings/arrays/array.h"
 #include "bindings/arrays/results.h"
+#include "bindings/arrays/unlocked.h"
 #include "bindings/images.h"
 #include "bindings/operators.h"
 #include "ops/letterbox.h"
@@ -106,7 +107,7 @@ py::tuple letterbox(const py::object &images_given, const py::object &size, cons
     const ImageArrays arrays(images, place);
     validate_letterbox(params, arrays.views.data());
     if (place.on_host()) {
-        py::gil_scoped_release unlocked;
+        Unlocked unlocked;
         letterbox_cpu(params, arrays.views.data(), static_cast<float *>(batch), static_cast<float *>(transforms),
                       channels_last ? HostLayout::kChannelsLast : HostLayout::kChannelsFirst, threads);
     }
@@ -178,7 +179,7 @@ py::tuple unletterbox(const py::object &boxes, const py::object &landmarks, cons
         results.add_none();
     }
     if (place.on_host()) {
-        py::gil_scoped_release unlocked;
+        Unlocked unlocked;
         unletterbox_cpu(params, placements.data(), inputs, outputs);
     }
 #ifdef RETINAFACE_HAS_CUDA

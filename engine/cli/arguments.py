@@ -137,9 +137,9 @@ def _add_quantisation(group: argparse._ArgumentGroup) -> None:
     add("--calib-cache", metavar="FILE", help="calibration cache, reused while its inputs are the same; "
         "or int8.npz of `train --precision int8`, which needs no photos")  # fmt: skip
     add("--calib-method", default=techniques.method, help=f"{', '.join(METHODS)} (default %(default)s)")
-    add("--max-loss", metavar="X|off", help="largest loss of mean box IoU against float32: keeps as few layers as "
-        "possible in higher precision; off keeps none (default 0.01; int8: keeps the most sensitive layers, up to "
-        "9.5 %% of the MACs)")  # fmt: skip
+    add("--max-loss", metavar="X|off", help="largest loss of boxes' or landmarks' places against float32: keeps as "
+        "few layers as possible in higher precision; off keeps none (default 0.01; int8: keeps the most sensitive "
+        "layers, up to 9.5 %% of the MACs)")  # fmt: skip
     add("--train-steps", type=int, metavar="N", default=defaults.train_steps,
         help="after calibration, train for N steps on the photos (no labels are needed) until the quantised network "
         "gives the float32 network's results; some 2000 are needed (default %(default)s: no training)")  # fmt: skip

@@ -122,11 +122,12 @@ def _calibration(calibration: dict[str, Any] | None) -> list[tuple[str, str]]:
     """Say what the figures rest on."""
     if not calibration or "faces" not in calibration:
         return []
-    measured = (
-        f"measured on the {calibration['measured_on']} that were held out"
-        if calibration["held_out"]
-        else "few faces, so all were fitted to and measured on: expect more loss on other photos"
-    )
+    if not calibration["fitted_to"]:
+        measured = "measured on all of them, some of which may be those that it was trained on"
+    elif calibration["held_out"]:
+        measured = f"measured on the {calibration['measured_on']} that were held out"
+    else:
+        measured = "few faces, so all were fitted to and measured on: expect more loss on other photos"
     return [("calibration", f"{calibration['images']} images, {calibration['faces']} faces; {measured}")]
 
 

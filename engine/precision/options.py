@@ -72,7 +72,7 @@ class QuantisationOptions:
             raise InvalidArgumentError(f"train_steps is {self.train_steps}, expected 0 (no training) or more")
         if self.max_loss is not None and not self.max_loss > 0:
             raise InvalidArgumentError(
-                f"max_loss is {self.max_loss}, expected a positive loss of mean box IoU such as 0.01, or off"
+                f"max_loss is {self.max_loss}, expected a positive loss of positions such as 0.01, or off"
             )
 
     def check(self, precision: str) -> None:

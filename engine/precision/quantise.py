@@ -218,17 +218,20 @@ class _Quantisation:
 
     def _find_images(self, pictures: Sequence[Path] | None) -> CalibrationImages:
         options = self._conversion.options
+        # A budget is measured on as many images as are fitted to; without one more can be (with few faces all are).
+        hold_out: int | None = 4 if options.max_loss == float("inf") else 2
         if pictures is None:
             assert options.calib_dir is not None
             pictures = calibration_files(options.calib_dir)
+        else:
+            hold_out = None  # what is trained is judged on labels
         images = read_images(
             pictures,
             str(options.calib_dir or "the set of labels"),
             options.calib_images,
             Letterbox(self._conversion.size, self._conversion.config, enlarge=False),
             lambda done, total: self._say(f"Reading calibration images {done}/{total}"),
-            # A budget is measured on as many images as are fitted to; without one more can be (with few faces all are).
-            hold_out=4 if options.max_loss == float("inf") else 2,
+            hold_out=hold_out,
         )
         for path in images.skipped:
             self._say(f"Note: {path} is not a readable picture and is skipped")
@@ -274,8 +277,8 @@ class _Quantisation:
         else:
             raise CalibrationError(
                 f"the float32 network finds no face in the {count} calibration images, so an engine fitted to them may "
-                "find none: give photos with faces (of scores above --score-threshold), like production's. "
-                "--max-loss off builds one all the same"
+                "find none: give photos with faces, like production's. A build takes them with a lower "
+                "--score-threshold, or with --max-loss off"
             )
 
     def _gains(self) -> dict[NumberFormat, dict[str, float]]:

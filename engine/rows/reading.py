@@ -6,6 +6,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from engine.errors import InvalidArgumentError
 from engine.images import SUFFIXES
@@ -39,7 +40,6 @@ def read_pictures(kind: str, folder: Path, file: str, columns: Columns) -> Itera
         for picture in _of_tar(path) if kind == "webdataset" else _of_parquet(path, columns):
             yield picture
             count += 1
-    # Those of tarfile and of PyArrow; the latter are OSErrors or ValueErrors.
     except (tarfile.TarError, OSError, ValueError, EOFError) as error:
         yield Picture(file, error=f"cannot be read after {count} pictures: {error}")
 
@@ -75,14 +75,22 @@ def _of_tar(path: Path) -> Iterator[Picture]:
 
 
 def _of_parquet(path: Path, columns: Columns) -> Iterator[Picture]:
-    from pyarrow import parquet
+    from pyarrow import ArrowException, parquet
 
     with open_regular(path) as file:
-        table = parquet.ParquetFile(file)
-        for batch in table.iter_batches(_ROWS, columns=[columns.name, columns.picture]):
-            names, pictures = (batch.column(name).to_pylist() for name in (columns.name, columns.picture))
-            for name, content in zip(names, pictures, strict=True):
-                if isinstance(content, bytes):
-                    yield Picture(str(name), content)
-                else:
-                    yield Picture(str(name), error=f"the column {columns.picture} has no bytes in this row")
+        try:
+            yield from _of_table(parquet.ParquetFile(file), columns)
+        except ArrowException as error:  # some kinds are no ValueErrors
+            raise ValueError(error) from error
+
+
+def _of_table(table: Any, columns: Columns) -> Iterator[Picture]:
+    if missing := {columns.name, columns.picture} - {*table.schema_arrow.names}:
+        raise ValueError(f"it has no column {' and no column '.join(sorted(missing))}")
+    for batch in table.iter_batches(_ROWS, columns=[columns.name, columns.picture]):
+        names, pictures = (batch.column(name).to_pylist() for name in (columns.name, columns.picture))
+        for name, content in zip(names, pictures, strict=True):
+            if isinstance(content, bytes):
+                yield Picture(str(name), content)
+            else:
+                yield Picture(str(name), error=f"the column {columns.picture} has no bytes in this row")

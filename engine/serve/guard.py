@@ -47,7 +47,9 @@ class Guard:
             return
         holding = Holding(self._service.budget)
         exchange = _Exchange(scope, receive, send, self._settings.max_body_bytes, holding)
-        token = current.set(holding)
+        token, task = current.set(holding), asyncio.current_task()
+        assert task is not None  # which runs this
+        self._service.answering.add(task)
         try:
             self._check(scope, exchange)
             await asyncio.wait_for(exchange.run(self._app), self._settings.timeout)
@@ -61,6 +63,7 @@ class Guard:
             log.exception("request %s failed", exchange.id)
             await exchange.refuse(refusal_of(error))
         finally:
+            self._service.answering.discard(task)
             current.reset(token)
             holding.release()
             self._record(exchange)

@@ -17,6 +17,7 @@ from engine.serve.service import Service
 
 RELOAD = signal.SIGUSR1  # from the process above: open the engine's files anew
 
+_LAST_WORDS_S = 1.0
 _log = logging.getLogger("engine.serve")
 
 
@@ -40,6 +41,8 @@ async def lifespan(
     _end_with_parent()
     await send({"type": "lifespan.startup.complete"})
     await receive()
+    if service.answering:  # requests that took too long, and are told so
+        await asyncio.wait(service.answering, timeout=_LAST_WORDS_S)
     await service.close()
     await send({"type": "lifespan.shutdown.complete"})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -42,13 +43,25 @@ class _Supervisor(Multiprocess):
     """Starts the workers, and new ones for those that die."""
 
     failed = False
+    _untold: Sequence[Process] = ()  # workers that do not know of a new engine yet
 
     def handle_usr1(self) -> None:
-        """Pass the wish for a new engine on to the workers; those that have not started open it anyway."""
-        for process in self.processes:
-            if process.pid is not None and process.is_ready(_ANSWER_S):
-                with suppress(ProcessLookupError):
-                    os.kill(process.pid, RELOAD)
+        """Pass the wish for a new engine on to the workers."""
+        self._untold = list(self.processes)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell those that have started: the signal would end one that has not, and may have read the old files."""
+        later = []
+        for process in self._untold:
+            if not process.process.is_alive():
+                continue
+            if process.pid is None or not process.is_ready(_ANSWER_S):
+                later.append(process)
+                continue
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, RELOAD)
+        self._untold = later
 
     def keep_subprocess_alive(self) -> None:
         """Start a worker for each that has died; end the service if one could not start.
@@ -67,6 +80,7 @@ class _Supervisor(Multiprocess):
             _log.error("worker %s died: another one starts", process.pid)
             self.processes[index] = Process(self.config, self.sockets)
             self.processes[index].start()
+        self._tell()
 
     def terminate_all(self) -> None:
         """Listen no more, so that new callers go elsewhere, then let the workers answer what they have accepted."""

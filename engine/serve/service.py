@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from engine.detector import TRTRetinaFace
 from engine.errors import DeviceLostError, InvalidArgumentError
@@ -93,6 +94,7 @@ class Service:
         self._opened: _Opened | None = None
         self._usage: GpuUsage | None = None
         self._reloading = asyncio.Lock()
+        self.answering: set[asyncio.Task[Any]] = set()
         self._decoders = ThreadPoolExecutor(available_threads(), thread_name_prefix="retinaface-decode")
 
     async def start(self) -> None:
@@ -114,7 +116,7 @@ class Service:
             RetinaFaceError: the files cannot be used; nothing has changed.
         """
         async with self._reloading:
-            if self._is_open():
+            if await asyncio.to_thread(self._is_open):
                 return
             opened = await asyncio.to_thread(self._open)
             self._opened, old = opened, self._opened

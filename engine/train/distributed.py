@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -18,6 +19,7 @@ T = TypeVar("T")
 
 DEVICES = ("auto", "cpu", "cuda", "cuda:N")
 _MOST_PROCESSES = 1 << 16
+_PATIENCE = timedelta(hours=12)  # the others wait while the first one calibrates
 _LARGEST_PORT = (1 << 16) - 1
 
 
@@ -116,6 +118,8 @@ def joined(device: str = "auto") -> Iterator[Processes]:
         DeviceError: PyTorch cannot use it.
         TrainingError: the processes do not find each other.
     """
+    # Else PyTorch's convolutions in float32 round to 10 bits of mantissa on GPUs.
+    torch.backends.cudnn.allow_tf32 = False
     count = _variable("WORLD_SIZE", 1, _MOST_PROCESSES, default=1)
     if count == 1:
         yield Processes(0, 1, _device(device, 0))
@@ -131,7 +135,7 @@ def joined(device: str = "auto") -> Iterator[Processes]:
         )
     chosen = _device(device, local_rank)
     try:
-        distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+        distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=_PATIENCE)
     except (RuntimeError, ValueError) as error:
         raise TrainingError(
             f"process {rank} of {count} did not find the others at MASTER_ADDR {os.environ['MASTER_ADDR']!r:.200} and "

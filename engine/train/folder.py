@@ -18,7 +18,7 @@ from engine.config.formats import INT8
 from engine.errors import InvalidArgumentError
 from engine.files import sha256_of_file
 from engine.model.retinaface import RetinaFace
-from engine.precision.trained.stored import Key, save_trained
+from engine.precision.trained.stored import Key, belongs_to, save_trained
 from engine.train.checkpoints import Beginning
 from engine.train.labels.labelled import LabelledPicture
 from engine.train.quantised.network import QuantisedNetwork
@@ -74,6 +74,18 @@ class RunFolder:
             raise InvalidArgumentError(
                 f"the folder {self.path} has a {other.name}, which training would replace, but no run: choose another "
                 "folder"
+            )
+
+    def check_int8(self) -> None:
+        """Check the files that a run of training for INT8 has beside its checkpoint.
+
+        Raises:
+            InvalidArgumentError: one is missing, or they do not belong together.
+        """
+        if not (self.model.exists() and belongs_to(self.int8, sha256_of_file(self.model))):
+            raise InvalidArgumentError(
+                f"the folder {self.path} has no {self.model.name} and {self.int8.name} that belong together, as this "
+                "run wrote them: put them back, or begin in another folder"
             )
 
     def write_start(self, made_with: dict[str, Any], began: Beginning) -> None:

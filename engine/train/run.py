@@ -203,6 +203,8 @@ def _opened(folder: RunFolder, options: TrainOptions, made_with: dict[str, Any])
     checkpoint = Checkpoint.read(folder.last)
     checkpoint.check(made_with, folder.last)
     check_same_weights(checkpoint.began, options.weights, options.backbone, folder.path)
+    if options.precision != FP32.name:
+        folder.check_int8()
     return checkpoint
 
 

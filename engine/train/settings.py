@@ -71,7 +71,7 @@ class TrainSettings:
         _require(size_fits, "size", self.size, f"a multiple of {BODY_STRIDE} up to 4096")
         for name, least in (("epochs", 1), ("batch", 1), ("warm_up", 0), ("judge_every", 1)):
             _require(least <= getattr(self, name) <= _MOST, name, getattr(self, name), f"{least} to {_MOST}")
-        _require(1 <= self.widest <= 10, "widest", self.widest, "1 to 10")
+        _require(1 <= self.widest <= 4, "widest", self.widest, "1 to 4")  # its square is in memory
         _require(0 < self.learning_rate <= 10, "learning_rate", self.learning_rate, "above 0, up to 10")
         for name in ("momentum", "average"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 or more, below 1")

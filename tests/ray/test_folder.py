@@ -79,15 +79,17 @@ def test_parquet_files(detection: Detection, alone: TRTRetinaFace, pictures: dic
     parquet.write_table(pyarrow.table({"key": ["x"], "jpg": [3]}), source / "c.parquet")
     parquet.write_table(table.slice(0, 0), source / "e.parquet")
     (source / "f.parquet").write_bytes(b"no table")
+    parquet.write_table(pyarrow.table({"key": ["x"]}), source / "g.parquet")
     with pytest.raises(InvalidArgumentError, match=r"a\.parquet has no column 'path', it has key, jpg, other"):
         detect_to_parquet(source, tmp_path / "faces", detection, TWO)
     done = detect_to_parquet(source, tmp_path / "faces", detection, TWO, columns=Columns("key", "jpg"))
-    assert (done.parts, done.failed) == (6, 3)
+    assert (done.parts, done.failed) == (7, 4)
     parts = [parquet.read_table(file).to_pylist() for file in sorted((tmp_path / "faces").glob("*.parquet"))]
-    assert [len(part) for part in parts] == [0, 17, 1, 5, 0, 1]
+    assert [len(part) for part in parts] == [0, 17, 1, 5, 0, 1, 1]
     assert_found(parts[1] + parts[3], pictures, alone)
     assert parts[2][0]["error"] == "the column jpg has no bytes in this row"
     assert parts[5][0]["name"] == "f.parquet"
+    assert parts[6][0]["error"] == "cannot be read after 0 pictures: it has no column jpg"
     assert len({parquet.read_schema(file) for file in (tmp_path / "faces").glob("*.parquet")}) == 1
 
 

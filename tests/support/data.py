@@ -91,3 +91,15 @@ def _existing(path: Path) -> Path:
             f"{path.name} is missing from {_DATA}" if _DATA.is_dir() else "there is no folder of photos and labels"
         )
     return path
+
+
+def picture_files() -> list[bytes]:
+    """Return files of different sizes and formats, with and without faces."""
+    photo = astronaut()
+    noise = np.random.default_rng(1).integers(0, 256, (70, 200, 3), np.uint8)
+    images = [photo, photo[:300], photo[40:, 100:330], photo[::2, ::2], photo[:, ::-1], noise]
+    suffixes = [".png", ".jpg", ".png", ".webp", ".bmp", ".png"]
+    return [
+        cv2.imencode(suffix, np.ascontiguousarray(image))[1].tobytes()
+        for suffix, image in zip(suffixes, images, strict=True)
+    ]

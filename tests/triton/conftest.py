@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
 from engine import TRTRetinaFace
 from engine.sidecar import EngineFiles, read_engine, sidecar_path
 from engine.triton.repository import ENGINE_NAME, write_repository
-from tests.support.data import astronaut
+from tests.support.data import picture_files
 from tests.triton.server import Triton, triton
 
 
@@ -42,14 +40,7 @@ def alone(files: EngineFiles) -> TRTRetinaFace:
 @pytest.fixture(scope="session")
 def pictures() -> list[bytes]:
     """Files of different sizes and formats, with and without faces."""
-    photo = astronaut()
-    noise = np.random.default_rng(1).integers(0, 256, (70, 200, 3), np.uint8)
-    images = [photo, photo[:300], photo[40:, 100:330], photo[::2, ::2], photo[:, ::-1], noise]
-    suffixes = [".png", ".jpg", ".png", ".webp", ".bmp", ".png"]
-    return [
-        cv2.imencode(suffix, np.ascontiguousarray(image))[1].tobytes()
-        for suffix, image in zip(suffixes, images, strict=True)
-    ]
+    return picture_files()
 
 
 @pytest.fixture(scope="session")

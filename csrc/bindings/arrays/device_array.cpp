@@ -4,6 +4,7 @@
 
 #include "bindings/arguments/arguments.h"
 #include "bindings/arrays/dlpack.h"
+#include "bindings/arrays/unlocked.h"
 
 namespace retinaface::bindings {
 namespace {
@@ -80,7 +81,7 @@ DeviceArray DeviceArray::copy_of(const Array &host, const Place &place) {
 py::array DeviceArray::to_numpy() const {
     py::array result(py::dtype(name_of(type_)), shape_);
     void *host = result.mutable_data();
-    py::gil_scoped_release unlocked;
+    Unlocked unlocked;
     DeviceGuard guard(device_);
     if (filled_ != nullptr) {
         filled_->wait();

@@ -1,11 +1,12 @@
 #include "bindings/arrays/device_memory.h"
 
-#include <Python.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <optional>
+
+#include "bindings/arrays/unlocked.h"
 
 namespace retinaface::bindings {
 namespace {
@@ -40,11 +41,11 @@ const Pool &pool_of(int device) {
 
 void wait_for_device() {
     // A consumer of DLPack may free in a thread without the GIL.
-    PyThreadState *thread = Py_IsInitialized() != 0 && PyGILState_Check() != 0 ? PyEval_SaveThread() : nullptr;
-    static_cast<void>(cudaDeviceSynchronize());
-    if (thread != nullptr) {
-        PyEval_RestoreThread(thread);
+    std::optional<Unlocked> unlocked;
+    if (Py_IsInitialized() != 0 && PyGILState_Check() != 0) {
+        unlocked.emplace();
     }
+    static_cast<void>(cudaDeviceSynchronize());
 }
 
 }  // namespace

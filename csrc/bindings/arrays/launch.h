@@ -1,6 +1,7 @@
 #pragma once
 
 #include "bindings/arrays/device_array.h"
+#include "bindings/arrays/unlocked.h"
 
 namespace retinaface::bindings {
 
@@ -8,7 +9,7 @@ namespace retinaface::bindings {
 /// GIL.
 template <typename Operator>
 void launch(const char *what, const Place &place, size_t workspace_bytes, const Operator &op) {
-    py::gil_scoped_release unlocked;
+    Unlocked unlocked;
     DeviceGuard guard(place.device);
     auto stream = static_cast<cudaStream_t>(place.stream);
     StreamWorkspace workspace(workspace_bytes, stream);

@@ -76,3 +76,4 @@ def remote_client(
         yield RemoteClient(server, pictures, clock, executor)
     finally:
         executor.shutdown(cancel_futures=True)  # requests that have not been sent are cancelled
+        server.close(ended=True)

@@ -7,11 +7,10 @@ import math
 import os
 import re
 import ssl
-import threading
 from collections.abc import Mapping
 from urllib.parse import SplitResult
 
-from engine.bench.remote.server import PATIENCE_S, RemoteError, Reply, Totals
+from engine.bench.remote.server import PATIENCE_S, PerThread, RemoteError, Reply, Totals
 from engine.text import printable
 
 TOKEN = "RETINAFACE_TRT_TOKEN"
@@ -27,8 +26,7 @@ class Connections:
     def __init__(self, address: SplitResult) -> None:
         """Remember the address; a thread connects with its first request."""
         self._address = address
-        self._of_thread = threading.local()
-        self._all: list[http.client.HTTPConnection] = []
+        self._threads = PerThread(self._connect)
         token = os.environ.get(TOKEN)
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
 
@@ -36,39 +34,43 @@ class Connections:
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[http.client.HTTPResponse, bytes]:
         """Return the answer and its body."""
-        known: http.client.HTTPConnection | None = getattr(self._of_thread, "connection", None)
-        connection = known or self._connect()
+        connection, is_new = self._threads.get()
         everything = {**self._headers, **(headers or {})}
         try:
-            connection.request(method, path, body, everything)
-            response = connection.getresponse()
-        except (ConnectionError, http.client.RemoteDisconnected):
-            connection.close()
-            if known is None:
+            return _exchange(connection, method, path, body, everything)
+        except ConnectionError:
+            if is_new:
                 raise
-            # The server may have closed an idle connection; a new one shows whether it still answers.
-            connection.request(method, path, body, everything)
-            response = connection.getresponse()
-        except BaseException:
-            connection.close()  # a late answer must not be taken for the next one's
-            raise
-        return response, response.read(_MOST_BYTES)
+        # The server may have closed an idle connection; a new one shows whether it still answers.
+        return _exchange(connection, method, path, body, everything)
 
-    def close(self) -> None:
-        """Close them."""
-        for connection in self._all:
-            connection.close()
+    def close(self, *, ended: bool = False) -> None:
+        """See RemoteServer."""
+        self._threads.close(ended=ended)
 
     def _connect(self) -> http.client.HTTPConnection:
         host, port = self._address.hostname or "", self._address.port
-        connection = (
+        return (
             http.client.HTTPSConnection(host, port, timeout=PATIENCE_S, context=ssl.create_default_context())
             if self._address.scheme == "https"
             else http.client.HTTPConnection(host, port, timeout=PATIENCE_S)
         )
-        self._of_thread.connection = connection
-        self._all.append(connection)
-        return connection
+
+
+def _exchange(
+    connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+) -> tuple[http.client.HTTPResponse, bytes]:
+    """Send a request and read the answer. What fails closes the connection, whose next answer would be this one."""
+    try:
+        connection.request(method, path, body, dict(headers))
+        response = connection.getresponse()
+        content = response.read(_MOST_BYTES)
+        if response.length:  # bytes that have not come, or are too many
+            raise http.client.IncompleteRead(content, response.length)
+    except BaseException:
+        connection.close()
+        raise
+    return response, content
 
 
 class HttpServer:
@@ -94,9 +96,9 @@ class HttpServer:
         """Return None: the header Server-Timing has the stages of each request."""
         return None
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._connections.close()
+    def close(self, *, ended: bool = False) -> None:
+        """See RemoteServer."""
+        self._connections.close(ended=ended)
 
 
 def parse_server_timing(header: str) -> Reply:

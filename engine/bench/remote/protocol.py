@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import threading
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import SplitResult
@@ -12,7 +11,7 @@ from urllib.parse import SplitResult
 import numpy as np
 
 from engine.bench.remote.http import TOKEN
-from engine.bench.remote.server import PATIENCE_S, RemoteError, Reply, Totals
+from engine.bench.remote.server import PATIENCE_S, PerThread, RemoteError, Reply, Totals
 from engine.errors import InvalidArgumentError, RetinaFaceError
 from engine.text import printable, represented
 
@@ -38,10 +37,9 @@ class ProtocolServer:
         self._address, self._model = address, model
         token = os.environ.get(TOKEN)
         self._headers = {} if token is None else {"authorization": f"Bearer {token}"}
-        self._of_thread = threading.local()
-        self._all: list[Any] = []
         self._triton = _client_of(address.scheme)
-        self._shared = self._open() if self._is_grpc else None  # a channel of gRPC serves all threads
+        self._threads: PerThread[Any] = PerThread(self._open)
+        self._shared = self._threads.get()[0] if self._is_grpc else None  # a channel of gRPC serves all threads
         try:
             server = self._call("get_server_metadata")
             metadata = self._call("get_model_metadata", model)
@@ -71,7 +69,7 @@ class ProtocolServer:
         """Return the model's statistics; None if the server has none, as they are an extension of Triton's."""
         try:
             answer = self._call("get_inference_statistics", self._model)
-        except self._triton.InferenceServerException:
+        except (self._triton.InferenceServerException, OSError):  # it may be gone: what was measured is kept
             return None
         counted = answer["model_stats"][0]["inference_stats"]
         seconds = {
@@ -80,15 +78,12 @@ class ProtocolServer:
         }
         return Totals(int(counted.get("success", {}).get("count", 0)), seconds)
 
-    def close(self) -> None:
-        """Close the connections."""
-        for client in self._all:
-            client.close()
+    def close(self, *, ended: bool = False) -> None:
+        """See RemoteServer."""
+        self._threads.close(ended=ended)
 
     def _call(self, name: str, *arguments: Any) -> Any:
-        client = self._shared or getattr(self._of_thread, "client", None)
-        if client is None:
-            client = self._of_thread.client = self._open()
+        client = self._shared or self._threads.get()[0]
         options: dict[str, Any] = {"headers": self._headers}
         if self._is_grpc and name != "infer":
             options["as_json"] = True
@@ -100,9 +95,7 @@ class ProtocolServer:
         options = {} if self._is_grpc else {"connection_timeout": PATIENCE_S, "network_timeout": PATIENCE_S}
         if self._address.scheme == "https":
             options["ssl"] = True
-        client = self._triton.InferenceServerClient(self._address.netloc, **options)
-        self._all.append(client)
-        return client
+        return self._triton.InferenceServerClient(self._address.netloc, **options)
 
 
 def _client_of(scheme: str) -> Any:

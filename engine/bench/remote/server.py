@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 PATIENCE_S = 60.0  # for one answer
+
+
+class _Closable(Protocol):
+    def close(self) -> object:
+        """Close it."""
+
+
+T = TypeVar("T", bound=_Closable)
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,35 @@ class Totals:
     seconds: Mapping[str, float]
 
 
+class PerThread(Generic[T]):
+    """A connection for each thread, made when it first asks for one."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        """Make connections, which can be closed, with `make`."""
+        self._make = make
+        self._of_thread = threading.local()
+        self._all: list[tuple[threading.Thread, T]] = []
+
+    def get(self) -> tuple[T, bool]:
+        """Return this thread's connection, and whether it is new."""
+        known: T | None = getattr(self._of_thread, "connection", None)
+        if known is not None:
+            return known, False
+        made = self._of_thread.connection = self._make()
+        self._all.append((threading.current_thread(), made))
+        return made, True
+
+    def close(self, *, ended: bool = False) -> None:
+        """Close the connections; with `ended` those of threads that have ended."""
+        kept = []
+        for thread, connection in self._all:
+            if ended and thread.is_alive():
+                kept.append((thread, connection))
+            else:
+                connection.close()
+        self._all = kept
+
+
 class RemoteServer(Protocol):
     """A server over the network. Many threads call it at once, each through a connection of its own."""
 
@@ -51,8 +89,8 @@ class RemoteServer(Protocol):
     def totals(self) -> Totals | None:
         """Return what the server has counted; None if it tells each request's own stages, or none at all."""
 
-    def close(self) -> None:
-        """Close all connections."""
+    def close(self, *, ended: bool = False) -> None:
+        """Close all connections; with `ended` those of threads that have ended."""
 
 
 class RemoteError(Exception):

@@ -1,9 +1,11 @@
-"""Crops of calibration images around faces, to measure sensitivities at a quarter of the cost of whole images."""
+"""Parts of calibration images around faces."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
+import cv2
 import numpy as np
 import torch
 
@@ -11,7 +13,7 @@ from engine.config.model import BODY_STRIDE, RetinaFaceConfig
 from engine.precision.calibrate.images import CalibrationImages
 from engine.precision.qdq.heads import face_weights
 from engine.precision.qdq.simulate import Simulation
-from engine.types import FloatArray
+from engine.types import FloatArray, Image
 
 _SIDE = 10 * BODY_STRIDE
 
@@ -28,10 +30,35 @@ def face_centres(config: RetinaFaceConfig, reference: Simulation, batch: FloatAr
     return found
 
 
+def cut(
+    picture: Image, around: tuple[float, float], size: tuple[int, int], factor: float, rng: np.random.Generator
+) -> Image:
+    """Return a random part of a picture, magnified, mirrored or not.
+
+    Args:
+        picture: uint8 [H, W, 3].
+        around: (y, x) of a place that the part has.
+        size: (height, width) that the part has at most.
+        factor: of the magnification.
+        rng: for all random choices.
+    """
+    part = picture
+    for axis in (0, 1):
+        length = picture.shape[axis]
+        side = min(length, max(1, math.floor(size[axis] / factor)))
+        at = int(np.clip(around[axis], 0, length - 1))
+        begin = int(rng.integers(max(0, at - side + 1), min(length - side, at) + 1))
+        part = part.take(range(begin, begin + side), axis=axis)
+    height, width = (max(1, min(most, round(side * factor))) for most, side in zip(size, part.shape[:2], strict=True))
+    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    resized = cv2.resize(part, (width, height), interpolation=method)
+    return np.ascontiguousarray(resized[:, ::-1] if rng.random() < 0.5 else resized, np.uint8)
+
+
 def crop(
     images: CalibrationImages, centres: Mapping[int, Sequence[tuple[int, int]]], rng: np.random.Generator
 ) -> FloatArray:
-    """Return a random crop of a random image, mirrored or not, [1, 3, h, w].
+    """Return a random crop of a random image, mirrored or not, [1, 3, h, w]: a quarter of the cost of whole images.
 
     Args:
         images: to crop.

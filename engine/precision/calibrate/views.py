@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-import cv2
 import numpy as np
 
+from engine.precision.calibrate.crops import cut
 from engine.precision.calibrate.images import CalibrationImages
 from engine.types import FloatArray, Image
 
@@ -39,15 +39,4 @@ def _view(picture: Image, boxes: FloatArray, size: tuple[int, int], rng: np.rand
     scale = math.exp(rng.uniform(math.log(_SMALLEST), math.log(_LARGEST)))
     box = boxes[int(rng.integers(len(boxes)))]
     centre = ((box[1] + box[3]) / 2, (box[0] + box[2]) / 2)
-    part = picture
-    for axis in (0, 1):
-        length = picture.shape[axis]
-        side = min(length, max(1, math.floor(size[axis] / scale)))
-        at = int(np.clip(centre[axis], 0, length - 1))
-        low, high = max(0, at - side + 1), min(length - side, at)
-        begin = int(rng.integers(low, high + 1))
-        part = part.take(range(begin, begin + side), axis=axis)
-    height, width = (max(1, min(most, round(side * scale))) for most, side in zip(size, part.shape[:2], strict=True))
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    resized = cv2.resize(part, (width, height), interpolation=method)
-    return np.ascontiguousarray(resized[:, ::-1] if rng.random() < 0.5 else resized, np.uint8)
+    return cut(picture, centre, size, scale, rng)

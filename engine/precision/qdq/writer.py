@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.config.formats import FP16, NumberFormat
-from engine.precision.cast import inner_name, to_fp16
+from engine.precision.cast import constant, inner_name, to_fp16
 from engine.precision.qdq.graph import VALUE_KEEPING, Graph, with_weights
 from engine.precision.qdq.placement import Point, points, value_inputs
 from engine.precision.qdq.simulate import Simulation, to_grid
@@ -123,11 +123,7 @@ class _Writer:
         return output
 
     def _constant(self, name: str, values: NDArray[Any], kind: NumberFormat) -> None:
-        from onnx import TensorProto, helper
-
-        flat: Any = values.ravel().astype(np.int8 if kind.is_integer else np.float32)
-        tensor = helper.make_tensor(name, TensorProto.DataType.Value(kind.onnx_type), values.shape, flat)
-        self._model.graph.initializer.append(tensor)
+        self._model.graph.initializer.append(constant(name, values, kind))
 
     def _drop_unread(self) -> None:
         """Remove nodes and initialisers without readers: those whose quantised form is read instead."""

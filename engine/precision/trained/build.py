@@ -67,7 +67,7 @@ def _measured(conversion: Conversion, graph: Graph, network: Simulation) -> tupl
         "images": len(images.paths),
         "fitted_to": 0,
         "measured_on": len(images.paths),
-        "held_out": True,
+        "held_out": False,
         "faces": measure.faces,
         "skipped": [path.name for path in images.skipped],
         "images_sha256": sha256_of("".join(images.digests).encode()),

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from engine.config.model import BODY_STRIDE, RetinaFaceConfig
 from engine.errors import CalibrationError
-from engine.precision.calibrate.crops import face_centres
+from engine.precision.calibrate.crops import cut, face_centres
 from engine.precision.calibrate.images import CalibrationImages
 from engine.precision.qdq.simulate import Simulation
 from engine.runtime.letterbox import Letterbox
@@ -41,13 +40,13 @@ class TrainingPictures:
         """Read the images and find their faces with the float32 network.
 
         Raises:
-            CalibrationError: it finds no face, or an image can no longer be read.
+            CalibrationError: it finds no face.
         """
         self.config, self.reference = config, reference
         self._letterbox = Letterbox((SIDE, SIDE), config, enlarge=False)
         self._pictures: list[_Picture] = []
         for index in images.fitting:
-            pixels = _fitted(images.image(index), images.letterbox.size)
+            pixels = images.image(index)
             faces = face_centres(config, reference, _as_input(pixels, config))
             if faces:
                 self._pictures.append(_Picture(pixels, list(faces)))
@@ -65,27 +64,7 @@ class TrainingPictures:
         picture = self._pictures[int(rng.integers(len(self._pictures)))]
         face = picture.faces[int(rng.integers(len(picture.faces)))]
         factor = math.exp(rng.uniform(math.log(_SMALLEST), math.log(_LARGEST)))
-        part = picture.pixels
-        for axis, at in enumerate(face):
-            length = part.shape[axis]
-            side = min(length, math.floor(SIDE / factor))
-            low, high = max(0, at - side + 1), min(length - side, at)
-            begin = int(rng.integers(min(low, high), high + 1))
-            part = part.take(range(begin, begin + side), axis=axis)
-        height, width = (max(1, min(SIDE, round(side * factor))) for side in part.shape[:2])
-        method = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-        scaled = cv2.resize(part, (width, height), interpolation=method)
-        return np.ascontiguousarray(scaled[:, ::-1] if rng.random() < 0.5 else scaled, np.uint8)
-
-
-def _fitted(image: Image, size: tuple[int, int]) -> Image:
-    """Shrink an image to fit into the network's input; smaller ones stay as they are."""
-    height, width = image.shape[:2]
-    factor = min(1.0, size[0] / height, size[1] / width)
-    if factor == 1.0:
-        return image
-    shape = (max(1, round(width * factor)), max(1, round(height * factor)))
-    return cv2.resize(image, shape, interpolation=cv2.INTER_AREA).astype(np.uint8)
+        return cut(picture.pixels, face, (SIDE, SIDE), factor, rng)
 
 
 def _as_input(image: Image, config: RetinaFaceConfig) -> FloatArray:

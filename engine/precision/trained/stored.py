@@ -58,6 +58,14 @@ def is_trained(path: str | os.PathLike[str]) -> bool:
     return Path(path).exists() and _TRAINED in stored_key(path)
 
 
+def belongs_to(path: Path, weights_sha256: str) -> bool:
+    """Return whether a file is that of a network trained from weights with this digest."""
+    try:
+        return is_trained(path) and stored_key(path).get("weights") == weights_sha256
+    except CalibrationError:
+        return False
+
+
 def save_trained(path: Path, key: Key, graph: Graph, network: Simulation, kept: Sequence[dict[str, Any]]) -> None:
     """Write a trained network; the same digest of weights, config and precision are needed to read it.
 

@@ -50,3 +50,18 @@ except NativeModuleError as error:
 """
     assert "True engine._native, the compiled part" in (message := run_python(code))
     assert "pip install -e ." in message
+
+
+def test_daemon_threads_that_come_back_while_the_interpreter_ends_do_not_abort_it() -> None:
+    code = (
+        "import threading, time, numpy as np\n"
+        "from engine import ops\n"
+        "image = np.zeros((1080, 1920, 3), np.uint8)\n"
+        "def work():\n"
+        "    while True:\n"
+        "        ops.letterbox([image], (640, 640), mean=0.0)\n"
+        "for _ in range(4):\n"
+        "    threading.Thread(target=work, daemon=True).start()\n"
+        "time.sleep(0.2)\n"
+    )
+    assert run_python(code) == ""

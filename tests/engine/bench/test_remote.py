@@ -5,11 +5,14 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from http.client import IncompleteRead
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
 from engine.bench.analysis.points import REMOTE, Engine, Point
@@ -112,6 +115,46 @@ def test_connections_are_kept() -> None:
         server.close()
     assert len(script.bodies) > 20
     assert script.connections <= 4  # of three callers, and of the question what the server is
+
+
+@pytest.mark.parametrize(("serve", "path"), [(http_server, ""), (http_server, "/v2/models/retinaface")])
+def test_callers_that_have_ended_leave_no_connections(serve: Serve, path: str) -> None:
+    with serve(Script(network_s=0.001)) as url:
+        server = connect(url + path)
+        before = len(psutil.Process().net_connections())
+        measured(server, [ClosedLoop(20), ClosedLoop(20)])
+        assert len(psutil.Process().net_connections()) < before + 10
+        server.close()
+
+
+def test_a_server_that_has_gone_loses_no_measurement() -> None:
+    with http_server(Script()) as url:
+        server = connect(f"{url}/v2/models/retinaface")
+        assert server.totals() is not None
+    with ThreadPoolExecutor(1) as another:  # which has no connection yet
+        assert another.submit(server.totals).result() is None
+    server.close()
+
+
+def test_an_answer_that_is_cut_off_is_none() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def answer() -> None:
+        for content in (b"half", b"the whole "):
+            connection, _ = listener.accept()
+            connection.recv(4096)
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n" + content)
+            connection.close()
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    connections = Connections(urlsplit(f"http://127.0.0.1:{listener.getsockname()[1]}"))
+    with pytest.raises(IncompleteRead):
+        connections.request("GET", "/")
+    assert connections.request("GET", "/")[1] == b"the whole "
+    thread.join()
+    connections.close()
+    listener.close()
 
 
 def test_a_connection_that_the_server_has_closed_is_made_anew() -> None:

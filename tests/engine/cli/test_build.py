@@ -80,9 +80,17 @@ def test_a_missed_budget_lost_faces_and_no_faces_are_said() -> None:
     assert _evidence({"mode": "fp16", "kept_higher": []}) == []
 
 
-@pytest.mark.parametrize(("held_out", "said"), [(True, "on the 3 that were held out"), (False, "expect more loss")])
-def test_what_the_figures_rest_on_is_said(held_out: bool, said: str) -> None:
-    ((name, text),) = _calibration({"images": 6, "faces": 250, "measured_on": 3, "held_out": held_out})
+@pytest.mark.parametrize(
+    ("fitted_to", "held_out", "said"),
+    [
+        (3, True, "on the 3 that were held out"),
+        (6, False, "expect more loss"),
+        (0, False, "those that it was trained on"),
+    ],
+)
+def test_what_the_figures_rest_on_is_said(fitted_to: int, held_out: bool, said: str) -> None:
+    given = {"images": 6, "faces": 250, "fitted_to": fitted_to, "measured_on": 3, "held_out": held_out}
+    ((name, text),) = _calibration(given)
     assert name == "calibration"
     assert text.startswith("6 images, 250 faces; ")
     assert said in text

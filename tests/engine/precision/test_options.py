@@ -16,7 +16,7 @@ from tests.support import graphs
 
 @pytest.mark.parametrize("loss", [0, 0.0, -0.01, -math.inf, math.nan])
 def test_a_budget_is_positive(loss: float) -> None:
-    with pytest.raises(InvalidArgumentError, match=r"max_loss is .*, expected a positive loss of mean box IoU"):
+    with pytest.raises(InvalidArgumentError, match=r"max_loss is .*, expected a positive loss of positions"):
         QuantisationOptions(max_loss=loss)
 
 

@@ -71,6 +71,12 @@ def test_a_batch_is_divided_equally() -> None:
         processes.share_of(7)
 
 
+def test_float32_is_not_rounded_on_gpus() -> None:
+    torch.backends.cudnn.allow_tf32 = True
+    with joined("cpu"):
+        assert not torch.backends.cudnn.allow_tf32
+
+
 @pytest.mark.parametrize("device", ["gpu", "cuda:x", "cpu:0", ""])
 def test_unknown_devices_are_refused(device: str) -> None:
     with pytest.raises(InvalidArgumentError, match="expected auto, cpu, cuda, cuda:N"), joined(device):

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import httpx
-import numpy as np
 import pytest
 
 from engine import TRTRetinaFace
 from tests.integration.serve.service import Served, serving
-from tests.support.data import astronaut
+from tests.support.data import picture_files
 
 
 @pytest.fixture(scope="session")
@@ -38,11 +36,4 @@ def alone(fp32_engine: Path) -> TRTRetinaFace:
 @pytest.fixture(scope="session")
 def pictures() -> list[bytes]:
     """Files of different sizes and formats, with and without faces."""
-    photo = astronaut()
-    noise = np.random.default_rng(1).integers(0, 256, (70, 200, 3), np.uint8)
-    images = [photo, photo[:300], photo[40:, 100:330], photo[::2, ::2], photo[:, ::-1], noise]
-    suffixes = [".png", ".jpg", ".png", ".webp", ".bmp", ".png"]
-    return [
-        cv2.imencode(suffix, np.ascontiguousarray(image))[1].tobytes()
-        for suffix, image in zip(suffixes, images, strict=True)
-    ]
+    return picture_files()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import socket
-import struct
 import time
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.client import HTTPResponse
@@ -17,17 +15,8 @@ import httpx
 import numpy as np
 import pytest
 
+from benchmarks.serve.hostile import bomb
 from tests.integration.serve.service import Served, serving
-
-
-def _bomb(side: int) -> bytes:
-    """A PNG file of few bytes that claims side x side pixels."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize(
@@ -35,7 +24,7 @@ def _bomb(side: int) -> bytes:
     [
         ({"content": b""}, 400, "empty"),
         ({"content": b"\xff\xd8\xff\xe0 no picture"}, 400, "not a picture"),
-        ({"content": _bomb(10_000)}, 413, "100,000,000 pixels"),
+        ({"content": bomb()}, 413, "100,000,000 pixels"),
         ({"content": b"x" * 32_000_001}, 413, "32,000,000 bytes"),
         ({"content": b"x", "params": {"max_faces": "many"}}, 400, "max_faces"),
         ({"content": b"x", "params": {"unknown": "1"}}, 400, "unknown"),

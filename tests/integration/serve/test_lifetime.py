@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -102,6 +103,19 @@ def test_a_service_that_is_ended_answers_what_it_accepted(fp32_engine: Path, pic
         assert status == 0
         assert answers == [200] * accepted
         assert not [entry for entry in service.log if "Traceback" in entry["message"]]
+
+
+def test_what_is_not_answered_in_the_time_to_drain_is_refused(fp32_engine: Path) -> None:
+    with serving(fp32_engine, "--drain", "1") as service:
+        url = httpx.URL(service.url)
+        assert url.port is not None
+        with socket.create_connection((url.host, url.port), timeout=30) as connection:
+            connection.sendall(
+                b"POST /detect HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n\r\n"
+            )
+            assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"  # it is accepted
+            assert service.stop() == 0
+            assert connection.recv(100).startswith(b"HTTP/1.1 503 ")
 
 
 @pytest.mark.parametrize(

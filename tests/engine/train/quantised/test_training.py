@@ -174,6 +174,12 @@ def test_the_graph_that_is_built_is_the_network_that_was_trained(
     assert measured.calibration is not None
     assert (measured.calibration["measured_on"], measured.calibration["fitted_to"]) == (6, 0)
     assert measured.evidence["agreement"]["faces"] == measured.calibration["faces"] > 0
+    content = folder.model.read_bytes()
+    for damage in (folder.model.unlink, lambda: folder.model.write_bytes(b"other weights"), folder.int8.unlink):
+        folder.model.write_bytes(content)
+        damage()
+        with pytest.raises(InvalidArgumentError, match=r"no model\.pth and int8\.npz that belong together"):
+            train(replace(options, resume=True))
 
 
 @pytest.mark.parametrize(
