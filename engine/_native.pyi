@@ -56,19 +56,23 @@ def decode(
     variances: object,
     score_threshold: object,
     top_k: object,
+    classes: object = 2,
+    sigmoid: object = False,
     stream: object = None,
-) -> tuple[Any, Any, Any, Any]: ...
+) -> tuple[Any, Any, Any, Any, Any]: ...
 def nms(
     boxes: object,
     scores: object,
-    landmarks: object,
+    payload: object,
     count: object,
+    classes: object = None,
     *,
     iou_threshold: object,
     max_detections: object,
     voting: object = False,
+    class_agnostic: object = False,
     stream: object = None,
-) -> tuple[Any, Any, Any, Any, Any]: ...
+) -> tuple[Any, Any, Any, Any, Any, Any]: ...
 def deform_conv(
     x: object,
     weight: object,

@@ -76,14 +76,16 @@ class Candidates(NamedTuple):
     Attributes:
         boxes: float32 [N, K, 4], x1 y1 x2 y2 in pixels of the network's input.
         scores: float32 [N, K], descending.
-        landmarks: float32 [N, K, 10], five points x y in pixels; None without landmark heads.
+        payload: float32 [N, K, P]: the points, x y in pixels, then the plain values; None if there are none.
         count: int32 [N].
+        classes: int32 [N, K], 1 to C - 1; None with two classes.
     """
 
     boxes: Array
     scores: Array
-    landmarks: Array | None
+    payload: Array | None
     count: Array
+    classes: Array | None = None
 
 
 class Detected(NamedTuple):
@@ -93,15 +95,17 @@ class Detected(NamedTuple):
         num_detections: int32 [N].
         boxes: float32 [N, M, 4], x1 y1 x2 y2.
         scores: float32 [N, M], descending.
-        landmarks: float32 [N, M, 10], or None.
+        payload: float32 [N, M, P], or None.
         indices: int32 [N, M], of the candidates.
+        classes: int32 [N, M], or None.
     """
 
     num_detections: Array
     boxes: Array
     scores: Array
-    landmarks: Array | None
+    payload: Array | None
     indices: Array
+    classes: Array | None = None
 
 
 class Aligned(NamedTuple):
@@ -208,26 +212,31 @@ def decode(
     variances: tuple[float, float] = (0.1, 0.2),
     score_threshold: float,
     top_k: int,
+    classes: int = 2,
+    sigmoid: bool = False,
     stream: object = None,
 ) -> Candidates:
     """Decode the raw heads of a network into the best candidates of each image.
 
-    The score is the softmax of an anchor's two logits, sigmoid(face - background). Candidates are the anchors with a
-    score above the threshold, ordered by score, then by anchor index (levels, rows, columns, anchors of a cell).
-    Anchors with logits that are not finite are no candidates; of the best K, those with a box or landmarks that are not
-    finite are left out.
+    A candidate is an anchor with a class. Its score is the softmax of the anchor's C logits, of which class 0 is the
+    background, or the sigmoid of the class's own logit. Candidates are those with a score above the threshold, ordered
+    by score, then by anchor index (levels, rows, columns, anchors of a cell), then by class. Margins (the logits of
+    scores) that are not finite make no candidates; of the best K, those with a box, point or value that is not finite
+    are left out.
 
     Args:
-        heads: per level (logits [N, 2A, h, w], box_deltas [N, 4A, h, w], landmark_deltas [N, 10A, h, w] or None),
-            float32 or float16, on a device also bfloat16; channel = anchor * components + component, class 1 is face.
-            A cascade has a fourth head, anchor_deltas [N, 4A, h, w]: the boxes decoded from it are the anchors of
-            box_deltas and landmark_deltas.
+        heads: per level (logits [N, C A, h, w], box_deltas [N, 4 A, h, w], landmark_deltas [N, 2 L A, h, w] or None),
+            float32 or float16, on a device also bfloat16; channel = anchor * components + component. L is 1 to 128.
+            A cascade has a fourth head, anchor_deltas [N, 4 A, h, w]: the boxes decoded from it are the anchors of
+            box_deltas and landmark_deltas. Behind that or None may follow up to 8 heads [N, D A, h, w] of plain values.
         strides: per level, pixels from one cell to the next.
         anchor_sizes: per level, the 1 to 8 anchors of a cell: the side of a square anchor, or (width, height), in
             pixels.
         variances: of centres (and landmarks) and of sizes.
         score_threshold: 0 to 1; candidates need a higher score.
         top_k: candidates kept per image, 1 to 5000.
+        classes: C, 2 to 256, with the background.
+        sigmoid: logits are [N, (C - 1) A, h, w], without the background, and each class has a score of its own.
         stream: see the module's text.
     """
     return Candidates(
@@ -238,6 +247,8 @@ def decode(
             variances=variances,
             score_threshold=score_threshold,
             top_k=top_k,
+            classes=classes,
+            sigmoid=sigmoid,
             stream=stream,
         )
     )
@@ -246,39 +257,46 @@ def decode(
 def nms(
     boxes: Array,
     scores: Array,
-    landmarks: Array | None,
+    payload: Array | None,
     count: Array,
+    classes: Array | None = None,
     *,
     iou_threshold: float,
     max_detections: int,
     voting: bool = False,
+    class_agnostic: bool = False,
     stream: object = None,
 ) -> Detected:
     """Suppress candidates that overlap a better one, greedily and exactly, per image.
 
     In order of score, then of index, a candidate is kept unless its intersection over union with a kept one is above
-    the threshold. Candidates whose score or box is not finite are left out.
+    the threshold. Candidates of different classes do not suppress each other. Candidates whose score or box is not
+    finite are left out.
 
     Args:
         boxes: float32 [N, K, 4], x1 y1 x2 y2; K from 1 to 5000.
         scores: float32 [N, K], in any order.
-        landmarks: float32 [N, K, 10], or None.
+        payload: float32 [N, K, P], values that go with a candidate, P from 1 to 1024; or None.
         count: int32 [N], candidates of each image; entries from it on are not read.
+        classes: int32 [N, K], or None: all are of one class.
         iou_threshold: 0 to 1.
         max_detections: M, 1 to 5000; the best ones are kept.
         voting: replace a kept box by the mean, weighted by score, of itself and the candidates that it suppresses
             first.
+        class_agnostic: classes do not matter for suppression, and are only carried.
         stream: see the module's text.
     """
     return Detected(
         *_native.nms(
             boxes,
             scores,
-            landmarks,
+            payload,
             count,
+            classes,
             iou_threshold=iou_threshold,
             max_detections=max_detections,
             voting=voting,
+            class_agnostic=class_agnostic,
             stream=stream,
         )
     )

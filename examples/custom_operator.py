@@ -39,7 +39,7 @@ def main() -> None:
     batch, _ = letterbox(image, SIZE, mean=(104.0, 117.0, 123.0))
     candidates = decode(network(batch), strides=STRIDES, anchor_sizes=ANCHOR_SIZES, score_threshold=0.6, top_k=100)
     found = nms(*candidates, iou_threshold=0.2, max_detections=10)
-    boxes, _ = unletterbox(found.boxes, found.landmarks, found.num_detections, [image.shape[:2]], SIZE)
+    boxes, _ = unletterbox(found.boxes, found.payload, found.num_detections, [image.shape[:2]], SIZE)
     print(f"{candidates.count[0]} candidates, {found.num_detections[0]} face")
     print(f"score {found.scores[0, 0]:.3f}, box in the image {boxes[0, 0].round(2).tolist()}")
 

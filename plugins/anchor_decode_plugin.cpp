@@ -1,5 +1,7 @@
+#include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -14,7 +16,8 @@ using nvinfer1::DataType;
 using nvinfer1::Dims;
 using nvinfer1::DimsExprs;
 
-struct AnchorDecodeAttributes {
+/// What both versions of the plugin have.
+struct DecodeAttributes {
     std::vector<int32_t> strides;
     std::vector<float> anchor_sizes;    // widths, level by level
     std::vector<float> anchor_heights;  // empty: square anchors
@@ -22,7 +25,6 @@ struct AnchorDecodeAttributes {
     std::vector<float> variances;       // of centres, of sizes
     float score_threshold = 0.0f;
     int32_t top_k = 0;
-    int32_t has_landmarks = 1;
     int32_t cascade = 0;
 
     template <typename Fields, typename Self>
@@ -34,8 +36,51 @@ struct AnchorDecodeAttributes {
         fields.required("variances", self.variances);
         fields.required("score_threshold", self.score_threshold);
         fields.required("top_k", self.top_k);
-        fields.optional("has_landmarks", self.has_landmarks);
         fields.optional("cascade", self.cascade);
+    }
+};
+
+/// The published heads: two classes, and five landmarks or none.
+struct DecodeAttributes1 : DecodeAttributes {
+    static constexpr const char *kVersion = "1";
+    int32_t has_landmarks = 1;
+
+    template <typename Fields, typename Self>
+    static void describe(Fields &fields, Self &self) {
+        DecodeAttributes::describe(fields, self);
+        fields.optional("has_landmarks", self.has_landmarks);
+    }
+
+    void set_heads(AnchorDecodeParams &params) const {
+        params.num_points = flag_of("has_landmarks", has_landmarks) ? kLandmarkPoints : 0;
+    }
+};
+
+/// Heads of any kind.
+struct DecodeAttributes2 : DecodeAttributes {
+    static constexpr const char *kVersion = "2";
+    int32_t num_classes = 0;
+    int32_t sigmoid = 0;
+    int32_t num_points = 0;
+    std::vector<int32_t> value_sizes;
+
+    template <typename Fields, typename Self>
+    static void describe(Fields &fields, Self &self) {
+        DecodeAttributes::describe(fields, self);
+        fields.required("num_classes", self.num_classes);
+        fields.optional("sigmoid", self.sigmoid);
+        fields.optional("num_points", self.num_points);
+        fields.optional("value_sizes", self.value_sizes);
+    }
+
+    void set_heads(AnchorDecodeParams &params) const {
+        params.num_classes = num_classes;
+        params.sigmoid = flag_of("sigmoid", sigmoid);
+        params.num_points = num_points;
+        require(value_sizes.size() <= kMaxValueHeads, "attribute 'value_sizes': expected at most ", kMaxValueHeads,
+                " values, got ", value_sizes.size());
+        params.num_value_heads = static_cast<int>(value_sizes.size());
+        std::copy(value_sizes.begin(), value_sizes.end(), params.value_sizes);
     }
 };
 
@@ -48,7 +93,8 @@ void require_positive(const char *name, const std::vector<T> &values) {
     }
 }
 
-AnchorDecodeParams params_of(const AnchorDecodeAttributes &attributes) {
+template <typename Attributes>
+AnchorDecodeParams params_of(const Attributes &attributes) {
     size_t levels = attributes.strides.size();
     require(levels >= 1 && levels <= kMaxLevels, "attribute 'strides': expected 1 to ", kMaxLevels, " values, got ",
             levels);
@@ -89,42 +135,56 @@ AnchorDecodeParams params_of(const AnchorDecodeAttributes &attributes) {
     params.size_variance = attributes.variances[1];
     params.score_threshold = attributes.score_threshold;
     params.top_k = attributes.top_k;
-    params.has_landmarks = flag_of("has_landmarks", attributes.has_landmarks);
+    attributes.set_heads(params);
     params.cascade = flag_of("cascade", attributes.cascade);
     validate_anchor_decode(params);
     return params;
 }
 
 struct Head {
-    const char *name;
+    std::string name;
     int channels_per_anchor;
-    const void *(AnchorDecodeInputs::*pointers)[kMaxLevels];
+    const void **(*pointers)(AnchorDecodeInputs &inputs, int index);  // of all levels
+    int index = 0;                                                    // among heads of the same kind
 };
 
 /// The heads of each level, in the order of the inputs.
 std::vector<Head> heads_of(const AnchorDecodeParams &params) {
-    std::vector<Head> heads = {{"logits", 2, &AnchorDecodeInputs::logits},
-                               {"box_deltas", 4, &AnchorDecodeInputs::box_deltas}};
-    if (params.has_landmarks) {
-        heads.push_back({"landmark_deltas", kLandmarkValues, &AnchorDecodeInputs::landmark_deltas});
+    std::vector<Head> heads = {
+        {"logits", logits_per_anchor(params), [](AnchorDecodeInputs &inputs, int) { return inputs.logits; }},
+        {"box_deltas", 4, [](AnchorDecodeInputs &inputs, int) { return inputs.box_deltas; }}};
+    if (params.num_points > 0) {
+        heads.push_back({"landmark_deltas", 2 * params.num_points,
+                         [](AnchorDecodeInputs &inputs, int) { return inputs.landmark_deltas; }});
     }
     if (params.cascade) {
-        heads.push_back({"anchor_deltas", 4, &AnchorDecodeInputs::anchor_deltas});
+        heads.push_back({"anchor_deltas", 4, [](AnchorDecodeInputs &inputs, int) { return inputs.anchor_deltas; }});
+    }
+    for (int i = 0; i < params.num_value_heads; ++i) {
+        heads.push_back({"values " + std::to_string(i), params.value_sizes[i],
+                         [](AnchorDecodeInputs &inputs, int index) { return inputs.values[index]; }, i});
     }
     return heads;
 }
 
 /// RetinaFaceDecode: from the raw heads of all levels to the best candidates of each image.
-class AnchorDecodePlugin final : public PluginBase<AnchorDecodePlugin, AnchorDecodeAttributes, AnchorDecodeParams> {
+template <typename Attributes>
+class AnchorDecodePlugin final : public PluginBase<AnchorDecodePlugin<Attributes>, Attributes, AnchorDecodeParams> {
   public:
     static constexpr const char *kName = "RetinaFaceDecode";
+    static constexpr const char *kVersion = Attributes::kVersion;
 
-    explicit AnchorDecodePlugin(AnchorDecodeAttributes attributes)
-        : PluginBase(std::move(attributes)), params_(params_of(attributes_)), heads_(heads_of(params_)) {}
+    explicit AnchorDecodePlugin(Attributes attributes)
+        : PluginBase<AnchorDecodePlugin, Attributes, AnchorDecodeParams>(std::move(attributes)),
+          params_(params_of(this->attributes_)),
+          heads_(heads_of(params_)) {}
 
-    int32_t getNbOutputs() const noexcept override { return params_.has_landmarks ? 4 : 3; }
+    int32_t getNbOutputs() const noexcept override { return count_output() + 1 + (has_classes() ? 1 : 0); }
 
   private:
+    bool has_payload() const { return payload_size(params_) > 0; }
+    bool has_classes() const { return params_.num_classes > 2; }
+    int32_t count_output() const { return has_payload() ? 3 : 2; }
     int num_heads() const { return static_cast<int>(heads_.size()); }
     int channels(int level, int head) const {
         return params_.levels[level].num_anchors * heads_[head].channels_per_anchor;
@@ -137,11 +197,9 @@ class AnchorDecodePlugin final : public PluginBase<AnchorDecodePlugin, AnchorDec
     }
 
     void output_types(const DataType *, DataType *outputs) const override {
-        int32_t last = getNbOutputs() - 1;
-        for (int32_t i = 0; i < last; ++i) {
-            outputs[i] = DataType::kFLOAT;
+        for (int32_t i = 0; i < getNbOutputs(); ++i) {
+            outputs[i] = i < count_output() ? DataType::kFLOAT : DataType::kINT32;
         }
-        outputs[last] = DataType::kINT32;
     }
 
     void output_shapes(const DimsExprs *inputs, int32_t num_inputs, DimsExprs *outputs,
@@ -149,16 +207,19 @@ class AnchorDecodePlugin final : public PluginBase<AnchorDecodePlugin, AnchorDec
         for (int32_t i = 0; i < num_inputs; ++i) {
             int level = i / num_heads();
             int head = i % num_heads();
-            require_dims(inputs[i], {-1, channels(level, head), -1, -1}, heads_[head].name, level);
+            require_dims(inputs[i], {-1, channels(level, head), -1, -1}, heads_[head].name.c_str(), level);
         }
         auto *batch = inputs[0].d[0];
         auto *top_k = builder.constant(params_.top_k);
         *outputs++ = {3, {batch, top_k, builder.constant(4)}};
         *outputs++ = {2, {batch, top_k}};
-        if (params_.has_landmarks) {
-            *outputs++ = {3, {batch, top_k, builder.constant(kLandmarkValues)}};
+        if (has_payload()) {
+            *outputs++ = {3, {batch, top_k, builder.constant(payload_size(params_))}};
         }
-        *outputs = {1, {batch}};
+        *outputs++ = {1, {batch}};
+        if (has_classes()) {
+            *outputs = {2, {batch, top_k}};
+        }
     }
 
     bool supports(int32_t position, const nvinfer1::DynamicPluginTensorDesc *tensors,
@@ -171,8 +232,8 @@ class AnchorDecodePlugin final : public PluginBase<AnchorDecodePlugin, AnchorDec
         if (position < num_inputs) {
             return is_linear(tensor, tensors[0].desc.type);
         }
-        bool is_count = position == num_inputs + getNbOutputs() - 1;
-        return is_linear(tensor, is_count ? DataType::kINT32 : DataType::kFLOAT);
+        bool is_integer = position >= num_inputs + count_output();
+        return is_linear(tensor, is_integer ? DataType::kINT32 : DataType::kFLOAT);
     }
 
     AnchorDecodeParams params_for(const Tensors &inputs) const override {
@@ -186,8 +247,8 @@ class AnchorDecodePlugin final : public PluginBase<AnchorDecodePlugin, AnchorDec
             params.levels[l].height = static_cast<int>(logits.d[2]);
             params.levels[l].width = static_cast<int>(logits.d[3]);
             for (int head = 0; head < num_heads(); ++head, ++i) {
-                require_dims(inputs.dims(i), {batch, channels(l, head), logits.d[2], logits.d[3]}, heads_[head].name,
-                             l);
+                require_dims(inputs.dims(i), {batch, channels(l, head), logits.d[2], logits.d[3]},
+                             heads_[head].name.c_str(), l);
             }
         }
         validate_anchor_decode(params);
@@ -204,14 +265,15 @@ class AnchorDecodePlugin final : public PluginBase<AnchorDecodePlugin, AnchorDec
         AnchorDecodeInputs inputs;
         for (int l = 0; l < params.num_levels; ++l) {
             for (const Head &head : heads_) {
-                (inputs.*head.pointers)[l] = *in++;
+                head.pointers(inputs, head.index)[l] = *in++;
             }
         }
         AnchorDecodeOutputs outputs;
         outputs.boxes = static_cast<float *>(*out++);
         outputs.scores = static_cast<float *>(*out++);
-        outputs.landmarks = params.has_landmarks ? static_cast<float *>(*out++) : nullptr;
-        outputs.count = static_cast<int32_t *>(*out);
+        outputs.payload = has_payload() ? static_cast<float *>(*out++) : nullptr;
+        outputs.count = static_cast<int32_t *>(*out++);
+        outputs.classes = has_classes() ? static_cast<int32_t *>(*out) : nullptr;
         return anchor_decode_cuda(params, inputs, outputs, buffers.workspace, workspace_bytes(params), buffers.stream);
     }
 
@@ -222,7 +284,12 @@ class AnchorDecodePlugin final : public PluginBase<AnchorDecodePlugin, AnchorDec
 }  // namespace
 
 nvinfer1::IPluginCreatorInterface *anchor_decode_creator() {
-    static PluginCreator<AnchorDecodePlugin> creator;
+    static PluginCreator<AnchorDecodePlugin<DecodeAttributes1>> creator;
+    return &creator;
+}
+
+nvinfer1::IPluginCreatorInterface *anchor_decode_2_creator() {
+    static PluginCreator<AnchorDecodePlugin<DecodeAttributes2>> creator;
     return &creator;
 }
 

@@ -101,6 +101,7 @@ class DeformConvPlugin final : public PluginBase<DeformConvPlugin<Name>, DeformC
 
   public:
     static constexpr const char *kName = Name;
+    static constexpr const char *kVersion = "1";
 
     explicit DeformConvPlugin(DeformConvAttributes attributes) : Base(checked(std::move(attributes))) {}
 

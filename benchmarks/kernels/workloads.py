@@ -65,8 +65,8 @@ def decode(batch: int, clean: bool, top_k: int, dtype: str, cascade: bool = Fals
     heads = random_heads(np.random.default_rng(1), batch, clean, dtype, widths)
     found = _decode(heads, top_k)
     counts = found.count.numpy()
-    assert found.landmarks is not None
-    _check_decoded(heads, top_k, [found.boxes.numpy(), found.scores.numpy(), found.landmarks.numpy()], counts)
+    assert found.payload is not None
+    _check_decoded(heads, top_k, [found.boxes.numpy(), found.scores.numpy(), found.payload.numpy()], counts)
     return _decode_floor(heads, counts, top_k)
 
 
@@ -258,8 +258,8 @@ def _check_decoded(heads: Heads, top_k: int, results: list[NDArray[Any]], counts
     assert n == len(expected.scores)
     boxes, scores, landmarks = (result[0, :n] for result in results)
     np.testing.assert_allclose(scores, expected.scores, rtol=RELATIVE)
-    assert expected.landmarks is not None
-    for mine, theirs in ((boxes, expected.boxes), (landmarks, expected.landmarks)):
+    assert expected.payload is not None
+    for mine, theirs in ((boxes, expected.boxes), (landmarks, expected.payload)):
         far = np.abs(mine - theirs).max(axis=1) > BOX_ABSOLUTE_PX + RELATIVE * np.abs(theirs).max(axis=1)
         assert far.mean() < 0.01
 

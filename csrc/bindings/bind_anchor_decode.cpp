@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <string>
 #include <vector>
 
 #include "bindings/arguments/arguments.h"
@@ -13,11 +15,14 @@
 namespace retinaface::bindings {
 namespace {
 
-// Per level: logits, box_deltas, landmark_deltas or None, and in a cascade anchor_deltas.
+// Per level: logits, box_deltas, landmark_deltas or None, in a cascade anchor_deltas, and behind that or None the
+// values.
 using Heads = std::vector<std::vector<py::object>>;
 
 constexpr const char *kEntries =
-    " entries, expected 3: logits, box_deltas, landmark_deltas or None; or, with anchor_deltas, 4 of every level";
+    " entries, expected 3: logits, box_deltas, landmark_deltas or None; or, with anchor_deltas, 4 of every level; or, "
+    "with "
+    "up to 8 heads of values behind anchor_deltas or None, more";
 
 std::string name_at(const char *head, int level) {
     return std::string(head) + " of level " + std::to_string(level);
@@ -33,7 +38,8 @@ Heads heads_of(const py::object &value) {
         py::object level = levels[i];
         const Name part = name[i];
         Items entries(level, part, "a tuple: logits, box_deltas, landmark_deltas or None");
-        require(entries.size() == 3 || entries.size() == 4, part.text(), " has ", entries.size(), kEntries);
+        require(3 <= entries.size() && entries.size() <= 4 + kMaxValueHeads, part.text(), " has ", entries.size(),
+                kEntries);
         for (size_t k = 0; k < entries.size(); ++k) {
             heads[i].push_back(entries[k]);
         }
@@ -115,14 +121,25 @@ DType head_type(const Array &logits) {
     return float_type(logits.type);
 }
 
+/// The components of an anchor in a head, from its channels.
+int components(const Array &array, int num_anchors, int per_component, const char *what) {
+    array.expect_dims(4, "[N, C, h, w]");
+    const int channels = array.int_extent(1), step = num_anchors * per_component;
+    require(channels > 0 && channels % step == 0, array.name, " has ", channels, " channels, expected a multiple of ",
+            step, ": ", what, " of each of ", num_anchors, " anchors");
+    return channels / step;
+}
+
 py::tuple decode(const py::object &heads_given, const py::object &strides, const py::object &anchor_sizes,
                  const py::object &variances, const py::object &score_threshold, const py::object &top_k,
-                 const py::object &stream) {
+                 const py::object &classes, const py::object &sigmoid, const py::object &stream) {
     const Heads heads = heads_of(heads_given);
     AnchorDecodeParams params;
     params.num_levels = static_cast<int>(heads.size());
-    params.cascade = heads[0].size() == 4;
-    params.has_landmarks = !heads[0][2].is_none();
+    params.cascade = heads[0].size() >= 4 && !heads[0][3].is_none();
+    params.num_value_heads = std::max(static_cast<int>(heads[0].size()) - 4, 0);
+    params.num_classes = int_of(classes, Name("classes"));
+    params.sigmoid = bool_of(sigmoid, Name("sigmoid"));
     set_strides(params, strides);
     set_anchor_sizes(params, anchor_sizes);
     set_variances(params, variances);
@@ -132,28 +149,46 @@ py::tuple decode(const py::object &heads_given, const py::object &strides, const
     Place place = place_of(heads[0][0], name_at("logits", 0), stream);
     AnchorDecodeInputs inputs;
     std::vector<Array> arrays;  // keeps them alive while the operator runs
+    auto add_array = [&](int level, int entry, const std::string &name) -> const Array & {
+        return arrays.emplace_back(view(widened(heads[level][entry], place), name, place));
+    };
+    arrays.reserve(heads.size() * heads[0].size());
     for (int i = 0; i < params.num_levels; ++i) {
         AnchorLevel &level = params.levels[i];
-        auto add_head = [&](int entry, const char *head, int width) {
-            const Array &array = arrays.emplace_back(view(widened(heads[i][entry], place), name_at(head, i), place));
-            if (entry == 0) {
-                array.expect_dims(4, "[N, 2A, h, w]");
-                params.batch = arrays[0].int_extent(0);
-                level.height = array.int_extent(2);
-                level.width = array.int_extent(3);
-            }
+        const Array &logits = add_array(i, 0, name_at("logits", i));
+        logits.expect_dims(4, params.sigmoid ? "[N, (C - 1) A, h, w]" : "[N, C A, h, w]");
+        params.batch = arrays[0].int_extent(0);
+        level.height = logits.int_extent(2);
+        level.width = logits.int_extent(3);
+        validate_classes(params);
+        auto expect = [&](const Array &array, int width) {
             array.expect(arrays[0].type, {params.batch, width * level.num_anchors, level.height, level.width});
             return array.data;
         };
-        inputs.logits[i] = add_head(0, "logits", 2);
-        inputs.box_deltas[i] = add_head(1, "box_deltas", 4);
-        require(heads[i][2].is_none() != params.has_landmarks, name_at("landmark_deltas", i),
-                params.has_landmarks ? " is None" : " is given", ", unlike that of level 0");
-        if (params.has_landmarks) {
-            inputs.landmark_deltas[i] = add_head(2, "landmark_deltas", kLandmarkValues);
+        inputs.logits[i] = expect(logits, logits_per_anchor(params));
+        inputs.box_deltas[i] = expect(add_array(i, 1, name_at("box_deltas", i)), 4);
+        // The first level says how many values each head has.
+        auto expect_as_first = [&](const Array &array, int per_component, const char *what, int &size) {
+            size = i == 0 ? components(array, level.num_anchors, per_component, what) : size;
+            return expect(array, per_component * size);
+        };
+        const bool has_landmarks = !heads[0][2].is_none();
+        require(heads[i][2].is_none() != has_landmarks, name_at("landmark_deltas", i),
+                has_landmarks ? " is None" : " is given", ", unlike that of level 0");
+        params.num_points = has_landmarks ? params.num_points : 0;
+        if (has_landmarks) {
+            inputs.landmark_deltas[i] = expect_as_first(add_array(i, 2, name_at("landmark_deltas", i)), 2,
+                                                        "x and y of points", params.num_points);
         }
         if (params.cascade) {
-            inputs.anchor_deltas[i] = add_head(3, "anchor_deltas", 4);
+            inputs.anchor_deltas[i] = expect(add_array(i, 3, name_at("anchor_deltas", i)), 4);
+        } else {
+            require(heads[i].size() == 3 || heads[i][3].is_none(), name_at("anchor_deltas", i),
+                    " is given, unlike that of level 0");
+        }
+        for (int head = 0; head < params.num_value_heads; ++head) {
+            const Array &values = add_array(i, 4 + head, name_at(("values " + std::to_string(head)).c_str(), i));
+            inputs.values[head][i] = expect_as_first(values, 1, "values", params.value_sizes[head]);
         }
     }
     params.dtype = head_type(arrays[0]);
@@ -163,12 +198,17 @@ py::tuple decode(const py::object &heads_given, const py::object &strides, const
     AnchorDecodeOutputs outputs;
     outputs.boxes = results.floats({params.batch, params.top_k, 4});
     outputs.scores = results.floats({params.batch, params.top_k});
-    if (params.has_landmarks) {
-        outputs.landmarks = results.floats({params.batch, params.top_k, kLandmarkValues});
+    if (payload_size(params) > 0) {
+        outputs.payload = results.floats({params.batch, params.top_k, payload_size(params)});
     } else {
         results.add_none();
     }
     outputs.count = results.ints({params.batch});
+    if (params.num_classes > 2) {
+        outputs.classes = results.ints({params.batch, params.top_k});
+    } else {
+        results.add_none();
+    }
 
     if (place.on_host()) {
         Unlocked unlocked;
@@ -189,7 +229,8 @@ py::tuple decode(const py::object &heads_given, const py::object &strides, const
 
 void bind_anchor_decode(py::module_ &module) {
     module.def("decode", &decode, py::arg("heads"), py::kw_only(), py::arg("strides"), py::arg("anchor_sizes"),
-               py::arg("variances"), py::arg("score_threshold"), py::arg("top_k"), py::arg("stream") = py::none());
+               py::arg("variances"), py::arg("score_threshold"), py::arg("top_k"), py::arg("classes") = 2,
+               py::arg("sigmoid") = false, py::arg("stream") = py::none());
 }
 
 }  // namespace retinaface::bindings

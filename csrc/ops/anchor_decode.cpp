@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "common/check.h"
 
@@ -32,7 +33,30 @@ void validate_level(const AnchorLevel &level, int index) {
     }
 }
 
+void validate_payload(const AnchorDecodeParams &params) {
+    require_range("number of points", params.num_points, 0, kMaxPoints);
+    require_range("number of heads of values", params.num_value_heads, 0, kMaxValueHeads);
+    for (int head = 0; head < params.num_value_heads; ++head) {
+        require(1 <= params.value_sizes[head] && params.value_sizes[head] <= kMaxPayload, "size of values ", head,
+                " is ", params.value_sizes[head], ", expected 1 to ", kMaxPayload);
+    }
+    require_range("values of an anchor behind its box", payload_size(params), 0, kMaxPayload);
+}
+
 }  // namespace
+
+int logits_per_anchor(const AnchorDecodeParams &params) {
+    return params.sigmoid ? params.num_classes - 1 : params.num_classes;
+}
+
+int payload_size(const AnchorDecodeParams &params) {
+    return std::accumulate(params.value_sizes, params.value_sizes + params.num_value_heads, 2 * params.num_points);
+}
+
+void validate_classes(const AnchorDecodeParams &params) {
+    require(2 <= params.num_classes && params.num_classes <= kMaxClasses, "number of classes is ", params.num_classes,
+            ", expected 2 to ", kMaxClasses, ": class 0 is the background, the others are what is found");
+}
 
 void validate_anchor_decode(const AnchorDecodeParams &params) {
     require(params.batch >= 0, "batch is ", params.batch, ", expected at least 0");
@@ -41,6 +65,10 @@ void validate_anchor_decode(const AnchorDecodeParams &params) {
         validate_level(params.levels[level], level);
     }
     require_range("number of anchors per image", num_anchors_of(params), 1, kMaxAnchorsPerImage);
+    validate_classes(params);
+    require_range("number of anchors per image, times the classes but the background,", num_candidates_of(params), 1,
+                  kMaxCandidatesPerImage);
+    validate_payload(params);
     require_positive("centre variance", params.centre_variance);
     require_positive("size variance", params.size_variance);
     // NaN fails these comparisons.
@@ -58,6 +86,10 @@ int64_t num_anchors_of(const AnchorDecodeParams &params) {
         sum += cells * level.num_anchors;
     }
     return sum;
+}
+
+int64_t num_candidates_of(const AnchorDecodeParams &params) {
+    return num_anchors_of(params) * (params.num_classes - 1);
 }
 
 float margin_threshold(float score_threshold) {

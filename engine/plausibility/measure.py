@@ -43,7 +43,7 @@ def plausibility(found: Candidates) -> Plausibility:
     """
     count = int(found.count[0])
     boxes, scores = found.boxes[0, :count].astype(np.float64), found.scores[0, :count]
-    points = None if found.landmarks is None else found.landmarks[0, :count].reshape(-1, 5, 2)
+    points = None if found.payload is None else found.payload[0, :count].reshape(-1, 5, 2)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     left, plausible, total = np.arange(count), 0, 0.0
     while len(left):

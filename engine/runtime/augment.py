@@ -182,7 +182,7 @@ def merge(found: Sequence[Detections], *, iou_threshold: float, max_detections: 
         voting=voting,
     )
     count = int(merged.num_detections[0])
-    points = None if merged.landmarks is None else merged.landmarks[0, :count].reshape(-1, 5, 2)
+    points = None if merged.payload is None else merged.payload[0, :count].reshape(-1, 5, 2)
     return unchecked(merged.boxes[0, :count], merged.scores[0, :count], points, found[0].image_size)
 
 

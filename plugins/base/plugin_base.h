@@ -14,7 +14,6 @@
 
 namespace retinaface {
 
-constexpr const char *kPluginVersion = "1";
 constexpr const char *kPluginNamespace = "";
 
 /// Returns body()'s result; if it throws, logs the exception and returns `failure`. Every noexcept override that can
@@ -42,10 +41,10 @@ struct Buffers {
 /// What all plugins share: serialisation, cloning, the numbers of inputs and outputs, and one object for TensorRT's
 /// three capabilities. A plugin writes the pure virtual functions below, which may throw; the overrides here catch.
 ///
-/// `Plugin` derives from PluginBase<Plugin, Attributes, Params>, has a static kName and a constructor that takes
-/// Attributes and throws InvalidArgument for wrong ones. Attributes, a plugin's whole state, is a struct with
-/// `template <typename Fields, typename Self> static void describe(Fields &, Self &)`; see FieldReader. Params is
-/// what a launch needs: the attributes and the shapes.
+/// `Plugin` derives from PluginBase<Plugin, Attributes, Params>, has a static kName, a static kVersion and a
+/// constructor that takes Attributes and throws InvalidArgument for wrong ones. Attributes, a plugin's whole state, is
+/// a struct with `template <typename Fields, typename Self> static void describe(Fields &, Self &)`; see FieldReader.
+/// Params is what a launch needs: the attributes and the shapes.
 template <typename Plugin, typename AttributesType, typename Params>
 class PluginBase : public nvinfer1::IPluginV3,
                    public nvinfer1::IPluginV3OneCore,
@@ -69,7 +68,7 @@ class PluginBase : public nvinfer1::IPluginV3,
     }
 
     const char *getPluginName() const noexcept final { return Plugin::kName; }
-    const char *getPluginVersion() const noexcept final { return kPluginVersion; }
+    const char *getPluginVersion() const noexcept final { return Plugin::kVersion; }
     const char *getPluginNamespace() const noexcept final { return kPluginNamespace; }
 
     nvinfer1::IPluginV3 *clone() noexcept final {
@@ -207,7 +206,7 @@ class PluginCreator : public nvinfer1::IPluginCreatorV3One {
 
     const nvinfer1::PluginFieldCollection *getFieldNames() noexcept override { return names_.collection(); }
     const char *getPluginName() const noexcept override { return Plugin::kName; }
-    const char *getPluginVersion() const noexcept override { return kPluginVersion; }
+    const char *getPluginVersion() const noexcept override { return Plugin::kVersion; }
     const char *getPluginNamespace() const noexcept override { return kPluginNamespace; }
 
   private:

@@ -82,8 +82,8 @@ def test_the_plain_decoding_finds_what_ours_finds() -> None:
     for image, (boxes, scores, landmarks) in enumerate(rivals.decode(heads, strides, sizes, 0.3, 40)):
         count = int(found.count[image])
         assert 0 < count == len(scores)
-        assert found.landmarks is not None
-        for ours, theirs in ((found.scores, scores), (found.boxes, boxes), (found.landmarks, landmarks)):
+        assert found.payload is not None
+        for ours, theirs in ((found.scores, scores), (found.boxes, boxes), (found.payload, landmarks)):
             np.testing.assert_allclose(ours[image, :count], theirs.numpy(), rtol=1e-4, atol=1e-4)
 
 

@@ -88,7 +88,7 @@ def faces_of(heads: Heads, config: RetinaFaceConfig) -> Faces:
     )[0]
     narrow = (found.boxes.astype(np.float32), found.scores.astype(np.float32))
     kept = nms_oracle(*narrow, len(found.scores), THRESHOLDS.iou, THRESHOLDS.max_detections).indices
-    landmarks = [] if found.landmarks is None else [found.landmarks[kept]]
+    landmarks = [] if found.payload is None else [found.payload[kept]]
     return [found.boxes[kept], found.scores[kept], *landmarks]
 
 
@@ -148,7 +148,7 @@ def test_equal_faces_everywhere(paper: RetinaFace, paper_network: onnx.ModelProt
     )
     detected = ops.nms(*candidates, iou_threshold=THRESHOLDS.iou, max_detections=THRESHOLDS.max_detections)
     count = int(backend.get(detected.num_detections)[0])
-    arrays = (detected.boxes, detected.scores, detected.landmarks)
+    arrays = (detected.boxes, detected.scores, detected.payload)
     by_operators = [backend.get(array)[0, :count] for array in arrays]
 
     assert count > 10

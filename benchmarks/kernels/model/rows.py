@@ -66,7 +66,7 @@ ROWS = (
 # Kernels that start before the one before them has ended: all of decoding and NMS but the first of each.
 DEPENDENT_KERNELS = {
     "select_candidates_kernel", "decode_selected_kernel", "find_overlaps_kernel", "suppress_kernel",
-    "find_votes_kernel", "vote_kernel",
+    "find_votes_kernel", "vote_kernel", "decode_heads_kernel", "carry_kernel",
 }  # fmt: skip
 CHAINS_FROM = 90  # compute capability 9.0
 

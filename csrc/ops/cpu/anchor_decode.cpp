@@ -7,6 +7,7 @@
 #include "common/parallel.h"
 #include "common/simd.h"
 #include "math/decode.h"
+#include "math/margin.h"
 #include "math/order.h"
 
 namespace retinaface {
@@ -14,20 +15,89 @@ namespace {
 
 constexpr int64_t kBlock = 256;  // cells tested together; few blocks contain a face
 
-/// Whether any margin is above the threshold. Almost always false, so most time is spent in this loop.
+/// Whether any difference is above the threshold. Almost always false, so most time is spent in this loop.
 RF_SIMD_CLONES
-bool any_above(const float *background, const float *face, int64_t count, float threshold) {
+bool any_above(const float *rest, const float *best, int64_t count, float threshold) {
     int hits = 0;
     for (int64_t i = 0; i < count; ++i) {
-        hits |= face[i] - background[i] > threshold;
+        hits |= best[i] - rest[i] > threshold;
     }
     return hits != 0;
 }
 
-/// The position of an anchor in the heads.
-struct AnchorPlace {
+/// Takes in another class's logits; see BestLogit.
+RF_SIMD_CLONES
+void add_class(const float *logits, int64_t count, float *best, float *rest) {
+    for (int64_t i = 0; i < count; ++i) {
+        const float logit = logits[i], lower = logit > best[i] ? best[i] : logit;
+        best[i] = logit > best[i] ? logit : best[i];
+        rest[i] = lower > rest[i] ? lower : rest[i];
+    }
+}
+
+/// The class logits of an image's anchor of all cells of a level: a plane for each class that has one.
+struct ClassPlanes {
+    const float *first;
+    int64_t cells;
+    int num_classes;
+    bool sigmoid;
+
+    const float *plane(int c) const { return first + (sigmoid ? c - 1 : c) * cells; }
+
+    /// The margin of a class, or another value that is not above the threshold either.
+    float margin(int64_t cell, int c, float threshold) const {
+        if (sigmoid) {
+            return plane(c)[cell];
+        }
+        return num_classes == 2 ? plane(1)[cell] - plane(0)[cell]
+                                : softmax_margin([&](int j) { return plane(j)[cell]; }, num_classes, c, threshold);
+    }
+};
+
+/// An upper bound of the margins of all classes, for a block of cells: best - rest.
+class BlockBounds {
+  public:
+    BlockBounds(const ClassPlanes &planes, int64_t begin, int64_t end) : best(best_), rest(rest_) {
+        const int64_t count = end - begin;
+        if (planes.num_classes == 2) {
+            best = planes.plane(1) + begin;
+            rest = planes.sigmoid ? kZeros : planes.plane(0) + begin;
+            return;
+        }
+        std::fill_n(best_, count, -INFINITY);
+        if (planes.sigmoid) {
+            for (int c = 1; c < planes.num_classes; ++c) {
+                raise(planes.plane(c) + begin, count);
+            }
+            rest = kZeros;
+            return;
+        }
+        std::copy_n(planes.plane(0) + begin, count, rest_);
+        for (int c = 1; c < planes.num_classes; ++c) {
+            add_class(planes.plane(c) + begin, count, best_, rest_);
+        }
+    }
+    BlockBounds(const BlockBounds &) = delete;
+    BlockBounds &operator=(const BlockBounds &) = delete;
+
+    const float *best, *rest;
+
+  private:
+    static constexpr float kZeros[kBlock] = {};
+    float best_[kBlock], rest_[kBlock];
+
+    void raise(const float *logits, int64_t count) {
+        for (int64_t i = 0; i < count; ++i) {
+            best_[i] = logits[i] > best_[i] ? logits[i] : best_[i];
+        }
+    }
+};
+
+/// The position of a candidate in the heads, and its class.
+struct Place {
     int level, anchor;
     int64_t cell;
+    int32_t class_id;
 };
 
 class ImageDecoder {
@@ -39,26 +109,32 @@ class ImageDecoder {
         }
     }
 
-    void run(float *boxes, float *scores, float *landmarks, int32_t *count) const {
+    /// `out` points at this image's results.
+    void run(const AnchorDecodeOutputs &out) const {
+        const int64_t payload = payload_size(params_);
         std::vector<uint64_t> keys = candidates();
         auto end = keys.begin() + std::min<int64_t>(params_.top_k, keys.size());
         if (end != keys.end()) {
             std::nth_element(keys.begin(), end, keys.end(), std::greater<>());
         }
         std::sort(keys.begin(), end, std::greater<>());
-        int kept = 0;
+        int64_t kept = 0;
         for (auto key = keys.begin(); key != end; ++key) {
-            float *points = landmarks == nullptr ? nullptr : landmarks + kept * kLandmarkValues;
-            if (decode(place_of(index_of_key(*key)), boxes + kept * 4, points)) {
-                scores[kept++] = score_of_key(*key);
+            const Place place = place_of(index_of_key(*key));
+            if (decode(place, out.boxes + kept * 4, out.payload + kept * payload)) {
+                if (out.classes != nullptr) {
+                    out.classes[kept] = place.class_id;
+                }
+                out.scores[kept++] = score_of_key(*key);
             }
         }
-        *count = kept;
-        int left = params_.top_k - kept;
-        std::fill_n(boxes + kept * 4, left * 4, 0.0f);
-        std::fill_n(scores + kept, left, 0.0f);
-        if (landmarks != nullptr) {
-            std::fill_n(landmarks + kept * kLandmarkValues, left * kLandmarkValues, 0.0f);
+        *out.count = static_cast<int32_t>(kept);
+        const int64_t left = params_.top_k - kept;
+        std::fill_n(out.boxes + kept * 4, left * 4, 0.0f);
+        std::fill_n(out.scores + kept, left, 0.0f);
+        std::fill_n(out.payload + kept * payload, left * payload, 0.0f);
+        if (out.classes != nullptr) {
+            std::fill_n(out.classes + kept, left, 0);
         }
     }
 
@@ -83,36 +159,51 @@ class ImageDecoder {
     }
 
     void collect(int level, int anchor, std::vector<uint64_t> &keys) const {
-        int num_anchors = params_.levels[level].num_anchors;
-        const float *background = plane(inputs_.logits[level], level, 2 * num_anchors, 2 * anchor);
-        const float *face = background + cells(level);
+        const int num_anchors = params_.levels[level].num_anchors;
+        const int logits = logits_per_anchor(params_);
+        const ClassPlanes planes = {plane(inputs_.logits[level], level, logits * num_anchors, logits * anchor),
+                                    cells(level), params_.num_classes, params_.sigmoid};
         for (int64_t begin = 0; begin < cells(level); begin += kBlock) {
-            int64_t end = std::min(begin + kBlock, cells(level));
-            if (!any_above(background + begin, face + begin, end - begin, margin_threshold_)) {
+            const int64_t end = std::min(begin + kBlock, cells(level));
+            const BlockBounds bounds(planes, begin, end);
+            if (!any_above(bounds.rest, bounds.best, end - begin, margin_threshold_)) {
                 continue;
             }
             for (int64_t cell = begin; cell < end; ++cell) {
-                float margin = face[cell] - background[cell];
-                if (margin > margin_threshold_ && is_finite(margin)) {
-                    int64_t index = first_anchor_[level] + cell * num_anchors + anchor;
-                    keys.push_back(order_key(face_score(margin), static_cast<uint32_t>(index)));
+                if (bounds.best[cell - begin] - bounds.rest[cell - begin] > margin_threshold_) {
+                    collect_classes(planes, first_anchor_[level] + cell * num_anchors + anchor, cell, keys);
                 }
             }
         }
     }
 
-    AnchorPlace place_of(int64_t index) const {
+    void collect_classes(const ClassPlanes &planes, int64_t anchor_index, int64_t cell,
+                         std::vector<uint64_t> &keys) const {
+        const int classes = params_.num_classes - 1;
+        for (int c = 1; c <= classes; ++c) {
+            const float margin = planes.margin(cell, c, margin_threshold_);
+            if (margin > margin_threshold_ && is_finite(margin)) {
+                const int64_t index = anchor_index * classes + c - 1;
+                keys.push_back(order_key(face_score(margin), static_cast<uint32_t>(index)));
+            }
+        }
+    }
+
+    Place place_of(int64_t candidate) const {
+        const int classes = params_.num_classes - 1;
+        const int64_t index = candidate / classes;
         int level = 0;
         while (index >= first_anchor_[level + 1]) {
             ++level;
         }
         int64_t within = index - first_anchor_[level];
         int num_anchors = params_.levels[level].num_anchors;
-        return {level, static_cast<int>(within % num_anchors), within / num_anchors};
+        return {level, static_cast<int>(within % num_anchors), within / num_anchors,
+                static_cast<int32_t>(candidate % classes + 1)};
     }
 
     /// Applies the box deltas of a head to the anchor.
-    Anchor moved(const Anchor &anchor, const void *head, const AnchorPlace &place) const {
+    Anchor moved(const Anchor &anchor, const void *head, const Place &place) const {
         int num_anchors = params_.levels[place.level].num_anchors;
         float deltas[4];
         for (int i = 0; i < 4; ++i) {
@@ -121,8 +212,8 @@ class ImageDecoder {
         return move_anchor(anchor, deltas, params_.centre_variance, params_.size_variance);
     }
 
-    /// Writes the box and, unless null, the landmarks. Returns false if a value is not finite.
-    bool decode(const AnchorPlace &place, float *box_out, float *points) const {
+    /// Writes the box and the payload. Returns false if a value is not finite.
+    bool decode(const Place &place, float *box_out, float *payload) const {
         const AnchorLevel &level = params_.levels[place.level];
         int row = static_cast<int>(place.cell / level.width);
         int column = static_cast<int>(place.cell % level.width);
@@ -137,17 +228,28 @@ class ImageDecoder {
         box_out[2] = box.x2;
         box_out[3] = box.y2;
         bool finite = is_finite(box.x1) && is_finite(box.y1) && is_finite(box.x2) && is_finite(box.y2);
-        if (points == nullptr) {
-            return finite;
+        float *const begin = payload;
+        payload = copy_values(inputs_.landmark_deltas[place.level], place, 2 * params_.num_points, payload);
+        for (int i = 0; i < 2 * params_.num_points; ++i) {
+            begin[i] = decode_landmark(anchor, i, begin[i], params_.centre_variance);
         }
-        const float *p = plane(inputs_.landmark_deltas[place.level], place.level, kLandmarkValues * level.num_anchors,
-                               kLandmarkValues * place.anchor) +
-                         place.cell;
-        for (int i = 0; i < kLandmarkValues; ++i) {
-            points[i] = decode_landmark(anchor, i, p[i * cells(place.level)], params_.centre_variance);
-            finite = finite && is_finite(points[i]);
+        for (int head = 0; head < params_.num_value_heads; ++head) {
+            payload = copy_values(inputs_.values[head][place.level], place, params_.value_sizes[head], payload);
         }
-        return finite;
+        return finite && std::all_of(begin, payload, [](float value) { return is_finite(value); });
+    }
+
+    /// Copies a head's `count` values for an anchor, and returns the end of the copy.
+    float *copy_values(const void *head, const Place &place, int count, float *out) const {
+        if (count == 0) {
+            return out;
+        }
+        const int num_anchors = params_.levels[place.level].num_anchors;
+        const float *values = plane(head, place.level, count * num_anchors, count * place.anchor) + place.cell;
+        for (int i = 0; i < count; ++i) {
+            out[i] = values[i * cells(place.level)];
+        }
+        return out + count;
     }
 
     const AnchorDecodeParams &params_;
@@ -161,13 +263,14 @@ class ImageDecoder {
 
 void anchor_decode_cpu(const AnchorDecodeParams &params, const AnchorDecodeInputs &inputs,
                        const AnchorDecodeOutputs &outputs, int num_threads) {
+    const int64_t payload = payload_size(params);
+    auto at = [](auto *array, int64_t place) { return array == nullptr ? nullptr : array + place; };
     parallel_for(params.batch, 1, num_threads, [&](int64_t begin, int64_t end) {
         for (int64_t image = begin; image < end; ++image) {
             int64_t first = image * params.top_k;
             ImageDecoder(params, inputs, static_cast<int>(image))
-                .run(outputs.boxes + first * 4, outputs.scores + first,
-                     params.has_landmarks ? outputs.landmarks + first * kLandmarkValues : nullptr,
-                     outputs.count + image);
+                .run({outputs.boxes + first * 4, outputs.scores + first, at(outputs.payload, first * payload),
+                      outputs.count + image, at(outputs.classes, first)});
         }
     });
 }

@@ -20,13 +20,14 @@ constexpr int32_t kAlive = -1;
 struct Candidates {
     std::vector<int32_t> slot;
     std::vector<float> x1, y1, x2, y2, area;
+    std::vector<int32_t> group;          // only candidates of the same group meet; empty: all do
     std::vector<int32_t> suppressed_by;  // kAlive, or the place of the candidate that suppressed it
 
     int size() const { return static_cast<int>(slot.size()); }
     Box box(int i) const { return {x1[i], y1[i], x2[i], y2[i]}; }
 };
 
-Candidates sorted_candidates(const float *boxes, const float *scores, int count) {
+Candidates sorted_candidates(const float *boxes, const float *scores, const int32_t *groups, int count) {
     std::vector<uint64_t> keys;
     keys.reserve(count);
     for (int i = 0; i < count; ++i) {
@@ -51,6 +52,9 @@ Candidates sorted_candidates(const float *boxes, const float *scores, int count)
         c.x2.push_back(b[2]);
         c.y2.push_back(b[3]);
         c.area.push_back(area(Box{b[0], b[1], b[2], b[3]}));
+        if (groups != nullptr) {
+            c.group.push_back(groups[slot]);
+        }
     }
     c.suppressed_by.assign(keys.size(), kAlive);
     return c;
@@ -71,6 +75,22 @@ void suppress(Candidates &c, int kept, float iou_threshold) {
     }
 }
 
+/// As above, of the same group.
+RF_SIMD_CLONES
+void suppress_in_group(Candidates &c, int kept, float iou_threshold) {
+    const Box box = c.box(kept);
+    const float box_area = c.area[kept];
+    const int count = c.size();
+    const int32_t own = c.group[kept], *groups = c.group.data();
+    const float *x1 = c.x1.data(), *y1 = c.y1.data(), *x2 = c.x2.data(), *y2 = c.y2.data(), *areas = c.area.data();
+    int32_t *suppressed_by = c.suppressed_by.data();
+    for (int i = kept + 1; i < count; ++i) {
+        float overlap = iou(box, box_area, Box{x1[i], y1[i], x2[i], y2[i]}, areas[i]);
+        int32_t by = (overlap > iou_threshold) & (groups[i] == own) ? kept : kAlive;
+        suppressed_by[i] = suppressed_by[i] == kAlive ? by : suppressed_by[i];
+    }
+}
+
 /// The mean of the kept box and the boxes that it suppressed, in their order.
 Box vote(const Candidates &c, int kept, const float *scores) {
     BoxVote votes;
@@ -86,14 +106,19 @@ Box vote(const Candidates &c, int kept, const float *scores) {
 /// `in` and `out` point at this image's data.
 void nms_of_image(const BatchedNmsParams &params, const BatchedNmsInputs &in, const BatchedNmsOutputs &out) {
     int count = std::clamp(*in.count, 0, params.num_candidates);
-    Candidates c = sorted_candidates(in.boxes, in.scores, count);
+    Candidates c = sorted_candidates(in.boxes, in.scores, params.class_agnostic ? nullptr : in.classes, count);
+    const int64_t payload = params.payload_size;
     int kept = 0;
     for (int i = 0; i < c.size() && kept < params.max_detections; ++i) {
         if (c.suppressed_by[i] != kAlive) {
             continue;
         }
         Box box = c.box(i);
-        suppress(c, i, params.iou_threshold);
+        if (c.group.empty()) {
+            suppress(c, i, params.iou_threshold);
+        } else {
+            suppress_in_group(c, i, params.iou_threshold);
+        }
         if (params.voting) {
             box = vote(c, i, in.scores);
         }
@@ -102,9 +127,9 @@ void nms_of_image(const BatchedNmsParams &params, const BatchedNmsInputs &in, co
         out.boxes[4 * kept + 2] = box.x2;
         out.boxes[4 * kept + 3] = box.y2;
         out.scores[kept] = in.scores[c.slot[i]];
-        if (params.has_landmarks) {
-            std::copy_n(in.landmarks + kLandmarkValues * static_cast<int64_t>(c.slot[i]), kLandmarkValues,
-                        out.landmarks + kLandmarkValues * kept);
+        std::copy_n(in.payload + payload * c.slot[i], payload, out.payload + payload * kept);
+        if (params.has_classes) {
+            out.classes[kept] = in.classes[c.slot[i]];
         }
         if (out.indices != nullptr) {
             out.indices[kept] = c.slot[i];
@@ -115,8 +140,9 @@ void nms_of_image(const BatchedNmsParams &params, const BatchedNmsInputs &in, co
     int left = params.max_detections - kept;
     std::fill_n(out.boxes + 4 * kept, 4 * left, 0.0f);
     std::fill_n(out.scores + kept, left, 0.0f);
-    if (params.has_landmarks) {
-        std::fill_n(out.landmarks + kLandmarkValues * kept, kLandmarkValues * left, 0.0f);
+    std::fill_n(out.payload + payload * kept, payload * left, 0.0f);
+    if (params.has_classes) {
+        std::fill_n(out.classes + kept, left, 0);
     }
     if (out.indices != nullptr) {
         std::fill_n(out.indices + kept, left, -1);
@@ -127,17 +153,17 @@ void nms_of_image(const BatchedNmsParams &params, const BatchedNmsInputs &in, co
 
 void batched_nms_cpu(const BatchedNmsParams &params, const BatchedNmsInputs &inputs, const BatchedNmsOutputs &outputs,
                      int num_threads) {
+    const int64_t payload = params.payload_size;
+    auto at = [](auto *array, int64_t place) { return array == nullptr ? nullptr : array + place; };
     parallel_for(params.batch, 1, num_threads, [&](int64_t begin, int64_t end) {
         for (int64_t image = begin; image < end; ++image) {
             int64_t in = image * params.num_candidates;
             int64_t out = image * params.max_detections;
-            nms_of_image(
-                params,
-                {inputs.boxes + 4 * in, inputs.scores + in,
-                 params.has_landmarks ? inputs.landmarks + kLandmarkValues * in : nullptr, inputs.count + image},
-                {outputs.num_detections + image, outputs.boxes + 4 * out, outputs.scores + out,
-                 params.has_landmarks ? outputs.landmarks + kLandmarkValues * out : nullptr,
-                 outputs.indices == nullptr ? nullptr : outputs.indices + out});
+            nms_of_image(params,
+                         {inputs.boxes + 4 * in, inputs.scores + in, at(inputs.payload, payload * in),
+                          inputs.count + image, at(inputs.classes, in)},
+                         {outputs.num_detections + image, outputs.boxes + 4 * out, outputs.scores + out,
+                          at(outputs.payload, payload * out), at(outputs.indices, out), at(outputs.classes, out)});
         }
     });
 }

@@ -177,8 +177,8 @@ def detect(heads: Sequence[FloatArray], config: RetinaFaceConfig, thresholds: Th
         variances=config.variances,
         **thresholds.decode_arguments(),
     )
-    num, boxes, scores, landmarks, _ = ops.nms(*candidates, **thresholds.nms_arguments())
-    return RawDetections(num, boxes, scores, landmarks)
+    found = ops.nms(*candidates, **thresholds.nms_arguments())
+    return RawDetections(found.num_detections, found.boxes, found.scores, found.payload)
 
 
 def _popped(turns: deque[int]) -> Iterator[int]:

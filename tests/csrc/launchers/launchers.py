@@ -18,6 +18,7 @@ DTYPES = {"float32": 0, "float16": 1, "bfloat16": 2}
 LINEAR, HWC8 = 0, 1
 
 MAX_LEVELS = 8
+MAX_VALUE_HEADS = 8
 
 
 class AnchorSize(Structure):
@@ -49,7 +50,11 @@ class AnchorDecodeParams(Structure):
         ("size_variance", c_float),
         ("score_threshold", c_float),
         ("top_k", c_int),
-        ("has_landmarks", c_bool),
+        ("num_classes", c_int),
+        ("sigmoid", c_bool),
+        ("num_points", c_int),
+        ("num_value_heads", c_int),
+        ("value_sizes", c_int * MAX_VALUE_HEADS),
         ("cascade", c_bool),
         ("dtype", c_int),
     )
@@ -63,13 +68,14 @@ class AnchorDecodeInputs(Structure):
         ("box_deltas", c_void_p * MAX_LEVELS),
         ("landmark_deltas", c_void_p * MAX_LEVELS),
         ("anchor_deltas", c_void_p * MAX_LEVELS),
+        ("values", c_void_p * MAX_LEVELS * MAX_VALUE_HEADS),
     )
 
 
 class AnchorDecodeOutputs(Structure):
     """The struct of the same name."""
 
-    _fields_ = (("boxes", c_void_p), ("scores", c_void_p), ("landmarks", c_void_p), ("count", c_void_p))
+    _fields_ = tuple((name, c_void_p) for name in ("boxes", "scores", "payload", "count", "classes"))
 
 
 class BatchedNmsParams(Structure):
@@ -81,14 +87,16 @@ class BatchedNmsParams(Structure):
         ("max_detections", c_int),
         ("iou_threshold", c_float),
         ("voting", c_bool),
-        ("has_landmarks", c_bool),
+        ("payload_size", c_int),
+        ("has_classes", c_bool),
+        ("class_agnostic", c_bool),
     )
 
 
 class BatchedNmsInputs(Structure):
     """The struct of the same name."""
 
-    _fields_ = (("boxes", c_void_p), ("scores", c_void_p), ("landmarks", c_void_p), ("count", c_void_p))
+    _fields_ = tuple((name, c_void_p) for name in ("boxes", "scores", "payload", "count", "classes"))
 
 
 class BatchedNmsOutputs(Structure):
@@ -98,8 +106,9 @@ class BatchedNmsOutputs(Structure):
         ("num_detections", c_void_p),
         ("boxes", c_void_p),
         ("scores", c_void_p),
-        ("landmarks", c_void_p),
+        ("payload", c_void_p),
         ("indices", c_void_p),
+        ("classes", c_void_p),
     )
 
 

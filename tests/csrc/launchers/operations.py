@@ -68,7 +68,8 @@ def decode_of(
         size_variance=options["variances"][1],
         score_threshold=case.threshold,
         top_k=case.top_k,
-        has_landmarks=case.landmarks,
+        num_classes=2,
+        num_points=5 if case.landmarks else 0,
         cascade=case.cascade,
         dtype=DTYPES[dtype],
     )
@@ -114,7 +115,7 @@ def nms_of(library: Library, candidates: Sequence[Array | None], case: nms_cases
         max_detections=slots,
         iou_threshold=case.iou_threshold,
         voting=case.voting,
-        has_landmarks=case.landmarks,
+        payload_size=10 if case.landmarks else 0,
     )
     outputs: list[Any] = [(np.int32, (batch,)), (np.float32, (batch, slots, 4)), (np.float32, (batch, slots))]
     outputs += [(np.float32, (batch, slots, 10))] * case.landmarks + [(np.int32, (batch, slots))]

@@ -11,6 +11,9 @@ _keys = partial(Mutant, "decode select", "anchor_decode", "ops/cuda/anchor_decod
 _slice = partial(Mutant, "decode select", "anchor_decode", "ops/cuda/anchor_decode/slice.cuh")
 _select = partial(Mutant, "decode select", "anchor_decode", "ops/cuda/anchor_decode/select.cuh")
 _sort = partial(Mutant, "decode select", "anchor_decode", "ops/cuda/common/block_sort.cuh")
+_classes = partial(Mutant, "decode classes", "anchor_decode", "ops/cuda/anchor_decode/collect_classes.cuh")
+_margin = partial(Mutant, "decode classes", "anchor_decode", "math/margin.h")
+_heads = partial(Mutant, "decode heads", "anchor_decode", "ops/cuda/anchor_decode/write_heads.cuh")
 _write = partial(Mutant, "decode write", "anchor_decode", "ops/cuda/anchor_decode/write.cuh")
 
 DECODE = [
@@ -20,8 +23,8 @@ DECODE = [
     _collect("no bound on vectors", "level.aligned && first < level.num_cells", "level.aligned"),
     _collect(
         "anchor forgotten in the index",
-        "* level.num_anchors + anchor;\n            keys",
-        "* level.num_anchors;\n            keys",
+        "* level.num_anchors + anchor; });",
+        "* level.num_anchors; });",
     ),
     _collect("bins not cleared", "s.bins[bin] = 0;", ""),
     _collect("tiles without candidates not marked", "workspace.tile_counts[place] = 0;", ""),
@@ -251,4 +254,30 @@ DECODE = [
         "__syncthreads();\n    if (lane == kWarpSize - 1)",
         "if (lane == kWarpSize - 1)",
     ),
+    _classes("classes in the order of anchors", "* plan.found_classes + c - 1;\n        });", "+ c - 1;\n        });"),
+    _classes("a sigmoid's first class left out", "plan.sigmoid ? 1 : 0; c < plan", "plan.sigmoid ? 2 : 0; c < plan"),
+    _classes("a sigmoid compared with its other classes", "(plan.sigmoid ? 0.0f : bounds[i].rest)", "bounds[i].rest"),
+    _classes("the background has a plane with sigmoid", "(plane - (plan.sigmoid ? 1 : 0))", "plane"),
+    _classes("tiles without candidates not marked", "workspace.tile_counts[place + c] = 0;", ""),
+    _classes("a class without candidates not marked", "workspace.tile_counts[place + c - 1] = 0;", ""),
+    _classes("bins not cleared", "s.bins[bin] = 0;", ""),
+    _margin("the second best forgotten", "rest = lower > rest ? lower : rest;", ""),
+    _margin("only the best rival counts", "return bound - exact_log", "return bound - 0.0f * exact_log"),
+    _margin("NaN in another class passes", "if (ratio != ratio) {", "if (false) {"),
+    _heads(
+        "values of the first head read for all",
+        "payload[head], plan.payload_sizes[head]",
+        "payload[0], plan.payload_sizes[head]",
+    ),
+    _heads("plain values moved as points", "head == 0 ? decode_landmark", "true ? decode_landmark"),
+    _heads("values that are not finite stay", "finite = finite && is_finite(staged[thread][i]);", ""),
+    _heads("classes counted from 0", "% plan.found_classes + 1;", "% plan.found_classes;"),
+    _heads("the last chunk not recognised", "kWriteThreads * gridDim.z;", "kWriteThreads;"),
+    _heads("barrier before the staged values removed", "= slot;\n    __syncthreads();", "= slot;"),
+    _heads("gaps not cleared", "values[row * columns] = 0;", ""),
+    _heads("classes not moved", "move(outputs.classes, 1, 0);", ""),
+    _heads(
+        "barrier before moving removed", "= rows;\n        }\n    }\n    __syncthreads();", "= rows;\n        }\n    }"
+    ),
+    _heads("starts before the candidates are selected", "wait_for_kernel_before();\n", ""),
 ]

@@ -9,6 +9,7 @@ from .harness import Mutant
 _order = partial(Mutant, "nms order", "batched_nms", "ops/cuda/batched_nms/order.cuh")
 _overlap = partial(Mutant, "nms overlap", "batched_nms", "ops/cuda/batched_nms/overlap.cuh")
 _suppress = partial(Mutant, "nms suppress", "batched_nms", "ops/cuda/batched_nms/suppress.cuh")
+_carry = partial(Mutant, "nms carry", "batched_nms", "ops/cuda/batched_nms/carry.cuh")
 _vote = partial(Mutant, "nms vote", "batched_nms", "ops/cuda/batched_nms/vote.cuh")
 
 NMS = [
@@ -44,8 +45,8 @@ NMS = [
     _overlap("infinite boxes pass", "is_finite(box.x) && is_finite(box.y) &&", "is_finite(box.x) &&"),
     _overlap(
         "barrier before testing removed",
-        "box_area = area(box);\n    __syncthreads();",
-        "box_area = area(box);",
+        "class_id = class_of(tile * kNmsTile + thread);\n    }\n    __syncthreads();",
+        "class_id = class_of(tile * kNmsTile + thread);\n    }",
     ),
     _overlap("starts before the candidates are in order", "wait_for_kernel_before();\n", ""),
     _overlap("slots behind the round not cleared", "cleared += round.end", "cleared += 1 << 20"),
@@ -137,4 +138,23 @@ NMS = [
     _vote("one voter too many", "place < image.count ? detection_of", "place <= image.count ? detection_of"),
     _vote("one detection too many", "first_detection + lane < detections", "first_detection + lane <= detections"),
     _vote("every vote counts one", "votes.add(voter_box, voter_score)", "votes.add(voter_box, 1.0f)"),
+    _carry("classes behind the last not cleared", "slot < 0 ? 0 : inputs.classes[from]", "inputs.classes[from]"),
+    _carry("payload behind the last not cleared", "slot < 0 ? 0.0f : ", ""),
+    _carry(
+        "the first 32 values only",
+        "i < params.payload_size; i += kWarpSize",
+        "i < min(params.payload_size, 32); i += kWarpSize",
+    ),
+    _carry("one detection too many", "detection >= params.max_detections", "detection > params.max_detections"),
+    _carry("starts before the detections are known", "wait_for_kernel_before();\n", ""),
+    _overlap(
+        "classes by place, not by slot",
+        "classes[image.slot(place)]",
+        "classes[place]",
+    ),
+    _overlap(
+        "classes do not matter",
+        "tile.class_id[at] != class_id",
+        "false",
+    ),
 ]

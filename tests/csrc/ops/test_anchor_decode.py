@@ -127,7 +127,8 @@ def run(backend: Backend, heads: Heads, options: dict[str, Any]) -> list[Any]:
 
 def check(results: list[Any], heads: Heads, options: dict[str, Any]) -> None:
     """Compare with the oracle: counts exactly, values within rounding, zeros after them."""
-    boxes, scores, landmarks, count = results
+    boxes, scores, landmarks, count, classes = results
+    assert classes is None
     expected = anchor_decode(heads, **options)
     batch, top_k = heads[0][0].shape[0], options["top_k"]
     assert (boxes.shape, boxes.dtype) == ((batch, top_k, 4), np.float32)
@@ -140,11 +141,11 @@ def check(results: list[Any], heads: Heads, options: dict[str, Any]) -> None:
         np.testing.assert_allclose(scores[i, :n], image.scores, rtol=RELATIVE)
         assert not boxes[i, n:].any()
         assert not scores[i, n:].any()
-        if image.landmarks is None:
+        if image.payload is None:
             assert landmarks is None
         else:
             assert (landmarks.shape, landmarks.dtype) == ((batch, top_k, 10), np.float32)
-            np.testing.assert_allclose(landmarks[i, :n], image.landmarks, rtol=RELATIVE, atol=BOX_ABSOLUTE_PX)
+            np.testing.assert_allclose(landmarks[i, :n], image.payload, rtol=RELATIVE, atol=BOX_ABSOLUTE_PX)
             assert not landmarks[i, n:].any()
 
 
@@ -178,7 +179,7 @@ def test_decode_of_a_cascade_worked_by_hand(backend: Backend) -> None:
     anchor_deltas[0, :, 1, 2] = [0.1, -0.1, np.log(2), np.log(0.5)]
     box_deltas[0, :, 1, 2] = [0.05, 0.1, 0, np.log(2)]
     landmark_deltas[0, :, 1, 2] = np.arange(10)
-    boxes, _, landmarks, count = run(
+    boxes, _, landmarks, count, _ = run(
         backend,
         [(logits, box_deltas, landmark_deltas, anchor_deltas)],
         {
@@ -212,7 +213,7 @@ def test_decode_of_one_anchor_worked_by_hand(backend: Backend) -> None:
     box_deltas, landmark_deltas = np.zeros((1, 4, 2, 3), np.float32), np.zeros((1, 10, 2, 3), np.float32)
     box_deltas[0, :, 1, 2] = [1, -1, 5 * np.log(2), 0]  # one tenth of a side right and up, twice as wide
     landmark_deltas[0, :, 1, 2] = np.arange(10)
-    boxes, scores, landmarks, count = run(
+    boxes, scores, landmarks, count, _ = run(
         backend,
         [(logits, box_deltas, landmark_deltas)],
         {"strides": [8], "anchor_sizes": [[10]], "score_threshold": 0.5, "top_k": 2},
@@ -247,7 +248,7 @@ def test_decode_of_200_000_ties(backend: Backend, threshold: float, top_k: int) 
     heads = [tuple(np.zeros((1, width * 4, 250, 200), np.float32) for width in (2, 4, 10))]
     heads[0][0][:, 1::2] = 5
     options = {"strides": [4], "anchor_sizes": [sizes], "score_threshold": threshold, "top_k": top_k}
-    boxes, scores, landmarks, count = run(backend, heads, options)
+    boxes, scores, landmarks, count, _ = run(backend, heads, options)
     assert count.tolist() == [top_k]
     np.testing.assert_allclose(scores, 1 / (1 + np.exp(-5)), rtol=RELATIVE)
     assert len(set(scores[0])) == 1
@@ -294,7 +295,7 @@ def test_decode_of_the_maximum_number_of_anchors(backend: Backend, rng: np.rando
     logits[ties] = 1
     logits[good] = 3 - 0.1 * np.arange(len(good))
     strides, sides = [2 << i for i in range(8)], np.arange(1, 65).reshape(8, 8)
-    boxes, scores, _, count = run(
+    boxes, scores, _, count, _ = run(
         backend,
         heads_of_the_most_anchors(logits),
         {"strides": strides, "anchor_sizes": sides.tolist(), "score_threshold": 0.5, "top_k": 5000},
@@ -420,7 +421,7 @@ BAD = [
     (_set(anchor_sizes=[[16], [1] * 9]), r"anchor_sizes\[1\] has 9 entries, expected 1 to 8"),
     (_set(anchor_sizes=[[-1], [1, 2]]), r"an anchor size of level 0 is -1, expected a finite number above 0"),
     (_set(anchor_sizes=[[1, 2], [1, 2]]), r"logits of level 0 has shape \[1, 2, 3, 5\], expected \[1, 4, 3, 5\]"),
-    (_replace(0, 0, lambda a: a[0]), r"logits of level 0 has shape \[2, 3, 5\], expected \[N, 2A, h, w\]"),
+    (_replace(0, 0, lambda a: a[0]), r"logits of level 0 has shape \[2, 3, 5\], expected \[N, C A, h, w\]"),
     (
         _replace(1, 1, lambda a: a[:, :4].copy()),
         r"box_deltas of level 1 has shape \[1, 4, 2, 3\], expected \[1, 8, 2, 3\]",

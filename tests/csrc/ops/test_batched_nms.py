@@ -93,7 +93,8 @@ def run(backend: Backend, candidates: Candidates, options: dict[str, Any]) -> li
 
 def check(results: list[Any], candidates: Candidates, options: dict[str, Any]) -> None:
     """Compare with the oracle: kept slots exactly, values within rounding, zeros and -1 after them."""
-    num, boxes, scores, landmarks, indices = results
+    num, boxes, scores, landmarks, indices, classes = results
+    assert classes is None
     batch, slots = candidates[0].shape[0], options["max_detections"]
     assert (num.shape, num.dtype) == ((batch,), np.int32)
     assert (boxes.shape, boxes.dtype) == ((batch, slots, 4), np.float32)
@@ -232,7 +233,7 @@ def test_nms_leaves_out_values_that_are_not_finite(backend: Backend, rng: np.ran
 def test_nms_voting_worked_by_hand(backend: Backend) -> None:
     """Weights 3 : 1 on corners 0 and 1. The distant candidate votes only for itself."""
     candidates = candidates_of([[0, 0, 10, 10], [1, 1, 11, 11], [50, 50, 60, 60]], [0.75, 0.25, 0.5])
-    _, boxes, scores, _, indices = run(backend, candidates, options_of(0.4, voting=True))
+    _, boxes, scores, _, indices, _ = run(backend, candidates, options_of(0.4, voting=True))
     assert indices[0, :3].tolist() == [0, 2, -1]
     np.testing.assert_allclose(boxes[0, :2], np.array([[0.25, 0.25, 10.25, 10.25], [50, 50, 60, 60]]), rtol=1e-6)
     assert scores[0, :3].tolist() == [0.75, 0.5, 0.0]
@@ -275,7 +276,16 @@ BAD = [
     (_replace(0, lambda a: a[:, :0].copy()), r"number of candidates is 0, expected 1 to 5000"),
     (_replace(1, lambda a: a[:, :5].copy()), r"scores has shape \[1, 5\], expected \[1, 20\]"),
     (_replace(1, lambda a: a[:, ::-1]), r"scores is not C-contiguous"),
-    (_replace(2, lambda a: a.reshape(1, 20, 5, 2)), r"landmarks has shape \[1, 20, 5, 2\], expected \[1, 20, 10\]"),
+    (_replace(2, lambda a: a.reshape(1, 20, 5, 2)), r"payload has shape \[1, 20, 5, 2\], expected \[N, K, P\]"),
+    (_replace(2, lambda a: a[:, :19].copy()), r"payload has shape \[1, 19, 10\], expected \[1, 20, 10\]"),
+    (_replace(2, lambda a: a[..., :0].copy()), r"payload has \[1, 20, 0\] elements, expected None or at least one"),
+    (
+        _replace(2, lambda a: np.zeros((1, 20, 1025), np.float32)),
+        r"payload of a candidate is 1025 values, expected 0 to",
+    ),
+    (_set(class_agnostic=True), r"class_agnostic is set, but there are no classes"),
+    (_set(classes=np.zeros((1, 19), np.int32)), r"classes has shape \[1, 19\], expected \[1, 20\]"),
+    (_set(classes=np.zeros((1, 20), np.int64)), r"classes has dtype int64, which no operator takes"),
     (_replace(3, lambda a: a.astype(np.int64)), r"count has dtype int64"),
     (_replace(3, lambda a: a.astype(np.float32)), r"count has dtype float32, expected int32"),
     (_replace(0, lambda a: a.astype(np.float16)), r"boxes has dtype float16, expected float32"),

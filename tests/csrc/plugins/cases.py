@@ -184,4 +184,4 @@ def expected_detections(inputs: list[Array], attributes: dict[str, Any]) -> list
         max_detections=attributes["max_detections"],
         voting=bool(attributes["voting"]),
     )
-    return [a for a in (result.num_detections, result.boxes, result.scores, result.landmarks) if a is not None]
+    return [a for a in (result.num_detections, result.boxes, result.scores, result.payload) if a is not None]

@@ -153,6 +153,9 @@ RF_EXPORT IPluginV3 *driver_attach(IPluginV3 *plugin) {
 RF_EXPORT const char *driver_name(IPluginV3 *plugin) {
     return core_of(plugin)->getPluginName();
 }
+RF_EXPORT const char *driver_version(IPluginV3 *plugin) {
+    return core_of(plugin)->getPluginVersion();
+}
 RF_EXPORT const PluginFieldCollection *driver_fields(IPluginV3 *plugin) {
     return runtime_of(plugin)->getFieldsToSerialize();
 }

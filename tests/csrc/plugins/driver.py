@@ -32,7 +32,15 @@ _LETTERS = {"p": ctypes.c_void_p, "s": ctypes.c_char_p, "i": ctypes.c_int32, "z"
 _SIGNATURES = {
     **{"load": "psi", "log": "s", "creator": "ppi", "create": "pppi"},
     **{"creator_name": "sp", "creator_version": "sp", "creator_namespace": "sp", "creator_fields": "pp"},
-    **{"name": "sp", "fields": "pp", "clone": "pp", "attach": "pp", "destroy": "ip", "num_outputs": "ip"},
+    **{
+        "name": "sp",
+        "version": "sp",
+        "fields": "pp",
+        "clone": "pp",
+        "attach": "pp",
+        "destroy": "ip",
+        "num_outputs": "ip",
+    },
     **{"output_types": "ippipi", "output_shapes": "ippipi", "supports": "bpipii", "configure": "ippii"},
     **{"workspace": "zppii", "shape_change": "ippii", "enqueue": "ippipppp"},
     **{"allocate": "pz", "free": "ip", "upload": "ippz", "download": "ippz"},
@@ -114,7 +122,7 @@ class Library:
     driver_path: Path
     path: Path
     tensorrt_major: int = 10
-    creators: dict[str, int] = field(init=False)
+    creators: dict[tuple[str, str], int] = field(init=False)  # by name and version
 
     def __post_init__(self) -> None:
         """Load the driver and, through it, the library."""
@@ -128,7 +136,8 @@ class Library:
             raise PluginError(self.log())
         self.creators = {}
         while creator := self.call("creator", library, len(self.creators)):
-            self.creators[self.call("creator_name", creator).decode()] = creator
+            name, version = (self.call(f"creator_{what}", creator).decode() for what in ("name", "version"))
+            self.creators[name, version] = creator
 
     def call(self, function: str, *arguments: Any) -> Any:
         """Call a function of driver.cpp."""
@@ -139,22 +148,24 @@ class Library:
         lines: bytes = self.call("log")
         return lines.decode()
 
-    def create_from(self, name: str, fields: Any, phase: int) -> Plugin:
+    def create_from(self, name: str, fields: Any, phase: int, version: str = "1") -> Plugin:
         """Create a plugin from the address of a field collection."""
         self.log()
-        handle = self.call("create", self.creators[name], fields, phase)
+        handle = self.call("create", self.creators[name, version], fields, phase)
         if not handle:
             raise PluginError(self.log())
         return Plugin(self, handle)
 
-    def create(self, name: str, attributes: Mapping[str, Any] | Sequence[tuple[str, Any]]) -> Plugin:
+    def create(
+        self, name: str, attributes: Mapping[str, Any] | Sequence[tuple[str, Any]], version: str = "1"
+    ) -> Plugin:
         """Create a plugin from attributes; a sequence of pairs may hold a name twice."""
         pairs = attributes.items() if isinstance(attributes, Mapping) else attributes
         data = [(key, _as_field_data(value)) for key, value in pairs]
         fields = (Field * len(data))(
             *(Field(key.encode(), a.ctypes.data, _FIELD_TYPES[a.dtype.name], a.size) for key, a in data)
         )
-        return self.create_from(name, ctypes.byref(FieldCollection(len(data), fields)), BUILD)
+        return self.create_from(name, ctypes.byref(FieldCollection(len(data), fields)), BUILD, version)
 
 
 @dataclass
@@ -188,7 +199,8 @@ class Plugin:
 
     def recreate(self) -> Plugin:
         """Serialise and create again, as loading an engine does."""
-        return self.library.create_from(self._call("name").decode(), self._call("fields"), RUNTIME)
+        name, version = (self._call(what).decode() for what in ("name", "version"))
+        return self.library.create_from(name, self._call("fields"), RUNTIME, version)
 
     def fields(self) -> dict[str, list[float]]:
         """Return the serialised attributes."""

@@ -102,8 +102,8 @@ def profile_of(heads: Heads, *sizes: tuple[int, int, int]) -> list[list[tuple[in
 
 def test_engines_name_the_version_that_the_plugins_have(builder: Any) -> None:
     """A sidecar's plugin versions decide whether a library can run an engine."""
-    creators = {creator.name: creator for creator in builder.get_plugin_registry().all_creators}
-    assert {creators[name].plugin_version for name in (DECODE, NMS)} == {PLUGIN_VERSION}
+    creators = {(creator.name, creator.plugin_version) for creator in builder.get_plugin_registry().all_creators}
+    assert {(name, PLUGIN_VERSION) for name in (DECODE, NMS)} <= creators
 
 
 @pytest.mark.parametrize("landmarks", [True, False])

@@ -48,10 +48,10 @@ def assert_same_bits(actual: list[Array], expected: list[Array]) -> None:
 
 
 def test_creators(library: Library) -> None:
-    assert sorted(library.creators) == ["DeformConv", DECODE, "RetinaFaceDeformConv", NMS]
+    both = [(name, version) for name in (DECODE, NMS) for version in "12"]
+    assert sorted(library.creators) == sorted([("DeformConv", "1"), ("RetinaFaceDeformConv", "1"), *both])
     for name, attributes in ((DECODE, DECODE_ATTRIBUTES), (NMS, NMS_ATTRIBUTES)):
-        creator = library.creators[name]
-        assert library.call("creator_version", creator) == b"1"
+        creator = library.creators[name, "1"]
         assert library.call("creator_namespace", creator) == b""
         fields = FieldCollection.at(library.call("creator_fields", creator))
         assert sorted(f.name.decode() for f in fields) == sorted(attributes)

@@ -56,7 +56,7 @@ def test_landmarks_out_of_order_are_no_face(changed: int, at: tuple[float, float
 
 
 def test_without_landmarks_agreement_counts_alone() -> None:
-    found = candidates([[0, 0, 100, 100], [0, 0, 100, 100]])._replace(landmarks=None)
+    found = candidates([[0, 0, 100, 100], [0, 0, 100, 100]])._replace(payload=None)
     assert list(plausibility(found)) == [1, pytest.approx(0.9)]
 
 

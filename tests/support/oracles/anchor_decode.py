@@ -1,4 +1,4 @@
-"""RetinaFace's decoding of raw heads: softmax, SSD boxes, landmarks, top K per image."""
+"""Decoding of raw heads: softmax or sigmoid, SSD boxes, points, plain values, top K per image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ class Decoded(NamedTuple):
     anchors: list[int]
     boxes: Floats  # [n, 4]
     scores: Floats  # [n]
-    landmarks: Floats | None  # [n, 10]
+    payload: Floats | None  # [n, P]: points, then values
+    classes: list[int]
 
 
 def anchor_decode(
@@ -29,8 +30,13 @@ def anchor_decode(
     variances: tuple[float, float],
     score_threshold: float,
     top_k: int,
+    classes: int = 2,
+    sigmoid: bool = False,
 ) -> list[Decoded]:
-    """Decode every image of a batch. In a cascade, a fourth head has the box deltas of the first stage."""
+    """Decode every image of a batch.
+
+    In a cascade, a fourth head has the box deltas of the first stage. Heads of plain values are behind that.
+    """
     logits = heads[0][0]
     assert logits is not None
     batch = logits.shape[0]
@@ -42,6 +48,8 @@ def anchor_decode(
             variances,
             score_threshold,
             top_k,
+            classes,
+            sigmoid,
         )
         for image in range(batch)
     ]
@@ -54,6 +62,8 @@ def _decode_image(
     variances: tuple[float, float],
     score_threshold: float,
     top_k: int,
+    classes: int,
+    sigmoid: bool,
 ) -> Decoded:
     found = []
     first_anchor = 0
@@ -61,38 +71,57 @@ def _decode_image(
         assert logits is not None
         num_anchors, (rows, columns) = len(sizes), logits.shape[1:]
         for anchor in range(num_anchors):
-            with np.errstate(invalid="ignore", over="ignore"):
-                margins = logits[2 * anchor + 1] - logits[2 * anchor]
-                probabilities = 1 / (1 + np.exp(-margins))
-            # Compare margins, not scores: all pass a threshold of 0, even if the score underflows, and none pass 1.
-            for row, column in np.argwhere((margins > logit(score_threshold)) & np.isfinite(margins)):
-                index = first_anchor + int(row * columns + column) * num_anchors + anchor
-                found.append((-probabilities[row, column], index, (level, anchor, row, column)))
+            for c in range(1, classes):
+                with np.errstate(invalid="ignore", over="ignore"):
+                    margins = _margins(logits, anchor, c, classes, sigmoid)
+                    probabilities = 1 / (1 + np.exp(-margins))
+                # Compare margins, not scores: all pass a threshold of 0, even if the score underflows, and none pass 1.
+                for row, column in np.argwhere((margins > logit(score_threshold)) & np.isfinite(margins)):
+                    index = first_anchor + int(row * columns + column) * num_anchors + anchor
+                    found.append((-probabilities[row, column], index, c, (level, anchor, row, column)))
         first_anchor += rows * columns * num_anchors
 
     best = []
-    for negative, index, (level, anchor, row, column) in sorted(found)[:top_k]:
-        _, box_deltas, landmark_deltas, *anchor_deltas = heads[level]
+    for negative, index, c, (level, anchor, row, column) in sorted(found)[:top_k]:
+        _, box_deltas, landmark_deltas, *others = heads[level]
+        anchor_deltas, *values = others or [None]
+        num_anchors = len(anchor_sizes[level])
         size = np.broadcast_to(np.array(anchor_sizes[level][anchor], dtype=np.float64), 2)
         corners = _corners((np.array([column, row]) + 0.5) * strides[level], size)
         place = (anchor, row, column)
         with np.errstate(over="ignore", invalid="ignore"):
-            if anchor_deltas:
-                corners = _moved(corners, _values(anchor_deltas[0], 4, place), variances)
+            if anchor_deltas is not None:
+                corners = _moved(corners, _values(anchor_deltas, 4, place), variances)
             box = _moved(corners, _values(box_deltas, 4, place), variances)
-            landmarks = np.zeros(0)
+            payload = []
             if landmark_deltas is not None:
                 centre, sides = (corners[:2] + corners[2:]) / 2, corners[2:] - corners[:2]
-                points = _values(landmark_deltas, 10, place).reshape(5, 2)
-                landmarks = (centre + points * variances[0] * sides).ravel()
-        if _is_finite(box) and _is_finite(landmarks):
-            best.append((-negative, index, box, landmarks))
+                points = _values(landmark_deltas, len(landmark_deltas) // num_anchors, place).reshape(-1, 2)
+                payload.append((centre + points * variances[0] * sides).ravel())
+            payload += [_values(head, len(head) // num_anchors, place) for head in values if head is not None]
+            carried = np.concatenate([*payload, np.zeros(0)])
+        if _is_finite(box) and _is_finite(carried):
+            best.append((-negative, index, c, box, carried))
+    carries = heads[0][2] is not None or len(heads[0]) > 4
+    width = sum(len(head) for head in (heads[0][2], *heads[0][4:]) if head is not None) // len(anchor_sizes[0])
     return Decoded(
-        [index for _, index, _, _ in best],
-        np.array([box for _, _, box, _ in best]).reshape(-1, 4),
-        np.array([score for score, _, _, _ in best]),
-        None if heads[0][2] is None else np.array([points for *_, points in best]).reshape(-1, 10),
+        [index for _, index, *_ in best],
+        np.array([box for *_, box, _ in best]).reshape(-1, 4),
+        np.array([score for score, *_ in best]),
+        np.array([carried for *_, carried in best]).reshape(-1, width) if carries else None,
+        [c for _, _, c, _, _ in best],
     )
+
+
+def _margins(logits: Floats, anchor: int, c: int, classes: int, sigmoid: bool) -> Floats:
+    """Return log(p / (1 - p)) of a class of an anchor for every cell."""
+    if sigmoid:
+        return np.asarray(logits[(classes - 1) * anchor + c - 1])
+    own = logits[classes * anchor : classes * (anchor + 1)]
+    # In order of size, so that equal logits have equal margins.
+    others = np.sort(np.delete(own, c, axis=0), axis=0)
+    highest = others.max(axis=0)
+    return np.asarray(own[c] - highest - np.log(np.exp(others - highest).sum(axis=0)))
 
 
 def logit(score: float) -> float:

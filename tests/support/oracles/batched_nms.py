@@ -27,9 +27,11 @@ def nms(
     iou_threshold: float,
     max_detections: int,
     voting: bool = False,
+    classes: NDArray[np.int32] | None = None,
 ) -> Kept:
     """Keep the best box, drop those that overlap it by more than the threshold, and repeat with the rest.
 
+    With `classes`, only boxes of the same class overlap.
     With `voting`, a kept box is the mean of itself and the boxes it drops, weighted by score.
     """
     wide = boxes.astype(np.float64)
@@ -40,6 +42,8 @@ def nms(
     while len(alive) > 0 and len(indices) < max_detections:
         best, rest = int(alive[0]), alive[1:]
         overlaps = iou(wide[best], wide[rest]) > iou_threshold
+        if classes is not None:
+            overlaps &= classes[rest] == classes[best]
         dropped, alive = rest[overlaps], rest[~overlaps]
         indices.append(best)
         members = [best, *dropped] if voting else [best]

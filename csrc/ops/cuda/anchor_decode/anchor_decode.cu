@@ -5,9 +5,11 @@
 #include "math/order.h"
 #include "ops/anchor_decode.h"
 #include "ops/cuda/anchor_decode/collect.cuh"
+#include "ops/cuda/anchor_decode/collect_classes.cuh"
 #include "ops/cuda/anchor_decode/plan.cuh"
 #include "ops/cuda/anchor_decode/select.cuh"
 #include "ops/cuda/anchor_decode/write.cuh"
+#include "ops/cuda/anchor_decode/write_heads.cuh"
 #include "ops/cuda/common/dependent_launch.cuh"
 #include "ops/cuda/common/launch.cuh"
 #include "ops/cuda/common/workspace.h"
@@ -17,6 +19,12 @@
 
 namespace retinaface {
 namespace {
+
+/// Whether the heads are those of the published models: a face or none, with five landmarks or none.
+bool is_published(const AnchorDecodeParams &params) {
+    return params.num_classes == 2 && !params.sigmoid && params.num_value_heads == 0 &&
+           (params.num_points == kLandmarkPoints || params.num_points == 0);
+}
 
 /// Sets the range of the candidates' scores. The computed sigmoid is a few units in the last place from the exact one,
 /// so a margin above the threshold may give a score that far below the threshold's.
@@ -44,9 +52,15 @@ int tiles_of(const AnchorDecodeParams &params) {
 DecodePlan make_plan(const AnchorDecodeParams &params, const AnchorDecodeInputs &inputs) {
     DecodePlan plan = {};
     plan.num_levels = params.num_levels;
-    plan.num_tiles = tiles_of(params);
+    plan.num_classes = params.num_classes;
+    plan.found_classes = params.num_classes - 1;
+    plan.sigmoid = params.sigmoid;
+    plan.num_tiles = tiles_of(params) * plan.found_classes;
     plan.top_k = params.top_k;
-    plan.has_landmarks = params.has_landmarks;
+    plan.payload_size = payload_size(params);
+    plan.payload_sizes[0] = 2 * params.num_points;
+    std::copy_n(params.value_sizes, params.num_value_heads, plan.payload_sizes + 1);
+    plan.has_landmarks = params.num_points != 0;
     plan.cascade = params.cascade;
     plan.margin_threshold = margin_threshold(params.score_threshold);
     plan.centre_variance = params.centre_variance;
@@ -58,8 +72,11 @@ DecodePlan make_plan(const AnchorDecodeParams &params, const AnchorDecodeInputs 
         LevelPlan &level = plan.levels[i];
         level.logits = inputs.logits[i];
         level.box_deltas = inputs.box_deltas[i];
-        level.landmark_deltas = inputs.landmark_deltas[i];
         level.anchor_deltas = inputs.anchor_deltas[i];
+        level.payload[0] = inputs.landmark_deltas[i];
+        for (int head = 0; head < params.num_value_heads; ++head) {
+            level.payload[1 + head] = inputs.values[head][i];
+        }
         level.num_cells = from.height * from.width;
         level.width = from.width;
         level.stride = from.stride;
@@ -73,14 +90,14 @@ DecodePlan make_plan(const AnchorDecodeParams &params, const AnchorDecodeInputs 
         first_anchor += level.num_cells * level.num_anchors;
         first_tile += level.tiles_per_anchor * level.num_anchors;
     }
-    while ((first_anchor - 1) >> plan.place_shift >= kPlaceBins) {
+    while ((first_anchor * plan.found_classes - 1) >> plan.place_shift >= kPlaceBins) {
         ++plan.place_shift;
     }
     return plan;
 }
 
 DecodeWorkspace carve(const AnchorDecodeParams &params, Workspace &workspace) {
-    const size_t tiles = static_cast<size_t>(params.batch) * tiles_of(params);
+    const size_t tiles = static_cast<size_t>(params.batch) * tiles_of(params) * (params.num_classes - 1);
     DecodeWorkspace arrays;
     arrays.scores = workspace.take<uint32_t>(tiles * kTileCells);
     arrays.indices = workspace.take<uint32_t>(tiles * kTileCells);
@@ -92,10 +109,12 @@ DecodeWorkspace carve(const AnchorDecodeParams &params, Workspace &workspace) {
 }
 
 template <typename T>
-cudaError_t decode(const DecodePlan &plan, const DecodeWorkspace &workspace, const AnchorDecodeOutputs &outputs,
-                   int batch, cudaStream_t stream) {
-    cudaError_t status =
-        launch(collect_candidates_kernel<T>, dim3(plan.num_tiles, batch), kCollectThreads, 0, stream, plan, workspace);
+cudaError_t decode(const AnchorDecodeParams &params, const DecodePlan &plan, const DecodeWorkspace &workspace,
+                   const AnchorDecodeOutputs &outputs, cudaStream_t stream) {
+    const int batch = params.batch;
+    const bool two_logits = params.num_classes == 2 && !params.sigmoid;
+    cudaError_t status = launch(two_logits ? collect_candidates_kernel<T> : collect_classes_kernel<T>,
+                                dim3(tiles_of(params), batch), kCollectThreads, 0, stream, plan, workspace);
     if (status != cudaSuccess) {
         return status;
     }
@@ -106,7 +125,12 @@ cudaError_t decode(const DecodePlan &plan, const DecodeWorkspace &workspace, con
         return status;
     }
     const int groups = (plan.top_k + kWriteThreads - 1) / kWriteThreads;
-    return launch_dependent(decode_selected_kernel<T>, dim3(groups, batch), kWriteThreads, stream, plan, workspace,
+    if (is_published(params)) {
+        return launch_dependent(decode_selected_kernel<T>, dim3(groups, batch), kWriteThreads, stream, plan, workspace,
+                                outputs);
+    }
+    const int chunks = std::max(1, (plan.payload_size + kChunkValues - 1) / kChunkValues);
+    return launch_dependent(decode_heads_kernel<T>, dim3(groups, batch, chunks), kWriteThreads, stream, plan, workspace,
                             outputs);
 }
 
@@ -127,13 +151,13 @@ cudaError_t anchor_decode_cuda(const AnchorDecodeParams &params, const AnchorDec
     if (status != cudaSuccess) {
         return status;
     }
-    if (!is_aligned(outputs.boxes, sizeof(float4)) || !is_aligned(outputs.landmarks, sizeof(float2))) {
+    if (!is_aligned(outputs.boxes, sizeof(float4)) || !is_aligned(outputs.payload, sizeof(float2))) {
         return cudaErrorMisalignedAddress;
     }
     const DecodePlan plan = make_plan(params, inputs);
     return dispatch(params.dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        return decode<T>(plan, arrays, outputs, params.batch, stream);
+        return decode<T>(params, plan, arrays, outputs, stream);
     });
 }
 

@@ -41,6 +41,43 @@ __device__ __forceinline__ int place_bins(CollectStorage &s, uint16_t *bin_ends)
     return total;
 }
 
+/// Stores a tile's survivors by bins of scores. `index_of(i)` is the index of the thread's i-th. s.bins must be 0,
+/// which a barrier has made known.
+template <typename IndexOf>
+__device__ __forceinline__ void store_survivors(CollectStorage &s, const DecodePlan &plan,
+                                                const DecodeWorkspace &workspace, int64_t place,
+                                                const float (&margins)[kCellsPerThread], IndexOf index_of) {
+    const int thread = thread_index();
+    uint64_t keys[kCellsPerThread];
+    int in_bin[kCellsPerThread];
+#pragma unroll
+    for (int i = 0; i < kCellsPerThread; ++i) {
+        keys[i] = 0;
+        if (passes(margins[i], plan)) {
+            keys[i] = order_key(face_score(margins[i]), static_cast<uint32_t>(index_of(i)));
+            in_bin[i] = atomicAdd(&s.bins[score_bin(keys[i], plan)], 1);
+        }
+    }
+    __syncthreads();
+    const int total = place_bins(s, workspace.bin_ends + place * kScoreBins);
+#pragma unroll
+    for (int i = 0; i < kCellsPerThread; ++i) {
+        if (keys[i] != 0) {
+            int at = s.bins[score_bin(keys[i], plan)] + in_bin[i];
+            s.scores[at] = static_cast<uint32_t>(keys[i] >> 32);
+            s.indices[at] = static_cast<uint32_t>(keys[i]);
+        }
+    }
+    __syncthreads();
+    for (int i = thread; i < total; i += kCollectThreads) {
+        workspace.scores[place * kTileCells + i] = s.scores[i];
+        workspace.indices[place * kTileCells + i] = s.indices[i];
+    }
+    if (thread == 0) {
+        workspace.tile_counts[place] = total;
+    }
+}
+
 /// Finds the anchors above the threshold and stores their keys, tile by tile, in a tile by bins of scores.
 ///
 /// Grid (tiles of all levels and anchors, images). A block reads its part of two planes of class logits, once, and
@@ -100,35 +137,8 @@ __global__ void __launch_bounds__(kCollectThreads)
         return;
     }
 
-    uint64_t keys[kCellsPerThread];
-    int in_bin[kCellsPerThread];
-#pragma unroll
-    for (int i = 0; i < kCellsPerThread; ++i) {
-        keys[i] = 0;
-        if (passes(margins[i], plan)) {
-            int index = level.first_anchor + (first + i * step) * level.num_anchors + anchor;
-            keys[i] = order_key(face_score(margins[i]), static_cast<uint32_t>(index));
-            in_bin[i] = atomicAdd(&s.bins[score_bin(keys[i], plan)], 1);
-        }
-    }
-    __syncthreads();
-    const int total = place_bins(s, workspace.bin_ends + place * kScoreBins);
-#pragma unroll
-    for (int i = 0; i < kCellsPerThread; ++i) {
-        if (keys[i] != 0) {
-            int at = s.bins[score_bin(keys[i], plan)] + in_bin[i];
-            s.scores[at] = static_cast<uint32_t>(keys[i] >> 32);
-            s.indices[at] = static_cast<uint32_t>(keys[i]);
-        }
-    }
-    __syncthreads();
-    for (int i = thread; i < total; i += kCollectThreads) {
-        workspace.scores[place * kTileCells + i] = s.scores[i];
-        workspace.indices[place * kTileCells + i] = s.indices[i];
-    }
-    if (thread == 0) {
-        workspace.tile_counts[place] = total;
-    }
+    store_survivors(s, plan, workspace, place, margins,
+                    [&](int i) { return level.first_anchor + (first + i * step) * level.num_anchors + anchor; });
 }
 
 }  // namespace retinaface

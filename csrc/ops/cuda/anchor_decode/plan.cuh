@@ -19,15 +19,17 @@ constexpr int kScoreBinBits = 8;
 constexpr int kScoreBins = 1 << kScoreBinBits;
 static_assert(kTileCells <= UINT16_MAX, "a bin's end must fit");
 
+constexpr int kMaxPayloadHeads = 1 + kMaxValueHeads;
+
 /// One level as the kernels see it.
 struct LevelPlan {
     const void *logits;
     const void *box_deltas;
-    const void *landmark_deltas;
     const void *anchor_deltas;
+    const void *payload[kMaxPayloadHeads];  // landmark_deltas, then values
     int num_cells, width, stride, num_anchors;
     int first_anchor;  // in the order of all anchors of an image
-    int first_tile;
+    int first_tile;    // likewise, whatever the classes are
     int tiles_per_anchor;
     bool aligned;  // the logits of four neighbouring cells can be loaded at once
     AnchorSize anchor_sizes[kMaxAnchorsPerCell];
@@ -37,8 +39,13 @@ struct LevelPlan {
 struct DecodePlan {
     LevelPlan levels[kMaxLevels];
     int num_levels;
-    int num_tiles;  // of one image
+    int num_tiles;  // of one image: of a tile of cells, one for each class but the background
     int top_k;
+    int num_classes;
+    int found_classes;  // without the background
+    bool sigmoid;
+    int payload_size;
+    int payload_sizes[kMaxPayloadHeads];  // of an anchor's values in each head
     bool has_landmarks;
     bool cascade;
     float margin_threshold;
@@ -54,7 +61,7 @@ __device__ __forceinline__ int score_bin(uint64_t key, const DecodePlan &plan) {
     return kScoreBins - 1 - static_cast<int>(score >> plan.score_shift);
 }
 
-/// One of the K best: its anchor and its place in the order of scores.
+/// One of the K best: its index among the candidates and its place in the order of scores.
 struct alignas(8) SelectedAnchor {  // one load or store
     int32_t index, slot;
 };

@@ -73,7 +73,7 @@ __device__ __forceinline__ bool decode_candidate(const DecodePlan &plan, int64_t
     const int64_t step = level.num_cells;
     const int64_t first_plane = image * level.num_anchors + a;
     const T *d = static_cast<const T *>(level.box_deltas) + first_plane * 4 * step + cell;
-    const T *p = static_cast<const T *>(level.landmark_deltas) + first_plane * kLandmarkValues * step + cell;
+    const T *p = static_cast<const T *>(level.payload[0]) + first_plane * kLandmarkValues * step + cell;
     const T *f = static_cast<const T *>(level.anchor_deltas) + first_plane * 4 * step + cell;
 
     // All loads before the first use, so that their latencies overlap: they go to 14 or 18 different planes.
@@ -136,7 +136,7 @@ __global__ void __launch_bounds__(kWriteThreads)
     const int used = max(0, min(slots, count - first_slot));
     float *boxes = outputs.boxes + image * plan.top_k * 4;
     float *scores = outputs.scores + image * plan.top_k;
-    float *landmarks = plan.has_landmarks ? outputs.landmarks + image * plan.top_k * kLandmarkValues : nullptr;
+    float *landmarks = plan.has_landmarks ? outputs.payload + image * plan.top_k * kLandmarkValues : nullptr;
 
     float4 box = {};
     float points[kLandmarkValues] = {};

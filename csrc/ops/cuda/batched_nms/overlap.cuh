@@ -5,16 +5,25 @@
 
 namespace retinaface {
 
+template <bool kPerClass>
 struct TileBoxes {
     float4 box[kNmsTile];
     float area[kNmsTile];
 };
+template <>
+struct TileBoxes<true> {
+    float4 box[kNmsTile];
+    float area[kNmsTile];
+    int32_t class_id[kNmsTile];
+};
 
 /// Returns which of the `wanted` candidates of a word the box overlaps. The threads of a warp have the same word, so
 /// they read each of its boxes by one broadcast. Few pairs meet: they are first marked, and each lane then goes through
-/// its own.
-__device__ __forceinline__ uint32_t overlap_word(const TileBoxes &tile, int word, uint32_t wanted, const Box &box,
-                                                 float box_area, float iou_threshold) {
+/// its own. `class_id` is the box's, and counts only with kPerClass.
+template <bool kPerClass>
+__device__ __forceinline__ uint32_t overlap_word(const TileBoxes<kPerClass> &tile, int word, uint32_t wanted,
+                                                 const Box &box, float box_area, int32_t class_id,
+                                                 float iou_threshold) {
     uint32_t meeting = 0;
     if (wanted == kFullMask) {
 #pragma unroll
@@ -31,6 +40,11 @@ __device__ __forceinline__ uint32_t overlap_word(const TileBoxes &tile, int word
     for (; meeting != 0; meeting &= meeting - 1) {
         const int bit = __ffs(meeting) - 1;
         const int at = word * kWarpSize + bit;
+        if constexpr (kPerClass) {
+            if (tile.class_id[at] != class_id) {
+                continue;
+            }
+        }
         if (iou(to_box(tile.box[at]), tile.area[at], box, box_area) > iou_threshold) {
             overlapped |= 1u << bit;
         }
@@ -52,9 +66,9 @@ __device__ __forceinline__ void clear_slots(const BatchedNmsParams &params, cons
             outputs.indices[at + thread] = -1;
         }
     }
-    if (params.has_landmarks) {
+    if (carries_landmarks(params)) {
         // As points: 40 bytes per slot are aligned for float2, not for float4.
-        auto *points = reinterpret_cast<float2 *>(outputs.landmarks) + at * kLandmarkPoints;
+        auto *points = reinterpret_cast<float2 *>(outputs.payload) + at * kLandmarkPoints;
         for (int i = thread; i < slots * kLandmarkPoints; i += kNmsTile) {
             points[i] = float2{};
         }
@@ -65,11 +79,13 @@ __device__ __forceinline__ void clear_slots(const BatchedNmsParams &params, cons
 ///
 /// Grid (tiles to the round's end, tiles of the round, images), a thread per candidate: block (x, y) tests the
 /// candidates of tile y of the round against those of tile x, which come before them. More is tested than greedy
-/// suppression needs, but all at once, on all multiprocessors. Afterwards only bits need to be combined.
-static __global__ void __launch_bounds__(kNmsTile)
+/// suppression needs, but all at once, on all multiprocessors. Afterwards only bits need to be combined. With kPerClass
+/// candidates of different classes do not overlap.
+template <bool kPerClass>
+__global__ void __launch_bounds__(kNmsTile)
     find_overlaps_kernel(BatchedNmsParams params, BatchedNmsInputs inputs, BatchedNmsOutputs outputs,
                          NmsWorkspace workspace, NmsRound round) {
-    __shared__ TileBoxes earlier;
+    __shared__ TileBoxes<kPerClass> earlier;
     let_next_kernel_start();
     const int earlier_tile = blockIdx.x, tile = round.first + blockIdx.y, thread = thread_index();
     if (earlier_tile > tile) {
@@ -99,6 +115,13 @@ static __global__ void __launch_bounds__(kNmsTile)
     earlier.area[thread] = area(to_box(earlier.box[thread]));
     const Box box = to_box(finite_box(tile * kNmsTile + thread, finite));
     const float box_area = area(box);
+    int32_t class_id = 0;
+    if constexpr (kPerClass) {
+        const int32_t *classes = inputs.classes + image.index * params.num_candidates;
+        auto class_of = [&](int place) { return place < image.count ? classes[image.slot(place)] : 0; };
+        earlier.class_id[thread] = class_of(earlier_tile * kNmsTile + thread);
+        class_id = class_of(tile * kNmsTile + thread);
+    }
     __syncthreads();
 
     uint32_t *overlaps = image.overlaps_of(tile) + earlier_tile * kNmsWords * kNmsTile;
@@ -110,7 +133,7 @@ static __global__ void __launch_bounds__(kNmsTile)
         if (wanted == 0) {
             continue;
         }
-        uint32_t overlapped = overlap_word(earlier, word, wanted, box, box_area, params.iou_threshold);
+        uint32_t overlapped = overlap_word(earlier, word, wanted, box, box_area, class_id, params.iou_threshold);
         if (earlier_tile == tile && word == own_word) {
             overlapped &= (1u << lane) - 1;  // only those before this one
         }

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "common/landmarks.h"
 #include "ops/batched_nms.h"
 #include "ops/cuda/common/warp.cuh"
 
@@ -13,6 +14,11 @@ constexpr int kNmsTile = 128;
 constexpr int kNmsWords = kNmsTile / kWarpSize;
 
 constexpr int kMaxNmsTiles = (kMaxNmsCandidates + kNmsTile - 1) / kNmsTile;
+
+/// Whether candidates carry five landmarks, and nothing else.
+constexpr __host__ __device__ bool carries_landmarks(const BatchedNmsParams &params) {
+    return params.payload_size == kLandmarkValues;
+}
 
 /// The first kernel's result for an image.
 struct NmsOrder {
@@ -39,7 +45,7 @@ struct NmsRound {
 /// kNmsWords]: a bit for each candidate whose box is finite; overlaps [N, overlap_words_before(tiles)], see
 /// find_overlaps_kernel; kept [N, tiles, kNmsWords], after a round: of the tiles behind it, none; done [N]: whether the
 /// first round has filled the result or settled all. For voting only: detection [N, K]: the detection whose box a
-/// candidate votes for, -1 for none.
+/// candidate votes for, -1 for none. For carry_kernel only: indices [N, M], in place of the caller's.
 struct NmsWorkspace {
     NmsOrder *order;
     int32_t *slots;
@@ -49,6 +55,7 @@ struct NmsWorkspace {
     KeptWord *kept;
     int32_t *done;
     int16_t *detection;
+    int32_t *indices;
     int num_tiles;  // of one image's candidates
 };
 

@@ -220,12 +220,12 @@ __device__ __forceinline__ void write_detections(SuppressStorage &s, const NmsIm
     if (thread_index() == 0) {
         outputs.num_detections[image.index] = detections;
     }
-    if (!params.has_landmarks) {
+    if (!carries_landmarks(params)) {
         return;
     }
     __syncthreads();
-    const auto *from = reinterpret_cast<const float2 *>(inputs.landmarks) + first_in * kLandmarkPoints;
-    auto *to = reinterpret_cast<float2 *>(outputs.landmarks) + first_out * kLandmarkPoints;
+    const auto *from = reinterpret_cast<const float2 *>(inputs.payload) + first_in * kLandmarkPoints;
+    auto *to = reinterpret_cast<float2 *>(outputs.payload) + first_out * kLandmarkPoints;
 #pragma unroll 4
     for (int i = former * kLandmarkPoints + thread_index(); i < detections * kLandmarkPoints; i += kSuppressThreads) {
         to[i] = __ldg(from + s.slots[i / kLandmarkPoints] * kLandmarkPoints + i % kLandmarkPoints);

@@ -65,8 +65,8 @@ def test_the_faces_are_those_of_insightface_s_code(tmp_path: Path) -> None:
     # The tensors are float32: 1e-7 of activations of order 10, and boxes of 512 pixels.
     np.testing.assert_allclose(ours.scores, scores[order], atol=1e-5)
     np.testing.assert_allclose(ours.boxes, boxes[order] + [0, 0, 1, 1], atol=1e-2)
-    assert ours.landmarks is not None
-    np.testing.assert_allclose(ours.landmarks.reshape(-1, 5, 2), points[order] + 0.5, atol=1e-2)
+    assert ours.payload is not None
+    np.testing.assert_allclose(ours.payload.reshape(-1, 5, 2), points[order] + 0.5, atol=1e-2)
 
 
 def test_upsampling_that_repeats_is_left_out_and_another_is_refused(tmp_path: Path) -> None:

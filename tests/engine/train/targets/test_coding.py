@@ -32,8 +32,9 @@ def decode(config: RetinaFaceConfig, heads: list[list[np.ndarray]]) -> Decoded:
     )[0]
     order = np.argsort(found.anchors)
     assert len(order) == everything
-    assert found.landmarks is not None
-    return Decoded(sorted(found.anchors), found.boxes[order], found.scores[order], found.landmarks[order])
+    assert found.payload is not None
+    rows = found.boxes[order], found.scores[order], found.payload[order]
+    return Decoded(sorted(found.anchors), *rows, found.classes)
 
 
 def zeros(config: RetinaFaceConfig, values: int) -> list[np.ndarray]:
@@ -78,8 +79,8 @@ def test_codes_are_what_the_decoder_turns_into_boxes_and_landmarks(rng: np.rando
     heads = [zeros(config, 2), *(maps(config, rows.numpy()) for rows in (codes, points, first))]
     decoded = decode(config, [list(level) for level in zip(*heads, strict=True)])
     np.testing.assert_allclose(decoded.boxes, boxes, rtol=1e-5, atol=1e-4)
-    assert decoded.landmarks is not None
-    np.testing.assert_allclose(decoded.landmarks, landmarks.flatten(1), rtol=1e-5, atol=1e-4)
+    assert decoded.payload is not None
+    np.testing.assert_allclose(decoded.payload, landmarks.flatten(1), rtol=1e-5, atol=1e-4)
     torch.testing.assert_close(per_anchor([torch.tensor(m) for m in heads[1]], "box_deltas")[0], codes)
 
 
