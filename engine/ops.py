@@ -191,7 +191,7 @@ def unletterbox(
 
     Args:
         boxes: float32 [N, M, 4], from nms.
-        landmarks: float32 [N, M, 10], or None.
+        landmarks: float32 [N, M, 2 L], x y of L points, 1 to 128; or None.
         count: int32 [N], detections of each image; entries from it on become zero.
         image_sizes: (height, width) of each of the N images in pixels, on the host.
         size: (height, width) of the batch, as given to letterbox.

@@ -143,6 +143,15 @@ UnletterboxParams unletterbox_params(const Array &boxes) {
     return params;
 }
 
+/// Returns L of landmarks [N, M, 2 L].
+int points_of(const Array &landmarks) {
+    landmarks.expect_dims(3, "[N, M, 2 L], x and y of L points");
+    const int values = landmarks.int_extent(2);
+    require(values % 2 == 0 && values >= 2 && values <= 2 * kMaxPoints, "landmarks has ", values,
+            " values of each face, expected an even number, 2 to ", 2 * kMaxPoints, ": x and y of each point");
+    return values / 2;
+}
+
 py::tuple unletterbox(const py::object &boxes, const py::object &landmarks, const py::object &count,
                       const py::object &image_sizes, const py::object &size, const py::object &enlarge,
                       const py::object &stream) {
@@ -150,22 +159,27 @@ py::tuple unletterbox(const py::object &boxes, const py::object &landmarks, cons
     const bool enlarged = bool_of(enlarge, Name("enlarge"));
     Place place = place_of(boxes, "boxes", stream);
     UnletterboxParams params = unletterbox_params(view(boxes, "boxes", place));
-    params.has_landmarks = !landmarks.is_none();
     const auto sizes = sizes_of(image_sizes, params.batch);
     const auto placements = unletterbox_placements(sizes, sides[0], sides[1], enlarged);
     std::vector<Array> arrays;  // keeps them alive while the operator runs
-    auto floats = [&](const py::object &object, const char *name, const Shape &shape) {
-        const Array &array = arrays.emplace_back(view(object, name, place));
+    auto floats = [&](const Array &array, const Shape &shape) {
         array.expect(ElementType::kFloat32, shape);
         if (!place.on_host()) {
             array.expect_alignment(2 * sizeof(float));  // the kernel reads points
         }
         return array.floats();
     };
-    Shape box_shape{params.batch, params.slots, 4}, landmark_shape{params.batch, params.slots, kLandmarkValues};
+    const Shape box_shape{params.batch, params.slots, 4};
+    Shape landmark_shape;
     UnletterboxInputs inputs;
-    inputs.boxes = floats(boxes, "boxes", box_shape);
-    inputs.landmarks = params.has_landmarks ? floats(landmarks, "landmarks", landmark_shape) : nullptr;
+    inputs.boxes = floats(arrays.emplace_back(view(boxes, "boxes", place)), box_shape);
+    params.num_points = 0;
+    if (!landmarks.is_none()) {
+        const Array &array = arrays.emplace_back(view(landmarks, "landmarks", place));
+        params.num_points = points_of(array);
+        landmark_shape = {params.batch, params.slots, 2 * params.num_points};
+        inputs.landmarks = floats(array, landmark_shape);
+    }
     arrays.push_back(view(count, "count", place));
     arrays.back().expect(ElementType::kInt32, {params.batch});
     inputs.count = arrays.back().ints();
@@ -173,7 +187,7 @@ py::tuple unletterbox(const py::object &boxes, const py::object &landmarks, cons
     Results results(place);
     UnletterboxOutputs outputs;
     outputs.boxes = results.floats(box_shape);
-    if (params.has_landmarks) {
+    if (params.num_points > 0) {
         outputs.landmarks = results.floats(landmark_shape);
     } else {
         results.add_none();

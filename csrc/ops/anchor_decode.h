@@ -18,7 +18,6 @@ constexpr int kMaxAnchorsPerImage = 1 << 22;     // 4096 x 4096 pixels at three 
 constexpr int kMaxCandidatesPerImage = 1 << 22;  // pairs of an anchor and a class
 constexpr int kMaxTopK = 5000;
 constexpr int kMaxClasses = 256;
-constexpr int kMaxPoints = 128;
 constexpr int kMaxValueHeads = 8;
 constexpr int kMaxPayload = 1024;
 

@@ -55,10 +55,10 @@ void letterbox_cpu(const LetterboxParams &params, const ImageView *images, float
 struct UnletterboxParams {
     int batch = 0;
     int slots = 0;  // M, of each image
-    bool has_landmarks = true;
+    int num_points = kLandmarkPoints;  // L; 0 without landmarks
 };
 
-/// boxes [N, M, 4], landmarks [N, M, 10] (null without landmarks) and count [N] (null: all slots are used).
+/// boxes [N, M, 4], landmarks [N, M, 2 L] (null without landmarks) and count [N] (null: all slots are used).
 struct UnletterboxInputs {
     const float *boxes = nullptr;
     const float *landmarks = nullptr;

@@ -24,9 +24,10 @@ void unletterbox_cpu(const UnletterboxParams &params, const UnletterboxPlacement
         int64_t first = static_cast<int64_t>(image) * params.slots;
         const UnletterboxPlacement &placement = placements[image];
         unletterbox_slots(inputs.boxes + 4 * first, outputs.boxes + 4 * first, used, params.slots, 2, placement);
-        if (params.has_landmarks) {
-            unletterbox_slots(inputs.landmarks + kLandmarkValues * first, outputs.landmarks + kLandmarkValues * first,
-                              used, params.slots, kLandmarkPoints, placement);
+        if (params.num_points > 0) {
+            const int64_t begin = 2 * params.num_points * first;
+            unletterbox_slots(inputs.landmarks + begin, outputs.landmarks + begin, used, params.slots,
+                              params.num_points, placement);
         }
     }
 }

@@ -6,7 +6,9 @@ import ctypes
 from collections.abc import Callable, Sequence
 from ctypes import Structure, c_bool, c_float, c_int, c_int64, c_uint8, c_void_p
 from dataclasses import dataclass
+from typing import Any
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import DTypeLike
 
@@ -14,6 +16,7 @@ from tests.csrc.plugins.device import FILL, Memory
 from tests.csrc.plugins.driver import Array, Library, Shape
 
 SUCCESS, INVALID_VALUE, MISALIGNED = 0, 1, 716  # cudaError_t
+NUMPY: dict[str, Any] = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 DTYPES = {"float32": 0, "float16": 1, "bfloat16": 2}
 LINEAR, HWC8 = 0, 1
 
@@ -137,7 +140,7 @@ class ImageView(Structure):
 class UnletterboxParams(Structure):
     """The struct of the same name."""
 
-    _fields_ = (("batch", c_int), ("slots", c_int), ("has_landmarks", c_bool))
+    _fields_ = (("batch", c_int), ("slots", c_int), ("num_points", c_int))
 
 
 class UnletterboxPlacement(Structure):

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from engine import ops
@@ -19,10 +18,12 @@ from tests.csrc.ops.test_letterbox import MEAN, PAD, STD
 from tests.csrc.plugins.driver import Array, Library
 from tests.support.oracles.letterbox import placement
 
+from .heads import DECODED_HEADS, SUPPRESSED_HEADS, decode_heads, nms_heads
 from .launchers import (
     DTYPES,
     HWC8,
     LINEAR,
+    NUMPY,
     AlignInputs,
     AlignOutputs,
     AlignParams,
@@ -47,7 +48,6 @@ from .launchers import (
 
 Make = Callable[[Library, np.random.Generator], Operation]
 _PER_CHANNEL = ((ctypes.c_float, "mean"), (ctypes.c_float, "std"), (ctypes.c_uint8, "pad_value"))
-NUMPY: dict[str, Any] = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 
 
 def decode(library: Library, rng: np.random.Generator, case: decode_cases.Case, dtype: str = "float32") -> Operation:
@@ -167,25 +167,25 @@ def letterbox_of(
     return Operation(images, outputs, 0, launch, list(expected))
 
 
-def unletterbox(library: Library, rng: np.random.Generator, landmarks: bool, counted: bool = True) -> Operation:
+def unletterbox(library: Library, rng: np.random.Generator, points: int, counted: bool = True) -> Operation:
     """Return an unletterbox to 70 images, more than one launch takes."""
     size, batch, slots = (40, 33), 70, 131
     shapes = [(int(h), int(w)) for h, w in np.random.default_rng(1).integers(1, 300, (batch, 2))]
-    inputs = [rng.uniform(0, 640, (batch, slots, width)).astype(np.float32) for width in (4, 10)[: 1 + landmarks]]
+    inputs = [rng.uniform(0, 640, (batch, slots, width)).astype(np.float32) for width in (4, 2 * points) if width]
     outputs: list[Any] = [(np.float32, array.shape) for array in inputs]
     count = np.full(batch, slots, np.int32)
     if counted:
         count[1:] = rng.integers(0, slots, batch - 1)
-    expected = ops.unletterbox(inputs[0], inputs[1] if landmarks else None, count, shapes, size)
-    params = UnletterboxParams(batch, slots, landmarks)
+    expected = ops.unletterbox(inputs[0], inputs[1] if points else None, count, shapes, size)
+    params = UnletterboxParams(batch, slots, points)
     placements = (UnletterboxPlacement * batch)()
     for back, (height, width) in zip(placements, shapes, strict=True):
         _, resized, (back.pad_x, back.pad_y) = placement(height, width, size)
         back.factor_x, back.factor_y = width / resized[1], height / resized[0]
 
     def launch(given: Sequence[int], results: Sequence[int], _: Workspace, stream: int) -> int:
-        boxes, *points, counts = given
-        inputs = UnletterboxInputs(boxes, points[0] if landmarks else None, counts if counted else None)
+        boxes, *landmarks, counts = given
+        inputs = UnletterboxInputs(boxes, landmarks[0] if landmarks else None, counts if counted else None)
         filled = UnletterboxOutputs(*results)
         structures = ctypes.byref(params), placements, ctypes.byref(inputs), ctypes.byref(filled)
         return int(library.call("unletterbox", *structures, stream))
@@ -311,11 +311,20 @@ OPERATIONS: dict[str, Make] = {
     **{f"decode, {dtype}": partial(decode, case=DECODED["few"], dtype=dtype) for dtype in DTYPES},
     **{f"decode, {dtype}, cascade": partial(decode, case=DECODED["cascade"], dtype=dtype) for dtype in DTYPES},
     "decode, more than can be sorted": partial(decode, case=DECODED["more than can be sorted"]),
+    **{
+        f"decode, heads, {name}": partial(decode_heads, case=case, dtype=dtype)
+        for name, (case, dtype) in DECODED_HEADS.items()
+    },
     **_suppressed(),
+    **{
+        f"nms, heads, {name}": partial(nms_heads, classes=classes, payload=payload, agnostic=agnostic)
+        for name, (classes, payload, agnostic) in SUPPRESSED_HEADS.items()
+    },
     **{f"letterbox, {dtype}": partial(letterbox, dtype=dtype) for dtype in ("float32", "float16")},
-    "unletterbox": partial(unletterbox, landmarks=False),
-    "unletterbox, landmarks": partial(unletterbox, landmarks=True),
-    "unletterbox, all slots": partial(unletterbox, landmarks=True, counted=False),
+    "unletterbox": partial(unletterbox, points=0),
+    "unletterbox, landmarks": partial(unletterbox, points=5),
+    "unletterbox, 68 points": partial(unletterbox, points=68),
+    "unletterbox, all slots": partial(unletterbox, points=5, counted=False),
     "align": partial(align, size=(112, 112)),
     "align, odd sizes": partial(align, size=(45, 43)),
     "align, one image": partial(align, size=(45, 43), indexed=False),

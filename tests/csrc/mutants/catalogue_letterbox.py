@@ -35,7 +35,7 @@ LETTERBOX = [
     _unletterbox("no bound on the points", "if (i >= box_points + landmark_points)", "if (false)"),
     _unletterbox("x and y exchanged", "placement.pad_y, placement.factor_y", "placement.pad_y, placement.factor_x"),
     _unletterbox(
-        "landmarks two to a slot", "(in_box ? kBoxPoints : kLandmarkPoints);\n    i +=", "kBoxPoints;\n    i +="
+        "landmarks two to a slot", "(in_box ? kBoxPoints : points);\n    i +=", "kBoxPoints;\n    i +="
     ),
     _unletterbox("the first image's placement for all", "placements.image[blockIdx.y]", "placements.image[0]"),
     _unletterbox("placements of the first launch for all", "copy_n(placements + first,", "copy_n(placements,"),

@@ -197,23 +197,26 @@ def test_letterbox_refuses_wrong_output_arrays() -> None:
             ops.letterbox(IMAGE, (8, 8), mean=0, out=out)
 
 
-def random_detections(rng: np.random.Generator, batch: int, slots: int) -> list[NDArray[Any]]:
+def random_detections(rng: np.random.Generator, batch: int, slots: int, points: int = 5) -> list[NDArray[Any]]:
     """Return boxes, landmarks and counts, which include 0 and all slots."""
-    boxes, landmarks = (rng.uniform(-50, 700, (batch, slots, width)).astype(np.float32) for width in (4, 10))
+    boxes, landmarks = (rng.uniform(-50, 700, (batch, slots, width)).astype(np.float32) for width in (4, 2 * points))
     count = rng.integers(0, slots + 1, batch).astype(np.int32)
     count[: min(2, batch)] = (slots, 0)[: min(2, batch)]
     return [boxes, landmarks, count]
 
 
 @pytest.mark.parametrize("enlarge", [False, True], ids=["", "enlarge"])
-@pytest.mark.parametrize(("batch", "slots"), [(1, 1), (3, 7), (67, 40), (2, 0), (0, 5)])
+@pytest.mark.parametrize(
+    ("batch", "slots", "points"),
+    [*[(batch, slots, 5) for batch, slots in ((1, 1), (3, 7), (67, 40), (2, 0), (0, 5))], (67, 7, 1), (3, 5, 128)],
+)
 def test_unletterbox_matches_the_oracle(
-    backend: Backend, rng: np.random.Generator, batch: int, slots: int, enlarge: bool
+    backend: Backend, rng: np.random.Generator, batch: int, slots: int, points: int, enlarge: bool
 ) -> None:
     """Each axis has its own factor; zeros after the detections. 67 images are more than one launch takes."""
     size = (640, 513)
     sizes = [(int(height), int(width)) for height, width in np.exp(rng.uniform(0, np.log(16385), (batch, 2)))]
-    boxes, landmarks, count = random_detections(rng, batch, slots)
+    boxes, landmarks, count = random_detections(rng, batch, slots, points)
     placed = [backend.put(array) for array in (boxes, landmarks, count)]
     back = ops.unletterbox(placed[0], placed[1], placed[2], sizes, size, enlarge=enlarge)
     results = [backend.get(array) for array in back]
@@ -246,6 +249,10 @@ SIZES = [(30, 40), (50, 60)]
     [
         ({"boxes": BOXES[0]}, r"boxes has shape \[5, 4\], expected \[N, M, 4\]"),
         ({"landmarks": LANDMARKS[:, :3]}, r"landmarks has shape \[2, 3, 10\], expected \[2, 5, 10\]"),
+        ({"landmarks": LANDMARKS[0]}, r"landmarks has shape \[5, 10\], expected \[N, M, 2 L\], x and y of L points"),
+        ({"landmarks": LANDMARKS[..., :9].copy()}, "landmarks has 9 values of each face, expected an even number, 2 to"),
+        ({"landmarks": LANDMARKS[..., :0].copy()}, "landmarks has 0 values of each face, expected an even number, 2 to"),
+        ({"landmarks": np.zeros((2, 5, 258), "f4")}, "landmarks has 258 values of each face, expected an .* 2 to 256"),
         ({"count": COUNT[:1]}, r"count has shape \[1\], expected \[2\]"),
         ({"boxes": BOXES.astype(np.float16)}, "boxes has dtype float16, expected float32"),
         ({"image_sizes": SIZES[:1]}, "image_sizes has 1 entries, expected 2, one for each image of boxes"),

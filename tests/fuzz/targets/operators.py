@@ -187,7 +187,7 @@ def _letterbox(random: Random) -> Call:
 
 def _unletterbox(random: Random) -> Call:
     count, most = random.choice((0, 1, 2)), random.choice((0, 1, 3, 17))
-    landmarks = _array(random, (count, most, 10)) if random.random() < 0.6 else None
+    landmarks = _array(random, (count, most, random.choice((2, 10, 11, 196)))) if random.random() < 0.6 else None
     sizes = [(_side(random), _side(random)) for _ in range(count)]
     found = _array(random, (count,), np.int32) % (most + 1)
     arguments = [_array(random, (count, most, 4)), landmarks, found, sizes, (_side(random), _side(random))]

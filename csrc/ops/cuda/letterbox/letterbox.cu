@@ -127,12 +127,15 @@ struct UnletterboxPlacements {
 };
 
 /// Grid (points of an image, images), a thread per point: first the corners of the image's boxes, then its landmarks.
-/// `first` is the index of the first image of this launch.
+/// `first` is the index of the first image of this launch. kPoints is the number of landmark points if it is known when
+/// this is compiled, which spares a long division; else 0.
+template <int kPoints>
 __global__ void __launch_bounds__(kUnletterboxThreads)
     unletterbox_kernel(UnletterboxParams params, const __grid_constant__ UnletterboxPlacements placements, int first,
                        UnletterboxInputs inputs, UnletterboxOutputs outputs) {
     const int64_t box_points = int64_t{params.slots} * kBoxPoints;
-    const int64_t landmark_points = params.has_landmarks ? int64_t{params.slots} * kLandmarkPoints : 0;
+    const int points = kPoints > 0 ? kPoints : params.num_points;
+    const int64_t landmark_points = int64_t{params.slots} * points;
     int64_t i = static_cast<int64_t>(blockIdx.x) * kUnletterboxThreads + threadIdx.x;
     if (i >= box_points + landmark_points) {
         return;
@@ -140,7 +143,7 @@ __global__ void __launch_bounds__(kUnletterboxThreads)
     const int64_t image = first + static_cast<int64_t>(blockIdx.y);
     const bool in_box = i < box_points;
     i -= in_box ? 0 : box_points;
-    const int64_t slot = i / (in_box ? kBoxPoints : kLandmarkPoints);
+    const int64_t slot = i / (in_box ? kBoxPoints : points);
     i += image * (in_box ? box_points : landmark_points);
     float2 point = reinterpret_cast<const float2 *>(in_box ? inputs.boxes : inputs.landmarks)[i];
     if (inputs.count != nullptr && slot >= inputs.count[image]) {
@@ -179,15 +182,16 @@ cudaError_t unletterbox_cuda(const UnletterboxParams &params, const UnletterboxP
             return cudaErrorMisalignedAddress;
         }
     }
-    const int64_t points = int64_t{params.slots} * (kBoxPoints + (params.has_landmarks ? kLandmarkPoints : 0));
+    const int64_t points = int64_t{params.slots} * (kBoxPoints + params.num_points);
     const int64_t blocks = (points + kUnletterboxThreads - 1) / kUnletterboxThreads;
     for (int first = 0; first < params.batch; first += kMaxImagesPerLaunch) {
         const int count = std::min(params.batch - first, kMaxImagesPerLaunch);
         UnletterboxPlacements part;
         std::copy_n(placements + first, count, part.image);
         const dim3 grid(static_cast<unsigned>(blocks), count);
-        cudaError_t status =
-            launch(unletterbox_kernel, grid, kUnletterboxThreads, 0, stream, params, part, first, inputs, outputs);
+        const auto kernel =
+            params.num_points == kLandmarkPoints ? unletterbox_kernel<kLandmarkPoints> : unletterbox_kernel<0>;
+        cudaError_t status = launch(kernel, grid, kUnletterboxThreads, 0, stream, params, part, first, inputs, outputs);
         if (status != cudaSuccess) {
             return status;
         }
