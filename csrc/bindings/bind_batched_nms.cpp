@@ -27,6 +27,7 @@ py::tuple nms(const py::object &boxes, const py::object &scores, const py::objec
     params.voting = bool_of(voting, Name("voting"));
     params.has_classes = !classes.is_none();
     params.class_agnostic = bool_of(class_agnostic, Name("class_agnostic"));
+    const Array score_array = view(scores, "scores", place);
     Array payload_array;
     if (!payload.is_none()) {
         payload_array = view(payload, "payload", place);
@@ -42,7 +43,6 @@ py::tuple nms(const py::object &boxes, const py::object &scores, const py::objec
     if (!place.on_host()) {
         box_array.expect_alignment(kBoxAlignment);
     }
-    Array score_array = view(scores, "scores", place);
     score_array.expect(ElementType::kFloat32, {n, k});
     Array count_array = view(count, "count", place);
     count_array.expect(ElementType::kInt32, {n});

@@ -34,9 +34,7 @@ LETTERBOX = [
     _unletterbox("one detection too many", "slot >= inputs.count[image]", "slot > inputs.count[image]"),
     _unletterbox("no bound on the points", "if (i >= box_points + landmark_points)", "if (false)"),
     _unletterbox("x and y exchanged", "placement.pad_y, placement.factor_y", "placement.pad_y, placement.factor_x"),
-    _unletterbox(
-        "landmarks two to a slot", "(in_box ? kBoxPoints : points);\n    i +=", "kBoxPoints;\n    i +="
-    ),
+    _unletterbox("landmarks two to a slot", "(in_box ? kBoxPoints : points);\n    i +=", "kBoxPoints;\n    i +="),
     _unletterbox("the first image's placement for all", "placements.image[blockIdx.y]", "placements.image[0]"),
     _unletterbox("placements of the first launch for all", "copy_n(placements + first,", "copy_n(placements,"),
     _unletterbox("every launch at the first image", "image = first + static_cast", "image = 0 * first + static_cast"),
