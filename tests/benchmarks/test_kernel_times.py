@@ -144,7 +144,8 @@ def test_the_launcher_that_is_timed_does_the_same(library: Library, small: None,
     found = run(library, comparison.operation(library))
     ours = comparison.ours()
     if isinstance(ours, tuple):
-        for array, expected in zip(found, ours, strict=True):
+        present = [array for array in ours if array is not None]
+        for array, expected in zip(found, present, strict=True):
             assert array.tobytes() == np.asarray(expected).tobytes()
     else:
         expected = np.asarray(ours)
