@@ -6,8 +6,8 @@
 # Developers:
 # make check   runs the linters and the quick tests: without engines and the emulator
 # make lint   runs the linters; make format formats the sources
-# make test   runs all tests, WORKERS=2 processes at a time
-# make test-kernels SEED=7   runs the operators' tests with other random cases
+# make test   runs all tests, WORKERS=2 processes at a time; KERNEL_SEED=7: the operators' tests with other random cases
+# make test-kernels SEED=7   runs only these
 # make sanitize   runs the CPU operators' tests under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer
 # make fuzz SECONDS=600   tries hostile inputs on all readers and operators, for so long (docs/security.md). SEED=7 repeats a
 #     run; else the seed is a new one, which is printed
@@ -95,7 +95,7 @@ test-ray: $(RAY)/.ready $(RAY)/faces.engine
 	$(RAY)/venv/bin/python -m pytest tests/ray --ray=$(RAY)/faces.engine
 
 test: $(VENV)/.test build/emulator/.built
-	$(PYTEST) $(if $(BROWSER),--browser=$(BROWSER))
+	$(PYTEST) $(if $(BROWSER),--browser=$(BROWSER)) $(if $(KERNEL_SEED),--kernel-seed $(KERNEL_SEED))
 
 check: lint
 	$(PYTEST) tests -m "not slow and not gpu" --core-seconds 10

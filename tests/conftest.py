@@ -35,8 +35,9 @@ sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --seed, --core-seconds, --wheel, --browser, --triton and --ray."""
+    """Add --seed, --kernel-seed, --core-seconds, --wheel, --browser, --triton and --ray."""
     parser.addoption("--seed", type=int, default=DEFAULT_SEED, help="seed of the random tests (default: %(default)s)")
+    parser.addoption("--kernel-seed", type=int, help="seed of the operators' random tests (default: that of --seed)")
     parser.addoption(
         "--core-seconds", type=float, default=math.inf, help="fail tests that take more CPU time than this"
     )
@@ -49,7 +50,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Report the seed, with which a failure can be repeated, and the markers that are left out."""
     without = [f"left out: tests marked {name}, without --{name}" for name in OPTIONAL if not config.getoption(name)]
-    return [f"random tests: --seed {config.getoption('--seed')}", *without]
+    kernels = config.getoption("--kernel-seed")
+    seeds = f"--seed {config.getoption('--seed')}" + ("" if kernels is None else f" --kernel-seed {kernels}")
+    return [f"random tests: {seeds}", *without]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -209,9 +209,9 @@ def test_decode_gives_the_same_bits_on_both(cuda: Backend, rng: np.random.Genera
 
 
 @pytest.mark.parametrize("trial", range(12))
-def test_decode_and_nms_of_random_heads(backend: Backend, request: pytest.FixtureRequest, trial: int) -> None:
+def test_decode_and_nms_of_random_heads(backend: Backend, seed: int, trial: int) -> None:
     """Any combination, different for each --seed; half of them with ties, a third with more candidates than slots."""
-    rng = np.random.default_rng([request.config.getoption("--seed"), trial])
+    rng = np.random.default_rng([seed, trial])
     case = Case(
         classes=int(rng.integers(2, 6)),
         points=int(rng.choice([0, 1, 4, 5, 68, 98, 128])),

@@ -24,9 +24,9 @@ TRIALS = 16
 
 
 @pytest.fixture(params=range(TRIALS))
-def rng(request: pytest.FixtureRequest) -> np.random.Generator:
+def rng(request: pytest.FixtureRequest, seed: int) -> np.random.Generator:
     """A different generator for each trial."""
-    return np.random.default_rng([request.config.getoption("--seed"), request.param])
+    return np.random.default_rng([seed, request.param])
 
 
 def pick(rng: np.random.Generator, *values: Any) -> Any:
