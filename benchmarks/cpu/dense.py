@@ -106,7 +106,7 @@ def ways(weights: DecoderWeights, network: bytes, faces: int) -> dict[str, Calla
 
 def convolve_sparse(x: Any, up: Any, laplacian: Any, weight: Any) -> Any:
     """Up-sample and convolve features [V, faces x channels], without a bias."""
-    order, channels, out_channels = weight.shape
+    order, channels = weight.shape[:2]
     terms = [up @ x]
     if order > 1:
         terms.append(laplacian @ terms[0])
