@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import math
-from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
@@ -24,7 +23,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from engine.config.model import PyramidLevel
 from engine.config.presets import preset
 from engine.mesh.dense.camera import to_camera, to_frame, to_image
 from engine.mesh.dense.decoder import MeshDecoder
@@ -37,13 +35,14 @@ from engine.mesh.dense.values import CAMERA, DENSE_VALUES, LIGHT
 from engine.mesh.laplacian import scaled_laplacian
 from engine.mesh.levels import MeshLevels, make_levels
 from engine.mesh.obj import read_obj
-from engine.model.retinaface import Head, RetinaFace
+from engine.model.retinaface import Head
+from engine.model.weights.load import load_model
 from engine.pictures.backgrounds import texture
 from engine.train.targets.anchors import anchors_of
 from engine.train.targets.coding import decode_boxes, encode_boxes
 from engine.types import Image
 
-ANCHORS, LEVEL = (28.0, 56.0, 112.0), 1  # pixels, of strides 8, 16 and 32; the level that all faces here belong to
+LEVEL, ANCHOR = 1, 64.0  # that all faces here belong to, of strides 8, 16 and 32; pixels of the anchor's sides
 CROP = 48  # pixels of a side of rendered crops
 SHAPE_MODES, TEXTURE_MODES = 12, 30
 
@@ -53,11 +52,13 @@ class Sample(NamedTuple):
 
     Attributes:
         pictures: [N, 3, S, S], red, green, blue, 0 to 1.
+        meshes: [N, V, 3], in their own coordinates.
         vertices: [N, V, 3], pixels and depth.
         boxes: [N, 4], around the vertices.
     """
 
     pictures: torch.Tensor
+    meshes: torch.Tensor
     vertices: torch.Tensor
     boxes: torch.Tensor
 
@@ -81,8 +82,8 @@ class FaceMaker:
     def make(self, number: int) -> Sample:
         """Return new faces."""
         steps = torch.arange(1, SHAPE_MODES + 1).sqrt()[:, None]
-        shape = self._mean * (1 + 0.08 * self._normal(number, 1, 3))
-        shape = shape + self._modes[:, :SHAPE_MODES] @ (0.05 * self._normal(number, SHAPE_MODES, 3) / steps)
+        shape = self._mean * (1 + 0.05 * self._normal(number, 1, 3))
+        shape = shape + self._modes[:, :SHAPE_MODES] @ (0.04 * self._normal(number, SHAPE_MODES, 3) / steps)
         skin = torch.tensor([1.0, 0.8, 0.7]) * (0.4 + 0.45 * self._uniform(number, 1, 1))
         colours = skin + self._pattern + self._modes @ (0.02 * self._normal(number, TEXTURE_MODES, 3))
         camera, light = self._camera(number), 0.7 * self._normal(number, LIGHT)
@@ -94,7 +95,7 @@ class FaceMaker:
         pictures = torch.where(rendered.covered[..., None], rendered.colours, self._backgrounds[chosen] / 255)
         pictures = (pictures + 0.02 * self._normal(*pictures.shape)).clamp(0, 1).permute(0, 3, 1, 2)
         vertices = to_image(framed, torch.tensor([[0.0, 0, self.size, self.size]]).expand(number, 4))
-        return Sample(pictures, vertices, torch.cat([vertices[..., :2].amin(1), vertices[..., :2].amax(1)], 1))
+        return Sample(pictures, shape, vertices, torch.cat([vertices[..., :2].amin(1), vertices[..., :2].amax(1)], 1))
 
     def _camera(self, number: int) -> torch.Tensor:
         """Return cameras of the picture as a frame: the face has .42 to .75 of its side, and is inside of it."""
@@ -129,25 +130,22 @@ class Found(NamedTuple):
 class DenseNetwork(nn.Module):
     """A RetinaFace with a score, a box and the values of the dense branch for each cell of one level."""
 
-    def __init__(self, levels: MeshLevels, size: int) -> None:
+    def __init__(self, levels: MeshLevels, size: int, weights: str) -> None:
         super().__init__()
-        config = replace(
-            preset("mobilenet0.25"),
-            levels=tuple(PyramidLevel(8 << i, (side,)) for i, side in enumerate(ANCHORS)),
-            fpn_channels=128,
-        )
-        self.retinaface = RetinaFace(config)
+        config = preset("mobilenet0.25")
+        self.retinaface, _ = load_model(config, weights, to_train=True)
+        self._mean = torch.tensor(config.mean)[:, None, None]
         self.score, self.box = Head(config.fpn_channels, 1, 1), Head(config.fpn_channels, 1, 4)
         self.dense = Head(config.fpn_channels, 1, DENSE_VALUES)
         with torch.no_grad():
             self.dense.conv1x1.weight.mul_(0.2)  # poses close to the front at first
         self.faces = DenseFaces(levels, MeshDecoder(levels))
         anchors = anchors_of(config, size, size)
-        self._anchors = anchors[anchors[:, 2] == ANCHORS[LEVEL]]
+        self._anchors = anchors[anchors[:, 2] == ANCHOR]
 
     def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return scores [N, A], box deltas [N, A, 4] and values [N, A, 144]."""
-        level = self.retinaface.features(4 * (pictures - 0.5))[LEVEL]
+        level = self.retinaface.features(255 * pictures.flip(1) - self._mean)[LEVEL]
         scores, deltas, values = (head(level).flatten(2).transpose(1, 2) for head in (self.score, self.box, self.dense))
         return scores[..., 0], deltas, values
 
@@ -174,8 +172,8 @@ class DenseNetwork(nn.Module):
         part = slice(0, None, 4)  # of the batch is rendered
         crops = crop(sample.pictures[part], boxes[part])
         pixels = pixel_loss(render(framed.vertices[part], framed.colours[part], self.faces.triangles, CROP), crops)
-        meshes = vertex_loss(vertices, truth) + edge_loss(vertices, truth, edges)
-        return 0.2 * classes + 0.2 * place + meshes + pixels
+        meshes = vertex_loss(framed.meshes, sample.meshes) + edge_loss(framed.meshes, sample.meshes, edges)
+        return 0.2 * classes + 0.2 * place + vertex_loss(vertices, truth) + meshes + pixels
 
 
 def crop(pictures: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
@@ -240,7 +238,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train a dense branch on faces made from a mesh.")
     parser.add_argument("mesh", type=Path, help="a face, an OBJ file of triangles")
     parser.add_argument("run", type=Path, help="folder for all results")
-    parser.add_argument("--steps", type=int, default=1500, help="default %(default)s")
+    parser.add_argument("--weights", default="mobilenet0.25", help="to start from (default %(default)s)")
+    parser.add_argument("--steps", type=int, default=1800, help="default %(default)s")
     parser.add_argument("--batch", type=int, default=32, help="faces of a step (default %(default)s)")
     parser.add_argument("--size", type=int, default=96, help="side of pictures, a multiple of 32 (default %(default)s)")
     parser.add_argument("--judged", type=int, default=256, help="unseen faces (default %(default)s)")
@@ -249,11 +248,11 @@ def main() -> None:
     torch.manual_seed(0)
     levels = make_levels(read_obj(arguments.mesh))
     edges = torch.from_numpy(levels.topology.edges).long()
-    network = DenseNetwork(levels, arguments.size)
+    network = DenseNetwork(levels, arguments.size, arguments.weights)
     learned, judged = FaceMaker(levels, arguments.size, seed=1), FaceMaker(levels, arguments.size, seed=2)
     unseen = judged.make(arguments.judged)
     optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, arguments.steps + 1, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, arguments.steps + 1, pct_start=0.1)
     every = math.ceil(arguments.steps / 15)
     points, begin = [(0, error(network, unseen))], perf_counter()
     print(f"step 0: mean vertex error {points[0][1]:.2%} of the face", flush=True)
