@@ -86,7 +86,7 @@ def main() -> int:
     add("--litserve", metavar="PYTHON", help="interpreter that has litserve")
     add("--url", action="append", default=[], help="another server, repeatable")
     add("--concurrency", default="1,4,16")
-    add("--rate", help="of open loops, such as 70 %% of what was measured before")
+    add("--rate", help="images/s of open loops, such as 70 %% of the throughput that was measured before")
     add("--duration", default="10")
     add("--images", help="folder of pictures (default: generated)")
     add("--output", type=Path, help="JSON file")
@@ -106,7 +106,8 @@ def main() -> int:
             if getattr(options, name) is not None:
                 command += [f"--{name}", getattr(options, name)]
         status = bench_main(command)
-        print(*shares(json.loads(output.read_text())["points"], Path(options.engine).stem), sep="\n")
+        if status == 0:
+            print(*shares(json.loads(output.read_text())["points"], Path(options.engine).stem), sep="\n")
     return status
 
 
