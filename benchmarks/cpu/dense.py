@@ -93,15 +93,8 @@ def ways(weights: DecoderWeights, network: bytes, faces: int) -> dict[str, Calla
 
     def with_graph() -> object:
         x: Any = np.ones((steps[0][0].shape[1], faces * steps[0][2].shape[1]), np.float32)
-        for up, laplacian, weight in steps:
-            order, channels, out_channels = weight.shape
-            terms = [up @ x]
-            if order > 1:
-                terms.append(laplacian @ terms[0])
-            while len(terms) < order:
-                terms.append(2 * (laplacian @ terms[-1]) - terms[-2])
-            summed = sum(term.reshape(-1, channels) @ w for term, w in zip(terms, weight, strict=True))
-            x = np.asarray(summed).reshape(-1, faces * out_channels)
+        for step in steps:
+            x = convolve_sparse(x, *step)
         return x
 
     return {
@@ -109,6 +102,18 @@ def ways(weights: DecoderWeights, network: bytes, faces: int) -> dict[str, Calla
         "onnx": lambda: session.run(None, {"values": values, "boxes": boxes}),
         "sparse": with_graph,
     }
+
+
+def convolve_sparse(x: Any, up: Any, laplacian: Any, weight: Any) -> Any:
+    """Up-sample and convolve features [V, faces x channels], without a bias."""
+    order, channels = weight.shape[:2]
+    terms = [up @ x]
+    if order > 1:
+        terms.append(laplacian @ terms[0])
+    while len(terms) < order:
+        terms.append(2 * (laplacian @ terms[-1]) - terms[-2])
+    summed = sum(term.reshape(-1, channels) @ w for term, w in zip(terms, weight, strict=True))
+    return np.asarray(summed).reshape(len(terms[0]), -1)
 
 
 def sparse_steps(weights: DecoderWeights) -> Iterator[tuple[Any, Any, Any]]:

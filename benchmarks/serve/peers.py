@@ -4,7 +4,9 @@
     python -m benchmarks.serve.peers --engine faces.engine --litserve peer/bin/python --output peers.json
 
 Prints the tables of serve_bench.py, and each server's share of the direct throughput and what it adds to the median.
-LitServe's interpreter must find `engine`. Start Triton, Ray Serve and others yourself, and give their --url.
+Then each has an open loop at 70 % of its own capacity, the largest of its throughputs. At one rate for all of them, the
+slower ones would be overloaded, and their latencies would say no more than how long the measurement was. LitServe's
+interpreter must find `engine`. Start Triton, Ray Serve and others yourself, and give their --url.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from benchmarks.serve.service import running
 from engine.cli import bench_main
 
 _PATIENCE_S = 120.0
+_SHARE = 0.7  # of the capacity, in the open loops
 
 
 @contextmanager
@@ -72,8 +75,31 @@ def shares(points: list[dict[str, Any]], engine: str) -> list[str]:
     return lines
 
 
+def capacity(points: list[dict[str, Any]], engine: str) -> float:
+    """Return the images/s that an engine or a server answered at most."""
+    return max(float(point["throughput_per_s"]) for point in points if point["engine"] == engine)
+
+
+def at_share(point: dict[str, Any]) -> str:
+    """Return a line for an open loop."""
+    line = f"{point['engine']:40} open loop, {point['load']['value']:.1f}/s, {_SHARE:.0%} of its capacity: "
+    if not point["latency_ms"] or point["failed"]:
+        return f"{line}{point['failed']} requests failed"
+    return line + "p50 {p50:.2f}, p99 {p99:.2f} ms".format(**point["latency_ms"])
+
+
 def _load(point: dict[str, Any]) -> tuple[str, float]:
     return point["load"]["kind"], point["load"]["value"]
+
+
+def _measure(command: list[str]) -> tuple[int, dict[str, Any]]:
+    """Run serve_bench.py; return its exit status and its results."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "results.json"
+        status = bench_main([*command, "--output", str(output)])
+        if not output.exists():
+            raise SystemExit(status)
+        return status, json.loads(output.read_text())
 
 
 def main() -> int:
@@ -86,7 +112,6 @@ def main() -> int:
     add("--litserve", metavar="PYTHON", help="interpreter that has litserve")
     add("--url", action="append", default=[], help="another server, repeatable")
     add("--concurrency", default="1,4,16")
-    add("--rate", help="images/s of open loops, such as 70 %% of the throughput that was measured before")
     add("--duration", default="10")
     add("--images", help="folder of pictures (default: generated)")
     add("--output", type=Path, help="JSON file")
@@ -99,15 +124,23 @@ def main() -> int:
             urls.append(
                 stack.enter_context(litserve(options.litserve, options.engine, options.device, options.threads))
             )
-        output = options.output or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "peers.json"
-        command = ["--engine", options.engine, *detector, "--max-delay-ms", "0", "--output", str(output)]
-        command += [part for url in urls for part in ("--url", url)]
-        for name in ("concurrency", "rate", "duration", "images"):
-            if getattr(options, name) is not None:
-                command += [f"--{name}", getattr(options, name)]
-        status = bench_main(command)
-        if status == 0:
-            print(*shares(json.loads(output.read_text())["points"], Path(options.engine).stem), sep="\n")
+        common = [*detector, "--max-delay-ms", "0", "--duration", options.duration]
+        common += [] if options.images is None else ["--images", options.images]
+        everybody = {Path(options.engine).stem: ["--engine", options.engine], **{url: ["--url", url] for url in urls}}
+        loads = ["--concurrency", options.concurrency]
+        status, results = _measure([part for one in everybody.values() for part in one] + loads + common)
+        points = results["points"]
+        lines = shares(points, Path(options.engine).stem)
+        for name, one in everybody.items():
+            rate = _SHARE * capacity(points, name)
+            if rate:
+                failed, alone = _measure([*one, "--rate", f"{rate:.2f}", *common])
+                status = status or failed
+                points += alone["points"]
+                lines.append(at_share(alone["points"][0]))
+    if options.output:
+        options.output.write_text(json.dumps(results))
+    print(*lines, sep="\n")
     return status
 
 

@@ -52,7 +52,7 @@ class Guard:
         self._service.answering.add(task)
         try:
             self._check(scope, exchange)
-            await asyncio.wait_for(exchange.run(self._app), self._settings.timeout)
+            await exchange.run(self._app, self._settings.timeout)
         except asyncio.TimeoutError as error:
             await exchange.refuse(self._late(exchange, error))
         except asyncio.CancelledError:  # the time to drain is over
@@ -134,18 +134,25 @@ class _Exchange:
     def too_long(self) -> Refusal:
         return Refusal(413, "body", f"the body is longer than {self._max_body_bytes:,} bytes")
 
-    async def run(self, app: App) -> None:
-        """Run the application until it has answered, or the caller has gone."""
+    async def run(self, app: App, timeout: float) -> None:
+        """Run the application until it has answered, or the caller has gone.
+
+        Raises:
+            TimeoutError: neither within so many seconds.
+        """
         work = asyncio.ensure_future(app(self.scope, self.receive, self.send))
         watch = asyncio.ensure_future(self._gone())
         try:
-            await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
+            done, _ = await asyncio.wait({work, watch}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                raise asyncio.TimeoutError
+            if work in done:
                 work.result()
         finally:
             watch.cancel()
-            work.cancel()
-            await asyncio.gather(work, watch, return_exceptions=True)
+            if not work.done():
+                work.cancel()
+                await asyncio.wait({work})
 
     async def receive(self) -> Message:
         """Pass a part of the body on, if the body is not too long."""

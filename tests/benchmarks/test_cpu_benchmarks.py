@@ -9,12 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.cpu.dense import convolve_sparse, sheet, sparse_steps
 from benchmarks.cpu.operators import suppressions
 from benchmarks.cpu.side_by_side import ratio, time_in_turn
 from benchmarks.peers.__main__ import table
 from benchmarks.peers.pipeline import letterbox
 from benchmarks.peers.run import Worker, measure
 from engine import ops
+from engine.mesh.dense.decoder import MeshDecoder
+from engine.mesh.dense.weights import bases
+from engine.mesh.levels import make_levels
 
 MEAN = (104.0, 117.0, 123.0)
 
@@ -23,6 +27,19 @@ def test_the_usual_pipeline_finds_what_our_operators_find(rng: np.random.Generat
     """For all 102,300 anchors; otherwise the benchmark would compare different work."""
     _, agree = suppressions(rng)
     assert agree == 1.0
+
+
+@pytest.mark.parametrize("order", [1, 2, 4])
+def test_sparse_and_dense_convolutions_of_meshes_are_the_same(order: int, rng: np.random.Generator) -> None:
+    """Up-sampling and convolving with sparse matrices is the product with the dense basis."""
+    weights = MeshDecoder(make_levels(sheet(9)), order=order).weights()
+    steps = list(sparse_steps(weights))
+    assert len(steps) == 2
+    for (up, laplacian, weight), basis in zip(steps, bases(weights.levels, order), strict=True):
+        x = rng.normal(size=(basis.shape[2], 3, weight.shape[1])).astype(np.float32)
+        found = convolve_sparse(x.reshape(len(x), -1), up, laplacian, weight).reshape(-1, 3, weight.shape[2])
+        expected = np.einsum("kuv,vnc,kcd->und", basis, x, weight, dtype=np.float64)
+        assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()  # float32
 
 
 @pytest.mark.parametrize("shape", [(300, 500), (64, 64), (70, 41)])

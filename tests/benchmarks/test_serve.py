@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.serve.peers import shares
+from benchmarks.serve.peers import at_share, capacity, shares
 from benchmarks.serve.soak import faults
 
 GOOD: dict[str, Any] = {
@@ -53,3 +53,17 @@ def test_shares_are_of_the_same_load() -> None:
         "80.0% of the throughput, p50 +2.00 ms",
         "95.0% of the throughput, p50 +1.50 ms",
     ]
+
+
+def test_the_capacity_is_the_largest_throughput_of_the_same_server() -> None:
+    points = [{"engine": name, "throughput_per_s": rate} for name, rate in (("a", 9), ("b", 4), ("b", 7), ("b", 5))]
+    assert capacity(points, "b") == 7
+
+
+@pytest.mark.parametrize(
+    ("failed", "latency", "says"),
+    [(0, {"p50": 12.3, "p99": 45.6}, "p50 12.30, p99 45.60 ms"), (3, {"p50": 1, "p99": 2}, "3 requests failed")],
+)
+def test_an_open_loop_has_latencies_unless_it_failed(failed: int, latency: dict[str, float], says: str) -> None:
+    point = {"engine": "a", "load": {"kind": "rate", "value": 38.5}, "failed": failed, "latency_ms": latency}
+    assert at_share(point).split(maxsplit=1)[1] == f"open loop, 38.5/s, 70% of its capacity: {says}"

@@ -13,7 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
+from engine.mesh.dense.run import DenseDecoder
 from tests.docs.conftest import ROOT
+from tests.engine.mesh.meshes import mask, write_obj
 from tests.support.data import ASTRONAUT_FACE, astronaut, read_image
 from tests.support.oracles.boxes import iou
 
@@ -139,6 +141,27 @@ def test_fine_tune_masks(tmp_path: Path) -> None:
     ]
     assert len(re.findall(r"AP against 1 labels \(reference 1\.0+\): .* +1\.0+: \+0\.0+ ", done.stdout)) == 2
     assert (results / "all" / "index.html").exists()
+
+
+def test_dense_faces(tmp_path: Path) -> None:
+    """Two steps on a small mesh: the curve, the pictures, and a decoder that loads."""
+    results = tmp_path / "run"
+    options = ["--steps", 2, "--batch", 3, "--size", 64, "--judged", 4]
+    done = run("dense_faces.py", write_obj(tmp_path, mask(10, 8)), results, *options)
+    errors = [
+        re.match(r"step (\d): mean vertex error ([\d.]+)% of the face", line) for line in done.stdout.splitlines()
+    ]
+    assert [error[1] for error in errors if error] == ["0", "1", "2"]
+    curve = (results / "curve.csv").read_text().splitlines()
+    assert curve[0] == "step,error"
+    kept = [100 * float(line.split(",")[1]) for line in curve[1:]]
+    assert kept == pytest.approx([float(error[2]) for error in errors if error], abs=0.011)  # both are rounded
+    assert read_image(results / "faces.png").shape == (2 * 3 * 64, 6 * 3 * 64, 3)
+    assert (results / "curve.png").exists()
+    meshes = DenseDecoder.load(results / "dense.npz").decode(
+        np.zeros((1, 144), np.float32), np.ones((1, 4), np.float32)
+    )
+    assert meshes.vertices.shape == (1, 80, 3)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)

@@ -43,6 +43,7 @@ TARGETS: dict[str, Entry] = {
     "checkpoints": Entry("checkpoints.Checkpoints", "pickles and tensors in checkpoints; ONNX weights", 16),
     "caches": Entry("arrays.Caches", "arrays of calibration caches", 10),
     "candidates": Entry("arrays.StoredCandidates", "arrays of stored candidates", 3),
+    "meshes": Entry("arrays.MeshDecoders", "arrays of the decoders of meshes", 3),
     "matlab": Entry("ground_truth.Matlab", "elements of .mat files, read in child processes", 10),
     "answers": Entry("ground_truth.Answers", "variables of the ground truth", 3),
     "operators": Entry("operators.Operators", "calls: shapes, types, strides, values, options", 4),

@@ -1,4 +1,4 @@
-"""Files of arrays that this program stores: calibration caches, and candidates of a sweep."""
+"""Files of arrays that this program stores: calibration caches, candidates of a sweep, decoders of meshes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ import torch
 
 from engine.config.formats import INT8
 from engine.evaluate.sweep.candidates import Candidates
+from engine.mesh.dense.decoder import MeshDecoder
+from engine.mesh.dense.run import DenseDecoder
+from engine.mesh.levels import make_levels
 from engine.precision.calibrate.cache import load_fit, save_fit
 from engine.precision.qdq.graph import Graph
 from engine.precision.qdq.placement import quantisable
 from engine.precision.qdq.writer import write_quantised
+from tests.engine.mesh.meshes import mask
 from tests.fuzz.mutate.archives import members_of, mutated_archive
 from tests.fuzz.mutate.arrays import mutated_array
 from tests.fuzz.mutate.content import mutated
@@ -77,6 +81,27 @@ class StoredCandidates(FileTarget):
     def read(self, made: Files) -> None:
         """Load them."""
         Candidates.load(self._path)
+
+
+class MeshDecoders(FileTarget):
+    """The levels of a mesh, and the weights of its decoder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Save a small decoder."""
+        super().__init__(folder)
+        torch.set_num_threads(1)
+        self._path = folder / "dense.npz"
+        self.named = (str(self._path),)
+        MeshDecoder(make_levels(mask(6, 5), [12]), [3, 2], 2).weights().save(self._path)
+        self._members = members_of(self._path.read_bytes())
+
+    def make(self, random: Random) -> Files:
+        """Return a changed file."""
+        return {self._path.name: mutated_archive(self._members, random, _changed_member)}
+
+    def read(self, made: Files) -> None:
+        """Load it, and decode a face."""
+        DenseDecoder.load(self._path).decode(np.zeros((1, 144), np.float32), np.ones((1, 4), np.float32))
 
 
 def _changed_member(name: str, content: bytes, random: Random) -> bytes:
