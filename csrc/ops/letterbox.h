@@ -54,7 +54,7 @@ void letterbox_cpu(const LetterboxParams &params, const ImageView *images, float
 /// Maps boxes and landmarks from pixels of the network's input back to pixels of the images.
 struct UnletterboxParams {
     int batch = 0;
-    int slots = 0;  // M, of each image
+    int slots = 0;                     // M, of each image
     int num_points = kLandmarkPoints;  // L; 0 without landmarks
 };
 
