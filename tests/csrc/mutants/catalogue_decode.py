@@ -261,7 +261,7 @@ DECODE = [
     _classes("tiles without candidates not marked", "workspace.tile_counts[place + c] = 0;", ""),
     _classes("a class without candidates not marked", "workspace.tile_counts[place + c - 1] = 0;", ""),
     _classes("bins not cleared", "s.bins[bin] = 0;", ""),
-    _margin("the second best forgotten", "rest = lower > rest ? lower : rest;", ""),
+    _margin("a class is its own rival", "lower = logit > best ? best : logit;", "lower = logit;"),
     _margin("only the best rival counts", "return bound - exact_log", "return bound - 0.0f * exact_log"),
     _margin("NaN in another class passes", "if (ratio != ratio) {", "if (false) {"),
     _heads(
