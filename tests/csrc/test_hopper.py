@@ -169,7 +169,8 @@ def test_the_barrier_is_behind_all_else(hopper: ctypes.CDLL, co_tile: int, taps:
 
 def test_only_hopper_is_asked_for_a_map(hopper: ctypes.CDLL, tmp_path: Path) -> None:
     """The driver of another GPU may have none; what goes wrong on Hopper is reported."""
-    another = ctypes.CDLL(shutil.copy(hopper._name, tmp_path))  # a library looks the driver's function up once
+    shutil.copy(hopper._name, tmp_path / "another.so")
+    another = ctypes.CDLL(str(tmp_path / "another.so"))  # a library looks the driver's function up once
     for major in (7, 8, 10, 12):
         status, noted = encode(hopper, CASES[0], 64, major, NOT_FOUND)
         assert (status, noted.rank) == (SUCCESS, 0)
