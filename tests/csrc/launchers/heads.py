@@ -36,35 +36,56 @@ def _optional(dtype: Any, shape: tuple[int, ...], given: bool) -> list[Any]:
 
 def decode_heads(library: Library, rng: np.random.Generator, case: Case, dtype: str = "float32") -> Operation:
     """Return a decoding of random heads."""
-    heads: Any = [
-        [None if head is None else head.astype(NUMPY[dtype]) for head in level] for level in random_heads(rng, case)
-    ]
-    options = case.options()
+    heads = random_heads(rng, case)
+    return decoding(library, heads, LEVELS, case.options(), dtype, (case.batch, case.points, case.values, case.cascade))
+
+
+def decoding(
+    library: Library,
+    given_heads: Sequence[Sequence[Any]],
+    levels: Sequence[Any],
+    options: Any,
+    dtype: str,
+    has: tuple[int, int, tuple[int, ...], bool],
+) -> Operation:
+    """Return a decoding of heads.
+
+    Args:
+        library: to call.
+        given_heads: of each level, as ops.decode takes them; float32.
+        levels: height, width, stride, sizes of anchors.
+        options: keyword arguments of ops.decode.
+        dtype: of the heads in memory.
+        has: images, points, sizes of the heads of values, and whether there is a first stage.
+    """
+    batch, points, value_sizes, cascade = has
+    classes, top_k, payload_size = options.get("classes", 2), options["top_k"], 2 * points + sum(value_sizes)
+    heads: Any = [[None if head is None else head.astype(NUMPY[dtype]) for head in level] for level in given_heads]
     params = AnchorDecodeParams(
-        batch=case.batch,
-        num_levels=len(LEVELS),
+        batch=batch,
+        num_levels=len(levels),
         centre_variance=options["variances"][0],
         size_variance=options["variances"][1],
-        score_threshold=case.threshold,
-        top_k=case.top_k,
-        num_classes=case.classes,
-        sigmoid=case.sigmoid,
-        num_points=case.points,
-        num_value_heads=len(case.values),
-        cascade=case.cascade,
+        score_threshold=options["score_threshold"],
+        top_k=top_k,
+        num_classes=classes,
+        sigmoid=options.get("sigmoid", False),
+        num_points=points,
+        num_value_heads=len(value_sizes),
+        cascade=cascade,
         dtype=DTYPES[dtype],
     )
-    params.value_sizes[: len(case.values)] = case.values
-    for level, (height, width, stride, sizes) in zip(params.levels, LEVELS, strict=False):
+    params.value_sizes[: len(value_sizes)] = value_sizes
+    for level, (height, width, stride, sizes) in zip(params.levels, levels, strict=False):
         level.height, level.width, level.stride, level.num_anchors = height, width, stride, len(sizes)
         sides = [size if isinstance(size, tuple) else (size, size) for size in sizes]
         level.anchor_sizes = type(AnchorLevel().anchor_sizes)(*sides)
-    slots = (case.batch, case.top_k)
+    slots = (batch, top_k)
     outputs = [
         *[(np.float32, (*slots, 4)), (np.float32, slots)],
-        *_optional(np.float32, (*slots, case.payload), case.payload > 0),
-        (np.int32, (case.batch,)),
-        *_optional(np.int32, slots, case.classes > 2),
+        *_optional(np.float32, (*slots, payload_size), payload_size > 0),
+        (np.int32, (batch,)),
+        *_optional(np.int32, slots, classes > 2),
     ]
 
     def launch(given: Sequence[int], results: Sequence[int], workspace: Workspace, stream: int) -> int:
@@ -76,7 +97,7 @@ def decode_heads(library: Library, rng: np.random.Generator, case: Case, dtype: 
             for head, address in enumerate(at[4:]):
                 inputs.values[head][i] = address
         boxes, scores, *rest = results
-        payload = rest.pop(0) if case.payload else None
+        payload = rest.pop(0) if payload_size else None
         filled = AnchorDecodeOutputs(boxes, scores, payload, *rest)
         structures = [ctypes.byref(s) for s in (params, inputs, filled)]
         return int(library.call("decode", *structures, workspace.address, workspace.size, stream))

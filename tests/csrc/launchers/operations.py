@@ -18,7 +18,7 @@ from tests.csrc.ops.test_letterbox import MEAN, PAD, STD
 from tests.csrc.plugins.driver import Array, Library
 from tests.support.oracles.letterbox import placement
 
-from .heads import DECODED_HEADS, SUPPRESSED_HEADS, decode_heads, nms_heads
+from .heads import DECODED_HEADS, SUPPRESSED_HEADS, decode_heads, decoding, nms_heads
 from .launchers import (
     DTYPES,
     HWC8,
@@ -27,10 +27,6 @@ from .launchers import (
     AlignInputs,
     AlignOutputs,
     AlignParams,
-    AnchorDecodeInputs,
-    AnchorDecodeOutputs,
-    AnchorDecodeParams,
-    AnchorLevel,
     BatchedNmsInputs,
     BatchedNmsOutputs,
     BatchedNmsParams,
@@ -59,46 +55,8 @@ def decode_of(
     library: Library, given_heads: Sequence[Sequence[Array | None]], case: decode_cases.Case, dtype: str = "float32"
 ) -> Operation:
     """Return an anchor decode of a case's heads."""
-    heads = [[None if head is None else head.astype(NUMPY[dtype]) for head in level] for level in given_heads]
-    batch, options = len(case.above), case.options()
-    params = AnchorDecodeParams(
-        batch=batch,
-        num_levels=len(case.levels),
-        centre_variance=options["variances"][0],
-        size_variance=options["variances"][1],
-        score_threshold=case.threshold,
-        top_k=case.top_k,
-        num_classes=2,
-        num_points=5 if case.landmarks else 0,
-        cascade=case.cascade,
-        dtype=DTYPES[dtype],
-    )
-    for level, (height, width, stride, sizes) in zip(params.levels, case.levels, strict=False):
-        level.height, level.width, level.stride, level.num_anchors = height, width, stride, len(sizes)
-        sides = [size if isinstance(size, tuple) else (size, size) for size in sizes]
-        level.anchor_sizes = type(AnchorLevel().anchor_sizes)(*sides)
-    outputs: list[Any] = [(np.float32, (batch, case.top_k, 4)), (np.float32, (batch, case.top_k))]
-    outputs += [(np.float32, (batch, case.top_k, 10))] * case.landmarks + [(np.int32, (batch,))]
-
-    def launch(given: Sequence[int], results: Sequence[int], workspace: Workspace, stream: int) -> int:
-        inputs, addresses = AnchorDecodeInputs(), iter(given)
-        for i in range(len(case.levels)):
-            inputs.logits[i], inputs.box_deltas[i] = next(addresses), next(addresses)
-            inputs.landmark_deltas[i] = next(addresses) if case.landmarks else None
-            inputs.anchor_deltas[i] = next(addresses) if case.cascade else None
-        boxes, scores, *landmarks, count = results
-        filled = AnchorDecodeOutputs(boxes, scores, landmarks[0] if landmarks else None, count)
-        structures = [ctypes.byref(s) for s in (params, inputs, filled)]
-        return int(library.call("decode", *structures, workspace.address, workspace.size, stream))
-
-    wide: Any = [tuple(None if head is None else head.astype(np.float32) for head in level) for level in heads]
-    return Operation(
-        [head for level in heads for head in level if head is not None],
-        outputs,
-        library.call("decode_workspace", ctypes.byref(params)),
-        launch,
-        [array for array in ops.decode(wide, **options) if array is not None],
-    )
+    has = (len(case.above), 5 if case.landmarks else 0, (), case.cascade)
+    return decoding(library, given_heads, case.levels, case.options(), dtype, has)
 
 
 def nms(library: Library, rng: np.random.Generator, case: nms_cases.Case) -> Operation:

@@ -14,6 +14,7 @@ _sort = partial(Mutant, "decode select", "anchor_decode", "ops/cuda/common/block
 _classes = partial(Mutant, "decode classes", "anchor_decode", "ops/cuda/anchor_decode/collect_classes.cuh")
 _margin = partial(Mutant, "decode classes", "anchor_decode", "math/margin.h")
 _heads = partial(Mutant, "decode heads", "anchor_decode", "ops/cuda/anchor_decode/write_heads.cuh")
+_plan = partial(Mutant, "decode plan", "anchor_decode", "ops/cuda/anchor_decode/plan.cuh")
 _write = partial(Mutant, "decode write", "anchor_decode", "ops/cuda/anchor_decode/write.cuh")
 
 DECODE = [
@@ -184,7 +185,7 @@ DECODE = [
         "static_cast<uint32_t>(begin) << kHalfBits",
     ),
     _sort("keys of a bin not ranked", "storage.keys[other] > keys[i] ? 1 : 0;", "0;"),
-    _write("a level's first anchor taken for one of the level before", "index >= plan.levels", "index > plan.levels"),
+    _plan("a level's first tile or anchor taken for the level before", "index >= plan.levels", "index > plan.levels"),
     _write("starts before the candidates are selected", "wait_for_kernel_before();\n", ""),
     _write(
         "barrier before the staged landmarks removed",

@@ -91,11 +91,7 @@ __global__ void __launch_bounds__(kCollectThreads)
     let_next_kernel_start();
     const int tile = blockIdx.x, image = blockIdx.y, thread = thread_index();
 
-    int l = 0;
-    while (l + 1 < plan.num_levels && tile >= plan.levels[l + 1].first_tile) {
-        ++l;
-    }
-    const LevelPlan &level = plan.levels[l];
+    const LevelPlan &level = plan.levels[level_of<&LevelPlan::first_tile>(plan, tile)];
     const int anchor = (tile - level.first_tile) / level.tiles_per_anchor;
     const int first_cell = (tile - level.first_tile) % level.tiles_per_anchor * kTileCells;
     const int64_t plane = (static_cast<int64_t>(image) * level.num_anchors + anchor) * 2 * level.num_cells;

@@ -30,11 +30,7 @@ __global__ void __launch_bounds__(kCollectThreads, kCollectClassesBlocks)
     let_next_kernel_start();
     const int tile = blockIdx.x, image = blockIdx.y, thread = thread_index();
 
-    int l = 0;
-    while (l + 1 < plan.num_levels && tile >= plan.levels[l + 1].first_tile) {
-        ++l;
-    }
-    const LevelPlan &level = plan.levels[l];
+    const LevelPlan &level = plan.levels[level_of<&LevelPlan::first_tile>(plan, tile)];
     const int anchor = (tile - level.first_tile) / level.tiles_per_anchor;
     const int first = (tile - level.first_tile) % level.tiles_per_anchor * kTileCells + thread;
     const int logits_per_anchor = plan.sigmoid ? plan.found_classes : plan.num_classes;

@@ -55,6 +55,16 @@ struct DecodePlan {
     int place_shift;        // list_selected puts anchors whose indices agree above these bits together
 };
 
+/// The level that a tile of cells, or an anchor, is in: the last whose first one is not behind it.
+template <int LevelPlan::*kFirst>
+__device__ __forceinline__ int level_of(const DecodePlan &plan, int index) {
+    int l = 0;
+    while (l + 1 < plan.num_levels && index >= plan.levels[l + 1].*kFirst) {
+        ++l;
+    }
+    return l;
+}
+
 /// The bin of a candidate's key.
 __device__ __forceinline__ int score_bin(uint64_t key, const DecodePlan &plan) {
     const uint32_t score = static_cast<uint32_t>(key >> 32) - plan.lowest_score;

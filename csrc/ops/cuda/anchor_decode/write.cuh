@@ -63,11 +63,7 @@ __device__ inline void leave_out_nonfinite(const DecodePlan &plan, int count, fl
 template <typename T>
 __device__ __forceinline__ bool decode_candidate(const DecodePlan &plan, int64_t image, int index, float4 &box_out,
                                                  float *points) {
-    int l = 0;
-    while (l + 1 < plan.num_levels && index >= plan.levels[l + 1].first_anchor) {
-        ++l;
-    }
-    const LevelPlan &level = plan.levels[l];
+    const LevelPlan &level = plan.levels[level_of<&LevelPlan::first_anchor>(plan, index)];
     const int within = index - level.first_anchor;
     const int cell = within / level.num_anchors, a = within % level.num_anchors;
     const int64_t step = level.num_cells;

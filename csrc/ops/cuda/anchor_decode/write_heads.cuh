@@ -68,11 +68,7 @@ struct HeadsPlace {
     __device__ __forceinline__ HeadsPlace(const DecodePlan &plan, int64_t image, int candidate) {
         const int index = candidate / plan.found_classes;
         class_id = candidate % plan.found_classes + 1;
-        int l = 0;
-        while (l + 1 < plan.num_levels && index >= plan.levels[l + 1].first_anchor) {
-            ++l;
-        }
-        level = &plan.levels[l];
+        level = &plan.levels[level_of<&LevelPlan::first_anchor>(plan, index)];
         const int within = index - level->first_anchor;
         cell = within / level->num_anchors;
         anchor_of_cell = within % level->num_anchors;
