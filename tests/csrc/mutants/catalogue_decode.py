@@ -14,7 +14,7 @@ _sort = partial(Mutant, "decode select", "anchor_decode", "ops/cuda/common/block
 _classes = partial(Mutant, "decode classes", "anchor_decode", "ops/cuda/anchor_decode/collect_classes.cuh")
 _margin = partial(Mutant, "decode classes", "anchor_decode", "math/margin.h")
 _heads = partial(Mutant, "decode heads", "anchor_decode", "ops/cuda/anchor_decode/write_heads.cuh")
-_plan = partial(Mutant, "decode plan", "anchor_decode", "ops/cuda/anchor_decode/plan.cuh")
+_plan = partial(Mutant, "decode write", "anchor_decode", "ops/cuda/anchor_decode/plan.cuh")
 _write = partial(Mutant, "decode write", "anchor_decode", "ops/cuda/anchor_decode/write.cuh")
 
 DECODE = [
