@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -39,6 +40,8 @@ AnyImage = Image | DeviceImage | str | os.PathLike[str] | bytes | bytearray | me
 Color = Literal["bgr", "rgb"]  # order of the channels
 
 DEFAULT_SCORE_THRESHOLD = 0.5
+# Names of an engine's outputs that every model uses for the same.
+_OUTPUTS = ("num_detections", "boxes", "scores", "landmarks", "classes")
 
 
 @dataclass(frozen=True)
@@ -66,13 +69,22 @@ class RawDetections:
         num_detections: int32 [N].
         boxes: float32 [N, M, 4].
         scores: float32 [N, M].
-        landmarks: float32 [N, M, 10], or None.
+        landmarks: float32 [N, M, 2 L], or None.
+        classes: int32 [N, M], 1 to C - 1; None if there is one class beside the background.
+        values: float32 [N, M, D] of each head of plain values, by name.
     """
 
     num_detections: IntArray
     boxes: FloatArray
     scores: FloatArray
     landmarks: FloatArray | None = None
+    classes: IntArray | None = None
+    values: Mapping[str, FloatArray] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, outputs: Mapping[str, Any]) -> RawDetections:
+        """Return the outputs of an engine, given by name."""
+        return cls(**_by_attribute(outputs))
 
 
 @dataclass(frozen=True)
@@ -86,10 +98,25 @@ class DeviceDetections:
         num_detections: int32 [N].
         boxes: float32 [N, M, 4].
         scores: float32 [N, M], descending.
-        landmarks: float32 [N, M, 10], or None if the model has no landmark heads.
+        landmarks: float32 [N, M, 2 L], x y of L points, or None if the model has no landmark heads.
+        classes: int32 [N, M], 1 to C - 1; None if there is one class beside the background.
+        values: float32 [N, M, D] of each head of plain values, by name.
     """
 
     num_detections: Any
     boxes: Any
     scores: Any
     landmarks: Any = None
+    classes: Any = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, outputs: Mapping[str, Any]) -> DeviceDetections:
+        """Return the outputs of an engine, given by name."""
+        return cls(**_by_attribute(outputs))
+
+
+def _by_attribute(outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Put the outputs whose names are a model's own, its plain values, in one dictionary."""
+    known = {name: value for name, value in outputs.items() if name in _OUTPUTS}
+    return {**known, "values": {name: value for name, value in outputs.items() if name not in _OUTPUTS}}

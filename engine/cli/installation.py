@@ -86,7 +86,7 @@ def examine_engine(path: Path) -> list[Finding]:
         "weights": f"{sidecar.weights.source}: {sidecar.weights.note}",
         "input": f"{sidecar.io.input.minimum} to {sidecar.io.input.maximum}",
         "thresholds": ", ".join(f"{key} {value}" for key, value in asdict(sidecar.thresholds).items()),
-        "config": ", ".join(f"{key} {value}" for key, value in asdict(sidecar.config).items()),
+        "config": ", ".join(f"{key} {value}" for key, value in sidecar.config.to_dict().items()),
     }
     return [Finding(name, True, state) for name, state in rows.items()]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from engine.config.model import LANDMARK_VALUES, RetinaFaceConfig
+from engine.config.model import RetinaFaceConfig
 from engine.errors import InvalidArgumentError
 
 INPUT_NAME = "images"
@@ -90,5 +90,9 @@ class Thresholds:
 def output_shapes(config: RetinaFaceConfig, thresholds: Thresholds) -> dict[str, tuple[int, ...]]:
     """Return the outputs of a detector by name, each with its shape behind the batch."""
     m = thresholds.max_detections
-    shapes = {"num_detections": (), "boxes": (m, 4), "scores": (m,), "landmarks": (m, LANDMARK_VALUES)}
-    return shapes if config.has_landmarks else {k: v for k, v in shapes.items() if k != "landmarks"}
+    shapes: dict[str, tuple[int, ...]] = {"num_detections": (), "boxes": (m, 4), "scores": (m,)}
+    if config.has_landmarks:
+        shapes["landmarks"] = (m, 2 * config.num_points)
+    if config.num_classes > 2:
+        shapes["classes"] = (m,)
+    return {**shapes, **{head.name: (m, head.size) for head in config.values}}

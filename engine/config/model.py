@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 from engine.config.backbones import BACKBONES
+from engine.config.heads import FIVE_MIRRORED, ValueHead, check_heads
 from engine.config.reader import ADDED, read_dataclass
 from engine.errors import InvalidArgumentError
 
 _Head = TypeVar("_Head")
+_LEFT_OUT = "left out"  # in the metadata of a field
 
 HEADS = ("class", "box", "landmark")
 CONTEXTS = ("none", "plain", "shared", "deformable")
 PYRAMIDS = ("top-down", "neighbours")
 BODY_STRIDE = 32  # of the deepest features, which the pyramid doubles level by level
-LANDMARK_VALUES = 10  # x and y of five points
-# Numbers per anchor of each kind of head.
-HEAD_VALUES = {"logits": 2, "box_deltas": 4, "landmark_deltas": LANDMARK_VALUES, "anchor_deltas": 4}
 MAX_ANCHORS = 1 << 22  # of one image: what the decoder takes
 MAX_CHANNELS = 4096  # of the pyramid
 _LONGEST_NAME = 64
@@ -50,6 +49,11 @@ class PyramidLevel:
         return tuple((size / root, size * root) for size, root in sides)
 
 
+def _added(default: Any) -> Any:
+    """Return a field that files of older models lack, and that those of models with its default still leave out."""
+    return field(default=default, metadata={ADDED: True, _LEFT_OUT: True})
+
+
 @dataclass(frozen=True)
 class RetinaFaceConfig:
     """The configuration of a model, beside the tensors of its checkpoint.
@@ -73,6 +77,11 @@ class RetinaFaceConfig:
         pad_value: grey levels around a letterboxed image, in the order of `color_order`.
         heads: kinds of heads, HEADS or HEADS without "landmark".
         body_slope: of the leaky ReLUs in a MobileNetV1 body; None is `negative_slope`. Other bodies have none.
+        classes: names of the classes behind the background, which has no name.
+        class_coding: "softmax": logits of the background and all classes; "sigmoid": one logit for each class.
+        class_agnostic: whether faces of different classes suppress each other.
+        mirrored_points: for each point, which one takes its place in a mirrored image; there are as many points.
+        values: heads of plain numbers.
     """
 
     name: str
@@ -91,6 +100,11 @@ class RetinaFaceConfig:
     pad_value: tuple[int, int, int] = (104, 117, 123)
     heads: tuple[str, ...] = HEADS
     body_slope: float | None = field(default=None, metadata={ADDED: True})
+    classes: tuple[str, ...] = _added(("face",))
+    class_coding: str = _added("softmax")
+    class_agnostic: bool = _added(False)
+    mirrored_points: tuple[int, ...] = _added(FIVE_MIRRORED)
+    values: tuple[ValueHead, ...] = _added(())
 
     def __post_init__(self) -> None:
         """Raise InvalidArgumentError for settings that no model can have."""
@@ -121,6 +135,29 @@ class RetinaFaceConfig:
         _require(self.color_order in ("bgr", "rgb"), "color_order", self.color_order, "bgr or rgb")
         _require(all(0 <= p <= 255 for p in self.pad_value), "pad_value", self.pad_value, "grey levels 0 to 255")
         _require(self.heads in (HEADS, HEADS[:2]), "heads", self.heads, f"{HEADS} or {HEADS[:2]}")
+        check_heads(self.classes, self.class_coding, self.mirrored_points, self.values, self.has_landmarks)
+        pairs = self.num_anchors(*self.input_size) * len(self.classes)
+        _require(pairs <= MAX_ANCHORS, "classes", len(self.classes), f"at most {MAX_ANCHORS} anchors times classes")
+
+    @property
+    def num_points(self) -> int:
+        """How many points a face has; 0 without a landmark head."""
+        return len(self.mirrored_points) if self.has_landmarks else 0
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are, with the background."""
+        return 1 + len(self.classes)
+
+    @property
+    def payload_size(self) -> int:
+        """How many numbers a detection carries beside box, score and class: points, then values."""
+        return 2 * self.num_points + sum(head.size for head in self.values)
+
+    @property
+    def has_published_heads(self) -> bool:
+        """Whether the heads are those of RetinaFace as published: one class as softmax, five points or none."""
+        return (self.num_classes, self.class_coding, self.values) == (2, "softmax", ()) and self.num_points in (0, 5)
 
     @property
     def has_landmarks(self) -> bool:
@@ -148,7 +185,13 @@ class RetinaFaceConfig:
         """Return the names of a level's heads without the stride, in the order of the network's outputs."""
         landmarks = ("landmark_deltas",) if self.has_landmarks else ()
         first_stage = ("anchor_deltas",) if self.cascade else ()
-        return ("logits", "box_deltas", *landmarks, *first_stage)
+        return ("logits", "box_deltas", *landmarks, *first_stage, *(head.name for head in self.values))
+
+    def head_values(self, kind: str) -> int:
+        """Return how many numbers an anchor has in a kind of head, one of head_kinds()."""
+        logits = self.num_classes - (self.class_coding == "sigmoid")
+        published = {"logits": logits, "box_deltas": 4, "landmark_deltas": 2 * self.num_points, "anchor_deltas": 4}
+        return {**published, **{head.name: head.size for head in self.values}}[kind]
 
     def head_names(self) -> list[str]:
         """Return the names of the network's outputs: logits_8, box_deltas_8, ..., logits_16, ..."""
@@ -157,7 +200,10 @@ class RetinaFaceConfig:
     def head_shapes(self, height: int, width: int) -> dict[str, tuple[int, int, int]]:
         """Return the shape of each output, without the batch, for an input of the given size."""
         return {
-            f"{kind}_{level.stride}": (len(level.anchors) * HEAD_VALUES[kind], *self.map_size(level, height, width))
+            f"{kind}_{level.stride}": (
+                len(level.anchors) * self.head_values(kind),
+                *self.map_size(level, height, width),
+            )
             for level in self.levels
             for kind in self.head_kinds()
         }
@@ -167,8 +213,25 @@ class RetinaFaceConfig:
         kinds = self.head_kinds()
         per_level = [outputs[i : i + len(kinds)] for i in range(0, len(outputs), len(kinds))]
         levels = [dict(zip(kinds, heads, strict=True)) for heads in per_level]
-        taken = ("logits", "box_deltas", "landmark_deltas", "anchor_deltas")[: 4 if self.cascade else 3]
+        values = [head.name for head in self.values]
+        taken = [
+            "logits",
+            "box_deltas",
+            "landmark_deltas",
+            *["anchor_deltas"] * (self.cascade or bool(values)),
+            *values,
+        ]
         return [tuple(level.get(kind) for kind in taken) for level in levels]
+
+    def decode_arguments(self) -> dict[str, Any]:
+        """Return the arguments of engine.ops.decode that the model decides."""
+        return {
+            "strides": [level.stride for level in self.levels],
+            "anchor_sizes": [level.anchors for level in self.levels],
+            "variances": self.variances,
+            "classes": self.num_classes,
+            "sigmoid": self.class_coding == "sigmoid",
+        }
 
     def map_size(self, level: PyramidLevel, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of a level for an input of the given size.
@@ -208,8 +271,9 @@ class RetinaFaceConfig:
         return replace(self, name=other.name, input_size=other.input_size, pad_value=other.pad_value) == other
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
+        """Return plain values for JSON, which older versions read if the model needs nothing newer."""
+        older = {f.name for f in fields(self) if f.metadata.get(_LEFT_OUT) and getattr(self, f.name) == f.default}
+        return {name: value for name, value in asdict(self).items() if name not in older}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RetinaFaceConfig:

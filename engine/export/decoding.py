@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.config.detection import InputSize, Thresholds
-from engine.config.model import HEAD_VALUES, LANDMARK_VALUES, PyramidLevel, RetinaFaceConfig
+from engine.config.model import PyramidLevel, RetinaFaceConfig
 from engine.export.nodes import Nodes
 
 NO_FACE = -1.0  # the score of a candidate that is none: below all scores
@@ -51,7 +51,7 @@ def append_decoding(nodes: Nodes, config: RetinaFaceConfig, thresholds: Threshol
         last = nodes("Sub", nodes("Shape", deltas, start=1, end=2), 1)
         indices = nodes("Min", indices, last)
     deltas = rows(nodes, deltas, indices)
-    of_kind = dict(zip(kinds, nodes.split(deltas, [HEAD_VALUES[kind] for kind in kinds], 2), strict=True))
+    of_kind = dict(zip(kinds, nodes.split(deltas, [config.head_values(kind) for kind in kinds], 2), strict=True))
     centre, sides = nodes.split(nodes("Gather", anchors, indices, axis=0), [2, 2], 2)
     if config.cascade:
         centre, sides = _move(nodes, config, (centre, sides), of_kind["anchor_deltas"])
@@ -96,12 +96,13 @@ def _level(nodes: Nodes, config: RetinaFaceConfig, level: PyramidLevel) -> tuple
     count = len(level.anchors)
     # [N, anchors, values, cells]
     logits, *deltas = (
-        nodes("Reshape", f"{kind}_{level.stride}", [0, count, HEAD_VALUES[kind], -1]) for kind in config.head_kinds()
+        nodes("Reshape", f"{kind}_{level.stride}", [0, count, config.head_values(kind), -1])
+        for kind in config.head_kinds()
     )
     background, face = (nodes("Gather", logits, i, axis=2) for i in range(2))
     margins = nodes("Transpose", nodes("Sub", face, background), perm=[0, 2, 1])
     together = nodes("Transpose", nodes("Concat", *deltas, axis=2), perm=[0, 3, 1, 2])
-    values = sum(HEAD_VALUES[kind] for kind in config.head_kinds()[1:])
+    values = sum(config.head_values(kind) for kind in config.head_kinds()[1:])
     return (
         nodes("Reshape", margins, [0, -1]),
         nodes("Reshape", together, [0, -1, values]),
@@ -149,8 +150,8 @@ def _shift(nodes: Nodes, config: RetinaFaceConfig, anchor: tuple[str, str], delt
 
 def _landmarks(nodes: Nodes, config: RetinaFaceConfig, anchor: tuple[str, str], deltas: str) -> str:
     centre, sides = (nodes("Unsqueeze", value, [2]) for value in anchor)
-    points = nodes("Reshape", deltas, [0, 0, LANDMARK_VALUES // 2, 2])
-    return nodes("Reshape", _shift(nodes, config, (centre, sides), points), [0, 0, LANDMARK_VALUES])
+    points = nodes("Reshape", deltas, [0, 0, config.num_points, 2])
+    return nodes("Reshape", _shift(nodes, config, (centre, sides), points), [0, 0, 2 * config.num_points])
 
 
 def _all_finite(nodes: Nodes, values: str) -> str:

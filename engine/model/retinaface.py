@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from engine.config.backbones import BACKBONES
-from engine.config.model import BODY_STRIDE, HEAD_VALUES, RetinaFaceConfig
+from engine.config.model import BODY_STRIDE, RetinaFaceConfig
 from engine.model.context import ContextModule
 from engine.model.pyramid import FeaturePyramid
 
@@ -55,8 +55,8 @@ class RetinaFace(nn.Module):
         for name in dict.fromkeys(self._contexts):
             self.add_module(name, ContextModule(channels, slope, config.context == "deformable"))
         for kind in config.head_kinds():
-            heads = (Head(channels, len(v.anchors), HEAD_VALUES[kind]) for v in config.levels)
-            self.add_module(_HEADS[kind], nn.ModuleList(heads))
+            heads = (Head(channels, len(v.anchors), config.head_values(kind)) for v in config.levels)
+            self.add_module(_head_module(kind), nn.ModuleList(heads))
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Map images float32 [N, 3, H, W], normalised, to the heads in the order of config.head_names()."""
@@ -75,9 +75,14 @@ class RetinaFace(nn.Module):
 
     def head(self, kind: str, level: int) -> Head:
         """Return the head of a kind, one of config.head_kinds(), at a level."""
-        found = self.get_submodule(f"{_HEADS[kind]}.{level}")
+        found = self.get_submodule(f"{_head_module(kind)}.{level}")
         assert isinstance(found, Head)
         return found
+
+
+def _head_module(kind: str) -> str:
+    """Return the name of the module with the heads of a kind; heads of values have their own names."""
+    return _HEADS.get(kind, f"ValueHead_{kind}")
 
 
 def _context_names(config: RetinaFaceConfig) -> list[str]:

@@ -256,7 +256,7 @@ class _Quantisation:
         return {
             "weights": conversion.weights_sha256,
             "network": sha256_of(self.graph.model.SerializeToString(deterministic=True)),
-            "config": asdict(conversion.config),
+            "config": conversion.config.to_dict(),
             "preprocessing": {"letterbox": list(conversion.size), "enlarge": False},
             "precision": conversion.precision,
             "kinds": sorted({kind.name for assignment in self.assignments for kind in assignment.values()}),

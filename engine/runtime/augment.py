@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from engine import ops
 from engine.config.detection import MAX_CANDIDATES, Thresholds
-from engine.config.model import LANDMARK_VALUES
 from engine.errors import InvalidArgumentError
 from engine.faces import Detections, unchecked
 from engine.text import represented
@@ -175,7 +174,7 @@ def merge(found: Sequence[Detections], *, iou_threshold: float, max_detections: 
     merged = ops.nms(
         boxes[None],
         scores[None],
-        None if landmarks is None else landmarks.reshape(1, -1, LANDMARK_VALUES),
+        None if landmarks is None else landmarks.reshape(1, -1, 10),
         np.array([len(order)], np.int32),
         iou_threshold=iou_threshold,
         max_detections=max_detections,

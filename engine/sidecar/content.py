@@ -105,7 +105,7 @@ class TensorSpecs:
     def of(cls, given: InputSpec, config: RetinaFaceConfig, thresholds: Thresholds) -> TensorSpecs:
         """Return the tensors of an engine with this input."""
         outputs = (
-            OutputSpec(name, "int32" if name == "num_detections" else "float32", ("N", *shape))
+            OutputSpec(name, "int32" if name in ("num_detections", "classes") else "float32", ("N", *shape))
             for name, shape in output_shapes(config, thresholds).items()
         )
         return cls(given, tuple(outputs))
@@ -190,7 +190,9 @@ class Identity:
     def to_values(self) -> dict[str, Any]:
         """Return an object of JSON, with lists for tuples, that schema.read_sidecar reads."""
         precision = {"mode": self.precision.mode, **self.precision.evidence}
-        values: dict[str, Any] = json.loads(json.dumps({**asdict(self), "precision": precision}))
+        values: dict[str, Any] = json.loads(
+            json.dumps({**asdict(self), "config": self.config.to_dict(), "precision": precision})
+        )
         return values
 
 

@@ -108,7 +108,7 @@ class TensorRTSession:
             self._outputs.hand_over(memory.pointer, layout.nbytes, self._stream.ptr)
             self._order(self._stream.ptr, caller.handle)
             self._after_run(shape)
-            return DeviceDetections(**memory.arrays(layout))
+            return DeviceDetections.of(memory.arrays(layout))
 
     def clone(self) -> TensorRTSession:
         """See Session.clone."""
@@ -197,7 +197,7 @@ class TensorRTSession:
         self._outputs.fetch(layout.nbytes, self._stream.ptr)
         self._timeline.mark("d2h")
         self._stream.synchronize()
-        detections = RawDetections(**layout.copies(self._outputs.host))
+        detections = RawDetections.of(layout.copies(self._outputs.host))
         watch.lap_measured(self._timeline.seconds(), rest="d2h")
         self._after_run(shape)
         watch.lap("network")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from engine.config.model import HEAD_VALUES, RetinaFaceConfig
+from engine.config.model import RetinaFaceConfig
 from engine.errors import InvalidArgumentError
 
 
@@ -44,13 +44,13 @@ def anchors_of_maps(config: RetinaFaceConfig, sizes: Sequence[tuple[int, int]]) 
     return torch.cat(parts)
 
 
-def per_anchor(heads: Sequence[torch.Tensor], kind: str) -> torch.Tensor:
+def per_anchor(heads: Sequence[torch.Tensor], kind: str, values: int) -> torch.Tensor:
     """Return the heads of one kind, a map [N, anchors * values, rows, columns] of each level, as [N, A, values].
 
     Raises:
         InvalidArgumentError: a head's channels are not a multiple of the kind's values.
     """
-    values, parts = HEAD_VALUES[kind], []
+    parts = []
     for head in heads:
         if head.ndim != 4 or head.shape[1] % values:
             raise InvalidArgumentError(

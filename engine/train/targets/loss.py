@@ -150,7 +150,7 @@ class MultiTaskLoss(nn.Module):
         found = {}
         for names, group, prefix in ((kinds, own, ""), (extra, behind, "first_")):
             for i, kind in enumerate(names):
-                values = per_anchor(group[i :: len(names)], kind)
+                values = per_anchor(group[i :: len(names)], kind, self.config.head_values(kind))
                 found[prefix + kind] = values.to(torch.promote_types(values.dtype, torch.float32))
         return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from engine.config.model import HEAD_VALUES, RetinaFaceConfig
+from engine.config.model import RetinaFaceConfig
 from engine.model.retinaface import Head, RetinaFace
 
 
@@ -31,10 +31,8 @@ class TrainedNetwork(nn.Module):
         self._kinds = first_stage_kinds(network.config)
         for kind in self._kinds:
             heads = [network.head(kind, i) for i in range(len(network.config.levels))]
-            copies = [
-                Head(h.conv1x1.in_channels, h.conv1x1.out_channels // HEAD_VALUES[kind], HEAD_VALUES[kind])
-                for h in heads
-            ]
+            values = network.config.head_values(kind)
+            copies = [Head(h.conv1x1.in_channels, h.conv1x1.out_channels // values, values) for h in heads]
             for copy, head in zip(copies, heads, strict=True):
                 copy.load_state_dict(head.state_dict())
             self.add_module(f"first_{kind}", nn.ModuleList(copies))

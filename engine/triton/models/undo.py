@@ -35,5 +35,5 @@ class TritonPythonModel:
         threshold = self._limits.check_threshold(options.pop("score_threshold", self._threshold))
         selection = Selection(**options)
         sizes = [(int(height), int(width)) for height, width in tensors.pop(SIZES.name)]
-        found = self._letterbox.undo(RawDetections(**tensors), sizes)
+        found = self._letterbox.undo(RawDetections.of(tensors), sizes)
         return outputs_of([selection.of(faces.above(threshold)) for faces in found])

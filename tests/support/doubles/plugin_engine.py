@@ -35,8 +35,11 @@ def heads_in(batch: FloatArray) -> tuple[Heads, list[Array]]:
 def expected(batch: FloatArray, max_detections: int) -> RawDetections:
     """Return the detections that the engine must find in an input tensor, computed on the CPU."""
     heads, inputs = heads_in(batch)
-    found = expected_detections(heads.expected(inputs), {**NMS_ATTRIBUTES, "max_detections": max_detections})
-    return RawDetections(*found)
+    count, boxes, scores, landmarks = expected_detections(
+        heads.expected(inputs), {**NMS_ATTRIBUTES, "max_detections": max_detections}
+    )
+    boxes, scores, landmarks = (part.astype(np.float32, copy=False) for part in (boxes, scores, landmarks))
+    return RawDetections(count.astype(np.int32, copy=False), boxes, scores, landmarks)
 
 
 class PluginTensorRT:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from engine.config.model import HEAD_VALUES, RetinaFaceConfig
+from engine.config.model import RetinaFaceConfig
 from engine.config.presets import preset
 from engine.train.targets.network import first_stage_kinds
 from tests.support.oracles.training import Image
@@ -51,8 +51,10 @@ def random_heads(
     dtype: torch.dtype = torch.float32,
 ) -> list[torch.Tensor]:
     """Heads of a batch, those of a cascade's first stage behind the others, with gradients."""
-    shapes = [(HEAD_VALUES[kind] * len(v.anchors), v) for v in config.levels for kind in config.head_kinds()]
-    shapes += [(HEAD_VALUES[kind] * len(v.anchors), v) for v in config.levels for kind in first_stage_kinds(config)]
+    shapes = [(config.head_values(kind) * len(v.anchors), v) for v in config.levels for kind in config.head_kinds()]
+    shapes += [
+        (config.head_values(kind) * len(v.anchors), v) for v in config.levels for kind in first_stage_kinds(config)
+    ]
     return [
         torch.tensor(
             rng.normal(size=(images, channels, *config.map_size(level, *size))), dtype=dtype, requires_grad=True

@@ -81,11 +81,11 @@ def test_codes_are_what_the_decoder_turns_into_boxes_and_landmarks(rng: np.rando
     np.testing.assert_allclose(decoded.boxes, boxes, rtol=1e-5, atol=1e-4)
     assert decoded.payload is not None
     np.testing.assert_allclose(decoded.payload, landmarks.flatten(1), rtol=1e-5, atol=1e-4)
-    torch.testing.assert_close(per_anchor([torch.tensor(m) for m in heads[1]], "box_deltas")[0], codes)
+    torch.testing.assert_close(per_anchor([torch.tensor(m) for m in heads[1]], "box_deltas", 4)[0], codes)
 
 
 def test_refuses_other_shapes() -> None:
     with pytest.raises(InvalidArgumentError, match=r"a box_deltas head has the shape \(1, 6, 2, 2\), expected"):
-        per_anchor([torch.zeros(1, 6, 2, 2)], "box_deltas")
+        per_anchor([torch.zeros(1, 6, 2, 2)], "box_deltas", 4)
     with pytest.raises(InvalidArgumentError, match="input height is 33"):
         anchors_of(CASCADE, 33, 32)

@@ -86,7 +86,7 @@ def test_learns_one_batch_by_heart(cascade: bool, focal: bool) -> None:
     with torch.no_grad():
         heads = model.network(images)
     kinds = config.head_kinds()
-    values = {kind: per_anchor(heads[i :: len(kinds)], kind) for i, kind in enumerate(kinds)}
+    values = {kind: per_anchor(heads[i :: len(kinds)], kind, config.head_values(kind)) for i, kind in enumerate(kinds)}
     for i, truth in enumerate(boxes):
         anchors = anchors_of(config, *SIZE)
         if cascade:

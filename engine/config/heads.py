@@ -1,0 +1,66 @@
+"""The settings of heads beyond those of RetinaFace as published: classes, points, plain values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from engine.errors import InvalidArgumentError
+
+CLASS_CODINGS = ("softmax", "sigmoid")
+# What csrc/ops/anchor_decode.h takes.
+MAX_CLASSES, MAX_POINTS, MAX_VALUE_HEADS, MAX_PAYLOAD = 256, 128, 8, 1024
+FIVE_MIRRORED = (1, 0, 2, 4, 3)  # eyes and corners of the mouth change places
+_LONGEST_NAME = 64
+_VALUE_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
+# Names of other outputs of networks and engines.
+_TAKEN = {
+    *("logits", "box_deltas", "landmark_deltas", "anchor_deltas", "images"),
+    *("num_detections", "boxes", "scores", "landmarks", "classes", "payload", "vertices", "colours"),
+}
+
+
+@dataclass(frozen=True)
+class ValueHead:
+    """Plain numbers per anchor, which reach the results of a detection as the head gives them.
+
+    Attributes:
+        name: of them in the results; the network's outputs are NAME_STRIDE.
+        size: how many.
+    """
+
+    name: str
+    size: int
+
+
+def check_heads(
+    classes: Sequence[str], coding: str, mirrored: Sequence[int], values: Sequence[ValueHead], has_landmarks: bool
+) -> None:
+    """Check the settings of RetinaFaceConfig of these names, `class_coding` and `mirrored_points`.
+
+    Raises:
+        InvalidArgumentError: a setting is not one that the operators take.
+    """
+    named = all(0 < len(name) <= _LONGEST_NAME for name in classes) and len(set(classes)) == len(classes)
+    expected = f"1 to {MAX_CLASSES - 1} different names; the background is none of them"
+    _require(named and 0 < len(classes) < MAX_CLASSES, "classes", classes, expected)
+    _require(coding in CLASS_CODINGS, "class_coding", coding, " or ".join(CLASS_CODINGS))
+    there = sorted(mirrored) == list(range(len(mirrored))) and 0 < len(mirrored) <= MAX_POINTS
+    expected = f"for each of 1 to {MAX_POINTS} points the number of the one in its place, whose own is the point's"
+    _require(there and all(mirrored[mirrored[i]] == i for i in mirrored), "mirrored_points", mirrored, expected)
+    unused = "no such setting, as there is no landmark head"
+    _require(has_landmarks or mirrored == FIVE_MIRRORED, "mirrored_points", mirrored, unused)
+    names, sizes = [head.name for head in values], [head.size for head in values]
+    named = len(set(names)) == len(names) and all(_VALUE_NAME.fullmatch(name) for name in names)
+    expected = "different names of small letters, digits and _, none of them that of another tensor"
+    _require(named and not set(names) & _TAKEN, "values", names, expected)
+    numbers = sum(sizes) + 2 * len(mirrored) * has_landmarks
+    fit = len(sizes) <= MAX_VALUE_HEADS and all(size > 0 for size in sizes) and numbers <= MAX_PAYLOAD
+    expected = f"up to {MAX_VALUE_HEADS} heads of 1 or more values, with the points up to {MAX_PAYLOAD} numbers"
+    _require(fit, "values", sizes, expected)
+
+
+def _require(ok: bool, name: str, given: object, expected: str) -> None:
+    if not ok:
+        raise InvalidArgumentError(f"config: {name} is {given!r:.200}, expected {expected}")
