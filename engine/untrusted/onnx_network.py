@@ -81,6 +81,7 @@ _UNWANTED = {
 }
 _ATTRIBUTE_KINDS = {1: "float", 2: "integer", 3: "text", 7: "integers"}
 _MOST_FIELDS_FOR_A_NAME = 1000
+_MOST_INTEGERS = 64  # of an attribute or a shape: builds write up to 8
 _LARGEST_INTEGER = (1 << 63) - 1
 
 Attribute = float | int | str | tuple[int, ...]
@@ -188,7 +189,10 @@ class _Reader:
                     raise InvalidArgumentError(f"has names and metadata of more than {MAX_ONNX_TEXT_BYTES:,} bytes")
                 read = _SCALARS[one](value)
             if kind != one:
-                found.setdefault(name, []).append(read)
+                values = found.setdefault(name, [])
+                values.append(read)
+                if one == "integer" and len(values) > _MOST_INTEGERS:
+                    raise InvalidArgumentError(f"has more than {_MOST_INTEGERS} {name} in its {message}")
             elif name in found:
                 raise InvalidArgumentError(f"has two values of {name} in its {message}")
             else:

@@ -14,7 +14,8 @@ def fold_scales(model: Any) -> None:
 
     From QuantizeLinear and DequantizeLinear OpenVINO's frontend makes a FakeQuantize with outputs -128 to 127 and a
     multiplication by the scale. The pass that aligns the ranges of concatenated tensors reads the FakeQuantize alone,
-    takes -128 to 127 for the real range, and so rounds the values to whole numbers.
+    takes -128 to 127 for the real range, and so rounds the values to whole numbers. On some processors: with the AMX
+    kernels of OpenVINO 2026.4.1 it does not.
     """
     for result, rounding in _quantisations(model):
         if rounding.get_type_name() != "FakeQuantize":

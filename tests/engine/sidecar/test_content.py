@@ -6,7 +6,6 @@ import copy
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import asdict
 from functools import reduce
 from operator import getitem
 from pathlib import Path
@@ -26,7 +25,7 @@ from engine.sidecar.schema import read_sidecar
 VALUES: dict[str, Any] = {
     "schema": 1,
     "project_version": "0.1.0",
-    "config": json.loads(json.dumps(asdict(preset("mobilenet0.25")))),
+    "config": json.loads(json.dumps(preset("mobilenet0.25").to_dict())),
     "weights": {"source": "my weights.pth", "sha256": None, "known_as": None, "note": "unknown weights"},
     "precision": {"mode": "int8", "kept_higher": [{"name": "conv1", "kind": "Conv"}], "loss": 0.01, "max_loss": None},
     "calibration": {"images": 16, "method": "max"},

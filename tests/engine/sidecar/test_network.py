@@ -305,7 +305,7 @@ HOSTILE: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
     "another slope": (_first("LeakyRelu", "alpha", 0.5), r"\('LeakyRelu'\) .*alpha, its slope, is 0.5, expected 0.1"),
     "a slope of many numbers": (
         _first("LeakyRelu", "alpha", [10**9] * 1_000_000),
-        r"alpha, its slope, is \(1000000000, .*\), expected 0.1",
+        r"has more than 64 integers in its attribute, in node '.*' \('LeakyRelu'\)",
     ),
     "a long text": (_first("Conv", "auto_pad", "x" * 10**7), "auto_pad is 'xxxxxxxx', expected NOTSET"),
     "another interpolation": (_first("Resize", "mode", "cubic"), "mode is 'cubic', expected nearest"),
