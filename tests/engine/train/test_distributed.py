@@ -14,7 +14,7 @@ import torch
 from engine.errors import DeviceError, InvalidArgumentError
 from engine.train.checkpoints import Checkpoint
 from engine.train.distributed import Processes, joined
-from tests.support.training.gradients import train
+from tests.support.training.gradients import learn
 from tests.support.training.runs import ALONE
 
 ROOT = Path(__file__).parents[3]
@@ -41,23 +41,34 @@ def run_processes(count: int, *command: str) -> None:
             process.kill()
 
 
-@pytest.mark.slow
-def test_two_processes_have_the_gradients_and_the_weights_of_one(tmp_path: Path) -> None:
-    """Pictures with many faces and with none are in different processes. Sums of float32 in another order: 1e-5.
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """What one process learned from four pictures, and what two processes learned, which have half of them each.
 
-    The processes also say the first one's words and raise its errors (`of_first`).
+    Pictures with many faces and with none are in different processes. The processes also say the first one's words and
+    raise its errors (`of_first`).
     """
-    alone, together = tmp_path / "alone", tmp_path / "together"
-    alone.mkdir()
-    together.mkdir()
-    gradients = train(ALONE, alone)
+    alone, together = tmp_path_factory.mktemp("alone"), tmp_path_factory.mktemp("together")
+    learn(ALONE, alone)
     run_processes(2, sys.executable, "-m", "tests.support.training.gradients", str(together))
-    shared = torch.load(together / "gradients.pth", weights_only=True)
-    assert shared.keys() == gradients.keys()
-    for name, value in gradients.items():
-        torch.testing.assert_close(shared[name], value, rtol=1e-4, atol=1e-5 * float(value.abs().max()), msg=name)
+    return alone, together
 
-    one, two = (Checkpoint.read(folder / "run" / "last.pth") for folder in (alone, together))
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("precision", "share"), [("float32", 1e-4), ("int8", 1e-9)])
+def test_two_processes_have_the_gradients_of_one(precision: str, share: float, learned: tuple[Path, Path]) -> None:
+    """Sums in another order: of float32, and of the float64 in which the INT8 network is computed here."""
+    one, two = (torch.load(folder / f"{precision}.pth", weights_only=True) for folder in learned)
+    assert two.keys() == one.keys()
+    for name, value in one.items():
+        atol = share / 10 * float(value.abs().max())
+        torch.testing.assert_close(two[name], value, rtol=share, atol=atol, msg=name)
+
+
+@pytest.mark.slow
+def test_two_processes_learn_the_weights_of_one(learned: tuple[Path, Path]) -> None:
+    """Sums of float32 in another order."""
+    one, two = (Checkpoint.read(folder / "run" / "last.pth") for folder in learned)
     assert two.position.records[-1].losses == pytest.approx(one.position.records[-1].losses, rel=1e-5)
     assert two.position.records[-1].average_precision == one.position.records[-1].average_precision
     for name, value in one.trained.items():

@@ -34,9 +34,9 @@ from engine.train.run import Labels, TrainOptions
 from engine.train.samples import TrainingSet
 from engine.train.settings import TrainSettings
 from engine.train.targets.loss import MultiTaskLoss
-from tests.engine.train.quantised.test_network import calibrated
 from tests.engine.train.test_run import labelled, train
 from tests.support import graphs
+from tests.support.training.quantised import calibrated
 from tests.support.training.runs import ALONE, BEGAN, QUICK, SIDE, TINY, drawn_pictures, tiny_network
 
 SETTINGS = replace(QUICK, learning_rate=0.01)

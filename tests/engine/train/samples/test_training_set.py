@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from engine.config.model import RetinaFaceConfig
 from engine.config.presets import preset
 from engine.errors import InvalidArgumentError
 from engine.faces.drawing import BOX_COLOUR
@@ -89,6 +90,18 @@ def test_channels_are_in_the_order_of_the_config(pictures: list[LabelledPicture]
         one, other = (TrainingSet(pictures, config, SIZE, 3, augment)[3].image for config in (CONFIG, RGB))
         assert torch.equal(one, other.flip(0))
         assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize("config", [CONFIG, RGB], ids=["bgr", "rgb"])
+def test_what_lies_beyond_the_picture_has_the_colour_of_the_padding(config: RetinaFaceConfig, tmp_path: Path) -> None:
+    """Whatever the distortion of the picture, which is white."""
+    white = picture(tmp_path / "white.png", np.full((60, 90, 3), 255, np.uint8), (30, 20, 50, 40))
+    samples = TrainingSet([white], config, SIZE, 1, widest=2.0)
+    padded = 0
+    for epoch in range(40):
+        samples.set_epoch(epoch)
+        padded += int((samples[0].image[:, 0, 0].numpy() == config.pad_value).all())
+    assert 10 < padded < 40
 
 
 def test_whole_pictures_without_augmentation(tmp_path: Path, pictures: list[LabelledPicture]) -> None:
