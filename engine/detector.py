@@ -303,7 +303,7 @@ class TRTRetinaFace(StreamingDetector):
             return [face for part in parts for face in self._run(part, score_threshold, letterbox, Stopwatch())]
 
         thresholds = self.sidecar.thresholds
-        return [detect_views(image, augmentation, self.network_size, run, thresholds) for image in images]
+        return [detect_views(image, augmentation, self.network_size, run, self.config, thresholds) for image in images]
 
     def _run(
         self, images: list[Image], score_threshold: float, letterbox: Letterbox, watch: Stopwatch

@@ -233,6 +233,16 @@ class RetinaFaceConfig:
             "sigmoid": self.class_coding == "sigmoid",
         }
 
+    def split_payload(self, payload: Any) -> tuple[Any, dict[str, Any]]:
+        """Split what decoding carries, an array [..., payload_size] or None, into landmarks and the values by name."""
+        if payload is None:
+            return None, {}
+        begin, values = 2 * self.num_points, dict[str, Any]()
+        for head in self.values:
+            end = begin + head.size
+            values[head.name], begin = payload[..., begin:end], end
+        return payload[..., : 2 * self.num_points] if self.has_landmarks else None, values
+
     def map_size(self, level: PyramidLevel, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of a level for an input of the given size.
 

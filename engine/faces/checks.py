@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.config.heads import MAX_CLASSES
 from engine.errors import InvalidArgumentError
 from engine.inputs import as_image
 from engine.inputs.device_arrays import shape_of
 from engine.text import represented
-from engine.types import AnyImage, Color, FloatArray, Image
+from engine.types import AnyImage, Color, FloatArray, Image, IntArray
 
 
 def as_floats(values: Any, name: str, *shape: int) -> FloatArray:
@@ -38,6 +40,48 @@ def as_floats(values: Any, name: str, *shape: int) -> FloatArray:
     if not np.isfinite(array).all():
         raise InvalidArgumentError(f"{name} holds a value that is not finite (NaN, or too large for float32)")
     return array
+
+
+def as_points(values: Any) -> FloatArray:
+    """Return landmarks as float32 [N, L, 2], with any number L from 1; InvalidArgumentError if they are not.
+
+    Landmarks of no faces that do not say how many they would be are five.
+    """
+    try:
+        shape = np.shape(values)
+    except ValueError:  # rows of different lengths, which as_floats refuses
+        shape = ()
+    count = shape[1] if len(shape) == 3 and shape[1] else 5
+    return as_floats(values, "landmarks", -1, count, 2)
+
+
+def as_classes(values: Any, names: tuple[str, ...]) -> IntArray:
+    """Return numbers of classes as int32 [N].
+
+    Raises:
+        InvalidArgumentError: they are no whole numbers from 1, or there are names, but fewer than a number says.
+    """
+    numbers = as_floats(values, "classes", -1)
+    most = len(names) or MAX_CLASSES - 1
+    if (numbers != np.round(numbers)).any() or (numbers < 1).any() or (numbers > most).any():
+        raise InvalidArgumentError(f"classes is {represented(values)}, expected whole numbers from 1 to {most}")
+    return numbers.astype(np.int32)
+
+
+def as_names(values: Any) -> tuple[str, ...]:
+    """Return names of classes; InvalidArgumentError unless they are different strings."""
+    names = tuple(values) if isinstance(values, list | tuple) else (None,)
+    if not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
+        raise InvalidArgumentError(f"class_names is {represented(values)}, expected different names, or none")
+    return names
+
+
+def as_values(values: Any) -> dict[str, FloatArray]:
+    """Return a model's plain values as float32 [N, D] by name; InvalidArgumentError if they are not."""
+    if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
+        raise InvalidArgumentError(f"values is {represented(values)}, expected arrays [N, D] by name")
+    sizes = {name: np.shape(array)[-1:] or (0,) for name, array in values.items()}
+    return {name: as_floats(array, f"values[{name!r}]", -1, *sizes[name]) for name, array in values.items()}
 
 
 def as_size(value: Any) -> tuple[int, int] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -11,11 +11,21 @@ from numpy.typing import ArrayLike, NDArray
 
 from engine.errors import FaceIndexError, InvalidArgumentError
 from engine.faces import json_form
-from engine.faces.checks import as_floats, as_rows, as_size, check_count, check_pixels
-from engine.faces.face import Face, same_or_none
+from engine.faces.checks import (
+    as_classes,
+    as_floats,
+    as_names,
+    as_points,
+    as_rows,
+    as_size,
+    as_values,
+    check_count,
+    check_pixels,
+)
+from engine.faces.face import Face, same_or_none, same_values
 from engine.faces.pictured import PicturedFaces
 from engine.text import represented
-from engine.types import FloatArray
+from engine.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     import supervision
@@ -36,15 +46,21 @@ class Detections(PicturedFaces):
     Attributes:
         boxes: float32 [N, 4], x1 y1 x2 y2 in pixels of the given image; they may reach beyond its edges.
         scores: float32 [N], in [0, 1]; a detector gives them in descending order.
-        landmarks: float32 [N, 5, 2], x y in pixels of the given image: left eye, right eye, nose, left and right
-            corner of the mouth, where left is the left of the image. None if the model has no landmark heads.
+        landmarks: float32 [N, L, 2], x y in pixels of the given image; five are left eye, right eye, nose, left and
+            right corner of the mouth, where left is the left of the image. None if the model has no landmark heads.
         image_size: (height, width) of the image, None if it is not known.
+        classes: int32 [N], from 1; None if the model has one class.
+        values: float32 [N, D] of each of the model's heads of plain values, by name.
+        class_names: of the classes from 1; empty if the model has one class, or if they are not known.
     """
 
     boxes: FloatArray
     scores: FloatArray
     landmarks: FloatArray | None
     image_size: tuple[int, int] | None
+    classes: IntArray | None
+    values: Mapping[str, FloatArray]
+    class_names: tuple[str, ...]
 
     def __init__(
         self,
@@ -52,6 +68,10 @@ class Detections(PicturedFaces):
         scores: ArrayLike,
         landmarks: ArrayLike | None = None,
         image_size: Sequence[int] | None = None,
+        *,
+        classes: ArrayLike | None = None,
+        values: Mapping[str, ArrayLike] | None = None,
+        class_names: Sequence[str] = (),
     ) -> None:
         """Take lists and arrays of any type of number for float32 arrays.
 
@@ -59,14 +79,15 @@ class Detections(PicturedFaces):
             InvalidArgumentError: shapes that are not as above or do not fit each other, or values that are not finite.
         """
         boxes, scores = as_floats(boxes, "boxes", -1, 4), as_floats(scores, "scores", -1)
-        landmarks = None if landmarks is None else as_floats(landmarks, "landmarks", -1, 5, 2)
-        counts = {"boxes": len(boxes), "scores": len(scores)}
-        if landmarks is not None:
-            counts["landmarks"] = len(landmarks)
+        landmarks = None if landmarks is None else as_points(landmarks)
+        names, own = as_names(class_names), as_values(values or {})
+        numbers = None if classes is None else as_classes(classes, names)
+        given = {"boxes": boxes, "scores": scores, "landmarks": landmarks, "classes": numbers}
+        counts = {name: len(array) for name, array in {**given, **own}.items() if array is not None}
         if len(set(counts.values())) > 1:
             found = ", ".join(f"{count} {name}" for name, count in counts.items())
             raise InvalidArgumentError(f"there are {found}: expected as many of each")
-        _set(self, boxes, scores, landmarks, as_size(image_size))
+        _set(self, boxes, scores, landmarks, as_size(image_size), numbers, own, names)
 
     def __len__(self) -> int:
         """Return the number of faces."""
@@ -105,14 +126,16 @@ class Detections(PicturedFaces):
             raise FaceIndexError(f"one of the faces {represented(index)} is not there: there are {len(self)}") from None
 
     def __eq__(self, other: object) -> bool:
-        """Compare all values exactly, and the image's size."""
+        """Compare all values exactly, the image's size and the classes' names."""
         if not isinstance(other, Detections):
             return NotImplemented
         return (
-            self.image_size == other.image_size
+            (self.image_size, self.class_names) == (other.image_size, other.class_names)
             and np.array_equal(self.boxes, other.boxes)
             and np.array_equal(self.scores, other.scores)
             and same_or_none(self.landmarks, other.landmarks)
+            and same_or_none(self.classes, other.classes)
+            and same_values(self.values, other.values)
         )
 
     __hash__ = None  # type: ignore[assignment] # arrays can be changed
@@ -161,15 +184,16 @@ class Detections(PicturedFaces):
         """
         height, width = self._known_size("clip boxes to it")
         edges = np.array([width, height, width, height], np.float32)
-        return unchecked(np.clip(self.boxes, np.float32(0), edges), self.scores, self.landmarks, self.image_size)
+        return replaced(self, boxes=np.clip(self.boxes, np.float32(0), edges))
 
     def to_json(self) -> dict[str, Any]:
         """Return what JSON can hold: {"image_size": [height, width], "faces": [{"box", "score", "landmarks"}, ...]}.
 
         Pixels are rounded to 2 digits, scores to 5. "image_size" is left out if it is not known, "landmarks" if the
-        model has none.
+        model has none. Of a model with several classes there are "classes", their names, and of each face "class", its
+        name, or its number where there are no names; of one with plain values, of each face "values", lists by name.
         """
-        return json_form.to_values(self.boxes, self.scores, self.landmarks, self.image_size)
+        return json_form.to_values(self)
 
     @classmethod
     def from_json(cls, values: Any) -> Detections:
@@ -181,10 +205,12 @@ class Detections(PicturedFaces):
         Raises:
             InvalidArgumentError: it is neither of these; the message names the entry.
         """
-        return cls(*json_form.from_values(values))
+        return cls(**json_form.from_values(values))
 
     def to_supervision(self) -> supervision.Detections:
-        """Return detections of the package supervision: class_id 0, landmarks in data["landmarks"].
+        """Return detections of the package supervision; landmarks and plain values are in `data`.
+
+        A class_id is one less than in `classes`, since 0 is no background there, and 0 if there is one class.
 
         Raises:
             InvalidArgumentError: supervision is not installed.
@@ -198,9 +224,17 @@ class Detections(PicturedFaces):
         return Theirs(
             xyxy=self.boxes.copy(),
             confidence=self.scores.copy(),
-            class_id=np.zeros(len(self), int),
-            data={} if self.landmarks is None else {"landmarks": self.landmarks.copy()},
+            class_id=np.zeros(len(self), int) if self.classes is None else self.classes.astype(int) - 1,
+            data={name: array.copy() for name, array in self._data().items()},
         )
+
+    def _data(self) -> dict[str, Any]:
+        names = np.array(self.class_names)
+        return {
+            **({} if self.landmarks is None else {"landmarks": self.landmarks}),
+            **({} if self.classes is None or not len(names) else {"class_name": names[self.classes - 1]}),
+            **self.values,
+        }
 
     def _known_size(self, doing: str) -> tuple[int, int]:
         if self.image_size is None:
@@ -210,28 +244,63 @@ class Detections(PicturedFaces):
         return self.image_size
 
     def _face(self, row: int) -> Face:
-        return Face(self.boxes[row], float(self.scores[row]), None if self.landmarks is None else self.landmarks[row])
+        number = None if self.classes is None else int(self.classes[row])
+        return Face(
+            self.boxes[row],
+            float(self.scores[row]),
+            None if self.landmarks is None else self.landmarks[row],
+            number,
+            self.class_names[number - 1] if number and self.class_names else None,
+            {name: array[row] for name, array in self.values.items()},
+        )
 
     def _take(self, rows: slice | NDArray[np.intp] | NDArray[np.bool_]) -> Detections:
-        landmarks = None if self.landmarks is None else self.landmarks[rows]
-        return unchecked(self.boxes[rows], self.scores[rows], landmarks, self.image_size)
+        return replaced(
+            self,
+            boxes=self.boxes[rows],
+            scores=self.scores[rows],
+            landmarks=None if self.landmarks is None else self.landmarks[rows],
+            classes=None if self.classes is None else self.classes[rows],
+            values={name: array[rows] for name, array in self.values.items()},
+        )
 
 
 def unchecked(
-    boxes: FloatArray, scores: FloatArray, landmarks: FloatArray | None, image_size: tuple[int, int] | None = None
-) -> Detections:
-    """Return Detections of arrays that are known to be right, such as an engine's, in less time."""
-    faces = object.__new__(Detections)
-    _set(faces, boxes, scores, landmarks, image_size)
-    return faces
-
-
-def _set(
-    faces: Detections,
     boxes: FloatArray,
     scores: FloatArray,
     landmarks: FloatArray | None,
-    image_size: tuple[int, int] | None,
-) -> None:
-    """Fill frozen Detections."""
-    faces.__dict__.update(boxes=boxes, scores=scores, landmarks=landmarks, image_size=image_size)
+    image_size: tuple[int, int] | None = None,
+    classes: IntArray | None = None,
+    values: Mapping[str, FloatArray] | None = None,
+    class_names: tuple[str, ...] = (),
+) -> Detections:
+    """Return Detections of arrays that are known to be right, such as an engine's, in less time."""
+    faces = object.__new__(Detections)
+    _set(faces, boxes, scores, landmarks, image_size, classes, values or {}, class_names)
+    return faces
+
+
+def replaced(faces: Detections, **changed: Any) -> Detections:
+    """Return Detections with some attributes changed, to values that are known to be right."""
+    return unchecked(**{**faces.__dict__, **changed})
+
+
+def joined(found: Sequence[Detections]) -> Detections:
+    """Return the faces that a model found in several views of an image as one list."""
+    first = found[0]
+
+    def all_of(name: str) -> Any:
+        parts = [getattr(faces, name) for faces in found]
+        return None if parts[0] is None else np.concatenate(parts)
+
+    return replaced(
+        first,
+        **{name: all_of(name) for name in ("boxes", "scores", "landmarks", "classes")},
+        values={name: np.concatenate([faces.values[name] for faces in found]) for name in first.values},
+    )
+
+
+def _set(faces: Detections, *attributes: object) -> None:
+    """Fill frozen Detections with their attributes, in their order."""
+    names = ("boxes", "scores", "landmarks", "image_size", "classes", "values", "class_names")
+    faces.__dict__.update(zip(names, attributes, strict=True))

@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import InvalidArgumentError
 from engine.faces.checks import as_floats
 from engine.text import represented
-from engine.types import FloatArray
+
+if TYPE_CHECKING:
+    from engine.faces.pictured import PicturedFaces
 
 _PIXEL_DIGITS, _SCORE_DIGITS = 2, 5
+_SIGNIFICANT = 7  # digits of plain values, about what float32 has
 _EXPECTED = 'expected {"faces": [{"box": [x1, y1, x2, y2], "score": S}, ...]}'
 
 
-def to_values(
-    boxes: FloatArray, scores: FloatArray, landmarks: FloatArray | None, image_size: tuple[int, int] | None
-) -> dict[str, Any]:
+def to_values(found: PicturedFaces) -> dict[str, Any]:
     """Return lists and dictionaries of numbers; see Detections.to_json."""
     faces: list[dict[str, Any]] = [
         {"box": _rounded(box), "score": round(score, _SCORE_DIGITS)}
-        for box, score in zip(boxes.tolist(), scores.tolist(), strict=True)
+        for box, score in zip(found.boxes.tolist(), found.scores.tolist(), strict=True)
     ]
-    if landmarks is not None:
-        for face, points in zip(faces, landmarks.tolist(), strict=True):
+    if found.landmarks is not None:
+        for face, points in zip(faces, found.landmarks.tolist(), strict=True):
             face["landmarks"] = list(map(_rounded, points))
-    return {"faces": faces} if image_size is None else {"image_size": list(image_size), "faces": faces}
+    if found.classes is not None:
+        for face, number in zip(faces, found.classes.tolist(), strict=True):
+            face["class"] = found.class_names[number - 1] if found.class_names else number
+    if found.values:
+        for row, face in enumerate(faces):
+            lists = {name: array[row].tolist() for name, array in found.values.items()}
+            face["values"] = {name: [float(f"{v:.{_SIGNIFICANT}g}") for v in values] for name, values in lists.items()}
+    about = {} if found.image_size is None else {"image_size": list(found.image_size)}
+    return {**about, **({"classes": list(found.class_names)} if found.class_names else {}), "faces": faces}
 
 
-def from_values(values: Any) -> tuple[Any, Any, Any, Any]:
-    """Return boxes, scores, landmarks and the image's size as Detections takes them; see Detections.from_json.
+def from_values(values: Any) -> dict[str, Any]:
+    """Return the arguments of Detections; see Detections.from_json.
 
     Raises:
         InvalidArgumentError: an entry is missing, or no number; the message names it.
@@ -39,15 +48,61 @@ def from_values(values: Any) -> tuple[Any, Any, Any, Any]:
     for index, face in enumerate(faces):
         if not isinstance(face, dict) or not {"box", "score"} <= face.keys():
             raise InvalidArgumentError(f"faces[{index}] is {represented(face)}, {_EXPECTED}")
-    boxes = [as_floats(face["box"], f"faces[{i}].box", 4) for i, face in enumerate(faces)]
-    scores = [as_floats(face["score"], f"faces[{i}].score") for i, face in enumerate(faces)]
-    known = [face.get("landmarks") is not None for face in faces]
-    if not any(known):
-        return boxes, scores, None, values.get("image_size")
-    if not all(known):
-        raise InvalidArgumentError(f"faces[{known.index(False)}] has no landmarks, but others have")
-    landmarks = [as_floats(face["landmarks"], f"faces[{i}].landmarks", 5, 2) for i, face in enumerate(faces)]
-    return boxes, scores, landmarks, values.get("image_size")
+    names = values.get("classes", [])
+    return {
+        "boxes": [as_floats(face["box"], f"faces[{i}].box", 4) for i, face in enumerate(faces)],
+        "scores": [as_floats(face["score"], f"faces[{i}].score") for i, face in enumerate(faces)],
+        "landmarks": _landmarks(faces),
+        "image_size": values.get("image_size"),
+        "classes": _classes(faces, names),
+        "values": _plain(faces),
+        "class_names": names,
+    }
+
+
+def _landmarks(faces: list[dict[str, Any]]) -> list[Any] | None:
+    if not _all_have(faces, "landmarks"):
+        return None
+    first = faces[0]["landmarks"]
+    count = len(first) if isinstance(first, list) and first else 5
+    return [as_floats(face["landmarks"], f"faces[{i}].landmarks", count, 2) for i, face in enumerate(faces)]
+
+
+def _classes(faces: list[dict[str, Any]], names: Any) -> list[Any] | None:
+    """Return the numbers of the faces' classes: the places of their names among all names, from 1."""
+    if not isinstance(names, list) or (not names and not any(type(face.get("class")) is int for face in faces)):
+        return None  # Detections refuses names that are no list; without names, a class in words is another program's
+    if not _all_have(faces, "class"):
+        return [] if names and not faces else None
+    numbers = {name: number for number, name in enumerate(names, 1) if isinstance(name, str)}
+    for i, face in enumerate(faces):
+        if not (face["class"] in numbers if isinstance(face["class"], str) else type(face["class"]) is int):
+            known = f"one of: {', '.join(map(represented, names))}" if names else "a number from 1"
+            raise InvalidArgumentError(f"faces[{i}].class is {represented(face['class'])}, expected {known}")
+    return [numbers.get(face["class"], face["class"]) for face in faces]
+
+
+def _plain(faces: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Return the faces' plain values, a row of each face, by name."""
+    if not _all_have(faces, "values"):
+        return {}
+    for i, face in enumerate(faces):
+        if not isinstance(face["values"], dict) or face["values"].keys() != faces[0]["values"].keys():
+            expected = "lists of numbers under the same names as in faces[0]"
+            raise InvalidArgumentError(f"faces[{i}].values is {represented(face['values'])}, expected {expected}")
+    lengths = {name: len(v) if isinstance(v, list) else 0 for name, v in faces[0]["values"].items()}
+    return {
+        name: [as_floats(face["values"][name], f"faces[{i}].values.{name}", size) for i, face in enumerate(faces)]
+        for name, size in lengths.items()
+    }
+
+
+def _all_have(faces: list[dict[str, Any]], key: str) -> bool:
+    """Return whether all faces have something; InvalidArgumentError if only some have."""
+    known = [face.get(key) is not None for face in faces]
+    if any(known) and not all(known):
+        raise InvalidArgumentError(f"faces[{known.index(False)}] has no {key}, but others have")
+    return any(known)
 
 
 def _rounded(values: list[float]) -> list[float]:

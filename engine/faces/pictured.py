@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from engine.faces.alignment import Size, Template, align_images
 from engine.faces.checks import image_of_faces
 from engine.inputs import check_color, reordered
-from engine.types import AnyImage, Color, FloatArray, Image
+from engine.types import AnyImage, Color, FloatArray, Image, IntArray
 
 DEFAULT_MARGIN = 0.25
 
@@ -22,6 +23,9 @@ class PicturedFaces:
     scores: FloatArray
     landmarks: FloatArray | None
     image_size: tuple[int, int] | None
+    classes: IntArray | None
+    values: Mapping[str, FloatArray]
+    class_names: tuple[str, ...]
 
     def plot(self, image: AnyImage, *, color: Color = "bgr") -> Image:
         """Return a copy of the image with boxes, landmarks and scores; line widths follow the image's size.

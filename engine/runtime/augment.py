@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from engine import ops
 from engine.config.detection import MAX_CANDIDATES, Thresholds
+from engine.config.model import RetinaFaceConfig
 from engine.errors import InvalidArgumentError
-from engine.faces import Detections, unchecked
+from engine.faces import Detections, joined, replaced
 from engine.text import represented
 from engine.types import Image
 
@@ -23,7 +24,6 @@ Scale = float | tuple[float, float] | Literal["original"]
 Scales = Sequence[Scale | Sequence[float]] | NDArray[Any]
 
 _LONGEST = 1_000_000  # pixels: far beyond any engine
-_MIRRORED_POINTS = [1, 0, 2, 4, 3]
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,7 @@ def detect_views(
     augmentation: Augmentation,
     network_size: Callable[[int, int], tuple[int, int]],
     run: Callable[[list[Image], tuple[int, int] | None], list[Detections]],
+    config: RetinaFaceConfig,
     thresholds: Thresholds,
 ) -> Detections:
     """Detect in all views of an image and merge the faces.
@@ -100,20 +101,26 @@ def detect_views(
         augmentation: says which views.
         network_size: returns the input size that holds an unscaled image of a height and a width, or refuses.
         run: finds the faces of images of one size with that input size; None is the usual letterbox.
+        config: of the model.
         thresholds: of the engine.
 
     Raises:
-        InvalidArgumentError: a scale is impossible or too large for the engine.
+        InvalidArgumentError: a scale is impossible or too large for the engine; or mirror images are asked for, but the
+            model has plain values, of which nothing says what they are in a mirror.
     """
+    if augmentation.flip and config.values:
+        names = ", ".join(head.name for head in config.values)
+        raise InvalidArgumentError(f"flip is on, but nothing says what {names} of {config.name} are in a mirror image")
     found: list[Detections] = []
     for images in views(image, augmentation, network_size):
         size = None if augmentation.scales is None else network_size(*images[0].shape[:2])
-        found += to_image(run(images, size), images[0], image)
+        found += to_image(run(images, size), images[0], image, config.mirrored_points)
     return merge(
         found,
         iou_threshold=thresholds.iou if augmentation.merge_iou is None else augmentation.merge_iou,
         max_detections=thresholds.max_detections,
         voting=augmentation.voting,
+        class_agnostic=config.class_agnostic,
     )
 
 
@@ -146,51 +153,59 @@ def views(image: Image, augmentation: Augmentation, check_size: Callable[[int, i
         yield [resized, np.ascontiguousarray(resized[:, ::-1])] if augmentation.flip else [resized]
 
 
-def to_image(faces: Sequence[Detections], view: Image, image: Image) -> list[Detections]:
-    """Map the faces of an item of views from pixels of the view to pixels of the image."""
+def to_image(faces: Sequence[Detections], view: Image, image: Image, mirrored: Sequence[int]) -> list[Detections]:
+    """Map the faces of an item of views from pixels of the view to pixels of the image.
+
+    Args:
+        faces: of the view, and of its mirror image if there is one.
+        view: uint8 [h, w, 3].
+        image: uint8 [H, W, 3].
+        mirrored: see RetinaFaceConfig.mirrored_points.
+    """
     height, width = view.shape[:2]
     factor = np.array([image.shape[1] / width, image.shape[0] / height], np.float32)
-    upright = [faces[0], *(_mirrored(mirror_image, width) for mirror_image in faces[1:])]
+    upright = [faces[0], *(_mirrored(mirror_image, width, mirrored) for mirror_image in faces[1:])]
     return [
-        unchecked(
-            (found.boxes.reshape(-1, 2, 2) * factor).reshape(-1, 4),
-            found.scores,
-            None if found.landmarks is None else found.landmarks * factor,
-            (image.shape[0], image.shape[1]),
+        replaced(
+            found,
+            boxes=(found.boxes.reshape(-1, 2, 2) * factor).reshape(-1, 4),
+            landmarks=None if found.landmarks is None else found.landmarks * factor,
+            image_size=(image.shape[0], image.shape[1]),
         )
         for found in upright
     ]
 
 
-def merge(found: Sequence[Detections], *, iou_threshold: float, max_detections: int, voting: bool) -> Detections:
+def merge(
+    found: Sequence[Detections], *, iou_threshold: float, max_detections: int, voting: bool, class_agnostic: bool
+) -> Detections:
     """Return the faces of several views of one image, each once: the best of those that overlap."""
-    scores = np.concatenate([faces.scores for faces in found])
-    order = np.argsort(-scores, kind="stable")[:MAX_CANDIDATES]
-    scores, boxes = scores[order], np.concatenate([faces.boxes for faces in found])[order]
-    known = [faces.landmarks for faces in found if faces.landmarks is not None]  # of all views, or of none
-    landmarks = np.concatenate(known)[order] if known else None
-    if not len(order):
-        return unchecked(boxes, scores, landmarks, found[0].image_size)
+    together = joined(found)
+    best = together[np.argsort(-together.scores, kind="stable")[:MAX_CANDIDATES]]
+    if not len(best):
+        return best
     merged = ops.nms(
-        boxes[None],
-        scores[None],
-        None if landmarks is None else landmarks.reshape(1, -1, 10),
-        np.array([len(order)], np.int32),
+        best.boxes[None],
+        best.scores[None],
+        None,
+        np.array([len(best)], np.int32),
+        None if best.classes is None else best.classes[None],
         iou_threshold=iou_threshold,
         max_detections=max_detections,
         voting=voting,
+        class_agnostic=class_agnostic,
     )
     count = int(merged.num_detections[0])
-    points = None if merged.payload is None else merged.payload[0, :count].reshape(-1, 5, 2)
-    return unchecked(merged.boxes[0, :count], merged.scores[0, :count], points, found[0].image_size)
+    kept = best[merged.indices[0, :count]]
+    return replaced(kept, boxes=merged.boxes[0, :count])
 
 
-def _mirrored(faces: Detections, width: int) -> Detections:
+def _mirrored(faces: Detections, width: int, mirrored: Sequence[int]) -> Detections:
     """Mirror faces in an image of this width: left and right landmarks are exchanged."""
     boxes = faces.boxes[:, [2, 1, 0, 3]]
     boxes[:, [0, 2]] = width - boxes[:, [0, 2]]
     landmarks = faces.landmarks
     if landmarks is not None:
-        landmarks = landmarks[:, _MIRRORED_POINTS]
+        landmarks = landmarks[:, mirrored]
         landmarks[..., 0] = width - landmarks[..., 0]
-    return unchecked(boxes, faces.scores, landmarks, faces.image_size)
+    return replaced(faces, boxes=boxes, landmarks=landmarks)

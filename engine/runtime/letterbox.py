@@ -75,12 +75,16 @@ class Letterbox:
         boxes, landmarks = ops.unletterbox(
             raw.boxes, raw.landmarks, raw.num_detections, sizes, self.size, enlarge=self.enlarge
         )
+        names = () if raw.classes is None else self.config.classes
         return [
             unchecked(
                 boxes[i, :count],
                 raw.scores[i, :count],
-                None if landmarks is None else landmarks[i, :count].reshape(-1, 5, 2),
+                None if landmarks is None else landmarks[i, :count].reshape(count, landmarks.shape[2] // 2, 2),
                 sizes[i],
+                None if raw.classes is None else raw.classes[i, :count],
+                {name: array[i, :count] for name, array in raw.values.items()},
+                names,
             )
             for i, count in enumerate(raw.num_detections)
         ]

@@ -170,15 +170,11 @@ class CpuNetwork:
 
 def detect(heads: Sequence[FloatArray], config: RetinaFaceConfig, thresholds: Thresholds) -> RawDetections:
     """Decode the network's outputs, in the order of config.head_names(), and suppress overlapping faces."""
-    candidates = ops.decode(
-        config.decoder_heads(heads),
-        strides=[level.stride for level in config.levels],
-        anchor_sizes=[level.anchors for level in config.levels],
-        variances=config.variances,
-        **thresholds.decode_arguments(),
-    )
-    found = ops.nms(*candidates, **thresholds.nms_arguments())
-    return RawDetections(found.num_detections, found.boxes, found.scores, found.payload)
+    candidates = ops.decode(config.decoder_heads(heads), **config.decode_arguments(), **thresholds.decode_arguments())
+    found = ops.nms(*candidates, **thresholds.nms_arguments(), class_agnostic=config.class_agnostic)
+    landmarks, values = config.split_payload(found.payload)
+    points = None if landmarks is None else np.ascontiguousarray(landmarks)  # what unletterbox takes
+    return RawDetections(found.num_detections, found.boxes, found.scores, points, found.classes, values)
 
 
 def _popped(turns: deque[int]) -> Iterator[int]:
@@ -197,6 +193,8 @@ def concatenate(found: list[RawDetections]) -> RawDetections:
         np.concatenate([raw.boxes for raw in found]),
         np.concatenate([raw.scores for raw in found]),
         None if found[0].landmarks is None else np.concatenate([raw.landmarks for raw in found]),
+        None if found[0].classes is None else np.concatenate([raw.classes for raw in found]),
+        {name: np.concatenate([raw.values[name] for raw in found]) for name in found[0].values},
     )
 
 

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from engine import Detections, Face, FaceIndexError, InvalidArgumentError
 
 SIZE = (480, 640)
+NAMES = ("mask", "no mask", "half")
+VALUES: list[dict[str, int]] = [{}, {"age": 1}, {"age": 1, "dense": 144}]
 
 
 @st.composite
@@ -23,21 +25,45 @@ def some_faces(draw: st.DrawFn, least: int = 0) -> Detections:
     count = draw(st.integers(least, 9))
     rng = np.random.default_rng(draw(st.integers(0, 1000)))
     corners, sides = rng.integers(-50, 600, (count, 2)), rng.integers(1, 9, (count, 2)) * 10
-    landmarks = rng.uniform(0, 600, (count, 5, 2)) if draw(st.booleans()) else None
-    scores = rng.integers(50, 60, count) / 64
+    points = draw(st.sampled_from([None, 5, 1, 68]))
+    several = draw(st.booleans())
     return Detections(
-        np.hstack([corners, corners + sides]), scores, landmarks, draw(st.sampled_from([None, SIZE, (90, 70)]))
+        np.hstack([corners, corners + sides]),
+        rng.integers(50, 60, count) / 64,
+        None if points is None else rng.uniform(0, 600, (count, points, 2)),
+        draw(st.sampled_from([None, SIZE, (90, 70)])),
+        classes=rng.integers(1, 4, count) if several else None,
+        class_names=NAMES if several and draw(st.booleans()) else (),
+        values={name: rng.normal(size=(count, size)) for name, size in draw(st.sampled_from(VALUES)).items()},
     )
 
 
 def rows(faces: Detections) -> list[tuple[Any, ...]]:
-    """Each face as plain numbers."""
+    """Each face as plain numbers and words."""
     points = [None] * len(faces) if faces.landmarks is None else faces.landmarks.tolist()
-    return list(zip(faces.boxes.tolist(), faces.scores.tolist(), points, strict=True))
+    numbers = [None] * len(faces) if faces.classes is None else faces.classes.tolist()
+    names = [faces.class_names[number - 1] if number and faces.class_names else None for number in numbers]
+    values = [{name: array.tolist()[row] for name, array in faces.values.items()} for row in range(len(faces))]
+    return list(zip(faces.boxes.tolist(), faces.scores.tolist(), points, numbers, names, values, strict=True))
+
+
+def with_size(faces: Detections, size: tuple[int, int]) -> Detections:
+    more = {"classes": faces.classes, "values": faces.values, "class_names": faces.class_names}
+    return Detections(faces.boxes, faces.scores, faces.landmarks, size, **more)  # type: ignore[arg-type]
 
 
 def rows_of(faces: list[Face]) -> list[tuple[Any, ...]]:
-    return [(f.box.tolist(), f.score, None if f.landmarks is None else f.landmarks.tolist()) for f in faces]
+    return [
+        (
+            face.box.tolist(),
+            face.score,
+            None if face.landmarks is None else face.landmarks.tolist(),
+            face.class_id,
+            face.class_name,
+            {name: array.tolist() for name, array in face.values.items()},
+        )
+        for face in faces
+    ]
 
 
 @given(some_faces())
@@ -77,7 +103,7 @@ def test_sorting_is_that_of_lists_and_stable(faces: Detections) -> None:
 
     assert rows(faces.sort()) == sorted(rows(faces), key=lambda row: -row[1])
     assert rows(faces.sort("area")) == sorted(rows(faces), key=area)
-    placed = Detections(faces.boxes, faces.scores, faces.landmarks, SIZE)
+    placed = with_size(faces, SIZE)
     assert rows(placed.sort("center")) == sorted(rows(faces), key=from_the_centre)
 
 
@@ -92,7 +118,7 @@ def test_filters_are_those_of_lists(faces: Detections, pixels: int, count: int) 
 
 @given(some_faces())
 def test_clipped_boxes_end_at_the_edges(faces: Detections) -> None:
-    placed = Detections(faces.boxes, faces.scores, faces.landmarks, SIZE)
+    placed = with_size(faces, SIZE)
     expected = [
         [min(max(x, 0), 640) if i % 2 == 0 else min(max(x, 0), 480) for i, x in enumerate(box)]
         for box in faces.boxes.tolist()
@@ -101,7 +127,7 @@ def test_clipped_boxes_end_at_the_edges(faces: Detections) -> None:
     assert clipped.boxes.tolist() == expected
     assert clipped.boxes.dtype == np.float32
     assert clipped.clip() == clipped
-    assert clipped == Detections(expected, placed.scores, placed.landmarks, SIZE)
+    assert rows(clipped) == [(box, *row[1:]) for box, row in zip(expected, rows(faces), strict=True)]
 
 
 @given(some_faces(least=1))
@@ -110,14 +136,20 @@ def test_equality_is_one_bool_and_sees_every_number(faces: Detections) -> None:
     assert faces == pickle.loads(pickle.dumps(faces))
     assert faces != faces[:-1]
     assert faces != list(faces)
-    assert faces != Detections(faces.boxes, faces.scores, faces.landmarks, (1, 1))
-    for name in ("boxes", "scores", "landmarks"):
+    assert faces != with_size(faces, (1, 1))
+    for name in ("boxes", "scores", "landmarks", "classes"):
         other, face = copy.deepcopy(faces), copy.deepcopy(faces[0])
         array = getattr(other, name)
         if array is not None:
-            array.flat[0] = np.nextafter(array.flat[0], np.float32(np.inf))
+            array.flat[0] = array.flat[0] % 3 + 1 if name == "classes" else np.nextafter(array.flat[0], np.float32(1e9))
             assert (faces == other) is False
             assert face == faces[0] != other[0]
+    for name in faces.values:
+        other = copy.deepcopy(faces)
+        other.values[name][0, -1] += 1
+        assert faces != other
+        assert faces[0] != other[0]
+        assert faces[1:] == other[1:]
     for value in (faces, faces[0]):
         with pytest.raises(TypeError, match="unhashable"):
             hash(value)
@@ -161,6 +193,19 @@ def test_lists_and_other_numbers_become_float32(empty: Any) -> None:
         ({"landmarks": np.zeros((1, 10))}, r"landmarks has shape \[1, 10\], expected float32 \[N, 5, 2\]"),
         ({"landmarks": np.zeros((2, 5, 2))}, "1 boxes, 1 scores, 2 landmarks"),
         ({"landmarks": np.full((1, 5, 2), np.nan)}, "landmarks holds"),
+        ({"landmarks": np.zeros((1, 0, 2))}, r"landmarks has shape \[1, 0, 2\]"),
+        ({"landmarks": [[[0, 0]], [[0, 0], [1, 1]]]}, "landmarks is a list"),
+        ({"classes": [0]}, r"classes is \[0\], expected whole numbers from 1 to 255"),
+        ({"classes": [1.5]}, r"classes is \[1.5\], expected whole"),
+        ({"classes": [3], "class_names": ("a", "b")}, "expected whole numbers from 1 to 2"),
+        ({"classes": [1, 1]}, "1 boxes, 1 scores, 2 classes"),
+        ({"class_names": "face"}, "class_names is 'face', expected different names"),
+        ({"class_names": ("a", "a")}, r"class_names is \('a', 'a'\), expected different names"),
+        ({"class_names": (1,)}, r"class_names is \(1,\), expected different names"),
+        ({"values": [1]}, r"values is \[1\], expected arrays \[N, D\] by name"),
+        ({"values": {"age": [30]}}, r"values\['age'\] has shape \[1\]"),
+        ({"values": {"age": [[30], [31]]}}, "1 boxes, 1 scores, 2 age"),
+        ({"values": {"age": [[np.nan]]}}, r"values\['age'\] holds a value that is not finite"),
         ({"image_size": 640}, r"image_size is 640, expected \(height, width\)"),
         ({"image_size": (0, 5)}, r"image_size is \(0, 5\)"),
         ({"image_size": (4.5, 5)}, r"image_size is \(4\.5, 5\)"),

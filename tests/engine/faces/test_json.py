@@ -35,12 +35,37 @@ def test_json_keeps_the_faces_to_its_digits(
         assert np.allclose(back.landmarks, faces.landmarks, rtol=1e-7, atol=0.005001)
 
 
+@pytest.mark.parametrize("names", [(), ("mask", "no mask")])
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_json_keeps_classes_points_and_values(rng: np.random.Generator, count: int, names: tuple[str, ...]) -> None:
+    found = random_detections(rng, count)
+    faces = Detections(
+        found.boxes,
+        found.scores,
+        rng.integers(0, 99, (count, 98, 2)) if count else None,
+        classes=rng.integers(1, 3, count) if count or names else None,
+        class_names=names,
+        values={"age": rng.integers(0, 99, (count, 1)), "pose": rng.normal(size=(count, 3))} if count else None,
+    )
+    text = json.dumps(faces.to_json(), allow_nan=False)
+    back = Detections.from_json(json.loads(text))
+    assert json.dumps(back.to_json()) == text
+    assert back.class_names == names
+    assert [face.class_name for face in back] == [face.class_name for face in faces]
+    assert [face.class_id for face in back] == [face.class_id for face in faces]
+    for name, array in faces.values.items():
+        np.testing.assert_allclose(back.values[name], array, rtol=1e-6)  # seven digits
+
+
 def test_the_form_is_as_documented() -> None:
     points: list[Any] = [[1, 2], [3, 4], [5, 6], [7, 8], [9, 10.126]]
     faces = Detections([[1.234, 2, 3, 4]], [0.98765432], [points], (30, 40))
     face = {"box": [1.23, 2.0, 3.0, 4.0], "score": 0.98765, "landmarks": [*points[:4], [9.0, 10.13]]}
     assert faces.to_json() == {"image_size": [30, 40], "faces": [face]}
     assert Detections([], []).to_json() == {"faces": []}
+    more = Detections([[0, 0, 1, 1]], [0.5], classes=[2], class_names=["a", "b"], values={"age": [[1 / 3]]})
+    face = {"box": [0.0, 0.0, 1.0, 1.0], "score": 0.5, "class": "b", "values": {"age": [0.3333333]}}
+    assert more.to_json() == {"classes": ["a", "b"], "faces": [face]}
     assert Detections.from_json({"faces": []}) == Detections([], [])
 
 
@@ -73,7 +98,14 @@ FACE = {"box": [1, 2, 3, 4], "score": 0.5, "landmarks": [[0, 0]] * 5}
         ({"faces": [{**FACE, "score": [0.5]}]}, r"faces\[0\]\.score has shape \[1\]"),
         ({"faces": [{**FACE, "score": 10**5000}]}, r"faces\[0\]\.score is a int"),
         ({"faces": [{**FACE, "score": True}]}, r"faces\[0\]\.score is a bool"),
-        ({"faces": [{**FACE, "landmarks": [[0, 0]] * 4}]}, r"faces\[0\]\.landmarks has shape \[4, 2\]"),
+        ({"faces": [FACE, {**FACE, "landmarks": [[0, 0]] * 4}]}, r"faces\[1\]\.landmarks has shape \[4, 2\]"),
+        ({"faces": [{**FACE, "class": "c"}], "classes": ["a"]}, r"faces\[0\]\.class is 'c', expected one of: 'a'"),
+        ({"faces": [FACE, {**FACE, "class": 1}]}, r"faces\[0\] has no class, but others have"),
+        ({"faces": [{**FACE, "class": 1}], "classes": "a"}, "class_names is 'a'"),
+        ({"faces": [{**FACE, "class": 0}]}, r"classes is \[0\], expected whole numbers"),
+        ({"faces": [{**FACE, "values": 1}]}, r"faces\[0\]\.values is 1, expected lists of numbers"),
+        ({"faces": [{**FACE, "values": {"a": 1}}]}, r"faces\[0\]\.values\.a has shape"),
+        ({"faces": [{**FACE, "values": {"a": [1]}}, {**FACE, "values": {}}]}, r"faces\[1\]\.values is {}, expected"),
         ({"faces": [FACE, {**FACE, "landmarks": None}]}, r"faces\[1\] has no landmarks, but others have"),
         ({"faces": [FACE], "image_size": [1]}, r"image_size is \[1\]"),
     ],

@@ -12,6 +12,7 @@ import pytest
 from engine import InvalidArgumentError, TRTRetinaFace
 from engine.cli import build_main
 from engine.config.detection import InputSize
+from engine.config.heads import FIVE_MIRRORED
 from engine.faces import Detections
 from engine.runtime.augment import make_augmentation, merge, scaled_size, to_image
 from tests.support.data import ASTRONAUT_FACE, astronaut, labelled_photos
@@ -123,7 +124,7 @@ def test_mirrored_coordinates_by_hand() -> None:
     image, looked_at = np.zeros((25, 100, 3), np.uint8), np.zeros((100, 200, 3), np.uint8)
     points = np.array([[[20, 40], [40, 42], [30, 50], [22, 60], [38, 62]]], np.float32)
     found = Detections(np.array([[10, 20, 50, 80]], np.float32), np.array([0.9], np.float32), points)
-    upright, mirrored = to_image([found, found], looked_at, image)
+    upright, mirrored = to_image([found, found], looked_at, image, FIVE_MIRRORED)
     assert upright.boxes.tolist() == [[5, 5, 25, 20]]
     assert mirrored.boxes.tolist() == [[75, 5, 95, 20]]
     assert mirrored.landmarks is not None
@@ -137,14 +138,14 @@ def test_merging_keeps_the_best_and_votes(landmarks: bool) -> None:
     first = Detections(np.array([[0, 0, 10, 10]], np.float32), np.array([0.75], np.float32), points)
     second = Detections(np.array([[0, 0, 10, 12]], np.float32), np.array([0.25], np.float32), points)
     far = Detections(np.array([[50, 0, 60, 10]], np.float32), np.array([0.5], np.float32), points)
-    options = {"iou_threshold": 0.4, "max_detections": 750}
+    options = {"iou_threshold": 0.4, "max_detections": 750, "class_agnostic": False}
     kept = merge([second, far, first], **options, voting=False)  # type: ignore[arg-type]
     assert kept.boxes.tolist() == [[0, 0, 10, 10], [50, 0, 60, 10]]
     assert kept.scores.tolist() == [0.75, 0.5]
     assert (kept.landmarks is not None) == landmarks
     voted = merge([second, far, first], **options, voting=True)  # type: ignore[arg-type]
     assert voted.boxes.tolist() == [[0, 0, 10, 10.5], [50, 0, 60, 10]]
-    assert len(merge([first, far], iou_threshold=0.4, max_detections=1, voting=False)) == 1
+    assert len(merge([first, far], iou_threshold=0.4, max_detections=1, voting=False, class_agnostic=False)) == 1
 
 
 def test_more_candidates_than_suppression_takes_are_cut_to_the_best() -> None:
@@ -153,7 +154,7 @@ def test_more_candidates_than_suppression_takes_are_cut_to_the_best() -> None:
     boxes = np.stack([x, 0 * x, x + 10, 0 * x + 10], 1)
     views = [Detections(boxes, np.linspace(high, 0.1, count, dtype=np.float32), None) for high in (0.5, 0.9)]
     views[1] = Detections(boxes + np.array([0, 100, 0, 100], np.float32), views[1].scores, None)
-    merged = merge(views, iou_threshold=0.4, max_detections=5000, voting=False)
+    merged = merge(views, iou_threshold=0.4, max_detections=5000, voting=False, class_agnostic=False)
     assert len(merged) == 5000
     assert np.array_equal(merged.scores, np.sort(np.concatenate([faces.scores for faces in views]))[::-1][:5000])
 
@@ -249,3 +250,33 @@ def test_the_command_that_rebuilds_holds_for_a_fixed_size(tmp_path: Path, fixed_
     assert build_main(words) == 0
     faces = TRTRetinaFace(tmp_path / "rebuilt.engine", "cpu").detect(astronaut(), scales=[(600, 640)])
     assert len(faces) == 1
+
+
+@pytest.mark.parametrize("class_agnostic", [False, True])
+def test_merging_carries_classes_and_values(class_agnostic: bool) -> None:
+    names = ("plate", "face")
+    views = [
+        Detections(
+            [[0, 0, 10, 10], [40 * i, 40, 50, 60]],
+            [score, 0.25],
+            [[[1, 2]], [[3, 4]]],
+            classes=[number, 2],
+            class_names=names,
+            values={"age": np.array([[score], [i]])},
+        )
+        for i, (score, number) in enumerate([(0.75, 1), (0.5, 2)])
+    ]
+    merged = merge(views, iou_threshold=0.4, max_detections=9, voting=False, class_agnostic=class_agnostic)
+    found = [(face.score, face.class_name, face.values["age"].tolist()) for face in merged]
+    second = [] if class_agnostic else [(0.5, "face", [0.5])]
+    assert found == [(0.75, "plate", [0.75]), *second, (0.25, "face", [0.0]), (0.25, "face", [1.0])]
+
+
+def test_mirrored_points_change_places() -> None:
+    image = np.zeros((20, 100, 3), np.uint8)
+    points = [[[10, 1], [20, 2], [30, 3]]]
+    found = Detections([[0, 0, 40, 20]], [0.5], points, classes=[3], values={"age": [[7]]})
+    mirrored = to_image([found, found], image, image, (2, 1, 0))[1]
+    assert mirrored.landmarks is not None
+    assert mirrored.landmarks.tolist() == [[[70, 3], [80, 2], [90, 1]]]
+    assert (mirrored[0].class_id, mirrored[0].values["age"].tolist()) == (3, [7.0])
