@@ -8,9 +8,17 @@ from pathlib import Path
 from engine.errors import BuildError
 from engine.files import find_in_package, sha256_of_file
 
-# kPluginVersion of plugins/base/plugin_base.h, for all plugins. It changes with the tensors or attributes of a plugin.
-# Any library of the same release and plugin version runs the engine, wherever it was compiled.
-PLUGIN_VERSION = "1"
+DECODE_PLUGIN = "RetinaFaceDecode"
+DEFORM_CONV_PLUGIN = "RetinaFaceDeformConv"
+NMS_PLUGIN = "RetinaFaceNMS"
+# What plugins/registry.cpp registers. A version changes with the tensors or attributes of a plugin. Any library that
+# has an engine's versions runs it, wherever it was compiled.
+PUBLISHED_HEADS, ANY_HEADS = "1", "2"
+PLUGIN_VERSIONS = {
+    DECODE_PLUGIN: (PUBLISHED_HEADS, ANY_HEADS),
+    DEFORM_CONV_PLUGIN: ("1",),
+    NMS_PLUGIN: (PUBLISHED_HEADS, ANY_HEADS),
+}
 _LIBRARY = "libretinaface_plugins.so"
 _RTX_ALIAS = "rtx_alias/libtensorrt_rtx.so"
 

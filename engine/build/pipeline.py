@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.backend.plugin_library import PLUGIN_VERSION, plugin_library
+from engine.backend.plugin_library import plugin_library
 from engine.backend.targets import check_targets, has_format
 from engine.backend.tensorrt import load_backend
 from engine.build.plan import Plan, PlanOptions, Toolchain, build_plan
@@ -19,7 +19,7 @@ from engine.config.files import find_config
 from engine.config.formats import FORMATS, PRECISIONS, TF32
 from engine.config.model import RetinaFaceConfig
 from engine.errors import BuildError, InvalidArgumentError, OutputError
-from engine.export.attach import attach_detection, input_dtype, plugin_names
+from engine.export.attach import attach_detection, input_dtype, plugin_versions
 from engine.export.network import export_network
 from engine.files import sha256_of
 from engine.model.weights.load import load_model
@@ -229,7 +229,6 @@ def _identity(
 ) -> Identity:
     config, backend = find_config(options.config), toolchain.backend
     spec = InputSpec.of(options.input_size(), options.max_batch, input_dtype(detector))
-    versions = dict.fromkeys(plugin_names(config), PLUGIN_VERSION)
     return Identity(
         schema=SCHEMA,
         project_version=project_version(),
@@ -239,7 +238,7 @@ def _identity(
         calibration=typed.calibration,
         runtime=BuilderVersion(backend.runtime, backend.version),
         targets=toolchain.targets,
-        plugins=Plugins(versions, toolchain.library.sha256, options.embed_plugins),
+        plugins=Plugins(plugin_versions(config), toolchain.library.sha256, options.embed_plugins),
         io=TensorSpecs.of(spec, config, options.thresholds),
         preprocessing=Preprocessing.of(config),
         thresholds=options.thresholds,

@@ -12,6 +12,7 @@ INPUT_NAME = "images"
 OPSET = 19  # of exported ONNX networks: the first with DeformConv
 MAX_CANDIDATES = 5000
 MAX_BATCH = 1024
+INTEGER_OUTPUTS = ("num_detections", "classes")  # int32; the other outputs of engines are float32
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.config.detection import INPUT_NAME, InputSize, Thresholds, output_shapes
+from engine.config.detection import INPUT_NAME, INTEGER_OUTPUTS, InputSize, Thresholds, output_shapes
 from engine.config.model import RetinaFaceConfig
 from engine.sidecar.rebuild import rebuild_command
 from engine.types import WeightsOrigin
@@ -105,7 +105,7 @@ class TensorSpecs:
     def of(cls, given: InputSpec, config: RetinaFaceConfig, thresholds: Thresholds) -> TensorSpecs:
         """Return the tensors of an engine with this input."""
         outputs = (
-            OutputSpec(name, "int32" if name in ("num_detections", "classes") else "float32", ("N", *shape))
+            OutputSpec(name, "int32" if name in INTEGER_OUTPUTS else "float32", ("N", *shape))
             for name, shape in output_shapes(config, thresholds).items()
         )
         return cls(given, tuple(outputs))

@@ -18,7 +18,7 @@ import pytest
 from engine import TRTRetinaFace
 from engine.backend import targets
 from engine.backend.driver import compute_capability, sees_gpu
-from engine.backend.plugin_library import PluginLibrary, plugin_library
+from engine.backend.plugin_library import DECODE_PLUGIN, NMS_PLUGIN, PluginLibrary, plugin_library
 from engine.backend.targets import check_targets, has_format
 from engine.backend.tensorrt import Backend, load_backend
 from engine.build import pipeline
@@ -28,7 +28,7 @@ from engine.config.detection import InputSize, Thresholds
 from engine.config.formats import BF16, FP8, INT8, NumberFormat
 from engine.config.presets import preset
 from engine.errors import BuildError, InvalidArgumentError
-from engine.export.attach import DECODE_PLUGIN, NMS_PLUGIN, attach_detection
+from engine.export.attach import attach_detection
 from engine.files import sha256_of_file
 from engine.sidecar import network_path, sidecar_path
 from tests.support.doubles.tensorrt import FakeTensorRT

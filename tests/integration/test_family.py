@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 
 from engine import TRTRetinaFace, ops
-from engine.backend.plugin_library import plugin_library
+from engine.backend.plugin_library import DECODE_PLUGIN, DEFORM_CONV_PLUGIN, NMS_PLUGIN, plugin_library
 from engine.build.plan import PlanOptions, Toolchain, build_plan
 from engine.config.detection import InputSize, Thresholds
 from engine.config.model import RetinaFaceConfig
 from engine.config.presets import PRESETS, preset
-from engine.export.attach import DECODE_PLUGIN, DEFORM_CONV_PLUGIN, NMS_PLUGIN, attach_detection
+from engine.export.attach import attach_detection
 from engine.model.deform_conv import DeformableConv
 from engine.model.retinaface import RetinaFace
 from engine.model.weights import load as weights

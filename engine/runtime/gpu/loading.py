@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.backend.plugin_library import PLUGIN_VERSION, PluginLibrary, plugin_library
+from engine.backend.plugin_library import PLUGIN_VERSIONS, PluginLibrary, plugin_library
 from engine.backend.tensorrt import Backend, load_plugins, make_logger
 from engine.errors import EngineLoadError
 from engine.runtime.gpu.failures import Health
@@ -165,11 +165,12 @@ class LoadedEngine:
 
     def _check_plugins(self, library: PluginLibrary) -> None:
         plugins, path = self._files.sidecar.plugins, self._files.path
-        others = {name: version for name, version in plugins.versions.items() if version != PLUGIN_VERSION}
+        others = {n: version for n, version in plugins.versions.items() if version not in PLUGIN_VERSIONS.get(n, ())}
         if others:
             listed = ", ".join(f"{name} {version}" for name, version in others.items())
+            known = ", ".join(f"{name} {' and '.join(versions)}" for name, versions in PLUGIN_VERSIONS.items())
             raise EngineLoadError(
-                f"{path} needs the plugins {listed}, but those installed are of version {PLUGIN_VERSION}. Rebuild: "
+                f"{path} needs the plugins {listed}, but those installed are {known}. Rebuild: "
                 f"{self._files.sidecar.rebuild_command(path)}, or build with --embed-plugins"
             )
         if library.sha256 != plugins.library_sha256:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from onnx import TensorProto, helper
 
-from engine.backend.plugin_library import PLUGIN_VERSION
+from engine.backend.plugin_library import PLUGIN_VERSIONS
 
 from .cases import DECODE, DECODE_ATTRIBUTES, NMS, NMS_ATTRIBUTES, REFUSED, Heads, changed
 from .conftest import BuilderFiles
@@ -103,7 +103,7 @@ def profile_of(heads: Heads, *sizes: tuple[int, int, int]) -> list[list[tuple[in
 def test_engines_name_the_version_that_the_plugins_have(builder: Any) -> None:
     """A sidecar's plugin versions decide whether a library can run an engine."""
     creators = {(creator.name, creator.plugin_version) for creator in builder.get_plugin_registry().all_creators}
-    assert {(name, PLUGIN_VERSION) for name in (DECODE, NMS)} <= creators
+    assert {(name, version) for name, versions in PLUGIN_VERSIONS.items() for version in versions} <= creators
 
 
 @pytest.mark.parametrize("landmarks", [True, False])

@@ -7,13 +7,13 @@ from pathlib import Path
 import onnx
 import pytest
 
-from engine.backend.plugin_library import PluginLibrary
+from engine.backend.plugin_library import DECODE_PLUGIN, DEFORM_CONV_PLUGIN, NMS_PLUGIN, PluginLibrary
 from engine.backend.tensorrt import Backend
 from engine.build.plan import Plan, PlanOptions, Toolchain, build_plan
 from engine.config.detection import InputSize, Thresholds
 from engine.config.presets import preset
 from engine.errors import BuildError
-from engine.export.attach import DECODE_PLUGIN, DEFORM_CONV_PLUGIN, NMS_PLUGIN, PLUGIN_DOMAIN, attach_detection
+from engine.export.attach import PLUGIN_DOMAIN, attach_detection
 from engine.model.weights.load import load_model
 from tests.support.doubles.builder import BuilderDouble
 from tests.support.shared import exported
