@@ -57,7 +57,7 @@ def _tail(method: str, thresholds: Thresholds) -> onnx.ModelProto:
     faces = [onnx.ValueInfoProto(name=name) for name in output_shapes(CONFIG, thresholds)]
     graph = helper.make_graph([], "tail", heads, faces)
     candidates = append_decoding(Nodes(graph, "decode"), CONFIG, thresholds, SIZE)
-    append_suppression(Nodes(graph, "suppress"), candidates, thresholds, method)
+    append_suppression(Nodes(graph, "suppress"), candidates, thresholds, method, classes=1)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
 
 

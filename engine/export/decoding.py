@@ -14,7 +14,8 @@ from engine.export.nodes import Nodes
 NO_FACE = -1.0  # the score of a candidate that is none: below all scores
 _TAKEN = -2.0
 _MOST_AT_ONCE = 3840  # what TensorRT's TopK returns at most
-_FLOAT = 1  # of onnx.TensorProto
+_FLOAT, _INT32 = 1, 6  # of onnx.TensorProto
+_ALL = 1 << 30  # an end of a slice behind all others
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,18 @@ class Candidates:
     Attributes:
         boxes: float32 [N, K, 4], x1 y1 x2 y2 in pixels of the network's input.
         scores: float32 [N, K], descending.
-        landmarks: float32 [N, K, 10]; None if the model has none.
+        landmarks: float32 [N, K, 2 L]; None if the model has none.
         slots: K.
+        classes: int32 [N, K]; None if there is one class.
+        values: float32 [N, K, D] of each head of plain values, by its name.
     """
 
     boxes: str
     scores: str
     landmarks: str | None
     slots: int
+    classes: str | None
+    values: dict[str, str]
 
 
 def append_decoding(nodes: Nodes, config: RetinaFaceConfig, thresholds: Thresholds, size: InputSize) -> Candidates:
@@ -41,12 +46,17 @@ def append_decoding(nodes: Nodes, config: RetinaFaceConfig, thresholds: Threshol
     margins, deltas, anchors = (
         nodes("Concat", *parts, axis=axis) for parts, axis in zip(zip(*per_level, strict=True), (1, 1, 0), strict=True)
     )
-    least, most = (config.num_anchors(*side) for side in (size.minimum, size.maximum))
+    several = len(config.classes) > 1
+    least, most = (config.num_anchors(*side) * len(config.classes) for side in (size.minimum, size.maximum))
     slots = min(thresholds.top_k, most)
     scores = _scores(nodes, margins, thresholds.score)
-    if least < slots:  # small inputs have fewer anchors than slots
+    if least < slots:  # small inputs have fewer candidates than slots
         scores = nodes("Pad", scores, [0, 0, 0, slots - least], NO_FACE)
     scores, indices = highest(nodes, scores, slots)
+    classes = None
+    if several:  # a candidate's index is that of its anchor times the classes, plus its class
+        number = nodes("Add", nodes("Mod", indices, len(config.classes)), 1)
+        classes, indices = nodes("Cast", number, to=_INT32), nodes("Div", indices, len(config.classes))
     if least < slots:
         last = nodes("Sub", nodes("Shape", deltas, start=1, end=2), 1)
         indices = nodes("Min", indices, last)
@@ -58,12 +68,13 @@ def append_decoding(nodes: Nodes, config: RetinaFaceConfig, thresholds: Threshol
     box_centre, box_sides = _move(nodes, config, (centre, sides), of_kind["box_deltas"])
     upper_left = nodes("Sub", box_centre, nodes("Mul", box_sides, 0.5))
     boxes = nodes("Concat", upper_left, nodes("Add", upper_left, box_sides), axis=2)
-    landmarks, values = None, boxes
+    landmarks, values = None, {head.name: of_kind[head.name] for head in config.values}
     if config.has_landmarks:
         landmarks = _landmarks(nodes, config, (centre, sides), of_kind["landmark_deltas"])
-        values = nodes("Concat", boxes, landmarks, axis=2)
-    scores = nodes("Where", _all_finite(nodes, values), scores, NO_FACE)
-    return Candidates(boxes, scores, landmarks, slots)
+    parts = [boxes, *([landmarks] if landmarks else []), *values.values()]
+    everything = nodes("Concat", *parts, axis=2) if len(parts) > 1 else boxes
+    scores = nodes("Where", _all_finite(nodes, everything), scores, NO_FACE)
+    return Candidates(boxes, scores, landmarks, slots, classes, values)
 
 
 def highest(nodes: Nodes, scores: str, count: int) -> tuple[str, str]:
@@ -89,9 +100,10 @@ def rows(nodes: Nodes, values: str, indices: str) -> str:
 
 
 def _level(nodes: Nodes, config: RetinaFaceConfig, level: PyramidLevel) -> tuple[str, str, str]:
-    """Return a level's logit margins [N, T], its deltas of all kinds [N, T, V] and its anchors [T, 4].
+    """Return a level's margins [N, T (C - 1)], its deltas and values [N, T, V] and its anchors [T, 4].
 
-    T counts rows, columns and the anchors of a cell, in the order of the operator's anchor indices.
+    T counts rows, columns and the anchors of a cell, in the order of the operator's anchor indices. A margin is the
+    logit of a score.
     """
     count = len(level.anchors)
     # [N, anchors, values, cells]
@@ -99,8 +111,12 @@ def _level(nodes: Nodes, config: RetinaFaceConfig, level: PyramidLevel) -> tuple
         nodes("Reshape", f"{kind}_{level.stride}", [0, count, config.head_values(kind), -1])
         for kind in config.head_kinds()
     )
-    background, face = (nodes("Gather", logits, i, axis=2) for i in range(2))
-    margins = nodes("Transpose", nodes("Sub", face, background), perm=[0, 2, 1])
+    if config.num_classes == 2 and config.class_coding == "softmax":
+        background, face = (nodes("Gather", logits, i, axis=2) for i in range(2))
+        margins = nodes("Transpose", nodes("Sub", face, background), perm=[0, 2, 1])
+    else:
+        margins = logits if config.class_coding == "sigmoid" else _softmax_margins(nodes, logits)
+        margins = nodes("Transpose", margins, perm=[0, 3, 1, 2])
     together = nodes("Transpose", nodes("Concat", *deltas, axis=2), perm=[0, 3, 1, 2])
     values = sum(config.head_values(kind) for kind in config.head_kinds()[1:])
     return (
@@ -108,6 +124,25 @@ def _level(nodes: Nodes, config: RetinaFaceConfig, level: PyramidLevel) -> tuple
         nodes("Reshape", together, [0, -1, values]),
         _anchors(nodes, f"logits_{level.stride}", level),
     )
+
+
+def _softmax_margins(nodes: Nodes, logits: str) -> str:
+    """Return l_c - log(sum over j != c of exp(l_j)) of the classes behind the background; logits are [N, A, C, cells].
+
+    The sum without the highest logit is added up anew: the difference of two sums would be nothing but rounding.
+    """
+    best, place = nodes.several("TopK", logits, [1], outputs=2, axis=2)
+    lowest = nodes("Expand", -math.inf, nodes("Shape", place))
+    others = nodes("ScatterElements", logits, place, lowest, axis=2)
+    next_best = nodes("ReduceMax", others, [2], keepdims=1)
+    without_best = nodes("ReduceSum", nodes("Exp", nodes("Sub", others, next_best)), [2], keepdims=1)
+    of_best = nodes("Sub", nodes("Sub", best, next_best), nodes("Log", without_best))
+    shifted = nodes("Sub", logits, best)
+    shares = nodes("Exp", shifted)
+    without = nodes("Sub", nodes("ReduceSum", shares, [2], keepdims=1), shares)
+    # The best one's own sum may be 0 here, whose logarithm is infinite: it is not taken.
+    margins = nodes("Where", nodes("Less", others, logits), of_best, nodes("Sub", shifted, nodes("Log", without)))
+    return nodes("Slice", margins, [1], [_ALL], [2])
 
 
 def _anchors(nodes: Nodes, head: str, level: PyramidLevel) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.config.detection import INPUT_NAME, InputSize, Thresholds, output_shapes
+from engine.config.detection import INPUT_NAME, INTEGER_OUTPUTS, InputSize, Thresholds, output_shapes
 from engine.config.model import RetinaFaceConfig
 from engine.export.decoding import append_decoding
 from engine.export.nodes import Nodes
@@ -53,9 +53,10 @@ def surround(
         append_decoding(Nodes(graph, "decode"), config, thresholds, size),
         thresholds,
         suppression,
+        1 if config.class_agnostic else len(config.classes),
     )
     for name, shape in output_shapes(config, thresholds).items():
-        dtype = TensorProto.INT32 if name == "num_detections" else TensorProto.FLOAT
+        dtype = TensorProto.INT32 if name in INTEGER_OUTPUTS else TensorProto.FLOAT
         graph.output.append(helper.make_tensor_value_info(name, dtype, ["batch", *shape]))
     onnx.checker.check_model(model, full_check=True)
     return model

@@ -27,7 +27,7 @@ def check_suppression(method: str, thresholds: Thresholds) -> None:
         )
 
 
-def append_suppression(nodes: Nodes, candidates: Candidates, thresholds: Thresholds, method: str) -> None:
+def append_suppression(nodes: Nodes, candidates: Candidates, thresholds: Thresholds, method: str, classes: int) -> None:
     """Append nodes that give the outputs of an engine: see engine.export.attach.attach_detection.
 
     Args:
@@ -35,9 +35,10 @@ def append_suppression(nodes: Nodes, candidates: Candidates, thresholds: Thresho
         candidates: the input.
         thresholds: of suppression.
         method: one of SUPPRESSIONS.
+        classes: number of those whose faces do not suppress faces of another one; 1 if all do.
     """
     suppress = _by_nms if method == "nms" else _by_loop
-    kept = suppress(nodes, candidates, thresholds)
+    kept = suppress(nodes, candidates, thresholds, classes)
     slots = min(thresholds.max_detections, candidates.slots)
     scores, indices = highest(nodes, kept, slots)
     found = nodes("Greater", scores, _FOUND)
@@ -47,20 +48,30 @@ def append_suppression(nodes: Nodes, candidates: Candidates, thresholds: Thresho
     if candidates.landmarks is not None:
         outputs["landmarks"] = rows(nodes, candidates.landmarks, indices)
     empty = thresholds.max_detections - slots
+    outputs.update({name: rows(nodes, values, indices) for name, values in candidates.values.items()})
+    if candidates.classes is not None:
+        outputs["classes"] = nodes("GatherElements", candidates.classes, indices, axis=1)
     for name, values in outputs.items():
-        padding = [0, 0, 0, empty] if name == "scores" else [0, 0, 0, 0, empty, 0]
-        clean = nodes("Where", found if name == "scores" else each, values, 0.0, output=None if empty else name)
+        flat = name in ("scores", "classes")
+        padding = [0, 0, 0, empty] if flat else [0, 0, 0, 0, empty, 0]
+        nothing = np.zeros((), np.int32) if name == "classes" else 0.0
+        clean = nodes("Where", found if flat else each, values, nothing, output=None if empty else name)
         if empty:
-            nodes("Pad", clean, padding, 0.0, output=name)
+            nodes("Pad", clean, padding, nothing, output=name)
 
 
-def _by_nms(nodes: Nodes, candidates: Candidates, thresholds: Thresholds) -> str:
+def _by_nms(nodes: Nodes, candidates: Candidates, thresholds: Thresholds, classes: int) -> str:
     """Return the scores of the kept candidates in their slots [N, K]; NO_FACE for the others."""
     scores = candidates.scores
+    by_class = nodes("Unsqueeze", scores, [1])
+    if classes > 1:  # of each class, the scores of its candidates; the operator takes one class after the other
+        numbers = np.arange(1, classes + 1, dtype=np.int32)[:, None]
+        own = nodes("Equal", nodes("Unsqueeze", str(candidates.classes), [1]), numbers)
+        by_class = nodes("Where", own, by_class, NO_FACE)
     selected = nodes(
         "NonMaxSuppression",
         candidates.boxes,
-        nodes("Unsqueeze", scores, [1]),
+        by_class,
         [thresholds.max_detections],
         [thresholds.iou],
         [_FOUND],
@@ -71,7 +82,7 @@ def _by_nms(nodes: Nodes, candidates: Candidates, thresholds: Thresholds) -> str
     return nodes("ScatterND", nothing, places, nodes("GatherND", scores, places))
 
 
-def _by_loop(nodes: Nodes, candidates: Candidates, thresholds: Thresholds) -> str:
+def _by_loop(nodes: Nodes, candidates: Candidates, thresholds: Thresholds, classes: int) -> str:
     """As _by_nms. Each step keeps the best candidate of every image, until there is none left or all slots are full."""
     from onnx import helper
 
@@ -93,6 +104,9 @@ def _by_loop(nodes: Nodes, candidates: Candidates, thresholds: Thresholds) -> st
     union = step("Sub", step("Add", area, best_area), overlap)
     # 0 / 0, for boxes without area, is NaN, which is not greater.
     suppressed = step("Greater", step("Div", overlap, union), thresholds.iou)
+    if classes > 1:
+        of_best = step("GatherElements", str(candidates.classes), best, axis=1)
+        suppressed = step("And", suppressed, step("Equal", str(candidates.classes), of_best))
     itself = step("Equal", slots, best)
     step("Where", step("Or", suppressed, itself), NO_FACE, "alive", output="still_alive")
     step("Or", "kept", itself, output="now_kept")
