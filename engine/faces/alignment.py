@@ -57,6 +57,8 @@ def _checked(landmarks: FloatArray | None, name: str) -> FloatArray:
             f"{name} has no landmarks, because its model has no landmark heads: crop() needs none, or use another model"
         )
     points = np.ascontiguousarray(landmarks, np.float32)
+    if points.shape[1] != 5:
+        raise InvalidArgumentError(f"{name} has {points.shape[1]} landmarks a face, expected five, those of a template")
     finite = np.isfinite(points).all(axis=(1, 2))
     coincide = (points == points[:, :1]).all(axis=(1, 2))
     for bad, reason in ((~finite, "are not finite"), (coincide, "coincide")):

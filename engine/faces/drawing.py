@@ -3,34 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import cycle
 
 import cv2
 
+from engine.faces.face import Face
 from engine.types import FloatArray, Image
 from engine.untrusted.limits import MAX_IMAGE_SIDE
 
 BOX_COLOUR = (80, 220, 60)
 _FAR = 4.0 * MAX_IMAGE_SIDE
 _TEXT = (20, 20, 20)
-# Left eye, right eye, nose, left and right corner of the mouth; left and right in the image.
+_CLASSES = (BOX_COLOUR, (60, 60, 230), (230, 120, 40), (60, 210, 240), (200, 60, 200))
+_FEW = 10  # points that are drawn large
+# Of five: left eye, right eye, nose, left and right corner of the mouth; left and right in the image.
 _POINTS = ((60, 60, 230), (230, 120, 40), (60, 210, 240), (200, 60, 200), (230, 200, 60))
 
 
-def draw(image: Image, boxes: FloatArray, scores: FloatArray, landmarks: FloatArray | None) -> None:
-    """Draw boxes, landmarks and scores into a BGR image; line widths follow the image's size.
+def draw(image: Image, faces: Iterable[Face]) -> None:
+    """Draw boxes, landmarks, scores and classes into a BGR image; line widths follow the image's size.
 
     Args:
         image: uint8 [H, W, 3], contiguous.
-        boxes: float32 [N, 4], x1 y1 x2 y2 in pixels of the image.
-        scores: float32 [N].
-        landmarks: float32 [N, 5, 2], or None.
+        faces: in pixels of the image.
     """
     unit = max(1, round(max(image.shape[:2]) / 500))
-    for box, score in zip(boxes, scores, strict=True):
-        x1, y1 = draw_box(image, box, BOX_COLOUR, 2 * unit)
-        _label(image, f"{float(score):.3f}", (x1, y1), unit)
-    for points in () if landmarks is None else landmarks:
-        draw_landmarks(image, points, 2 * unit)
+    drawn = list(faces)
+    for face in drawn:
+        colour = _CLASSES[((face.class_id or 1) - 1) % len(_CLASSES)]
+        x1, y1 = draw_box(image, face.box, colour, 2 * unit)
+        _label(image, f"{_name_of(face)}{face.score:.3f}", (x1, y1), unit, colour)
+    for face in drawn:
+        if face.landmarks is not None:
+            draw_landmarks(image, face.landmarks, 2 * unit if len(face.landmarks) <= _FEW else unit)
 
 
 def draw_box(image: Image, box: FloatArray, colour: tuple[int, int, int], width: int) -> tuple[int, int]:
@@ -41,8 +46,8 @@ def draw_box(image: Image, box: FloatArray, colour: tuple[int, int, int], width:
 
 
 def draw_landmarks(image: Image, points: FloatArray, radius: int) -> None:
-    """Draw five landmarks, float32 [5, 2], in a colour each."""
-    for (x, y), colour in zip(points, _POINTS, strict=True):
+    """Draw landmarks, float32 [L, 2], in five colours in turn."""
+    for (x, y), colour in zip(points, cycle(_POINTS), strict=False):
         cv2.circle(image, _pixels((x, y)), radius, colour, -1, cv2.LINE_AA)
 
 
@@ -51,10 +56,18 @@ def _pixels(values: Iterable[float]) -> list[int]:
     return [round(min(max(float(value), -_FAR), _FAR)) for value in values]
 
 
-def _label(canvas: Image, text: str, corner: tuple[int, int], unit: int) -> None:
+def _name_of(face: Face) -> str:
+    if face.class_id is None:
+        return ""
+    # OpenCV's fonts have no other letters, and print a question mark for each byte of one.
+    name = (face.class_name or f"class {face.class_id}").encode("ascii", "replace").decode()
+    return f"{name} "
+
+
+def _label(canvas: Image, text: str, corner: tuple[int, int], unit: int, colour: tuple[int, int, int]) -> None:
     font, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.45 * unit
     (width, height), below = cv2.getTextSize(text, font, scale, unit)
     x = min(max(corner[0], 0), max(canvas.shape[1] - width, 0))
     y = max(corner[1], height + below + unit)
-    cv2.rectangle(canvas, (x, y - height - below - unit), (x + width, y), BOX_COLOUR, -1)
+    cv2.rectangle(canvas, (x, y - height - below - unit), (x + width, y), colour, -1)
     cv2.putText(canvas, text, (x, y - below), font, scale, _TEXT, unit, cv2.LINE_AA)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,14 @@ from numpy.typing import NDArray
 
 from engine.faces.alignment import Size, Template, align_images
 from engine.faces.checks import image_of_faces
+from engine.faces.face import Face
 from engine.inputs import check_color, reordered
 from engine.types import AnyImage, Color, FloatArray, Image, IntArray
 
 DEFAULT_MARGIN = 0.25
 
 
-class PicturedFaces:
+class PicturedFaces(ABC):
     """The base of Detections that makes pictures of the faces."""
 
     boxes: FloatArray
@@ -27,8 +29,12 @@ class PicturedFaces:
     values: Mapping[str, FloatArray]
     class_names: tuple[str, ...]
 
+    @abstractmethod
+    def __iter__(self) -> Iterator[Face]:
+        """Yield every face."""
+
     def plot(self, image: AnyImage, *, color: Color = "bgr") -> Image:
-        """Return a copy of the image with boxes, landmarks and scores; line widths follow the image's size.
+        """Return a copy of the image with boxes, landmarks, scores and classes; line widths follow the image's size.
 
         Args:
             image: that of the faces, of any kind that detect() takes, but not in GPU memory.
@@ -43,7 +49,7 @@ class PicturedFaces:
         from engine.faces.drawing import draw
 
         canvas = self._image(image, color).copy()
-        draw(canvas, self.boxes, self.scores, self.landmarks)
+        draw(canvas, self)
         return reordered(canvas, "bgr", color)
 
     def crops(

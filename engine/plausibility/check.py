@@ -60,6 +60,9 @@ def remarks(model: RetinaFace, origin: WeightsOrigin, picture: Picture | None, s
         picture: with faces, beside the drawn one. If there is none, only unknown weights are tried.
         size: (height, width) of the network's input, to which the picture is letterboxed. A drawn one has its own.
     """
+    if not model.config.has_published_heads:
+        note = "Note: the weights were not tried on a picture, which is for one class and five landmarks"
+        return [] if picture is None else [note]
     if picture is None and (origin.known_as is not None or origin.source == RANDOM_WEIGHTS):
         return []
     try:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.config.model import RetinaFaceConfig
 from engine.errors import InvalidArgumentError
 from engine.faces import Detections
 from engine.text import represented
@@ -41,33 +42,35 @@ class TensorInfo:
 INPUTS = (TensorInfo("encoded", "BYTES", ()), TensorInfo("image", "UINT8", (-1, -1, 3)))
 
 
-def output_infos(has_landmarks: bool) -> tuple[TensorInfo, ...]:
-    """Return the outputs of a model with landmarks, or of one without."""
-    outputs = (
+def output_infos(config: RetinaFaceConfig) -> tuple[TensorInfo, ...]:
+    """Return the outputs of a model."""
+    return (
         TensorInfo("num_faces", "INT32", ()),
         TensorInfo("boxes", "FP32", (-1, 4)),
         TensorInfo("scores", "FP32", (-1,)),
+        *([TensorInfo("landmarks", "FP32", (-1, config.num_points, 2))] if config.has_landmarks else []),
+        *([TensorInfo("classes", "INT32", (-1,))] if config.num_classes > 2 else []),
+        *(TensorInfo(head.name, "FP32", (-1, head.size)) for head in config.values),
     )
-    return (*outputs, TensorInfo("landmarks", "FP32", (-1, 5, 2))) if has_landmarks else outputs
 
 
 def outputs_of(found: Sequence[Detections]) -> dict[str, NDArray[Any]]:
-    """Return the faces of N images as the output tensors."""
+    """Return the faces of one or more images, all of one model, as the output tensors."""
     counts = [len(faces) for faces in found]
-    most = max(counts, default=0)
-    outputs: dict[str, NDArray[Any]] = {
-        "num_faces": np.array(counts, np.int32),
-        "boxes": np.zeros((len(found), most, 4), np.float32),
-        "scores": np.zeros((len(found), most), np.float32),
-    }
-    if all(faces.landmarks is not None for faces in found):
-        outputs["landmarks"] = np.zeros((len(found), most, 5, 2), np.float32)
-    for index, faces in enumerate(found):
-        outputs["boxes"][index, : len(faces)] = faces.boxes
-        outputs["scores"][index, : len(faces)] = faces.scores
-        if "landmarks" in outputs:
-            outputs["landmarks"][index, : len(faces)] = faces.landmarks
+    outputs: dict[str, NDArray[Any]] = {"num_faces": np.array(counts, np.int32)}
+    arrays = [_arrays(faces) for faces in found]
+    for name, first in arrays[0].items():
+        outputs[name] = np.zeros((len(found), max(counts), *first.shape[1:]), first.dtype)
+        for row, of_image in zip(outputs[name], arrays, strict=True):
+            row[: len(of_image[name])] = of_image[name]
     return outputs
+
+
+def _arrays(faces: Detections) -> dict[str, NDArray[Any]]:
+    """Return what an image's faces consist of, in the order of output_infos."""
+    optional = {"landmarks": faces.landmarks, "classes": faces.classes}
+    there = {name: array for name, array in optional.items() if array is not None}
+    return {"boxes": faces.boxes, "scores": faces.scores, **there, **faces.values}
 
 
 def images_of(

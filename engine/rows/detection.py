@@ -52,9 +52,16 @@ class Detection:
         """Return a detector.
 
         Raises:
+            InvalidArgumentError: its model has what the tables of faces have no columns for.
             RetinaFaceError: see TRTRetinaFace.
         """
-        return TRTRetinaFace(self.engine, self.device, score_threshold=self.score_threshold, threads=self.threads)
+        detector = TRTRetinaFace(self.engine, self.device, score_threshold=self.score_threshold, threads=self.threads)
+        if not detector.config.has_published_heads:
+            raise InvalidArgumentError(
+                f"the engine's model, {detector.config.name}, has other heads than one class and five landmarks, and "
+                "tables of faces have no columns for them: use TRTRetinaFace"
+            )
+        return detector
 
 
 _OPTIONS: dict[str, Callable[[str], float]] = {"score_threshold": float, "min_size": float, "max_faces": int}

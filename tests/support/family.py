@@ -26,7 +26,7 @@ LOGIT_SPREAD, DELTA_SPREAD, OFFSET_SPREAD = 1.0, 0.1, 0.3
 BRANCH = 0.2
 
 
-def settled_model(name: str, **changes: object) -> RetinaFace:
+def settled_model(name: str, /, **changes: object) -> RetinaFace:
     """Make a preset's model whose activations neither vanish nor explode, and whose scores differ.
 
     With PyTorch's initialisation, activations shrink layer by layer; after 50 layers every anchor would have the same

@@ -60,7 +60,8 @@ def detect_routes(service: Service) -> APIRouter:
         """Find the faces in the picture that is the body, or in each file of a form.
 
         The answer to a picture is {"image_size": [height, width], "faces": [{"box": [x1, y1, x2, y2], "score": S,
-        "landmarks": [[x, y], ...]}, ...]}, in pixels, the best face first; with `crops`, a face has a "crop", the
+        "landmarks": [[x, y], ...]}, ...]}, in pixels, the best face first, with what else the model has (see
+        Detections.to_json); with `crops`, a face has a "crop", the
         base64 of a PNG file. The answer to a form is {"images": [...]}, in the order of its files, each with its
         "name"; one that fails has an "error" instead of faces, and does not affect the others.
         """

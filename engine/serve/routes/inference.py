@@ -56,7 +56,7 @@ def _add_metadata(router: APIRouter, service: Service) -> None:
     @router.get(f"{_MODEL}/versions/{VERSION}")
     async def metadata() -> dict[str, Any]:
         """Say which tensors the model takes and gives."""
-        outputs = output_infos(service.detector.config.has_landmarks)
+        outputs = output_infos(service.detector.config)
         return {
             "name": MODEL_NAME,
             "versions": [VERSION],
@@ -66,6 +66,7 @@ def _add_metadata(router: APIRouter, service: Service) -> None:
             "parameters": {
                 "description": service.description,
                 "least_score_threshold": service.detector.sidecar.thresholds.score,
+                **({"classes": ", ".join(classes)} if len(classes := service.detector.config.classes) > 1 else {}),
             },
         }
 
@@ -77,8 +78,8 @@ def _add_inference(router: APIRouter, service: Service) -> None:
         """Find the faces in `encoded`, picture files, or in `image`, arrays in BGR order.
 
         Parameters: score_threshold, min_size, max_faces, and timeout in microseconds. Outputs, for N images with at
-        most K faces: num_faces [N], boxes [N, K, 4], scores [N, K], landmarks [N, K, 5, 2], with 0 behind an image's
-        faces. If an image fails, the request fails.
+        most K faces: num_faces [N], boxes [N, K, 4], scores [N, K], landmarks [N, K, L, 2], and what else the metadata
+        lists, with 0 behind an image's faces. If an image fails, the request fails.
         """
         if request.headers.get("content-encoding", "identity") != "identity":
             raise Refusal(415, "encoding", "the body is compressed, expected it as it is")

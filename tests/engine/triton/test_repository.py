@@ -16,6 +16,7 @@ from tritonclient.grpc import model_config_pb2
 
 from engine.backend.plugin_library import PluginLibrary
 from engine.config.detection import output_shapes
+from engine.config.presets import preset
 from engine.errors import OutputError
 from engine.faces import Detections
 from engine.protocol.tensors import INPUTS, output_infos, outputs_of
@@ -87,7 +88,8 @@ def test_the_detectors_tensors_are_those_of_the_service(tmp_path: Path) -> None:
         "scores": ("FP32", [-1]),
         "landmarks": ("FP32", [-1, 5, 2]),
     }
-    assert shapes(config.output) == outputs == as_shapes(output_infos(has_landmarks=True))
+    infos = output_infos(preset("mobilenet0.25"))
+    assert shapes(config.output) == outputs == as_shapes(infos)
     assert all(tensor.optional for tensor in config.input)
     assert [tensor.allow_ragged_batch for tensor in config.input] == [False, True]
     assert config.dynamic_batching.priority_levels == 2

@@ -1,7 +1,7 @@
 "use strict";
 
 const MODEL = "v2/models/retinaface";
-const COLOURS = ["#ff3b30", "#34c759", "#0a84ff", "#ffcc00", "#bf5af2"]; // of the five landmarks
+const COLOURS = ["#ff3b30", "#34c759", "#0a84ff", "#ffcc00", "#bf5af2"]; // of landmarks in turn
 const byId = (id) => document.getElementById(id);
 const shown = []; // what is on the page: {image, faces, canvas, item}
 let leastThreshold = 0.5; // that of the engine: faces below it are not known
@@ -30,7 +30,7 @@ async function describe() {
   byId("threshold").min = leastThreshold;
 }
 
-// Returns {faces, timing} of a picture file.
+// Returns {faces, classes, timing} of a picture file.
 async function detect(blob) {
   const begin = performance.now();
   const response = await fetch(`detect?score_threshold=${leastThreshold}`, {
@@ -47,7 +47,7 @@ async function detect(blob) {
   const named = [...stages.matchAll(/([\w-]+);dur=([\d.]+)/g)].map(([, name, ms]) => `${name} ${ms} ms`);
   const batch = stages.match(/batch;desc="(\d+)"/);
   const whole = `${Math.round(performance.now() - begin)} ms in all`;
-  return { faces: answer.faces, timing: [whole, ...named, ...(batch ? [`batch of ${batch[1]}`] : [])].join(" · ") };
+  return { faces: answer.faces, classes: answer.classes, timing: [whole, ...named, ...(batch ? [`batch of ${batch[1]}`] : [])].join(" · ") };
 }
 
 function draw(entry) {
@@ -61,14 +61,17 @@ function draw(entry) {
   const line = Math.max(2, Math.round(Math.max(canvas.width, canvas.height) / 400));
   context.lineWidth = line;
   context.font = `${7 * line}px system-ui, sans-serif`;
-  for (const { box: [left, top, right, bottom], score, landmarks } of kept) {
-    context.strokeStyle = context.fillStyle = "#00e676";
+  for (const face of kept) {
+    const { box: [left, top, right, bottom], score, landmarks } = face;
+    const known = (entry.classes || []).indexOf(face.class);
+    context.strokeStyle = context.fillStyle = known > 0 ? COLOURS[(known - 1) % COLOURS.length] : "#00e676";
     context.strokeRect(left, top, right - left, bottom - top);
-    context.fillText(score.toFixed(2), left, Math.max(top - line, 7 * line));
+    const label = face.class === undefined ? "" : `${face.class} `;
+    context.fillText(label + score.toFixed(2), left, Math.max(top - line, 7 * line));
     (landmarks || []).forEach(([x, y], point) => {
       context.fillStyle = COLOURS[point % COLOURS.length];
       context.beginPath();
-      context.arc(x, y, 1.2 * line, 0, 2 * Math.PI);
+      context.arc(x, y, landmarks.length > 10 ? 0.6 * line : 1.2 * line, 0, 2 * Math.PI);
       context.fill();
     });
   }
@@ -87,7 +90,7 @@ function addResult(name) {
 
 async function show(file) {
   // The server turns a picture as its EXIF orientation says, and so does the browser.
-  const { faces, timing } = await detect(file);
+  const { faces, classes, timing } = await detect(file);
   const entry = addResult(file.name);
   try {
     entry.image = await createImageBitmap(file);
@@ -96,6 +99,7 @@ async function show(file) {
     throw new Error(`${faces.length} faces, but this browser cannot show such a picture`);
   }
   entry.faces = faces;
+  entry.classes = classes;
   entry.item.querySelector(".timing").textContent = timing;
   shown.push(entry);
   draw(entry);
@@ -129,6 +133,7 @@ async function watchCamera() {
       const { faces, timing } = await detect(blob);
       entry.image = await createImageBitmap(blob);
       entry.faces = faces;
+  entry.classes = classes;
       entry.item.querySelector(".timing").textContent = timing;
       draw(entry);
     }
