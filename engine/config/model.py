@@ -127,8 +127,6 @@ class RetinaFaceConfig:
         _require(self.pyramid in PYRAMIDS, "pyramid", self.pyramid, " or ".join(PYRAMIDS))
         sides_fit = len(self.input_size) == 2 and all(s > 0 and s % BODY_STRIDE == 0 for s in self.input_size)
         _require(sides_fit, "input_size", self.input_size, f"two multiples of {BODY_STRIDE}")
-        anchors_fit = self.num_anchors(*self.input_size) <= MAX_ANCHORS
-        _require(anchors_fit, "input_size", self.input_size, f"a size with at most {MAX_ANCHORS} anchors")
         _require(_in_range(self.variances), "variances", self.variances, f"two numbers {_IN_RANGE}")
         _require(all(abs(m) <= _MOST for m in self.mean), "mean", self.mean, f"three numbers up to {_MOST:g}")
         _require(_in_range(self.std), "std", self.std, f"three numbers {_IN_RANGE}")
@@ -136,8 +134,7 @@ class RetinaFaceConfig:
         _require(all(0 <= p <= 255 for p in self.pad_value), "pad_value", self.pad_value, "grey levels 0 to 255")
         _require(self.heads in (HEADS, HEADS[:2]), "heads", self.heads, f"{HEADS} or {HEADS[:2]}")
         check_heads(self.classes, self.class_coding, self.mirrored_points, self.values, self.has_landmarks)
-        pairs = self.num_anchors(*self.input_size) * len(self.classes)
-        _require(pairs <= MAX_ANCHORS, "classes", len(self.classes), f"at most {MAX_ANCHORS} anchors times classes")
+        self.check_input_size(*self.input_size)
 
     @property
     def num_points(self) -> int:
@@ -255,13 +252,14 @@ class RetinaFaceConfig:
         return sum(math.prod(self.map_size(v, height, width)) * len(v.anchors) for v in self.levels)
 
     def check_input_size(self, height: int, width: int) -> None:
-        """Check that the network accepts a size.
+        """Check that the network and the decoder accept a size.
 
         32 is the stride of the deepest features, from which the pyramid makes the finer levels by doubling. A level of
         stride 64 is a strided convolution of them and rounds up.
 
         Raises:
-            InvalidArgumentError: a side is not a positive multiple of 32, or there are more than MAX_ANCHORS anchors.
+            InvalidArgumentError: a side is not a positive multiple of 32, or there are more than MAX_ANCHORS pairs of an
+            anchor and a class.
         """
         for name, side in (("height", height), ("width", width)):
             if side <= 0 or side % BODY_STRIDE:
@@ -270,10 +268,12 @@ class RetinaFaceConfig:
                     f"input {name} is {side}, expected a multiple of {BODY_STRIDE}, the stride of the deepest features "
                     f"of {self.name}: for example {below} or {below + BODY_STRIDE}"
                 )
-        if self.num_anchors(height, width) > MAX_ANCHORS:
+        candidates = self.num_anchors(height, width) * len(self.classes)
+        if candidates > MAX_ANCHORS:
+            kind = "anchors" if len(self.classes) == 1 else "pairs of an anchor and a class"
             raise InvalidArgumentError(
-                f"input size is {height} x {width}, which has {self.num_anchors(height, width)} anchors, expected at "
-                f"most {MAX_ANCHORS}: choose a smaller size"
+                f"input size is {height} x {width}, which has {candidates} {kind}, expected at most {MAX_ANCHORS}: "
+                "choose a smaller size"
             )
 
     def is_trained_like(self, other: RetinaFaceConfig) -> bool:

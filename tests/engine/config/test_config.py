@@ -6,8 +6,10 @@ import json
 from dataclasses import asdict, replace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from engine.config.heads import ValueHead
 from engine.config.model import PyramidLevel, RetinaFaceConfig
 from engine.config.presets import PRESETS, preset
 from engine.errors import InvalidArgumentError
@@ -54,11 +56,55 @@ def test_an_unknown_preset_lists_the_known_ones() -> None:
         ({"color_order": "grb"}, "color_order"),
         ({"pad_value": (0, 0, 256)}, "pad_value"),
         ({"heads": ("class",)}, "heads"),
+        ({"classes": ()}, "classes is .*, expected 1 to 255 different names"),
+        ({"classes": ("a", "a")}, "classes is .'a', 'a'., expected"),
+        ({"classes": tuple(map(str, range(256)))}, "classes"),
+        (
+            {"classes": tuple(map(str, range(250)))},
+            "has 4200000 pairs of an anchor and a class, expected at most 4194304",
+        ),
+        ({"class_coding": "both"}, "class_coding is 'both', expected softmax or sigmoid"),
+        ({"mirrored_points": (0, 2)}, "mirrored_points is .0, 2., expected for each of 1 to 128 points"),
+        ({"mirrored_points": (1, 2, 0)}, "mirrored_points"),
+        ({"mirrored_points": ()}, "mirrored_points"),
+        ({"mirrored_points": tuple(range(129))}, "mirrored_points"),
+        ({"mirrored_points": (0,), "heads": ("class", "box")}, "no such setting, as there is no"),
+        ({"values": (ValueHead("scores", 1),)}, "values is .'scores'., expected different names of small letters"),
+        ({"values": (ValueHead("a", 1), ValueHead("a", 2))}, "values is .'a', 'a'."),
+        ({"values": (ValueHead("A", 1),)}, "values"),
+        ({"values": (ValueHead("a", 0),)}, "values is .0., expected up to 8 heads of 1 or more values"),
+        ({"values": (ValueHead("a", 1015),)}, "with the points up to 1024 numbers"),
+        ({"values": tuple(ValueHead(f"a{i}", 1) for i in range(9))}, "values"),
     ],
 )
 def test_impossible_settings_are_refused_by_name(change: dict[str, Any], named: str) -> None:
     with pytest.raises(InvalidArgumentError, match=named):
         replace(preset("mobilenet0.25"), **change)
+
+
+def test_heads_beyond_the_published_ones_come_back_from_json() -> None:
+    published = preset("mobilenet0.25")
+    own = replace(
+        published,
+        classes=("mask", "bare"),
+        class_coding="sigmoid",
+        class_agnostic=True,
+        mirrored_points=(1, 0, 2),
+        values=(ValueHead("age", 1), ValueHead("pose", 3)),
+    )
+    assert RetinaFaceConfig.from_dict(json.loads(json.dumps(own.to_dict()))) == own
+    assert own.to_dict().keys() - published.to_dict().keys() == {
+        *("classes", "class_coding", "class_agnostic", "mirrored_points", "values")
+    }
+    assert [own.head_values(kind) for kind in own.head_kinds()] == [2, 4, 6, 1, 3]
+    assert own.head_names()[3:5] == ["age_8", "pose_8"]
+    assert (own.num_classes, own.num_points, own.payload_size) == (3, 3, 10)
+    payload = np.arange(20).reshape(2, 10)
+    landmarks, values = own.split_payload(payload)
+    assert landmarks.tolist() == payload[:, :6].tolist()
+    assert {name: array.tolist() for name, array in values.items()} == {
+        **{"age": [[6], [16]], "pose": [[7, 8, 9], [17, 18, 19]]}
+    }
 
 
 def test_slopes_in_the_body_and_behind_it() -> None:
