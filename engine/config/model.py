@@ -258,8 +258,8 @@ class RetinaFaceConfig:
         stride 64 is a strided convolution of them and rounds up.
 
         Raises:
-            InvalidArgumentError: a side is not a positive multiple of 32, or there are more than MAX_ANCHORS pairs of an
-            anchor and a class.
+            InvalidArgumentError: a side is not a positive multiple of 32, or there are more than MAX_ANCHORS pairs of
+                an anchor and a class.
         """
         for name, side in (("height", height), ("width", width)):
             if side <= 0 or side % BODY_STRIDE:
