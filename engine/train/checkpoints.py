@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from engine.config.model import RetinaFaceConfig
-from engine.config.reader import read_dataclass
+from engine.config.reader import ADDED, read_dataclass
 from engine.errors import InvalidArgumentError, TrainingError
+from engine.metrics.classes import ClassTable
 from engine.model.weights.checkpoint import read_checkpoint
 from engine.model.weights.stored import StoredTensor
 from engine.untrusted.files import read_into_memory
@@ -38,6 +39,7 @@ class EpochRecord:
         losses: mean of each part over its steps, by name.
         average_precision: on the validation labels; None without.
         by_size: the same for each of engine.metrics.average_precision.SIZE_BINS, None where there is no face.
+        classes: of the faces that are found; None without validation labels, or with one class.
     """
 
     epoch: int
@@ -45,6 +47,7 @@ class EpochRecord:
     losses: dict[str, float]
     average_precision: float | None = None
     by_size: tuple[float | None, ...] = ()
+    classes: ClassTable | None = field(default=None, metadata={ADDED: True})
 
 
 @dataclass

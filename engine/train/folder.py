@@ -114,7 +114,8 @@ def digest_of(pictures: Sequence[LabelledPicture]) -> str:
     digest = sha256()
     for picture in pictures:
         digest.update(picture.path.name.encode("utf-8", "surrogateescape") + b"\0")
-        for values in (picture.boxes, picture.landmarks, picture.ignored):
+        classes = () if (picture.classes == 1).all() else (picture.classes,)  # with one class as it always was
+        for values in (picture.boxes, picture.landmarks, picture.ignored, *classes):
             digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()
 

@@ -1,4 +1,4 @@
-"""Average precision on labelled pictures."""
+"""Average precision and classes on labelled pictures."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import nn
 from engine.config.model import RetinaFaceConfig
 from engine.faces import Detections
 from engine.metrics.average_precision import average_precision, average_precision_by_size
+from engine.metrics.classes import ClassTable, class_table
 from engine.train.distributed import Processes
 from engine.train.finding.finder import Finder
 from engine.train.labels.labelled import LabelledPicture
@@ -23,11 +24,13 @@ class Judgement:
         average_precision: 0 to 1; None without a labelled face.
         by_size: the same for each of SIZE_BINS, in pixels of the pictures.
         faces: that were found in each picture, in its pixels.
+        classes: of the faces that are found at a score of .5; None if the model has one class.
     """
 
     average_precision: float | None
     by_size: tuple[float | None, ...]
     faces: list[Detections]
+    classes: ClassTable | None = None
 
 
 class Judge:
@@ -35,7 +38,7 @@ class Judge:
 
     def __init__(self, pictures: Sequence[LabelledPicture], config: RetinaFaceConfig, processes: Processes) -> None:
         """Take the pictures, of which each process judges its share."""
-        self.pictures = pictures
+        self.pictures, self._names = pictures, config.classes
         self._finder = Finder(config, processes)
 
     def judge(self, network: nn.Module, stop: Callable[[], bool] = lambda: False) -> Judgement | None:
@@ -51,4 +54,8 @@ class Judge:
         ignored = [picture.ignored for picture in self.pictures]
         ranges = average_precision_by_size(truth, faces, ignored=ignored)
         by_size = tuple(entry.average_precision for entry in ranges)
-        return Judgement(average_precision(truth, faces, ignored=ignored), by_size, faces)
+        classes = None
+        if len(self._names) > 1:
+            labelled = [picture.classes for picture in self.pictures]
+            classes = class_table(truth, labelled, faces, self._names, ignored=ignored)
+        return Judgement(average_precision(truth, faces, ignored=ignored), by_size, faces, classes)

@@ -252,6 +252,7 @@ class Training:
             {name: value / self.steps_per_epoch for name, value in position.sums.items()},
             value,
             () if judgement is None else judgement.by_size,
+            None if judgement is None else judgement.classes,
         )
         self.position = Position(position.epoch + 1, 0, {}, (*position.records, record))
         if not self._processes.rank and is_best:

@@ -127,8 +127,8 @@ def _run(options: TrainOptions, processes: Processes, status: Status) -> Outcome
         **settings.to_dict(),
     }
     checkpoint = processes.of_first(lambda: _opened(folder, options, made_with))
-    pictures = _read(options.training, "training")
-    judged = [] if options.validation is None else _read(options.validation, "validation")
+    pictures = _read(options.training, "training", config)
+    judged = [] if options.validation is None else _read(options.validation, "validation", config)
     first, began = _begin(options, config, checkpoint, (pictures, judged))
     learned = pictures
     if settings.ignore_unlabelled:
@@ -179,6 +179,7 @@ def _checked_config(options: TrainOptions) -> RetinaFaceConfig:
     """Return the config, if the options go together."""
     config = find_config(options.config)
     check_one_start(options.weights, options.backbone)
+    _check_heads(config)
     refused = {
         "--anchors auto": options.fit_anchors,
         "--freeze": options.settings.freeze != NONE,
@@ -188,6 +189,21 @@ def _checked_config(options: TrainOptions) -> RetinaFaceConfig:
     if options.settings.keep_landmarks:
         _check_teacher(options, config)
     return config
+
+
+def _check_heads(config: RetinaFaceConfig) -> None:
+    """Raise InvalidArgumentError if a config has heads that labels cannot teach."""
+    if config.values:
+        names = ", ".join(head.name for head in config.values)
+        raise InvalidArgumentError(
+            f"config {config.name} has heads of plain values ({names}), which are not trained here: labels have none. "
+            "Train them with a loss of your own, or a config without them"
+        )
+    if config.num_points not in (0, 5):
+        raise InvalidArgumentError(
+            f"config {config.name} has {config.num_points} points, but labels have the five landmarks of a face: train "
+            "with a loss of your own, or a config with five"
+        )
 
 
 def _needs_first(options: TrainOptions) -> bool:
@@ -262,8 +278,8 @@ def _to_train(
     return QuantisedNetwork(first.config, processes.of_first(lambda: calibrated(first, paths, status.update)))
 
 
-def _read(labels: Labels, what: str) -> list[LabelledPicture]:
-    pictures = read_labels(labels.file, labels.pictures)
+def _read(labels: Labels, what: str, config: RetinaFaceConfig) -> list[LabelledPicture]:
+    pictures = read_labels(labels.file, labels.pictures, classes=config.classes)
     if not sum(int((~picture.ignored).sum()) for picture in pictures):
         raise InvalidArgumentError(
             f"the {what} labels {labels.file} have {len(pictures)} pictures and no face in them: give some"

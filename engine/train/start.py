@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from engine.config.model import RetinaFaceConfig
-from engine.errors import InvalidArgumentError
+from engine.errors import InvalidArgumentError, WeightsError
 from engine.files import sha256_of_file
 from engine.model.retinaface import RetinaFace
 from engine.model.weights.known import KNOWN_WEIGHTS, RANDOM_WEIGHTS
 from engine.model.weights.load import load_backbone, load_model
 from engine.train.checkpoints import Beginning, Given
+from engine.train.finding.unlabelled import as_one_class
 from engine.types import WeightsOrigin
 
 _DIGITS = 12  # of a digest, in messages
@@ -33,7 +36,8 @@ def starting_network(
 
     Args:
         config: of the network.
-        weights: of the whole network, see load_model. None is the published weights of the preset.
+        weights: of the whole network, see load_model. None is the published weights of the preset. For a config with
+            several classes they may have one: each class begins as what they know of faces.
         backbone: checkpoint of the body alone, such as torchvision's; the other layers are random.
         seed: of random layers.
 
@@ -51,7 +55,45 @@ def starting_network(
             return load_backbone(config, backbone)
         if weights == RANDOM_WEIGHTS:
             return RetinaFace(config), WeightsOrigin(RANDOM_WEIGHTS, None, None, RANDOM_WEIGHTS)
-    return load_model(config, weights, to_train=True)
+    try:
+        return load_model(config, weights, to_train=True)
+    except WeightsError:
+        if len(config.classes) == 1:
+            raise
+        found = _from_one_class(config, weights)
+        if found is None:
+            raise
+        return found
+
+
+def _from_one_class(config: RetinaFaceConfig, weights: str | None) -> tuple[RetinaFace, WeightsOrigin] | None:
+    """Return a network whose classes all begin as the face of weights with one class; None if they are none."""
+    try:
+        faces, origin = load_model(as_one_class(config), weights, to_train=True)
+    except WeightsError:
+        return None
+    network = RetinaFace(config)
+    network.load_state_dict(faces.state_dict() | _class_heads(faces, config))
+    return network.eval(), replace(origin, note=f"{origin.note}; its face is the beginning of each class")
+
+
+def _class_heads(faces: RetinaFace, config: RetinaFaceConfig) -> dict[str, torch.Tensor]:
+    """Return the class heads of a config that say of each class what a network with one class says of faces.
+
+    With softmax each class has the logit of face less log(number of classes), so that the background's probability
+    stays. With sigmoid each has the margin, face minus background.
+    """
+    number, found = len(config.classes), {}
+    for name, value in faces.state_dict().items():
+        if name.startswith("ClassHead."):
+            background, face = value.view(-1, 2, *value.shape[1:]).unbind(1)
+            if config.class_coding == "sigmoid":
+                parts = [face - background] * number
+            else:
+                shared = math.log(number) if name.endswith("bias") else 0.0
+                parts = [background, *[face - shared] * number]
+            found[name] = torch.stack(parts, 1).flatten(0, 1)
+    return found
 
 
 def check_same_weights(began: Beginning, weights: str | None, backbone: str | None, folder: Path) -> None:

@@ -24,7 +24,7 @@ def face_centres(config: RetinaFaceConfig, reference: Simulation, batch: FloatAr
         heads = reference.run(torch.from_numpy(batch))
     found: list[tuple[int, int]] = []
     for level in config.levels:
-        face = face_weights(heads[f"logits_{level.stride}"])
+        face = face_weights(config, heads[f"logits_{level.stride}"])
         for y, x in (face[0].amax(0) > 0.5).nonzero().tolist():
             found.append((y * level.stride, x * level.stride))
     return found

@@ -21,15 +21,21 @@ def deltas_of(config: RetinaFaceConfig, stride: int) -> list[tuple[str, float]]:
     ]
 
 
-def face_weights(logits: Tensor) -> Tensor:
-    """Return the face probability of each anchor, [N, A, h, w]."""
-    return torch.sigmoid(margins(logits))
+def face_weights(config: RetinaFaceConfig, logits: Tensor) -> Tensor:
+    """Return the probability that an anchor has a face, of whatever class, [N, A, h, w]."""
+    return torch.sigmoid(margins(config, logits))
 
 
-def margins(logits: Tensor) -> Tensor:
-    """Return the face logit minus the background logit, [N, A, h, w]."""
-    pairs = by_anchor(logits, logits.shape[1] // 2)
-    return pairs[:, :, 1] - pairs[:, :, 0]
+def margins(config: RetinaFaceConfig, logits: Tensor) -> Tensor:
+    """Return the logit of that probability, [N, A, h, w].
+
+    With softmax log(sum over classes of exp(logit)) minus the background's logit: with one class the face logit minus
+    the background logit. With sigmoid, where classes exclude nothing, the highest logit.
+    """
+    values = by_anchor(logits, logits.shape[1] // config.head_values("logits"))
+    if config.class_coding == "sigmoid":
+        return values.amax(2)
+    return values[:, :, 1:].logsumexp(2) - values[:, :, 0]
 
 
 def by_anchor(head: Tensor, anchors: int) -> Tensor:
@@ -45,11 +51,11 @@ def squared_head_error(config: RetinaFaceConfig, wanted: dict[str, Tensor], give
     total = torch.zeros(())
     for level in config.levels:
         logits = f"logits_{level.stride}"
-        face = face_weights(wanted[logits])
+        face = face_weights(config, wanted[logits])
         for name, share in deltas_of(config, level.stride):
             difference = by_anchor(given[name] - wanted[name], face.shape[1])
             total = total + share * (face * (difference**2).mean(2)).sum()
-        margin = margins(given[logits]) - margins(wanted[logits])
+        margin = margins(config, given[logits]) - margins(config, wanted[logits])
         total = total + _MARGIN_SHARE * (face * margin**2).sum()
     return total
 
@@ -75,9 +81,10 @@ def run_with_gradients(
     heads = network.run(batch.requires_grad_(), keep)
     combination = torch.zeros(())
     for level in config.levels:
-        face = face_weights(heads[f"logits_{level.stride}"]).detach()
+        logits = heads[f"logits_{level.stride}"]
+        face = face_weights(config, logits).detach()
         parts = [(share, by_anchor(heads[name], face.shape[1])) for name, share in deltas_of(config, level.stride)]
-        parts.append((_MARGIN_SHARE, margins(heads[f"logits_{level.stride}"])[:, :, None]))
+        parts.append((_MARGIN_SHARE, margins(config, logits)[:, :, None]))
         for share, part in parts:
             signs = torch.randint(0, 2, part.shape, generator=generator) * 2 - 1
             weight = share / part.shape[2] * face[:, :, None]

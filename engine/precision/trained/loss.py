@@ -30,7 +30,7 @@ def distillation_loss(config: RetinaFaceConfig, wanted: dict[str, Tensor], given
     total, faces = torch.zeros(()), torch.zeros(())
     for level in config.levels:
         name = f"logits_{level.stride}"
-        wanted_margin, given_margin = margins(wanted[name]), margins(given[name])
+        wanted_margin, given_margin = margins(config, wanted[name]), margins(config, given[name])
         probability = torch.sigmoid(wanted_margin)
         face = torch.where(probability > _LEAST_FACE, probability, 0.0)
         for delta, _ in deltas_of(config, level.stride):

@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
+from torch import nn
 
+from engine.config.model import RetinaFaceConfig
 from engine.faces import Detections
 from engine.metrics.matching import box_iou
 from engine.model.retinaface import RetinaFace
+from engine.precision.qdq.heads import margins
 from engine.progress import Status
 from engine.train.distributed import Processes
 from engine.train.finding.finder import Finder
@@ -37,14 +41,39 @@ def without_unlabelled(
 ) -> list[LabelledPicture]:
     """Return pictures in which faces are ignored that the first weights find and no label has."""
     status.update(f"Looking for faces without a label in {len(pictures)} pictures")
-    finder = Finder(network.config, processes)
-    found = finder.find(network.eval().to(processes.device), [picture.path for picture in pictures])
+    finder = Finder(as_one_class(network.config), processes)
+    faces = AnyClass(network).eval().to(processes.device)
+    found = finder.find(faces, [picture.path for picture in pictures])
     network.cpu()
     assert found is not None  # nobody asks it to stop
     full = ignore_unlabelled(pictures, found, least)
     added = sum(len(new.boxes) - len(old.boxes) for new, old in zip(full, pictures, strict=True))
     status.keep(f"{added} faces that the first weights find have no label and are ignored")
     return full
+
+
+def as_one_class(config: RetinaFaceConfig) -> RetinaFaceConfig:
+    """Return a config whose class is the face, and whose other heads are those of `config`."""
+    return replace(config, classes=("face",), class_coding="softmax", class_agnostic=False)
+
+
+class AnyClass(nn.Module):
+    """A network whose scores say whether there is a face, of whatever class: with the heads of as_one_class."""
+
+    def __init__(self, network: RetinaFace) -> None:
+        """Wrap a network, which is shared, not copied."""
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Map images to heads; the logit of the background is 0."""
+        config = self.network.config
+        kinds = config.head_kinds()
+        heads = list(self.network(images))
+        for i in range(kinds.index("logits"), len(heads), len(kinds)):
+            face = margins(config, heads[i])
+            heads[i] = torch.stack([torch.zeros_like(face), face], 2).flatten(1, 2)
+        return tuple(heads)
 
 
 def _with_ignored(picture: LabelledPicture, found: Detections, least: float) -> LabelledPicture:
@@ -56,4 +85,5 @@ def _with_ignored(picture: LabelledPicture, found: Detections, least: float) -> 
         boxes=np.concatenate([picture.boxes, other]),
         landmarks=np.concatenate([picture.landmarks, np.full((len(other), 5, 2), np.nan, np.float32)]),
         ignored=np.concatenate([picture.ignored, np.ones(len(other), np.bool_)]),
+        classes=np.concatenate([picture.classes, np.ones(len(other), np.int32)]),
     )

@@ -62,7 +62,7 @@ def _checked(path: Path, faces: Faces, counts: _Counts) -> LabelledPicture:
     counts.add("have no area and are left out", int((~solid).sum()), path)
     counts.add("lie outside of their pictures and are left out", int((solid & ~inside).sum()), path)
     counts.add("reach out of their pictures and are clipped", int((kept & (boxes != faces.boxes).any(1)).sum()), path)
-    return LabelledPicture(path, boxes[kept], faces.landmarks[kept], faces.ignored[kept])
+    return LabelledPicture(path, boxes[kept], faces.landmarks[kept], faces.ignored[kept], faces.classes[kept])
 
 
 def _size(path: Path, boxes: FloatArray) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.errors import InvalidArgumentError
 from engine.pictures.labels import numbers
-from engine.train.labels.classes import classes_taken
+from engine.train.labels.classes import ClassNumbers, classes_taken
 from engine.train.labels.labelled import FaceList, Faces
 from engine.untrusted.files import read_file
 from engine.untrusted.json_text import parse_json
@@ -21,7 +21,7 @@ _EXPECTED = (
 )
 
 
-def read_coco(file: Path, say: Callable[[str], None]) -> dict[str, Faces]:
+def read_coco(file: Path, numbers_of: ClassNumbers, say: Callable[[str], None]) -> dict[str, Faces]:
     """Return the faces of each picture, by the picture's name; pictures without annotations have none.
 
     Boxes are left, top, width, height. Annotations with "iscrowd" are ignored faces. Keypoints are taken if there are
@@ -29,21 +29,22 @@ def read_coco(file: Path, say: Callable[[str], None]) -> dict[str, Faces]:
 
     Args:
         file: with the labels.
-        say: is told which categories are taken; see classes_taken.
+        numbers_of: the model's classes, which categories name.
+        say: is told which categories are taken if there is one class; see classes_taken.
 
     Raises:
-        InvalidArgumentError: it is not COCO's, an annotation is of an unknown picture or category, or a picture occurs
-            twice.
+        InvalidArgumentError: it is not COCO's, an annotation is of an unknown picture or category, its category is none
+            of the model's classes, or a picture occurs twice.
         OSError: the file cannot be read.
     """
     content = read_file(file, MAX_TEXT_BYTES)
     try:
-        return _read(file, parse_json(content), say)
+        return _read(file, parse_json(content), numbers_of, say)
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidArgumentError(f"labels {file}: {_EXPECTED} ({type(error).__name__}: {error})") from error
 
 
-def _read(file: Path, values: Any, say: Callable[[str], None]) -> dict[str, Faces]:
+def _read(file: Path, values: Any, numbers_of: ClassNumbers, say: Callable[[str], None]) -> dict[str, Faces]:
     pictures = _by_id(values["images"], "file_name")
     lists = {name: FaceList() for name in pictures.values()}
     if len(lists) < len(pictures):
@@ -54,10 +55,11 @@ def _read(file: Path, values: Any, say: Callable[[str], None]) -> dict[str, Face
         for key, known in (("image_id", pictures), ("category_id", classes)):
             if annotation[key] not in known:
                 raise ValueError(f"annotations[{number}] has {key} {annotation[key]!r:.40}, which is not in the file")
-    taken = classes_taken(file, (classes[annotation["category_id"]] for annotation in annotations), say)
-    for annotation in annotations:
-        if classes[annotation["category_id"]] in taken:
-            _add(lists[pictures[annotation["image_id"]]], annotation)
+    names = [classes[annotation["category_id"]] for annotation in annotations]
+    taken = set(names) if numbers_of.are_named else classes_taken(file, names, say)
+    for name, annotation in zip(names, annotations, strict=True):
+        if name in taken:
+            _add(lists[pictures[annotation["image_id"]]], annotation, numbers_of.number(name))
     return {name: found.faces() for name, found in lists.items()}
 
 
@@ -72,11 +74,11 @@ def _by_id(entries: Any, name: str) -> dict[Any, str]:
     return found
 
 
-def _add(faces: FaceList, annotation: Any) -> None:
+def _add(faces: FaceList, annotation: Any, number: int) -> None:
     left, top, width, height = numbers(annotation["bbox"], 4, "a bbox")
     keypoints, points = annotation.get("keypoints"), None
     if isinstance(keypoints, list) and len(keypoints) == _KEYPOINT_VALUES:
         values = numbers(keypoints, _KEYPOINT_VALUES, "keypoints")
         if min(values[2::3]) > 0:
             points = [value for at in range(0, _KEYPOINT_VALUES, 3) for value in values[at : at + 2]]
-    faces.add((left, top, left + width, top + height), points, annotation.get("iscrowd") in (1, True))
+    faces.add((left, top, left + width, top + height), points, annotation.get("iscrowd") in (1, True), number)

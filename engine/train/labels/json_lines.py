@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from engine.pictures.labels import numbers, read_entries
+from engine.train.labels.classes import ClassNumbers
 from engine.train.labels.labelled import FaceList, Faces
 
 
-def read_json_lines(file: Path) -> dict[str, Faces]:
+def read_json_lines(file: Path, numbers_of: ClassNumbers) -> dict[str, Faces]:
     """Return the faces of each picture, by the picture's name; InvalidArgumentError: see read_entries.
 
-    A face is {"box": [x1, y1, x2, y2], "landmarks": [[x, y], ...]}; without landmarks, or with null, it has none. Other
+    A face is {"box": [x1, y1, x2, y2], "landmarks": [[x, y], ...]}; without landmarks, or with null, it has none. For a
+    model with several classes it has the name of its class as "class", as `detect` prints it, or as "label". Other
     keys, such as the score, are ignored.
     """
-    return read_entries(file, _faces)
+    return read_entries(file, partial(_faces, numbers_of))
 
 
-def _faces(given: Sequence[Any]) -> Faces:
+def _faces(numbers_of: ClassNumbers, given: Sequence[Any]) -> Faces:
     faces = FaceList()
     for face in given:
-        points = face.get("landmarks") if isinstance(face, dict) else None
-        faces.add(numbers(face["box"], 4, "a box"), None if points is None else _points(points))
+        box = numbers(face["box"], 4, "a box")
+        points = face.get("landmarks")
+        number = numbers_of.number(face.get("class", face.get("label")))
+        faces.add(box, None if points is None else _points(points), number=number)
     return faces.faces()
 
 

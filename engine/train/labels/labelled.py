@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.types import FloatArray
+from engine.types import FloatArray, IntArray
 
 _LARGEST = 1e9
 _NONE = (-1.0,) * 10
-_VALUES = 15  # a box, five points, and whether the face is ignored
+_VALUES = 16  # a box, five points, whether the face is ignored, and its class
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,11 +26,13 @@ class Faces:
         landmarks: float32 [N, 5, 2], NaN where a face has none. Left eye, right eye, nose, left and right corner of
             the mouth, where left is left in the picture.
         ignored: bool [N]: faces that are neither to be found nor background.
+        classes: int32 [N], numbers of the model's classes, from 1.
     """
 
     boxes: FloatArray
     landmarks: FloatArray
     ignored: NDArray[np.bool_]
+    classes: IntArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,33 +44,38 @@ class LabelledPicture:
         boxes: float32 [N, 4], x1 y1 x2 y2 in pixels, inside the picture, not empty.
         landmarks: see Faces. Points may lie outside of the picture.
         ignored: see Faces: WIDER FACE's "invalid", COCO's "iscrowd", Pascal VOC's "difficult".
+        classes: see Faces.
     """
 
     path: Path
     boxes: FloatArray
     landmarks: FloatArray
     ignored: NDArray[np.bool_]
+    classes: IntArray
 
 
 class FaceList:
-    """Gathers the faces of a picture: in 60 bytes a face, since files of text may have millions."""
+    """Gathers the faces of a picture: in 64 bytes a face, since files of text may have millions."""
 
     def __init__(self) -> None:
         """Begin without faces."""
         self._values = array("f")
 
-    def add(self, box: Sequence[float], points: Sequence[float] | None = None, ignored: bool = False) -> None:
+    def add(
+        self, box: Sequence[float], points: Sequence[float] | None = None, ignored: bool = False, number: int = 1
+    ) -> None:
         """Add a face.
 
         Args:
             box: x1 y1 x2 y2.
             points: x and y of five points; a point that is -1 -1 is not labelled, and the face then has no landmarks.
             ignored: see Faces.
+            number: of its class, see Faces.
 
         Raises:
             ValueError: a number is not finite, or beyond 1e9 pixels.
         """
-        values = [*box, *(_NONE if points is None else points), float(ignored)]
+        values = [*box, *(_NONE if points is None else points), float(ignored), float(number)]
         for value in values:
             if not abs(value) <= _LARGEST:
                 raise ValueError(f"{value} is no number of pixels")
@@ -79,4 +86,4 @@ class FaceList:
         values = np.array(self._values, np.float32).reshape(-1, _VALUES)
         landmarks = values[:, 4:14].reshape(-1, 5, 2).copy()
         landmarks[(landmarks == -1).all(2).any(1)] = np.nan
-        return Faces(values[:, :4].copy(), landmarks, values[:, 14] != 0)
+        return Faces(values[:, :4].copy(), landmarks, values[:, 14] != 0, values[:, 15].astype(np.int32))

@@ -12,6 +12,7 @@ from engine.images import list_images
 from engine.pictures.labels import label_names
 from engine.text import represented
 from engine.train.labels.checks import check_faces
+from engine.train.labels.classes import ONE_CLASS, ClassNumbers
 from engine.train.labels.coco import read_coco
 from engine.train.labels.json_lines import read_json_lines
 from engine.train.labels.labelled import Faces, LabelledPicture
@@ -30,7 +31,9 @@ _FORMATS = (
 )
 
 
-def read_labels(file: Path, pictures: Path, say: Callable[[str], None] = _log.warning) -> list[LabelledPicture]:
+def read_labels(
+    file: Path, pictures: Path, say: Callable[[str], None] = _log.warning, classes: Sequence[str] = ONE_CLASS
+) -> list[LabelledPicture]:
     """Read labels, and look at their pictures.
 
     Boxes are clipped to their pictures; those that are then empty are left out. A label belongs to the picture of its
@@ -42,18 +45,21 @@ def read_labels(file: Path, pictures: Path, say: Callable[[str], None] = _log.wa
         pictures: the folder of the pictures.
         say: is told, in a sentence each, of boxes that were changed or left out, of pictures without labels, and which
             classes were taken as faces.
+        classes: names of the model's classes. If there are several, each face of the labels has one of these names; of
+            a model with one class, every face is of that one.
 
     Returns:
         The labelled pictures in the order of their names; also those without faces.
 
     Raises:
-        InvalidArgumentError: the labels are of no known format, malformed, or have no faces; a picture is missing or
+        InvalidArgumentError: the labels are of no known format, malformed, or have no faces, or
+            a face whose class is missing or none of the model's; a picture is missing or
             cannot be read; more than half of the boxes are empty or outside of their pictures; or left and right
             landmarks are exchanged.
     """
     paths = list_images(pictures)
     names = [path.relative_to(pictures).as_posix() for path in paths]
-    labels = read_faces(file, names, say)
+    labels = read_faces(file, names, say, classes)
     found = label_names(labels, names)
     _refuse_missing(file, pictures, labels.keys() - set(found))
     unused = [name for name, label in zip(names, found, strict=True) if label is None]
@@ -66,37 +72,51 @@ def read_labels(file: Path, pictures: Path, say: Callable[[str], None] = _log.wa
     )
 
 
-def read_faces(file: Path, names: Sequence[str], say: Callable[[str], None]) -> dict[str, Faces]:
+def read_faces(
+    file: Path, names: Sequence[str], say: Callable[[str], None], classes: Sequence[str] = ONE_CLASS
+) -> dict[str, Faces]:
     """Return the faces of each picture, by its name in the labels, without a look at pictures.
 
     Args:
         file: see read_labels.
         names: of the pictures that there are.
         say: is told which classes were taken as faces.
+        classes: see read_labels.
 
     Raises:
-        InvalidArgumentError: the labels cannot be read, are of no known format, or malformed.
+        InvalidArgumentError: the labels cannot be read, are of no known format, malformed, or have a face whose class
+            is missing or none of the model's.
     """
     try:
-        return _read(file, names, say)
+        return _read(file, names, say, ClassNumbers(classes))
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidArgumentError(f"labels {file} cannot be read: {error}") from error
 
 
-def _read(file: Path, names: Sequence[str], say: Callable[[str], None]) -> dict[str, Faces]:
+def _read(file: Path, names: Sequence[str], say: Callable[[str], None], numbers_of: ClassNumbers) -> dict[str, Faces]:
     if file.is_dir():
-        return read_voc(file, names, say)
+        return read_voc(file, names, numbers_of, say)
     with open_regular(file) as opened:
         head = opened.read(_HEAD_BYTES).removeprefix(_BYTE_ORDER_MARK).lstrip()
-    if head.startswith(b"#"):
-        return read_retinaface_text(file)
     if head.startswith(b"{"):
-        return read_json_lines(file) if _JSON_LINE.match(head) else read_coco(file, say)
+        return read_json_lines(file, numbers_of) if _JSON_LINE.match(head) else read_coco(file, numbers_of, say)
+    if head.startswith(b"#"):
+        return _without_classes(file, numbers_of, read_retinaface_text)
     lines = [line for line in head.splitlines() if line.strip()]
     if len(lines) > 1 and lines[1].strip().isdigit():
-        return read_wider_text(file)
+        return _without_classes(file, numbers_of, read_wider_text)
     begins = f"begins with {represented(head[:80])}" if head else "is empty"
     raise InvalidArgumentError(f"labels {file}: it {begins}, expected {_FORMATS}")
+
+
+def _without_classes(
+    file: Path, numbers_of: ClassNumbers, read: Callable[[Path], dict[str, Faces]]
+) -> dict[str, Faces]:
+    try:
+        numbers_of.number(None)
+    except ValueError as error:
+        raise InvalidArgumentError(f"labels {file}: {error}. This format has no classes") from error
+    return read(file)
 
 
 def _refuse_missing(file: Path, pictures: Path, missing: set[str]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from xml.etree.ElementTree import Element
 
 from engine.errors import InvalidArgumentError
-from engine.train.labels.classes import classes_taken
+from engine.train.labels.classes import ClassNumbers, classes_taken
 from engine.train.labels.labelled import FaceList, Faces
 from engine.untrusted.xml.tree import read_xml
 
@@ -20,7 +20,9 @@ _SIDES = ("xmin", "ymin", "xmax", "ymax")
 _Object = tuple[str, list[float], bool]  # class, box, whether it is difficult
 
 
-def read_voc(folder: Path, pictures: Sequence[str], say: Callable[[str], None]) -> dict[str, Faces]:
+def read_voc(
+    folder: Path, pictures: Sequence[str], numbers_of: ClassNumbers, say: Callable[[str], None]
+) -> dict[str, Faces]:
     """Return the faces of each picture, by the picture's name.
 
     The name is what the file says. If there is no such picture, it is the picture that is called like the XML file:
@@ -29,10 +31,12 @@ def read_voc(folder: Path, pictures: Sequence[str], say: Callable[[str], None]) 
     Args:
         folder: with files that end in .xml, also in subfolders.
         pictures: names of the pictures that there are.
-        say: is told which classes are taken; see classes_taken.
+        numbers_of: the model's classes, which the objects' names name.
+        say: is told which classes are taken if the model has one; see classes_taken.
 
     Raises:
-        InvalidArgumentError: there are no XML files, one is malformed, or two are for one picture.
+        InvalidArgumentError: there are no XML files, one is malformed, two are for one picture, or an object is none of
+            the model's classes.
     """
     known = {PurePosixPath(name).name for name in pictures}
     stems = Counter(PurePosixPath(name).stem for name in pictures)
@@ -40,7 +44,7 @@ def read_voc(folder: Path, pictures: Sequence[str], say: Callable[[str], None]) 
     objects: dict[str, list[_Object]] = {}
     for file in sorted(folder.rglob("*.xml")):
         try:
-            given, found = _read(read_xml(file))
+            given, found = _read(read_xml(file), numbers_of)
         except (OSError, ValueError) as error:
             raise InvalidArgumentError(f"labels {file}: {error}") from error
         file_name = PurePosixPath(given.replace("\\", "/")).name
@@ -50,30 +54,31 @@ def read_voc(folder: Path, pictures: Sequence[str], say: Callable[[str], None]) 
         objects[name] = found
     if not objects:
         raise InvalidArgumentError(f"labels {folder} has no files that end in .xml")
-    taken = classes_taken(folder, (kind for found in objects.values() for kind, _, _ in found), say)
-    return {name: _faces(found, taken) for name, found in objects.items()}
+    names = [kind for found in objects.values() for kind, _, _ in found]
+    taken = set(names) if numbers_of.are_named else classes_taken(folder, names, say)
+    return {name: _faces(found, taken, numbers_of) for name, found in objects.items()}
 
 
-def _faces(objects: Sequence[_Object], taken: set[str]) -> Faces:
+def _faces(objects: Sequence[_Object], taken: set[str], numbers_of: ClassNumbers) -> Faces:
     faces = FaceList()
     for kind, box, difficult in objects:
         if kind in taken:
-            faces.add(box, ignored=difficult)
+            faces.add(box, ignored=difficult, number=numbers_of.number(kind))
     return faces.faces()
 
 
-def _read(root: Element) -> tuple[str, list[_Object]]:
+def _read(root: Element, numbers_of: ClassNumbers) -> tuple[str, list[_Object]]:
     if root.tag != "annotation":
         raise ValueError(f"its element is <{root.tag}>, expected <annotation>, as Pascal VOC has it")
-    return root.findtext("filename", "").strip(), list(_objects(root))
+    return root.findtext("filename", "").strip(), list(_objects(root, numbers_of))
 
 
-def _objects(root: Element) -> Iterator[_Object]:
+def _objects(root: Element, numbers_of: ClassNumbers) -> Iterator[_Object]:
     for number, found in enumerate(root.iterfind("object"), 1):
         name, sides = found.findtext("name", "").strip(), [found.findtext(f"bndbox/{side}", "") for side in _SIDES]
         try:
             box = [float(side) for side in sides]
         except ValueError as error:
             raise ValueError(f"object {number} has no box of four numbers, {', '.join(_SIDES)} ({error})") from error
-        FaceList().add(box)
+        FaceList().add(box, number=numbers_of.number(name or None))
         yield name, box, found.findtext("difficult", "0").strip() == "1"

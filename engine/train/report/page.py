@@ -45,7 +45,7 @@ def training_page(
         pictures: HTML of the pictures, from `samples` and `validation`.
     """
     parts = [figure(name, "image/png", png(drawn)) for name, drawn in _curves(records).items()]
-    parts += ["<h2>Epochs</h2>", _epochs(records), "<h2>Pictures</h2>", _KEY, *pictures]
+    parts += ["<h2>Epochs</h2>", _epochs(records), *_classes(records), "<h2>Pictures</h2>", _KEY, *pictures]
     parts += ["<h2>Settings</h2>", table(("setting", "value"), settings)]
     return page(title, parts).encode()
 
@@ -134,6 +134,20 @@ def _epochs(records: Sequence[EpochRecord]) -> str:
         losses = [f"{record.losses[name]:.4f}" for name in names]
         lines.append([str(record.epoch), f"{record.learning_rate:.3g}", *losses, *shown])
     return table(header, lines)
+
+
+def _classes(records: Sequence[EpochRecord]) -> list[str]:
+    """Return HTML of the classes that were judged last, and of the part that is right after each epoch."""
+    judged = [(record.epoch, record.classes) for record in records if record.classes is not None]
+    if not judged:
+        return []
+    epoch, last = judged[-1]
+    right = [[str(at), "" if found.accuracy is None else f"{found.accuracy:.3f}"] for at, found in judged]
+    return [
+        f"<h2>Classes</h2><p>Of the faces of each class, found at a score of .5 after epoch {epoch}:</p>",
+        table(["labelled as", *(f"found as {name}" for name in last.names), "not found"], last.rows()),
+        table(["epoch", "classes right, of the faces that were found"], right),
+    ]
 
 
 def _drawn(image: Image, layers: Sequence[_Layer]) -> bytes:

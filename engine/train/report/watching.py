@@ -49,10 +49,13 @@ class Shown:
         record, epochs = records[-1], self._task.settings.epochs
         losses = ", ".join(f"{name} {value:.3f}" for name, value in record.losses.items())
         precision = "" if record.average_precision is None else f"; average precision {record.average_precision:.4f}"
-        self._status.keep(f"epoch {record.epoch}/{epochs}: {losses}{precision}")
+        accuracy = None if record.classes is None else record.classes.accuracy
+        right = "" if accuracy is None else f"; classes right {accuracy:.4f}"
+        self._status.keep(f"epoch {record.epoch}/{epochs}: {losses}{precision}{right}")
         by_size = {f"{low:g}-{high:g}": v for (low, high), v in zip(SIZE_BINS, record.by_size, strict=False)}
         precisions = {"all faces": record.average_precision, **by_size}
         self._board.add({f"average precision/{name}": value for name, value in precisions.items()}, self._step)
+        self._board.add({"classes right": accuracy}, self._step)
         self._board.flush()
         if judgement is not None and self._judge is not None:
             self._found = validation(self._judge.pictures, judgement.faces)

@@ -19,12 +19,14 @@ class Sample(NamedTuple):
         landmarks: float32 [N, 5, 2], NaN where a face has none. They may lie outside of the image, where a crop cut
             them off.
         ignored: bool [N]: faces that are neither to be found nor background.
+        classes: int64 [N], from 1.
     """
 
     image: torch.Tensor
     boxes: torch.Tensor
     landmarks: torch.Tensor
     ignored: torch.Tensor
+    classes: torch.Tensor
 
 
 class Batch(NamedTuple):
@@ -35,18 +37,20 @@ class Batch(NamedTuple):
         boxes: of each sample.
         landmarks: of each sample.
         ignored: of each sample.
+        classes: of each sample.
     """
 
     images: torch.Tensor
     boxes: list[torch.Tensor]
     landmarks: list[torch.Tensor]
     ignored: list[torch.Tensor]
+    classes: list[torch.Tensor]
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Put samples of one size together, for PyTorch's DataLoader."""
-    images, boxes, landmarks, ignored = zip(*samples, strict=True)
-    return Batch(torch.stack(images), list(boxes), list(landmarks), list(ignored))
+    images, *faces = zip(*samples, strict=True)
+    return Batch(torch.stack(images), *map(list, faces))
 
 
 class Normaliser:

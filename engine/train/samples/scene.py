@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.types import FloatArray, Image
+from engine.types import FloatArray, Image, IntArray
 
 # Left and right in the picture: eyes, then corners of the mouth.
 _MIRRORED = (1, 0, 2, 4, 3)
@@ -23,12 +23,14 @@ class Scene:
         boxes: float32 [N, 4].
         landmarks: float32 [N, 5, 2].
         ignored: bool [N].
+        classes: int32 [N].
     """
 
     image: Image
     boxes: FloatArray
     landmarks: FloatArray
     ignored: NDArray[np.bool_]
+    classes: IntArray
 
     def cropped(self, left: int, top: int, side: int, value: tuple[int, int, int] = (0, 0, 0)) -> Scene:
         """Return a square of the picture, with a colour (BGR) where it reaches beyond.
@@ -47,6 +49,7 @@ class Scene:
             boxes[seen],
             self.landmarks[seen] - origin,
             (self.ignored | ~has_centre)[seen],
+            self.classes[seen],
         )
 
     def holds(self, left: int, top: int, side: int) -> bool:
@@ -75,7 +78,7 @@ class Scene:
         image = cv2.resize(self.image, (side, side), interpolation=interpolation)
         scale = np.float32(side / len(self.image))
         boxes = np.minimum(self.boxes * scale, np.float32(side))  # which rounding may exceed
-        return Scene(np.asarray(image, np.uint8), boxes, self.landmarks * scale, self.ignored)
+        return Scene(np.asarray(image, np.uint8), boxes, self.landmarks * scale, self.ignored, self.classes)
 
     def mirrored(self) -> Scene:
         """Return the mirror image. What is left in the picture stays left: landmarks change their places."""
@@ -83,7 +86,8 @@ class Scene:
         boxes, landmarks = self.boxes.copy(), self.landmarks[:, _MIRRORED]
         boxes[:, 0::2] = width - self.boxes[:, 2::-2]
         landmarks[..., 0] = width - landmarks[..., 0]
-        return Scene(np.asarray(cv2.flip(self.image, 1), np.uint8), boxes, landmarks, self.ignored)
+        image = np.asarray(cv2.flip(self.image, 1), np.uint8)
+        return replace(self, image=image, boxes=boxes, landmarks=landmarks)
 
     def without_small(self, least: float) -> Scene:
         """Return the scene with faces ignored whose size, the square root of the area, is below `least` pixels."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -83,7 +84,7 @@ class TrainingSet(Dataset[Sample]):
             InvalidArgumentError: the picture cannot be read.
         """
         picture = self.pictures[index]
-        scene = Scene(_read(picture), picture.boxes, picture.landmarks, picture.ignored)
+        scene = Scene(_read(picture), picture.boxes, picture.landmarks, picture.ignored, picture.classes)
         if self.augment:
             scene = self._augmented(scene, np.random.default_rng([self.seed, int(self._epoch), index]))
         else:
@@ -96,7 +97,7 @@ class TrainingSet(Dataset[Sample]):
         inside = square is not None and scene.holds(*square)
         if square is not None and inside:
             scene = scene.cropped(*square)
-        scene = Scene(distorted(scene.image, rng), scene.boxes, scene.landmarks, scene.ignored)
+        scene = replace(scene, image=distorted(scene.image, rng))
         if square is None:
             scene = scene.padded(max(scene.image.shape[:2]), self._pad_value)
         elif not inside:  # the padding keeps its colour
@@ -111,6 +112,7 @@ class TrainingSet(Dataset[Sample]):
             torch.from_numpy(scene.boxes),
             torch.from_numpy(scene.landmarks),
             torch.from_numpy(scene.ignored),
+            torch.from_numpy(scene.classes.astype(np.int64)),
         )
 
 

@@ -1,7 +1,8 @@
-"""The loss of "face or not": cross-entropy with hard negatives, or focal loss.
+"""The loss of classes: cross-entropy with hard negatives, or focal loss.
 
-With two classes softmax is the sigmoid of the margin, the logit of face minus that of background, so both losses are
-functions of margins.
+Both are functions of margins of what is right, the logits of its probabilities. With softmax an anchor has one: of its
+class, or of the background. With sigmoid it has one for each class, which is there or not. With two classes softmax is
+the sigmoid of the margin, the logit of face minus that of background.
 """
 
 from __future__ import annotations
@@ -9,27 +10,58 @@ from __future__ import annotations
 import math
 
 import torch
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import logsigmoid, one_hot
 
 from engine.model.retinaface import RetinaFace
-from engine.train.targets.matching import BACKGROUND, IGNORED
+from engine.train.targets.matching import IGNORED
 from engine.train.targets.settings import LossSettings
 
 FOCAL_PRIOR = 0.01
 """Score of every anchor at the start of a training with focal loss (arXiv 1708.02002, section 4.1)."""
 
+_BACKGROUND = 0
 
-def hard_negative_loss(margins: torch.Tensor, matches: torch.Tensor, settings: LossSettings) -> torch.Tensor:
+
+def right_margins(logits: torch.Tensor, classes: torch.Tensor, *, sigmoid: bool) -> torch.Tensor:
+    """Return the logits of the probabilities of what is right.
+
+    Args:
+        logits: [..., C] of the background and the classes, or with sigmoid [..., C - 1] of the classes.
+        classes: int64 [...], what is right: 0 for the background, or a class from 1.
+        sigmoid: whether each class has a probability of its own.
+
+    Returns:
+        With softmax [..., 1]: l_c - log(sum over j != c of exp(l_j)). With sigmoid [..., C - 1]: the class's logit, and
+        those of the others with the other sign.
+    """
+    if sigmoid:
+        return torch.where(one_hot(classes, logits.shape[-1] + 1)[..., 1:] > 0, logits, -logits)
+    right = one_hot(classes, logits.shape[-1]) > 0
+    others = logits.masked_fill(right, -torch.inf).logsumexp(-1, keepdim=True)
+    return logits.gather(-1, classes[..., None]) - others
+
+
+def hard_negative_loss(
+    logits: torch.Tensor, classes: torch.Tensor, settings: LossSettings, *, sigmoid: bool
+) -> torch.Tensor:
     """Return the sum of the cross-entropy over all positives and each image's hardest negatives.
 
     Args:
-        margins: [N, A].
-        matches: int64 [N, A], as match gives them.
+        logits: [N, A, C], or with sigmoid [N, A, C - 1]; see right_margins.
+        classes: int64 [N, A]: a face's class, from 1; 0 for the background, or IGNORED.
         settings: whose negatives_per_positive counts.
+        sigmoid: see right_margins.
     """
-    positive = matches >= 0
-    negative = hardest(margins.detach(), matches == BACKGROUND, _allowed(positive, settings))
-    return -logsigmoid(margins[positive]).sum() - logsigmoid(-margins[negative]).sum()
+    positive = classes > _BACKGROUND
+    background = right_margins(logits, torch.zeros_like(classes), sigmoid=sigmoid)
+    negative = hardest(_hardness(background.detach()), classes == _BACKGROUND, _allowed(positive, settings))
+    faces = right_margins(logits[positive], classes[positive], sigmoid=sigmoid)
+    return -logsigmoid(faces).sum() - logsigmoid(background[negative]).sum()
+
+
+def _hardness(margins: torch.Tensor) -> torch.Tensor:
+    """Return what grows with the loss of anchors, [N, A]; of a single margin itself, as the loss of low ones is 0."""
+    return -margins[..., 0] if margins.shape[-1] == 1 else -logsigmoid(margins).sum(-1)
 
 
 def _allowed(positive: torch.Tensor, settings: LossSettings) -> torch.Tensor:
@@ -60,30 +92,39 @@ def hardest(margins: torch.Tensor, candidates: torch.Tensor, counts: torch.Tenso
     return (above | equal & (equal.cumsum(1) <= left)) & (counts > 0)[:, None]
 
 
-def focal_loss(margins: torch.Tensor, matches: torch.Tensor, settings: LossSettings) -> torch.Tensor:
+def focal_loss(logits: torch.Tensor, classes: torch.Tensor, settings: LossSettings, *, sigmoid: bool) -> torch.Tensor:
     """Return the sum of the focal loss over all anchors that are not ignored (arXiv 1708.02002, equation 5).
 
+    Alpha weighs what there is: with softmax anchors with a face, with sigmoid each one's class.
+
     Args:
-        margins: [N, A].
-        matches: int64 [N, A], as match gives them.
+        logits: see hard_negative_loss.
+        classes: see hard_negative_loss.
         settings: alpha and gamma.
+        sigmoid: see right_margins.
     """
-    kept = matches != IGNORED
-    positive = matches[kept] >= 0
-    right = torch.where(positive, margins[kept], -margins[kept])  # margin of the right class
-    weight = torch.where(positive, settings.alpha, 1 - settings.alpha)
+    kept = classes != IGNORED
+    right = right_margins(logits[kept], classes[kept], sigmoid=sigmoid)
+    there = one_hot(classes[kept], right.shape[-1] + 1)[..., 1:] > 0 if sigmoid else classes[kept, None] > _BACKGROUND
+    weight = torch.where(there, settings.alpha, 1 - settings.alpha)
     return -(weight * torch.sigmoid(-right) ** settings.gamma * logsigmoid(right)).sum()
 
 
 @torch.no_grad()
 def start_focal(network: RetinaFace) -> None:
-    """Set the biases of class heads so that every score begins at about FOCAL_PRIOR.
+    """Set the biases of class heads so that the score of every anchor, of all classes together, begins at FOCAL_PRIOR.
 
     For heads with random weights only: at a score of .5 the first steps would be spent on many thousand background
-    anchors. Trained heads are better left as they are. Biases of background become 0, those of face log(.01 / .99).
+    anchors. Trained heads are better left as they are. Biases of background become 0, those of faces log(.01 / .99) and
+    with softmax less by the logarithm of the number of classes.
     """
-    for level in range(len(network.config.levels)):
+    config = network.config
+    sigmoid = config.class_coding == "sigmoid"
+    shared = 0.0 if sigmoid else math.log(len(config.classes))
+    for level in range(len(config.levels)):
         bias = network.head("logits", level).conv1x1.bias
         assert bias is not None
-        bias[0::2] = 0.0
-        bias[1::2] = math.log(FOCAL_PRIOR / (1 - FOCAL_PRIOR))
+        rows = bias.view(-1, config.head_values("logits"))
+        rows[:] = math.log(FOCAL_PRIOR / (1 - FOCAL_PRIOR)) - shared
+        if not sigmoid:
+            rows[:, 0] = 0.0

@@ -14,13 +14,13 @@ from engine.errors import InvalidArgumentError
 from engine.train.targets.anchors import anchors_of_maps, per_anchor
 from engine.train.targets.classification import focal_loss, hard_negative_loss
 from engine.train.targets.coding import encode_boxes, encode_landmarks, move_anchors
-from engine.train.targets.matching import match
+from engine.train.targets.matching import BACKGROUND, match
 from engine.train.targets.network import first_stage_kinds
 from engine.train.targets.settings import LossSettings, Overlaps
 
 
 class Faces(Protocol):
-    """The labelled faces of a batch: of image i, boxes[i], landmarks[i] and ignored[i]."""
+    """The labelled faces of a batch: of image i, boxes[i], landmarks[i], ignored[i] and classes[i]."""
 
     @property
     def boxes(self) -> Sequence[torch.Tensor]:
@@ -33,6 +33,10 @@ class Faces(Protocol):
     @property
     def ignored(self) -> Sequence[torch.Tensor]:
         """Bool [M] each: neither faces nor background."""
+
+    @property
+    def classes(self) -> Sequence[torch.Tensor]:
+        """Int64 [M] each, the class of a face, from 1."""
 
 
 class Losses(NamedTuple):
@@ -175,11 +179,12 @@ class MultiTaskLoss(nn.Module):
         box_deltas, logits, landmark_deltas = heads
         anchors = anchors.expand(len(logits), -1, -1)
         matches = labels.match(anchors, overlaps, self.settings.least_iou)
-        margins = logits[..., 1] - logits[..., 0]
-        classes = (focal_loss if self.focal else hard_negative_loss)(margins, matches, self.settings)
-
         image, anchor = torch.nonzero(matches >= 0, as_tuple=True)
         face = labels.first[image] + matches[image, anchor]
+        wanted = torch.where(matches == BACKGROUND, 0, matches)
+        wanted[image, anchor] = labels.classes[face]
+        is_sigmoid = self.config.class_coding == "sigmoid"
+        classes = (focal_loss if self.focal else hard_negative_loss)(logits, wanted, self.settings, sigmoid=is_sigmoid)
         matched = anchors[image, anchor].to(box_deltas.dtype)
         codes = encode_boxes(labels.boxes[face].to(box_deltas.dtype), matched, self.config.variances)
         boxes = smooth_l1_loss(box_deltas[image, anchor], codes, reduction="sum")
@@ -217,22 +222,24 @@ class _Labels:
     """The faces of a batch in one row; `first` is where each image's begin."""
 
     def __init__(self, faces: Faces, images: int, device: torch.device) -> None:
-        lists = (faces.boxes, faces.landmarks, faces.ignored)
+        lists = (faces.boxes, faces.landmarks, faces.ignored, faces.classes)
         if any(len(values) != images for values in lists):
             raise InvalidArgumentError(
                 f"the loss got heads of {images} images, but boxes of {len(faces.boxes)}, landmarks of "
-                f"{len(faces.landmarks)} and ignored of {len(faces.ignored)}, expected as many of each"
+                f"{len(faces.landmarks)}, ignored of {len(faces.ignored)} and classes of {len(faces.classes)}, "
+                "expected as many of each"
             )
         self._sizes = [len(boxes) for boxes in faces.boxes]
-        for boxes, landmarks, ignored in zip(*lists, strict=True):
-            shapes = tuple(boxes.shape), tuple(landmarks.shape), tuple(ignored.shape)
-            if shapes != ((len(boxes), 4), (len(boxes), 5, 2), (len(boxes),)):
+        for boxes, landmarks, ignored, classes in zip(*lists, strict=True):
+            shapes = tuple(boxes.shape), tuple(landmarks.shape), tuple(ignored.shape), tuple(classes.shape)
+            if shapes != ((len(boxes), 4), (len(boxes), 5, 2), (len(boxes),), (len(boxes),)):
                 raise InvalidArgumentError(
-                    f"the loss got boxes {shapes[0]}, landmarks {shapes[1]} and ignored {shapes[2]} of an image, "
-                    "expected [M, 4], [M, 5, 2] and [M]"
+                    f"the loss got boxes {shapes[0]}, landmarks {shapes[1]}, ignored {shapes[2]} and classes "
+                    f"{shapes[3]} of an image, expected [M, 4], [M, 5, 2], [M] and [M]"
                 )
         self.boxes = torch.cat(list(faces.boxes)).to(device)
         self.landmarks = torch.cat(list(faces.landmarks)).to(device)
+        self.classes = torch.cat(list(faces.classes)).to(device)
         self._ignored = torch.cat(list(faces.ignored)).to(device)
         starts = torch.tensor([0, *self._sizes[:-1]]) if self._sizes else torch.zeros(0, dtype=torch.int64)
         self.first = starts.cumsum(0).to(device)

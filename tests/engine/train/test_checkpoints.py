@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from engine.errors import InvalidArgumentError, TrainingError
+from engine.metrics.classes import ClassTable
 from engine.model.weights.load import load_model
 from engine.train.checkpoints import Checkpoint, EpochRecord, Position, restore
 from engine.train.folder import digest_of
@@ -21,7 +22,11 @@ MADE_WITH = {"config": TINY.to_dict(), "batch": 8, "learning_rate": 0.1}
 def checkpoint() -> Checkpoint:
     """A checkpoint of random weights."""
     state = tiny_network().state_dict()
-    records = (EpochRecord(1, 0.1 / 3, {"total": 1 / 3}, 0.25, (None, 0.5)), EpochRecord(2, 0.1, {"total": 0.5}))
+    table = ClassTable(("a", "b"), ((3, 1), (0, 2)), (0, 4))
+    records = (
+        EpochRecord(1, 0.1 / 3, {"total": 1 / 3}, 0.25, (None, 0.5)),
+        EpochRecord(2, 0.1, {"total": 0.5}, classes=table),
+    )
     position = Position(2, 3, {"total": 2 / 3}, records)
     ones = {"a": torch.ones(2) / 3}
     return Checkpoint(MADE_WITH, BEGAN, position, state, 5, state, ones, 1024.0, ones)
@@ -107,3 +112,6 @@ def test_a_digest_is_of_names_and_labels(tmp_path: Path) -> None:
     pictures[1].landmarks[0, 0, 0] += 1
     assert digest != digest_of(pictures)
     assert digest != digest_of(drawn_pictures(tmp_path, 1))
+    digest = digest_of(pictures)
+    pictures[1].classes[0] += 1
+    assert digest != digest_of(pictures)

@@ -22,7 +22,9 @@ def labelled(path: Path, *boxes: tuple[float, ...], ignored: tuple[bool, ...] = 
     count = len(boxes)
     flags = np.array(ignored or (False,) * count, np.bool_)
     landmarks = np.full((count, 5, 2), np.nan, np.float32)
-    return LabelledPicture(path, np.array(boxes, np.float32).reshape(-1, 4), landmarks, flags)
+    return LabelledPicture(
+        path, np.array(boxes, np.float32).reshape(-1, 4), landmarks, flags, np.ones(len(flags), np.int32)
+    )
 
 
 def test_published_weights_find_the_face_of_a_photo(photo: Path) -> None:

@@ -12,11 +12,15 @@ from typing import Any
 import pytest
 import torch
 
+from engine.config.files import read_config
+from engine.config.heads import ValueHead
 from engine.errors import InvalidArgumentError
+from engine.model.weights.load import load_model
 from engine.progress import Status
 from engine.train import run
 from engine.train.checkpoints import Checkpoint
 from engine.train.distributed import Processes
+from engine.train.folder import RunFolder
 from engine.train.run import Labels, TrainOptions, run_training
 from tests.support.training.runs import QUICK, TINY, drawn_pictures, tiny_network
 
@@ -120,6 +124,44 @@ def test_a_run_that_goes_on_takes_its_first_weights_under_another_name_or_none(s
     given = Path(str(stopped.weights))
     for weights in (None, str(given.rename(given.with_name("moved.pth")))):
         train(replace(stopped, weights=weights))
+
+
+def test_classes_are_learned_judged_and_shown(options: TrainOptions) -> None:
+    config = replace(TINY, name="classes", classes=("square", "other"), class_agnostic=True)
+    file = options.training.file
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    for index, line in enumerate(lines):
+        line["faces"][0]["class"] = config.classes[index % 2]
+    file.write_text("\n".join(map(json.dumps, lines)))
+    settings = replace(options.settings, keep_landmarks=True, ignore_unlabelled=0.9)
+    said = train(replace(options, validation=options.training, config=config, settings=settings))
+    assert "; its face is the beginning of each class, on 4 pictures with 4 faces" in said[1]
+    folder = RunFolder(options.folder)
+    table = Checkpoint.read(folder.last).position.records[0].classes
+    assert table is not None
+    assert table.names == config.classes
+    assert [sum(found) + missed for found, missed in zip(table.found, table.missed, strict=True)] == [2, 2]
+    assert "<th>found as square</th>" in folder.page.read_text()
+    assert read_config(folder.config) == config
+    trained, _ = load_model(config, str(folder.model))
+    assert trained.head("logits", 0).conv1x1.out_channels == 6
+    with pytest.raises(InvalidArgumentError, match="class 'square' is not of the model, whose config has round, other"):
+        train(replace(options, folder=options.folder / "b", config=replace(config, classes=("round", "other"))))
+
+
+@pytest.mark.parametrize(
+    ("heads", "expected"),
+    [
+        ({"values": (ValueHead("age", 1),)}, r"heads of plain values \(age\), which are not trained here"),
+        ({"mirrored_points": (1, 0)}, "has 2 points, but labels have the five landmarks"),
+    ],
+)
+def test_heads_that_labels_cannot_teach_are_refused(
+    options: TrainOptions, heads: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"config tiny (has )?{expected}"):
+        train(replace(options, config=replace(TINY, **heads)))
+    assert not options.folder.exists()
 
 
 def test_where_a_run_goes_on_is_decided_by_the_first_process(

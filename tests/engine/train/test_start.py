@@ -10,6 +10,7 @@ import torch
 
 from engine.config.presets import PRESETS
 from engine.errors import InvalidArgumentError, WeightsError
+from engine.model.retinaface import RetinaFace
 from engine.train.start import starting_network
 from tests.support.training.runs import TINY, tiny_network
 
@@ -46,6 +47,38 @@ def test_published_weights_may_get_other_anchors() -> None:
     levels = tuple(replace(level, anchor_sizes=tuple(s * 1.1 for s in level.anchor_sizes)) for level in config.levels)
     network, _ = starting_network(replace(config, name="other", levels=levels), "mobilenet0.25", None, seed=0)
     assert network.config.name == "other"
+
+
+@pytest.mark.parametrize("coding", ["softmax", "sigmoid"])
+def test_each_class_begins_as_the_face_of_weights_with_one(coding: str, tmp_path: Path) -> None:
+    path = tmp_path / "face.pth"
+    faces = tiny_network().eval()
+    torch.save(faces.state_dict(), path)
+    config = replace(TINY, classes=("a", "b", "c"), class_coding=coding)
+    network, origin = starting_network(config, str(path), None, seed=0)
+    assert origin.note.endswith("; its face is the beginning of each class")
+    images = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(2)) * 50
+    with torch.no_grad():
+        before, after = faces(images), network(images)
+    for level in range(3):
+        face = before[3 * level].unflatten(1, (2, 2)).softmax(2)[:, :, 1:]
+        logits = after[3 * level].unflatten(1, (2, -1))
+        # Softmax shares the probability of a face among the classes, sigmoid gives it to each.
+        found = logits.sigmoid() if coding == "sigmoid" else logits.softmax(2)[:, :, 1:] * 3
+        torch.testing.assert_close(found, face.expand_as(found))
+        assert torch.equal(before[3 * level + 1], after[3 * level + 1])
+    torch.save(network.state_dict(), path)
+    again, origin = starting_network(config, str(path), None, seed=0)
+    assert "beginning" not in origin.note
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), again.parameters(), strict=True))
+
+
+def test_weights_of_another_number_of_classes_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "two.pth"
+    torch.save(RetinaFace(replace(TINY, classes=("a", "b"))).state_dict(), path)
+    for names in ("c", "abc"):
+        with pytest.raises(WeightsError, match=r"two\.pth does not fit config 'tiny': .*ClassHead"):
+            starting_network(replace(TINY, classes=tuple(names)), str(path), None, seed=0)
 
 
 def test_two_starts_are_one_too_many() -> None:

@@ -20,6 +20,7 @@ class Image(NamedTuple):
     boxes: Floats  # [M, 4]
     landmarks: Floats  # [M, 5, 2], NaN where unlabelled
     ignored: NDArray[np.bool_]  # [M]
+    classes: NDArray[np.int64]  # [M], from 1
 
 
 class Rules(NamedTuple):
@@ -30,6 +31,7 @@ class Rules(NamedTuple):
     least: float = 0.0
     ratio: float = 3.0
     focal: tuple[float, float] | None = None  # alpha, gamma
+    sigmoid: bool = False  # each class has a probability of its own
 
 
 def to_corners(anchors: Floats) -> Floats:
@@ -100,10 +102,16 @@ def box_code(box: Floats, anchor: Floats, variances: tuple[float, float]) -> Flo
     )
 
 
-def softmax_loss(logits: Floats, label: int) -> float:
-    """Return the cross-entropy of one anchor's two logits."""
+def class_losses(logits: Floats, label: int, rules: Rules) -> list[tuple[float, bool]]:
+    """Return the cross-entropy of each decision about one anchor, and whether the right answer is "there".
+
+    Softmax decides once, between the background, 0, and the classes; sigmoid decides about each class.
+    """
+    if rules.sigmoid:
+        there = [c == label for c in range(1, len(logits) + 1)]
+        return [(float(np.logaddexp(0, -x if yes else x)), yes) for x, yes in zip(logits, there, strict=True)]
     shifted = logits - logits.max()
-    return float(np.log(np.exp(shifted).sum()) - shifted[label])
+    return [(float(np.log(np.exp(shifted).sum()) - shifted[label]), label > 0)]
 
 
 def stage_sums(
@@ -111,23 +119,24 @@ def stage_sums(
 ) -> Floats:
     """Return the sums of one image: classes, boxes, landmarks, positives, positives with landmarks.
 
-    Heads are logits [A, 2], box deltas [A, 4] and landmark deltas [A, 10].
+    Heads are logits [A, C], or with sigmoid [A, C - 1], box deltas [A, 4] and landmark deltas [A, 10].
     """
     logits, deltas, points = heads
     matches = match(anchors, image, rules)
     sums = np.zeros(5)
     negatives = []
     for a, face in enumerate(matches):
+        losses = class_losses(logits[a], 0 if face < 0 else int(image.classes[face]), rules)
         if face == BACKGROUND:
-            negatives.append(softmax_loss(logits[a], 0))
+            negatives.append(sum(loss for loss, _ in losses))
         if rules.focal and face != IGNORED:
             alpha, gamma = rules.focal
-            loss = softmax_loss(logits[a], int(face >= 0))
-            sums[0] += (alpha if face >= 0 else 1 - alpha) * (1 - np.exp(-loss)) ** gamma * loss
+            for loss, there in losses:
+                sums[0] += (alpha if there else 1 - alpha) * (1 - np.exp(-loss)) ** gamma * loss
         if face < 0:
             continue
         if not rules.focal:
-            sums[0] += softmax_loss(logits[a], 1)
+            sums[0] += sum(loss for loss, _ in losses)
         sums[1] += smooth_l1(deltas[a] - box_code(image.boxes[face], anchors[a], variances))
         sums[3] += 1
         if not np.isnan(image.landmarks[face]).any():

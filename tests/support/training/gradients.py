@@ -36,8 +36,11 @@ def uneven_pictures(folder: Path) -> list[LabelledPicture]:
     first, second = pictures[0], pictures[1]
     many = [first.boxes + shift for shift in (-3, 0, 3)], [first.landmarks + shift for shift in (-3, 0, 3)]
     boxes, landmarks = (torch.cat([torch.from_numpy(v) for v in values]).numpy() for values in many)
-    pictures[0] = replace(first, boxes=boxes, landmarks=landmarks, ignored=first.ignored.repeat(3))
-    pictures[1] = replace(second, boxes=second.boxes[:0], landmarks=second.landmarks[:0], ignored=second.ignored[:0])
+    pictures[0] = replace(
+        first, boxes=boxes, landmarks=landmarks, ignored=first.ignored.repeat(3), classes=first.classes.repeat(3)
+    )
+    arrays = ("boxes", "landmarks", "ignored", "classes")
+    pictures[1] = replace(second, **{name: getattr(second, name)[:0] for name in arrays})
     return pictures
 
 

@@ -45,7 +45,7 @@ def drawn_pictures(folder: Path, count: int) -> list[LabelledPicture]:
         box = np.array([x, y, x + side, y + side], np.float32)
         points = np.array([[0.3, 0.3], [0.7, 0.3], [0.5, 0.5], [0.35, 0.8], [0.65, 0.8]], np.float32)
         landmarks = box[:2] + points * side
-        pictures.append(LabelledPicture(path, box[None], landmarks[None], np.zeros(1, np.bool_)))
+        pictures.append(LabelledPicture(path, box[None], landmarks[None], np.zeros(1, np.bool_), np.ones(1, np.int32)))
     return pictures
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from engine.precision.qdq.graph import Graph
-from engine.precision.qdq.heads import face_weights, run_with_gradients, squared_head_error
+from engine.precision.qdq.heads import face_weights, margins, run_with_gradients, squared_head_error
 from engine.precision.qdq.simulate import Simulation
 from tests.support import graphs
 from tests.support.graphs import CONFIG
@@ -34,8 +35,23 @@ def _moved(name: str, index: int, amount: float) -> dict[str, Tensor]:
 
 
 def test_the_probability_of_a_face() -> None:
-    given = face_weights(torch.tensor([1.0, 3.0, 0.0, -1.0]).reshape(1, 4, 1, 1))
+    given = face_weights(CONFIG, torch.tensor([1.0, 3.0, 0.0, -1.0]).reshape(1, 4, 1, 1))
     assert given.flatten().tolist() == pytest.approx([1 / (1 + math.exp(-2)), 1 / (1 + math.exp(1))])
+
+
+@pytest.mark.parametrize("classes", [1, 2, 5])
+def test_the_probability_of_a_face_of_any_class(classes: int) -> None:
+    """With softmax what the background leaves, with the bits of a difference for one class; else the best class's."""
+    generator = torch.Generator().manual_seed(classes)
+    softmax = replace(CONFIG, classes=tuple(f"c{i}" for i in range(classes)))
+    logits = torch.randn(2, 3, 1 + classes, 4, 5, generator=generator) * 9
+    given = face_weights(softmax, logits.flatten(1, 2))
+    torch.testing.assert_close(given.double(), 1 - logits.double().softmax(2)[:, :, 0], atol=1e-6, rtol=0)
+    if classes == 1:
+        assert torch.equal(margins(softmax, logits.flatten(1, 2)), logits[:, :, 1] - logits[:, :, 0])
+    sigmoid = replace(softmax, class_coding="sigmoid")
+    own = logits[:, :, 1:]
+    torch.testing.assert_close(face_weights(sigmoid, own.flatten(1, 2)), torch.sigmoid(own).amax(2))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +93,7 @@ def test_gradients_are_those_of_finite_differences(graph: Graph) -> None:
     heads, moved = (_heads_from(graph, network, batch, amount) for amount in (0.0, 1e-2))
     wanted = 0.0
     for level in CONFIG.levels:
-        face = face_weights(heads[f"logits_{level.stride}"]).double()
+        face = face_weights(CONFIG, heads[f"logits_{level.stride}"]).double()
         for kind, share, size in (("box_deltas", 1.0 / 4, 4), ("landmark_deltas", 0.15 / 10, 10)):
             name = f"{kind}_{level.stride}"
             slope = (moved[name] - heads[name]).double() / 1e-2

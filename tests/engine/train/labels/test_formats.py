@@ -197,6 +197,56 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         read_faces(tmp_path, ["a.png"], lambda _: None)
 
 
+CLASSES = ("mask", "no mask", "face shield")
+
+
+def with_classes(kind: str, folder: Path, *names: str) -> Path:
+    """Labels of one picture whose faces have classes; a JSON line has them under either name."""
+    boxes = [[10.0 * i, 0, 10.0 * i + 8, 8] for i in range(len(names))]
+    if kind == "voc":
+        (folder / "voc").mkdir()
+        objects = "".join(voc("a.png", box, kind=name) for box, name in zip(boxes, names, strict=True))
+        joined = objects.replace("</annotation><annotation><folder>x</folder><filename>a.png</filename>", "")
+        (folder / "voc" / "a.xml").write_text(joined)
+        return folder / "voc"
+    if kind == "coco":
+        categories = [{"id": i, "name": name} for i, name in enumerate(names)]
+        annotations = [{"image_id": 7, "category_id": i, "bbox": [x, 0, 8, 8]} for i, (x, _, _, _) in enumerate(boxes)]
+        return written(folder, json.dumps({**COCO, "annotations": annotations, "categories": categories}))
+    faces = [{"box": box, kind: name, "label": name} for box, name in zip(boxes, names, strict=True)]
+    return written(folder, json.dumps({"image": "event/a.png", "faces": faces}))
+
+
+@pytest.mark.parametrize("kind", ["class", "label", "coco", "voc"])
+def test_faces_have_the_class_of_their_name(kind: str, tmp_path: Path, pictures: Path) -> None:
+    said: list[str] = []
+    path = with_classes(kind, tmp_path, "no mask", "mask", "face shield")
+    labels = {picture.path.name: picture for picture in read_labels(path, pictures, said.append, CLASSES)}
+    assert labels["a.png"].classes.tolist() == [2, 1, 3]
+    assert labels["a.png"].boxes[:, 0].tolist() == [0, 10, 20]
+    assert labels["a.png"].classes.dtype == np.int32
+    assert not any("taken as faces" in line for line in said)
+    other = r"the class 'face shield' is not of the model, whose config has mask, no mask: change the labels, or give"
+    with pytest.raises(InvalidArgumentError, match=other):
+        read_labels(path, pictures, said.append, CLASSES[:2])
+    assert all(set(found.classes) <= {1} for found in read_labels(path, pictures, said.append))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        WIDER,
+        RETINAFACE,
+        '{"image": "event/a.png", "faces": [{"box": [1, 2, 3, 4]}]}',
+        '{"image": "event/a.png", "faces": [{"box": [1, 2, 3, 4], "class": null, "label": "mask"}]}',
+    ],
+)
+def test_a_face_without_a_class_is_refused_by_a_model_with_several(tmp_path: Path, content: str) -> None:
+    path = written(tmp_path, content)
+    with pytest.raises(InvalidArgumentError, match=f"labels {path}.*a face has no class"):
+        read_faces(path, ["a.png"], lambda _: None, CLASSES)
+
+
 def test_classes_that_are_called_faces_are_taken_else_all(tmp_path: Path) -> None:
     said: list[str] = []
     names = [{"id": 1, "name": "Human Face"}, {"id": 2, "name": "hat"}, {"id": 3, "name": "never"}]

@@ -20,7 +20,13 @@ def scene_of(
     landmarks[1::2] = np.nan
     image = rng.integers(0, 256, (height, width, 3)).astype(np.uint8)
     marked = np.isin(np.arange(len(boxes)), ignored)
-    return Scene(image, np.array(boxes, np.float32).reshape(-1, 4), landmarks, marked)
+    return Scene(
+        image,
+        np.array(boxes, np.float32).reshape(-1, 4),
+        landmarks,
+        marked,
+        np.arange(1, len(marked) + 1, dtype=np.int32),
+    )
 
 
 def test_crops_keep_faces_by_their_centres(request: pytest.FixtureRequest) -> None:
@@ -38,12 +44,13 @@ def test_crops_keep_faces_by_their_centres(request: pytest.FixtureRequest) -> No
             if shown[0] < shown[2] and shown[1] < shown[3]:
                 has_centre = left < (x1 + x2) / 2 < left + side and top < (y1 + y2) / 2 < top + side
                 points = scene.landmarks[index] - np.array([left, top], np.float32)
-                expected.append((shown, points, index == 2 or not has_centre))
+                expected.append((shown, points, index == 2 or not has_centre, index + 1))
         cut = scene.cropped(left, top, side)
         assert np.array_equal(cut.image, scene.image[top : top + side, left : left + side])
-        assert cut.boxes.tolist() == [shown for shown, _, _ in expected]
-        assert np.array_equal(cut.landmarks, np.array([p for _, p, _ in expected]).reshape(-1, 5, 2), equal_nan=True)
-        assert cut.ignored.tolist() == [ignored for _, _, ignored in expected]
+        assert cut.boxes.tolist() == [shown for shown, _, _, _ in expected]
+        assert np.array_equal(cut.landmarks, np.array([p for _, p, _, _ in expected]).reshape(-1, 5, 2), equal_nan=True)
+        assert cut.ignored.tolist() == [ignored for _, _, ignored, _ in expected]
+        assert cut.classes.tolist() == [number for _, _, _, number in expected]
 
 
 def test_squares_that_reach_beyond_the_picture_are_padded() -> None:
@@ -62,6 +69,7 @@ def test_what_is_left_stays_left_in_the_mirror() -> None:
     mirror = scene.mirrored()
     assert np.array_equal(mirror.image, scene.image[:, ::-1])
     assert mirror.boxes.tolist() == [[35, 6, 55, 36], [20, 3, 30, 11]]
+    assert mirror.classes.tolist() == [1, 2]
     for point, other in ((0, 1), (1, 0), (2, 2), (3, 4), (4, 3)):
         x, y = scene.landmarks[0, other].tolist()
         assert mirror.landmarks[0, point].tolist() == [np.float32(60) - np.float32(x), y]

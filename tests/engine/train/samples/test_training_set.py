@@ -32,7 +32,7 @@ def picture(path: Path, image: Image, *boxes: tuple[float, float, float, float])
     path.write_bytes(cv2.imencode(".png", image)[1].tobytes())
     faces = np.array(boxes, np.float32).reshape(-1, 4)
     landmarks = faces[:, None, :2] + PARTS * (faces[:, None, 2:] - faces[:, None, :2])
-    return LabelledPicture(path, faces, landmarks, np.zeros(len(faces), np.bool_))
+    return LabelledPicture(path, faces, landmarks, np.zeros(len(faces), np.bool_), np.ones(len(faces), np.int32))
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ from tests.support.oracles.training import Image
 
 PLAIN = preset("mobilenet0.25")
 CASCADE = replace(PLAIN, name="cascade", cascade=True)
+CLASSES = replace(PLAIN, name="classes", classes=("a", "b", "c"))
+SIGMOID = replace(CLASSES, name="sigmoid", class_coding="sigmoid")
 
 
 class Batch(NamedTuple):
@@ -23,15 +25,17 @@ class Batch(NamedTuple):
     boxes: list[torch.Tensor]
     landmarks: list[torch.Tensor]
     ignored: list[torch.Tensor]
+    classes: list[torch.Tensor]
 
 
-def random_image(rng: np.random.Generator, count: int, side: int) -> Image:
+def random_image(rng: np.random.Generator, count: int, side: int, classes: int = 1) -> Image:
     """Faces with corners on half pixels, so that equal overlaps are equal in every arithmetic; some lack landmarks."""
     corner = rng.integers(-8, 2 * side, (count, 2)) / 2
     boxes = np.concatenate([corner, corner + rng.integers(4, side + 8, (count, 2)) / 2], axis=1)
     landmarks = corner[:, None] + rng.random((count, 5, 2)) * side / 4
     landmarks[rng.random(count) < 0.3] = np.nan
-    return Image(boxes, landmarks.astype(np.float32).astype(np.float64), rng.random(count) < 0.25)
+    ignored = rng.random(count) < 0.25
+    return Image(boxes, landmarks.astype(np.float32).astype(np.float64), ignored, rng.integers(1, classes + 1, count))
 
 
 def batch_of(images: list[Image]) -> Batch:
@@ -40,6 +44,7 @@ def batch_of(images: list[Image]) -> Batch:
         [torch.tensor(i.boxes, dtype=torch.float32).reshape(-1, 4) for i in images],
         [torch.tensor(i.landmarks, dtype=torch.float32).reshape(-1, 5, 2) for i in images],
         [torch.tensor(i.ignored, dtype=torch.bool) for i in images],
+        [torch.tensor(i.classes, dtype=torch.int64) for i in images],
     )
 
 

@@ -7,15 +7,24 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import softplus
+from torch.nn.functional import logsigmoid, softplus
 
 from engine.config.model import RetinaFaceConfig
 from engine.errors import InvalidArgumentError
 from engine.train.targets.anchors import anchors_of
-from engine.train.targets.classification import hardest
+from engine.train.targets.classification import focal_loss, hard_negative_loss, hardest
 from engine.train.targets.loss import Losses, MultiTaskLoss
 from engine.train.targets.settings import PUBLISHED_LOSSES, LossSettings
-from tests.engine.train.targets.cases import CASCADE, PLAIN, Batch, batch_of, random_heads, random_image
+from tests.engine.train.targets.cases import (
+    CASCADE,
+    CLASSES,
+    PLAIN,
+    SIGMOID,
+    Batch,
+    batch_of,
+    random_heads,
+    random_image,
+)
 from tests.support.oracles import training
 from tests.support.oracles.training import Image, Rules, rows_of, stage_sums
 
@@ -30,18 +39,19 @@ def expected(
     maps = [head.detach().double().numpy() for head in heads]
     kinds = len(config.head_kinds())
     own, behind = maps[: kinds * 3], maps[kinds * 3 :]
-    rows = [rows_of(own[i::kinds], v) for i, v in enumerate((2, 4, 10, 4)[:kinds])]
+    rows = [rows_of(own[i::kinds], config.head_values(kind)) for i, kind in enumerate(config.head_kinds())]
+    sigmoid = config.class_coding == "sigmoid"
     grid = [anchors_of(config, *SIZE).double().numpy()] * len(images)
     option = (s.alpha, s.gamma) if focal else None
     stages = []
     if config.cascade:
-        first = rows_of(behind[0::2], 2), rows[3], rows_of(behind[1::2], 10)
+        first = rows_of(behind[0::2], config.num_classes), rows[3], rows_of(behind[1::2], 10)
         stages.append((first, grid, s.first_overlaps))
         grid = [_moved(deltas, a, config.variances) for deltas, a in zip(rows[3], grid, strict=True)]
     stages.append(((rows[0], rows[1], rows[2]), grid, s.second_overlaps if config.cascade else s.overlaps))
     parts = []
     for values, anchors, overlaps in stages:
-        rules = Rules(*overlaps, s.least_iou, s.negatives_per_positive, option)
+        rules = Rules(*overlaps, s.least_iou, s.negatives_per_positive, option, sigmoid)
         sums = sum(
             stage_sums((values[0][i], values[1][i], values[2][i]), anchors[i], images[i], rules, config.variances)
             for i in range(len(images))
@@ -60,11 +70,11 @@ def _moved(deltas: training.Floats, anchors: training.Floats, variances: tuple[f
 
 @pytest.mark.parametrize("focal", [False, True], ids=["hard negatives", "focal"])
 @pytest.mark.parametrize("settings", [LossSettings(), PORT], ids=["paper", "port"])
-@pytest.mark.parametrize("config", [PLAIN, CASCADE], ids=["plain", "cascade"])
+@pytest.mark.parametrize("config", [PLAIN, CASCADE, CLASSES, SIGMOID], ids=lambda config: config.name)
 def test_equals_the_statement(
     rng: np.random.Generator, config: RetinaFaceConfig, settings: LossSettings, focal: bool
 ) -> None:
-    images = [random_image(rng, count, 48) for count in (6, 0, 2)]
+    images = [random_image(rng, count, 48, len(config.classes)) for count in (6, 0, 2)]
     heads = random_heads(rng, config, len(images), SIZE)
     losses = MultiTaskLoss(config, settings=settings, focal=focal)(heads, batch_of(images))
     # float32 sums of some hundred terms
@@ -74,6 +84,28 @@ def test_equals_the_statement(
 def values(losses: Losses) -> list[float]:
     """All but the count of positives."""
     return [float(value.detach()) for value in losses[:7]]
+
+
+@pytest.mark.parametrize("focal", [False, True], ids=["hard negatives", "focal"])
+def test_one_class_has_the_bits_of_a_logistic_loss(rng: np.random.Generator, focal: bool) -> None:
+    """Of the margin alone, as models with one class were trained before there were others; gradients too."""
+    logits = torch.tensor(rng.normal(0, 9, (3, 200, 2)), dtype=torch.float32, requires_grad=True)
+    classes = torch.tensor(rng.choice([0, 0, 0, 1, -2], (3, 200)))
+    settings = LossSettings()
+    (focal_loss if focal else hard_negative_loss)(logits, classes, settings, sigmoid=False).backward()  # type: ignore[no-untyped-call]
+    given, logits.grad = logits.grad, None
+    margins, positive = logits[..., 1] - logits[..., 0], classes > 0
+    if focal:
+        right = torch.where(positive, margins, -margins)[classes != -2]
+        weight = torch.where(positive, settings.alpha, 1 - settings.alpha)[classes != -2]
+        expected = -(weight * torch.sigmoid(-right) ** settings.gamma * logsigmoid(right)).sum()
+    else:
+        negative = hardest(margins.detach(), classes == 0, positive.sum(1) * 3)
+        expected = -logsigmoid(margins[positive]).sum() - logsigmoid(-margins[negative]).sum()
+    expected.backward()  # type: ignore[no-untyped-call]
+    assert given is not None
+    assert logits.grad is not None
+    assert torch.equal(given, logits.grad)
 
 
 def test_a_model_without_landmarks_has_no_loss_of_them(rng: np.random.Generator) -> None:
@@ -117,10 +149,10 @@ def test_labelled_landmarks_need_no_teacher(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("focal", [False, True], ids=["hard negatives", "focal"])
-@pytest.mark.parametrize("config", [PLAIN, CASCADE], ids=["plain", "cascade"])
+@pytest.mark.parametrize("config", [PLAIN, CASCADE, CLASSES, SIGMOID], ids=lambda config: config.name)
 def test_gradients_equal_differences(rng: np.random.Generator, config: RetinaFaceConfig, focal: bool) -> None:
     """A cascade's second stage gives the first one no gradient, though its loss depends on it: see the next test."""
-    batch = batch_of([random_image(rng, 3, 32)])
+    batch = batch_of([random_image(rng, 3, 32, len(config.classes))])
     heads = random_heads(rng, config, 1, (32, 32), torch.float64)
     if config.cascade:
         for head in heads[3:12:4]:
@@ -253,9 +285,9 @@ def test_refuses_what_does_not_fit(rng: np.random.Generator) -> None:
     with pytest.raises(InvalidArgumentError, match="got 9 heads, expected 18 of cascade"):
         MultiTaskLoss(CASCADE)(heads, batch)
     with pytest.raises(InvalidArgumentError, match="heads of 1 images, but boxes of 2"):
-        MultiTaskLoss(PLAIN)(heads, Batch(batch.boxes * 2, batch.landmarks, batch.ignored))
+        MultiTaskLoss(PLAIN)(heads, batch._replace(boxes=batch.boxes * 2))
     with pytest.raises(InvalidArgumentError, match="expected \\[M, 4\\]"):
-        MultiTaskLoss(PLAIN)(heads, Batch([batch.boxes[0][:, :3]], batch.landmarks, batch.ignored))
+        MultiTaskLoss(PLAIN)(heads, batch._replace(boxes=[batch.boxes[0][:, :3]]))
     with pytest.raises(InvalidArgumentError, match=r"overlaps is \(0.3, 0.5\), expected"):
         LossSettings(overlaps=(0.3, 0.5))
     with pytest.raises(InvalidArgumentError, match="box_weight is nan, expected a finite number"):

@@ -50,13 +50,15 @@ def test_heads_of_training_are_behind_those_of_the_network(config: RetinaFaceCon
     assert len(parameters) == len(list(trained.parameters()))  # copies, not the same tensors
 
 
-def test_focal_loss_starts_with_low_scores() -> None:
-    network = RetinaFace(SMALL)
+@pytest.mark.parametrize(("names", "coding"), [("a", "softmax"), ("abc", "softmax"), ("abc", "sigmoid")])
+def test_focal_loss_starts_with_low_scores(names: str, coding: str) -> None:
+    network = RetinaFace(replace(SMALL, classes=tuple(names), class_coding=coding))
     start_focal(network)
     for level in range(3):
         bias = network.head("logits", level).conv1x1.bias
         assert bias is not None
-        scores = torch.softmax(bias.detach().reshape(-1, 2), 1)[:, 1]
+        logits = bias.detach().reshape(2, -1)
+        scores = torch.sigmoid(logits) if coding == "sigmoid" else 1 - torch.softmax(logits, 1)[:, 0]
         torch.testing.assert_close(scores, torch.full_like(scores, 0.01))
 
 
@@ -72,7 +74,8 @@ def test_learns_one_batch_by_heart(cascade: bool, focal: bool) -> None:
     boxes = [torch.tensor([[4.0, 6, 22, 28], [30, 20, 62, 60]]), torch.tensor([[10.0, 8, 50, 57]])]
     landmarks = [box[:, None, :2] + (box[:, None, 2:] - box[:, None, :2]) * places for box in boxes]
     landmarks[0][1] = torch.nan
-    batch = Batch(boxes, landmarks, [torch.zeros(len(box), dtype=torch.bool) for box in boxes])
+    zeros = [torch.zeros(len(box), dtype=torch.int64) for box in boxes]
+    batch = Batch(boxes, landmarks, [zero.bool() for zero in zeros], [zero + 1 for zero in zeros])
     loss = MultiTaskLoss(config, focal=focal)
     optimiser = torch.optim.Adam(model.parameters(), 0.01)
     rates = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 120)
