@@ -4,7 +4,7 @@ Usage: python examples/dense_faces.py face.obj run
 
 Each picture has one face: the mesh with random shape, texture, pose and light on a random background. A mobilenet0.25
 learns where it is (score, box) and the 144 values of the dense branch: from vertices, edges and, through the
-differentiable renderer, pixels. Faces for judging are made with another seed, and no face is shown twice. The folder of
+differentiable renderer, pixels. Faces for judging are made with another seed. The folder of
 the run gets the error by steps (curve.csv, curve.png), new faces with the meshes found in them (faces.png), the decoder
 (dense.npz) and the network (model.pth). docs/dense.md has the result.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import random
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
@@ -31,7 +32,7 @@ from engine.mesh.dense.light import shade
 from engine.mesh.dense.losses import edge_loss, pixel_loss, vertex_loss
 from engine.mesh.dense.rendering import render
 from engine.mesh.dense.run import DenseDecoder
-from engine.mesh.dense.values import CAMERA, DENSE_VALUES, LIGHT
+from engine.mesh.dense.values import CAMERA, CODE, DENSE_VALUES, LIGHT
 from engine.mesh.laplacian import scaled_laplacian
 from engine.mesh.levels import MeshLevels, make_levels
 from engine.mesh.obj import read_obj
@@ -42,9 +43,12 @@ from engine.train.targets.anchors import anchors_of
 from engine.train.targets.coding import decode_boxes, encode_boxes
 from engine.types import Image
 
-LEVEL, ANCHOR = 1, 64.0  # that all faces here belong to, of strides 8, 16 and 32; pixels of the anchor's sides
+# That all faces here belong to: the level of stride 8, whose small cells place a face best, and its larger anchor.
+LEVEL, ANCHOR = 0, 32.0
 CROP = 48  # pixels of a side of rendered crops
 SHAPE_MODES, TEXTURE_MODES = 12, 30
+KEPT, USES = 64, 4  # batches of faces in memory, and how often one is learned from: making costs as much as learning
+LEARNING_RATE, FACTOR = 4e-3, 2  # of the published layers, and by what of the new ones
 
 
 class Sample(NamedTuple):
@@ -138,7 +142,7 @@ class DenseNetwork(nn.Module):
         self.score, self.box = Head(config.fpn_channels, 1, 1), Head(config.fpn_channels, 1, 4)
         self.dense = Head(config.fpn_channels, 1, DENSE_VALUES)
         with torch.no_grad():
-            self.dense.conv1x1.weight.mul_(0.2)  # poses close to the front at first
+            self.dense.conv1x1.weight[CODE:].mul_(0.2)  # poses close to the front at first
         self.faces = DenseFaces(levels, MeshDecoder(levels))
         anchors = anchors_of(config, size, size)
         self._anchors = anchors[anchors[:, 2] == ANCHOR]
@@ -163,17 +167,17 @@ class DenseNetwork(nn.Module):
         """Return the sum of all losses, lengths in units of half a face's longer side."""
         outputs, cells = self(sample.pictures), self.cells(sample.boxes)
         found = self.at(outputs, cells)
-        boxes = found.boxes().detach()  # the dense branch fits the box as it is
+        boxes = found.boxes()
         classes = functional.cross_entropy(outputs[0], cells)
         place = functional.smooth_l1_loss(found.deltas, encode_boxes(sample.boxes, found.anchors, (0.1, 0.2)))
         framed = self.faces.in_frames(found.values)
         unit = (sample.boxes[:, 2:] - sample.boxes[:, :2]).amax(1)[:, None, None] / 2
         vertices, truth = to_image(framed.vertices, boxes) / unit, sample.vertices / unit
-        part = slice(0, None, 4)  # of the batch is rendered
-        crops = crop(sample.pictures[part], boxes[part])
+        part = slice(0, None, 8)  # of the batch is rendered
+        crops = crop(sample.pictures[part], boxes[part].detach())
         pixels = pixel_loss(render(framed.vertices[part], framed.colours[part], self.faces.triangles, CROP), crops)
         meshes = vertex_loss(framed.meshes, sample.meshes) + edge_loss(framed.meshes, sample.meshes, edges)
-        return 0.2 * classes + 0.2 * place + vertex_loss(vertices, truth) + meshes + pixels
+        return 0.2 * classes + 0.2 * place + 1.5 * vertex_loss(vertices, truth) + meshes + pixels
 
 
 def crop(pictures: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
@@ -185,6 +189,26 @@ def crop(pictures: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
     places = to_image(grid.expand(len(boxes), -1, 3), boxes)[..., :2] * 2 / size - 1
     sampled = functional.grid_sample(pictures, places.reshape(-1, CROP, CROP, 2), align_corners=False)
     return sampled.permute(0, 2, 3, 1)
+
+
+class Faces:
+    """Batches of faces to learn from: each is used about four times, with a thousand steps' other ones between."""
+
+    def __init__(self, maker: FaceMaker, batch: int) -> None:
+        self._maker, self._batch = maker, batch
+        self._kept: list[Sample] = []
+        self._random, self._steps = random.Random(0), 0
+
+    def next(self) -> Sample:
+        """Return a batch; every fourth time there is a new one among those to choose from."""
+        if self._steps % USES == 0:
+            new = self._maker.make(self._batch)
+            if len(self._kept) < KEPT:
+                self._kept.append(new)
+            else:
+                self._kept[self._random.randrange(KEPT)] = new
+        self._steps += 1
+        return self._random.choice(self._kept)
 
 
 @torch.no_grad()
@@ -239,7 +263,7 @@ def main() -> None:
     parser.add_argument("mesh", type=Path, help="a face, an OBJ file of triangles")
     parser.add_argument("run", type=Path, help="folder for all results")
     parser.add_argument("--weights", default="mobilenet0.25", help="to start from (default %(default)s)")
-    parser.add_argument("--steps", type=int, default=1800, help="default %(default)s")
+    parser.add_argument("--steps", type=int, default=3600, help="default %(default)s")
     parser.add_argument("--batch", type=int, default=32, help="faces of a step (default %(default)s)")
     parser.add_argument("--size", type=int, default=96, help="side of pictures, a multiple of 32 (default %(default)s)")
     parser.add_argument("--judged", type=int, default=256, help="unseen faces (default %(default)s)")
@@ -249,16 +273,24 @@ def main() -> None:
     levels = make_levels(read_obj(arguments.mesh))
     edges = torch.from_numpy(levels.topology.edges).long()
     network = DenseNetwork(levels, arguments.size, arguments.weights)
-    learned, judged = FaceMaker(levels, arguments.size, seed=1), FaceMaker(levels, arguments.size, seed=2)
+    faces = Faces(FaceMaker(levels, arguments.size, seed=1), arguments.batch)
+    judged = FaceMaker(levels, arguments.size, seed=2)
     unseen = judged.make(arguments.judged)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, arguments.steps + 1, pct_start=0.1)
+    optimiser = torch.optim.AdamW(
+        [
+            {"params": network.retinaface.parameters()},
+            {"params": [value for name, value in network.named_parameters() if not name.startswith("retinaface.")]},
+        ],
+        weight_decay=1e-4,
+    )
+    rates = [LEARNING_RATE, FACTOR * LEARNING_RATE]
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, arguments.steps + 1, pct_start=0.1)
     every = math.ceil(arguments.steps / 15)
     points, begin = [(0, error(network, unseen))], perf_counter()
     print(f"step 0: mean vertex error {points[0][1]:.2%} of the face", flush=True)
     for step in range(1, arguments.steps + 1):
         network.train()
-        loss = network.loss(learned.make(arguments.batch), edges)
+        loss = network.loss(faces.next(), edges)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)

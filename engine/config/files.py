@@ -74,4 +74,5 @@ def _key(config: RetinaFaceConfig) -> tuple[object, ...]:
 def _shapes(config: RetinaFaceConfig) -> tuple[object, ...]:
     """Return what the names and shapes of a config's tensors depend on."""
     anchors = [(level.stride, len(level.anchors)) for level in config.levels]
-    return config.backbone, anchors, config.fpn_channels, config.context, config.cascade, config.heads
+    heads = [(kind, config.head_values(kind)) for kind in config.head_kinds()]
+    return config.backbone, anchors, config.fpn_channels, config.context, heads

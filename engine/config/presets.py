@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from engine.config.heads import ValueHead
 from engine.config.model import PyramidLevel, RetinaFaceConfig
 from engine.errors import InvalidArgumentError
 
@@ -81,6 +82,8 @@ _RESNET50 = RetinaFaceConfig(
     name="resnet50", backbone="resnet50", levels=_UPSTREAM_LEVELS, fpn_channels=256, negative_slope=0.0
 )
 
+_DENSE = ValueHead("dense", 144)
+
 PRESETS: dict[str, RetinaFaceConfig] = {
     config.name: config
     for config in (
@@ -147,6 +150,8 @@ PRESETS: dict[str, RetinaFaceConfig] = {
             context="shared",
             input_size=(480, 480),
         ),
+        # With the values of the dense branch, section 3.2 of the paper: of each anchor 144.
+        *(replace(config, name=f"{config.name}-dense", values=(_DENSE,)) for config in (_MOBILENET, _PAPER)),
     )
 }
 
