@@ -4,9 +4,9 @@ Usage: python examples/dense_faces.py face.obj run
 
 Each picture has one face: the mesh with random shape, texture, pose and light on a random background. A mobilenet0.25
 learns where it is (score, box) and the 144 values of the dense branch: from vertices, edges and, through the
-differentiable renderer, pixels. Faces for judging are made with another seed. The folder of
-the run gets the error by steps (curve.csv, curve.png), new faces with the meshes found in them (faces.png), the decoder
-(dense.npz) and the network (model.pth). docs/dense.md has the result.
+differentiable renderer, pixels. Faces for judging are made with another seed. The folder of the run gets the error by
+steps (curve.csv, curve.png), new faces with the meshes found in them (faces.png), the decoder (dense.npz) and the
+network (model.pth). docs/dense.md has the result.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import math
 import random
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -276,13 +276,9 @@ def main() -> None:
     faces = Faces(FaceMaker(levels, arguments.size, seed=1), arguments.batch)
     judged = FaceMaker(levels, arguments.size, seed=2)
     unseen = judged.make(arguments.judged)
-    optimiser = torch.optim.AdamW(
-        [
-            {"params": network.retinaface.parameters()},
-            {"params": [value for name, value in network.named_parameters() if not name.startswith("retinaface.")]},
-        ],
-        weight_decay=1e-4,
-    )
+    new = [value for name, value in network.named_parameters() if not name.startswith("retinaface.")]
+    groups: list[dict[str, Any]] = [{"params": network.retinaface.parameters()}, {"params": new}]
+    optimiser = torch.optim.AdamW(groups, weight_decay=1e-4)
     rates = [LEARNING_RATE, FACTOR * LEARNING_RATE]
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, arguments.steps + 1, pct_start=0.1)
     every = math.ceil(arguments.steps / 15)

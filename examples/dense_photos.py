@@ -4,9 +4,9 @@ Usage: python examples/dense_photos.py run retinaface_fp16.engine photos results
 
 A detector finds the faces. Meshes are put into its boxes, and five places of the mesh are drawn to its landmarks; all
 the rest comes from the pixels of the rendered meshes. Each step has as many faces made from the mesh with all their
-losses, so that shapes stay those of faces. One in five photos is held out. Of its faces are the losses before and after, and
-the pictures (photos.png): a face, the mesh found in it and the mesh rendered, before; then both after. docs/dense.md
-has the result.
+losses, so that shapes stay those of faces. One in five photos is held out: its faces give the losses before and after,
+and the pictures (photos.png): a face, the mesh found in it and the mesh rendered, before; then both after.
+docs/dense.md has the result.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import torch
 from dense_faces import CROP, DenseNetwork, FaceMaker, Faces, Found, crop
+from numpy.typing import NDArray
 from torch import nn
 
 from engine import Detections, TRTRetinaFace
@@ -28,7 +29,7 @@ from engine.mesh.dense.losses import pixel_loss
 from engine.mesh.dense.rendering import render
 from engine.mesh.dense.weights import load_weights
 from engine.pictures.photos import Pictures
-from engine.types import FloatArray, Image, IntArray
+from engine.types import Image, IntArray
 
 SIZE = 96  # of pictures, as dense_faces.py has them
 PATCH, SHARE = 192, 0.4  # pixels of what is kept of a photo around a face, and the face's part of its side
@@ -68,7 +69,7 @@ def cut(photo: Image, found: Detections) -> list[PhotoFace]:
     return faces
 
 
-def _warp(picture: Image, scale: float, shift: FloatArray, size: int) -> Image:
+def _warp(picture: Image, scale: float, shift: NDArray[np.floating[Any]], size: int) -> Image:
     """Move point p, where pixel i has its centre at i + .5, to scale x p + shift."""
     matrix = np.hstack([scale * np.eye(2), (shift + 0.5 * scale - 0.5)[:, None]])
     flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
@@ -96,7 +97,7 @@ def losses(network: DenseNetwork, shown: Views, places: torch.Tensor) -> tuple[t
     pixels = pixel_loss(
         render(framed.vertices, framed.colours, network.faces.triangles, CROP), crop(shown.pictures, shown.boxes)
     )
-    points = to_image(framed.vertices, shown.boxes)[:, places, :2].unflatten(1, (5, 2)).mean(2)
+    points = to_image(framed.vertices, shown.boxes)[:, places, :2].reshape(-1, 5, 2, 2).mean(2)
     half = (shown.boxes[:, 2:] - shown.boxes[:, :2]).amax(1)[:, None] / 2
     return pixels, (torch.linalg.vector_norm(points - shown.points, dim=2) / half).mean()
 

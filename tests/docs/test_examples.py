@@ -13,10 +13,13 @@ import cv2
 import numpy as np
 import pytest
 
+from engine.mesh.dense.decoder import MeshDecoder
 from engine.mesh.dense.run import DenseDecoder
+from engine.mesh.levels import make_levels
 from tests.docs.conftest import ROOT
 from tests.engine.mesh.meshes import mask, write_obj
 from tests.support.data import ASTRONAUT_FACE, astronaut, read_image
+from tests.support.engines import build
 from tests.support.oracles.boxes import iou
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -143,25 +146,55 @@ def test_fine_tune_masks(tmp_path: Path) -> None:
     assert (results / "all" / "index.html").exists()
 
 
-def test_dense_faces(tmp_path: Path) -> None:
-    """Two steps on a small mesh: the curve, the pictures, and a decoder that loads."""
-    results = tmp_path / "run"
-    options = ["--steps", 2, "--batch", 3, "--size", 64, "--judged", 4]
-    done = run("dense_faces.py", write_obj(tmp_path, mask(10, 8)), results, *options)
-    errors = [
-        re.match(r"step (\d): mean vertex error ([\d.]+)% of the face", line) for line in done.stdout.splitlines()
-    ]
+@pytest.fixture(scope="module")
+def dense_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """What dense_faces.py prints and writes: two steps on a small mesh."""
+    folder = tmp_path_factory.mktemp("dense")
+    options = ["--steps", 2, "--batch", 3, "--judged", 4]
+    return run("dense_faces.py", write_obj(folder, mask(10, 8)), folder / "run", *options).stdout, folder / "run"
+
+
+def test_dense_faces(dense_run: tuple[str, Path]) -> None:
+    """The curve, the pictures, and a decoder that loads."""
+    printed, results = dense_run
+    errors = [re.match(r"step (\d): mean vertex error ([\d.]+)% of the face", line) for line in printed.splitlines()]
     assert [error[1] for error in errors if error] == ["0", "1", "2"]
     curve = (results / "curve.csv").read_text().splitlines()
     assert curve[0] == "step,error"
     kept = [100 * float(line.split(",")[1]) for line in curve[1:]]
     assert kept == pytest.approx([float(error[2]) for error in errors if error], abs=0.011)  # both are rounded
-    assert read_image(results / "faces.png").shape == (2 * 3 * 64, 6 * 3 * 64, 3)
+    assert read_image(results / "faces.png").shape == (2 * 3 * 96, 6 * 3 * 96, 3)
     assert (results / "curve.png").exists()
     meshes = DenseDecoder.load(results / "dense.npz").decode(
         np.zeros((1, 144), np.float32), np.ones((1, 4), np.float32)
     )
     assert meshes.vertices.shape == (1, 80, 3)
+
+
+def test_dense_photos(dense_run: tuple[str, Path], reader_engine: Path, photos: Path, tmp_path: Path) -> None:
+    """One step: both losses, the pictures, and a decoder that loads."""
+    options = ["--steps", 1, "--batch", 2, "--points", 12, 12, 17, 17, 34, 35, 52, 52, 57, 57]
+    results = tmp_path / "results"
+    done = run("dense_photos.py", dense_run[1], reader_engine, photos, results, *options)
+    lines = done.stdout.splitlines()
+    assert lines[0] == "1 faces to learn from, 1 held out"
+    (before,), (after,) = (re.findall(r": pixel loss ([\d.]+), landmarks ([\d.]+)%", line) for line in lines[1:])
+    assert before[0] != after[0]
+    assert before[1] != after[1]
+    assert read_image(results / "photos.png").shape == (5 * 192, 192, 3)
+    assert DenseDecoder.load(results / "dense.npz").triangles.shape == (126, 3)
+
+
+def test_dense_detect(photos: Path, tmp_path: Path) -> None:
+    """Of random weights: a mesh is drawn around the centre of each of the best boxes."""
+    engine, marked = tmp_path / "dense.engine", tmp_path / "marked.png"
+    build(engine, config="mobilenet0.25-dense", precision="fp32", weights="random")
+    decoder = tmp_path / "dense.npz"
+    MeshDecoder(make_levels(mask(10, 8))).weights().save(decoder)
+    options = ["--score-threshold", 0.02, "--max-meshes", 3]
+    done = run("dense_detect.py", engine, decoder, photos / "face.png", marked, *options)
+    assert done.stdout.splitlines() == ["3 meshes of 80 vertices"]
+    assert np.any(read_image(marked) != astronaut())
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
