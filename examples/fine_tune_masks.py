@@ -6,6 +6,8 @@ Written for a set of small photos of people with masks, 400 pixels wide, with la
 label files are JSON lines, as `retinaface-trt detect` prints them. First the heads and the pyramid learn, then all
 layers. One in eight training photos is not trained on: these choose the best epoch, so that the validation photos only
 judge. The same command goes on where it was stopped. docs/training.md has the result.
+
+With `--config mobilenet0.25-masks` faces get classes, those of their "label" or "class", which are judged too.
 """
 
 from __future__ import annotations
@@ -49,6 +51,9 @@ def main() -> None:
     parser.add_argument("train", type=Path, help="labels to learn from, JSON lines")
     parser.add_argument("val", type=Path, help="labels to judge with, JSON lines")
     parser.add_argument("run", type=Path, help="folder for all results")
+    parser.add_argument(
+        "--config", default="mobilenet0.25", help="what to train: a preset or a file (default %(default)s)"
+    )
     parser.add_argument("--weights", default="mobilenet0.25-upstream", help="default %(default)s")
     parser.add_argument("--epochs", type=int, nargs=2, default=(5, 10), help="of the heads, of all (default 5 10)")
     parser.add_argument("--precision", nargs="+", default=["fp16", "int8"], help="of engines (default fp16 int8)")
@@ -61,7 +66,7 @@ def main() -> None:
     val_labels, judged = pick(arguments.photos, arguments.val.read_text().splitlines(), run / "judged")
 
     sets = ["--labels", labels, "--images", learned, "--val-labels", held_labels, "--val-images", held_out]
-    train = ["train", *sets, *SETTINGS, "--resume"]
+    train = ["train", "--config", arguments.config, *sets, *SETTINGS, "--resume"]
     heads, full = run / "heads", run / "all"
     command(*train, "--weights", arguments.weights, "--freeze", "body", "--epochs", epochs[0], "--output", heads)
     command(*train, "--weights", heads / "model.pth", "--epochs", epochs[1], "--output", full)

@@ -35,6 +35,7 @@ def _summary(config: RetinaFaceConfig) -> str:
     strides = ", ".join(str(level.stride) for level in config.levels)
     parts = [f"{config.context} context"] * (config.context != "none") + ["landmarks"] * config.has_landmarks
     parts += ["cascade"] * config.cascade
+    parts += [f"{len(config.classes)} classes"] * (len(config.classes) > 1)
     pixels = f"{config.color_order.upper()} - ({', '.join(f'{m:g}' for m in config.mean)})"
     return (
         f"{config.backbone}, strides {strides} with {config.fpn_channels} channels, {config.activations}; "

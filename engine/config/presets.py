@@ -152,6 +152,13 @@ PRESETS: dict[str, RetinaFaceConfig] = {
         ),
         # With the values of the dense branch, section 3.2 of the paper: of each anchor 144.
         *(replace(config, name=f"{config.name}-dense", values=(_DENSE,)) for config in (_MOBILENET, _PAPER)),
+        # Of this project, to be trained: the classes are the labels of a public set of photos of people with masks.
+        replace(
+            _MOBILENET,
+            name="mobilenet0.25-masks",
+            classes=("with_mask", "without_mask", "mask_worn_incorrectly"),
+            class_agnostic=True,  # a face has one of them
+        ),
     )
 }
 

@@ -13,8 +13,9 @@ from engine.faces import Detections
 from engine.images import read_image
 from engine.inputs import as_image
 from engine.metrics.agreement import SCORE_THRESHOLDS, Agreement, agreement
-from engine.pictures.labels import boxes_of, require_labels
-from engine.types import DEFAULT_SCORE_THRESHOLD, FloatArray, Image
+from engine.metrics.classes import ClassTable, class_table
+from engine.pictures.labels import boxes_of, label_names, require_labels
+from engine.types import DEFAULT_SCORE_THRESHOLD, FloatArray, Image, IntArray
 
 
 class Detector(Protocol):
@@ -36,11 +37,15 @@ class PictureSet:
         folder: pictures are named by their path relative to it.
         paths: of the pictures.
         labels: boxes by name of the picture; None without labels.
+        classes: numbers of the labelled faces' classes, as `labels`; None without.
+        class_names: of these classes, which the detectors have.
     """
 
     folder: Path
     paths: Sequence[Path]
     labels: Mapping[str, FloatArray] | None = None
+    classes: Mapping[str, IntArray] | None = None
+    class_names: tuple[str, ...] = ()
 
     def names(self) -> list[str]:
         """Name each picture."""
@@ -65,6 +70,7 @@ class Compared:
         faces: its faces in each picture, down to low scores.
         agreement: with the reference.
         worst: the pictures where it differs most, worst first.
+        classes: of its faces, against those of labels; None if there are none.
     """
 
     name: str
@@ -72,6 +78,7 @@ class Compared:
     faces: list[Detections]
     agreement: Agreement
     worst: tuple[WorstImage, ...]
+    classes: ClassTable | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,7 @@ class Comparison:
         reference: name of the reference.
         reference_faces: the reference's faces in each picture.
         engines: the compared engines.
+        reference_classes: see Compared.
     """
 
     folder: Path
@@ -93,6 +101,7 @@ class Comparison:
     reference: str
     reference_faces: list[Detections]
     engines: tuple[Compared, ...]
+    reference_classes: ClassTable | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -100,16 +109,22 @@ class Comparison:
             "images": len(self.images),
             "skipped": [asdict(entry) for entry in self.skipped],
             "reference": self.reference,
+            **_classes(self.reference_classes),
             "engines": [
                 {
                     "name": engine.name,
                     "measured_with": engine.measured_with,
                     "agreement": asdict(engine.agreement),
+                    **_classes(engine.classes),
                     "worst": [entry.to_dict(self.images) for entry in engine.worst],
                 }
                 for engine in self.engines
             ],
         }
+
+
+def _classes(table: ClassTable | None) -> dict[str, Any]:
+    return {} if table is None else {"classes": {**asdict(table), "accuracy": table.accuracy}}
 
 
 def compare(
@@ -161,6 +176,14 @@ def compare(
     reference, *others = detectors
     thresholds = sorted({t for t in SCORE_THRESHOLDS if t >= floor} | {score_threshold})
     boxes = None if truth is None else [truth[name] for name in names]
+
+    def classes(detector: str) -> ClassTable | None:
+        if boxes is None or pictures.classes is None:
+            return None
+        of_label = zip(names, label_names(pictures.classes, names), strict=True)
+        numbers = [pictures.classes[label] for _, label in of_label if label is not None]
+        return class_table(boxes, numbers, found[detector], pictures.class_names, score_threshold=score_threshold)
+
     return Comparison(
         pictures.folder,
         names,
@@ -180,7 +203,9 @@ def compare(
                     thresholds=thresholds,
                 ),
                 worst_images(found[reference], found[name], score_threshold, num_worst),
+                classes(name),
             )
             for name in others
         ),
+        classes(reference),
     )

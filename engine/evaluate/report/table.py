@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from engine.evaluate.comparison import Comparison
 from engine.metrics.agreement import Agreement
@@ -38,7 +38,7 @@ def rows(comparison: Comparison) -> list[tuple[str, list[str]]]:
         )
         table.append((f"new at {at} (had a lower score)", [_part(p.new, p.risen, p.candidate) for p in presences]))
     table.append(row("AP against the reference's faces", lambda e: _number(e.average_precision)))
-    return table + _labelled_rows(comparison)
+    return table + _labelled_rows(comparison) + _class_rows(comparison)
 
 
 def _labelled_rows(comparison: Comparison) -> list[tuple[str, list[str]]]:
@@ -61,6 +61,28 @@ def _labelled_rows(comparison: Comparison) -> list[tuple[str, list[str]]]:
             ]
             table.append((f"{name} (reference {_number(known.average_precision)})", values))
     return table
+
+
+def _class_rows(comparison: Comparison) -> list[tuple[str, list[str]]]:
+    first, tables = comparison.reference_classes, [engine.classes for engine in comparison.engines]
+    present = [table for table in tables if table is not None]
+    if first is None or not present:
+        return []
+    table = [
+        (
+            f"classes right, of the labels found (reference {_number(first.accuracy)})",
+            [_number(entry.accuracy) for entry in present],
+        )
+    ]
+    for i, name in enumerate(first.names):
+        words = [*(f"as {found}" for found in first.names), "missed"]
+        values = [_counts(words, entry.rows()[i][1:]) for entry in present]
+        table.append((f"{name} (reference {_counts(words, first.rows()[i][1:])})", values))
+    return table
+
+
+def _counts(words: Sequence[str], counts: Sequence[str]) -> str:
+    return ", ".join(f"{count} {word}" for word, count in zip(words, counts, strict=True) if count != "0") or "0"
 
 
 def _part(count: int, elsewhere: int, total: int) -> str:

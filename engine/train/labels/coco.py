@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import InvalidArgumentError
+from engine.pictures.classes import ClassNumbers
 from engine.pictures.labels import numbers
-from engine.train.labels.classes import ClassNumbers, classes_taken
+from engine.train.labels.classes import classes_taken
 from engine.train.labels.labelled import FaceList, Faces
 from engine.untrusted.files import read_file
 from engine.untrusted.json_text import parse_json

@@ -8,8 +8,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from engine.pictures.classes import ClassNumbers
 from engine.pictures.labels import numbers, read_entries
-from engine.train.labels.classes import ClassNumbers
 from engine.train.labels.labelled import FaceList, Faces
 
 
@@ -28,8 +28,7 @@ def _faces(numbers_of: ClassNumbers, given: Sequence[Any]) -> Faces:
     for face in given:
         box = numbers(face["box"], 4, "a box")
         points = face.get("landmarks")
-        number = numbers_of.number(face.get("class", face.get("label")))
-        faces.add(box, None if points is None else _points(points), number=number)
+        faces.add(box, None if points is None else _points(points), number=numbers_of.of_face(face))
     return faces.faces()
 
 

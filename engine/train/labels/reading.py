@@ -9,10 +9,10 @@ from pathlib import Path
 
 from engine.errors import InvalidArgumentError
 from engine.images import list_images
+from engine.pictures.classes import ONE_CLASS, ClassNumbers
 from engine.pictures.labels import label_names
 from engine.text import represented
 from engine.train.labels.checks import check_faces
-from engine.train.labels.classes import ONE_CLASS, ClassNumbers
 from engine.train.labels.coco import read_coco
 from engine.train.labels.json_lines import read_json_lines
 from engine.train.labels.labelled import Faces, LabelledPicture

@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 from xml.etree.ElementTree import Element
 
 from engine.errors import InvalidArgumentError
-from engine.train.labels.classes import ClassNumbers, classes_taken
+from engine.pictures.classes import ClassNumbers
+from engine.train.labels.classes import classes_taken
 from engine.train.labels.labelled import FaceList, Faces
 from engine.untrusted.xml.tree import read_xml
 

@@ -38,6 +38,19 @@ class Made:
         return [detections([face(x + self.shift, 10, 40)], [self.scores])]
 
 
+class Classed(Made):
+    """The same face, of a class that follows from its place."""
+
+    def __init__(self, shift: float, every: int) -> None:
+        super().__init__(shift)
+        self.every = every
+
+    def detect(self, images: list[Image], *, score_threshold: float | None = None) -> list[Detections]:
+        (faces,) = super().detect(images, score_threshold=score_threshold)
+        number = 1 + int(images[0][0, 0, 0]) // 10 % self.every
+        return [Detections(faces.boxes, faces.scores, classes=[number], class_names=("mask", "none"))]
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Five pictures of different sizes, one of them in a subfolder, and one unreadable file."""
@@ -90,6 +103,26 @@ def test_detectors_are_compared_over_the_pictures_that_can_be_read(folder: Path,
     assert values["skipped"][0]["image"] == "broken.jpg"
     assert values["engines"][0]["agreement"]["iou"]["count"] == 5
     assert values["engines"][1]["worst"][0]["kind"] == "lost"
+
+
+def test_classes_are_compared_with_those_of_labels(folder: Path, labels: dict[str, FloatArray]) -> None:
+    """Labels are mask, none, mask, ... in the order of the pictures; one detector says mask always, one finds none."""
+    numbers = {name: np.array([1 + labels[name][0, 0] // 10 % 2], np.int32) for name in labels}
+    made = {"exact": Classed(0, 2), "masks": Classed(1, 1), "far": Classed(30, 2)}
+    pictures = PictureSet(folder, list_images(folder), labels, numbers, ("mask", "none"))
+    comparison = compare(made, pictures, floor=0.1)
+    assert comparison.reference_classes is not None
+    assert comparison.reference_classes.found == ((3, 0), (0, 2))
+    table = dict(rows(comparison))
+    assert table["classes right, of the labels found (reference 1.0000)"] == ["0.6000", "-"]
+    assert table["mask (reference 3 as mask)"] == ["3 as mask", "3 missed"]
+    assert table["none (reference 2 as none)"] == ["2 as mask", "2 missed"]
+    written = json.loads(json.dumps(comparison.to_dict()))
+    assert written["engines"][0]["classes"] == {
+        "names": ["mask", "none"], "found": [[3, 0], [2, 0]], "missed": [0, 0], "accuracy": 0.6,
+    }  # fmt: skip
+    assert not [name for name, _ in rows(compared(folder, labels)) if "class" in name]
+    assert "classes" not in compared(folder, labels).to_dict()
 
 
 def test_thresholds_below_the_lowest_common_score_are_left_out(folder: Path) -> None:
