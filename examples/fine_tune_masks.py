@@ -56,6 +56,7 @@ def main() -> None:
     )
     parser.add_argument("--weights", default="mobilenet0.25-upstream", help="default %(default)s")
     parser.add_argument("--epochs", type=int, nargs=2, default=(5, 10), help="of the heads, of all (default 5 10)")
+    parser.add_argument("--warm-up", type=int, default=200, help="steps; few for few epochs (default %(default)s)")
     parser.add_argument("--precision", nargs="+", default=["fp16", "int8"], help="of engines (default fp16 int8)")
     arguments = parser.parse_args()
     run, epochs = arguments.run, arguments.epochs
@@ -66,7 +67,7 @@ def main() -> None:
     val_labels, judged = pick(arguments.photos, arguments.val.read_text().splitlines(), run / "judged")
 
     sets = ["--labels", labels, "--images", learned, "--val-labels", held_labels, "--val-images", held_out]
-    train = ["train", "--config", arguments.config, *sets, *SETTINGS, "--resume"]
+    train = ["train", "--config", arguments.config, *sets, *SETTINGS, "--warm-up", arguments.warm_up, "--resume"]
     heads, full = run / "heads", run / "all"
     command(*train, "--weights", arguments.weights, "--freeze", "body", "--epochs", epochs[0], "--output", heads)
     command(*train, "--weights", heads / "model.pth", "--epochs", epochs[1], "--output", full)
