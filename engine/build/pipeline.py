@@ -16,7 +16,7 @@ from engine.build.plan import Plan, PlanOptions, Toolchain, build_plan
 from engine.build.threads import build_threads
 from engine.config.detection import MAX_BATCH, InputSize, Thresholds
 from engine.config.files import find_config
-from engine.config.formats import FORMATS, PRECISIONS, QUANTISED_PRECISIONS, TF32
+from engine.config.formats import FORMATS, PRECISIONS, TF32
 from engine.config.model import RetinaFaceConfig
 from engine.errors import BuildError, InvalidArgumentError, OutputError
 from engine.export.attach import attach_detection, input_dtype, plugin_versions
@@ -189,11 +189,6 @@ def _build(
 
 
 def _check(options: BuildOptions, config: RetinaFaceConfig) -> None:
-    if options.precision in QUANTISED_PRECISIONS and not config.has_published_heads:
-        raise InvalidArgumentError(
-            f"precision is {options.precision}, but {config.name} has other heads than one class and five landmarks, "
-            "for which nothing calibrates: choose fp16"
-        )
     check_precision(options.precision, options.quantisation)
     if not 1 <= options.max_batch <= MAX_BATCH:
         raise InvalidArgumentError(f"max_batch is {options.max_batch}, expected 1 to {MAX_BATCH}")

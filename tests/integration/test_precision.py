@@ -128,6 +128,7 @@ def _check_evidence(sidecar: dict[str, Any], model: onnx.ModelProto) -> dict[str
     [
         *(("resnet18-lite", precision) for precision in ("bf16", "int8", "fp8", "mixed")),
         *((name, "int8") for name in ("resnet50", "retinaface-resnet50", "mobilenet0.25-relu")),
+        ("mobilenet0.25-masks", "int8"),  # several classes
     ],
 )
 def test_other_models_build(name: str, precision: str, photos: Path, tmp_path: Path) -> None:

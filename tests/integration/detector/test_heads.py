@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from engine import Detections, InvalidArgumentError, TRTRetinaFace
-from engine.build.pipeline import BuildOptions, build_engine
 from engine.config.detection import InputSize, Thresholds
 from engine.config.heads import ValueHead
 from engine.model.retinaface import RetinaFace
@@ -18,7 +17,7 @@ from engine.rows import Detection
 from engine.runtime.cpu.session import detect
 from engine.runtime.letterbox import Letterbox
 from engine.types import Image
-from tests.support.engines import build, small
+from tests.support.engines import build
 from tests.support.family import settled_model
 
 SIDE = 96
@@ -111,9 +110,7 @@ def test_sidecars_name_what_the_engine_needs(detector: TRTRetinaFace, model: Ret
     }
 
 
-def test_what_such_heads_have_not_is_refused(
-    detector: TRTRetinaFace, engine: Path, images: list[Image], tmp_path: Path
-) -> None:
+def test_what_such_heads_have_not_is_refused(detector: TRTRetinaFace, engine: Path, images: list[Image]) -> None:
     found = detector.detect(images[0], score_threshold=THRESHOLDS.score)
     with pytest.raises(InvalidArgumentError, match="faces has 68 landmarks a face, expected five"):
         found.align(images[0])
@@ -121,6 +118,3 @@ def test_what_such_heads_have_not_is_refused(
         detector.detect(images[0], flip=True)
     with pytest.raises(InvalidArgumentError, match="tables of faces have no columns"):
         Detection(engine, "cpu").open()
-    options: BuildOptions = small(tmp_path / "a.engine", config=detector.config, weights="random", precision="int8")
-    with pytest.raises(InvalidArgumentError, match="precision is int8, but own has other heads"):
-        build_engine(options)
