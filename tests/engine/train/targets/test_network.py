@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -63,10 +64,19 @@ def test_focal_loss_starts_with_low_scores(names: str, coding: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cascade", "focal"), [(False, False), (False, True), (True, False)], ids=["plain", "focal", "cascade"]
+    ("changed", "focal"),
+    [
+        ({}, False),
+        ({}, True),
+        ({"cascade": True}, False),
+        ({"classes": ("a", "b", "c")}, False),
+        ({"classes": ("a", "b", "c"), "class_coding": "sigmoid"}, False),
+    ],
+    ids=["plain", "focal", "cascade", "classes", "sigmoid"],
 )
-def test_learns_one_batch_by_heart(cascade: bool, focal: bool) -> None:
-    config = replace(SMALL, cascade=cascade)
+def test_learns_one_batch_by_heart(changed: dict[str, Any], focal: bool) -> None:
+    config = replace(SMALL, **changed)
+    several, sigmoid = len(config.classes) > 1, config.class_coding == "sigmoid"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         model = TrainedNetwork(Patches(config))
@@ -76,6 +86,8 @@ def test_learns_one_batch_by_heart(cascade: bool, focal: bool) -> None:
     landmarks[0][1] = torch.nan
     zeros = [torch.zeros(len(box), dtype=torch.int64) for box in boxes]
     batch = Batch(boxes, landmarks, [zero.bool() for zero in zeros], [zero + 1 for zero in zeros])
+    if several:
+        batch = batch._replace(classes=[torch.tensor([3, 1]), torch.tensor([2])])
     loss = MultiTaskLoss(config, focal=focal)
     optimiser = torch.optim.Adam(model.parameters(), 0.01)
     rates = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 120)
@@ -85,17 +97,19 @@ def test_learns_one_batch_by_heart(cascade: bool, focal: bool) -> None:
         losses.total.backward()
         optimiser.step()
         rates.step()
-    assert losses.total < 0.02
+    assert losses.total < 0.02 * (len(config.classes) if sigmoid else 1)  # a decision about each class
     with torch.no_grad():
         heads = model.network(images)
     kinds = config.head_kinds()
     values = {kind: per_anchor(heads[i :: len(kinds)], kind, config.head_values(kind)) for i, kind in enumerate(kinds)}
     for i, truth in enumerate(boxes):
         anchors = anchors_of(config, *SIZE)
-        if cascade:
+        if config.cascade:
             anchors = move_anchors(values["anchor_deltas"][i], anchors, config.variances)
         found = decode_boxes(values["box_deltas"][i], anchors, config.variances)
-        scores = values["logits"][i].softmax(1)[:, 1]
-        for box in truth:
+        logits = values["logits"][i]
+        probabilities = logits.sigmoid() if sigmoid else logits.softmax(1)[:, 1:]
+        for box, number in zip(truth, batch.classes[i], strict=True):
+            scores = probabilities[:, int(number) - 1]
             nearest = (found - box).abs().amax(1) + 1e3 * (scores < 0.5)
             assert nearest.min() < 1.0  # pixel
