@@ -130,10 +130,10 @@ async function watchCamera() {
       frame.height = video.videoHeight;
       frame.getContext("2d").drawImage(video, 0, 0);
       const blob = await new Promise((resolve) => frame.toBlob(resolve, "image/jpeg", 0.9));
-      const { faces, timing } = await detect(blob);
+      const { faces, classes, timing } = await detect(blob);
       entry.image = await createImageBitmap(blob);
       entry.faces = faces;
-  entry.classes = classes;
+      entry.classes = classes;
       entry.item.querySelector(".timing").textContent = timing;
       draw(entry);
     }
