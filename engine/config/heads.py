@@ -14,10 +14,12 @@ MAX_CLASSES, MAX_POINTS, MAX_VALUE_HEADS, MAX_PAYLOAD = 256, 128, 8, 1024
 FIVE_MIRRORED = (1, 0, 2, 4, 3)  # eyes and corners of the mouth change places
 _LONGEST_NAME = 64
 _VALUE_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
-# Names of other outputs of networks and engines.
+# Names of other tensors: of networks, of engines, of servers; and what to_supervision adds.
 _TAKEN = {
     *("logits", "box_deltas", "landmark_deltas", "anchor_deltas", "images"),
     *("num_detections", "boxes", "scores", "landmarks", "classes", "payload", "vertices", "colours"),
+    *("num_faces", "encoded", "image", "sizes"),
+    "class_name",
 }
 
 

@@ -47,10 +47,7 @@ def as_points(values: Any) -> FloatArray:
 
     Landmarks of no faces that do not say how many they would be are five.
     """
-    try:
-        shape = np.shape(values)
-    except ValueError:  # rows of different lengths, which as_floats refuses
-        shape = ()
+    shape = _shape(values)
     count = shape[1] if len(shape) == 3 and shape[1] else 5
     return as_floats(values, "landmarks", -1, count, 2)
 
@@ -80,8 +77,17 @@ def as_values(values: Any) -> dict[str, FloatArray]:
     """Return a model's plain values as float32 [N, D] by name; InvalidArgumentError if they are not."""
     if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
         raise InvalidArgumentError(f"values is {represented(values)}, expected arrays [N, D] by name")
-    sizes = {name: np.shape(array)[-1:] or (0,) for name, array in values.items()}
-    return {name: as_floats(array, f"values[{name!r}]", -1, *sizes[name]) for name, array in values.items()}
+    return {
+        name: as_floats(array, f"values[{name!r}]", -1, *(_shape(array)[-1:] or (0,))) for name, array in values.items()
+    }
+
+
+def _shape(values: Any) -> tuple[int, ...]:
+    """Return the shape of numbers; none of rows of different lengths, which as_floats refuses."""
+    try:
+        return np.shape(values)
+    except ValueError:
+        return ()
 
 
 def as_size(value: Any) -> tuple[int, int] | None:

@@ -85,7 +85,7 @@ class Agreement:
         iou: IoU of the two boxes of each matched face; None without matched faces.
         score_change: absolute difference of the two scores of each matched face.
         score_shift: mean of candidate score minus reference score; 0 without matched faces.
-        landmark_error: mean distance of the five landmarks of each matched face, divided by the size of the reference
+        landmark_error: mean distance of all landmarks of each matched face, divided by the size of the reference
             box; None without landmarks.
         presence: lost and new faces at several score thresholds.
         average_precision: of the candidate, with the reference's faces as the truth; None without faces.

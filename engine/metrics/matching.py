@@ -84,8 +84,8 @@ class MatchedFaces:
         iou: float64 [K], of the two boxes.
         reference_score: float64 [K].
         candidate_score: float64 [K].
-        landmark_error: float64 [K], mean distance of the five landmarks divided by the size of the reference box; NaN
-            if either engine has no landmarks.
+        landmark_error: float64 [K], mean distance of all landmarks divided by the size of the reference box; NaN if
+            either engine has no landmarks.
     """
 
     image: NDArray[np.intp]
@@ -118,7 +118,8 @@ def match_faces(
         match_iou: smallest IoU of a match.
 
     Raises:
-        InvalidArgumentError: the lists differ in length, or hold numbers that are not finite.
+        InvalidArgumentError: the lists differ in length or in the number of landmarks, or hold numbers that are not
+            finite.
     """
     check_detections(reference, candidate)
     parts = [
@@ -146,7 +147,10 @@ def _match_image(
 
 
 def check_detections(reference: Sequence[Detections], candidate: Sequence[Detections]) -> None:
-    """Raise InvalidArgumentError unless both have the same images, at least one, and all numbers are finite."""
+    """Raise InvalidArgumentError unless both can be compared.
+
+    They can if they have the same images, at least one, faces of as many landmarks, and all numbers are finite.
+    """
     if len(reference) != len(candidate):
         raise InvalidArgumentError(
             f"reference has {len(reference)} images and candidate {len(candidate)}, expected the same images"
@@ -158,12 +162,24 @@ def check_detections(reference: Sequence[Detections], candidate: Sequence[Detect
             landmarks: FloatArray = np.zeros(0, np.float32) if faces.landmarks is None else faces.landmarks
             if not all(np.isfinite(values).all() for values in (faces.boxes, faces.scores, landmarks)):
                 raise InvalidArgumentError(f"{name}[{index}] holds a box, score or landmark that is not finite")
+    for index, (ours, theirs) in enumerate(zip(reference, candidate, strict=True)):
+        _check_points(index, ours, theirs)
+
+
+def _check_points(index: int, ours: Detections, theirs: Detections) -> None:
+    if not len(ours) or not len(theirs) or ours.landmarks is None or theirs.landmarks is None:
+        return
+    points, others = ours.landmarks.shape[1], theirs.landmarks.shape[1]
+    if points != others:
+        raise InvalidArgumentError(
+            f"reference[{index}] has {points} landmarks a face and candidate[{index}] {others}, expected as many"
+        )
 
 
 def _landmark_error(
     ours: Detections, theirs: Detections, rows: NDArray[np.intp], columns: NDArray[np.intp]
 ) -> NDArray[np.float64]:
-    if ours.landmarks is None or theirs.landmarks is None:
+    if ours.landmarks is None or theirs.landmarks is None or not len(rows):  # no faces may have any number of points
         return np.full(len(rows), np.nan)
     apart = ours.landmarks[rows].astype(np.float64) - theirs.landmarks[columns].astype(np.float64)
     size = box_size(ours.boxes[rows])  # positive: an empty box matches nothing

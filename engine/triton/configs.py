@@ -41,6 +41,7 @@ def detector_config(sidecar: Sidecar) -> str:
                 _parameter("device", "auto"),  # of instances that Triton gives no GPU
                 _parameter("threads", ""),  # of the CPU; empty is all cores
                 _parameter("max_pixels", str(MAX_SERVED_PIXELS)),
+                *_class_names(sidecar),
             ],
         }
     )
@@ -112,6 +113,7 @@ def ensemble_config(sidecar: Sidecar) -> str:
             "input": _given(reshaped=False),
             "output": _found(sidecar, reshaped=False),
             "ensemble_scheduling": {"step": steps},
+            **({"parameters": names} if (names := _class_names(sidecar)) else {}),
         }
     )
 
@@ -159,6 +161,12 @@ def _warmup(sidecar: Sidecar, name: str, datatype: str, shape: Sequence[int]) ->
 
 def _parameter(name: str, value: str) -> dict[str, Any]:
     return {"key": name, "value": {"string_value": value}}
+
+
+def _class_names(sidecar: Sidecar) -> list[dict[str, Any]]:
+    """Return the parameter that says to callers which names the numbers from 1 in `classes` have."""
+    classes = sidecar.config.classes
+    return [_parameter("classes", ", ".join(classes))] if len(classes) > 1 else []
 
 
 def _step(model: str, given: Mapping[str, str], made: Mapping[str, str]) -> dict[str, Any]:

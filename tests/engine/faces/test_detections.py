@@ -204,6 +204,7 @@ def test_lists_and_other_numbers_become_float32(empty: Any) -> None:
         ({"class_names": (1,)}, r"class_names is \(1,\), expected different names"),
         ({"values": [1]}, r"values is \[1\], expected arrays \[N, D\] by name"),
         ({"values": {"age": [30]}}, r"values\['age'\] has shape \[1\]"),
+        ({"values": {"age": [[30], [31, 32]]}}, r"values\['age'\] is a list"),
         ({"values": {"age": [[30], [31]]}}, "1 boxes, 1 scores, 2 age"),
         ({"values": {"age": [[np.nan]]}}, r"values\['age'\] holds a value that is not finite"),
         ({"image_size": 640}, r"image_size is 640, expected \(height, width\)"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import types
 from pathlib import Path
@@ -40,6 +41,31 @@ def test_a_plot_is_a_copy_that_differs_at_the_faces_only(image: Image) -> None:
 def test_a_plot_of_an_rgb_array_has_the_same_colours(image: Image) -> None:
     swapped = np.ascontiguousarray(image[..., ::-1])
     assert np.array_equal(FACES.plot(swapped, color="rgb")[..., ::-1], FACES.plot(image))
+
+
+@pytest.mark.parametrize("count", [1, 5, 68, 128])
+def test_every_point_is_drawn(rng: np.random.Generator, count: int) -> None:
+    image = np.full((90, 120, 3), 128, np.uint8)
+    points = rng.integers(5, 85, (1, count, 2))
+    box = [[-50, -50, 200, 200]]  # its lines are outside
+    alone, with_points = Detections(box, [0.9]).plot(image), Detections(box, [0.9], points).plot(image)
+    changed = (alone != with_points).any(axis=2)
+    assert all(changed[y, x] for x, y in points[0])
+    y, x = np.nonzero(changed)
+    nearest = np.hypot(x[:, None] - points[0, :, 0], y[:, None] - points[0, :, 1]).min(axis=1)
+    # A radius of one pixel where there are many, else of two; smoothing reaches a pixel further along each axis.
+    assert nearest.max() <= (1 if count > 10 else 2) + math.sqrt(2)
+
+
+def test_a_class_has_a_colour_and_a_name() -> None:
+    image = np.full((90, 120, 3), 128, np.uint8)
+    box, names = [[20, 30, 60, 80]], ["mask", "no mask", "\u00fc\n"]
+    plain = Detections(box, [0.9]).plot(image)
+    plots = [Detections(box, [0.9], classes=[i], class_names=names).plot(image) for i in (1, 2, 3)]
+    lines = {tuple(plot[60, 20].tolist()) for plot in plots}
+    assert len(lines) == 3
+    assert np.array_equal(plots[0][40:], plain[40:])  # the first class has the colour of faces
+    assert all(len(np.unique(np.nonzero((plot != plain).any(axis=2))[1])) > 0 for plot in plots)
 
 
 def test_faces_far_outside_can_be_drawn(image: Image) -> None:

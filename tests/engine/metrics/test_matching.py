@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import permutations
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.errors import InvalidArgumentError
-from engine.faces import unchecked
+from engine.faces import Detections, unchecked
 from engine.metrics.matching import assign, box_iou, box_size, match_faces
 from tests.support.faces import detections, face, random_detections
 from tests.support.oracles.boxes import iou
@@ -78,6 +79,25 @@ def test_without_landmarks_there_is_no_landmark_error() -> None:
     with_, without = (detections([face(0, 0, 9)], [0.9], landmarks=flag) for flag in (True, False))
     assert np.isnan(match_faces([with_], [without]).landmark_error).all()
     assert np.isnan(match_faces([without], [with_]).landmark_error).all()
+
+
+@pytest.mark.parametrize("points", [1, 68, 128])
+def test_the_landmark_error_is_of_all_points(rng: np.random.Generator, points: int) -> None:
+    box = [face(10, 10, 40)]
+    ours, theirs = (rng.uniform(0, 50, (1, points, 2)).astype(np.float32) for _ in range(2))
+    matched = match_faces([Detections(box, [0.9], ours)], [Detections(box, [0.8], theirs)])
+    apart = [math.dist(p, q) for p, q in zip(ours[0].tolist(), theirs[0].tolist(), strict=True)]
+    np.testing.assert_allclose(matched.landmark_error, [sum(apart) / points / 40], rtol=1e-6)
+
+
+@pytest.mark.parametrize("others", [1, 68])  # one would broadcast
+def test_faces_of_another_number_of_points_are_refused(others: int) -> None:
+    five, other = (Detections([face(0, 0, 9)], [0.9], np.zeros((1, count, 2))) for count in (5, others))
+    with pytest.raises(
+        InvalidArgumentError, match=rf"reference\[1\] has 5 landmarks a face and candidate\[1\] {others},"
+    ):
+        match_faces([five, five], [five, other])
+    assert not len(match_faces([five], [other[:0]]).iou)
 
 
 @pytest.mark.parametrize("field", ["boxes", "scores", "landmarks"])

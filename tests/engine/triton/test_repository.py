@@ -15,13 +15,14 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from engine.backend.plugin_library import PluginLibrary
-from engine.config.detection import output_shapes
+from engine.config.detection import INTEGER_OUTPUTS, output_shapes
+from engine.config.heads import ValueHead
 from engine.config.presets import preset
 from engine.errors import OutputError
 from engine.faces import Detections
 from engine.protocol.tensors import INPUTS, output_infos, outputs_of
 from engine.sidecar import EngineFiles
-from engine.sidecar.content import Sidecar
+from engine.sidecar.content import OutputSpec, Sidecar
 from engine.sidecar.schema import read_sidecar
 from engine.triton import repository
 from engine.triton.repository import write_repository
@@ -153,6 +154,31 @@ def test_a_model_without_landmarks_has_none_in_triton(tmp_path: Path, library: b
     outputs = tuple(tensor for tensor in about.io.outputs if tensor.name != "landmarks")
     configs = written(tmp_path / "r", replace(about, config=config, io=replace(about.io, outputs=outputs)))
     assert "landmarks" not in "".join(map(str, configs.values()))
+
+
+def test_classes_and_values_reach_tritons_callers(tmp_path: Path, library: bytes) -> None:
+    about = sidecar()
+    own = replace(
+        about.config,
+        classes=("mask", "no mask"),
+        mirrored_points=tuple(range(68)),
+        values=(ValueHead("age", 1), ValueHead("pose", 3)),
+    )
+    raw = tuple(
+        OutputSpec(name, "int32" if name in INTEGER_OUTPUTS else "float32", ("batch", *shape))
+        for name, shape in output_shapes(own, about.thresholds).items()
+    )
+    configs = written(tmp_path / "r", replace(about, config=own, io=replace(about.io, outputs=raw)))
+    for name in ("retinaface", "retinaface_ensemble"):
+        assert configs[name].parameters["classes"].string_value == "mask, no mask"
+    wanted = {
+        **{"landmarks": ("FP32", [-1, 68, 2]), "classes": ("INT32", [-1])},
+        **{"age": ("FP32", [-1, 1]), "pose": ("FP32", [-1, 3])},
+    }
+    for name in ("retinaface", "retinaface_undo"):
+        assert {key: value for key, value in shapes(configs[name].output).items() if key in wanted} == wanted
+    assert shapes(configs["retinaface_plan"].output)["classes"] == ("INT32", [about.thresholds.max_detections])
+    assert shapes(configs["retinaface_plan"].output) == shapes(configs["retinaface_undo"].input[:-1])
 
 
 def test_a_folder_with_something_in_it_is_left_as_it_is(tmp_path: Path) -> None:
