@@ -134,7 +134,10 @@ class RetinaFaceConfig:
         _require(all(0 <= p <= 255 for p in self.pad_value), "pad_value", self.pad_value, "grey levels 0 to 255")
         _require(self.heads in (HEADS, HEADS[:2]), "heads", self.heads, f"{HEADS} or {HEADS[:2]}")
         check_heads(self.classes, self.class_coding, self.mirrored_points, self.values, self.has_landmarks)
-        self.check_input_size(*self.input_size)
+        try:
+            self.check_input_size(*self.input_size)
+        except InvalidArgumentError as error:
+            raise InvalidArgumentError(f"config: {error}") from None
 
     @property
     def num_points(self) -> int:

@@ -59,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     from engine.pictures.labels import read_labels
 
     labels = None if arguments.labels is None else read_labels(arguments.labels)
+    paths = list_images(arguments.images)
     detectors = {
         name: TRTRetinaFace(path, arguments.device, trust_embedded_plugins=arguments.trust_embedded_plugins)
         for name, path in name_engines([arguments.reference, *arguments.engine]).items()
@@ -67,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     classes, names = None, next(iter(detectors.values())).config.classes
     if labels is not None and len(names) > 1 and all(each.config.classes == names for each in detectors.values()):
         classes = read_classes(arguments.labels, names)
-    pictures = PictureSet(arguments.images, list_images(arguments.images), labels, classes, names)
+    pictures = PictureSet(arguments.images, paths, labels, classes, names)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("Comparing", total=len(pictures.paths))
 

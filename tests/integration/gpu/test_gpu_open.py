@@ -51,10 +51,10 @@ def test_plugins_of_the_same_version_compiled_elsewhere_run(
 
 def test_plugins_of_another_version_are_refused(files: EngineFiles, trt: FakeTensorRT) -> None:
     plugins = files.sidecar.plugins
-    versions = {**plugins.versions, "RetinaFaceNMS": "2"}
+    versions = {**plugins.versions, "RetinaFaceNMS": "3"}
     other = replace(files.sidecar, plugins=replace(plugins, versions=versions))
     with pytest.raises(
-        EngineLoadError, match=r"plugins RetinaFaceNMS 2, .* version 1\. Rebuild: python build_engine.py"
+        EngineLoadError, match=r"plugins RetinaFaceNMS 3, .* RetinaFaceNMS 1 and 2\. Rebuild: python build_engine.py"
     ):
         open_tensorrt_session(replace(files, sidecar=other), 0)
 
