@@ -134,6 +134,10 @@ class RetinaFaceConfig:
         _require(all(0 <= p <= 255 for p in self.pad_value), "pad_value", self.pad_value, "grey levels 0 to 255")
         _require(self.heads in (HEADS, HEADS[:2]), "heads", self.heads, f"{HEADS} or {HEADS[:2]}")
         check_heads(self.classes, self.class_coding, self.mirrored_points, self.values, self.has_landmarks)
+        agnostic_fits = not self.class_agnostic or len(self.classes) > 1
+        _require(agnostic_fits, "class_agnostic", self.class_agnostic, "false, as there is one class")
+        doubled = sorted({head.name for head in self.values} & set(self.head_names()))
+        _require(not doubled, "values", doubled, "names that are not those of the network's outputs, NAME_STRIDE")
         try:
             self.check_input_size(*self.input_size)
         except InvalidArgumentError as error:

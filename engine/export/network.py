@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.config.detection import INPUT_NAME, OPSET, InputSize
-from engine.config.model import BODY_STRIDE
-from engine.errors import BuildError, WeightsError
+from engine.config.model import BODY_STRIDE, RetinaFaceConfig
+from engine.errors import BuildError, InvalidArgumentError, WeightsError
 from engine.export.exporter import quiet, remove_traces
 from engine.export.folding import fold_batch_normalisations
 
@@ -30,7 +30,7 @@ def export_network(model: RetinaFace, size: InputSize) -> onnx.ModelProto:
         NCHW, batch normalisations folded.
 
     Raises:
-        InvalidArgumentError: a size is not a multiple of 32.
+        InvalidArgumentError: a size is not a multiple of 32, or a head of values has the name of another tensor.
         BuildError: the exporter failed.
         WeightsError: a weight of the network is not finite.
     """
@@ -72,10 +72,22 @@ def export_network(model: RetinaFace, size: InputSize) -> onnx.ModelProto:
     assert program is not None
     network = program.model_proto
     _strip(network)
+    check_names(network.graph, config)
     fold_batch_normalisations(network.graph)
     _check_finite(network.graph, config.name)
     onnx.checker.check_model(network, full_check=True)
     return network
+
+
+def check_names(graph: onnx.GraphProto, config: RetinaFaceConfig) -> None:
+    """Raise InvalidArgumentError for heads of values with the name of a tensor: they are tensors behind the network."""
+    names = {name for node in graph.node for name in node.output} | {tensor.name for tensor in graph.initializer}
+    taken = [head.name for head in config.values if head.name in names]
+    if taken:
+        raise InvalidArgumentError(
+            f"config: values is {taken}, expected other names: tensors inside the network of {config.name} are called "
+            "like that"
+        )
 
 
 def _check_finite(graph: onnx.GraphProto, name: str) -> None:

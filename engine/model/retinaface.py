@@ -56,7 +56,7 @@ class RetinaFace(nn.Module):
             self.add_module(name, ContextModule(channels, slope, config.context == "deformable"))
         for kind in config.head_kinds():
             heads = (Head(channels, len(v.anchors), config.head_values(kind)) for v in config.levels)
-            self.add_module(_head_module(kind), nn.ModuleList(heads))
+            self.add_module(head_module(kind), nn.ModuleList(heads))
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Map images float32 [N, 3, H, W], normalised, to the heads in the order of config.head_names()."""
@@ -75,12 +75,12 @@ class RetinaFace(nn.Module):
 
     def head(self, kind: str, level: int) -> Head:
         """Return the head of a kind, one of config.head_kinds(), at a level."""
-        found = self.get_submodule(f"{_head_module(kind)}.{level}")
+        found = self.get_submodule(f"{head_module(kind)}.{level}")
         assert isinstance(found, Head)
         return found
 
 
-def _head_module(kind: str) -> str:
+def head_module(kind: str) -> str:
     """Return the name of the module with the heads of a kind; heads of values have their own names."""
     return _HEADS.get(kind, f"ValueHead_{kind}")
 

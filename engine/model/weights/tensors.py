@@ -12,6 +12,7 @@ from engine.model.weights.settings.alike import presets_of
 if TYPE_CHECKING:
     import torch
 
+    from engine.config.model import RetinaFaceConfig
     from engine.model.retinaface import RetinaFace
     from engine.model.weights.stored import StoredTensor
 
@@ -43,7 +44,7 @@ def fitting(state: Given, model: RetinaFace, source: str) -> State:
     """
     given = {key: value for key, value in state.items() if not key.endswith(COUNTER)}
     expected = {key: value for key, value in model.state_dict().items() if not key.endswith(COUNTER)}
-    _compare(given, expected, model.config.name, source)
+    _compare(given, expected, model.config, source)
     _check_dtypes(given, source)
     tensors: State = {}
     memory: set[int] = set()
@@ -67,10 +68,10 @@ def _loaded(value: torch.Tensor | StoredTensor, key: str, source: str) -> torch.
         raise WeightsError(f"{source}: {key} cannot be read: the file {error}") from error
 
 
-def _compare(state: Given, expected: State, config_name: str, source: str) -> None:
+def _compare(state: Given, expected: State, config: RetinaFaceConfig, source: str) -> None:
     if state and not expected.keys() & state.keys():
         raise WeightsError(
-            f"{source} does not fit config {config_name!r}: it has none of the model's names, but "
+            f"{source} does not fit config {config.name!r}: it has none of the model's names, but "
             f"{', '.join(list(state)[:_NAMES_SHOWN])} ... ({len(state)}). Rename them to those in docs/models.md"
         )
     shapes = [
@@ -79,6 +80,7 @@ def _compare(state: Given, expected: State, config_name: str, source: str) -> No
         if tuple(state[key].shape) != tuple(expected[key].shape)
     ]
     problems = [
+        *_heads(state, config),
         *_grouped("missing", expected.keys() - state.keys(), expected.keys()),
         *_grouped("unexpected", state.keys() - expected.keys(), state.keys()),
         *shapes[:_SHAPES_SHOWN],
@@ -86,9 +88,31 @@ def _compare(state: Given, expected: State, config_name: str, source: str) -> No
     ]
     if problems:
         raise WeightsError(
-            f"{source} does not fit config {config_name!r}: {'; '.join(problems)}. Use the config that it was "
+            f"{source} does not fit config {config.name!r}: {'; '.join(problems)}. Use the config that it was "
             f"trained with{''.join(f', perhaps {name}' for name in presets_of(state))}"
         )
+
+
+def _heads(state: Given, config: RetinaFaceConfig) -> list[str]:
+    """Say which heads have other numbers of values than the config's at all levels, whose anchors are as many."""
+    from engine.model.retinaface import head_module
+
+    settings = {"logits": "classes and class_coding", "landmark_deltas": "mirrored_points"}
+    found = []
+    for kind in config.head_kinds():
+        weights = [f"{head_module(kind)}.{i}.conv1x1.weight" for i in range(len(config.levels))]
+        if not all(name in state and len(state[name].shape) == 4 for name in weights):
+            continue
+        channels = [state[name].shape[0] for name in weights]
+        anchors = [len(level.anchors) for level in config.levels]
+        values = config.head_values(kind)
+        own = {c // a if c % a == 0 else 0 for c, a in zip(channels, anchors, strict=True)}
+        if kind == "box_deltas" and own != {values}:
+            return []  # the anchors are others
+        if len(own) == 1 and not own & {0, values}:
+            setting = settings.get(kind, "values")
+            found.append(f"{head_module(kind)} has {own.pop()} numbers an anchor, expected {values} as {setting} say")
+    return found
 
 
 def _check_dtypes(state: Given, source: str) -> None:

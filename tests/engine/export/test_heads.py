@@ -11,8 +11,10 @@ from engine.config.detection import Thresholds
 from engine.config.heads import ValueHead
 from engine.config.model import RetinaFaceConfig
 from engine.config.presets import preset
+from engine.errors import InvalidArgumentError
+from engine.export.network import check_names
 from engine.export.suppression import SUPPRESSIONS
-from tests.engine.export.tails import RANGE, Tail, assert_same, random_heads
+from tests.engine.export.tails import RANGE, SIZE, Tail, assert_same, pass_through, random_heads
 
 
 def config_of(
@@ -77,6 +79,19 @@ def test_any_size_in_a_range(method: str) -> None:
     for size in (RANGE.minimum, RANGE.maximum):
         heads = random_heads(tail.config, np.random.default_rng(1), 2, size=size)
         assert_same(tail.run(heads), tail.ours(heads))
+
+
+def test_values_have_no_names_of_tensors_inside_the_network() -> None:
+    config = CASES["five, many points"]
+    graph = pass_through(config, SIZE).graph
+    check_names(graph, config)
+    graph.node[0].output[0] = "values_of_1"
+    with pytest.raises(InvalidArgumentError, match=r"values is .'values_of_1'., expected other names"):
+        check_names(graph, config)
+    graph.node[0].output[0] = "another"
+    graph.initializer.add(name="values_of_0")
+    with pytest.raises(InvalidArgumentError, match=r"values is .'values_of_0'."):
+        check_names(graph, config)
 
 
 def test_margins_of_far_apart_and_equal_logits() -> None:

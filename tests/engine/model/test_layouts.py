@@ -252,9 +252,10 @@ def test_heads_with_other_numbers_of_values_are_named(
     others = {
         key: torch.zeros(2 * values, *value.shape[1:]) if key.startswith(head) else value for key, value in ours.items()
     }
-    with pytest.raises(
-        WeightsError, match=rf"{head}\.0\.conv1x1\.\w+ has shape \({2 * values},.*expected \({2 * expected},"
-    ):
+    setting = "classes and class_coding" if head == "ClassHead" else "mirrored_points"
+    said = f"{head} has {values} numbers an anchor, expected {expected} as {setting} say"
+    shape = rf"{head}\.0\.conv1x1\.\w+ has shape \({2 * values},.*expected \({2 * expected},"
+    with pytest.raises(WeightsError, match=f"{said};.*{shape}"):
         loaded(others, tmp_path)
 
 
