@@ -13,10 +13,11 @@ from rich.table import Table
 
 from engine.cli.arguments import add_device_options, check_outputs, require_packages
 from engine.cli.terminal import note, shown
-from engine.errors import InvalidArgumentError
+from engine.errors import EvaluationError, InvalidArgumentError
 from engine.writing import write_file
 
 if TYPE_CHECKING:
+    from engine.evaluate.widerface.files import GroundTruth
     from engine.evaluate.widerface.protocol import Curve
 
 _DEVICE, _SCALE_RULE = "auto", "original"
@@ -32,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="EVENT/IMAGE.txt in the official format; with --root they are written here, to resume")  # fmt: skip
     add("--root", type=Path, metavar="DIR", help="images to run an engine on: EVENT/IMAGE.jpg, or WIDER_val above them")
     add("--engine", type=Path, metavar="FILE", help="built engine, with --root")
+    add("--partial", action="store_true", help="judge only the images that are in --root or, without it, those that "
+        "have predictions; published figures are of all")  # fmt: skip
     add("--scale-rule", metavar="RULE",
         help="size of the images: original, mxnet (short side 1200), mxnet-1600, vga (long side 640) or multiscale "
         f"(with mirrored views and voting) (default {_SCALE_RULE})")  # fmt: skip
@@ -59,6 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
         check_plot_path(arguments.plot)
     check_outputs([path for path in (arguments.json, arguments.plot) if path])
     truth = read_ground_truth(arguments.ground_truth)
+    if arguments.partial:
+        truth = _part(arguments, truth)
     if arguments.root:
         _predict(arguments, truth.names)
     predictions = read_predictions(arguments.predictions, truth.names)
@@ -87,6 +92,21 @@ def _refuse_without_root(arguments: argparse.Namespace) -> None:
             f"{first} is for running an engine, but none is run: give --root and --engine too, or leave it out to "
             "evaluate existing predictions"
         )
+
+
+def _part(arguments: argparse.Namespace, truth: GroundTruth) -> GroundTruth:
+    """Return the ground truth of the images that are there; say how many these are."""
+    from engine.evaluate.widerface.files import predicted_names
+    from engine.evaluate.widerface.run import present_names
+
+    if arguments.root:
+        where, names = arguments.root, present_names(arguments.root, truth.names)
+    else:
+        where, names = arguments.predictions, predicted_names(arguments.predictions, truth.names)
+    if not names:
+        raise EvaluationError(f"{where} has none of the {len(truth.names)} images, EVENT/IMAGE of the ground truth")
+    note(f"judging {len(names)} of {len(truth.names)} images")
+    return truth.part(names)
 
 
 def _predict(arguments: argparse.Namespace, names: tuple[str, ...]) -> None:

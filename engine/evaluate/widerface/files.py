@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -42,6 +42,15 @@ class GroundTruth:
     names: tuple[str, ...]
     boxes: tuple[NDArray[np.float64], ...]
     subsets: dict[str, tuple[NDArray[np.bool_], ...]]
+
+    def part(self, names: Collection[str]) -> GroundTruth:
+        """Return the ground truth of some images, in the same order."""
+        kept = [i for i, name in enumerate(self.names) if name in names]
+        return GroundTruth(
+            tuple(self.names[i] for i in kept),
+            tuple(self.boxes[i] for i in kept),
+            {subset: tuple(counts[i] for i in kept) for subset, counts in self.subsets.items()},
+        )
 
 
 def read_ground_truth(folder: Path) -> GroundTruth:
@@ -140,6 +149,11 @@ def write_predictions(folder: Path, name: str, faces: Detections) -> None:
     path = prediction_path(folder, name)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, "\n".join([f"{name}.jpg", str(len(lines)), *lines, ""]).encode())
+
+
+def predicted_names(folder: Path, names: Sequence[str]) -> set[str]:
+    """Return which of the images have predictions in a folder."""
+    return {name for name in names if prediction_path(folder, name).is_file()}
 
 
 def read_predictions(folder: Path, names: Sequence[str]) -> list[NDArray[np.float64]]:

@@ -68,21 +68,31 @@ def scale_rule(name: str) -> ScaleRule:
         raise InvalidArgumentError(f"unknown scale rule {name!r}, expected one of: {', '.join(SCALE_RULES)}") from None
 
 
+def present_names(root: Path, names: Sequence[str]) -> set[str]:
+    """Return which of the images are there; see find_images."""
+    folder = _images_folder(root, names)
+    return {name for name in names if (folder / f"{name}.jpg").is_file()}
+
+
 def find_images(root: Path, names: Sequence[str]) -> list[Path]:
     """Return the image files EVENT/IMAGE.jpg, in `root` or in the images folder of the data set's archive.
 
     Raises:
         EvaluationError: the folder or an image is missing.
     """
-    if not root.is_dir():
-        raise EvaluationError(f"{root} is not a folder; WIDER FACE's images lie in EVENT/IMAGE.jpg there")
-    folders = [root / folder for folder in IMAGE_FOLDERS]
-    folder = next((f for f in folders if (f / f"{names[0]}.jpg").is_file()), root)
+    folder = _images_folder(root, names)
     paths = [folder / f"{name}.jpg" for name in names]
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise EvaluationError(f"{len(missing)} of {len(paths)} images are missing, the first is {missing[0]}")
     return paths
+
+
+def _images_folder(root: Path, names: Sequence[str]) -> Path:
+    if not root.is_dir():
+        raise EvaluationError(f"{root} is not a folder; WIDER FACE's images lie in EVENT/IMAGE.jpg there")
+    folders = [root / folder for folder in IMAGE_FOLDERS]
+    return next((f for f in folders if any((f / f"{name}.jpg").is_file() for name in names)), root)
 
 
 def check_input_range(detector: TRTRetinaFace, rule: ScaleRule, images: Iterable[Path]) -> None:

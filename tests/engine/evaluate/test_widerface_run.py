@@ -268,6 +268,26 @@ def test_wrong_arguments_and_missing_files_are_one_line(
     assert "wider_hard_val.mat lacks the variables gt_list" in message()
 
 
+def test_a_part_of_the_set_is_judged_if_asked_for(
+    data: Path, ranged_engine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The missed face of a picture that is not there does not count; of the first picture, which tells the folder."""
+    part = ["--ground-truth", data / "truth", "--predictions", data / "found", "--json", data / "ap.json", "--partial"]
+    again = ["evaluate", "widerface", *map(str, part)]
+    assert main(again) == 1
+    assert "found has none of the 3 images" in capsys.readouterr().err
+    (data / "root" / "images" / "0--Space" / "a.jpg").unlink()
+    with_images = ["--root", data / "root", "--engine", ranged_engine, "--device", "cpu"]
+    assert main([*again, *map(str, with_images)]) == 0
+    assert "judging 2 of 3 images" in capsys.readouterr().err
+    assert _numbers(data) == {"easy": 1.0, "medium": 1.0, "hard": 1.0}
+    (data / "found" / "0--Space" / "b.txt").write_text("b.jpg\n0\n")
+    assert main(again) == 0
+    assert "judging 2 of 3 images" in capsys.readouterr().err
+    # One of two faces is found; the port's average precision of a curve that ends at a recall of a half.
+    assert _numbers(data) == {"easy": 0.5, "medium": 0.5, "hard": 0.5}
+
+
 def test_a_folder_that_cannot_be_written_is_refused(data: Path, ranged_detector: TRTRetinaFace, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InvalidArgumentError, match="cannot write to the folder"):
