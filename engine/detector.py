@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import overload
 
 from engine.errors import InvalidArgumentError
-from engine.faces import Detections, Selection
+from engine.faces import Detections, Selection, replaced
 from engine.inputs import batches, check_color
 from engine.inputs.batches import are_several
 from engine.inputs.device_arrays import from_device_array, is_device_array
@@ -97,6 +97,7 @@ class TRTRetinaFace(StreamingDetector):
         self._path = files.path
         self.sidecar = files.sidecar
         self.config = files.sidecar.config
+        self._triangles = None if files.decoder is None else files.decoder.levels.topology.triangles
         self._limits = EngineLimits(files.path, files.sidecar)
         self.max_batch = self._limits.max_batch
         self.input_size = self._limits.input_size(input_size)
@@ -313,6 +314,8 @@ class TRTRetinaFace(StreamingDetector):
         with undisturbed():
             raw = self._session.detect(images, letterbox, watch)
             found = letterbox.to_images(raw, images, score_threshold)
+        if self._triangles is not None:
+            found = [replaced(faces, triangles=self._triangles) for faces in found]
         watch.lap("undo letterbox")
         return found
 

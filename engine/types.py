@@ -41,7 +41,7 @@ Color = Literal["bgr", "rgb"]  # order of the channels
 
 DEFAULT_SCORE_THRESHOLD = 0.5
 # Names of an engine's outputs that every model uses for the same.
-_OUTPUTS = ("num_detections", "boxes", "scores", "landmarks", "classes")
+_OUTPUTS = ("num_detections", "boxes", "scores", "landmarks", "classes", "vertices")
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ class RawDetections:
         landmarks: float32 [N, M, 2 L], or None.
         classes: int32 [N, M], 1 to C - 1; None if there is one class beside the background.
         values: float32 [N, M, D] of each head of plain values, by name.
+        vertices: float32 [N, K, V, 3], x, y and depth, of the meshes of the first K faces; None if there are none.
     """
 
     num_detections: IntArray
@@ -80,6 +81,7 @@ class RawDetections:
     landmarks: FloatArray | None = None
     classes: IntArray | None = None
     values: Mapping[str, FloatArray] = field(default_factory=dict)
+    vertices: FloatArray | None = None
 
     @classmethod
     def of(cls, outputs: Mapping[str, Any]) -> RawDetections:
@@ -101,6 +103,8 @@ class DeviceDetections:
         landmarks: float32 [N, M, 2 L], x y of L points, or None if the model has no landmark heads.
         classes: int32 [N, M], 1 to C - 1; None if there is one class beside the background.
         values: float32 [N, M, D] of each head of plain values, by name.
+        vertices: float32 [N, K, V, 3], x, y and depth in pixels of the letterboxed input, of the meshes of the first K
+            faces; None if the engine gives none.
     """
 
     num_detections: Any
@@ -109,6 +113,7 @@ class DeviceDetections:
     landmarks: Any = None
     classes: Any = None
     values: Mapping[str, Any] = field(default_factory=dict)
+    vertices: Any = None
 
     @classmethod
     def of(cls, outputs: Mapping[str, Any]) -> DeviceDetections:

@@ -1,10 +1,11 @@
-"""Find the faces in one photo with an engine that has the dense branch's values, and draw their meshes.
+"""Find the faces in one photo with an engine that gives meshes, draw them, and write the best one as an OBJ file.
 
-Usage: python examples/dense_detect.py dense.engine dense.npz photo.jpg marked.png
+Usage: python examples/dense_detect.py dense.engine photo.jpg marked.png best.obj
 
-The engine's model has a head of 144 plain values, such as the preset mobilenet0.25-dense; the mesh decoder that was
-trained with it is the file that `decoder.weights().save` wrote. Values and boxes of the best faces are decoded to
-meshes in the pixels of the photo, whatever the engine's input size is.
+The engine was built with --mesh-decoder, such as from the results of dense_faces.py:
+
+    python build_engine.py --config run/config.json --weights run/weights.pth --mesh-decoder run/dense.npz \
+        --output dense.engine
 """
 
 from __future__ import annotations
@@ -13,54 +14,38 @@ import argparse
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from engine import InvalidArgumentError, TRTRetinaFace
 from engine.images import read_image
-from engine.mesh.dense.run import DenseDecoder
-from engine.types import FloatArray, IntArray
-
-
-def front_edges(vertices: FloatArray, triangles: IntArray) -> FloatArray:
-    """Return the edges of the triangles that face the camera, each once: [E, 2, 2], ends x y in pixels.
-
-    Args:
-        vertices: [V, 3].
-        triangles: [F, 3], counter-clockwise seen from outside, so clockwise in a picture, whose y points down.
-    """
-    corners = vertices[triangles, :2]
-    (ax, ay), (bx, by) = ((corners[:, i] - corners[:, 0]).T for i in (1, 2))
-    front = triangles[ax * by - ay * bx < 0]
-    edges = np.unique(np.sort(front[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1), axis=0)
-    return np.asarray(vertices[edges, :2], np.float32)
 
 
 def main() -> None:
     """Run the example."""
     parser = argparse.ArgumentParser(description="Draw the meshes of the faces in one photo.")
-    parser.add_argument("engine", help="NAME.engine of a model with a head `dense` of 144 values")
-    parser.add_argument("decoder", type=Path, help="the mesh decoder that was trained with it, a .npz file")
+    parser.add_argument("engine", help="NAME.engine that was built with --mesh-decoder")
     parser.add_argument("photo", type=Path, help="picture to read")
     parser.add_argument("marked", help="picture to write")
+    parser.add_argument("best", type=Path, help="OBJ file to write: the mesh of the best face")
     parser.add_argument("--score-threshold", type=float, default=0.5, help="default %(default)s")
-    parser.add_argument("--max-meshes", type=int, default=20, help="of the best faces (default %(default)s)")
     arguments = parser.parse_args()
 
     try:
-        photo, decoder = read_image(arguments.photo), DenseDecoder.load(arguments.decoder)
+        photo = read_image(arguments.photo)
     except InvalidArgumentError as error:
         parser.error(str(error))
     with TRTRetinaFace(arguments.engine) as detector:
-        faces = detector.detect(photo, score_threshold=arguments.score_threshold, max_faces=arguments.max_meshes)
-    if "dense" not in faces.values:
-        parser.error(f"the model of {arguments.engine} has no head `dense`, but {sorted(faces.values) or 'none'}")
-    meshes = decoder.decode(faces.values["dense"], faces.boxes)
-    for mesh in meshes.vertices:
-        lines = np.rint(front_edges(mesh, decoder.triangles) * 16).astype(np.int32)
-        cv2.polylines(photo, list(lines), False, (80, 255, 80), 1, cv2.LINE_AA, shift=4)
-    if not cv2.imwrite(arguments.marked, photo):
+        faces = detector.detect(photo, score_threshold=arguments.score_threshold)
+    if faces.vertices is None or faces.triangles is None:
+        parser.error(f"{arguments.engine} gives no meshes: build it with --mesh-decoder")
+    if not cv2.imwrite(arguments.marked, faces.plot(photo)):
         parser.error(f"cannot write the picture {arguments.marked}")
-    print(f"{len(meshes.vertices)} meshes of {meshes.vertices.shape[1]} vertices")
+    meshes = [face.vertices for face in faces if face.vertices is not None]
+    print(f"{len(meshes)} meshes of {faces.vertices.shape[1]} vertices")
+    if meshes:
+        # In a picture y points down and depth away from the camera; in an OBJ file y points up and z to the viewer.
+        lines = [f"v {x:.3f} {-y:.3f} {-depth:.3f}" for x, y, depth in meshes[0]]
+        lines += [f"f {a + 1} {b + 1} {c + 1}" for a, b, c in faces.triangles]
+        arguments.best.write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

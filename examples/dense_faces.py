@@ -5,15 +5,17 @@ Usage: python examples/dense_faces.py face.obj run
 Each picture has one face: the mesh with random shape, texture, pose and light on a random background. A mobilenet0.25
 learns where it is (score, box) and the 144 values of the dense branch: from vertices, edges and, through the
 differentiable renderer, pixels. Faces for judging are made with another seed. The folder of the run gets the error by
-steps (curve.csv, curve.png), new faces with the meshes found in them (faces.png), the decoder (dense.npz) and the
-network (model.pth). docs/dense.md has the result.
+steps (curve.csv, curve.png), new faces with the meshes found in them (faces.png), the network (model.pth), and what an
+engine is built from: config.json, weights.pth and the decoder, dense.npz. docs/dense.md has the result.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -24,6 +26,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from engine.config.model import HEADS
 from engine.config.presets import preset
 from engine.mesh.dense.camera import to_camera, to_frame, to_image
 from engine.mesh.dense.decoder import MeshDecoder
@@ -36,7 +39,7 @@ from engine.mesh.dense.values import CAMERA, CODE, DENSE_VALUES, LIGHT
 from engine.mesh.laplacian import scaled_laplacian
 from engine.mesh.levels import MeshLevels, make_levels
 from engine.mesh.obj import read_obj
-from engine.model.retinaface import Head
+from engine.model.retinaface import Head, RetinaFace
 from engine.model.weights.load import load_model
 from engine.pictures.backgrounds import texture
 from engine.train.targets.anchors import anchors_of
@@ -162,6 +165,37 @@ class DenseNetwork(nn.Module):
         """Return the anchor that is nearest to the centre of each box."""
         centres = (boxes[:, :2] + boxes[:, 2:]) / 2
         return torch.cdist(centres, self._anchors[:, :2]).argmin(1)
+
+    @torch.no_grad()
+    def detector(self, sample: Sample) -> RetinaFace:
+        """Return a RetinaFace for engines: one anchor of the level has this network's heads, the others find nothing.
+
+        Scores have been trained to tell the cells of a picture apart. Here those of the faces in a sample become .98
+        in the middle.
+        """
+        config = replace(preset("mobilenet0.25-dense"), name="dense-faces", heads=HEADS[:2])
+        model = RetinaFace(config).eval()
+        own = self.retinaface.state_dict()
+        model.load_state_dict({name: own.get(name, value) for name, value in model.state_dict().items()})
+        for kind in config.head_kinds():
+            for level in range(len(config.levels)):
+                for parameter in model.head(kind, level).parameters():
+                    parameter.zero_()
+                if kind == "logits":
+                    bias = model.head(kind, level).conv1x1.bias
+                    assert bias is not None
+                    bias[1::2] = -10.0
+        place = [size for size, _ in config.levels[LEVEL].anchors].index(ANCHOR)
+        for kind, head in (("box_deltas", self.box), ("dense", self.dense)):
+            values = config.head_values(kind)
+            for to, value in zip(model.head(kind, LEVEL).parameters(), head.parameters(), strict=True):
+                to[place * values : (place + 1) * values] = value
+        weight, bias = model.head("logits", LEVEL).parameters()
+        weight[2 * place + 1] = self.score.conv1x1.weight[0]
+        best = self.eval()(sample.pictures)[0].amax(1).median()
+        assert self.score.conv1x1.bias is not None
+        bias[2 * place + 1] = self.score.conv1x1.bias[0] + 4 - best
+        return model
 
     def loss(self, sample: Sample, edges: torch.Tensor) -> torch.Tensor:
         """Return the sum of all losses, lengths in units of half a face's longer side."""
@@ -301,6 +335,9 @@ def main() -> None:
             )
     network.faces.decoder.weights().save(arguments.run / "dense.npz")
     torch.save(network.state_dict(), arguments.run / "model.pth")
+    detector = network.detector(unseen)
+    torch.save(detector.state_dict(), arguments.run / "weights.pth")
+    (arguments.run / "config.json").write_text(json.dumps(detector.config.to_dict(), indent=2))
     cv2.imwrite(str(arguments.run / "faces.png"), draw(network, judged.make(6), edges))
     (arguments.run / "curve.csv").write_text(
         "step,error\n" + "\n".join(f"{step},{value:.5f}" for step, value in points)

@@ -15,9 +15,11 @@ from engine.config.files import find_config
 from engine.config.formats import QUANTISED_PRECISIONS
 from engine.config.model import RetinaFaceConfig
 from engine.errors import InvalidArgumentError
+from engine.export.dense import attach_meshes
 from engine.export.network import export_network
 from engine.export.standard import surround
 from engine.export.suppression import check_suppression
+from engine.mesh.dense.source import MeshOptions, read_source
 from engine.model.weights.load import load_model
 from engine.precision.convert import check_precision, to_precision
 from engine.precision.options import Conversion, QuantisationOptions
@@ -48,6 +50,7 @@ class ExportOptions:
         thresholds: of decoding and suppression, fixed in the file.
         suppression: one of export.suppression.SUPPRESSIONS.
         quantisation: calibration and accuracy budget of the 8-bit precisions.
+        meshes: which meshes of faces are among the outputs; see BuildOptions.
         output: path of the file; None is retinaface_PRECISION.onnx in the working directory.
     """
 
@@ -59,6 +62,7 @@ class ExportOptions:
     thresholds: Thresholds = field(default_factory=Thresholds)
     suppression: str = "nms"
     quantisation: QuantisationOptions = field(default_factory=QuantisationOptions)
+    meshes: MeshOptions | None = None
     output: str | os.PathLike[str] | None = None
 
     def input_size(self) -> InputSize:
@@ -95,6 +99,7 @@ def _export(options: ExportOptions, config: RetinaFaceConfig, on_stage: Callable
     from engine.plausibility.check import read_picture, remarks  # needs OpenCV and the operators
 
     size, picture = options.input_size(), read_picture(options.check)
+    meshes = read_source(options.meshes, config, options.thresholds)
     on_stage("Loading weights")
     model, origin = load_model(config, options.weights)
     if origin.known_as is None:
@@ -115,6 +120,8 @@ def _export(options: ExportOptions, config: RetinaFaceConfig, on_stage: Callable
     typed = to_precision(conversion)
     on_stage("Adding normalisation, decoding and suppression")
     detector = surround(typed.network, config, options.thresholds, size, options.suppression)
+    if meshes is not None:
+        attach_meshes(detector, meshes.weights, meshes.output)
     entry = detector.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, _metadata(options, origin)
     on_stage("Writing the file")

@@ -20,8 +20,10 @@ from engine.config.formats import FORMATS, PRECISIONS, TF32
 from engine.config.model import RetinaFaceConfig
 from engine.errors import BuildError, InvalidArgumentError, OutputError
 from engine.export.attach import attach_detection, input_dtype, plugin_versions
+from engine.export.dense import attach_meshes
 from engine.export.network import export_network
 from engine.files import sha256_of
+from engine.mesh.dense.source import MeshOptions, MeshSource, read_source
 from engine.model.weights.load import load_model
 from engine.precision.convert import check_precision, to_precision
 from engine.precision.options import Conversion, QuantisationOptions, TypedNetwork
@@ -77,6 +79,7 @@ class BuildOptions:
         thresholds: of decoding and suppression, fixed in the engine.
         embed_plugins: whether the plan contains the plugin library. It then runs where the library is not installed.
         quantisation: calibration and accuracy budget of the 8-bit precisions.
+        meshes: which meshes of faces are among the outputs; None is none.
         output: path of the engine, NAME.engine; None is retinaface_PRECISION.engine in the working directory.
         threads: of the CPU, at most, but for TensorRT's own; None is one per core that this process may use.
     """
@@ -92,6 +95,7 @@ class BuildOptions:
     thresholds: Thresholds = field(default_factory=Thresholds)
     embed_plugins: bool = False
     quantisation: QuantisationOptions = field(default_factory=QuantisationOptions)
+    meshes: MeshOptions | None = None
     output: str | os.PathLike[str] | None = None
     threads: int | None = None
 
@@ -145,14 +149,19 @@ def build_engine(options: BuildOptions, on_stage: Callable[[str], None] = lambda
     from engine.plausibility.check import read_picture  # needs OpenCV and the operators
 
     picture = read_picture(options.check)
+    meshes = read_source(options.meshes, find_config(options.config), options.thresholds)
     with build_threads(options.threads):
-        sidecar, plan = _build(options, toolchain, picture, on_stage)
+        sidecar, plan = _build(options, toolchain, picture, meshes, on_stage)
     files = (path, sidecar_path(path), network_path(path))
     return BuildReport(sidecar, plan, time.perf_counter() - started, files)
 
 
 def _build(
-    options: BuildOptions, toolchain: Toolchain, picture: Picture | None, on_stage: Callable[[str], None]
+    options: BuildOptions,
+    toolchain: Toolchain,
+    picture: Picture | None,
+    meshes: MeshSource | None,
+    on_stage: Callable[[str], None],
 ) -> tuple[Sidecar, Plan]:
     from engine.plausibility.check import remarks
 
@@ -180,12 +189,15 @@ def _build(
     )
     typed = to_precision(conversion)
     detector = attach_detection(typed.network, config, options.thresholds)
+    if meshes is not None:
+        attach_meshes(detector, meshes.weights, meshes.output)
     on_stage(f"Compiling with {backend.runtime} {backend.version} for {', '.join(targets)}")
     plan_options = PlanOptions(size, options.max_batch, options.embed_plugins, tf32=options.precision == TF32.name)
     plan = build_plan(detector, toolchain, plan_options)
     on_stage("Writing files")
-    identity = _identity(options, origin, toolchain, typed, detector)
-    return _write(path, plan, typed.on_cpu, identity), plan
+    identity = _identity(options, origin, toolchain, typed, detector, meshes)
+    signed = sign_network(typed.on_cpu, identity, meshes.content if meshes else None)
+    return _write(path, plan, signed, identity), plan
 
 
 def _check(options: BuildOptions, config: RetinaFaceConfig) -> None:
@@ -225,9 +237,15 @@ def _check_network(network: onnx.ModelProto, config: RetinaFaceConfig, size: Inp
 
 
 def _identity(
-    options: BuildOptions, origin: WeightsOrigin, toolchain: Toolchain, typed: TypedNetwork, detector: onnx.ModelProto
+    options: BuildOptions,
+    origin: WeightsOrigin,
+    toolchain: Toolchain,
+    typed: TypedNetwork,
+    detector: onnx.ModelProto,
+    meshes: MeshSource | None,
 ) -> Identity:
     config, backend = find_config(options.config), toolchain.backend
+    output = meshes.output if meshes else None
     spec = InputSpec.of(options.input_size(), options.max_batch, input_dtype(detector))
     return Identity(
         schema=SCHEMA,
@@ -239,15 +257,15 @@ def _identity(
         runtime=BuilderVersion(backend.runtime, backend.version),
         targets=toolchain.targets,
         plugins=Plugins(plugin_versions(config), toolchain.library.sha256, options.embed_plugins),
-        io=TensorSpecs.of(spec, config, options.thresholds),
+        io=TensorSpecs.of(spec, config, options.thresholds, output),
         preprocessing=Preprocessing.of(config),
         thresholds=options.thresholds,
         detector_sha256=sha256_of(detector.SerializeToString(deterministic=True)),
+        meshes=output,
     )
 
 
-def _write(path: Path, plan: Plan, network: onnx.ModelProto, identity: Identity) -> Sidecar:
-    signed = sign_network(network, identity)
+def _write(path: Path, plan: Plan, signed: bytes, identity: Identity) -> Sidecar:
     files = FileEntries(describe_file(path, plan.data), describe_file(network_path(path), signed))
     sidecar = Sidecar(**vars(identity), files=files)
     contents = {network_path(path): signed, sidecar_path(path): sidecar.to_json().encode(), path: plan.data}

@@ -14,6 +14,7 @@ from engine.build.pipeline import BuildOptions, BuildReport, build_engine
 from engine.cli.arguments import add_network_options, network_options
 from engine.cli.terminal import ANY_WIDTH, shown
 from engine.config.formats import PRECISIONS
+from engine.mesh.dense.output import MeshOutput
 from engine.progress import stages_shown
 from engine.types import DEFAULT_SCORE_THRESHOLD
 
@@ -61,6 +62,7 @@ def _print(report: BuildReport) -> None:
     for name, value in (
         ("model", f"{sidecar.config.name}, weights {sidecar.weights.source}"),
         ("precision", sidecar.precision.mode),
+        *_meshes(sidecar.meshes),
         *_calibration(sidecar.calibration),
         *_evidence(sidecar.precision.evidence),
         ("layers", str(report.plan.num_layers)),
@@ -74,6 +76,12 @@ def _print(report: BuildReport) -> None:
         table.add_row(name, shown(value))
     console = Console(width=ANY_WIDTH)
     console.print(table)
+
+
+def _meshes(meshes: MeshOutput | None) -> list[tuple[str, str]]:
+    if meshes is None:
+        return []
+    return [("meshes", f"{meshes.max_meshes} of {meshes.num_vertices} vertices a picture, decoder {meshes.decoder}")]
 
 
 def _evidence(precision: dict[str, Any]) -> list[tuple[str, str]]:

@@ -82,6 +82,32 @@ def as_values(values: Any) -> dict[str, FloatArray]:
     }
 
 
+def as_meshes(vertices: Any, triangles: Any) -> tuple[FloatArray | None, IntArray | None]:
+    """Return meshes as float32 [N, V, 3] and their triangles as int32 [F, 3]; None for None.
+
+    Raises:
+        InvalidArgumentError: vertices are of another shape, or not finite but for faces whose vertices are all NaN; or
+            triangles are of another shape, name vertices that are not there, or there are no vertices.
+    """
+    if vertices is None:
+        if triangles is not None:
+            raise InvalidArgumentError("there are triangles, but no vertices")
+        return None, None
+    shape, absent = _shape(vertices), slice(0)
+    count = shape[1] if len(shape) == 3 else 0
+    if count and (given := np.asarray(vertices)).dtype.kind == "f":
+        absent = np.isnan(given).all((1, 2))
+        vertices = np.where(absent[:, None, None], 0, given)
+    meshes = as_floats(vertices, "vertices", -1, count, 3).copy()
+    meshes[absent] = np.nan
+    if triangles is None:
+        return meshes, None
+    numbers = as_floats(triangles, "triangles", -1, 3)
+    if (numbers != np.round(numbers)).any() or (numbers < 0).any() or (numbers >= count).any():
+        raise InvalidArgumentError(f"triangles is {represented(triangles)}, expected numbers of vertices below {count}")
+    return meshes, numbers.astype(np.int32)
+
+
 def _shape(values: Any) -> tuple[int, ...]:
     """Return the shape of numbers; none of rows of different lengths, which as_floats refuses."""
     try:

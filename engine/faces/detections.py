@@ -14,6 +14,7 @@ from engine.faces import json_form
 from engine.faces.checks import (
     as_classes,
     as_floats,
+    as_meshes,
     as_names,
     as_points,
     as_rows,
@@ -24,6 +25,7 @@ from engine.faces.checks import (
 )
 from engine.faces.face import Face, same_or_none, same_values
 from engine.faces.pictured import PicturedFaces
+from engine.faces.supervision_form import to_supervision
 from engine.text import represented
 from engine.types import FloatArray, IntArray
 
@@ -52,6 +54,11 @@ class Detections(PicturedFaces):
         classes: int32 [N], from 1; None if the model has one class.
         values: float32 [N, D] of each of the model's heads of plain values, by name.
         class_names: of the classes from 1; empty if the model has one class, or if they are not known.
+        vertices: float32 [N, V, 3], of each face's mesh: x and y in pixels of the given image, and depth behind the
+            mesh's centre in the same unit. NaN of faces that have none: an engine decodes the best ones only. None if
+            the engine gives no meshes.
+        triangles: int32 [F, 3], numbers of vertices of all these meshes, counter-clockwise seen from outside; None if
+            there are no meshes, or if they are not known.
     """
 
     boxes: FloatArray
@@ -61,6 +68,8 @@ class Detections(PicturedFaces):
     classes: IntArray | None
     values: Mapping[str, FloatArray]
     class_names: tuple[str, ...]
+    vertices: FloatArray | None
+    triangles: IntArray | None
 
     def __init__(
         self,
@@ -72,6 +81,8 @@ class Detections(PicturedFaces):
         classes: ArrayLike | None = None,
         values: Mapping[str, ArrayLike] | None = None,
         class_names: Sequence[str] = (),
+        vertices: ArrayLike | None = None,
+        triangles: ArrayLike | None = None,
     ) -> None:
         """Take lists and arrays of any type of number for float32 arrays.
 
@@ -82,12 +93,13 @@ class Detections(PicturedFaces):
         landmarks = None if landmarks is None else as_points(landmarks)
         names, own = as_names(class_names), as_values(values or {})
         numbers = None if classes is None else as_classes(classes, names)
-        given = {"boxes": boxes, "scores": scores, "landmarks": landmarks, "classes": numbers}
+        meshes, surface = as_meshes(vertices, triangles)
+        given = {"boxes": boxes, "scores": scores, "landmarks": landmarks, "classes": numbers, "vertices": meshes}
         counts = {name: len(array) for name, array in {**given, **own}.items() if array is not None}
         if len(set(counts.values())) > 1:
             found = ", ".join(f"{count} {name}" for name, count in counts.items())
             raise InvalidArgumentError(f"there are {found}: expected as many of each")
-        _set(self, boxes, scores, landmarks, as_size(image_size), numbers, own, names)
+        _set(self, boxes, scores, landmarks, as_size(image_size), numbers, own, names, meshes, surface)
 
     def __len__(self) -> int:
         """Return the number of faces."""
@@ -136,6 +148,8 @@ class Detections(PicturedFaces):
             and same_or_none(self.landmarks, other.landmarks)
             and same_or_none(self.classes, other.classes)
             and same_values(self.values, other.values)
+            and same_or_none(self.vertices, other.vertices)
+            and same_or_none(self.triangles, other.triangles)
         )
 
     __hash__ = None  # type: ignore[assignment] # arrays can be changed
@@ -186,14 +200,16 @@ class Detections(PicturedFaces):
         edges = np.array([width, height, width, height], np.float32)
         return replaced(self, boxes=np.clip(self.boxes, np.float32(0), edges))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, *, meshes: bool = False) -> dict[str, Any]:
         """Return what JSON can hold: {"image_size": [height, width], "faces": [{"box", "score", "landmarks"}, ...]}.
 
         Pixels are rounded to 2 digits, scores to 5. "image_size" is left out if it is not known, "landmarks" if the
         model has none. Of a model with several classes there are "classes", their names, and of each face "class", its
         name, or its number where there are no names; of one with plain values, of each face "values", lists by name.
+        With `meshes` there are "vertices" of each face that has a mesh, [[x, y, depth], ...], and "triangles" of all
+        meshes, if they are known.
         """
-        return json_form.to_values(self)
+        return json_form.to_values(self, meshes=meshes)
 
     @classmethod
     def from_json(cls, values: Any) -> Detections:
@@ -208,33 +224,14 @@ class Detections(PicturedFaces):
         return cls(**json_form.from_values(values))
 
     def to_supervision(self) -> supervision.Detections:
-        """Return detections of the package supervision; landmarks and plain values are in `data`.
+        """Return detections of the package supervision; landmarks, meshes and plain values are in `data`.
 
         A class_id is one less than in `classes`, since 0 is no background there, and 0 if there is one class.
 
         Raises:
             InvalidArgumentError: supervision is not installed.
         """
-        try:
-            from supervision import Detections as Theirs
-        except ImportError as error:
-            raise InvalidArgumentError(
-                f"to_supervision needs the package supervision (pip install supervision): {error}"
-            ) from error
-        return Theirs(
-            xyxy=self.boxes.copy(),
-            confidence=self.scores.copy(),
-            class_id=np.zeros(len(self), int) if self.classes is None else self.classes.astype(int) - 1,
-            data={name: array.copy() for name, array in self._data().items()},
-        )
-
-    def _data(self) -> dict[str, Any]:
-        names = np.array(self.class_names)
-        return {
-            **({} if self.landmarks is None else {"landmarks": self.landmarks}),
-            **({} if self.classes is None or not len(names) else {"class_name": names[self.classes - 1]}),
-            **self.values,
-        }
+        return to_supervision(self)
 
     def _known_size(self, doing: str) -> tuple[int, int]:
         if self.image_size is None:
@@ -252,6 +249,7 @@ class Detections(PicturedFaces):
             number,
             self.class_names[number - 1] if number and self.class_names else None,
             {name: array[row] for name, array in self.values.items()},
+            None if self.vertices is None or np.isnan(self.vertices[row]).any() else self.vertices[row],
         )
 
     def _take(self, rows: slice | NDArray[np.intp] | NDArray[np.bool_]) -> Detections:
@@ -262,6 +260,7 @@ class Detections(PicturedFaces):
             landmarks=None if self.landmarks is None else self.landmarks[rows],
             classes=None if self.classes is None else self.classes[rows],
             values={name: array[rows] for name, array in self.values.items()},
+            vertices=None if self.vertices is None else self.vertices[rows],
         )
 
 
@@ -273,10 +272,12 @@ def unchecked(
     classes: IntArray | None = None,
     values: Mapping[str, FloatArray] | None = None,
     class_names: tuple[str, ...] = (),
+    vertices: FloatArray | None = None,
+    triangles: IntArray | None = None,
 ) -> Detections:
     """Return Detections of arrays that are known to be right, such as an engine's, in less time."""
     faces = object.__new__(Detections)
-    _set(faces, boxes, scores, landmarks, image_size, classes, values or {}, class_names)
+    _set(faces, boxes, scores, landmarks, image_size, classes, values or {}, class_names, vertices, triangles)
     return faces
 
 
@@ -295,12 +296,12 @@ def joined(found: Sequence[Detections]) -> Detections:
 
     return replaced(
         first,
-        **{name: all_of(name) for name in ("boxes", "scores", "landmarks", "classes")},
+        **{name: all_of(name) for name in ("boxes", "scores", "landmarks", "classes", "vertices")},
         values={name: np.concatenate([faces.values[name] for faces in found]) for name in first.values},
     )
 
 
 def _set(faces: Detections, *attributes: object) -> None:
     """Fill frozen Detections with their attributes, in their order."""
-    names = ("boxes", "scores", "landmarks", "image_size", "classes", "values", "class_names")
+    names = Detections.__annotations__  # in the order of the class
     faces.__dict__.update(zip(names, attributes, strict=True))

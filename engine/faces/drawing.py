@@ -6,29 +6,35 @@ from collections.abc import Iterable
 from itertools import cycle
 
 import cv2
+import numpy as np
 
 from engine.faces.face import Face
-from engine.types import FloatArray, Image
+from engine.types import FloatArray, Image, IntArray
 from engine.untrusted.limits import MAX_IMAGE_SIDE
 
 BOX_COLOUR = (80, 220, 60)
 _FAR = 4.0 * MAX_IMAGE_SIDE
 _TEXT = (20, 20, 20)
 _CLASSES = (BOX_COLOUR, (60, 60, 230), (230, 120, 40), (60, 210, 240), (200, 60, 200))
+_MESH, _SHIFT = (235, 220, 140), 4  # colour; bits of a pixel's fraction
 _FEW = 10  # points that are drawn large
 # Of five: left eye, right eye, nose, left and right corner of the mouth; left and right in the image.
 _POINTS = ((60, 60, 230), (230, 120, 40), (60, 210, 240), (200, 60, 200), (230, 200, 60))
 
 
-def draw(image: Image, faces: Iterable[Face]) -> None:
-    """Draw boxes, landmarks, scores and classes into a BGR image; line widths follow the image's size.
+def draw(image: Image, faces: Iterable[Face], triangles: IntArray | None = None) -> None:
+    """Draw boxes, landmarks, scores, classes and meshes into a BGR image; line widths follow the image's size.
 
     Args:
         image: uint8 [H, W, 3], contiguous.
         faces: in pixels of the image.
+        triangles: int32 [F, 3] of their meshes; None draws the vertices alone.
     """
     unit = max(1, round(max(image.shape[:2]) / 500))
     drawn = list(faces)
+    for face in drawn:
+        if face.vertices is not None:
+            _draw_mesh(image, face.vertices, triangles, unit)
     for face in drawn:
         colour = _CLASSES[((face.class_id or 1) - 1) % len(_CLASSES)]
         x1, y1 = draw_box(image, face.box, colour, 2 * unit)
@@ -49,6 +55,29 @@ def draw_landmarks(image: Image, points: FloatArray, radius: int) -> None:
     """Draw landmarks, float32 [L, 2], in five colours in turn."""
     for (x, y), colour in zip(points, cycle(_POINTS), strict=False):
         cv2.circle(image, _pixels((x, y)), radius, colour, -1, cv2.LINE_AA)
+
+
+def front_edges(vertices: FloatArray, triangles: IntArray) -> IntArray:
+    """Return the edges of the triangles that face the camera, each once: int32 [E, 2], numbers of vertices.
+
+    Args:
+        vertices: [V, 3], x to the right and y down.
+        triangles: [F, 3], counter-clockwise seen from outside, so clockwise where y points down.
+    """
+    corners = vertices[triangles, :2]
+    (ax, ay), (bx, by) = ((corners[:, i] - corners[:, 0]).T for i in (1, 2))
+    front = triangles[ax * by - ay * bx < 0]
+    return np.unique(np.sort(front[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1), axis=0)
+
+
+def _draw_mesh(image: Image, vertices: FloatArray, triangles: IntArray | None, width: int) -> None:
+    places = np.clip(vertices[:, :2], -_FAR, _FAR)
+    if triangles is None:
+        for point in places:
+            cv2.circle(image, _pixels(point), width, _MESH, -1, cv2.LINE_AA)
+        return
+    lines = np.rint(places[front_edges(vertices, triangles)] * (1 << _SHIFT)).astype(np.int32)
+    cv2.polylines(image, list(lines), False, _MESH, width, cv2.LINE_AA, _SHIFT)
 
 
 def _pixels(values: Iterable[float]) -> list[int]:

@@ -24,6 +24,7 @@ class Face:
         class_id: from 1; None if the model has one class.
         class_name: its name; None if there is none.
         values: float32 [D] of each of the model's heads of plain values, by name.
+        vertices: float32 [V, 3] of its mesh, x and y in pixels of the image, and depth; None if it has none.
     """
 
     box: FloatArray
@@ -32,6 +33,7 @@ class Face:
     class_id: int | None = None
     class_name: str | None = None
     values: Mapping[str, FloatArray] = field(default_factory=dict)
+    vertices: FloatArray | None = None
 
     @property
     def width(self) -> float:
@@ -57,14 +59,15 @@ class Face:
             and np.array_equal(self.box, other.box)
             and same_or_none(self.landmarks, other.landmarks)
             and same_values(self.values, other.values)
+            and same_or_none(self.vertices, other.vertices)
         )
 
     __hash__ = None  # type: ignore[assignment] # arrays can be changed
 
 
 def same_or_none(a: NDArray[Any] | None, b: NDArray[Any] | None) -> bool:
-    """Whether two arrays are equal, or both are None."""
-    return a is b if a is None or b is None else np.array_equal(a, b)
+    """Whether two arrays are equal, NaN being like NaN, or both are None."""
+    return a is b if a is None or b is None else np.array_equal(a, b, equal_nan=True)
 
 
 def same_values(a: Mapping[str, FloatArray], b: Mapping[str, FloatArray]) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from engine.errors import InvalidArgumentError
 from engine.faces.checks import as_floats
 from engine.text import represented
@@ -16,7 +18,7 @@ _SIGNIFICANT = 7  # digits of plain values, about what float32 has
 _EXPECTED = 'expected {"faces": [{"box": [x1, y1, x2, y2], "score": S}, ...]}'
 
 
-def to_values(found: PicturedFaces) -> dict[str, Any]:
+def to_values(found: PicturedFaces, *, meshes: bool = False) -> dict[str, Any]:
     """Return lists and dictionaries of numbers; see Detections.to_json."""
     faces: list[dict[str, Any]] = [
         {"box": _rounded(box), "score": round(score, _SCORE_DIGITS)}
@@ -32,8 +34,16 @@ def to_values(found: PicturedFaces) -> dict[str, Any]:
         for row, face in enumerate(faces):
             lists = {name: array[row].tolist() for name, array in found.values.items()}
             face["values"] = {name: [float(f"{v:.{_SIGNIFICANT}g}") for v in values] for name, values in lists.items()}
+    surface = {}
+    if meshes and found.vertices is not None:
+        there = ~np.isnan(found.vertices).any((1, 2))
+        for index in np.flatnonzero(there):
+            faces[index]["vertices"] = list(map(_rounded, found.vertices[index].tolist()))
+        if there.any() and found.triangles is not None:
+            surface = {"triangles": found.triangles.tolist()}
     about = {} if found.image_size is None else {"image_size": list(found.image_size)}
-    return {**about, **({"classes": list(found.class_names)} if found.class_names else {}), "faces": faces}
+    classes = {"classes": list(found.class_names)} if found.class_names else {}
+    return {**about, **classes, "faces": faces, **surface}
 
 
 def from_values(values: Any) -> dict[str, Any]:
@@ -57,6 +67,8 @@ def from_values(values: Any) -> dict[str, Any]:
         "classes": _classes(faces, names),
         "values": _plain(faces),
         "class_names": names,
+        "vertices": (vertices := _vertices(faces)),
+        "triangles": None if vertices is None else values.get("triangles"),
     }
 
 
@@ -95,6 +107,19 @@ def _plain(faces: list[dict[str, Any]]) -> dict[str, list[Any]]:
         name: [as_floats(face["values"][name], f"faces[{i}].values.{name}", size) for i, face in enumerate(faces)]
         for name, size in lengths.items()
     }
+
+
+def _vertices(faces: list[dict[str, Any]]) -> list[Any] | None:
+    """Return the faces' meshes; NaN for a face without one, as engines decode the best ones only."""
+    there = [face["vertices"] for face in faces if face.get("vertices") is not None]
+    if not there:
+        return None
+    count = len(there[0]) if isinstance(there[0], list) else 0
+    nothing = np.full((count, 3), np.nan, np.float32)
+    return [
+        nothing if face.get("vertices") is None else as_floats(face["vertices"], f"faces[{i}].vertices", count, 3)
+        for i, face in enumerate(faces)
+    ]
 
 
 def _all_have(faces: list[dict[str, Any]], key: str) -> bool:

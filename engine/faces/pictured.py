@@ -28,13 +28,17 @@ class PicturedFaces(ABC):
     classes: IntArray | None
     values: Mapping[str, FloatArray]
     class_names: tuple[str, ...]
+    vertices: FloatArray | None
+    triangles: IntArray | None
 
     @abstractmethod
     def __iter__(self) -> Iterator[Face]:
         """Yield every face."""
 
     def plot(self, image: AnyImage, *, color: Color = "bgr") -> Image:
-        """Return a copy of the image with boxes, landmarks, scores and classes; line widths follow the image's size.
+        """Return a copy of the image with boxes, landmarks, scores, classes and meshes.
+
+        The widths of lines follow the image's size.
 
         Args:
             image: that of the faces, of any kind that detect() takes, but not in GPU memory.
@@ -49,7 +53,7 @@ class PicturedFaces(ABC):
         from engine.faces.drawing import draw
 
         canvas = self._image(image, color).copy()
-        draw(canvas, self)
+        draw(canvas, self, self.triangles)
         return reordered(canvas, "bgr", color)
 
     def crops(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import InvalidArgumentError
-from engine.untrusted.archives import read_arrays
+from engine.untrusted.archives import arrays_of, read_arrays
 from engine.writing import write_file
 
 _Made = TypeVar("_Made")
@@ -39,16 +39,34 @@ def load_arrays(path: Path, what: str, make: Callable[[Mapping[str, NDArray[Any]
     Raises:
         InvalidArgumentError: the file cannot be read, or holds something else; the message names it.
     """
+    return _read(lambda: read_arrays(path), f"{what} cannot be read from {path}", f"{path} does not hold {what}", make)
+
+
+def make_of(content: bytes, what: str, make: Callable[[Mapping[str, NDArray[Any]]], _Made]) -> _Made:
+    """Make something of the content of such a file; see load_arrays.
+
+    Raises:
+        InvalidArgumentError: it is damaged, or holds something else.
+    """
+    return _read(lambda: arrays_of(content), f"{what} cannot be read", f"it does not hold {what}", make)
+
+
+def _read(
+    read: Callable[[], dict[str, NDArray[Any]]],
+    unreadable: str,
+    unfit: str,
+    make: Callable[[Mapping[str, NDArray[Any]]], _Made],
+) -> _Made:
     try:
-        arrays = read_arrays(path)
+        arrays = read()
     except Exception as error:  # of many kinds
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise InvalidArgumentError(f"{what} cannot be read from {path}: {reason}") from error
+        raise InvalidArgumentError(f"{unreadable}: {reason}") from error
     try:
         return make(arrays)
     except (InvalidArgumentError, KeyError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
-        raise InvalidArgumentError(f"{path} does not hold {what}: {reason}. Make it again") from error
+        raise InvalidArgumentError(f"{unfit}: {reason}. Make it again") from error
 
 
 def typed(array: NDArray[Any], kind: type) -> NDArray[Any]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from engine.config.model import RetinaFaceConfig
 from engine.errors import InvalidArgumentError
 from engine.faces import Detections
+from engine.mesh.dense.output import VERTICES, MeshOutput
 from engine.text import represented
 from engine.types import Image
 
@@ -42,8 +43,8 @@ class TensorInfo:
 INPUTS = (TensorInfo("encoded", "BYTES", ()), TensorInfo("image", "UINT8", (-1, -1, 3)))
 
 
-def output_infos(config: RetinaFaceConfig) -> tuple[TensorInfo, ...]:
-    """Return the outputs of a model."""
+def output_infos(config: RetinaFaceConfig, meshes: MeshOutput | None = None) -> tuple[TensorInfo, ...]:
+    """Return the outputs of a model, whose engine may give meshes."""
     return (
         TensorInfo("num_faces", "INT32", ()),
         TensorInfo("boxes", "FP32", (-1, 4)),
@@ -51,6 +52,7 @@ def output_infos(config: RetinaFaceConfig) -> tuple[TensorInfo, ...]:
         *([TensorInfo("landmarks", "FP32", (-1, config.num_points, 2))] if config.has_landmarks else []),
         *([TensorInfo("classes", "INT32", (-1,))] if config.num_classes > 2 else []),
         *(TensorInfo(head.name, "FP32", (-1, head.size)) for head in config.values),
+        *([TensorInfo(VERTICES, "FP32", (-1, *meshes.shape[1:]))] if meshes else []),
     )
 
 
@@ -67,10 +69,11 @@ def outputs_of(found: Sequence[Detections]) -> dict[str, NDArray[Any]]:
 
 
 def _arrays(faces: Detections) -> dict[str, NDArray[Any]]:
-    """Return what an image's faces consist of, in the order of output_infos."""
+    """Return what an image's faces consist of, in the order of output_infos. Meshes that are not there are zeros."""
     optional = {"landmarks": faces.landmarks, "classes": faces.classes}
     there = {name: array for name, array in optional.items() if array is not None}
-    return {"boxes": faces.boxes, "scores": faces.scores, **there, **faces.values}
+    meshes = {} if faces.vertices is None else {VERTICES: np.nan_to_num(faces.vertices, nan=0.0)}
+    return {"boxes": faces.boxes, "scores": faces.scores, **there, **faces.values, **meshes}
 
 
 def images_of(

@@ -170,6 +170,7 @@ def to_image(faces: Sequence[Detections], view: Image, image: Image, mirrored: S
             found,
             boxes=(found.boxes.reshape(-1, 2, 2) * factor).reshape(-1, 4),
             landmarks=None if found.landmarks is None else found.landmarks * factor,
+            vertices=None if found.vertices is None else found.vertices * np.append(factor, factor.mean()),
             image_size=(image.shape[0], image.shape[1]),
         )
         for found in upright

@@ -12,7 +12,7 @@ from engine import ops
 from engine.config.model import RetinaFaceConfig
 from engine.faces import Detections, unchecked
 from engine.inputs.device_arrays import shape_of
-from engine.types import Color, FloatArray, Image, RawDetections
+from engine.types import Color, FloatArray, Image, IntArray, RawDetections
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ class Letterbox:
             raw.boxes, raw.landmarks, raw.num_detections, sizes, self.size, enlarge=self.enlarge
         )
         names = () if raw.classes is None else self.config.classes
+        meshes = None if raw.vertices is None else self._undo_meshes(raw.vertices, raw.num_detections, sizes)
         return [
             unchecked(
                 boxes[i, :count],
@@ -85,6 +86,25 @@ class Letterbox:
                 None if raw.classes is None else raw.classes[i, :count],
                 {name: array[i, :count] for name, array in raw.values.items()},
                 names,
+                None if meshes is None else meshes[i],
             )
             for i, count in enumerate(raw.num_detections)
         ]
+
+    def _undo_meshes(
+        self, vertices: FloatArray, counts: IntArray, sizes: Sequence[tuple[int, int]]
+    ) -> list[FloatArray]:
+        """Return the meshes of each image's faces, [count, V, 3] in its pixels; NaN of faces behind the first K."""
+        height, width = self.size
+        whole = np.broadcast_to(np.array([0, 0, width, height], np.float32), (len(sizes), 1, 4))
+        ones = np.ones(len(sizes), np.int32)
+        edges, _ = ops.unletterbox(np.ascontiguousarray(whole), None, ones, sizes, self.size, enlarge=self.enlarge)
+        found = []
+        for of_image, count, (begin, end) in zip(vertices, counts, edges.reshape(-1, 2, 2), strict=True):
+            factors = (end - begin) / np.array([width, height], np.float32)
+            meshes = np.full((count, *of_image.shape[1:]), np.nan, np.float32)
+            first = of_image[:count]
+            meshes[: len(first), :, :2] = first[..., :2] * factors + begin
+            meshes[: len(first), :, 2] = first[..., 2] * factors.mean()
+            found.append(meshes)
+        return found

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from engine.config.detection import INPUT_NAME, INTEGER_OUTPUTS, InputSize, Thresholds, output_shapes
 from engine.config.model import RetinaFaceConfig
+from engine.config.reader import ADDED
+from engine.mesh.dense.output import VERTICES, MeshOutput
 from engine.sidecar.rebuild import rebuild_command
 from engine.types import WeightsOrigin
 
@@ -102,11 +104,14 @@ class TensorSpecs:
     outputs: tuple[OutputSpec, ...]
 
     @classmethod
-    def of(cls, given: InputSpec, config: RetinaFaceConfig, thresholds: Thresholds) -> TensorSpecs:
+    def of(
+        cls, given: InputSpec, config: RetinaFaceConfig, thresholds: Thresholds, meshes: MeshOutput | None
+    ) -> TensorSpecs:
         """Return the tensors of an engine with this input."""
+        shapes = {**output_shapes(config, thresholds), **({VERTICES: meshes.shape} if meshes else {})}
         outputs = (
             OutputSpec(name, "int32" if name in INTEGER_OUTPUTS else "float32", ("N", *shape))
-            for name, shape in output_shapes(config, thresholds).items()
+            for name, shape in shapes.items()
         )
         return cls(given, tuple(outputs))
 
@@ -171,6 +176,7 @@ class Identity:
         preprocessing: what `config` says about pixels.
         thresholds: fixed in the engine.
         detector_sha256: of the ONNX file that was compiled.
+        meshes: among its outputs; None if there are none. Only files of engines that have some say so.
     """
 
     schema: int
@@ -186,13 +192,15 @@ class Identity:
     preprocessing: Preprocessing
     thresholds: Thresholds
     detector_sha256: str
+    meshes: MeshOutput | None = field(default=None, kw_only=True, metadata={ADDED: True})
 
     def to_values(self) -> dict[str, Any]:
         """Return an object of JSON, with lists for tuples, that schema.read_sidecar reads."""
         precision = {"mode": self.precision.mode, **self.precision.evidence}
-        values: dict[str, Any] = json.loads(
-            json.dumps({**asdict(self), "config": self.config.to_dict(), "precision": precision})
-        )
+        content = {**asdict(self), "config": self.config.to_dict(), "precision": precision}
+        if self.meshes is None:
+            del content["meshes"]
+        values: dict[str, Any] = json.loads(json.dumps(content))
         return values
 
 

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import EngineLoadError, InvalidArgumentError
 from engine.files import sha256_of, sha256_of_file
+from engine.mesh.dense.weights import DecoderWeights
 from engine.sidecar.content import FileEntry, Identity, Sidecar
+from engine.sidecar.decoder import DECODER_KEY, decoder_of, packed
 from engine.sidecar.network import check_network
 from engine.sidecar.rebuild import rebuild_command
 from engine.sidecar.schema import read_sidecar
@@ -42,12 +44,14 @@ class EngineFiles:
         plan: its bytes.
         network: bytes of the typed ONNX network.
         sidecar: what both are.
+        decoder: of meshes, if the engine has some among its outputs.
     """
 
     path: Path
     plan: bytes
     network: bytes
     sidecar: Sidecar
+    decoder: DecoderWeights | None = None
 
 
 def is_engine(source: str | os.PathLike[str]) -> bool:
@@ -81,12 +85,22 @@ def describe_file(path: Path, content: bytes) -> FileEntry:
     return FileEntry(path.name, sha256_of(content), len(content))
 
 
-def sign_network(network: onnx.ModelProto, identity: Identity) -> bytes:
-    """Return the network's bytes with a copy of the sidecar's identity in its metadata."""
+def sign_network(network: onnx.ModelProto, identity: Identity, decoder: bytes | None = None) -> bytes:
+    """Return the network's bytes with a copy of the sidecar's identity in its metadata.
+
+    Args:
+        network: that the CPU runs.
+        identity: of the engine.
+        decoder: content of a mesh decoder's file, which goes there too.
+    """
     signed = type(network)()
     signed.CopyFrom(network)
-    entry = signed.metadata_props.add()
-    entry.key, entry.value = METADATA_KEY, json.dumps(identity.to_values())
+    texts = {METADATA_KEY: json.dumps(identity.to_values())}
+    if decoder is not None:
+        texts[DECODER_KEY] = packed(decoder)
+    for key, text in texts.items():
+        entry = signed.metadata_props.add()
+        entry.key, entry.value = key, text
     return bytes(signed.SerializeToString(deterministic=True))
 
 
@@ -96,8 +110,9 @@ def check_files(sidecar: str, network: bytes) -> None:
     Raises:
         InvalidArgumentError: it would.
     """
-    content = read_sidecar(parse_json(sidecar))
-    check_network(read_network(network), content.config, content.io.input.size)
+    content, graph = read_sidecar(parse_json(sidecar)), read_network(network)
+    check_network(graph, content.config, content.io.input.size)
+    decoder_of(graph.metadata, content.meshes)
 
 
 def read_engine(path: Path) -> EngineFiles:
@@ -137,6 +152,7 @@ def _read_engine(path: Path, files: FilesTogether) -> EngineFiles:
             built, problems = _identity_problems(graph.metadata, sidecar)
         if not problems:
             check_network(graph, sidecar.config, sidecar.io.input.size)
+            decoder = decoder_of(graph.metadata, sidecar.meshes)
     except InvalidArgumentError as error:
         raise EngineLoadError(
             f"the network {network_path(path)} {error}. Take the file of the build, or rebuild: "
@@ -147,7 +163,7 @@ def _read_engine(path: Path, files: FilesTogether) -> EngineFiles:
             f"{path} does not match its sidecar: {'; '.join(problems)}. Restore the file, or rebuild: "
             f"{rebuild_command(built, path)}"
         )
-    return EngineFiles(path, plan, network, sidecar)
+    return EngineFiles(path, plan, network, sidecar, decoder)
 
 
 def _read(path: Path, files: FilesTogether, what: str, at_most: int) -> bytes:

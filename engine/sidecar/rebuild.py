@@ -19,6 +19,8 @@ _OPTIONS = {
     "--runtime": "runtime.name",
     **{f"--{v.metadata['option'].replace('_', '-')}": f"thresholds.{v.name}" for v in fields(Thresholds)},
     "--embed-plugins": "plugins.embedded",
+    "--mesh-decoder": "meshes.decoder",
+    "--max-meshes": "meshes.max_meshes",
 }
 # Beyond these a value is none that a build wrote.
 _LONGEST_WORD = 4096  # a path

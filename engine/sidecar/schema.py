@@ -95,7 +95,13 @@ def _check_consequences(sidecar: Sidecar) -> None:
     given = sidecar.io.input
     _require(given.name == INPUT_NAME, "io.input.name", given.name, repr(INPUT_NAME))
     _require(given.dtype in INPUT_DTYPES, "io.input.dtype", given.dtype, " or ".join(INPUT_DTYPES))
-    expected = TensorSpecs.of(given, sidecar.config, sidecar.thresholds)
+    if sidecar.meshes is not None:
+        _match(_SHA256, "meshes.sha256", sidecar.meshes.sha256, "64 hexadecimal digits")
+        try:
+            sidecar.meshes.check(sidecar.config, sidecar.thresholds)
+        except InvalidArgumentError as error:
+            raise InvalidArgumentError(f"meshes: {error}") from error
+    expected = TensorSpecs.of(given, sidecar.config, sidecar.thresholds, sidecar.meshes)
     _require(sidecar.io.outputs == expected.outputs, "io.outputs", sidecar.io.outputs, str(expected.outputs))
     found, preprocessing = asdict(sidecar.preprocessing), asdict(Preprocessing.of(sidecar.config))
     for field, wanted in preprocessing.items():

@@ -97,7 +97,7 @@ def undo_config(sidecar: Sidecar) -> str:
 def ensemble_config(sidecar: Sidecar) -> str:
     """Return the config of the three models in a row, which callers use like the detector's own model."""
     image, raw = sidecar.io.input.name, [tensor.name for tensor in sidecar.io.outputs]
-    outputs = [tensor.name for tensor in output_infos(sidecar.config)]
+    outputs = [tensor.name for tensor in output_infos(sidecar.config, sidecar.meshes)]
     prepared = {name: f"prepared_{name}" for name in (image, SIZES.name)}
     found = {name: f"raw_{name}" for name in raw}
     steps = [
@@ -131,7 +131,7 @@ def _given(reshaped: bool = True) -> list[dict[str, Any]]:
 
 
 def _found(sidecar: Sidecar, reshaped: bool = True) -> list[dict[str, Any]]:
-    return [_tensor(info, reshaped) for info in output_infos(sidecar.config)]
+    return [_tensor(info, reshaped) for info in output_infos(sidecar.config, sidecar.meshes)]
 
 
 def _network_input(sidecar: Sidecar, shape: tuple[int, ...]) -> TensorInfo:

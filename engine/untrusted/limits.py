@@ -67,3 +67,4 @@ MAX_MATLAB_OUTPUT_BYTES = 256 * MIB
 # 500 to 5,100. A surface has about twice as many triangles.
 MAX_MESH_VERTICES = 8192
 MAX_MESH_TRIANGLES = 32768
+MAX_DECODER_BYTES = 16 * MIB  # in an engine's network: that of 468 vertices has 0.25 MiB

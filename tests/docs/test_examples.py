@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
-from engine.mesh.dense.decoder import MeshDecoder
 from engine.mesh.dense.run import DenseDecoder
-from engine.mesh.levels import make_levels
+from engine.mesh.dense.source import MeshOptions
+from engine.mesh.obj import read_obj
 from tests.docs.conftest import ROOT
 from tests.engine.mesh.meshes import mask, write_obj
 from tests.support.data import ASTRONAUT_FACE, astronaut, read_image
@@ -185,16 +185,22 @@ def test_dense_photos(dense_run: tuple[str, Path], reader_engine: Path, photos: 
     assert DenseDecoder.load(results / "dense.npz").triangles.shape == (126, 3)
 
 
-def test_dense_detect(photos: Path, tmp_path: Path) -> None:
-    """Of random weights: a mesh is drawn around the centre of each of the best boxes."""
-    engine, marked = tmp_path / "dense.engine", tmp_path / "marked.png"
-    build(engine, config="mobilenet0.25-dense", precision="fp32", weights="random")
-    decoder = tmp_path / "dense.npz"
-    MeshDecoder(make_levels(mask(10, 8))).weights().save(decoder)
-    options = ["--score-threshold", 0.02, "--max-meshes", 3]
-    done = run("dense_detect.py", engine, decoder, photos / "face.png", marked, *options)
-    assert done.stdout.splitlines() == ["3 meshes of 80 vertices"]
+def test_dense_detect(dense_run: tuple[str, Path], photos: Path, tmp_path: Path) -> None:
+    """An engine of what dense_faces.py writes: its pictures have one face, and the photo gets a mesh and its file."""
+    run_folder, engine = dense_run[1], tmp_path / "dense.engine"
+    build(
+        engine,
+        config=run_folder / "config.json",
+        weights=str(run_folder / "weights.pth"),
+        precision="fp32",
+        meshes=MeshOptions(run_folder / "dense.npz", 3),
+    )
+    marked, best = tmp_path / "marked.png", tmp_path / "best.obj"
+    done = run("dense_detect.py", engine, photos / "face.png", marked, best, "--score-threshold", 0.02)
+    assert re.fullmatch(r"[123] meshes of 80 vertices\n", done.stdout)
     assert np.any(read_image(marked) != astronaut())
+    topology = read_obj(best)
+    assert (len(topology.vertices), len(topology.triangles)) == (80, 126)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)

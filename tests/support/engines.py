@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -42,15 +43,15 @@ def build(output: Path, **options: object) -> BuildReport:
         return build_engine(small(output, **options))
 
 
-def build_stand_in(output: Path, precision: str = "fp32") -> BuildReport:
+def build_stand_in(output: Path, precision: str = "fp32", **options: object) -> BuildReport:
     """Build an engine without TensorRT, of random weights: its plan says nothing, for doubles that do not read it."""
     size, runtime = InputSize.fixed(320, 320), "tensorrt-rtx"
-    options = BuildOptions(precision, weights="random", size=size, max_batch=4, runtime=runtime, output=output)
+    given = BuildOptions(precision, weights="random", size=size, max_batch=4, runtime=runtime, output=output)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "export_network", exported)
         patch.setattr(pipeline, "load_backend", lambda runtime: Backend(runtime, None, "0"))
         patch.setattr(pipeline, "build_plan", lambda *_, **__: Plan(b"a stand-in", 0, ()))
-        return build_engine(options)
+        return build_engine(replace(given, **options))  # type: ignore[arg-type]
 
 
 def network(precision: str, weights: str | None = None, size: InputSize | None = None) -> onnx.ModelProto:

@@ -43,7 +43,7 @@ def detect(arguments: argparse.Namespace) -> int:
         threads=arguments.threads,
         trust_embedded_plugins=arguments.trust_embedded_plugins,
     )
-    work = _Work(detector, asdict(selection), outputs, arguments.save_video, arguments.retries)
+    work = _Work(detector, asdict(selection), outputs, arguments)
     failed = 0
     with counted(len(inputs)) as show:
         for given in inputs:
@@ -60,10 +60,10 @@ class _Work:
     """Detects in one input after the other."""
 
     def __init__(
-        self, detector: TRTRetinaFace, selection: dict[str, Any], outputs: Outputs, video: Path | None, retries: int
+        self, detector: TRTRetinaFace, selection: dict[str, Any], outputs: Outputs, arguments: argparse.Namespace
     ) -> None:
-        self._detector, self._selection, self._outputs, self._video = detector, selection, outputs, video
-        self._retries = retries
+        self._detector, self._selection, self._outputs = detector, selection, outputs
+        self._video, self._retries, self._meshes = arguments.save_video, arguments.retries, arguments.meshes
 
     def on(self, given: Input, show: Callable[[str, int], None]) -> None:
         """Print what is found.
@@ -87,7 +87,7 @@ class _Work:
             raise InvalidArgumentError(f"{picture.name}: {error}") from error
         faces = self._detector.detect(image, **self._selection)
         self._outputs.write(picture.stem, image, faces)
-        _print({"image": picture.name, **faces.to_json()})
+        _print({"image": picture.name, **faces.to_json(meshes=self._meshes)})
 
     def _on_stream(self, stream: Stream, show: Callable[[str, int], None]) -> None:
         frames = self._detector.detect_stream(
@@ -102,7 +102,8 @@ class _Work:
                 show(f"{stream.name}, frame {frame.index}", 0)
                 image, time = np.asarray(frame.image), frame.time or 0.0
                 self._outputs.write(frame_stem(stream.stem, frame.index), image, faces)
-                _print({"video": stream.name, "frame": frame.index, "time": round(time, 3), **faces.to_json()})
+                found = faces.to_json(meshes=self._meshes)
+                _print({"video": stream.name, "frame": frame.index, "time": round(time, 3), **found})
                 if self._video is not None and not record(time, faces.plot(image)):
                     break
 

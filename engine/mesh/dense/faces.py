@@ -60,3 +60,19 @@ class DenseFaces(nn.Module):
         points = to_camera(decoded[..., :3], camera)
         colours = shade(points, decoded[..., 3:], self.triangles, values[:, LIGHT_PART])
         return FramedFaces(decoded[..., :3], to_frame(points, camera), colours)
+
+
+class BestMeshes(nn.Module):
+    """The meshes of the first faces of each image, as an engine has them behind suppression."""
+
+    def __init__(self, faces: DenseFaces, number: int) -> None:
+        """Take the first `number` faces."""
+        super().__init__()
+        self.faces, self.number = faces, number
+
+    def forward(self, values: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+        """Map values [N, M, 144] and boxes [N, M, 4] to vertices [N, number, V, 3]."""
+        first = slice(0, self.number)
+        vertices, _ = self.faces(values[:, first].flatten(0, 1), boxes[:, first].flatten(0, 1))
+        best: torch.Tensor = vertices.unflatten(0, (-1, self.number))
+        return best

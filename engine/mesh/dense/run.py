@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from engine.errors import InvalidArgumentError
+from engine.mesh.dense.output import HEAD
 from engine.mesh.dense.values import CAMERA_PART, CODE_PART, DENSE_VALUES
 from engine.mesh.dense.weights import DecoderWeights, bases, load_weights
-from engine.types import FloatArray, IntArray
+from engine.types import FloatArray, IntArray, RawDetections
 
 _GREY = np.float32(0.5)
 _UNIT = np.float32(6)  # distance and focal length of zeros, as in camera.py
@@ -86,6 +87,28 @@ class DenseDecoder:
         for layer in self._layers:
             x = _convolve(np.where(x > 0, x, np.expm1(np.minimum(x, 0))), *layer)
         return np.asarray(x.transpose(1, 0, 2), np.float32)
+
+
+class BestMeshes:
+    """The meshes of the first faces of each image, as engines give them."""
+
+    def __init__(self, decoder: DenseDecoder, number: int) -> None:
+        """Decode `number` faces of an image at most."""
+        self._decoder, self._number = decoder, number
+
+    def of(self, raw: RawDetections) -> FloatArray:
+        """Return vertices float32 [N, number, V, 3] in the pixels of the boxes.
+
+        They are zeros where there is no face, and NaN where a face's values are not finite.
+        """
+        there = np.arange(self._number) < raw.num_detections[:, None]
+        values, boxes = (array[:, : self._number] for array in (raw.values[HEAD], raw.boxes))
+        finite = there & np.isfinite(values).all(2)
+        decoded = self._decoder.decode(values[finite], boxes[finite]).vertices
+        vertices = np.zeros((*there.shape, *decoded.shape[1:]), np.float32)
+        vertices[there & ~finite] = np.nan
+        vertices[finite] = decoded
+        return vertices
 
 
 def _convolve(x: FloatArray, basis: FloatArray, weight: FloatArray, bias: FloatArray) -> FloatArray:

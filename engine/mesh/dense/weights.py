@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import InvalidArgumentError
-from engine.mesh.arrays import load_arrays, typed, write_arrays
+from engine.mesh.arrays import load_arrays, make_of, typed, write_arrays
 from engine.mesh.dense.values import CODE
 from engine.mesh.laplacian import chebyshev_basis, scaled_laplacian
 from engine.mesh.levels import MeshLevels, levels_of
 from engine.types import FloatArray
 
 _MOST_TERMS = 16
+_WHAT = "the weights of a dense branch"
 
 
 class DecoderWeights(NamedTuple):
@@ -55,7 +56,16 @@ def load_weights(path: Path) -> DecoderWeights:
     Raises:
         InvalidArgumentError: the file cannot be read, or is none of these; the message names it.
     """
-    return load_arrays(path, "the weights of a dense branch", _checked)
+    return load_arrays(path, _WHAT, _checked)
+
+
+def weights_of(content: bytes) -> DecoderWeights:
+    """Return what is in the content of such a file.
+
+    Raises:
+        InvalidArgumentError: it is damaged, or none of these.
+    """
+    return make_of(content, _WHAT, _checked)
 
 
 def _checked(arrays: Mapping[str, NDArray[Any]]) -> DecoderWeights:

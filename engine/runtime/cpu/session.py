@@ -16,6 +16,7 @@ from engine import ops
 from engine.config.detection import Thresholds
 from engine.config.model import RetinaFaceConfig
 from engine.errors import EngineLoadError, InferenceError
+from engine.mesh.dense.run import BestMeshes, DenseDecoder
 from engine.runtime.cpu.load import load_network
 from engine.runtime.cpu.protocol import CpuSettings, Runner
 from engine.runtime.forking import keep_for_ever, renew_in_child
@@ -64,6 +65,7 @@ class CpuNetwork:
         """
         self.threads = check_threads(options.threads)
         self._config, self._thresholds = config, thresholds
+        self._meshes: BestMeshes | None = None
         settings = CpuSettings(
             tuple(config.head_names()), precision, self.threads, options.input_size, config.mean, config.std
         )
@@ -80,7 +82,7 @@ class CpuNetwork:
             for image in batch:
                 buffer = runner.input(*image.shape[1:])
                 buffer[0] = image.transpose(1, 2, 0) if self._network.channels_last else image
-                found.append(detect(self._heads(runner, buffer), self._config, self._thresholds))
+                found.append(self._found(self._heads(runner, buffer)))
         return concatenate(found)
 
     def detect(self, images: Sequence[Image], letterbox: Letterbox, watch: Stopwatch) -> RawDetections:
@@ -144,9 +146,13 @@ class CpuNetwork:
         watch.lap("letterbox")
         heads = self._heads(runner, buffer)
         watch.lap("network")
-        raw = detect(heads, self._config, self._thresholds)
+        raw = self._found(heads)
         watch.lap("post-processing")
         return raw
+
+    def _found(self, heads: Sequence[FloatArray]) -> RawDetections:
+        raw = detect(heads, self._config, self._thresholds)
+        return raw if self._meshes is None else replace(raw, vertices=self._meshes.of(raw))
 
     def _heads(self, runner: Runner, buffer: FloatArray) -> list[FloatArray]:
         try:
@@ -195,6 +201,7 @@ def concatenate(found: list[RawDetections]) -> RawDetections:
         None if found[0].landmarks is None else np.concatenate([raw.landmarks for raw in found]),
         None if found[0].classes is None else np.concatenate([raw.classes for raw in found]),
         {name: np.concatenate([raw.values[name] for raw in found]) for name in found[0].values},
+        None if found[0].vertices is None else np.concatenate([raw.vertices for raw in found]),
     )
 
 
@@ -212,3 +219,5 @@ class CpuSession(CpuNetwork):
             super().__init__(files.network, sidecar.config, sidecar.thresholds, mode, options, library)
         except EngineLoadError as error:
             raise EngineLoadError(f"{network_path(files.path)}: {error}") from error
+        if files.decoder is not None and sidecar.meshes is not None:
+            self._meshes = BestMeshes(DenseDecoder(files.decoder), sidecar.meshes.max_meshes)

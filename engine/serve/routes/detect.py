@@ -45,6 +45,7 @@ class DetectQuery(BaseModel):
     max_faces: int | None = None
     timeout: float | None = None
     crops: Literal["box", "aligned"] | None = None
+    meshes: bool = False
 
     def options(self) -> Options:
         """Return what concerns the detection; InvalidArgumentError for a timeout that is none."""
@@ -61,9 +62,9 @@ def detect_routes(service: Service) -> APIRouter:
 
         The answer to a picture is {"image_size": [height, width], "faces": [{"box": [x1, y1, x2, y2], "score": S,
         "landmarks": [[x, y], ...]}, ...]}, in pixels, the best face first, with what else the model has (see
-        Detections.to_json); with `crops`, a face has a "crop", the
-        base64 of a PNG file. The answer to a form is {"images": [...]}, in the order of its files, each with its
-        "name"; one that fails has an "error" instead of faces, and does not affect the others.
+        Detections.to_json); with `crops`, a face has a "crop", the base64 of a PNG file; with `meshes`, the faces have
+        "vertices" if the engine gives meshes. The answer to a form is {"images": [...]}, in the order of its files,
+        each with its "name"; one that fails has an "error" instead of faces, and does not affect the others.
         """
         options = query.options()
         if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
@@ -113,7 +114,7 @@ async def _answer(service: Service, content: bytes, name: str, options: Options)
 
 
 async def _values(answer: Answer, query: DetectQuery) -> dict[str, Any]:
-    values = answer.faces.to_json()
+    values = answer.faces.to_json(meshes=query.meshes)
     if query.crops is not None:
         crops = await asyncio.to_thread(_crops, answer, query.crops)
         for face, crop in zip(values["faces"], crops, strict=True):

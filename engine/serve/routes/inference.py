@@ -56,7 +56,7 @@ def _add_metadata(router: APIRouter, service: Service) -> None:
     @router.get(f"{_MODEL}/versions/{VERSION}")
     async def metadata() -> dict[str, Any]:
         """Say which tensors the model takes and gives."""
-        outputs = output_infos(service.detector.config)
+        outputs = output_infos(service.detector.config, service.detector.sidecar.meshes)
         return {
             "name": MODEL_NAME,
             "versions": [VERSION],

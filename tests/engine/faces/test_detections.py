@@ -26,6 +26,9 @@ def some_faces(draw: st.DrawFn, least: int = 0) -> Detections:
     rng = np.random.default_rng(draw(st.integers(0, 1000)))
     corners, sides = rng.integers(-50, 600, (count, 2)), rng.integers(1, 9, (count, 2)) * 10
     points = draw(st.sampled_from([None, 5, 1, 68]))
+    vertices = rng.uniform(0, 600, (count, 4, 3)).astype(np.float32) if draw(st.booleans()) else None
+    if vertices is not None:
+        vertices[draw(st.integers(0, count)) :] = np.nan
     several = draw(st.booleans())
     return Detections(
         np.hstack([corners, corners + sides]),
@@ -35,6 +38,8 @@ def some_faces(draw: st.DrawFn, least: int = 0) -> Detections:
         classes=rng.integers(1, 4, count) if several else None,
         class_names=NAMES if several and draw(st.booleans()) else (),
         values={name: rng.normal(size=(count, size)) for name, size in draw(st.sampled_from(VALUES)).items()},
+        vertices=vertices,
+        triangles=None if vertices is None else [[0, 1, 2], [0, 2, 3]],
     )
 
 
@@ -44,12 +49,15 @@ def rows(faces: Detections) -> list[tuple[Any, ...]]:
     numbers = [None] * len(faces) if faces.classes is None else faces.classes.tolist()
     names = [faces.class_names[number - 1] if number and faces.class_names else None for number in numbers]
     values = [{name: array.tolist()[row] for name, array in faces.values.items()} for row in range(len(faces))]
-    return list(zip(faces.boxes.tolist(), faces.scores.tolist(), points, numbers, names, values, strict=True))
+    meshes = [None] * len(faces) if faces.vertices is None else faces.vertices.tolist()
+    meshes = [None if mesh is None or np.isnan(mesh).any() else mesh for mesh in meshes]
+    return list(zip(faces.boxes.tolist(), faces.scores.tolist(), points, numbers, names, values, meshes, strict=True))
 
 
 def with_size(faces: Detections, size: tuple[int, int]) -> Detections:
-    more = {"classes": faces.classes, "values": faces.values, "class_names": faces.class_names}
-    return Detections(faces.boxes, faces.scores, faces.landmarks, size, **more)  # type: ignore[arg-type]
+    names = ("classes", "values", "class_names", "vertices", "triangles")
+    more = {name: getattr(faces, name) for name in names}
+    return Detections(faces.boxes, faces.scores, faces.landmarks, size, **more)
 
 
 def rows_of(faces: list[Face]) -> list[tuple[Any, ...]]:
@@ -61,6 +69,7 @@ def rows_of(faces: list[Face]) -> list[tuple[Any, ...]]:
             face.class_id,
             face.class_name,
             {name: array.tolist() for name, array in face.values.items()},
+            None if face.vertices is None else face.vertices.tolist(),
         )
         for face in faces
     ]
@@ -150,6 +159,14 @@ def test_equality_is_one_bool_and_sees_every_number(faces: Detections) -> None:
         assert faces != other
         assert faces[0] != other[0]
         assert faces[1:] == other[1:]
+    if faces.vertices is not None and faces[0].vertices is not None:
+        other = copy.deepcopy(faces)
+        assert other.vertices is not None
+        other.vertices[0, -1, -1] += 1
+        assert faces != other
+        assert faces[0] != other[0]
+        assert faces[1:] == other[1:]
+        assert faces != Detections(**{**vars(faces), "triangles": None})
     for value in (faces, faces[0]):
         with pytest.raises(TypeError, match="unhashable"):
             hash(value)
@@ -207,6 +224,16 @@ def test_lists_and_other_numbers_become_float32(empty: Any) -> None:
         ({"values": {"age": [[30], [31, 32]]}}, r"values\['age'\] is a list"),
         ({"values": {"age": [[30], [31]]}}, "1 boxes, 1 scores, 2 age"),
         ({"values": {"age": [[np.nan]]}}, r"values\['age'\] holds a value that is not finite"),
+        ({"vertices": np.zeros((1, 12))}, r"vertices has shape \[1, 12\], expected float32 \[N, 0, 3\]"),
+        ({"vertices": np.zeros((2, 4, 3))}, "1 boxes, 1 scores, 2 vertices"),
+        ({"vertices": [[[0, 0, np.nan], [0, 0, 0]]]}, "vertices holds a value that is not finite"),
+        ({"vertices": [[[0, 0, np.inf], [0, 0, 0]]]}, "vertices holds"),
+        ({"vertices": [[["a", 0, 0]]]}, "vertices is a list"),
+        ({"triangles": [[0, 1, 2]]}, "there are triangles, but no vertices"),
+        ({"vertices": np.zeros((1, 2, 3)), "triangles": [[0, 1, 2]]}, r"triangles is .* numbers of vertices below 2"),
+        ({"vertices": np.zeros((1, 3, 3)), "triangles": [[0, 1, -1]]}, "triangles is"),
+        ({"vertices": np.zeros((1, 3, 3)), "triangles": [[0, 1.5, 2]]}, "triangles is"),
+        ({"vertices": np.zeros((1, 3, 3)), "triangles": [[0, 1]]}, "triangles has shape"),
         ({"image_size": 640}, r"image_size is 640, expected \(height, width\)"),
         ({"image_size": (0, 5)}, r"image_size is \(0, 5\)"),
         ({"image_size": (4.5, 5)}, r"image_size is \(4\.5, 5\)"),

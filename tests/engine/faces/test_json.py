@@ -78,6 +78,26 @@ def test_a_line_of_detect_is_read_by_this_and_by_the_reader_of_labels(tmp_path: 
     assert read_labels(path)["a.jpg"].tolist() == faces.boxes.tolist()
 
 
+@pytest.mark.parametrize("there", [0, 1, 3])
+def test_json_keeps_meshes_if_asked(rng: np.random.Generator, there: int) -> None:
+    """Of three faces the first ones have one."""
+    found = random_detections(rng, 3)
+    vertices = rng.uniform(-9, 500, (3, 4, 3)).astype(np.float32)
+    vertices[there:] = np.nan
+    faces = Detections(found.boxes, found.scores, vertices=vertices, triangles=[[0, 1, 2], [3, 2, 1]])
+    assert "triangles" not in faces.to_json()
+    values = json.loads(json.dumps(faces.to_json(meshes=True), allow_nan=False))
+    assert ["vertices" in face for face in values["faces"]] == [i < there for i in range(3)]
+    back = Detections.from_json(values)
+    if not there:
+        assert back.vertices is None
+        assert "triangles" not in values
+        return
+    assert np.allclose(np.asarray(back.vertices), vertices, rtol=1e-7, atol=0.005001, equal_nan=True)
+    assert np.asarray(back.triangles).tolist() == [[0, 1, 2], [3, 2, 1]]
+    assert back.to_json(meshes=True) == values
+
+
 FACE = {"box": [1, 2, 3, 4], "score": 0.5, "landmarks": [[0, 0]] * 5}
 
 
@@ -107,6 +127,12 @@ FACE = {"box": [1, 2, 3, 4], "score": 0.5, "landmarks": [[0, 0]] * 5}
         ({"faces": [{**FACE, "values": {"a": 1}}]}, r"faces\[0\]\.values\.a has shape"),
         ({"faces": [{**FACE, "values": {"a": [1]}}, {**FACE, "values": {}}]}, r"faces\[1\]\.values is {}, expected"),
         ({"faces": [FACE, {**FACE, "landmarks": None}]}, r"faces\[1\] has no landmarks, but others have"),
+        ({"faces": [FACE, {**FACE, "vertices": [[0, 0]]}]}, r"faces\[1\]\.vertices has shape \[1, 2\]"),
+        (
+            {"faces": [{**FACE, "vertices": [[0, 0, 0]]}, {**FACE, "vertices": [[0, 0, 0]] * 2}]},
+            r"faces\[1\]\.vertices has shape \[2, 3\]",
+        ),
+        ({"faces": [{**FACE, "vertices": [[0, 0, 0]]}], "triangles": [[0, 0, 1]]}, r"triangles is \[\[0, 0, 1\]\]"),
         ({"faces": [FACE], "image_size": [1]}, r"image_size is \[1\]"),
     ],
 )

@@ -57,6 +57,24 @@ def test_every_point_is_drawn(rng: np.random.Generator, count: int) -> None:
     assert nearest.max() <= (1 if count > 10 else 2) + math.sqrt(2)
 
 
+def test_a_mesh_is_drawn_where_it_faces_the_camera() -> None:
+    image = np.full((90, 120, 3), 128, np.uint8)
+    # Two triangles of a square; of the second one the back is seen.
+    vertices = np.array([[[20, 20, 0], [20, 60, 0], [60, 60, 0], [60, 20, 0]]] * 2, np.float32)
+    vertices[1] = np.nan
+    triangles = [[0, 1, 2], [0, 3, 2]]
+    boxes = [[-50, -50, 200, 200]] * 2  # their lines are outside
+    alone = Detections(boxes, [0.9, 0.8]).plot(image)
+    surface = (Detections(boxes, [0.9, 0.8], vertices=vertices, triangles=triangles).plot(image) != alone).any(axis=2)
+    assert surface[20:61, 20].all()
+    assert surface[60, 20:61].all()
+    assert surface[range(20, 61), range(20, 61)].all()
+    assert not surface[20, 30:70].any()
+    assert not surface[:55, 60].any()
+    points = (Detections(boxes, [0.9, 0.8], vertices=vertices).plot(image) != alone).any(axis=2)
+    assert [bool(points[y, x]) for x, y in ((20, 20), (20, 60), (60, 60), (60, 20), (20, 40))] == [True] * 4 + [False]
+
+
 def test_a_class_has_a_colour_and_a_name() -> None:
     image = np.full((90, 120, 3), 128, np.uint8)
     box, names = [[20, 30, 60, 80]], ["mask", "no mask", "\u00fc\n"]

@@ -45,7 +45,9 @@ def write_agreeing(engine: Path, values: dict[str, Any], network: onnx.ModelProt
     """
     path = network_path(engine)
     model = onnx.load(path) if network is None else network
+    others = [entry for entry in model.metadata_props if entry.key != METADATA_KEY]
     del model.metadata_props[:]
+    model.metadata_props.extend(others)
     entry = model.metadata_props.add()
     entry.key = METADATA_KEY
     entry.value = json.dumps({key: value for key, value in values.items() if key != "files"})

@@ -20,9 +20,10 @@ from engine.config.heads import ValueHead
 from engine.config.presets import preset
 from engine.errors import OutputError
 from engine.faces import Detections
+from engine.mesh.dense.output import MeshOutput
 from engine.protocol.tensors import INPUTS, output_infos, outputs_of
 from engine.sidecar import EngineFiles
-from engine.sidecar.content import OutputSpec, Sidecar
+from engine.sidecar.content import OutputSpec, Sidecar, TensorSpecs
 from engine.sidecar.schema import read_sidecar
 from engine.triton import repository
 from engine.triton.repository import write_repository
@@ -99,6 +100,17 @@ def test_the_detectors_tensors_are_those_of_the_service(tmp_path: Path) -> None:
     assert (version / "retinaface.engine").read_bytes() == b"the plan"
     assert (version / "retinaface.network.onnx").read_bytes() == b"the network"
     assert read_sidecar(json.loads((version / "retinaface.engine.json").read_text())) == about
+
+
+def test_meshes_are_among_the_outputs_of_all_models(tmp_path: Path, library: bytes) -> None:
+    given, config = sidecar(), preset("mobilenet0.25-dense")
+    meshes = MeshOutput("dense.npz", "0" * 64, 468, 5)
+    io = TensorSpecs.of(given.io.input, config, given.thresholds, meshes)
+    configs = written(tmp_path / "r", replace(given, config=config, io=io, meshes=meshes))
+    for name in ("retinaface", "retinaface_ensemble", "retinaface_undo"):
+        assert shapes(configs[name].output)["vertices"] == ("FP32", [-1, 468, 3])
+    assert shapes(configs["retinaface_plan"].output)["vertices"] == ("FP32", [5, 468, 3])
+    assert shapes(configs["retinaface_undo"].input)["vertices"] == ("FP32", [5, 468, 3])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])

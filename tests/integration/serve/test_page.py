@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from engine import TRTRetinaFace
+from engine.images import decode_image
 from tests.integration.serve.service import Served
 
 pytestmark = pytest.mark.browser
@@ -65,6 +66,24 @@ def test_pictures_are_shown_with_their_faces(
     pixel = canvas.evaluate(read, [round(float(left + right) / 2), round(float(top))])
     np.testing.assert_allclose(pixel, [0, 230, 118, 255], atol=16)  # the line's edge is blended with the picture
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_meshes_are_drawn_where_they_face_the_camera(page: Page, pictures: list[bytes], tmp_path: Path) -> None:
+    (tmp_path / "one.png").write_bytes(pictures[0])
+    # A square of two triangles; of the second one the back is seen, so that its two outer edges are not drawn.
+    corners = [[20.5, 20.5, 0], [20.5, 60.5, 0], [60.5, 60.5, 0], [60.5, 20.5, 0]]  # the middles of pixels
+    face = {"box": [1, 1, 2, 2], "score": 0.9, "vertices": corners}
+    answer = {"faces": [face, {"box": [1, 1, 2, 2], "score": 0.8}], "triangles": [[0, 1, 2], [0, 3, 2]]}
+    page.route("**/detect?*", lambda route: route.fulfill(json=answer))
+    page.set_input_files("#files", tmp_path / "one.png")
+    expect(page.locator("#status")).to_have_text("Done.")
+    canvas = page.locator("#results canvas")
+    read = "(canvas, [x, y]) => [...canvas.getContext('2d').getImageData(x, y, 1, 1).data]"
+    plain = decode_image(pictures[0])
+    for place in ([20, 40], [40, 60], [40, 40]):
+        np.testing.assert_allclose(canvas.evaluate(read, place)[:3], [140, 220, 235], atol=16)
+    for x, y in ([40, 20], [60, 40]):
+        assert canvas.evaluate(read, [x, y])[:3] == plain[y, x, ::-1].tolist()
 
 
 def test_a_file_that_is_no_picture_is_named(page: Page, tmp_path: Path) -> None:

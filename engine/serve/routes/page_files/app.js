@@ -3,7 +3,7 @@
 const MODEL = "v2/models/retinaface";
 const COLOURS = ["#ff3b30", "#34c759", "#0a84ff", "#ffcc00", "#bf5af2"]; // of landmarks in turn
 const byId = (id) => document.getElementById(id);
-const shown = []; // what is on the page: {image, faces, canvas, item}
+const shown = []; // what is on the page: {image, faces, classes, triangles, canvas, item}
 let leastThreshold = 0.5; // that of the engine: faces below it are not known
 let stream = null;
 
@@ -30,10 +30,10 @@ async function describe() {
   byId("threshold").min = leastThreshold;
 }
 
-// Returns {faces, classes, timing} of a picture file.
+// Returns {faces, classes, triangles, timing} of a picture file.
 async function detect(blob) {
   const begin = performance.now();
-  const response = await fetch(`detect?score_threshold=${leastThreshold}`, {
+  const response = await fetch(`detect?meshes=true&score_threshold=${leastThreshold}`, {
     method: "POST",
     body: blob,
     headers: { ...headers(), "Content-Type": blob.type || "application/octet-stream" },
@@ -47,7 +47,24 @@ async function detect(blob) {
   const named = [...stages.matchAll(/([\w-]+);dur=([\d.]+)/g)].map(([, name, ms]) => `${name} ${ms} ms`);
   const batch = stages.match(/batch;desc="(\d+)"/);
   const whole = `${Math.round(performance.now() - begin)} ms in all`;
-  return { faces: answer.faces, classes: answer.classes, timing: [whole, ...named, ...(batch ? [`batch of ${batch[1]}`] : [])].join(" · ") };
+  const timing = [whole, ...named, ...(batch ? [`batch of ${batch[1]}`] : [])].join(" · ");
+  return { faces: answer.faces, classes: answer.classes, triangles: answer.triangles || [], timing };
+}
+
+// Draws the triangles that face the camera: they are counter-clockwise seen from outside, and y points down here.
+function drawMesh(context, vertices, triangles, width) {
+  context.strokeStyle = "#8cdceb";
+  context.lineWidth = width;
+  context.beginPath();
+  for (const triangle of triangles) {
+    const [[ax, ay], [bx, by], [cx, cy]] = triangle.map((vertex) => vertices[vertex]);
+    if ((bx - ax) * (cy - ay) >= (by - ay) * (cx - ax)) continue;
+    context.moveTo(ax, ay);
+    context.lineTo(bx, by);
+    context.lineTo(cx, cy);
+    context.closePath();
+  }
+  context.stroke();
 }
 
 function draw(entry) {
@@ -59,8 +76,9 @@ function draw(entry) {
   const threshold = Number(byId("threshold").value);
   const kept = faces.filter((face) => face.score > threshold);
   const line = Math.max(2, Math.round(Math.max(canvas.width, canvas.height) / 400));
-  context.lineWidth = line;
   context.font = `${7 * line}px system-ui, sans-serif`;
+  for (const face of kept) if (face.vertices) drawMesh(context, face.vertices, entry.triangles, line / 2);
+  context.lineWidth = line;
   for (const face of kept) {
     const { box: [left, top, right, bottom], score, landmarks } = face;
     const known = (entry.classes || []).indexOf(face.class);
@@ -90,7 +108,7 @@ function addResult(name) {
 
 async function show(file) {
   // The server turns a picture as its EXIF orientation says, and so does the browser.
-  const { faces, classes, timing } = await detect(file);
+  const { faces, classes, triangles, timing } = await detect(file);
   const entry = addResult(file.name);
   try {
     entry.image = await createImageBitmap(file);
@@ -99,7 +117,7 @@ async function show(file) {
     throw new Error(`${faces.length} faces, but this browser cannot show such a picture`);
   }
   entry.faces = faces;
-  entry.classes = classes;
+  Object.assign(entry, { classes, triangles });
   entry.item.querySelector(".timing").textContent = timing;
   shown.push(entry);
   draw(entry);
@@ -130,10 +148,10 @@ async function watchCamera() {
       frame.height = video.videoHeight;
       frame.getContext("2d").drawImage(video, 0, 0);
       const blob = await new Promise((resolve) => frame.toBlob(resolve, "image/jpeg", 0.9));
-      const { faces, classes, timing } = await detect(blob);
+      const { faces, classes, triangles, timing } = await detect(blob);
       entry.image = await createImageBitmap(blob);
       entry.faces = faces;
-      entry.classes = classes;
+      Object.assign(entry, { classes, triangles });
       entry.item.querySelector(".timing").textContent = timing;
       draw(entry);
     }
