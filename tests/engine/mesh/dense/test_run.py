@@ -13,9 +13,10 @@ from engine.errors import InvalidArgumentError
 from engine.mesh.arrays import write_arrays
 from engine.mesh.dense.decoder import MeshDecoder
 from engine.mesh.dense.faces import DenseFaces
-from engine.mesh.dense.run import DenseDecoder
+from engine.mesh.dense.run import BestMeshes, DenseDecoder
 from engine.mesh.dense.weights import DecoderWeights, load_weights
 from engine.mesh.levels import make_levels
+from engine.types import RawDetections
 from tests.engine.mesh.meshes import icosphere, mask
 
 LEVELS = make_levels(mask(8, 7), [18, 6])
@@ -115,3 +116,24 @@ def test_weights_know_their_channels() -> None:
     weights = decoder((4, 5, 6), 3).weights()
     assert isinstance(weights, DecoderWeights)
     assert (weights.channels(), weights.order) == ([4, 5, 6], 3)
+
+
+def test_the_first_faces_of_each_image_are_decoded(rng: np.random.Generator) -> None:
+    """Images of no, of some and of more faces than meshes; a face without finite values has a mesh of NaN."""
+    numpy = DenseDecoder(decoder((4, 5, 6), 2).weights())
+    counts = np.array([0, 2, 5], np.int32)
+    values = rng.normal(0, 0.6, (3, 6, 144)).astype(np.float32)
+    values[2, 1, 7] = np.inf
+    values[2, 4] = values[1, 2] = np.nan  # neither is decoded
+    boxes = np.tile(np.array([3, 4, 40, 50], np.float32), (3, 6, 1))
+    raw = RawDetections(counts, boxes, np.zeros((3, 6), np.float32), values={"age": values[..., :1], "dense": values})
+    vertices = BestMeshes(numpy, 3).of(raw)
+    assert vertices.dtype == np.float32
+    assert vertices.shape == (3, 3, 56, 3)
+    assert not vertices[0].any()
+    assert not vertices[1, 2].any()
+    assert np.isnan(vertices[2, 1]).all()
+    for image, face in ((1, 0), (1, 1), (2, 0), (2, 2)):
+        alone = numpy.decode(values[image, face][None], boxes[image, face][None]).vertices[0]
+        # Sums of matrix products in another order.
+        assert np.allclose(vertices[image, face], alone, atol=1e-4)
