@@ -199,11 +199,6 @@ def _check_heads(config: RetinaFaceConfig) -> None:
             f"config {config.name} has heads of plain values ({names}), which are not trained here: labels have none. "
             "Train them with a loss of your own, or a config without them"
         )
-    if config.num_points not in (0, 5):
-        raise InvalidArgumentError(
-            f"config {config.name} has {config.num_points} points, but labels have the five landmarks of a face: train "
-            "with a loss of your own, or a config with five"
-        )
 
 
 def _needs_first(options: TrainOptions) -> bool:
@@ -237,7 +232,13 @@ def _begin(
     training = Given(str(options.training.file), digest_of(labelled[0]))
     validation = None if options.validation is None else Given(str(options.validation.file), digest_of(labelled[1]))
     if checkpoint is None:
-        first, origin = starting_network(config, options.weights, options.backbone, options.settings.seed)
+        first, origin = starting_network(
+            config,
+            options.weights,
+            options.backbone,
+            options.settings.seed,
+            keep_landmarks=options.settings.keep_landmarks,
+        )
         weights = Given(origin.source, origin.sha256)
         return first, Beginning(weights, bool(options.backbone), origin.note, training, validation, config)
     check_same_labels(checkpoint.began.training, training, "training", options.folder)
@@ -279,7 +280,7 @@ def _to_train(
 
 
 def _read(labels: Labels, what: str, config: RetinaFaceConfig) -> list[LabelledPicture]:
-    pictures = read_labels(labels.file, labels.pictures, classes=config.classes)
+    pictures = read_labels(labels.file, labels.pictures, classes=config.classes, points=len(config.mirrored_points))
     if not sum(int((~picture.ignored).sum()) for picture in pictures):
         raise InvalidArgumentError(
             f"the {what} labels {labels.file} have {len(pictures)} pictures and no face in them: give some"

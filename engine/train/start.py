@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from engine.config.heads import FIVE_MIRRORED
 from engine.config.model import RetinaFaceConfig
 from engine.errors import InvalidArgumentError, WeightsError
 from engine.files import sha256_of_file
-from engine.model.retinaface import RetinaFace
+from engine.model.retinaface import RetinaFace, head_module
 from engine.model.weights.known import KNOWN_WEIGHTS, RANDOM_WEIGHTS
 from engine.model.weights.load import load_backbone, load_model
 from engine.train.checkpoints import Beginning, Given
@@ -30,16 +33,18 @@ def check_one_start(weights: str | None, backbone: str | None) -> None:
 
 
 def starting_network(
-    config: RetinaFaceConfig, weights: str | None, backbone: str | None, seed: int
+    config: RetinaFaceConfig, weights: str | None, backbone: str | None, seed: int, *, keep_landmarks: bool = False
 ) -> tuple[RetinaFace, WeightsOrigin]:
     """Make a network to train.
 
     Args:
         config: of the network.
         weights: of the whole network, see load_model. None is the published weights of the preset. For a config with
-            several classes they may have one: each class begins as what they know of faces.
+            several classes they may have one: each class begins as what they know of faces. For one with another number
+            of points they may have five: the landmark heads are then random.
         backbone: checkpoint of the body alone, such as torchvision's; the other layers are random.
         seed: of random layers.
+        keep_landmarks: whether the weights need to have the points of the config.
 
     Returns:
         The network on the CPU, and where its weights come from.
@@ -58,23 +63,39 @@ def starting_network(
     try:
         return load_model(config, weights, to_train=True)
     except WeightsError:
-        if len(config.classes) == 1:
-            raise
-        found = _from_one_class(config, weights)
-        if found is None:
-            raise
-        return found
+        for other in _simpler(config, keep_landmarks):
+            with suppress(WeightsError):
+                return _from_simpler(config, *load_model(other, weights, to_train=True), seed)
+        raise
 
 
-def _from_one_class(config: RetinaFaceConfig, weights: str | None) -> tuple[RetinaFace, WeightsOrigin] | None:
-    """Return a network whose classes all begin as the face of weights with one class; None if they are none."""
-    try:
-        faces, origin = load_model(as_one_class(config), weights, to_train=True)
-    except WeightsError:
-        return None
-    network = RetinaFace(config)
-    network.load_state_dict(faces.state_dict() | _class_heads(faces, config))
-    return network.eval(), replace(origin, note=f"{origin.note}; its face is the beginning of each class")
+def _simpler(config: RetinaFaceConfig, keep_landmarks: bool) -> Iterator[RetinaFaceConfig]:
+    """Yield the configs of weights that a network with other heads may start from."""
+    if len(config.classes) > 1:
+        yield as_one_class(config)
+    if config.num_points not in (0, len(FIVE_MIRRORED)) and not keep_landmarks:
+        five = replace(config, mirrored_points=FIVE_MIRRORED)
+        yield five
+        if len(config.classes) > 1:
+            yield as_one_class(five)
+
+
+def _from_simpler(
+    config: RetinaFaceConfig, faces: RetinaFace, origin: WeightsOrigin, seed: int
+) -> tuple[RetinaFace, WeightsOrigin]:
+    """Return a network that begins with what weights of simpler heads know."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = RetinaFace(config)
+    known, note = faces.state_dict(), origin.note
+    if faces.config.classes != config.classes:
+        known |= _class_heads(faces, config)
+        note += "; its face is the beginning of each class"
+    if faces.config.num_points != config.num_points:
+        known = {name: value for name, value in known.items() if not name.startswith(head_module("landmark_deltas"))}
+        note += f"; the heads of {config.num_points} points are random, as it has {faces.config.num_points}"
+    network.load_state_dict(network.state_dict() | known)
+    return network.eval(), replace(origin, note=note)
 
 
 def _class_heads(faces: RetinaFace, config: RetinaFaceConfig) -> dict[str, torch.Tensor]:

@@ -80,10 +80,11 @@ def _with_ignored(picture: LabelledPicture, found: Detections, least: float) -> 
     inside = found[found.scores >= least].clip()
     has_area = (inside.boxes[:, 2:] > inside.boxes[:, :2]).all(1)
     other = inside.boxes[(box_iou(inside.boxes, picture.boxes) < _APART).all(1) & has_area]
+    nothing = np.full((len(other), *picture.landmarks.shape[1:]), np.nan, np.float32)
     return replace(
         picture,
         boxes=np.concatenate([picture.boxes, other]),
-        landmarks=np.concatenate([picture.landmarks, np.full((len(other), 5, 2), np.nan, np.float32)]),
+        landmarks=np.concatenate([picture.landmarks, nothing]),
         ignored=np.concatenate([picture.ignored, np.ones(len(other), np.bool_)]),
         classes=np.concatenate([picture.classes, np.ones(len(other), np.int32)]),
     )

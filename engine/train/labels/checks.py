@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.errors import InvalidArgumentError
 from engine.images import read_eighth, read_image
-from engine.train.labels.labelled import Faces, LabelledPicture
+from engine.train.labels.labelled import FIVE, Faces, LabelledPicture
 from engine.types import FloatArray
 
 _POINTS = "left eye, right eye, nose, left and right corner of the mouth, where left is left in the picture"
@@ -35,7 +35,9 @@ def check_faces(file: Path, labels: Sequence[tuple[Path, Faces]], say: Callable[
     given = sum(len(faces.boxes) for _, faces in labels)
     if not given:
         raise InvalidArgumentError(f"labels {file} have no faces in {len(labels)} pictures: there is nothing to learn")
-    _refuse_exchanged(file, np.concatenate([faces.landmarks for _, faces in labels]))
+    landmarks = np.concatenate([faces.landmarks for _, faces in labels])
+    if landmarks.shape[1] == FIVE:
+        _refuse_exchanged(file, landmarks)
     counts = _Counts()
     pictures = [_checked(path, faces, counts) for path, faces in labels]
     kept = sum(len(picture.boxes) for picture in pictures)

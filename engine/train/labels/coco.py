@@ -1,4 +1,4 @@
-"""COCO's JSON: boxes of annotations, with five keypoints where a category has them."""
+"""COCO's JSON: boxes of annotations, with keypoints where a category has as many as the model."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from engine.untrusted.files import read_file
 from engine.untrusted.json_text import parse_json
 from engine.untrusted.limits import MAX_TEXT_BYTES
 
-_KEYPOINT_VALUES = 15  # x, y and visibility of five points; 0 is not labelled
+_KEYPOINT_VALUES = 3  # x, y and visibility; 0 is not labelled
 _EXPECTED = (
     'expected COCO\'s {"images": [{"id", "file_name"}], "annotations": [{"image_id", "category_id", "bbox"}], '
     '"categories": [{"id", "name"}]}'
 )
 
 
-def read_coco(file: Path, numbers_of: ClassNumbers, say: Callable[[str], None]) -> dict[str, Faces]:
+def read_coco(file: Path, numbers_of: ClassNumbers, say: Callable[[str], None], points: int) -> dict[str, Faces]:
     """Return the faces of each picture, by the picture's name; pictures without annotations have none.
 
     Boxes are left, top, width, height. Annotations with "iscrowd" are ignored faces. Keypoints are taken if there are
-    five; other numbers are passed over, such as the 17 of COCO's people.
+    as many as the model has landmarks; other numbers are passed over, such as the 17 of COCO's people.
 
     Args:
         file: with the labels.
         numbers_of: the model's classes, which categories name.
         say: is told which categories are taken if there is one class; see classes_taken.
+        points: how many landmarks a face has.
 
     Raises:
         InvalidArgumentError: it is not COCO's, an annotation is of an unknown picture or category, its category is none
@@ -40,14 +41,16 @@ def read_coco(file: Path, numbers_of: ClassNumbers, say: Callable[[str], None]) 
     """
     content = read_file(file, MAX_TEXT_BYTES)
     try:
-        return _read(file, parse_json(content), numbers_of, say)
+        return _read(file, parse_json(content), numbers_of, say, points)
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidArgumentError(f"labels {file}: {_EXPECTED} ({type(error).__name__}: {error})") from error
 
 
-def _read(file: Path, values: Any, numbers_of: ClassNumbers, say: Callable[[str], None]) -> dict[str, Faces]:
+def _read(
+    file: Path, values: Any, numbers_of: ClassNumbers, say: Callable[[str], None], points: int
+) -> dict[str, Faces]:
     pictures = _by_id(values["images"], "file_name")
-    lists = {name: FaceList() for name in pictures.values()}
+    lists = {name: FaceList(points) for name in pictures.values()}
     if len(lists) < len(pictures):
         raise ValueError("two images have one file_name")
     classes = _by_id(values["categories"], "name")
@@ -60,7 +63,7 @@ def _read(file: Path, values: Any, numbers_of: ClassNumbers, say: Callable[[str]
     taken = set(names) if numbers_of.are_named else classes_taken(file, names, say)
     for name, annotation in zip(names, annotations, strict=True):
         if name in taken:
-            _add(lists[pictures[annotation["image_id"]]], annotation, numbers_of.number(name))
+            _add(lists[pictures[annotation["image_id"]]], annotation, numbers_of.number(name), points)
     return {name: found.faces() for name, found in lists.items()}
 
 
@@ -75,11 +78,11 @@ def _by_id(entries: Any, name: str) -> dict[Any, str]:
     return found
 
 
-def _add(faces: FaceList, annotation: Any, number: int) -> None:
+def _add(faces: FaceList, annotation: Any, number: int, count: int) -> None:
     left, top, width, height = numbers(annotation["bbox"], 4, "a bbox")
-    keypoints, points = annotation.get("keypoints"), None
-    if isinstance(keypoints, list) and len(keypoints) == _KEYPOINT_VALUES:
-        values = numbers(keypoints, _KEYPOINT_VALUES, "keypoints")
-        if min(values[2::3]) > 0:
-            points = [value for at in range(0, _KEYPOINT_VALUES, 3) for value in values[at : at + 2]]
+    keypoints, points, size = annotation.get("keypoints"), None, _KEYPOINT_VALUES * count
+    if isinstance(keypoints, list) and len(keypoints) == size:
+        values = numbers(keypoints, size, "keypoints")
+        if min(values[2::_KEYPOINT_VALUES]) > 0:
+            points = [value for at in range(0, size, _KEYPOINT_VALUES) for value in values[at : at + 2]]
     faces.add((left, top, left + width, top + height), points, annotation.get("iscrowd") in (1, True), number)

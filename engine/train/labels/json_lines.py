@@ -10,29 +10,36 @@ from typing import Any
 
 from engine.pictures.classes import ClassNumbers
 from engine.pictures.labels import numbers, read_entries
+from engine.text import represented
 from engine.train.labels.labelled import FaceList, Faces
 
 
-def read_json_lines(file: Path, numbers_of: ClassNumbers) -> dict[str, Faces]:
+def read_json_lines(file: Path, numbers_of: ClassNumbers, points: int) -> dict[str, Faces]:
     """Return the faces of each picture, by the picture's name; InvalidArgumentError: see read_entries.
 
     A face is {"box": [x1, y1, x2, y2], "landmarks": [[x, y], ...]}; without landmarks, or with null, it has none. For a
     model with several classes it has the name of its class as "class", as `detect` prints it, or as "label". Other
     keys, such as the score, are ignored.
+
+    Args:
+        file: with the labels.
+        numbers_of: the model's classes.
+        points: how many landmarks a face has.
     """
-    return read_entries(file, partial(_faces, numbers_of))
+    return read_entries(file, partial(_faces, numbers_of, points))
 
 
-def _faces(numbers_of: ClassNumbers, given: Sequence[Any]) -> Faces:
-    faces = FaceList()
+def _faces(numbers_of: ClassNumbers, count: int, given: Sequence[Any]) -> Faces:
+    faces = FaceList(count)
     for face in given:
         box = numbers(face["box"], 4, "a box")
         points = face.get("landmarks")
-        faces.add(box, None if points is None else _points(points), number=numbers_of.of_face(face))
+        faces.add(box, None if points is None else _points(points, count), number=numbers_of.of_face(face))
     return faces.faces()
 
 
-def _points(points: Any) -> list[float]:
-    if not isinstance(points, list) or len(points) != 5:
-        raise ValueError("landmarks are not five points [x, y]")
+def _points(points: Any, count: int) -> list[float]:
+    if not isinstance(points, list) or len(points) != count:
+        given = f"{len(points)} points" if isinstance(points, list) else represented(points)
+        raise ValueError(f"landmarks are {given}, expected {count} points [x, y], as the model has them, or none")
     return list(chain.from_iterable(numbers(point, 2, "a landmark") for point in points))

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from engine.types import FloatArray, IntArray
 
 _LARGEST = 1e9
-_NONE = (-1.0,) * 10
-_VALUES = 16  # a box, five points, whether the face is ignored, and its class
+FIVE = 5
+_OTHERS = 6  # values of a face beside its points: a box, whether it is ignored, and its class
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,8 +23,8 @@ class Faces:
 
     Attributes:
         boxes: float32 [N, 4], x1 y1 x2 y2 in pixels; they may be empty or lie outside of the picture.
-        landmarks: float32 [N, 5, 2], NaN where a face has none. Left eye, right eye, nose, left and right corner of
-            the mouth, where left is left in the picture.
+        landmarks: float32 [N, L, 2], NaN where a face has none. Five are left eye, right eye, nose, left and right
+            corner of the mouth, where left is left in the picture.
         ignored: bool [N]: faces that are neither to be found nor background.
         classes: int32 [N], numbers of the model's classes, from 1.
     """
@@ -55,11 +55,12 @@ class LabelledPicture:
 
 
 class FaceList:
-    """Gathers the faces of a picture: in 64 bytes a face, since files of text may have millions."""
+    """Gathers the faces of a picture: of five points in 64 bytes a face, since files of text may have millions."""
 
-    def __init__(self) -> None:
-        """Begin without faces."""
-        self._values = array("f")
+    def __init__(self, points: int = FIVE) -> None:
+        """Begin without faces, which will have so many points."""
+        self._values, self._points = array("f"), points
+        self._none = (-1.0,) * 2 * points
 
     def add(
         self, box: Sequence[float], points: Sequence[float] | None = None, ignored: bool = False, number: int = 1
@@ -68,14 +69,14 @@ class FaceList:
 
         Args:
             box: x1 y1 x2 y2.
-            points: x and y of five points; a point that is -1 -1 is not labelled, and the face then has no landmarks.
+            points: x and y of each point; one that is -1 -1 is not labelled, and the face then has no landmarks.
             ignored: see Faces.
             number: of its class, see Faces.
 
         Raises:
             ValueError: a number is not finite, or beyond 1e9 pixels.
         """
-        values = [*box, *(_NONE if points is None else points), float(ignored), float(number)]
+        values = [*box, *(self._none if points is None else points), float(ignored), float(number)]
         for value in values:
             if not abs(value) <= _LARGEST:
                 raise ValueError(f"{value} is no number of pixels")
@@ -83,7 +84,7 @@ class FaceList:
 
     def faces(self) -> Faces:
         """Return the faces that were added."""
-        values = np.array(self._values, np.float32).reshape(-1, _VALUES)
-        landmarks = values[:, 4:14].reshape(-1, 5, 2).copy()
+        values = np.array(self._values, np.float32).reshape(-1, 2 * self._points + _OTHERS)
+        landmarks = values[:, 4:-2].reshape(-1, self._points, 2).copy()
         landmarks[(landmarks == -1).all(2).any(1)] = np.nan
-        return Faces(values[:, :4].copy(), landmarks, values[:, 14] != 0, values[:, 15].astype(np.int32))
+        return Faces(values[:, :4].copy(), landmarks, values[:, -2] != 0, values[:, -1].astype(np.int32))

@@ -15,7 +15,7 @@ from engine.text import represented
 from engine.train.labels.checks import check_faces
 from engine.train.labels.coco import read_coco
 from engine.train.labels.json_lines import read_json_lines
-from engine.train.labels.labelled import Faces, LabelledPicture
+from engine.train.labels.labelled import FIVE, Faces, LabelledPicture
 from engine.train.labels.voc import read_voc
 from engine.train.labels.wider_text import read_retinaface_text, read_wider_text
 from engine.untrusted.files import open_regular
@@ -32,7 +32,11 @@ _FORMATS = (
 
 
 def read_labels(
-    file: Path, pictures: Path, say: Callable[[str], None] = _log.warning, classes: Sequence[str] = ONE_CLASS
+    file: Path,
+    pictures: Path,
+    say: Callable[[str], None] = _log.warning,
+    classes: Sequence[str] = ONE_CLASS,
+    points: int = FIVE,
 ) -> list[LabelledPicture]:
     """Read labels, and look at their pictures.
 
@@ -47,6 +51,8 @@ def read_labels(
             classes were taken as faces.
         classes: names of the model's classes. If there are several, each face of the labels has one of these names; of
             a model with one class, every face is of that one.
+        points: how many landmarks a face of the model has. JSON lines and COCO's JSON may have any number of them, the
+            texts have five; faces without are taken by each model.
 
     Returns:
         The labelled pictures in the order of their names; also those without faces.
@@ -59,7 +65,7 @@ def read_labels(
     """
     paths = list_images(pictures)
     names = [path.relative_to(pictures).as_posix() for path in paths]
-    labels = read_faces(file, names, say, classes)
+    labels = read_faces(file, names, say, classes, points)
     found = label_names(labels, names)
     _refuse_missing(file, pictures, labels.keys() - set(found))
     unused = [name for name, label in zip(names, found, strict=True) if label is None]
@@ -73,7 +79,11 @@ def read_labels(
 
 
 def read_faces(
-    file: Path, names: Sequence[str], say: Callable[[str], None], classes: Sequence[str] = ONE_CLASS
+    file: Path,
+    names: Sequence[str],
+    say: Callable[[str], None],
+    classes: Sequence[str] = ONE_CLASS,
+    points: int = FIVE,
 ) -> dict[str, Faces]:
     """Return the faces of each picture, by its name in the labels, without a look at pictures.
 
@@ -82,41 +92,46 @@ def read_faces(
         names: of the pictures that there are.
         say: is told which classes were taken as faces.
         classes: see read_labels.
+        points: see read_labels.
 
     Raises:
         InvalidArgumentError: the labels cannot be read, are of no known format, malformed, or have a face whose class
             is missing or none of the model's.
     """
     try:
-        return _read(file, names, say, ClassNumbers(classes))
+        return _read(file, names, say, ClassNumbers(classes), points)
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidArgumentError(f"labels {file} cannot be read: {error}") from error
 
 
-def _read(file: Path, names: Sequence[str], say: Callable[[str], None], numbers_of: ClassNumbers) -> dict[str, Faces]:
+def _read(
+    file: Path, names: Sequence[str], say: Callable[[str], None], numbers_of: ClassNumbers, points: int
+) -> dict[str, Faces]:
     if file.is_dir():
-        return read_voc(file, names, numbers_of, say)
+        return read_voc(file, names, numbers_of, say, points)
     with open_regular(file) as opened:
         head = opened.read(_HEAD_BYTES).removeprefix(_BYTE_ORDER_MARK).lstrip()
     if head.startswith(b"{"):
-        return read_json_lines(file, numbers_of) if _JSON_LINE.match(head) else read_coco(file, numbers_of, say)
+        if _JSON_LINE.match(head):
+            return read_json_lines(file, numbers_of, points)
+        return read_coco(file, numbers_of, say, points)
     if head.startswith(b"#"):
-        return _without_classes(file, numbers_of, read_retinaface_text)
+        _refuse_classes(file, numbers_of)
+        return read_retinaface_text(file, points)
     lines = [line for line in head.splitlines() if line.strip()]
     if len(lines) > 1 and lines[1].strip().isdigit():
-        return _without_classes(file, numbers_of, read_wider_text)
+        _refuse_classes(file, numbers_of)
+        return read_wider_text(file, points)
     begins = f"begins with {represented(head[:80])}" if head else "is empty"
     raise InvalidArgumentError(f"labels {file}: it {begins}, expected {_FORMATS}")
 
 
-def _without_classes(
-    file: Path, numbers_of: ClassNumbers, read: Callable[[Path], dict[str, Faces]]
-) -> dict[str, Faces]:
+def _refuse_classes(file: Path, numbers_of: ClassNumbers) -> None:
+    """Raise InvalidArgumentError if a model has several classes, for formats that have none."""
     try:
         numbers_of.number(None)
     except ValueError as error:
         raise InvalidArgumentError(f"labels {file}: {error}. This format has no classes") from error
-    return read(file)
 
 
 def _refuse_missing(file: Path, pictures: Path, missing: set[str]) -> None:

@@ -22,7 +22,7 @@ _Object = tuple[str, list[float], bool]  # class, box, whether it is difficult
 
 
 def read_voc(
-    folder: Path, pictures: Sequence[str], numbers_of: ClassNumbers, say: Callable[[str], None]
+    folder: Path, pictures: Sequence[str], numbers_of: ClassNumbers, say: Callable[[str], None], points: int
 ) -> dict[str, Faces]:
     """Return the faces of each picture, by the picture's name.
 
@@ -34,6 +34,7 @@ def read_voc(
         pictures: names of the pictures that there are.
         numbers_of: the model's classes, which the objects' names name.
         say: is told which classes are taken if the model has one; see classes_taken.
+        points: how many landmarks a face of the model has; here none has them.
 
     Raises:
         InvalidArgumentError: there are no XML files, one is malformed, two are for one picture, or an object is none of
@@ -57,11 +58,11 @@ def read_voc(
         raise InvalidArgumentError(f"labels {folder} has no files that end in .xml")
     names = [kind for found in objects.values() for kind, _, _ in found]
     taken = set(names) if numbers_of.are_named else classes_taken(folder, names, say)
-    return {name: _faces(found, taken, numbers_of) for name, found in objects.items()}
+    return {name: _faces(found, taken, numbers_of, points) for name, found in objects.items()}
 
 
-def _faces(objects: Sequence[_Object], taken: set[str], numbers_of: ClassNumbers) -> Faces:
-    faces = FaceList()
+def _faces(objects: Sequence[_Object], taken: set[str], numbers_of: ClassNumbers, points: int) -> Faces:
+    faces = FaceList(points)
     for kind, box, difficult in objects:
         if kind in taken:
             faces.add(box, ignored=difficult, number=numbers_of.number(kind))

@@ -16,7 +16,7 @@ class Sample(NamedTuple):
     Attributes:
         image: uint8 [3, S, S], channels in the order of the config.
         boxes: float32 [N, 4], x1 y1 x2 y2, inside the image.
-        landmarks: float32 [N, 5, 2], NaN where a face has none. They may lie outside of the image, where a crop cut
+        landmarks: float32 [N, L, 2], NaN where a face has none. They may lie outside of the image, where a crop cut
             them off.
         ignored: bool [N]: faces that are neither to be found nor background.
         classes: int64 [N], from 1.

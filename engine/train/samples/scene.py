@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -9,9 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.types import FloatArray, Image, IntArray
-
-# Left and right in the picture: eyes, then corners of the mouth.
-_MIRRORED = (1, 0, 2, 4, 3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +19,7 @@ class Scene:
     Attributes:
         image: uint8 [H, W, 3], BGR.
         boxes: float32 [N, 4].
-        landmarks: float32 [N, 5, 2].
+        landmarks: float32 [N, L, 2].
         ignored: bool [N].
         classes: int32 [N].
     """
@@ -80,10 +78,14 @@ class Scene:
         boxes = np.minimum(self.boxes * scale, np.float32(side))  # which rounding may exceed
         return Scene(np.asarray(image, np.uint8), boxes, self.landmarks * scale, self.ignored, self.classes)
 
-    def mirrored(self) -> Scene:
-        """Return the mirror image. What is left in the picture stays left: landmarks change their places."""
+    def mirrored(self, places: Sequence[int]) -> Scene:
+        """Return the mirror image. What is left in the picture stays left: landmarks change their places.
+
+        Args:
+            places: see RetinaFaceConfig.mirrored_points.
+        """
         width = np.float32(self.image.shape[1])
-        boxes, landmarks = self.boxes.copy(), self.landmarks[:, _MIRRORED]
+        boxes, landmarks = self.boxes.copy(), self.landmarks[:, places]
         boxes[:, 0::2] = width - self.boxes[:, 2::-2]
         landmarks[..., 0] = width - landmarks[..., 0]
         image = np.asarray(cv2.flip(self.image, 1), np.uint8)

@@ -103,7 +103,7 @@ class TrainingSet(Dataset[Sample]):
         elif not inside:  # the padding keeps its colour
             scene = scene.cropped(*square, self._pad_value)
         scene = scene.resized(self.size, _INTERPOLATIONS[rng.integers(len(_INTERPOLATIONS))])
-        return scene.mirrored() if rng.random() < 0.5 else scene
+        return scene.mirrored(self.config.mirrored_points) if rng.random() < 0.5 else scene
 
     def _sample(self, scene: Scene) -> Sample:
         image = scene.image if self.config.color_order == "bgr" else cv2.cvtColor(scene.image, cv2.COLOR_BGR2RGB)

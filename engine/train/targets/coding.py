@@ -43,6 +43,6 @@ def corners(anchors: torch.Tensor) -> torch.Tensor:
 
 
 def encode_landmarks(landmarks: torch.Tensor, anchors: torch.Tensor, variances: Variances) -> torch.Tensor:
-    """Return landmarks [..., 5, 2] in pixels as offsets [..., 10]: x and y of the first point, of the second, ..."""
+    """Return landmarks [..., L, 2] in pixels as offsets [..., 2 L]: x and y of the first point, of the second, ..."""
     offsets = (landmarks - anchors[..., None, :2]) / (variances[0] * anchors[..., None, 2:])
     return offsets.flatten(-2)

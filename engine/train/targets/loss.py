@@ -28,7 +28,7 @@ class Faces(Protocol):
 
     @property
     def landmarks(self) -> Sequence[torch.Tensor]:
-        """Float32 [M, 5, 2] each, in pixels of the network's input; NaN where a face has none."""
+        """Float32 [M, L, 2] each, in pixels of the network's input; NaN where a face has none."""
 
     @property
     def ignored(self) -> Sequence[torch.Tensor]:
@@ -77,7 +77,7 @@ class MultiTaskLoss(nn.Module):
 
     `classes` is the cross-entropy of positive anchors and of each image's hardest negative ones, or the focal loss of
     all anchors; `boxes` and `landmarks` are the smooth L1 distances (beta 1) of the codes of positive anchors, summed
-    over an anchor's 4 and 10 numbers. Each is divided by the number of positives in the batch, `landmarks` by the
+    over an anchor's 4 and 2 L numbers. Each is divided by the number of positives in the batch, `landmarks` by the
     number of those whose face has all its landmarks, or whose landmarks another network teaches. A batch without
     positives has only negatives, and is divided by its number of images. `match` says which anchor is positive.
 
@@ -129,7 +129,7 @@ class MultiTaskLoss(nn.Module):
         kinds = self._by_kind(heads)
         landmarks_taught = None if taught is None else self._by_kind(taught).get("landmark_deltas")
         anchors = self._anchors_like(heads)
-        labels = _Labels(faces, len(heads[0]), anchors.device)
+        labels = _Labels(faces, len(heads[0]), anchors.device, len(self.config.mirrored_points))
         s = self.settings
         stages = []
         if self.config.cascade:
@@ -221,7 +221,7 @@ def _counts(like: torch.Tensor, positives: int, with_landmarks: int) -> torch.Te
 class _Labels:
     """The faces of a batch in one row; `first` is where each image's begin."""
 
-    def __init__(self, faces: Faces, images: int, device: torch.device) -> None:
+    def __init__(self, faces: Faces, images: int, device: torch.device, points: int) -> None:
         lists = (faces.boxes, faces.landmarks, faces.ignored, faces.classes)
         if any(len(values) != images for values in lists):
             raise InvalidArgumentError(
@@ -232,10 +232,10 @@ class _Labels:
         self._sizes = [len(boxes) for boxes in faces.boxes]
         for boxes, landmarks, ignored, classes in zip(*lists, strict=True):
             shapes = tuple(boxes.shape), tuple(landmarks.shape), tuple(ignored.shape), tuple(classes.shape)
-            if shapes != ((len(boxes), 4), (len(boxes), 5, 2), (len(boxes),), (len(boxes),)):
+            if shapes != ((len(boxes), 4), (len(boxes), points, 2), (len(boxes),), (len(boxes),)):
                 raise InvalidArgumentError(
                     f"the loss got boxes {shapes[0]}, landmarks {shapes[1]}, ignored {shapes[2]} and classes "
-                    f"{shapes[3]} of an image, expected [M, 4], [M, 5, 2], [M] and [M]"
+                    f"{shapes[3]} of an image, expected [M, 4], [M, {points}, 2], [M] and [M]"
                 )
         self.boxes = torch.cat(list(faces.boxes)).to(device)
         self.landmarks = torch.cat(list(faces.landmarks)).to(device)

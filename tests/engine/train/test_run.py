@@ -149,11 +149,26 @@ def test_classes_are_learned_judged_and_shown(options: TrainOptions) -> None:
         train(replace(options, folder=options.folder / "b", config=replace(config, classes=("round", "other"))))
 
 
+def test_other_points_are_learned(options: TrainOptions) -> None:
+    config = replace(TINY, name="points", mirrored_points=(1, 0, 2))
+    lines = [json.loads(line) for line in options.training.file.read_text().splitlines()]
+    for line in lines:
+        x1, y1, x2, y2 = line["faces"][0]["box"]
+        line["faces"][0]["landmarks"] = [[x1, y1], [x2, y1], [(x1 + x2) / 2, y2]]
+    options.training.file.write_text("\n".join(map(json.dumps, lines)))
+    said = train(replace(options, config=config))
+    assert "; the heads of 3 points are random, as it has 5, on 4 pictures" in said[0]
+    folder = RunFolder(options.folder)
+    sums = Checkpoint.read(folder.last).position.records[0].losses
+    assert sums["landmarks"] > 0
+    trained, _ = load_model(config, str(folder.model))
+    assert trained.head("landmark_deltas", 0).conv1x1.out_channels == 12
+
+
 @pytest.mark.parametrize(
     ("heads", "expected"),
     [
         ({"values": (ValueHead("age", 1),)}, r"heads of plain values \(age\), which are not trained here"),
-        ({"mirrored_points": (1, 0)}, "has 2 points, but labels have the five landmarks"),
     ],
 )
 def test_heads_that_labels_cannot_teach_are_refused(

@@ -81,6 +81,31 @@ def test_weights_of_another_number_of_classes_are_refused(tmp_path: Path) -> Non
             starting_network(replace(TINY, classes=tuple(names)), str(path), None, seed=0)
 
 
+@pytest.mark.parametrize("classes", [("face",), ("a", "b")])
+def test_weights_of_five_points_begin_a_network_of_others(classes: tuple[str, ...], tmp_path: Path) -> None:
+    path = tmp_path / "five.pth"
+    faces = tiny_network().eval()
+    torch.save(faces.state_dict(), path)
+    config = replace(TINY, classes=classes, mirrored_points=(0, 2, 1))
+    network, origin = starting_network(config, str(path), None, seed=3)
+    assert origin.note.endswith("; the heads of 3 points are random, as it has 5")
+    assert ("the beginning of each class" in origin.note) == (len(classes) > 1)
+    again, _ = starting_network(config, str(path), None, seed=3)
+    other, _ = starting_network(config, str(path), None, seed=4)
+    assert torch.equal(
+        network.head("landmark_deltas", 0).conv1x1.weight, again.head("landmark_deltas", 0).conv1x1.weight
+    )
+    assert not torch.equal(
+        network.head("landmark_deltas", 0).conv1x1.weight, other.head("landmark_deltas", 0).conv1x1.weight
+    )
+    assert network.head("landmark_deltas", 0).conv1x1.out_channels == 12
+    known = faces.state_dict()
+    for name, value in network.state_dict().items():
+        assert name.startswith(("LandmarkHead.", "ClassHead.")) or torch.equal(value, known[name])
+    with pytest.raises(WeightsError, match=r"five\.pth does not fit config 'tiny'"):
+        starting_network(config, str(path), None, seed=3, keep_landmarks=True)
+
+
 def test_two_starts_are_one_too_many() -> None:
     with pytest.raises(InvalidArgumentError, match="are given: the first ones have a body too"):
         starting_network(TINY, "random", "body.pth", seed=0)

@@ -18,7 +18,7 @@ class Image(NamedTuple):
     """The labels of one image."""
 
     boxes: Floats  # [M, 4]
-    landmarks: Floats  # [M, 5, 2], NaN where unlabelled
+    landmarks: Floats  # [M, L, 2], NaN where unlabelled
     ignored: NDArray[np.bool_]  # [M]
     classes: NDArray[np.int64]  # [M], from 1
 
@@ -119,7 +119,7 @@ def stage_sums(
 ) -> Floats:
     """Return the sums of one image: classes, boxes, landmarks, positives, positives with landmarks.
 
-    Heads are logits [A, C], or with sigmoid [A, C - 1], box deltas [A, 4] and landmark deltas [A, 10].
+    Heads are logits [A, C], or with sigmoid [A, C - 1], box deltas [A, 4] and landmark deltas [A, 2 L].
     """
     logits, deltas, points = heads
     matches = match(anchors, image, rules)

@@ -121,6 +121,35 @@ def test_what_detect_prints_is_read(tmp_path: Path, pictures: Path) -> None:
     assert labels.landmarks.tolist() == [POINTS]
 
 
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("points", [1, 4, 68])
+def test_a_model_of_other_points_reads_every_format(kind: str, points: int, tmp_path: Path, pictures: Path) -> None:
+    """Those with five points have none for it; but JSON lines with other points than the model's are a mistake."""
+    if kind == "json lines":
+        with pytest.raises(InvalidArgumentError, match=rf"landmarks are 5 points, expected {points} points"):
+            read_labels(written(tmp_path, JSON_LINES), pictures, lambda _: None, points=points)
+        return
+    labels = read_labels(FORMATS[kind][0](tmp_path), pictures, lambda _: None, points=points)
+    assert labels[1].boxes.tolist() == BOXES
+    assert [picture.landmarks.shape for picture in labels] == [(0, points, 2), (2, points, 2)]
+    assert np.isnan(labels[1].landmarks).all()
+
+
+@pytest.mark.parametrize("points", [1, 4, 68])
+def test_json_has_any_number_of_points(rng: np.random.Generator, points: int, tmp_path: Path, pictures: Path) -> None:
+    """The first point is right of the second one, which of five would be a mistake."""
+    given = rng.integers(0, 40, (points, 2)).tolist()
+    face = {"box": BOXES[0], "landmarks": given}
+    lines = json.dumps({"image": "event/a.png", "faces": [face, {"box": BOXES[1]}]})
+    keypoints = [value for x, y in given for value in (x, y, 2)]
+    annotation = {**COCO["annotations"][0], "keypoints": keypoints}
+    coco = json.dumps({**COCO, "annotations": [annotation, COCO["annotations"][1]]})
+    for text in (lines, coco):
+        labels = read_labels(written(tmp_path, text), pictures, lambda _: None, points=points)
+        assert labels[-1].landmarks[0].tolist() == given
+        assert np.isnan(labels[-1].landmarks[1]).all()
+
+
 def test_only_five_keypoints_that_are_all_labelled_are_landmarks(tmp_path: Path) -> None:
     keypoints = {"people's": [5, 5, 2] * 17, "one hidden": [5, 5, 1] * 5, "one not labelled": [5, 5, 2] * 4 + [0, 0, 0]}
     faces = [{"image_id": 7, "category_id": 1, "bbox": [1, 2, 3, 4], "keypoints": k} for k in keypoints.values()]
@@ -136,8 +165,11 @@ def test_only_five_keypoints_that_are_all_labelled_are_landmarks(tmp_path: Path)
         ("[1, 2]", "begins with"),
         ("<dataset/>", "begins with"),
         ("a.png\nb.png\n", "begins with"),
-        ('{"image": "a.png", "faces": [{"box": [1, 2, 3, 4], "landmarks": [[1, 2]]}]}', "line 1: .*five points"),
-        ('{"image": "a.png", "faces": [{"box": [1, 2, 3, 4], "landmarks": 3}]}', "line 1: .*five points"),
+        ('{"image": "a.png", "faces": [{"box": [1, 2, 3, 4], "landmarks": [[1, 2]]}]}', "1 points, expected 5 points"),
+        (
+            '{"image": "a.png", "faces": [{"box": [1, 2, 3, 4], "landmarks": 3}]}',
+            "line 1: .*landmarks are 3, expected 5",
+        ),
         ('{"image": "a.png", "faces": [{"landmarks": null}]}', "line 1: expected"),
         ('{"image": "a.png", "faces": [{"box": [1, 2, 3]}]}', "line 1: .*a box is not 4 numbers"),
         ("a.png\n1\n1 2 3\n", "line 3: expected left, top"),

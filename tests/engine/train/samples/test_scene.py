@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from engine.config.heads import FIVE_MIRRORED
 from engine.train.samples.crops import random_square
 from engine.train.samples.scene import Scene, sizes_of
 
@@ -66,7 +68,7 @@ def test_squares_that_reach_beyond_the_picture_are_padded() -> None:
 
 def test_what_is_left_stays_left_in_the_mirror() -> None:
     scene = scene_of([[5, 6, 25, 36], [30, 3, 40, 11]])
-    mirror = scene.mirrored()
+    mirror = scene.mirrored(FIVE_MIRRORED)
     assert np.array_equal(mirror.image, scene.image[:, ::-1])
     assert mirror.boxes.tolist() == [[35, 6, 55, 36], [20, 3, 30, 11]]
     assert mirror.classes.tolist() == [1, 2]
@@ -74,9 +76,14 @@ def test_what_is_left_stays_left_in_the_mirror() -> None:
         x, y = scene.landmarks[0, other].tolist()
         assert mirror.landmarks[0, point].tolist() == [np.float32(60) - np.float32(x), y]
     assert np.isnan(mirror.landmarks[1]).all()
-    again = mirror.mirrored()
+    again = mirror.mirrored(FIVE_MIRRORED)
     assert np.array_equal(again.boxes, scene.boxes)
     assert np.allclose(again.landmarks, scene.landmarks, atol=1e-5, equal_nan=True)  # 60 - (60 - x) is rounded
+
+
+def test_any_points_change_places_in_the_mirror() -> None:
+    scene = replace(scene_of([[5, 6, 25, 36]]), landmarks=np.array([[[1, 2], [3, 4], [5, 6]]], np.float32))
+    assert scene.mirrored((2, 1, 0)).landmarks.tolist() == [[[55, 6], [57, 4], [59, 2]]]
 
 
 def test_padding_and_scaling() -> None:

@@ -16,6 +16,7 @@ from tests.support.oracles.training import Image
 PLAIN = preset("mobilenet0.25")
 CASCADE = replace(PLAIN, name="cascade", cascade=True)
 CLASSES = replace(PLAIN, name="classes", classes=("a", "b", "c"))
+POINTS = replace(PLAIN, name="points", mirrored_points=(2, 1, 0))
 SIGMOID = replace(CLASSES, name="sigmoid", class_coding="sigmoid")
 
 
@@ -28,21 +29,22 @@ class Batch(NamedTuple):
     classes: list[torch.Tensor]
 
 
-def random_image(rng: np.random.Generator, count: int, side: int, classes: int = 1) -> Image:
+def random_image(rng: np.random.Generator, count: int, side: int, config: RetinaFaceConfig = PLAIN) -> Image:
     """Faces with corners on half pixels, so that equal overlaps are equal in every arithmetic; some lack landmarks."""
     corner = rng.integers(-8, 2 * side, (count, 2)) / 2
     boxes = np.concatenate([corner, corner + rng.integers(4, side + 8, (count, 2)) / 2], axis=1)
-    landmarks = corner[:, None] + rng.random((count, 5, 2)) * side / 4
+    landmarks = corner[:, None] + rng.random((count, config.num_points, 2)) * side / 4
     landmarks[rng.random(count) < 0.3] = np.nan
     ignored = rng.random(count) < 0.25
-    return Image(boxes, landmarks.astype(np.float32).astype(np.float64), ignored, rng.integers(1, classes + 1, count))
+    classes = rng.integers(1, config.num_classes, count)
+    return Image(boxes, landmarks.astype(np.float32).astype(np.float64), ignored, classes)
 
 
 def batch_of(images: list[Image]) -> Batch:
     """Labels as the loss takes them."""
     return Batch(
         [torch.tensor(i.boxes, dtype=torch.float32).reshape(-1, 4) for i in images],
-        [torch.tensor(i.landmarks, dtype=torch.float32).reshape(-1, 5, 2) for i in images],
+        [torch.tensor(i.landmarks, dtype=torch.float32).reshape(-1, *i.landmarks.shape[1:]) for i in images],
         [torch.tensor(i.ignored, dtype=torch.bool) for i in images],
         [torch.tensor(i.classes, dtype=torch.int64) for i in images],
     )

@@ -19,6 +19,7 @@ from tests.engine.train.targets.cases import (
     CASCADE,
     CLASSES,
     PLAIN,
+    POINTS,
     SIGMOID,
     Batch,
     batch_of,
@@ -45,7 +46,7 @@ def expected(
     option = (s.alpha, s.gamma) if focal else None
     stages = []
     if config.cascade:
-        first = rows_of(behind[0::2], config.num_classes), rows[3], rows_of(behind[1::2], 10)
+        first = rows_of(behind[0::2], config.num_classes), rows[3], rows_of(behind[1::2], 2 * config.num_points)
         stages.append((first, grid, s.first_overlaps))
         grid = [_moved(deltas, a, config.variances) for deltas, a in zip(rows[3], grid, strict=True)]
     stages.append(((rows[0], rows[1], rows[2]), grid, s.second_overlaps if config.cascade else s.overlaps))
@@ -70,11 +71,11 @@ def _moved(deltas: training.Floats, anchors: training.Floats, variances: tuple[f
 
 @pytest.mark.parametrize("focal", [False, True], ids=["hard negatives", "focal"])
 @pytest.mark.parametrize("settings", [LossSettings(), PORT], ids=["paper", "port"])
-@pytest.mark.parametrize("config", [PLAIN, CASCADE, CLASSES, SIGMOID], ids=lambda config: config.name)
+@pytest.mark.parametrize("config", [PLAIN, CASCADE, CLASSES, SIGMOID, POINTS], ids=lambda config: config.name)
 def test_equals_the_statement(
     rng: np.random.Generator, config: RetinaFaceConfig, settings: LossSettings, focal: bool
 ) -> None:
-    images = [random_image(rng, count, 48, len(config.classes)) for count in (6, 0, 2)]
+    images = [random_image(rng, count, 48, config) for count in (6, 0, 2)]
     heads = random_heads(rng, config, len(images), SIZE)
     losses = MultiTaskLoss(config, settings=settings, focal=focal)(heads, batch_of(images))
     # float32 sums of some hundred terms
@@ -149,10 +150,10 @@ def test_labelled_landmarks_need_no_teacher(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("focal", [False, True], ids=["hard negatives", "focal"])
-@pytest.mark.parametrize("config", [PLAIN, CASCADE, CLASSES, SIGMOID], ids=lambda config: config.name)
+@pytest.mark.parametrize("config", [PLAIN, CASCADE, CLASSES, SIGMOID, POINTS], ids=lambda config: config.name)
 def test_gradients_equal_differences(rng: np.random.Generator, config: RetinaFaceConfig, focal: bool) -> None:
     """A cascade's second stage gives the first one no gradient, though its loss depends on it: see the next test."""
-    batch = batch_of([random_image(rng, 3, 32, len(config.classes))])
+    batch = batch_of([random_image(rng, 3, 32, config)])
     heads = random_heads(rng, config, 1, (32, 32), torch.float64)
     if config.cascade:
         for head in heads[3:12:4]:
