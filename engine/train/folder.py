@@ -115,7 +115,8 @@ def digest_of(pictures: Sequence[LabelledPicture]) -> str:
     for picture in pictures:
         digest.update(picture.path.name.encode("utf-8", "surrogateescape") + b"\0")
         classes = () if (picture.classes == 1).all() else (picture.classes,)  # with one class as it always was
-        for values in (picture.boxes, picture.landmarks, picture.ignored, *classes):
+        plain = () if picture.values is None else (picture.values,)
+        for values in (picture.boxes, picture.landmarks, picture.ignored, *classes, *plain):
             digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()
 

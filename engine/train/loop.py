@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from engine.config.model import RetinaFaceConfig
 from engine.errors import TrainingError
 from engine.model.retinaface import RetinaFace
 from engine.train.averaging import Average
@@ -186,7 +187,7 @@ class Training:
 
     def _step(self, names: list[str], batch: Batch, stop: bool) -> tuple[dict[str, float], bool]:
         """Learn from a batch; return what to show, and whether a process was told to stop."""
-        settings, cascade = self._task.settings, self._task.network.config.cascade
+        settings, config = self._task.settings, self._task.network.config
         rate = learning_rate(settings, self.done, self.steps)
         set_learning_rate(self._optimiser, rate)
         self._optimiser.zero_grad(set_to_none=True)
@@ -195,7 +196,7 @@ class Training:
         with torch.autocast(self._device.type, torch.float16, enabled=self._mixed):
             heads = self._parallel(images)
         losses = self._task.loss(heads, batch, self._taught(images))
-        shown = [n for n in losses._fields if n != "positives" and (cascade or not n.startswith("first_"))]
+        shown = [name for name in losses._fields if _is_shown(name, config)]
         own = [float(getattr(losses, name).detach()) for name in shown]
         bad, stops, *sums = self._processes.total([float(not all(map(math.isfinite, own))), float(stop), *own])
         if bad:  # on all processes, which would wait for each other's gradients
@@ -278,3 +279,10 @@ class Training:
     def _used(self) -> RetinaFace | QuantisedNetwork:
         """Return the network that is judged and saved."""
         return self._average.model if self._task.settings.average else self._task.network
+
+
+def _is_shown(loss: str, config: RetinaFaceConfig) -> bool:
+    """Return whether a model of this config has a part of the loss."""
+    if loss.startswith("first_"):
+        return config.cascade
+    return bool(config.values) if loss == "values" else loss != "positives"

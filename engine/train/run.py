@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from engine.config.files import find_config
 from engine.config.formats import FP32
 from engine.config.model import RetinaFaceConfig
@@ -128,6 +130,7 @@ def _run(options: TrainOptions, processes: Processes, status: Status) -> Outcome
     }
     checkpoint = processes.of_first(lambda: _opened(folder, options, made_with))
     pictures = _read(options.training, "training", config)
+    _check_values(options.training.file, pictures, config)
     judged = [] if options.validation is None else _read(options.validation, "validation", config)
     first, began = _begin(options, config, checkpoint, (pictures, judged))
     learned = pictures
@@ -179,7 +182,6 @@ def _checked_config(options: TrainOptions) -> RetinaFaceConfig:
     """Return the config, if the options go together."""
     config = find_config(options.config)
     check_one_start(options.weights, options.backbone)
-    _check_heads(config)
     refused = {
         "--anchors auto": options.fit_anchors,
         "--freeze": options.settings.freeze != NONE,
@@ -191,14 +193,17 @@ def _checked_config(options: TrainOptions) -> RetinaFaceConfig:
     return config
 
 
-def _check_heads(config: RetinaFaceConfig) -> None:
-    """Raise InvalidArgumentError if a config has heads that labels cannot teach."""
-    if config.values:
-        names = ", ".join(head.name for head in config.values)
-        raise InvalidArgumentError(
-            f"config {config.name} has heads of plain values ({names}), which are not trained here: labels have none. "
-            "Train them with a loss of your own, or a config without them"
-        )
+def _check_values(file: Path, pictures: Sequence[LabelledPicture], config: RetinaFaceConfig) -> None:
+    """Raise InvalidArgumentError if no face of the training labels has what a head of plain values learns."""
+    begin = 0
+    for head in config.values:
+        given = np.concatenate([picture.values for picture in pictures if picture.values is not None])
+        if np.isnan(given[:, begin : begin + head.size]).all():
+            raise InvalidArgumentError(
+                f"config {config.name} has a head {head.name!r}, but no face of the labels {file} has values for it: "
+                f'give them as "values": {{"{head.name}": [...]}} in JSON lines, or take a config without that head'
+            )
+        begin += head.size
 
 
 def _needs_first(options: TrainOptions) -> bool:
@@ -280,7 +285,8 @@ def _to_train(
 
 
 def _read(labels: Labels, what: str, config: RetinaFaceConfig) -> list[LabelledPicture]:
-    pictures = read_labels(labels.file, labels.pictures, classes=config.classes, points=len(config.mirrored_points))
+    points = len(config.mirrored_points)
+    pictures = read_labels(labels.file, labels.pictures, classes=config.classes, points=points, values=config.values)
     if not sum(int((~picture.ignored).sum()) for picture in pictures):
         raise InvalidArgumentError(
             f"the {what} labels {labels.file} have {len(pictures)} pictures and no face in them: give some"

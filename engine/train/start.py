@@ -41,7 +41,7 @@ def starting_network(
         config: of the network.
         weights: of the whole network, see load_model. None is the published weights of the preset. For a config with
             several classes they may have one: each class begins as what they know of faces. For one with another number
-            of points they may have five: the landmark heads are then random.
+            of points they may have five, and for one with plain values none: these heads are then random.
         backbone: checkpoint of the body alone, such as torchvision's; the other layers are random.
         seed: of random layers.
         keep_landmarks: whether the weights need to have the points of the config.
@@ -71,13 +71,16 @@ def starting_network(
 
 def _simpler(config: RetinaFaceConfig, keep_landmarks: bool) -> Iterator[RetinaFaceConfig]:
     """Yield the configs of weights that a network with other heads may start from."""
-    if len(config.classes) > 1:
-        yield as_one_class(config)
-    if config.num_points not in (0, len(FIVE_MIRRORED)) and not keep_landmarks:
-        five = replace(config, mirrored_points=FIVE_MIRRORED)
-        yield five
-        if len(config.classes) > 1:
-            yield as_one_class(five)
+    with_values = (config, replace(config, values=())) if config.values else (config,)
+    for same in with_values:
+        others = [same]
+        if config.num_points not in (0, len(FIVE_MIRRORED)) and not keep_landmarks:
+            others.append(replace(same, mirrored_points=FIVE_MIRRORED))
+        for other in others:
+            if other is not config:
+                yield other
+            if len(config.classes) > 1:
+                yield as_one_class(other)
 
 
 def _from_simpler(
@@ -94,6 +97,8 @@ def _from_simpler(
     if faces.config.num_points != config.num_points:
         known = {name: value for name, value in known.items() if not name.startswith(head_module("landmark_deltas"))}
         note += f"; the heads of {config.num_points} points are random, as it has {faces.config.num_points}"
+    if faces.config.values != config.values:
+        note += f"; its heads of {', '.join(head.name for head in config.values)} are random"
     network.load_state_dict(network.state_dict() | known)
     return network.eval(), replace(origin, note=note)
 

@@ -18,6 +18,7 @@ from engine.progress import Status
 from engine.train.distributed import Processes
 from engine.train.finding.finder import Finder
 from engine.train.labels.labelled import LabelledPicture
+from engine.types import FloatArray
 
 _APART = 0.3
 """What overlaps each label by less is another face."""
@@ -80,11 +81,16 @@ def _with_ignored(picture: LabelledPicture, found: Detections, least: float) -> 
     inside = found[found.scores >= least].clip()
     has_area = (inside.boxes[:, 2:] > inside.boxes[:, :2]).all(1)
     other = inside.boxes[(box_iou(inside.boxes, picture.boxes) < _APART).all(1) & has_area]
-    nothing = np.full((len(other), *picture.landmarks.shape[1:]), np.nan, np.float32)
     return replace(
         picture,
         boxes=np.concatenate([picture.boxes, other]),
-        landmarks=np.concatenate([picture.landmarks, nothing]),
+        landmarks=_extended(picture.landmarks, len(other)),
         ignored=np.concatenate([picture.ignored, np.ones(len(other), np.bool_)]),
         classes=np.concatenate([picture.classes, np.ones(len(other), np.int32)]),
+        values=None if picture.values is None else _extended(picture.values, len(other)),
     )
+
+
+def _extended(values: FloatArray, count: int) -> FloatArray:
+    """Return rows of values, and so many more of faces that have none."""
+    return np.concatenate([values, np.full((count, *values.shape[1:]), np.nan, np.float32)])

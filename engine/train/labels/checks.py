@@ -64,7 +64,8 @@ def _checked(path: Path, faces: Faces, counts: _Counts) -> LabelledPicture:
     counts.add("have no area and are left out", int((~solid).sum()), path)
     counts.add("lie outside of their pictures and are left out", int((solid & ~inside).sum()), path)
     counts.add("reach out of their pictures and are clipped", int((kept & (boxes != faces.boxes).any(1)).sum()), path)
-    return LabelledPicture(path, boxes[kept], faces.landmarks[kept], faces.ignored[kept], faces.classes[kept])
+    values = None if faces.values is None else faces.values[kept]
+    return LabelledPicture(path, boxes[kept], faces.landmarks[kept], faces.ignored[kept], faces.classes[kept], values)
 
 
 def _size(path: Path, boxes: FloatArray) -> tuple[int, int]:

@@ -2,40 +2,61 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from engine.config.heads import ValueHead
 from engine.pictures.classes import ClassNumbers
 from engine.pictures.labels import numbers, read_entries
 from engine.text import represented
 from engine.train.labels.labelled import FaceList, Faces
 
 
-def read_json_lines(file: Path, numbers_of: ClassNumbers, points: int) -> dict[str, Faces]:
+def read_json_lines(file: Path, numbers_of: ClassNumbers, points: int, values: Sequence[ValueHead]) -> dict[str, Faces]:
     """Return the faces of each picture, by the picture's name; InvalidArgumentError: see read_entries.
 
     A face is {"box": [x1, y1, x2, y2], "landmarks": [[x, y], ...]}; without landmarks, or with null, it has none. For a
-    model with several classes it has the name of its class as "class", as `detect` prints it, or as "label". Other
-    keys, such as the score, are ignored.
+    model with several classes it has the name of its class as "class", as `detect` prints it, or as "label". For one
+    with heads of plain values it has them as "values", lists by name; each may be missing. Other keys, such as the
+    score, are ignored.
 
     Args:
         file: with the labels.
         numbers_of: the model's classes.
         points: how many landmarks a face has.
+        values: the model's heads of plain values.
     """
-    return read_entries(file, partial(_faces, numbers_of, points))
+    return read_entries(file, partial(_faces, numbers_of, points, values))
 
 
-def _faces(numbers_of: ClassNumbers, count: int, given: Sequence[Any]) -> Faces:
+def _faces(numbers_of: ClassNumbers, count: int, values: Sequence[ValueHead], given: Sequence[Any]) -> Faces:
     faces = FaceList(count)
     for face in given:
         box = numbers(face["box"], 4, "a box")
         points = face.get("landmarks")
         faces.add(box, None if points is None else _points(points, count), number=numbers_of.of_face(face))
-    return faces.faces()
+    if not values:
+        return faces.faces()
+    rows = np.array([_values(face.get("values"), values) for face in given], np.float32)
+    return replace(faces.faces(), values=rows.reshape(len(given), sum(head.size for head in values)))
+
+
+def _values(given: Any, heads: Sequence[ValueHead]) -> list[float]:
+    """Return the numbers of all heads, NaN of those that a face does not have."""
+    if given is not None and not isinstance(given, dict):
+        raise ValueError(f"values is {represented(given)}, expected lists of numbers by the names of heads")
+    found = []
+    for head in heads:
+        own = (given or {}).get(head.name)
+        found += [math.nan] * head.size if own is None else numbers(own, head.size, f"values.{head.name}")
+    return found
 
 
 def _points(points: Any, count: int) -> list[float]:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
+from engine.config.heads import ValueHead
 from engine.errors import InvalidArgumentError
 from engine.images import list_images
 from engine.pictures.classes import ONE_CLASS, ClassNumbers
@@ -37,6 +41,7 @@ def read_labels(
     say: Callable[[str], None] = _log.warning,
     classes: Sequence[str] = ONE_CLASS,
     points: int = FIVE,
+    values: Sequence[ValueHead] = (),
 ) -> list[LabelledPicture]:
     """Read labels, and look at their pictures.
 
@@ -53,6 +58,7 @@ def read_labels(
             a model with one class, every face is of that one.
         points: how many landmarks a face of the model has. JSON lines and COCO's JSON may have any number of them, the
             texts have five; faces without are taken by each model.
+        values: its heads of plain values, which JSON lines may have.
 
     Returns:
         The labelled pictures in the order of their names; also those without faces.
@@ -65,7 +71,7 @@ def read_labels(
     """
     paths = list_images(pictures)
     names = [path.relative_to(pictures).as_posix() for path in paths]
-    labels = read_faces(file, names, say, classes, points)
+    labels = read_faces(file, names, say, classes, points, values)
     found = label_names(labels, names)
     _refuse_missing(file, pictures, labels.keys() - set(found))
     unused = [name for name, label in zip(names, found, strict=True) if label is None]
@@ -84,6 +90,7 @@ def read_faces(
     say: Callable[[str], None],
     classes: Sequence[str] = ONE_CLASS,
     points: int = FIVE,
+    values: Sequence[ValueHead] = (),
 ) -> dict[str, Faces]:
     """Return the faces of each picture, by its name in the labels, without a look at pictures.
 
@@ -93,19 +100,32 @@ def read_faces(
         say: is told which classes were taken as faces.
         classes: see read_labels.
         points: see read_labels.
+        values: see read_labels.
 
     Raises:
         InvalidArgumentError: the labels cannot be read, are of no known format, malformed, or have a face whose class
             is missing or none of the model's.
     """
     try:
-        return _read(file, names, say, ClassNumbers(classes), points)
+        found = _read(file, names, say, ClassNumbers(classes), points, values)
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidArgumentError(f"labels {file} cannot be read: {error}") from error
+    return {name: _with_values(faces, values) for name, faces in found.items()}
+
+
+def _with_values(faces: Faces, values: Sequence[ValueHead]) -> Faces:
+    if not values or faces.values is not None:
+        return faces
+    return replace(faces, values=np.full((len(faces.boxes), sum(head.size for head in values)), np.nan, np.float32))
 
 
 def _read(
-    file: Path, names: Sequence[str], say: Callable[[str], None], numbers_of: ClassNumbers, points: int
+    file: Path,
+    names: Sequence[str],
+    say: Callable[[str], None],
+    numbers_of: ClassNumbers,
+    points: int,
+    values: Sequence[ValueHead],
 ) -> dict[str, Faces]:
     if file.is_dir():
         return read_voc(file, names, numbers_of, say, points)
@@ -113,7 +133,7 @@ def _read(
         head = opened.read(_HEAD_BYTES).removeprefix(_BYTE_ORDER_MARK).lstrip()
     if head.startswith(b"{"):
         if _JSON_LINE.match(head):
-            return read_json_lines(file, numbers_of, points)
+            return read_json_lines(file, numbers_of, points, values)
         return read_coco(file, numbers_of, say, points)
     if head.startswith(b"#"):
         _refuse_classes(file, numbers_of)

@@ -20,6 +20,7 @@ class Sample(NamedTuple):
             them off.
         ignored: bool [N]: faces that are neither to be found nor background.
         classes: int64 [N], from 1.
+        values: float32 [N, D], of the heads of plain values one after the other, NaN where a face has none.
     """
 
     image: torch.Tensor
@@ -27,6 +28,7 @@ class Sample(NamedTuple):
     landmarks: torch.Tensor
     ignored: torch.Tensor
     classes: torch.Tensor
+    values: torch.Tensor
 
 
 class Batch(NamedTuple):
@@ -38,6 +40,7 @@ class Batch(NamedTuple):
         landmarks: of each sample.
         ignored: of each sample.
         classes: of each sample.
+        values: of each sample.
     """
 
     images: torch.Tensor
@@ -45,6 +48,7 @@ class Batch(NamedTuple):
     landmarks: list[torch.Tensor]
     ignored: list[torch.Tensor]
     classes: list[torch.Tensor]
+    values: list[torch.Tensor]
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

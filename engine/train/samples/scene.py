@@ -22,6 +22,7 @@ class Scene:
         landmarks: float32 [N, L, 2].
         ignored: bool [N].
         classes: int32 [N].
+        values: float32 [N, D]; D is 0 without heads of plain values.
     """
 
     image: Image
@@ -29,6 +30,7 @@ class Scene:
     landmarks: FloatArray
     ignored: NDArray[np.bool_]
     classes: IntArray
+    values: FloatArray
 
     def cropped(self, left: int, top: int, side: int, value: tuple[int, int, int] = (0, 0, 0)) -> Scene:
         """Return a square of the picture, with a colour (BGR) where it reaches beyond.
@@ -48,6 +50,7 @@ class Scene:
             self.landmarks[seen] - origin,
             (self.ignored | ~has_centre)[seen],
             self.classes[seen],
+            self.values[seen],
         )
 
     def holds(self, left: int, top: int, side: int) -> bool:
@@ -76,7 +79,7 @@ class Scene:
         image = cv2.resize(self.image, (side, side), interpolation=interpolation)
         scale = np.float32(side / len(self.image))
         boxes = np.minimum(self.boxes * scale, np.float32(side))  # which rounding may exceed
-        return Scene(np.asarray(image, np.uint8), boxes, self.landmarks * scale, self.ignored, self.classes)
+        return replace(self, image=np.asarray(image, np.uint8), boxes=boxes, landmarks=self.landmarks * scale)
 
     def mirrored(self, places: Sequence[int]) -> Scene:
         """Return the mirror image. What is left in the picture stays left: landmarks change their places.

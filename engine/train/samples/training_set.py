@@ -84,7 +84,8 @@ class TrainingSet(Dataset[Sample]):
             InvalidArgumentError: the picture cannot be read.
         """
         picture = self.pictures[index]
-        scene = Scene(_read(picture), picture.boxes, picture.landmarks, picture.ignored, picture.classes)
+        values = np.zeros((len(picture.boxes), 0), np.float32) if picture.values is None else picture.values
+        scene = Scene(_read(picture), picture.boxes, picture.landmarks, picture.ignored, picture.classes, values)
         if self.augment:
             scene = self._augmented(scene, np.random.default_rng([self.seed, int(self._epoch), index]))
         else:
@@ -103,7 +104,9 @@ class TrainingSet(Dataset[Sample]):
         elif not inside:  # the padding keeps its colour
             scene = scene.cropped(*square, self._pad_value)
         scene = scene.resized(self.size, _INTERPOLATIONS[rng.integers(len(_INTERPOLATIONS))])
-        return scene.mirrored(self.config.mirrored_points) if rng.random() < 0.5 else scene
+        # Nothing says what plain values are in a mirror.
+        is_mirrored = rng.random() < 0.5 and not self.config.values
+        return scene.mirrored(self.config.mirrored_points) if is_mirrored else scene
 
     def _sample(self, scene: Scene) -> Sample:
         image = scene.image if self.config.color_order == "bgr" else cv2.cvtColor(scene.image, cv2.COLOR_BGR2RGB)
@@ -113,6 +116,7 @@ class TrainingSet(Dataset[Sample]):
             torch.from_numpy(scene.landmarks),
             torch.from_numpy(scene.ignored),
             torch.from_numpy(scene.classes.astype(np.int64)),
+            torch.from_numpy(scene.values),
         )
 
 

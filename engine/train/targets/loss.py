@@ -20,7 +20,7 @@ from engine.train.targets.settings import LossSettings, Overlaps
 
 
 class Faces(Protocol):
-    """The labelled faces of a batch: of image i, boxes[i], landmarks[i], ignored[i] and classes[i]."""
+    """The labelled faces of a batch: of image i, boxes[i], landmarks[i], ignored[i], classes[i] and values[i]."""
 
     @property
     def boxes(self) -> Sequence[torch.Tensor]:
@@ -38,6 +38,10 @@ class Faces(Protocol):
     def classes(self) -> Sequence[torch.Tensor]:
         """Int64 [M] each, the class of a face, from 1."""
 
+    @property
+    def values(self) -> Sequence[torch.Tensor]:
+        """Float32 [M, D] each, of all heads of plain values; NaN where a face has none."""
+
 
 class Losses(NamedTuple):
     """The loss of a batch: scalars. The parts are not weighted yet, and without gradients.
@@ -50,6 +54,7 @@ class Losses(NamedTuple):
         first_classes: of a cascade's first stage, as the next two; 0 without one.
         first_boxes: see first_classes.
         first_landmarks: see first_classes.
+        values: of plain values; 0 without such heads.
         positives: anchors of this batch that have a face, in the last stage.
     """
 
@@ -60,26 +65,30 @@ class Losses(NamedTuple):
     first_classes: torch.Tensor
     first_boxes: torch.Tensor
     first_landmarks: torch.Tensor
+    values: torch.Tensor
     positives: torch.Tensor
 
 
 class _Stage(NamedTuple):
-    """Sums over a batch, and what they are divided by: positives, and those of them that have landmarks."""
+    """Sums over a batch, and what they are divided by: positives, and those of them that have landmarks, or values."""
 
-    sums: torch.Tensor  # [3]: classes, boxes, landmarks
-    counts: torch.Tensor  # [2]
+    sums: torch.Tensor  # [4]: classes, boxes, landmarks, plain values
+    counts: torch.Tensor  # [3]
 
 
 class MultiTaskLoss(nn.Module):
     """The loss of a network's heads on labelled faces.
 
-        total = classes + box_weight * boxes + landmark_weight * landmarks      (in a cascade, of both stages)
+        total = classes + box_weight * boxes + landmark_weight * landmarks + values
+                (in a cascade, of both stages; values of the second one)
 
     `classes` is the cross-entropy of positive anchors and of each image's hardest negative ones, or the focal loss of
     all anchors; `boxes` and `landmarks` are the smooth L1 distances (beta 1) of the codes of positive anchors, summed
     over an anchor's 4 and 2 L numbers. Each is divided by the number of positives in the batch, `landmarks` by the
-    number of those whose face has all its landmarks, or whose landmarks another network teaches. A batch without
-    positives has only negatives, and is divided by its number of images. `match` says which anchor is positive.
+    number of those whose face has all its landmarks, or whose landmarks another network teaches. `values` is the smooth
+    L1 distance of plain values as they are, summed over those that a face has and divided by the number of positives
+    whose face has any. A batch without positives has only negatives, and is divided by its number of images. `match`
+    says which anchor is positive.
 
     In a cascade the first stage is compared with the anchors, the second one with the boxes that the first one gives:
     they decide who is positive and are what the codes refer to. No gradient goes through them.
@@ -129,14 +138,16 @@ class MultiTaskLoss(nn.Module):
         kinds = self._by_kind(heads)
         landmarks_taught = None if taught is None else self._by_kind(taught).get("landmark_deltas")
         anchors = self._anchors_like(heads)
-        labels = _Labels(faces, len(heads[0]), anchors.device, len(self.config.mirrored_points))
+        labels = _Labels(faces, len(heads[0]), anchors.device, self.config)
         s = self.settings
         stages = []
         if self.config.cascade:
-            first = kinds["anchor_deltas"], kinds["first_logits"], kinds.get("first_landmark_deltas")
+            first = kinds["anchor_deltas"], kinds["first_logits"], kinds.get("first_landmark_deltas"), None
             stages.append(self._stage(first, anchors, labels, s.first_overlaps))
             anchors = move_anchors(kinds["anchor_deltas"].detach(), anchors, self.config.variances)
-        last = kinds["box_deltas"], kinds["logits"], kinds.get("landmark_deltas")
+        plain = [kinds[head.name] for head in self.config.values]
+        values = torch.cat(plain, -1) if plain else None
+        last = kinds["box_deltas"], kinds["logits"], kinds.get("landmark_deltas"), values
         overlaps = s.second_overlaps if self.config.cascade else s.overlaps
         stages.append(self._stage(last, anchors, labels, overlaps, landmarks_taught))
         return self._losses(stages, len(heads[0]))
@@ -169,14 +180,23 @@ class MultiTaskLoss(nn.Module):
 
     def _stage(
         self,
-        heads: tuple[torch.Tensor, torch.Tensor, torch.Tensor | None],
+        heads: tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None],
         anchors: torch.Tensor,
         labels: _Labels,
         overlaps: Overlaps,
-        landmarks_taught: torch.Tensor | None = None,
+        taught: torch.Tensor | None = None,
     ) -> _Stage:
-        """Return the sums of one stage, whose anchors [A, 4] or [N, A, 4] are those of all images or of each."""
-        box_deltas, logits, landmark_deltas = heads
+        """Return the sums of one stage.
+
+        Args:
+            heads: [N, A, ...] each: box deltas, logits, landmark deltas, plain values; None for those that are not
+                there, or not in this stage.
+            anchors: [A, 4] of all images, or [N, A, 4] of each.
+            labels: of the images.
+            overlaps: of the stage.
+            taught: landmark deltas of another network.
+        """
+        box_deltas, logits, landmark_deltas, values = heads
         anchors = anchors.expand(len(logits), -1, -1)
         matches = labels.match(anchors, overlaps, self.settings.least_iou)
         image, anchor = torch.nonzero(matches >= 0, as_tuple=True)
@@ -188,58 +208,66 @@ class MultiTaskLoss(nn.Module):
         matched = anchors[image, anchor].to(box_deltas.dtype)
         codes = encode_boxes(labels.boxes[face].to(box_deltas.dtype), matched, self.config.variances)
         boxes = smooth_l1_loss(box_deltas[image, anchor], codes, reduction="sum")
-        if landmark_deltas is None:
-            return _Stage(torch.stack([classes, boxes, boxes.new_zeros(())]), _counts(boxes, len(face), 0))
-        codes = encode_landmarks(labels.landmarks[face].to(box_deltas.dtype), matched, self.config.variances)
-        known = torch.isfinite(labels.landmarks[face]).flatten(1).all(1)
-        if landmarks_taught is not None:
-            codes = torch.where(known[:, None], codes, landmarks_taught[image, anchor])
-            known = torch.ones_like(known)
-        landmarks = smooth_l1_loss(landmark_deltas[image[known], anchor[known]], codes[known], reduction="sum")
-        return _Stage(torch.stack([classes, boxes, landmarks]), _counts(boxes, len(face), int(known.sum())))
+        landmarks = plain = boxes.new_zeros(())
+        with_landmarks = with_values = 0
+        if landmark_deltas is not None:
+            codes = encode_landmarks(labels.landmarks[face].to(box_deltas.dtype), matched, self.config.variances)
+            known = torch.isfinite(labels.landmarks[face]).flatten(1).all(1)
+            if taught is not None:
+                codes = torch.where(known[:, None], codes, taught[image, anchor])
+                known = torch.ones_like(known)
+            landmarks = smooth_l1_loss(landmark_deltas[image[known], anchor[known]], codes[known], reduction="sum")
+            with_landmarks = int(known.sum())
+        if values is not None:
+            given = labels.values[face].to(values.dtype)
+            there = torch.isfinite(given)
+            plain = smooth_l1_loss(values[image, anchor][there], given[there], reduction="sum")
+            with_values = int(there.any(1).sum())
+        counts = boxes.new_tensor([len(face), with_landmarks, with_values], dtype=torch.float32)
+        return _Stage(torch.stack([classes, boxes, landmarks, plain]), counts)
 
     def _losses(self, stages: list[_Stage], images: int) -> Losses:
-        sums = torch.stack([stage.sums for stage in stages])  # [stages, 3]
-        own = torch.stack([stage.counts for stage in stages])  # [stages, 2]
+        sums = torch.stack([stage.sums for stage in stages])  # [stages, 4]
+        own = torch.stack([stage.counts for stage in stages])  # [stages, 3]
         counts = torch.cat([own.flatten(), own.new_tensor([images])])
         if self._positives_of_all is not None:
             counts = self._positives_of_all(counts)
-        positives, with_landmarks = counts[:-1].reshape(-1, 2).unbind(1)
+        positives, *some = counts[:-1].reshape(-1, 3).unbind(1)
         divisor = torch.where(positives > 0, positives, counts[-1])
-        divisors = torch.stack([divisor, divisor, torch.where(with_landmarks > 0, with_landmarks, 1)], 1)
+        divisors = torch.stack([divisor, divisor, *(torch.where(count > 0, count, 1) for count in some)], 1)
         parts = sums / divisors.to(sums.dtype)
-        weights = parts.new_tensor([1.0, self.settings.box_weight, self.settings.landmark_weight])
+        weights = parts.new_tensor([1.0, self.settings.box_weight, self.settings.landmark_weight, 1.0])
         shown = parts.detach()
         first = shown[0] if len(stages) > 1 else torch.zeros_like(shown[0])
-        return Losses._make(((parts * weights).sum(), *shown[-1], *first, own[-1, 0]))
-
-
-def _counts(like: torch.Tensor, positives: int, with_landmarks: int) -> torch.Tensor:
-    return torch.tensor([positives, with_landmarks], dtype=torch.float32, device=like.device)
+        *last, values = shown[-1]
+        return Losses._make(((parts * weights).sum(), *last, *first[:3], values, own[-1, 0]))
 
 
 class _Labels:
     """The faces of a batch in one row; `first` is where each image's begin."""
 
-    def __init__(self, faces: Faces, images: int, device: torch.device, points: int) -> None:
-        lists = (faces.boxes, faces.landmarks, faces.ignored, faces.classes)
+    def __init__(self, faces: Faces, images: int, device: torch.device, config: RetinaFaceConfig) -> None:
+        points, size = len(config.mirrored_points), sum(head.size for head in config.values)
+        lists = (faces.boxes, faces.landmarks, faces.ignored, faces.classes, faces.values)
         if any(len(values) != images for values in lists):
             raise InvalidArgumentError(
                 f"the loss got heads of {images} images, but boxes of {len(faces.boxes)}, landmarks of "
-                f"{len(faces.landmarks)}, ignored of {len(faces.ignored)} and classes of {len(faces.classes)}, "
-                "expected as many of each"
+                f"{len(faces.landmarks)}, ignored of {len(faces.ignored)}, classes of {len(faces.classes)} and values "
+                f"of {len(faces.values)}, expected as many of each"
             )
         self._sizes = [len(boxes) for boxes in faces.boxes]
-        for boxes, landmarks, ignored, classes in zip(*lists, strict=True):
-            shapes = tuple(boxes.shape), tuple(landmarks.shape), tuple(ignored.shape), tuple(classes.shape)
-            if shapes != ((len(boxes), 4), (len(boxes), points, 2), (len(boxes),), (len(boxes),)):
+        for of_image in zip(*lists, strict=True):
+            shapes = tuple(tuple(part.shape) for part in of_image)
+            m = shapes[0][0]
+            if shapes != ((m, 4), (m, points, 2), (m,), (m,), (m, size)):
                 raise InvalidArgumentError(
-                    f"the loss got boxes {shapes[0]}, landmarks {shapes[1]}, ignored {shapes[2]} and classes "
-                    f"{shapes[3]} of an image, expected [M, 4], [M, {points}, 2], [M] and [M]"
+                    f"the loss got boxes {shapes[0]}, landmarks {shapes[1]}, ignored {shapes[2]}, classes {shapes[3]} "
+                    f"and values {shapes[4]} of an image, expected [M, 4], [M, {points}, 2], [M], [M] and [M, {size}]"
                 )
         self.boxes = torch.cat(list(faces.boxes)).to(device)
         self.landmarks = torch.cat(list(faces.landmarks)).to(device)
         self.classes = torch.cat(list(faces.classes)).to(device)
+        self.values = torch.cat(list(faces.values)).to(device)
         self._ignored = torch.cat(list(faces.ignored)).to(device)
         starts = torch.tensor([0, *self._sizes[:-1]]) if self._sizes else torch.zeros(0, dtype=torch.int64)
         self.first = starts.cumsum(0).to(device)

@@ -165,18 +165,36 @@ def test_other_points_are_learned(options: TrainOptions) -> None:
     assert trained.head("landmark_deltas", 0).conv1x1.out_channels == 12
 
 
+def test_plain_values_are_learned_and_not_mirrored(options: TrainOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some faces lack some of them."""
+    monkeypatch.delattr("engine.train.samples.scene.Scene.mirrored")
+    config = replace(TINY, name="values", values=(ValueHead("age", 1), ValueHead("pose", 3)))
+    lines = [json.loads(line) for line in options.training.file.read_text().splitlines()]
+    for index, line in enumerate(lines):
+        line["faces"][0]["values"] = {"pose": [index, 0, 1], **({"age": [30]} if index % 2 else {})}
+    options.training.file.write_text("\n".join(map(json.dumps, lines)))
+    settings = replace(options.settings, ignore_unlabelled=0.9)
+    said = train(replace(options, config=config, settings=settings))
+    assert any("; its heads of age, pose are random, on 4 pictures" in line for line in said)
+    folder = RunFolder(options.folder)
+    losses = Checkpoint.read(folder.last).position.records[0].losses
+    assert losses["values"] > 1  # an age of 30 is far from what random heads say
+    trained, _ = load_model(config, str(folder.model))
+    assert trained.head("pose", 0).conv1x1.out_channels == 6
+
+
 @pytest.mark.parametrize(
     ("heads", "expected"),
     [
-        ({"values": (ValueHead("age", 1),)}, r"heads of plain values \(age\), which are not trained here"),
+        ({"values": (ValueHead("age", 1),)}, r"a head 'age', but no face of the labels .* has values for it"),
     ],
 )
 def test_heads_that_labels_cannot_teach_are_refused(
     options: TrainOptions, heads: dict[str, Any], expected: str
 ) -> None:
-    with pytest.raises(InvalidArgumentError, match=f"config tiny (has )?{expected}"):
+    with pytest.raises(InvalidArgumentError, match=f"config tiny has {expected}"):
         train(replace(options, config=replace(TINY, **heads)))
-    assert not options.folder.exists()
+    assert not (options.folder / "last.pth").exists()
 
 
 def test_where_a_run_goes_on_is_decided_by_the_first_process(

@@ -21,6 +21,7 @@ class Image(NamedTuple):
     landmarks: Floats  # [M, L, 2], NaN where unlabelled
     ignored: NDArray[np.bool_]  # [M]
     classes: NDArray[np.int64]  # [M], from 1
+    values: Floats  # [M, D], NaN where unlabelled
 
 
 class Rules(NamedTuple):
@@ -115,15 +116,16 @@ def class_losses(logits: Floats, label: int, rules: Rules) -> list[tuple[float, 
 
 
 def stage_sums(
-    heads: tuple[Floats, Floats, Floats], anchors: Floats, image: Image, rules: Rules, variances: tuple[float, float]
+    heads: tuple[Floats, ...], anchors: Floats, image: Image, rules: Rules, variances: tuple[float, float]
 ) -> Floats:
-    """Return the sums of one image: classes, boxes, landmarks, positives, positives with landmarks.
+    """Return the sums of one image: classes, boxes, landmarks, positives, those with landmarks, values, with values.
 
-    Heads are logits [A, C], or with sigmoid [A, C - 1], box deltas [A, 4] and landmark deltas [A, 2 L].
+    Heads are logits [A, C], or with sigmoid [A, C - 1], box deltas [A, 4] and landmark deltas [A, 2 L]; and heads of
+    plain values [A, D].
     """
-    logits, deltas, points = heads
+    logits, deltas, points, *plain = heads
     matches = match(anchors, image, rules)
-    sums = np.zeros(5)
+    sums = np.zeros(7)
     negatives = []
     for a, face in enumerate(matches):
         losses = class_losses(logits[a], 0 if face < 0 else int(image.classes[face]), rules)
@@ -143,6 +145,10 @@ def stage_sums(
             code = (image.landmarks[face] - anchors[a, :2]) / anchors[a, 2:] / variances[0]
             sums[2] += smooth_l1(points[a] - code.ravel())
             sums[4] += 1
+        if plain:
+            there = ~np.isnan(image.values[face])
+            sums[5] += smooth_l1((np.concatenate([head[a] for head in plain]) - image.values[face])[there])
+            sums[6] += there.any()
     if not rules.focal:
         sums[0] += sum(sorted(negatives, reverse=True)[: int(max(sums[3], 1) * rules.ratio)])
     return sums

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from engine.config.heads import ValueHead
 from engine.errors import InvalidArgumentError
 from engine.faces import Detections
 from engine.train.labels import read_labels
@@ -148,6 +149,44 @@ def test_json_has_any_number_of_points(rng: np.random.Generator, points: int, tm
         labels = read_labels(written(tmp_path, text), pictures, lambda _: None, points=points)
         assert labels[-1].landmarks[0].tolist() == given
         assert np.isnan(labels[-1].landmarks[1]).all()
+
+
+HEADS = (ValueHead("age", 1), ValueHead("pose", 3))
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_formats_without_plain_values_have_none(kind: str, tmp_path: Path, pictures: Path) -> None:
+    path = FORMATS[kind][0](tmp_path)
+    labels = read_labels(path, pictures, lambda _: None, values=HEADS)
+    assert [np.asarray(picture.values).shape for picture in labels] == [(0, 4), (2, 4)]
+    assert np.isnan(np.asarray(labels[1].values)).all()
+    assert read_labels(path, pictures, lambda _: None)[1].values is None
+
+
+def test_json_lines_have_plain_values(tmp_path: Path, pictures: Path) -> None:
+    boxes = [*BOXES, [0, 0, 0, 0], [1, 1, 9, 9]]
+    given: list[Any] = [{"pose": [1, 2, 3], "age": [30]}, {"pose": [4, 5, 6]}, {"age": [9]}, None]
+    faces = [{"box": box, "values": values} for box, values in zip(boxes, given, strict=True)]
+    path = written(tmp_path, json.dumps({"image": "event/a.png", "faces": faces}))
+    (picture,) = read_labels(path, pictures, lambda _: None, values=HEADS)
+    nothing = np.nan
+    expected = [[30, 1, 2, 3], [nothing, 4, 5, 6], [nothing] * 4]  # one has no area
+    np.testing.assert_array_equal(picture.values, expected)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([1], "values is .*, expected lists of numbers by the names of heads"),
+        ({"age": [1, 2]}, "values.age is not 1 numbers"),
+        ({"age": 1}, "values.age is not 1 numbers"),
+        ({"pose": [1, 2, None]}, "values.pose is not 3 numbers"),
+    ],
+)
+def test_malformed_values_are_named(values: Any, said: str, tmp_path: Path) -> None:
+    path = written(tmp_path, json.dumps({"image": "a.png", "faces": [{"box": [1, 2, 3, 4], "values": values}]}))
+    with pytest.raises(InvalidArgumentError, match=f"labels {path}, line 1: .*{said}"):
+        read_faces(path, ["a.png"], lambda _: None, values=HEADS)
 
 
 def test_only_five_keypoints_that_are_all_labelled_are_landmarks(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ def scene_of(
         landmarks,
         marked,
         np.arange(1, len(marked) + 1, dtype=np.int32),
+        np.arange(2 * len(marked), dtype=np.float32).reshape(-1, 2),
     )
 
 
@@ -53,6 +54,7 @@ def test_crops_keep_faces_by_their_centres(request: pytest.FixtureRequest) -> No
         assert np.array_equal(cut.landmarks, np.array([p for _, p, _, _ in expected]).reshape(-1, 5, 2), equal_nan=True)
         assert cut.ignored.tolist() == [ignored for _, _, ignored, _ in expected]
         assert cut.classes.tolist() == [number for _, _, _, number in expected]
+        assert cut.values.tolist() == [[2 * number - 2, 2 * number - 1] for _, _, _, number in expected]
 
 
 def test_squares_that_reach_beyond_the_picture_are_padded() -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from engine.config.heads import ValueHead
 from engine.config.model import RetinaFaceConfig
 from engine.config.presets import preset
 from engine.train.targets.network import first_stage_kinds
@@ -17,6 +18,7 @@ PLAIN = preset("mobilenet0.25")
 CASCADE = replace(PLAIN, name="cascade", cascade=True)
 CLASSES = replace(PLAIN, name="classes", classes=("a", "b", "c"))
 POINTS = replace(PLAIN, name="points", mirrored_points=(2, 1, 0))
+VALUES = replace(PLAIN, name="values", values=(ValueHead("age", 1), ValueHead("pose", 3)))
 SIGMOID = replace(CLASSES, name="sigmoid", class_coding="sigmoid")
 
 
@@ -27,6 +29,7 @@ class Batch(NamedTuple):
     landmarks: list[torch.Tensor]
     ignored: list[torch.Tensor]
     classes: list[torch.Tensor]
+    values: list[torch.Tensor]
 
 
 def random_image(rng: np.random.Generator, count: int, side: int, config: RetinaFaceConfig = PLAIN) -> Image:
@@ -37,7 +40,10 @@ def random_image(rng: np.random.Generator, count: int, side: int, config: Retina
     landmarks[rng.random(count) < 0.3] = np.nan
     ignored = rng.random(count) < 0.25
     classes = rng.integers(1, config.num_classes, count)
-    return Image(boxes, landmarks.astype(np.float32).astype(np.float64), ignored, classes)
+    values = rng.normal(size=(count, sum(head.size for head in config.values))).astype(np.float32)
+    values[rng.random(values.shape) < 0.3] = np.nan
+    points = landmarks.astype(np.float32).astype(np.float64)
+    return Image(boxes, points, ignored, classes, values.astype(np.float64))
 
 
 def batch_of(images: list[Image]) -> Batch:
@@ -47,6 +53,7 @@ def batch_of(images: list[Image]) -> Batch:
         [torch.tensor(i.landmarks, dtype=torch.float32).reshape(-1, *i.landmarks.shape[1:]) for i in images],
         [torch.tensor(i.ignored, dtype=torch.bool) for i in images],
         [torch.tensor(i.classes, dtype=torch.int64) for i in images],
+        [torch.tensor(i.values, dtype=torch.float32).reshape(i.values.shape) for i in images],
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from tests.engine.train.targets.cases import (
     PLAIN,
     POINTS,
     SIGMOID,
+    VALUES,
     Batch,
     batch_of,
     random_heads,
@@ -36,7 +38,7 @@ PORT = PUBLISHED_LOSSES["upstream"]
 def expected(
     config: RetinaFaceConfig, heads: list[torch.Tensor], images: list[Image], s: LossSettings, focal: bool
 ) -> list[float]:
-    """Return total, classes, boxes, landmarks and the first stage's three, as the paper says."""
+    """Return total, classes, boxes, landmarks, the first stage's three, as the paper says, and plain values."""
     maps = [head.detach().double().numpy() for head in heads]
     kinds = len(config.head_kinds())
     own, behind = maps[: kinds * 3], maps[kinds * 3 :]
@@ -44,24 +46,26 @@ def expected(
     sigmoid = config.class_coding == "sigmoid"
     grid = [anchors_of(config, *SIZE).double().numpy()] * len(images)
     option = (s.alpha, s.gamma) if focal else None
-    stages = []
+    stages: list[tuple[tuple[Any, ...], list[training.Floats], tuple[float, float]]] = []
     if config.cascade:
         first = rows_of(behind[0::2], config.num_classes), rows[3], rows_of(behind[1::2], 2 * config.num_points)
         stages.append((first, grid, s.first_overlaps))
         grid = [_moved(deltas, a, config.variances) for deltas, a in zip(rows[3], grid, strict=True)]
-    stages.append(((rows[0], rows[1], rows[2]), grid, s.second_overlaps if config.cascade else s.overlaps))
+    plain = rows[3:] if config.values else []
+    stages.append(((*rows[:3], *plain), grid, s.second_overlaps if config.cascade else s.overlaps))
     parts = []
     for values, anchors, overlaps in stages:
         rules = Rules(*overlaps, s.least_iou, s.negatives_per_positive, option, sigmoid)
         sums = sum(
-            stage_sums((values[0][i], values[1][i], values[2][i]), anchors[i], images[i], rules, config.variances)
+            stage_sums(tuple(head[i] for head in values), anchors[i], images[i], rules, config.variances)
             for i in range(len(images))
         )
         assert isinstance(sums, np.ndarray)
         divisor = sums[3] or len(images)
-        parts.append([sums[0] / divisor, sums[1] / divisor, sums[2] / max(sums[4], 1)])
-    total = sum(np.dot(part, [1, s.box_weight, s.landmark_weight]) for part in parts)
-    return [float(total), *parts[-1], *(parts[0] if config.cascade else [0, 0, 0])]
+        parts.append([sums[0] / divisor, sums[1] / divisor, sums[2] / max(sums[4], 1), sums[5] / max(sums[6], 1)])
+    total = sum(np.dot(part, [1, s.box_weight, s.landmark_weight, 1]) for part in parts)
+    *last, of_values = parts[-1]
+    return [float(total), *last, *(parts[0][:3] if config.cascade else [0, 0, 0]), of_values]
 
 
 def _moved(deltas: training.Floats, anchors: training.Floats, variances: tuple[float, float]) -> training.Floats:
@@ -71,7 +75,7 @@ def _moved(deltas: training.Floats, anchors: training.Floats, variances: tuple[f
 
 @pytest.mark.parametrize("focal", [False, True], ids=["hard negatives", "focal"])
 @pytest.mark.parametrize("settings", [LossSettings(), PORT], ids=["paper", "port"])
-@pytest.mark.parametrize("config", [PLAIN, CASCADE, CLASSES, SIGMOID, POINTS], ids=lambda config: config.name)
+@pytest.mark.parametrize("config", [PLAIN, CASCADE, CLASSES, SIGMOID, POINTS, VALUES], ids=lambda config: config.name)
 def test_equals_the_statement(
     rng: np.random.Generator, config: RetinaFaceConfig, settings: LossSettings, focal: bool
 ) -> None:
@@ -84,7 +88,7 @@ def test_equals_the_statement(
 
 def values(losses: Losses) -> list[float]:
     """All but the count of positives."""
-    return [float(value.detach()) for value in losses[:7]]
+    return [float(value.detach()) for value in losses[:8]]
 
 
 @pytest.mark.parametrize("focal", [False, True], ids=["hard negatives", "focal"])
@@ -150,7 +154,7 @@ def test_labelled_landmarks_need_no_teacher(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("focal", [False, True], ids=["hard negatives", "focal"])
-@pytest.mark.parametrize("config", [PLAIN, CASCADE, CLASSES, SIGMOID, POINTS], ids=lambda config: config.name)
+@pytest.mark.parametrize("config", [PLAIN, CASCADE, CLASSES, SIGMOID, POINTS, VALUES], ids=lambda config: config.name)
 def test_gradients_equal_differences(rng: np.random.Generator, config: RetinaFaceConfig, focal: bool) -> None:
     """A cascade's second stage gives the first one no gradient, though its loss depends on it: see the next test."""
     batch = batch_of([random_image(rng, 3, 32, config)])

@@ -85,7 +85,8 @@ def test_learns_one_batch_by_heart(changed: dict[str, Any], focal: bool) -> None
     landmarks = [box[:, None, :2] + (box[:, None, 2:] - box[:, None, :2]) * places for box in boxes]
     landmarks[0][1] = torch.nan
     zeros = [torch.zeros(len(box), dtype=torch.int64) for box in boxes]
-    batch = Batch(boxes, landmarks, [zero.bool() for zero in zeros], [zero + 1 for zero in zeros])
+    nothing = [torch.zeros(len(box), 0) for box in boxes]
+    batch = Batch(boxes, landmarks, [zero.bool() for zero in zeros], [zero + 1 for zero in zeros], nothing)
     if several:
         batch = batch._replace(classes=[torch.tensor([3, 1]), torch.tensor([2])])
     loss = MultiTaskLoss(config, focal=focal)
