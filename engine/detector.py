@@ -45,6 +45,7 @@ class TRTRetinaFace(StreamingDetector):
         config: settings of the model.
         input_size: (height, width) that images are letterboxed to.
         max_batch: images in one run; longer lists are split.
+        triangles: int32 [F, 3] of meshes; None if the engine gives none. See Detections.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class TRTRetinaFace(StreamingDetector):
         self._path = files.path
         self.sidecar = files.sidecar
         self.config = files.sidecar.config
-        self._triangles = None if files.decoder is None else files.decoder.levels.topology.triangles
+        self.triangles = None if files.decoder is None else files.decoder.levels.topology.triangles
         self._limits = EngineLimits(files.path, files.sidecar)
         self.max_batch = self._limits.max_batch
         self.input_size = self._limits.input_size(input_size)
@@ -314,8 +315,8 @@ class TRTRetinaFace(StreamingDetector):
         with undisturbed():
             raw = self._session.detect(images, letterbox, watch)
             found = letterbox.to_images(raw, images, score_threshold)
-        if self._triangles is not None:
-            found = [replaced(faces, triangles=self._triangles) for faces in found]
+        if self.triangles is not None:
+            found = [replaced(faces, triangles=self.triangles) for faces in found]
         watch.lap("undo letterbox")
         return found
 

@@ -94,7 +94,8 @@ class DeviceDetections:
     """The faces of a batch in CUDA memory, in arrays of fixed sizes, padded with zeros.
 
     They are CuPy arrays, which other libraries take through DLPack or __cuda_array_interface__. Boxes and landmarks are
-    in pixels of the letterboxed input: engine.ops.unletterbox maps them, on the device, to pixels of the images.
+    in pixels of the letterboxed input: engine.ops.unletterbox maps them, on the device, to pixels of the images. So are
+    vertices, whose x and y are mapped as it maps boxes, and whose depth is scaled by the mean of both factors.
 
     Attributes:
         num_detections: int32 [N].

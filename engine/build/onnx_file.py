@@ -15,11 +15,11 @@ from engine.config.files import find_config
 from engine.config.formats import QUANTISED_PRECISIONS
 from engine.config.model import RetinaFaceConfig
 from engine.errors import InvalidArgumentError
-from engine.export.dense import attach_meshes
+from engine.export.dense import attach_meshes, export_meshes
 from engine.export.network import export_network
 from engine.export.standard import surround
 from engine.export.suppression import check_suppression
-from engine.mesh.dense.source import MeshOptions, read_source
+from engine.mesh.dense.source import MeshOptions, MeshSource, read_source
 from engine.model.weights.load import load_model
 from engine.precision.convert import check_precision, to_precision
 from engine.precision.options import Conversion, QuantisationOptions
@@ -107,6 +107,7 @@ def _export(options: ExportOptions, config: RetinaFaceConfig, on_stage: Callable
     for remark in remarks(model, origin, picture, size.optimum):
         on_stage(remark)
     on_stage(f"Exporting {config.name} to ONNX")
+    branch = None if meshes is None else export_meshes(meshes.weights, meshes.output)
     conversion = Conversion(
         export_network(model, size),
         config,
@@ -120,10 +121,10 @@ def _export(options: ExportOptions, config: RetinaFaceConfig, on_stage: Callable
     typed = to_precision(conversion)
     on_stage("Adding normalisation, decoding and suppression")
     detector = surround(typed.network, config, options.thresholds, size, options.suppression)
-    if meshes is not None:
-        attach_meshes(detector, meshes.weights, meshes.output)
+    if branch is not None:
+        attach_meshes(detector, branch)
     entry = detector.metadata_props.add()
-    entry.key, entry.value = METADATA_KEY, _metadata(options, origin)
+    entry.key, entry.value = METADATA_KEY, _metadata(options, origin, meshes)
     on_stage("Writing the file")
     write_file(options.path(), detector.SerializeToString(deterministic=True))
     return detector
@@ -153,7 +154,7 @@ def _check(options: ExportOptions) -> None:
         raise InvalidArgumentError(f"output {path} is a folder, expected the name of a file")
 
 
-def _metadata(options: ExportOptions, origin: WeightsOrigin) -> str:
+def _metadata(options: ExportOptions, origin: WeightsOrigin, meshes: MeshSource | None) -> str:
     """Return what another program needs to know, as JSON."""
     config = find_config(options.config)
     pixels = Preprocessing.of(config)
@@ -172,5 +173,6 @@ def _metadata(options: ExportOptions, origin: WeightsOrigin) -> str:
             "thresholds": asdict(options.thresholds),
             "config": config.to_dict(),
             "weights": asdict(origin),
+            **({"meshes": asdict(meshes.output)} if meshes else {}),
         }
     )

@@ -20,7 +20,7 @@ from engine.config.formats import FORMATS, PRECISIONS, TF32
 from engine.config.model import RetinaFaceConfig
 from engine.errors import BuildError, InvalidArgumentError, OutputError
 from engine.export.attach import attach_detection, input_dtype, plugin_versions
-from engine.export.dense import attach_meshes
+from engine.export.dense import attach_meshes, export_meshes
 from engine.export.network import export_network
 from engine.files import sha256_of
 from engine.mesh.dense.source import MeshOptions, MeshSource, read_source
@@ -176,6 +176,7 @@ def _build(
     on_stage(f"Exporting {config.name} to ONNX")
     network = export_network(model, size)
     _check_network(network, config, size)
+    branch = None if meshes is None else export_meshes(meshes.weights, meshes.output)  # before hours of calibration
     conversion = Conversion(
         network,
         config,
@@ -189,8 +190,8 @@ def _build(
     )
     typed = to_precision(conversion)
     detector = attach_detection(typed.network, config, options.thresholds)
-    if meshes is not None:
-        attach_meshes(detector, meshes.weights, meshes.output)
+    if branch is not None:
+        attach_meshes(detector, branch)
     on_stage(f"Compiling with {backend.runtime} {backend.version} for {', '.join(targets)}")
     plan_options = PlanOptions(size, options.max_batch, options.embed_plugins, tf32=options.precision == TF32.name)
     plan = build_plan(detector, toolchain, plan_options)

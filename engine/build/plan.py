@@ -58,7 +58,8 @@ class PlanOptions:
         size: allowed input sizes.
         max_batch: the engine takes 1 to max_batch images.
         embed_plugins: whether the plan contains the plugin library.
-        tf32: whether float32 convolutions may round their inputs to TF32, which has 10 bits of mantissa.
+        tf32: whether float32 convolutions and matrix products may round their inputs to TF32, which has 10 bits of
+            mantissa.
     """
 
     size: InputSize

@@ -14,7 +14,7 @@ from engine.config.files import find_config
 from engine.config.formats import QUANTISED_PRECISIONS
 from engine.config.presets import PRESETS
 from engine.errors import InvalidArgumentError, RetinaFaceError
-from engine.mesh.dense.source import MAX_MESHES, MeshOptions
+from engine.mesh.dense.source import USUAL_MESHES, MeshOptions
 from engine.precision.options import METHODS, QuantisationOptions, Techniques
 from engine.writing import check_name, check_writable
 
@@ -108,8 +108,7 @@ def add_network_options(parser: argparse.ArgumentParser, precisions: Iterable[st
             add(name, type=type(setting.default), default=setting.default, help=f"{meaning} (default %(default)s)")
     add("--mesh-decoder", type=Path, metavar="FILE", help="decode meshes of the best faces inside, with this file "
         "(.npz) that was trained with the weights; for models with a head `dense`")  # fmt: skip
-    add("--max-meshes", type=int, metavar="N", default=MAX_MESHES,
-        help="meshes of a picture (default %(default)s)")  # fmt: skip
+    add("--max-meshes", type=int, metavar="N", help=f"meshes of a picture, at most (default {USUAL_MESHES})")
     of_bf16 = "; rounding: bf16 too" if "bf16" in precisions else ""
     _add_quantisation(parser.add_argument_group(f"quantisation ({', '.join(QUANTISED_PRECISIONS)}{of_bf16})"))
 
@@ -126,8 +125,16 @@ def network_options(arguments: argparse.Namespace) -> dict[str, Any]:
         "size": InputSize(tuple(arguments.min_input_size or size), size, tuple(arguments.max_input_size or size)),
         "thresholds": Thresholds(**{v.name: getattr(arguments, v.metadata["option"]) for v in fields(Thresholds)}),
         "quantisation": _quantisation(arguments),
-        "meshes": arguments.mesh_decoder and MeshOptions(arguments.mesh_decoder, arguments.max_meshes),
+        "meshes": _meshes(arguments),
     }
+
+
+def _meshes(arguments: argparse.Namespace) -> MeshOptions | None:
+    if arguments.mesh_decoder is None:
+        if arguments.max_meshes is not None:
+            raise InvalidArgumentError("--max-meshes is given, but no --mesh-decoder to decode meshes with")
+        return None
+    return MeshOptions(arguments.mesh_decoder, arguments.max_meshes)
 
 
 def _add_quantisation(group: argparse._ArgumentGroup) -> None:

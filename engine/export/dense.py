@@ -37,34 +37,41 @@ def export_dense(faces: DenseFaces) -> onnx.ModelProto:
     return _export(faces, (torch.zeros(2, DENSE_VALUES), torch.zeros(2, 4)), OUTPUTS, "faces")
 
 
-def attach_meshes(detector: onnx.ModelProto, weights: DecoderWeights, meshes: MeshOutput) -> None:
-    """Append to a detector what decodes the values of its best faces.
-
-    Their output is `vertices` float32 [N, max_meshes, V, 3], in pixels of the network's input. Faces that are not there
-    have a box of zeros, and so vertices of zeros.
+def export_meshes(weights: DecoderWeights, meshes: MeshOutput) -> onnx.GraphProto:
+    """Export what decodes the values of a detector's best faces, for attach_meshes.
 
     Raises:
         BuildError: the exporter failed.
     """
     import torch
-    from onnx import TensorProto, compose, helper
+    from onnx import compose
 
     from engine.mesh.dense.decoder import MeshDecoder
-    from engine.mesh.dense.faces import BestMeshes, DenseFaces
+    from engine.mesh.dense.faces import DenseFaces, FirstMeshes
     from engine.mesh.dense.values import DENSE_VALUES
 
-    best = BestMeshes(DenseFaces(weights.levels, MeshDecoder.of(weights)), meshes.max_meshes)
+    first = FirstMeshes(DenseFaces(weights.levels, MeshDecoder.of(weights)), meshes.max_meshes)
     example = torch.zeros(2, meshes.max_meshes + 1, DENSE_VALUES), torch.zeros(2, meshes.max_meshes + 1, 4)
-    own = compose.add_prefix_graph(_export(best, example, (VERTICES,), "batch").graph, _PREFIX)
-    given = dict(zip((entry.name for entry in own.input), (HEAD, "boxes"), strict=True))
-    given[own.output[0].name] = VERTICES
-    for node in own.node:
-        for names in (node.input, node.output):
-            names[:] = [given.get(name, name) for name in names]
+    return compose.add_prefix_graph(_export(first, example, (VERTICES,), "batch").graph, _PREFIX)
+
+
+def attach_meshes(detector: onnx.ModelProto, meshes: onnx.GraphProto) -> None:
+    """Append the decoding of meshes to a detector, behind the values and boxes of its faces.
+
+    Its output is `vertices` float32 [N, max_meshes, V, 3], in pixels of the network's input. Faces that are not there
+    have a box of zeros, and so vertices of zeros.
+    """
+    (vertices,) = meshes.output
+    names = dict(zip((entry.name for entry in meshes.input), (HEAD, "boxes"), strict=True)) | {vertices.name: VERTICES}
     graph = detector.graph
-    graph.node.extend(own.node)
-    graph.initializer.extend(own.initializer)
-    graph.output.append(helper.make_tensor_value_info(VERTICES, TensorProto.FLOAT, ["batch", *meshes.shape]))
+    begin = len(graph.node)
+    graph.node.extend(meshes.node)
+    for node in graph.node[begin:]:
+        for ends in (node.input, node.output):
+            ends[:] = [names.get(name, name) for name in ends]
+    graph.initializer.extend(meshes.initializer)
+    graph.output.add().CopyFrom(vertices)
+    graph.output[-1].name = VERTICES
 
 
 def _export(

@@ -9,6 +9,7 @@ import numpy as np
 from engine.errors import InvalidArgumentError
 from engine.faces.checks import as_floats
 from engine.text import represented
+from engine.untrusted.limits import MAX_FACES_VERTICES, MAX_MESH_VERTICES
 
 if TYPE_CHECKING:
     from engine.faces.pictured import PicturedFaces
@@ -38,7 +39,7 @@ def to_values(found: PicturedFaces, *, meshes: bool = False) -> dict[str, Any]:
     if meshes and found.vertices is not None:
         there = ~np.isnan(found.vertices).any((1, 2))
         for index in np.flatnonzero(there):
-            faces[index]["vertices"] = list(map(_rounded, found.vertices[index].tolist()))
+            faces[index]["vertices"] = np.round(found.vertices[index].astype(np.float64), _PIXEL_DIGITS).tolist()
         if there.any() and found.triangles is not None:
             surface = {"triangles": found.triangles.tolist()}
     about = {} if found.image_size is None else {"image_size": list(found.image_size)}
@@ -115,6 +116,11 @@ def _vertices(faces: list[dict[str, Any]]) -> list[Any] | None:
     if not there:
         return None
     count = len(there[0]) if isinstance(there[0], list) else 0
+    if count > MAX_MESH_VERTICES or count * len(faces) > MAX_FACES_VERTICES:
+        raise InvalidArgumentError(
+            f"{len(faces)} faces have meshes of {count} vertices, expected at most {MAX_MESH_VERTICES:,} in one, and "
+            f"{MAX_FACES_VERTICES:,} in all"
+        )
     nothing = np.full((count, 3), np.nan, np.float32)
     return [
         nothing if face.get("vertices") is None else as_floats(face["vertices"], f"faces[{i}].vertices", count, 3)

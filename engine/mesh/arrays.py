@@ -42,13 +42,13 @@ def load_arrays(path: Path, what: str, make: Callable[[Mapping[str, NDArray[Any]
     return _read(lambda: read_arrays(path), f"{what} cannot be read from {path}", f"{path} does not hold {what}", make)
 
 
-def make_of(content: bytes, what: str, make: Callable[[Mapping[str, NDArray[Any]]], _Made]) -> _Made:
-    """Make something of the content of such a file; see load_arrays.
+def make_of(content: bytes, what: str, make: Callable[[Mapping[str, NDArray[Any]]], _Made], at_most: int) -> _Made:
+    """Make something of the content of such a file, of at most so many bytes when it is unpacked; see load_arrays.
 
     Raises:
         InvalidArgumentError: it is damaged, or holds something else.
     """
-    return _read(lambda: arrays_of(content), f"{what} cannot be read", f"it does not hold {what}", make)
+    return _read(lambda: arrays_of(content, at_most), f"{what} cannot be read", f"it does not hold {what}", make)
 
 
 def _read(

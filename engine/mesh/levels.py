@@ -112,6 +112,8 @@ def levels_of(arrays: Mapping[str, NDArray[Any]]) -> MeshLevels:
         kept = typed(arrays[f"kept_{i}"], np.int32)
         if kept.ndim != 1 or not len(kept) or kept.min() < 0 or kept.max() >= len(fine.vertices):
             raise InvalidArgumentError(f"kept_{i} does not name vertices of level {i}")
+        if len(kept) >= len(fine.vertices):
+            raise InvalidArgumentError(f"level {i + 1} has {len(kept)} vertices, expected fewer than level {i} has")
         coarse = Topology(fine.vertices[kept], typed(arrays[f"triangles_{i + 1}"], np.int32))
         indices = typed(arrays[f"up_indices_{i}"], np.int32)
         weights = typed(arrays[f"up_weights_{i}"], np.float32)

@@ -14,7 +14,7 @@ from engine.errors import InvalidArgumentError
 from engine.faces import Detections
 from engine.mesh.dense.output import VERTICES, MeshOutput
 from engine.text import represented
-from engine.types import Image
+from engine.types import FloatArray, Image
 
 MODEL_NAME = "retinaface"
 OPTIONS = ("score_threshold", "min_size", "max_faces")  # parameters of a request; see TRTRetinaFace.detect
@@ -62,18 +62,26 @@ def outputs_of(found: Sequence[Detections]) -> dict[str, NDArray[Any]]:
     outputs: dict[str, NDArray[Any]] = {"num_faces": np.array(counts, np.int32)}
     arrays = [_arrays(faces) for faces in found]
     for name, first in arrays[0].items():
-        outputs[name] = np.zeros((len(found), max(counts), *first.shape[1:]), first.dtype)
+        most = max(len(of_image[name]) for of_image in arrays)
+        outputs[name] = np.zeros((len(found), most, *first.shape[1:]), first.dtype)
         for row, of_image in zip(outputs[name], arrays, strict=True):
             row[: len(of_image[name])] = of_image[name]
     return outputs
 
 
 def _arrays(faces: Detections) -> dict[str, NDArray[Any]]:
-    """Return what an image's faces consist of, in the order of output_infos. Meshes that are not there are zeros."""
+    """Return what an image's faces consist of, in the order of output_infos. Meshes are those up to the last one."""
     optional = {"landmarks": faces.landmarks, "classes": faces.classes}
     there = {name: array for name, array in optional.items() if array is not None}
-    meshes = {} if faces.vertices is None else {VERTICES: np.nan_to_num(faces.vertices, nan=0.0)}
-    return {"boxes": faces.boxes, "scores": faces.scores, **there, **faces.values, **meshes}
+    return {"boxes": faces.boxes, "scores": faces.scores, **there, **faces.values, **_meshes(faces)}
+
+
+def _meshes(faces: Detections) -> dict[str, FloatArray]:
+    """Return the meshes of the first faces, up to the last one that there is; zeros of faces without one."""
+    if faces.vertices is None:
+        return {}
+    there = np.flatnonzero(~np.isnan(faces.vertices).any((1, 2)))
+    return {VERTICES: np.nan_to_num(faces.vertices[: there.max(initial=-1) + 1], nan=0.0)}
 
 
 def images_of(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -68,7 +68,7 @@ class Letterbox:
     def to_images(self, raw: RawDetections, images: Sequence[Image], score_threshold: float) -> list[Detections]:
         """Return the faces of each image with a score above `score_threshold`, in pixels of that image."""
         sizes = [(height, width) for height, width, _ in map(shape_of, images)]
-        return [faces.above(score_threshold) for faces in self.undo(raw, sizes)]
+        return [faces.above(score_threshold) for faces in self.undo(_first(raw, score_threshold), sizes)]
 
     def undo(self, raw: RawDetections, sizes: Sequence[tuple[int, int]]) -> list[Detections]:
         """Return all faces of each image, in pixels of that image; `sizes` are the images' (height, width)."""
@@ -94,7 +94,10 @@ class Letterbox:
     def _undo_meshes(
         self, vertices: FloatArray, counts: IntArray, sizes: Sequence[tuple[int, int]]
     ) -> list[FloatArray]:
-        """Return the meshes of each image's faces, [count, V, 3] in its pixels; NaN of faces behind the first K."""
+        """Return the meshes of each image's faces, [count, V, 3] in its pixels.
+
+        NaN are those of faces behind the first K, and those with a vertex that is not finite.
+        """
         height, width = self.size
         whole = np.broadcast_to(np.array([0, 0, width, height], np.float32), (len(sizes), 1, 4))
         ones = np.ones(len(sizes), np.int32)
@@ -104,7 +107,16 @@ class Letterbox:
             factors = (end - begin) / np.array([width, height], np.float32)
             meshes = np.full((count, *of_image.shape[1:]), np.nan, np.float32)
             first = of_image[:count]
-            meshes[: len(first), :, :2] = first[..., :2] * factors + begin
-            meshes[: len(first), :, 2] = first[..., 2] * factors.mean()
+            with np.errstate(over="ignore", invalid="ignore"):
+                meshes[: len(first), :, :2] = first[..., :2] * factors + begin
+                meshes[: len(first), :, 2] = first[..., 2] * factors.mean()
+            meshes[~np.isfinite(meshes).all((1, 2))] = np.nan
             found.append(meshes)
         return found
+
+
+def _first(raw: RawDetections, score_threshold: float) -> RawDetections:
+    """Return the faces up to the last one with a score above `score_threshold`: no work is done for the others."""
+    there = (raw.scores > score_threshold) & (np.arange(raw.scores.shape[1]) < raw.num_detections[:, None])
+    last = (there * np.arange(1, raw.scores.shape[1] + 1)).max(axis=1, initial=0)
+    return replace(raw, num_detections=last.astype(np.int32))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 
 from engine.errors import InvalidArgumentError
@@ -35,7 +34,7 @@ def decoder_of(metadata: Mapping[str, str], meshes: MeshOutput | None) -> Decode
         raise InvalidArgumentError(f"has a mesh decoder of more than {MAX_DECODER_BYTES:,} bytes")
     try:
         content = base64.b64decode(text, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # also of other letters than ASCII's
         raise InvalidArgumentError(f"has a mesh decoder that is damaged: {error}") from error
     if sha256_of(content) != meshes.sha256:
         raise InvalidArgumentError("has no mesh decoder, or another one than that of its sidecar")

@@ -160,12 +160,12 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     Raises:
         Exception: of many kinds, for files that cannot be read and for others; not all messages contain the path.
     """
-    return arrays_of(read_file(path, MAX_ARRAYS_BYTES))
+    return arrays_of(read_file(path, MAX_ARRAYS_BYTES), MAX_ARRAYS_BYTES)
 
 
-def arrays_of(content: Content) -> dict[str, NDArray[Any]]:
-    """Return the arrays in the content of such a file; see read_arrays."""
-    archive = Archive(content, MAX_ARRAYS_BYTES)
+def arrays_of(content: Content, at_most: int) -> dict[str, NDArray[Any]]:
+    """Return the arrays in the content of such a file, which unpacks to at most so many bytes; see read_arrays."""
+    archive = Archive(content, at_most)
     return {name.removesuffix(".npy"): _read_array(archive, name) for name in archive.members}
 
 

@@ -63,8 +63,13 @@ MAX_MATLAB_BYTES = 64 * MIB
 MAX_MATLAB_MEMORY_BYTES = GIB
 MAX_MATLAB_OUTPUT_BYTES = 256 * MIB
 
-# Meshes. Dense Chebyshev polynomials of so many vertices take 1 GiB for an order of four; face models for networks have
-# 500 to 5,100. A surface has about twice as many triangles.
+# Meshes. Face models for networks have 500 to 5,100 vertices. A surface has about twice as many triangles.
 MAX_MESH_VERTICES = 8192
 MAX_MESH_TRIANGLES = 32768
-MAX_DECODER_BYTES = 16 * MIB  # in an engine's network: that of 468 vertices has 0.25 MiB
+# Mesh decoders, packed and unpacked: that of 468 vertices has 0.3 MiB. Its dense Chebyshev polynomials take 3 MiB, and
+# those of 5,100 vertices and an order of six 0.75 GiB. A layer of the former computes 22,464 values for a face.
+MAX_DECODER_BYTES = 16 * MIB
+MAX_DECODER_MEMORY_BYTES = GIB
+MAX_DECODER_VALUES = 1 << 20
+# Of all faces of one picture together, where JSON gives some of them meshes.
+MAX_FACES_VERTICES = 1 << 24

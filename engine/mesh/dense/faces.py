@@ -62,7 +62,7 @@ class DenseFaces(nn.Module):
         return FramedFaces(decoded[..., :3], to_frame(points, camera), colours)
 
 
-class BestMeshes(nn.Module):
+class FirstMeshes(nn.Module):
     """The meshes of the first faces of each image, as an engine has them behind suppression."""
 
     def __init__(self, faces: DenseFaces, number: int) -> None:

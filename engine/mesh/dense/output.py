@@ -54,7 +54,8 @@ def check_meshes(config: RetinaFaceConfig, thresholds: Thresholds, max_meshes: i
             f"called {HEAD!r} and has {DENSE_VALUES} values, as that of the preset mobilenet0.25-dense"
         )
     most = min(MAX_MESHES, thresholds.max_detections)
-    _require(1 <= max_meshes <= most, "max_meshes", max_meshes, f"1 to {most}")
+    reason = "" if most == MAX_MESHES else ", the faces that the engine gives (max_detections)"
+    _require(type(max_meshes) is int and 1 <= max_meshes <= most, "max_meshes", max_meshes, f"1 to {most}{reason}")
 
 
 def _require(ok: bool, name: str, given: object, expected: str) -> None:

@@ -75,8 +75,9 @@ class DenseDecoder:
             )
         if not (np.isfinite(values).all() and np.isfinite(boxes).all()):
             raise InvalidArgumentError("a value or a box is not finite: give those of kept detections only")
-        decoded = self._decode(values[:, CODE_PART].astype(np.float32, copy=False))
-        vertices = _to_image(decoded[..., :3] + self._template, values[:, CAMERA_PART], boxes)
+        with np.errstate(over="ignore", invalid="ignore"):  # large values and weights give meshes that are not finite
+            decoded = self._decode(values[:, CODE_PART].astype(np.float32, copy=False))
+            vertices = _to_image(decoded[..., :3] + self._template, values[:, CAMERA_PART], boxes)
         return Meshes(vertices, np.clip(decoded[..., 3:] + _GREY, 0, 1))
 
     def _decode(self, codes: FloatArray) -> FloatArray:
@@ -97,17 +98,12 @@ class BestMeshes:
         self._decoder, self._number = decoder, number
 
     def of(self, raw: RawDetections) -> FloatArray:
-        """Return vertices float32 [N, number, V, 3] in the pixels of the boxes.
-
-        They are zeros where there is no face, and NaN where a face's values are not finite.
-        """
+        """Return vertices float32 [N, number, V, 3] in the pixels of the boxes, zeros where there is no face."""
         there = np.arange(self._number) < raw.num_detections[:, None]
         values, boxes = (array[:, : self._number] for array in (raw.values[HEAD], raw.boxes))
-        finite = there & np.isfinite(values).all(2)
-        decoded = self._decoder.decode(values[finite], boxes[finite]).vertices
+        decoded = self._decoder.decode(values[there], boxes[there]).vertices
         vertices = np.zeros((*there.shape, *decoded.shape[1:]), np.float32)
-        vertices[there & ~finite] = np.nan
-        vertices[finite] = decoded
+        vertices[there] = decoded
         return vertices
 
 

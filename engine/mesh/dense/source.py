@@ -15,7 +15,7 @@ from engine.mesh.dense.weights import DecoderWeights, weights_of
 from engine.untrusted.files import read_file
 from engine.untrusted.limits import MAX_DECODER_BYTES
 
-MAX_MESHES = 20
+USUAL_MESHES = 20
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,12 @@ class MeshOptions:
 
     Attributes:
         decoder: path of the file that `DecoderWeights.save` wrote; it was trained with the model's weights.
-        max_meshes: faces of an image that are decoded at most, those of the highest scores.
+        max_meshes: faces of an image that are decoded at most, those of the highest scores; None is USUAL_MESHES, or
+            the number of faces that the engine gives, if that is lower.
     """
 
     decoder: str | os.PathLike[str]
-    max_meshes: int = MAX_MESHES
+    max_meshes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,10 @@ def read_source(options: MeshOptions | None, config: RetinaFaceConfig, threshold
     """
     if options is None:
         return None
-    check_meshes(config, thresholds, options.max_meshes)
+    number = options.max_meshes
+    if number is None:
+        number = min(USUAL_MESHES, thresholds.max_detections)
+    check_meshes(config, thresholds, number)
     path = os.fspath(options.decoder)
     try:
         content = read_file(Path(path), MAX_DECODER_BYTES)
@@ -63,6 +67,6 @@ def read_source(options: MeshOptions | None, config: RetinaFaceConfig, threshold
         raise InvalidArgumentError(f"mesh decoder {path} cannot be read: {error.strerror}") from error
     except InvalidArgumentError as error:
         raise InvalidArgumentError(f"mesh decoder {path}: {error}") from error
-    output = MeshOutput(path, sha256_of(content), len(weights.levels.topology.vertices), options.max_meshes)
+    output = MeshOutput(path, sha256_of(content), len(weights.levels.topology.vertices), number)
     output.check(config, thresholds)
     return MeshSource(content, weights, output)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,8 +16,10 @@ from engine.mesh.dense.values import CODE
 from engine.mesh.laplacian import chebyshev_basis, scaled_laplacian
 from engine.mesh.levels import MeshLevels, levels_of
 from engine.types import FloatArray
+from engine.untrusted.limits import MAX_DECODER_BYTES, MAX_DECODER_MEMORY_BYTES, MAX_DECODER_VALUES, MIB
 
 _MOST_TERMS = 16
+_VALUE_BYTES = 4
 _WHAT = "the weights of a dense branch"
 
 
@@ -63,9 +66,9 @@ def weights_of(content: bytes) -> DecoderWeights:
     """Return what is in the content of such a file.
 
     Raises:
-        InvalidArgumentError: it is damaged, or none of these.
+        InvalidArgumentError: it is damaged, none of these, or has more than MAX_DECODER_BYTES when it is unpacked.
     """
-    return make_of(content, _WHAT, _checked)
+    return make_of(content, _WHAT, _checked, MAX_DECODER_BYTES)
 
 
 def _checked(arrays: Mapping[str, NDArray[Any]]) -> DecoderWeights:
@@ -73,10 +76,11 @@ def _checked(arrays: Mapping[str, NDArray[Any]]) -> DecoderWeights:
     names = [*(f"stages.{i}" for i in range(len(levels.up))), "last"]
     tensors = {f"{name}.{kind}": arrays[f"{name}.{kind}"] for name in ("start", *names) for kind in ("weight", "bias")}
     shapes = [tensors[f"{name}.weight"].shape for name in names]
-    if any(len(shape) != 3 or not 0 < shape[0] <= _MOST_TERMS for shape in shapes):
+    if any(len(shape) != 3 or not 0 < shape[0] <= _MOST_TERMS or 0 in shape for shape in shapes):
         raise InvalidArgumentError(
             f"weights have the shapes {shapes}, expected [K, C, C'] with K of 1 to {_MOST_TERMS}"
         )
+    _check_cost(levels, shapes)
     # What follows from the channels between the layers.
     coarsest = len(levels.topologies[-1].vertices) * shapes[0][1]
     following = [shape[1] for shape in shapes[1:]] + [6]
@@ -91,11 +95,34 @@ def _checked(arrays: Mapping[str, NDArray[Any]]) -> DecoderWeights:
     return DecoderWeights(levels, tensors)
 
 
+def _check_cost(levels: MeshLevels, shapes: Sequence[tuple[int, ...]]) -> None:
+    """Check how much memory the bases take, and how much a layer computes for a face."""
+    counts = [len(topology.vertices) for topology in levels.topologies]
+    pairs = [*pairwise(reversed(counts)), (counts[0], counts[0])]
+    needed = sum(_VALUE_BYTES * shape[0] * fine * coarse for shape, (coarse, fine) in zip(shapes, pairs, strict=True))
+    if needed > MAX_DECODER_MEMORY_BYTES:
+        raise InvalidArgumentError(
+            f"its polynomials take {needed // MIB:,} MiB of memory, expected at most "
+            f"{MAX_DECODER_MEMORY_BYTES // MIB:,} MiB: take a mesh of fewer vertices, or a lower order"
+        )
+    computed = max(
+        order * max(coarse, fine) * max(channels)
+        for (order, *channels), (coarse, fine) in zip(shapes, pairs, strict=True)
+    )
+    if computed > MAX_DECODER_VALUES:
+        raise InvalidArgumentError(
+            f"a layer computes {computed:,} values for a face, expected at most {MAX_DECODER_VALUES:,}: take fewer "
+            "channels"
+        )
+
+
 def bases(levels: MeshLevels, order: int) -> list[FloatArray]:
     """Return the bases of a decoder's convolutions, float32 [K, V', V], from the coarsest to the last one.
 
     All but the last have the up-sampling before them in it.
     """
-    plain = [chebyshev_basis(scaled_laplacian(topology), order) for topology in levels.topologies]
-    stages = [plain[i] @ levels.up[i].matrix(len(levels.kept[i])) for i in range(len(levels.up))]
-    return [*reversed(stages), plain[0]]
+    stages = [
+        chebyshev_basis(scaled_laplacian(topology), order, up.matrix(len(kept)))
+        for topology, up, kept in zip(levels.topologies, levels.up, levels.kept, strict=False)
+    ]
+    return [*reversed(stages), chebyshev_basis(scaled_laplacian(levels.topology), order)]

@@ -71,13 +71,16 @@ def detect_routes(service: Service) -> APIRouter:
             files = await _files(request, service.settings.max_images, service.settings.max_body_bytes)
             with service.admitted(len(files)):
                 work = [_of_file(service, file, options, query) for file in files]
-                return JSONResponse({"images": await asyncio.gather(*work)})
+                return await asyncio.to_thread(JSONResponse, {"images": await asyncio.gather(*work)})
         content = await request.body()
         if not content:
             raise InvalidArgumentError("the body is empty, expected a picture")
         with service.admitted(1):
             answer = await _answer(service, content, "the picture", options)
-            return JSONResponse(await _values(answer, query), headers={"Server-Timing": _server_timing(answer)})
+            values = await _values(answer, query)
+            headers = {"Server-Timing": _server_timing(answer)}
+            # Meshes have megabytes, whose text takes a while.
+            return await asyncio.to_thread(JSONResponse, values, headers=headers)
 
     return router
 
@@ -114,7 +117,7 @@ async def _answer(service: Service, content: bytes, name: str, options: Options)
 
 
 async def _values(answer: Answer, query: DetectQuery) -> dict[str, Any]:
-    values = answer.faces.to_json(meshes=query.meshes)
+    values = await asyncio.to_thread(answer.faces.to_json, meshes=query.meshes)
     if query.crops is not None:
         crops = await asyncio.to_thread(_crops, answer, query.crops)
         for face, crop in zip(values["faces"], crops, strict=True):

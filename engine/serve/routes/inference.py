@@ -94,7 +94,7 @@ def _add_inference(router: APIRouter, service: Service) -> None:
         answer: dict[str, Any] = {"model_name": MODEL_NAME, "model_version": VERSION}
         if isinstance(given.get("id"), str):
             answer["id"] = given["id"]
-        content, headers = write_response(answer, outputs_of(found), given)
+        content, headers = await asyncio.to_thread(lambda: write_response(answer, outputs_of(found), given))
         return Response(content, headers=headers)
 
 

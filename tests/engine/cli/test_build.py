@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from engine.cli.build import _calibration, _evidence
+from engine.cli.arguments import add_network_options, network_options
+from engine.cli.build import _calibration, _evidence, _meshes
+from engine.errors import InvalidArgumentError
+from engine.mesh.dense.output import MeshOutput
+from engine.mesh.dense.source import MeshOptions
 from engine.metrics.agreement import agreement
 from tests.support.faces import detections
 
@@ -95,3 +101,24 @@ def test_what_the_figures_rest_on_is_said(fitted_to: int, held_out: bool, said: 
     assert text.startswith("6 images, 250 faces; ")
     assert said in text
     assert _calibration({}) == _calibration({"method": "importance"}) == []
+
+
+def options_of(*words: str) -> dict[str, Any]:
+    """Options of a build, as the parser takes them."""
+    parser = argparse.ArgumentParser()
+    add_network_options(parser, ("fp16",), "fp16")
+    return network_options(parser.parse_args(words))
+
+
+def test_meshes_need_a_decoder() -> None:
+    assert options_of()["meshes"] is None
+    assert options_of("--mesh-decoder", "a.npz")["meshes"] == MeshOptions(Path("a.npz"))
+    assert options_of("--mesh-decoder", "a.npz", "--max-meshes", "3")["meshes"] == MeshOptions(Path("a.npz"), 3)
+    with pytest.raises(InvalidArgumentError, match="--max-meshes is given, but no --mesh-decoder"):
+        options_of("--max-meshes", "3")
+
+
+def test_meshes_are_printed() -> None:
+    assert _meshes(None) == []
+    rows = [("meshes", "3 of 468 vertices a picture, decoder a.npz")]
+    assert _meshes(MeshOutput("a.npz", "0" * 64, 468, 3)) == rows

@@ -132,6 +132,14 @@ FACE = {"box": [1, 2, 3, 4], "score": 0.5, "landmarks": [[0, 0]] * 5}
             {"faces": [{**FACE, "vertices": [[0, 0, 0]]}, {**FACE, "vertices": [[0, 0, 0]] * 2}]},
             r"faces\[1\]\.vertices has shape \[2, 3\]",
         ),
+        (
+            {"faces": [{**FACE, "vertices": [[0, 0, 0]] * 8193}, FACE]},
+            "2 faces have meshes of 8193 vertices, expected at most 8,192 in one, and 16,777,216 in all",
+        ),
+        (
+            {"faces": [{**FACE, "vertices": [[0, 0, 0]] * 8000}] + [FACE] * 2200},
+            "2201 faces have meshes of 8000",
+        ),
         ({"faces": [{**FACE, "vertices": [[0, 0, 0]]}], "triangles": [[0, 0, 1]]}, r"triangles is \[\[0, 0, 1\]\]"),
         ({"faces": [FACE], "image_size": [1]}, r"image_size is \[1\]"),
     ],

@@ -148,6 +148,7 @@ def arrays(levels: MeshLevels) -> list[NDArray[Any]]:
         ("vertices", np.full((42, 3), np.nan, np.float32), "not finite"),
         ("triangles_0", np.array([[0, 1, 50]], np.int32), "names vertex 51"),
         ("kept_0", np.arange(12, dtype=np.int32) + 40, "does not name vertices of level 0"),
+        ("kept_0", np.arange(42, dtype=np.int32), "level 1 has 42 vertices, expected fewer than level 0 has"),
         ("up_indices_0", np.full((42, 3), 12, np.int32), "does not name three vertices of level 1"),
         ("up_weights_0", np.ones((42, 3), np.float32), "weights of sum 1"),
         ("up_weights_0", np.full((42, 3), np.nan, np.float32), "weights of sum 1"),

@@ -80,6 +80,7 @@ def _remove(network: onnx.ModelProto) -> None:
             "has no mesh decoder, or another one than that of its sidecar",
         ),
         (_texts(lambda content: packed(content)[:-1]), "has a mesh decoder that is damaged: Incorrect padding"),
+        (_texts(lambda content: "é"), "has a mesh decoder that is damaged: "),
         (_texts(lambda content: "*" + packed(content)), "has a mesh decoder that is damaged: "),
     ],
 )

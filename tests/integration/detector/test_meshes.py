@@ -128,9 +128,11 @@ def test_results_reach_every_reader(detector: TRTRetinaFace, images: list[Image]
     infos = output_infos(detector.config, detector.sidecar.meshes)
     assert [info.name for info in infos] == list(outputs) == [*list(outputs)[:-1], "vertices"]
     assert infos[-1].shape == (-1, 56, 3)
-    assert outputs["vertices"].shape == (len(images), max(map(len, found)), 56, 3)
-    assert np.array_equal(outputs["vertices"][0, :MESHES], np.asarray(found[0].vertices)[:MESHES])
-    assert not outputs["vertices"][:, MESHES:].any()
+    assert outputs["vertices"].shape == (len(images), MESHES, 56, 3)
+    assert np.array_equal(outputs["vertices"][0], np.asarray(found[0].vertices)[:MESHES])
+    fewer = outputs_of([found[0][1:2], found[1][MESHES:]])["vertices"]
+    assert np.array_equal(fewer[0], np.asarray(found[0].vertices)[1:2])
+    assert not fewer[1].any()
     again = Detections.from_json(found[0].to_json(meshes=True))
     np.testing.assert_allclose(np.asarray(again.vertices), np.asarray(found[0].vertices), atol=0.0051)
     assert np.array_equal(np.asarray(again.triangles), np.asarray(found[0].triangles))
@@ -175,9 +177,10 @@ def test_a_build_refuses_what_does_not_go_together(options: dict[str, object], t
     assert isinstance(meshes, MeshOptions)
     with pytest.raises(InvalidArgumentError, match=r"config mobilenet0.25 has heads of values of no kind, but"):
         build(out, precision="fp32", weights="random", meshes=meshes)
-    for number in (0, 41):
-        with pytest.raises(InvalidArgumentError, match=rf"max_meshes is {number}, expected 1 to 40"):
-            build(out, **{**options, "meshes": MeshOptions(meshes.decoder, number)})
+    for number in (0, 41, 2.5, True):
+        said = rf"max_meshes is {number}, expected 1 to 40, the faces that the engine gives \(max_detections\)"
+        with pytest.raises(InvalidArgumentError, match=said):
+            build(out, **{**options, "meshes": MeshOptions(meshes.decoder, number)})  # type: ignore[arg-type]
     with pytest.raises(InvalidArgumentError, match=r"mesh decoder .*nothing.npz cannot be read: No such file"):
         build(out, **{**options, "meshes": MeshOptions(tmp_path / "nothing.npz")})
     (tmp_path / "other.npz").write_bytes(b"PK")

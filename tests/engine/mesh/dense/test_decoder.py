@@ -73,6 +73,18 @@ def test_the_scaled_laplacian_has_eigenvalues_from_minus_1_to_1(topology: Topolo
         chebyshev_basis(laplacian, 0)
 
 
+def test_polynomials_are_those_of_dense_products(rng: np.random.Generator) -> None:
+    """Of more columns than are computed at once, alone and times a matrix."""
+    laplacian = scaled_laplacian(icosphere(3))
+    of = rng.normal(size=(642, 30)).astype(np.float32)
+    terms = [np.eye(642), laplacian]
+    while len(terms) < 4:
+        terms.append(2 * laplacian @ terms[-1] - terms[-2])
+    for order in (1, 2, 4):
+        assert np.allclose(chebyshev_basis(laplacian, order), np.stack(terms[:order]), atol=1e-6)
+        assert np.allclose(chebyshev_basis(laplacian, order, of), np.stack(terms[:order]) @ of, atol=1e-5)
+
+
 @pytest.mark.parametrize("number", [1, 3])
 def test_the_decoder_up_samples_and_convolves(number: int, rng: np.random.Generator) -> None:
     levels = make_levels(mask(9, 8), [20, 8])

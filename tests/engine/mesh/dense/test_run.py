@@ -14,9 +14,10 @@ from engine.mesh.arrays import write_arrays
 from engine.mesh.dense.decoder import MeshDecoder
 from engine.mesh.dense.faces import DenseFaces
 from engine.mesh.dense.run import BestMeshes, DenseDecoder
-from engine.mesh.dense.weights import DecoderWeights, load_weights
+from engine.mesh.dense.weights import DecoderWeights, load_weights, weights_of
 from engine.mesh.levels import make_levels
 from engine.types import RawDetections
+from engine.untrusted.limits import MAX_DECODER_BYTES
 from tests.engine.mesh.meshes import icosphere, mask
 
 LEVELS = make_levels(mask(8, 7), [18, 6])
@@ -96,6 +97,7 @@ def test_values_that_are_not_finite_are_refused() -> None:
         ),
         ("stages.0.weight", np.zeros((2, 3), np.float32), "expected \\[K, C, C'\\]"),
         ("stages.1.weight", np.zeros((2, 5, 3), np.float32), r"stages\.0\.weight has the shape"),
+        ("last.weight", np.zeros((2, 0, 6), np.float32), "expected \\[K, C, C'\\]"),
         ("last.weight", np.zeros((17, 3, 6), np.float32), "K of 1 to 16"),
         ("last.weight", np.zeros((3, 3, 6), np.float32), r"last\.weight has the shape \(3, 3, 6\)"),
         ("last.bias", np.full(6, np.nan, np.float32), r"last\.bias has .* values that are not finite"),
@@ -112,6 +114,25 @@ def test_files_of_other_weights_are_refused(tmp_path: Path, name: str, value: An
     assert f"{path} does not hold the weights of a dense branch" in str(refused.value)
 
 
+def test_decoders_that_take_too_much_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Bases have 56 x 56, 56 x 18 and 18 x 6 values, twice; the last layer computes 2 x 56 x 6 values."""
+    content = {**LEVELS.arrays(), **decoder((3, 3, 3), 2).weights().tensors}
+    write_arrays(tmp_path / "dense.npz", content)
+    for name, least in (
+        ("MAX_DECODER_MEMORY_BYTES", 4 * 2 * (56 * 56 + 56 * 18 + 18 * 6)),
+        ("MAX_DECODER_VALUES", 672),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"engine.mesh.dense.weights.{name}", least)
+            load_weights(tmp_path / "dense.npz")
+            patch.setattr(f"engine.mesh.dense.weights.{name}", least - 1)
+            with pytest.raises(InvalidArgumentError, match=r"polynomials take 0 MiB|computes 672 values for a face"):
+                load_weights(tmp_path / "dense.npz")
+    write_arrays(tmp_path / "large.npz", {**content, "more": np.zeros(MAX_DECODER_BYTES, np.uint8)})
+    with pytest.raises(InvalidArgumentError, match="unpacks to 16 MiB, expected at most 16 MiB"):
+        weights_of((tmp_path / "large.npz").read_bytes())
+
+
 def test_weights_know_their_channels() -> None:
     weights = decoder((4, 5, 6), 3).weights()
     assert isinstance(weights, DecoderWeights)
@@ -119,11 +140,10 @@ def test_weights_know_their_channels() -> None:
 
 
 def test_the_first_faces_of_each_image_are_decoded(rng: np.random.Generator) -> None:
-    """Images of no, of some and of more faces than meshes; a face without finite values has a mesh of NaN."""
+    """Images of no, of some and of more faces than meshes."""
     numpy = DenseDecoder(decoder((4, 5, 6), 2).weights())
     counts = np.array([0, 2, 5], np.int32)
     values = rng.normal(0, 0.6, (3, 6, 144)).astype(np.float32)
-    values[2, 1, 7] = np.inf
     values[2, 4] = values[1, 2] = np.nan  # neither is decoded
     boxes = np.tile(np.array([3, 4, 40, 50], np.float32), (3, 6, 1))
     raw = RawDetections(counts, boxes, np.zeros((3, 6), np.float32), values={"age": values[..., :1], "dense": values})
@@ -132,8 +152,7 @@ def test_the_first_faces_of_each_image_are_decoded(rng: np.random.Generator) -> 
     assert vertices.shape == (3, 3, 56, 3)
     assert not vertices[0].any()
     assert not vertices[1, 2].any()
-    assert np.isnan(vertices[2, 1]).all()
-    for image, face in ((1, 0), (1, 1), (2, 0), (2, 2)):
+    for image, face in ((1, 0), (1, 1), (2, 0), (2, 1), (2, 2)):
         alone = numpy.decode(values[image, face][None], boxes[image, face][None]).vertices[0]
         # Sums of matrix products in another order.
         assert np.allclose(vertices[image, face], alone, atol=1e-4)
