@@ -5,6 +5,7 @@ Source: https://github.com/triton-inference-server/common (protobuf/model_config
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -164,9 +165,9 @@ def _parameter(name: str, value: str) -> dict[str, Any]:
 
 
 def _class_names(sidecar: Sidecar) -> list[dict[str, Any]]:
-    """Return the parameter that says to callers which names the numbers from 1 in `classes` have."""
+    """Return the parameter that says to callers which names the numbers from 1 in `classes` have, a list in JSON."""
     classes = sidecar.config.classes
-    return [_parameter("classes", ", ".join(classes))] if len(classes) > 1 else []
+    return [_parameter("classes", json.dumps(classes))] if len(classes) > 1 else []
 
 
 def _step(model: str, given: Mapping[str, str], made: Mapping[str, str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -66,7 +67,7 @@ def _add_metadata(router: APIRouter, service: Service) -> None:
             "parameters": {
                 "description": service.description,
                 "least_score_threshold": service.detector.sidecar.thresholds.score,
-                **({"classes": ", ".join(classes)} if len(classes := service.detector.config.classes) > 1 else {}),
+                **({"classes": json.dumps(classes)} if len(classes := service.detector.config.classes) > 1 else {}),
             },
         }
 
