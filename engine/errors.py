@@ -46,6 +46,10 @@ class WeightsError(RetinaFaceError):
     """A checkpoint is missing, damaged or made for another model."""
 
 
+class MisfitError(WeightsError):
+    """A checkpoint is made for another model."""
+
+
 class BuildError(RetinaFaceError):
     """An engine could not be built or written."""
 

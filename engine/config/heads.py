@@ -13,8 +13,8 @@ CLASS_CODINGS = ("softmax", "sigmoid")
 MAX_CLASSES, MAX_POINTS, MAX_VALUE_HEADS, MAX_PAYLOAD = 256, 128, 8, 1024
 FIVE_MIRRORED = (1, 0, 2, 4, 3)  # eyes and corners of the mouth change places
 _LONGEST_NAME = 64
-# The words before "_" begin the names of tensors that exports write.
-_VALUE_NAME = re.compile(r"(?!(candidate|payload|decode|suppress|normalised?)_)[a-z][a-z0-9_]{0,31}", re.ASCII)
+# The words before "_" begin the names of tensors that exports write, and of what a cascade's first stage learns.
+_VALUE_NAME = re.compile(r"(?!(candidate|payload|decode|suppress|normalised?|first)_)[a-z][a-z0-9_]{0,31}", re.ASCII)
 # Names of other tensors: of networks, of engines, of servers; and what to_supervision adds.
 _TAKEN = {
     *("logits", "box_deltas", "landmark_deltas", "anchor_deltas", "images"),

@@ -9,7 +9,7 @@ from engine.errors import InvalidArgumentError
 from engine.mesh.topology import Topology
 from engine.types import FloatArray
 
-_COLUMNS = 512  # that are computed at once
+_COLUMNS = 128  # that are computed at once
 
 
 def scaled_laplacian(topology: Topology) -> NDArray[np.float64]:
@@ -55,10 +55,12 @@ def chebyshev_basis(laplacian: NDArray[np.float64], order: int, of: FloatArray |
     product = _Product(laplacian)
     for begin in range(0, given.shape[1], _COLUMNS):
         columns = slice(begin, begin + _COLUMNS)
-        before = after = given[:, columns].astype(np.float64)
+        terms = [given[:, columns].astype(np.float64)]
         for k in range(order):
-            basis[k, :, columns] = after
-            before, after = after, product(after) if k == 0 else 2 * product(after) - before
+            basis[k, :, columns] = terms[-1]
+            if k + 1 < order:
+                following = product(terms[-1]) if k == 0 else 2 * product(terms[-1]) - terms[-2]
+                terms = [terms[-1], following]
     return basis
 
 
@@ -67,14 +69,11 @@ class _Product:
 
     def __init__(self, matrix: NDArray[np.float64]) -> None:
         rows, self._columns = np.nonzero(matrix)
-        self._values = matrix[rows, self._columns]
-        self._counts = np.bincount(rows, minlength=len(matrix))
-        self._begins = np.cumsum(self._counts) - self._counts
+        self._values = matrix[rows, self._columns][:, None]
+        self._rows, self._begins = np.unique(rows, return_index=True)
 
     def __call__(self, dense: NDArray[np.float64]) -> NDArray[np.float64]:
         product = np.zeros_like(dense)
-        for i in range(self._counts.max()):  # the i-th value of each row that has so many
-            rows = np.flatnonzero(self._counts > i)
-            places = self._begins[rows] + i
-            product[rows] += self._values[places, None] * dense[self._columns[places]]
+        if len(self._rows):
+            product[self._rows] = np.add.reduceat(self._values * dense[self._columns], self._begins)
         return product

@@ -13,6 +13,7 @@ import numpy as np
 
 from engine.config.files import find_config
 from engine.config.formats import FP32
+from engine.config.heads import FIVE_MIRRORED
 from engine.config.model import RetinaFaceConfig
 from engine.errors import InvalidArgumentError
 from engine.model.retinaface import RetinaFace
@@ -32,7 +33,14 @@ from engine.train.quantised.start import calibrated, check_precision, uncalibrat
 from engine.train.report.watching import Shown
 from engine.train.samples import TrainingSet
 from engine.train.settings import TrainSettings
-from engine.train.start import check_one_start, check_same_labels, check_same_weights, starting_network
+from engine.train.start import (
+    INT8_PRECISION,
+    KEEP_LANDMARKS,
+    check_one_start,
+    check_same_labels,
+    check_same_weights,
+    starting_network,
+)
 from engine.train.targets.loss import MultiTaskLoss
 from engine.train.targets.network import TrainedNetwork
 from engine.train.unfolding import some_images, unfold
@@ -130,7 +138,7 @@ def _run(options: TrainOptions, processes: Processes, status: Status) -> Outcome
     }
     checkpoint = processes.of_first(lambda: _opened(folder, options, made_with))
     pictures = _read(options.training, "training", config)
-    _check_values(options.training.file, pictures, config)
+    _check_taught(options, pictures, config)
     judged = [] if options.validation is None else _read(options.validation, "validation", config)
     first, began = _begin(options, config, checkpoint, (pictures, judged))
     learned = pictures
@@ -193,9 +201,18 @@ def _checked_config(options: TrainOptions) -> RetinaFaceConfig:
     return config
 
 
-def _check_values(file: Path, pictures: Sequence[LabelledPicture], config: RetinaFaceConfig) -> None:
-    """Raise InvalidArgumentError if no face of the training labels has what a head of plain values learns."""
-    begin = 0
+def _check_taught(options: TrainOptions, pictures: Sequence[LabelledPicture], config: RetinaFaceConfig) -> None:
+    """Raise InvalidArgumentError if no face of the training labels has what a head learns.
+
+    The five points of faces may stay as they are, since published weights have them.
+    """
+    file, begin = options.training.file, 0
+    are_learned = config.num_points and config.mirrored_points != FIVE_MIRRORED and not options.settings.keep_landmarks
+    if are_learned and all(np.isnan(picture.landmarks).any((1, 2)).all() for picture in pictures):
+        raise InvalidArgumentError(
+            f"config {config.name} has {config.num_points} points, but no face of the labels {file} has them: give "
+            "them in JSON lines or as COCO's keypoints, or keep those of the weights with --keep-landmarks"
+        )
     for head in config.values:
         given = np.concatenate([picture.values for picture in pictures if picture.values is not None])
         if np.isnan(given[:, begin : begin + head.size]).all():
@@ -237,13 +254,10 @@ def _begin(
     training = Given(str(options.training.file), digest_of(labelled[0]))
     validation = None if options.validation is None else Given(str(options.validation.file), digest_of(labelled[1]))
     if checkpoint is None:
-        first, origin = starting_network(
-            config,
-            options.weights,
-            options.backbone,
-            options.settings.seed,
-            keep_landmarks=options.settings.keep_landmarks,
-        )
+        only = KEEP_LANDMARKS if options.settings.keep_landmarks else None
+        if options.precision != FP32.name:
+            only = INT8_PRECISION
+        first, origin = starting_network(config, options.weights, options.backbone, options.settings.seed, only=only)
         weights = Given(origin.source, origin.sha256)
         return first, Beginning(weights, bool(options.backbone), origin.note, training, validation, config)
     check_same_labels(checkpoint.began.training, training, "training", options.folder)
@@ -285,8 +299,10 @@ def _to_train(
 
 
 def _read(labels: Labels, what: str, config: RetinaFaceConfig) -> list[LabelledPicture]:
-    points = len(config.mirrored_points)
-    pictures = read_labels(labels.file, labels.pictures, classes=config.classes, points=points, values=config.values)
+    mirrored = config.mirrored_points if config.has_landmarks else ()
+    pictures = read_labels(
+        labels.file, labels.pictures, classes=config.classes, mirrored=mirrored, values=config.values
+    )
     if not sum(int((~picture.ignored).sum()) for picture in pictures):
         raise InvalidArgumentError(
             f"the {what} labels {labels.file} have {len(pictures)} pictures and no face in them: give some"

@@ -12,7 +12,7 @@ import torch
 
 from engine.config.heads import FIVE_MIRRORED
 from engine.config.model import RetinaFaceConfig
-from engine.errors import InvalidArgumentError, WeightsError
+from engine.errors import InvalidArgumentError, MisfitError
 from engine.files import sha256_of_file
 from engine.model.retinaface import RetinaFace, head_module
 from engine.model.weights.known import KNOWN_WEIGHTS, RANDOM_WEIGHTS
@@ -21,6 +21,7 @@ from engine.train.checkpoints import Beginning, Given
 from engine.train.finding.unlabelled import as_one_class
 from engine.types import WeightsOrigin
 
+KEEP_LANDMARKS, INT8_PRECISION = "--keep-landmarks", "--precision int8"  # options that keep the weights' heads
 _DIGITS = 12  # of a digest, in messages
 
 
@@ -33,7 +34,7 @@ def check_one_start(weights: str | None, backbone: str | None) -> None:
 
 
 def starting_network(
-    config: RetinaFaceConfig, weights: str | None, backbone: str | None, seed: int, *, keep_landmarks: bool = False
+    config: RetinaFaceConfig, weights: str | None, backbone: str | None, seed: int, *, only: str | None = None
 ) -> tuple[RetinaFace, WeightsOrigin]:
     """Make a network to train.
 
@@ -44,7 +45,8 @@ def starting_network(
             of points they may have five, and for one with plain values none: these heads are then random.
         backbone: checkpoint of the body alone, such as torchvision's; the other layers are random.
         seed: of random layers.
-        keep_landmarks: whether the weights need to have the points of the config.
+        only: option for which the weights need to have the config's own heads: --keep-landmarks, which keeps what they
+            say of landmarks, or --precision int8, which has no time to learn heads. None lets heads begin anew.
 
     Returns:
         The network on the CPU, and where its weights come from.
@@ -62,19 +64,32 @@ def starting_network(
             return RetinaFace(config), WeightsOrigin(RANDOM_WEIGHTS, None, None, RANDOM_WEIGHTS)
     try:
         return load_model(config, weights, to_train=True)
-    except WeightsError:
-        for other in _simpler(config, keep_landmarks):
-            with suppress(WeightsError):
-                return _from_simpler(config, *load_model(other, weights, to_train=True), seed)
-        raise
+    except MisfitError as error:
+        found = _with_other_heads(config, weights)
+        if found is None:
+            raise
+        faces, origin = found
+        if only and (only != KEEP_LANDMARKS or faces.config.mirrored_points != config.mirrored_points):
+            raise MisfitError(
+                f"{error}. Without {only} the other layers of these weights begin a training, and their heads anew"
+            ) from error
+        return _from_simpler(config, faces, origin, seed)
 
 
-def _simpler(config: RetinaFaceConfig, keep_landmarks: bool) -> Iterator[RetinaFaceConfig]:
+def _with_other_heads(config: RetinaFaceConfig, weights: str | None) -> tuple[RetinaFace, WeightsOrigin] | None:
+    """Return the network of weights whose heads are simpler than a config's; None if they are none of its weights."""
+    for other in _simpler(config):
+        with suppress(MisfitError):
+            return load_model(other, weights, to_train=True)
+    return None
+
+
+def _simpler(config: RetinaFaceConfig) -> Iterator[RetinaFaceConfig]:
     """Yield the configs of weights that a network with other heads may start from."""
     with_values = (config, replace(config, values=())) if config.values else (config,)
     for same in with_values:
         others = [same]
-        if config.num_points not in (0, len(FIVE_MIRRORED)) and not keep_landmarks:
+        if config.num_points not in (0, len(FIVE_MIRRORED)):
             others.append(replace(same, mirrored_points=FIVE_MIRRORED))
         for other in others:
             if other is not config:

@@ -99,7 +99,7 @@ class Archive:
             raise InvalidArgumentError("is packed in a way that is not expected: neither stored nor deflated")
         unpacked = sum(entry.file_size for entry in entries)
         if unpacked > at_most:
-            raise InvalidArgumentError(f"unpacks to {unpacked // MIB:,} MiB, expected at most {at_most // MIB:,} MiB")
+            raise InvalidArgumentError(f"unpacks to {unpacked:,} bytes, expected at most {at_most:,}")
         self._places = self._checked_places(entries)
 
     def place(self, name: str) -> slice | None:

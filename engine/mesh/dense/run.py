@@ -10,12 +10,13 @@ import numpy as np
 from engine.errors import InvalidArgumentError
 from engine.mesh.dense.output import HEAD
 from engine.mesh.dense.values import CAMERA_PART, CODE_PART, DENSE_VALUES
-from engine.mesh.dense.weights import DecoderWeights, bases, load_weights
+from engine.mesh.dense.weights import DecoderWeights, bases, load_weights, values_of_a_face
 from engine.types import FloatArray, IntArray, RawDetections
 
 _GREY = np.float32(0.5)
 _UNIT = np.float32(6)  # distance and focal length of zeros, as in camera.py
 _NEAREST = np.float32(0.5)
+_VALUES_AT_ONCE = 1 << 22  # of a layer: 16 MB
 
 
 class Meshes(NamedTuple):
@@ -49,6 +50,8 @@ class DenseDecoder:
             (basis, tensors[f"{name}.weight"], tensors[f"{name}.bias"])
             for name, basis in zip(names, bases(weights.levels, order), strict=True)
         ]
+        most = max(values_of_a_face(weight.shape, max(basis.shape[1:])) for basis, weight, _ in self._layers)
+        self._at_once = max(_VALUES_AT_ONCE // most, 1)
 
     @classmethod
     def load(cls, path: Path) -> DenseDecoder:
@@ -75,6 +78,11 @@ class DenseDecoder:
             )
         if not (np.isfinite(values).all() and np.isfinite(boxes).all()):
             raise InvalidArgumentError("a value or a box is not finite: give those of kept detections only")
+        parts = [slice(i, i + self._at_once) for i in range(0, max(len(values), 1), self._at_once)]
+        meshes = [self._meshes(values[part], boxes[part]) for part in parts]
+        return meshes[0] if len(meshes) == 1 else Meshes(*map(np.concatenate, zip(*meshes, strict=True)))
+
+    def _meshes(self, values: FloatArray, boxes: FloatArray) -> Meshes:
         with np.errstate(over="ignore", invalid="ignore"):  # large values and weights give meshes that are not finite
             decoded = self._decode(values[:, CODE_PART].astype(np.float32, copy=False))
             vertices = _to_image(decoded[..., :3] + self._template, values[:, CAMERA_PART], boxes)

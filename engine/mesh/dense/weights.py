@@ -16,7 +16,7 @@ from engine.mesh.dense.values import CODE
 from engine.mesh.laplacian import chebyshev_basis, scaled_laplacian
 from engine.mesh.levels import MeshLevels, levels_of
 from engine.types import FloatArray
-from engine.untrusted.limits import MAX_DECODER_BYTES, MAX_DECODER_MEMORY_BYTES, MAX_DECODER_VALUES, MIB
+from engine.untrusted.limits import MAX_DECODER_BYTES, MAX_DECODER_MEMORY_BYTES, MAX_DECODER_VALUES
 
 _MOST_TERMS = 16
 _VALUE_BYTES = 4
@@ -102,18 +102,21 @@ def _check_cost(levels: MeshLevels, shapes: Sequence[tuple[int, ...]]) -> None:
     needed = sum(_VALUE_BYTES * shape[0] * fine * coarse for shape, (coarse, fine) in zip(shapes, pairs, strict=True))
     if needed > MAX_DECODER_MEMORY_BYTES:
         raise InvalidArgumentError(
-            f"its polynomials take {needed // MIB:,} MiB of memory, expected at most "
-            f"{MAX_DECODER_MEMORY_BYTES // MIB:,} MiB: take a mesh of fewer vertices, or a lower order"
+            f"its polynomials take {needed:,} bytes of memory, expected at most {MAX_DECODER_MEMORY_BYTES:,}: take a "
+            "mesh of fewer vertices, or a lower order"
         )
-    computed = max(
-        order * max(coarse, fine) * max(channels)
-        for (order, *channels), (coarse, fine) in zip(shapes, pairs, strict=True)
-    )
+    computed = max(values_of_a_face(shape, max(pair)) for shape, pair in zip(shapes, pairs, strict=True))
     if computed > MAX_DECODER_VALUES:
         raise InvalidArgumentError(
             f"a layer computes {computed:,} values for a face, expected at most {MAX_DECODER_VALUES:,}: take fewer "
             "channels"
         )
+
+
+def values_of_a_face(shape: Sequence[int], vertices: int) -> int:
+    """Return how many values a convolution holds for a face: with weights [K, C, C'], and so many vertices."""
+    order, *channels = shape
+    return order * vertices * max(channels)
 
 
 def bases(levels: MeshLevels, order: int) -> list[FloatArray]:

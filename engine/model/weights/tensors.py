@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Set
 from typing import TYPE_CHECKING
 
-from engine.errors import InvalidArgumentError, WeightsError
+from engine.errors import InvalidArgumentError, MisfitError, WeightsError
 from engine.model.weights.settings.alike import presets_of
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _loaded(value: torch.Tensor | StoredTensor, key: str, source: str) -> torch.
 
 def _compare(state: Given, expected: State, config: RetinaFaceConfig, source: str) -> None:
     if state and not expected.keys() & state.keys():
-        raise WeightsError(
+        raise MisfitError(
             f"{source} does not fit config {config.name!r}: it has none of the model's names, but "
             f"{', '.join(list(state)[:_NAMES_SHOWN])} ... ({len(state)}). Rename them to those in docs/models.md"
         )
@@ -87,7 +87,7 @@ def _compare(state: Given, expected: State, config: RetinaFaceConfig, source: st
         *([f"and {len(shapes) - _SHAPES_SHOWN} more of other shapes"] if len(shapes) > _SHAPES_SHOWN else []),
     ]
     if problems:
-        raise WeightsError(
+        raise MisfitError(
             f"{source} does not fit config {config.name!r}: {'; '.join(problems)}. Use the config that it was "
             f"trained with{''.join(f', perhaps {name}' for name in presets_of(state))}"
         )

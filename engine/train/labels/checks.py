@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.errors import InvalidArgumentError
 from engine.images import read_eighth, read_image
-from engine.train.labels.labelled import FIVE, Faces, LabelledPicture
+from engine.train.labels.labelled import Faces, LabelledPicture
 from engine.types import FloatArray
 
 _POINTS = "left eye, right eye, nose, left and right corner of the mouth, where left is left in the picture"
@@ -30,14 +30,22 @@ class _Counts:
         return "; ".join(f"{count} {what} (such as in {path})" for what, (count, path) in self._found.items())
 
 
-def check_faces(file: Path, labels: Sequence[tuple[Path, Faces]], say: Callable[[str], None]) -> list[LabelledPicture]:
-    """Return pictures with boxes that lie inside and have an area; see engine.train.labels.read_labels."""
+def check_faces(
+    file: Path, labels: Sequence[tuple[Path, Faces]], say: Callable[[str], None], *, are_five: bool
+) -> list[LabelledPicture]:
+    """Return pictures with boxes that lie inside and have an area; see engine.train.labels.read_labels.
+
+    Args:
+        file: of the labels.
+        labels: of each picture.
+        say: is told of boxes that are changed or left out.
+        are_five: whether landmarks are eyes, nose and corners of the mouth.
+    """
     given = sum(len(faces.boxes) for _, faces in labels)
     if not given:
         raise InvalidArgumentError(f"labels {file} have no faces in {len(labels)} pictures: there is nothing to learn")
-    landmarks = np.concatenate([faces.landmarks for _, faces in labels])
-    if landmarks.shape[1] == FIVE:
-        _refuse_exchanged(file, landmarks)
+    if are_five:
+        _refuse_exchanged(file, np.concatenate([faces.landmarks for _, faces in labels]))
     counts = _Counts()
     pictures = [_checked(path, faces, counts) for path, faces in labels]
     kept = sum(len(picture.boxes) for picture in pictures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,11 +61,21 @@ def _read(
             if annotation[key] not in known:
                 raise ValueError(f"annotations[{number}] has {key} {annotation[key]!r:.40}, which is not in the file")
     names = [classes[annotation["category_id"]] for annotation in annotations]
+    _say_others(file, annotations, points, say)
     taken = set(names) if numbers_of.are_named else classes_taken(file, names, say)
     for name, annotation in zip(names, annotations, strict=True):
         if name in taken:
             _add(lists[pictures[annotation["image_id"]]], annotation, numbers_of.number(name), points)
     return {name: found.faces() for name, found in lists.items()}
+
+
+def _say_others(file: Path, annotations: Any, points: int, say: Callable[[str], None]) -> None:
+    given = [annotation.get("keypoints") for annotation in annotations]
+    counts = Counter(len(k) // _KEYPOINT_VALUES for k in given if isinstance(k, list) and k)
+    del counts[points]
+    if points and counts:
+        most, number = counts.most_common(1)[0]
+        say(f"labels {file}: {number} annotations have {most} keypoints, which are passed over: the model has {points}")
 
 
 def _by_id(entries: Any, name: str) -> dict[Any, str]:
@@ -81,7 +92,7 @@ def _by_id(entries: Any, name: str) -> dict[Any, str]:
 def _add(faces: FaceList, annotation: Any, number: int, count: int) -> None:
     left, top, width, height = numbers(annotation["bbox"], 4, "a bbox")
     keypoints, points, size = annotation.get("keypoints"), None, _KEYPOINT_VALUES * count
-    if isinstance(keypoints, list) and len(keypoints) == size:
+    if count and isinstance(keypoints, list) and len(keypoints) == size:
         values = numbers(keypoints, size, "keypoints")
         if min(values[2::_KEYPOINT_VALUES]) > 0:
             points = [value for at in range(0, size, _KEYPOINT_VALUES) for value in values[at : at + 2]]

@@ -30,7 +30,7 @@ def read_json_lines(file: Path, numbers_of: ClassNumbers, points: int, values: S
     Args:
         file: with the labels.
         numbers_of: the model's classes.
-        points: how many landmarks a face has.
+        points: how many landmarks a face has; with none, those of labels are passed over.
         values: the model's heads of plain values.
     """
     return read_entries(file, partial(_faces, numbers_of, points, values))
@@ -41,7 +41,7 @@ def _faces(numbers_of: ClassNumbers, count: int, values: Sequence[ValueHead], gi
     for face in given:
         box = numbers(face["box"], 4, "a box")
         points = face.get("landmarks")
-        faces.add(box, None if points is None else _points(points, count), number=numbers_of.of_face(face))
+        faces.add(box, None if points is None or not count else _points(points, count), number=numbers_of.of_face(face))
     if not values:
         return faces.faces()
     rows = np.array([_values(face.get("values"), values) for face in given], np.float32)
@@ -52,7 +52,9 @@ def _values(given: Any, heads: Sequence[ValueHead]) -> list[float]:
     """Return the numbers of all heads, NaN of those that a face does not have."""
     if given is not None and not isinstance(given, dict):
         raise ValueError(f"values is {represented(given)}, expected lists of numbers by the names of heads")
-    found = []
+    found, known = [], {head.name for head in heads}
+    if unknown := sorted((given or {}).keys() - known):
+        raise ValueError(f"values has {represented(unknown[0])}, expected {', '.join(sorted(known))}, as the model has")
     for head in heads:
         own = (given or {}).get(head.name)
         found += [math.nan] * head.size if own is None else numbers(own, head.size, f"values.{head.name}")

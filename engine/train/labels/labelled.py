@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.config.heads import FIVE_MIRRORED
 from engine.types import FloatArray, IntArray
 
 _LARGEST = 1e9
-FIVE = 5
 _OTHERS = 6  # values of a face beside its points: a box, whether it is ignored, and its class
 
 
@@ -62,7 +62,7 @@ class LabelledPicture:
 class FaceList:
     """Gathers the faces of a picture: of five points in 64 bytes a face, since files of text may have millions."""
 
-    def __init__(self, points: int = FIVE) -> None:
+    def __init__(self, points: int = len(FIVE_MIRRORED)) -> None:
         """Begin without faces, which will have so many points."""
         self._values, self._points = array("f"), points
         self._none = (-1.0,) * 2 * points
@@ -90,6 +90,6 @@ class FaceList:
     def faces(self) -> Faces:
         """Return the faces that were added."""
         values = np.array(self._values, np.float32).reshape(-1, 2 * self._points + _OTHERS)
-        landmarks = values[:, 4:-2].reshape(-1, self._points, 2).copy()
+        landmarks = values[:, 4:-2].reshape(len(values), self._points, 2).copy()
         landmarks[(landmarks == -1).all(2).any(1)] = np.nan
         return Faces(values[:, :4].copy(), landmarks, values[:, -2] != 0, values[:, -1].astype(np.int32))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.config.heads import ValueHead
+from engine.config.heads import FIVE_MIRRORED, ValueHead
 from engine.errors import InvalidArgumentError
 from engine.images import list_images
 from engine.pictures.classes import ONE_CLASS, ClassNumbers
@@ -19,7 +19,7 @@ from engine.text import represented
 from engine.train.labels.checks import check_faces
 from engine.train.labels.coco import read_coco
 from engine.train.labels.json_lines import read_json_lines
-from engine.train.labels.labelled import FIVE, Faces, LabelledPicture
+from engine.train.labels.labelled import Faces, LabelledPicture
 from engine.train.labels.voc import read_voc
 from engine.train.labels.wider_text import read_retinaface_text, read_wider_text
 from engine.untrusted.files import open_regular
@@ -40,7 +40,7 @@ def read_labels(
     pictures: Path,
     say: Callable[[str], None] = _log.warning,
     classes: Sequence[str] = ONE_CLASS,
-    points: int = FIVE,
+    mirrored: Sequence[int] = FIVE_MIRRORED,
     values: Sequence[ValueHead] = (),
 ) -> list[LabelledPicture]:
     """Read labels, and look at their pictures.
@@ -56,8 +56,8 @@ def read_labels(
             classes were taken as faces.
         classes: names of the model's classes. If there are several, each face of the labels has one of these names; of
             a model with one class, every face is of that one.
-        points: how many landmarks a face of the model has. JSON lines and COCO's JSON may have any number of them, the
-            texts have five; faces without are taken by each model.
+        mirrored: its `mirrored_points`, one for each landmark; none if it has no landmarks. JSON lines and COCO's JSON
+            may have any number of landmarks, the texts have the five of faces; each model takes faces without.
         values: its heads of plain values, which JSON lines may have.
 
     Returns:
@@ -71,7 +71,7 @@ def read_labels(
     """
     paths = list_images(pictures)
     names = [path.relative_to(pictures).as_posix() for path in paths]
-    labels = read_faces(file, names, say, classes, points, values)
+    labels = read_faces(file, names, say, classes, mirrored, values)
     found = label_names(labels, names)
     _refuse_missing(file, pictures, labels.keys() - set(found))
     unused = [name for name, label in zip(names, found, strict=True) if label is None]
@@ -80,7 +80,10 @@ def read_labels(
             f"labels {file}: {len(unused)} of {len(names)} pictures have no label and are not used, such as {unused[0]}"
         )
     return check_faces(
-        file, [(path, labels[label]) for path, label in zip(paths, found, strict=True) if label is not None], say
+        file,
+        [(path, labels[label]) for path, label in zip(paths, found, strict=True) if label is not None],
+        say,
+        are_five=tuple(mirrored) == FIVE_MIRRORED,
     )
 
 
@@ -89,7 +92,7 @@ def read_faces(
     names: Sequence[str],
     say: Callable[[str], None],
     classes: Sequence[str] = ONE_CLASS,
-    points: int = FIVE,
+    mirrored: Sequence[int] = FIVE_MIRRORED,
     values: Sequence[ValueHead] = (),
 ) -> dict[str, Faces]:
     """Return the faces of each picture, by its name in the labels, without a look at pictures.
@@ -99,7 +102,7 @@ def read_faces(
         names: of the pictures that there are.
         say: is told which classes were taken as faces.
         classes: see read_labels.
-        points: see read_labels.
+        mirrored: see read_labels.
         values: see read_labels.
 
     Raises:
@@ -107,7 +110,7 @@ def read_faces(
             is missing or none of the model's.
     """
     try:
-        found = _read(file, names, say, ClassNumbers(classes), points, values)
+        found = _read(file, names, say, ClassNumbers(classes), mirrored, values)
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidArgumentError(f"labels {file} cannot be read: {error}") from error
     return {name: _with_values(faces, values) for name, faces in found.items()}
@@ -124,24 +127,24 @@ def _read(
     names: Sequence[str],
     say: Callable[[str], None],
     numbers_of: ClassNumbers,
-    points: int,
+    mirrored: Sequence[int],
     values: Sequence[ValueHead],
 ) -> dict[str, Faces]:
     if file.is_dir():
-        return read_voc(file, names, numbers_of, say, points)
+        return read_voc(file, names, numbers_of, say, len(mirrored))
     with open_regular(file) as opened:
         head = opened.read(_HEAD_BYTES).removeprefix(_BYTE_ORDER_MARK).lstrip()
     if head.startswith(b"{"):
         if _JSON_LINE.match(head):
-            return read_json_lines(file, numbers_of, points, values)
-        return read_coco(file, numbers_of, say, points)
+            return read_json_lines(file, numbers_of, len(mirrored), values)
+        return read_coco(file, numbers_of, say, len(mirrored))
     if head.startswith(b"#"):
         _refuse_classes(file, numbers_of)
-        return read_retinaface_text(file, points)
+        return read_retinaface_text(file, mirrored)
     lines = [line for line in head.splitlines() if line.strip()]
     if len(lines) > 1 and lines[1].strip().isdigit():
         _refuse_classes(file, numbers_of)
-        return read_wider_text(file, points)
+        return read_wider_text(file, mirrored)
     begins = f"begins with {represented(head[:80])}" if head else "is empty"
     raise InvalidArgumentError(f"labels {file}: it {begins}, expected {_FORMATS}")
 

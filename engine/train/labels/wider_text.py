@@ -9,37 +9,38 @@ x, y and a flag of five points, -1 where they are not labelled, and how blurred 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from engine.config.heads import FIVE_MIRRORED
 from engine.errors import InvalidArgumentError
-from engine.train.labels.labelled import FIVE, FaceList, Faces
+from engine.train.labels.labelled import FaceList, Faces
 from engine.untrusted.lines import read_lines
 
 _INVALID = 7  # column of the attribute
 _Line = tuple[int, str]
 
 
-def read_wider_text(file: Path, points: int) -> dict[str, Faces]:
+def read_wider_text(file: Path, mirrored: Sequence[int]) -> dict[str, Faces]:
     """Return the faces of each picture, by the picture's name.
 
     Args:
         file: with the labels.
-        points: how many landmarks a face of the model has; five are taken if it has five.
+        mirrored: see engine.train.labels.read_labels.
 
     Raises:
         InvalidArgumentError: a line is malformed, the file ends too early, or a picture occurs twice.
         OSError, UnicodeDecodeError: the file cannot be read.
     """
     lines = ((number, line.strip()) for number, line in enumerate(read_lines(file), 1))
-    return _read(file, _with_counts(file, (line for line in lines if line[1])), points)
+    return _read(file, _with_counts(file, (line for line in lines if line[1])), mirrored)
 
 
-def read_retinaface_text(file: Path, points: int) -> dict[str, Faces]:
+def read_retinaface_text(file: Path, mirrored: Sequence[int]) -> dict[str, Faces]:
     """Return the faces of each picture, by the picture's name; see read_wider_text."""
     lines = ((number, line.strip()) for number, line in enumerate(read_lines(file), 1))
     named = ((number, line[1:].strip() if line[0] == "#" else None, line) for number, line in lines if line)
-    return _read(file, named, points)
+    return _read(file, named, mirrored)
 
 
 def _with_counts(file: Path, lines: Iterator[_Line]) -> Iterator[tuple[int, str | None, str]]:
@@ -61,17 +62,17 @@ def _with_counts(file: Path, lines: Iterator[_Line]) -> Iterator[tuple[int, str 
             line = next(lines, None)
 
 
-def _read(file: Path, lines: Iterable[tuple[int, str | None, str]], points: int) -> dict[str, Faces]:
+def _read(file: Path, lines: Iterable[tuple[int, str | None, str]], mirrored: Sequence[int]) -> dict[str, Faces]:
     lists: dict[str, FaceList] = {}
-    faces = FaceList(points)
+    faces = FaceList(len(mirrored))
     for number, name, line in lines:
         if name is not None:
             if name in lists:
                 raise InvalidArgumentError(f"labels {file}, line {number}: {name} occurs twice")
-            faces = lists[name] = FaceList(points)
+            faces = lists[name] = FaceList(len(mirrored))
             continue
         try:
-            _add(faces, [float(word) for word in line.split()], points)
+            _add(faces, [float(word) for word in line.split()], mirrored)
         except ValueError as error:
             raise InvalidArgumentError(
                 f"labels {file}, line {number}: expected left, top, width and height of a face, followed by WIDER "
@@ -80,12 +81,12 @@ def _read(file: Path, lines: Iterable[tuple[int, str | None, str]], points: int)
     return {name: found.faces() for name, found in lists.items()}
 
 
-def _add(faces: FaceList, values: list[float], count: int) -> None:
+def _add(faces: FaceList, values: list[float], mirrored: Sequence[int]) -> None:
     if len(values) not in (4, 10, 19, 20):
         raise ValueError(f"it has {len(values)} numbers")
     left, top, width, height = values[:4]
     points = None
-    if len(values) >= 19 and count == FIVE:
+    if len(values) >= 19 and tuple(mirrored) == FIVE_MIRRORED:
         flags = values[6:19:3]
         points = None if min(flags) < 0 else [value for at in range(4, 19, 3) for value in values[at : at + 2]]
     invalid = len(values) == 10 and values[_INVALID] != 0

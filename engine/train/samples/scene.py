@@ -85,10 +85,10 @@ class Scene:
         """Return the mirror image. What is left in the picture stays left: landmarks change their places.
 
         Args:
-            places: see RetinaFaceConfig.mirrored_points.
+            places: see RetinaFaceConfig.mirrored_points; none of scenes without landmarks.
         """
         width = np.float32(self.image.shape[1])
-        boxes, landmarks = self.boxes.copy(), self.landmarks[:, places]
+        boxes, landmarks = self.boxes.copy(), self.landmarks[:, list(places)]
         boxes[:, 0::2] = width - self.boxes[:, 2::-2]
         landmarks[..., 0] = width - landmarks[..., 0]
         image = np.asarray(cv2.flip(self.image, 1), np.uint8)

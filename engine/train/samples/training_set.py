@@ -106,7 +106,8 @@ class TrainingSet(Dataset[Sample]):
         scene = scene.resized(self.size, _INTERPOLATIONS[rng.integers(len(_INTERPOLATIONS))])
         # Nothing says what plain values are in a mirror.
         is_mirrored = rng.random() < 0.5 and not self.config.values
-        return scene.mirrored(self.config.mirrored_points) if is_mirrored else scene
+        places = self.config.mirrored_points if self.config.has_landmarks else ()
+        return scene.mirrored(places) if is_mirrored else scene
 
     def _sample(self, scene: Scene) -> Sample:
         image = scene.image if self.config.color_order == "bgr" else cv2.cvtColor(scene.image, cv2.COLOR_BGR2RGB)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.functional import smooth_l1_loss
 
+from engine.config.heads import FIVE_MIRRORED
 from engine.config.model import RetinaFaceConfig
 from engine.errors import InvalidArgumentError
 from engine.train.targets.anchors import anchors_of_maps, per_anchor
@@ -69,11 +70,15 @@ class Losses(NamedTuple):
     positives: torch.Tensor
 
 
+# Box deltas, logits, landmark deltas if there are any, and heads of plain values.
+_Heads = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, list[torch.Tensor]]
+
+
 class _Stage(NamedTuple):
     """Sums over a batch, and what they are divided by: positives, and those of them that have landmarks, or values."""
 
-    sums: torch.Tensor  # [4]: classes, boxes, landmarks, plain values
-    counts: torch.Tensor  # [3]
+    sums: torch.Tensor  # [3 + H]: classes, boxes, landmarks, each head of plain values
+    counts: torch.Tensor  # [2 + H]
 
 
 class MultiTaskLoss(nn.Module):
@@ -84,11 +89,12 @@ class MultiTaskLoss(nn.Module):
 
     `classes` is the cross-entropy of positive anchors and of each image's hardest negative ones, or the focal loss of
     all anchors; `boxes` and `landmarks` are the smooth L1 distances (beta 1) of the codes of positive anchors, summed
-    over an anchor's 4 and 2 L numbers. Each is divided by the number of positives in the batch, `landmarks` by the
-    number of those whose face has all its landmarks, or whose landmarks another network teaches. `values` is the smooth
-    L1 distance of plain values as they are, summed over those that a face has and divided by the number of positives
-    whose face has any. A batch without positives has only negatives, and is divided by its number of images. `match`
-    says which anchor is positive.
+    over an anchor's 4 and 2 L numbers, the latter times 5 / L, so that its weight means the same for any L. Each is
+    divided by the number of positives in the batch, `landmarks` by the number of those whose face has all its
+    landmarks, or whose landmarks another network teaches. `values` is the sum over the heads of plain values of the
+    mean smooth L1 distance of their numbers, as they are; each head is divided by the number of positives whose face
+    has any of its numbers. A batch without positives has only negatives, and is divided by its number of images.
+    `match` says which anchor is positive.
 
     In a cascade the first stage is compared with the anchors, the second one with the boxes that the first one gives:
     they decide who is positive and are what the codes refer to. No gradient goes through them.
@@ -142,12 +148,11 @@ class MultiTaskLoss(nn.Module):
         s = self.settings
         stages = []
         if self.config.cascade:
-            first = kinds["anchor_deltas"], kinds["first_logits"], kinds.get("first_landmark_deltas"), None
+            first: _Heads = kinds["anchor_deltas"], kinds["first_logits"], kinds.get("first_landmark_deltas"), []
             stages.append(self._stage(first, anchors, labels, s.first_overlaps))
             anchors = move_anchors(kinds["anchor_deltas"].detach(), anchors, self.config.variances)
         plain = [kinds[head.name] for head in self.config.values]
-        values = torch.cat(plain, -1) if plain else None
-        last = kinds["box_deltas"], kinds["logits"], kinds.get("landmark_deltas"), values
+        last = kinds["box_deltas"], kinds["logits"], kinds.get("landmark_deltas"), plain
         overlaps = s.second_overlaps if self.config.cascade else s.overlaps
         stages.append(self._stage(last, anchors, labels, overlaps, landmarks_taught))
         return self._losses(stages, len(heads[0]))
@@ -180,7 +185,7 @@ class MultiTaskLoss(nn.Module):
 
     def _stage(
         self,
-        heads: tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None],
+        heads: _Heads,
         anchors: torch.Tensor,
         labels: _Labels,
         overlaps: Overlaps,
@@ -189,14 +194,14 @@ class MultiTaskLoss(nn.Module):
         """Return the sums of one stage.
 
         Args:
-            heads: [N, A, ...] each: box deltas, logits, landmark deltas, plain values; None for those that are not
-                there, or not in this stage.
+            heads: [N, A, ...] each: box deltas, logits, landmark deltas or None, and those of plain values, which the
+                first stage has not.
             anchors: [A, 4] of all images, or [N, A, 4] of each.
             labels: of the images.
             overlaps: of the stage.
             taught: landmark deltas of another network.
         """
-        box_deltas, logits, landmark_deltas, values = heads
+        box_deltas, logits, landmark_deltas, plain = heads
         anchors = anchors.expand(len(logits), -1, -1)
         matches = labels.match(anchors, overlaps, self.settings.least_iou)
         image, anchor = torch.nonzero(matches >= 0, as_tuple=True)
@@ -208,8 +213,7 @@ class MultiTaskLoss(nn.Module):
         matched = anchors[image, anchor].to(box_deltas.dtype)
         codes = encode_boxes(labels.boxes[face].to(box_deltas.dtype), matched, self.config.variances)
         boxes = smooth_l1_loss(box_deltas[image, anchor], codes, reduction="sum")
-        landmarks = plain = boxes.new_zeros(())
-        with_landmarks = with_values = 0
+        landmarks, with_landmarks = boxes.new_zeros(()), 0
         if landmark_deltas is not None:
             codes = encode_landmarks(labels.landmarks[face].to(box_deltas.dtype), matched, self.config.variances)
             known = torch.isfinite(labels.landmarks[face]).flatten(1).all(1)
@@ -217,37 +221,43 @@ class MultiTaskLoss(nn.Module):
                 codes = torch.where(known[:, None], codes, taught[image, anchor])
                 known = torch.ones_like(known)
             landmarks = smooth_l1_loss(landmark_deltas[image[known], anchor[known]], codes[known], reduction="sum")
+            landmarks = landmarks * (len(FIVE_MIRRORED) / self.config.num_points)
             with_landmarks = int(known.sum())
-        if values is not None:
-            given = labels.values[face].to(values.dtype)
+        sums, counts = [classes, boxes, landmarks], [len(face), with_landmarks]
+        sizes = [head.size for head in self.config.values]
+        for given, head in zip(torch.split(labels.values[face], sizes, 1), plain, strict=False):
             there = torch.isfinite(given)
-            plain = smooth_l1_loss(values[image, anchor][there], given[there], reduction="sum")
-            with_values = int(there.any(1).sum())
-        counts = boxes.new_tensor([len(face), with_landmarks, with_values], dtype=torch.float32)
-        return _Stage(torch.stack([classes, boxes, landmarks, plain]), counts)
+            found = head[image, anchor]
+            sums.append(smooth_l1_loss(found[there], given[there].to(head.dtype), reduction="sum") / head.shape[-1])
+            counts.append(int(there.any(1).sum()))
+        left = len(sizes) - len(plain)  # of the first stage
+        return _Stage(
+            torch.stack([*sums, *[boxes.new_zeros(())] * left]),
+            boxes.new_tensor([*counts, *[0] * left], dtype=torch.float32),
+        )
 
     def _losses(self, stages: list[_Stage], images: int) -> Losses:
-        sums = torch.stack([stage.sums for stage in stages])  # [stages, 4]
-        own = torch.stack([stage.counts for stage in stages])  # [stages, 3]
+        sums = torch.stack([stage.sums for stage in stages])
+        own = torch.stack([stage.counts for stage in stages])
         counts = torch.cat([own.flatten(), own.new_tensor([images])])
         if self._positives_of_all is not None:
             counts = self._positives_of_all(counts)
-        positives, *some = counts[:-1].reshape(-1, 3).unbind(1)
+        positives, *some = counts[:-1].reshape(own.shape).unbind(1)
         divisor = torch.where(positives > 0, positives, counts[-1])
         divisors = torch.stack([divisor, divisor, *(torch.where(count > 0, count, 1) for count in some)], 1)
         parts = sums / divisors.to(sums.dtype)
-        weights = parts.new_tensor([1.0, self.settings.box_weight, self.settings.landmark_weight, 1.0])
+        weights = parts.new_ones(parts.shape[1])
+        weights[1:3] = parts.new_tensor([self.settings.box_weight, self.settings.landmark_weight])
         shown = parts.detach()
         first = shown[0] if len(stages) > 1 else torch.zeros_like(shown[0])
-        *last, values = shown[-1]
-        return Losses._make(((parts * weights).sum(), *last, *first[:3], values, own[-1, 0]))
+        return Losses._make(((parts * weights).sum(), *shown[-1, :3], *first[:3], shown[-1, 3:].sum(), own[-1, 0]))
 
 
 class _Labels:
     """The faces of a batch in one row; `first` is where each image's begin."""
 
     def __init__(self, faces: Faces, images: int, device: torch.device, config: RetinaFaceConfig) -> None:
-        points, size = len(config.mirrored_points), sum(head.size for head in config.values)
+        size = sum(head.size for head in config.values)
         lists = (faces.boxes, faces.landmarks, faces.ignored, faces.classes, faces.values)
         if any(len(values) != images for values in lists):
             raise InvalidArgumentError(
@@ -258,7 +268,7 @@ class _Labels:
         self._sizes = [len(boxes) for boxes in faces.boxes]
         for of_image in zip(*lists, strict=True):
             shapes = tuple(tuple(part.shape) for part in of_image)
-            m = shapes[0][0]
+            m, points = shapes[0][0], config.num_points or shapes[1][1]  # without such heads landmarks do not matter
             if shapes != ((m, 4), (m, points, 2), (m,), (m,), (m, size)):
                 raise InvalidArgumentError(
                     f"the loss got boxes {shapes[0]}, landmarks {shapes[1]}, ignored {shapes[2]}, classes {shapes[3]} "

@@ -186,6 +186,7 @@ def test_plain_values_are_learned_and_not_mirrored(options: TrainOptions, monkey
 @pytest.mark.parametrize(
     ("heads", "expected"),
     [
+        ({"mirrored_points": (1, 0)}, "2 points, but no face of the labels .* has them: give"),
         ({"values": (ValueHead("age", 1),)}, r"a head 'age', but no face of the labels .* has values for it"),
     ],
 )

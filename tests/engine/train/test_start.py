@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from engine.config.heads import ValueHead
 from engine.config.presets import PRESETS
 from engine.errors import InvalidArgumentError, WeightsError
 from engine.model.retinaface import RetinaFace
-from engine.train.start import starting_network
+from engine.model.weights.load import load_model
+from engine.train.start import INT8_PRECISION, KEEP_LANDMARKS, starting_network
 from tests.support.training.runs import TINY, tiny_network
 
 
@@ -102,8 +105,45 @@ def test_weights_of_five_points_begin_a_network_of_others(classes: tuple[str, ..
     known = faces.state_dict()
     for name, value in network.state_dict().items():
         assert name.startswith(("LandmarkHead.", "ClassHead.")) or torch.equal(value, known[name])
-    with pytest.raises(WeightsError, match=r"five\.pth does not fit config 'tiny'"):
-        starting_network(config, str(path), None, seed=3, keep_landmarks=True)
+    with pytest.raises(WeightsError, match=r"five\.pth does not fit .*Without --keep-landmarks the other layers of"):
+        starting_network(config, str(path), None, seed=3, only=KEEP_LANDMARKS)
+
+
+def test_int8_and_kept_landmarks_take_no_new_heads(tmp_path: Path) -> None:
+    path = tmp_path / "five.pth"
+    torch.save(tiny_network().state_dict(), path)
+    several, values = replace(TINY, classes=("a", "b")), replace(TINY, values=(ValueHead("age", 1),))
+    for config, only in ((several, INT8_PRECISION), (values, INT8_PRECISION)):
+        with pytest.raises(WeightsError, match=rf"does not fit config 'tiny': .*Without {only} the other layers of"):
+            starting_network(config, str(path), None, seed=3, only=only)
+    for config in (several, values):
+        starting_network(config, str(path), None, seed=3, only=KEEP_LANDMARKS)  # the points are the weights'
+
+
+def test_weights_without_values_begin_a_network_with_some(tmp_path: Path) -> None:
+    path = tmp_path / "faces.pth"
+    faces = tiny_network().eval()
+    torch.save(faces.state_dict(), path)
+    config = replace(TINY, classes=("a", "b"), values=(ValueHead("age", 1), ValueHead("pose", 3)))
+    network, origin = starting_network(config, str(path), None, seed=3)
+    assert origin.note.endswith("; its face is the beginning of each class; its heads of age, pose are random")
+    known = faces.state_dict()
+    for name, value in network.state_dict().items():
+        assert name.startswith(("ValueHead_", "ClassHead.")) or torch.equal(value, known[name])
+    assert network.head("pose", 0).conv1x1.weight.std() > 0
+
+
+def test_weights_that_are_not_there_are_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def load(*given: Any, **more: Any) -> Any:
+        tried.append(given)
+        return load_model(*given, **more)
+
+    monkeypatch.setattr("engine.train.start.load_model", load)
+    with pytest.raises(WeightsError, match=r"gone\.pth"):
+        starting_network(replace(TINY, classes=("a", "b"), mirrored_points=(0, 1)), "gone.pth", None, seed=0)
+    assert len(tried) == 1
 
 
 def test_two_starts_are_one_too_many() -> None:

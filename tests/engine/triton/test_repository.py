@@ -172,7 +172,7 @@ def test_classes_and_values_reach_tritons_callers(tmp_path: Path, library: bytes
     about = sidecar()
     own = replace(
         about.config,
-        classes=("mask, of cloth", "no \"mask\""),
+        classes=("mask, of cloth", 'no "mask"'),
         mirrored_points=tuple(range(68)),
         values=(ValueHead("age", 1), ValueHead("pose", 3)),
     )
@@ -182,7 +182,7 @@ def test_classes_and_values_reach_tritons_callers(tmp_path: Path, library: bytes
     )
     configs = written(tmp_path / "r", replace(about, config=own, io=replace(about.io, outputs=raw)))
     for name in ("retinaface", "retinaface_ensemble"):
-        assert configs[name].parameters["classes"].string_value == json.dumps(["mask, of cloth", "no \"mask\""])
+        assert configs[name].parameters["classes"].string_value == json.dumps(["mask, of cloth", 'no "mask"'])
     wanted = {
         **{"landmarks": ("FP32", [-1, 68, 2]), "classes": ("INT32", [-1])},
         **{"age": ("FP32", [-1, 1]), "pose": ("FP32", [-1, 3])},

@@ -201,5 +201,5 @@ def test_arrays(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.Mo
         read_arrays(path)
     monkeypatch.setattr(archives, "MAX_ARRAYS_BYTES", 1 << 20)
     np.savez_compressed(path, x=np.zeros(2 << 20))
-    with pytest.raises(InvalidArgumentError, match="unpacks to 16 MiB, expected at most 1 MiB"):
+    with pytest.raises(InvalidArgumentError, match="unpacks to 16,777,344 bytes, expected at most 1,048,576"):
         read_arrays(path)

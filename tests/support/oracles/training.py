@@ -118,14 +118,15 @@ def class_losses(logits: Floats, label: int, rules: Rules) -> list[tuple[float, 
 def stage_sums(
     heads: tuple[Floats, ...], anchors: Floats, image: Image, rules: Rules, variances: tuple[float, float]
 ) -> Floats:
-    """Return the sums of one image: classes, boxes, landmarks, positives, those with landmarks, values, with values.
+    """Return the sums of one image: classes, boxes, landmarks, positives, those with landmarks, and for each
+    head of plain values its own and the positives with any of them.
 
     Heads are logits [A, C], or with sigmoid [A, C - 1], box deltas [A, 4] and landmark deltas [A, 2 L]; and heads of
     plain values [A, D].
     """
     logits, deltas, points, *plain = heads
     matches = match(anchors, image, rules)
-    sums = np.zeros(7)
+    sums = np.zeros(5 + 2 * len(plain))
     negatives = []
     for a, face in enumerate(matches):
         losses = class_losses(logits[a], 0 if face < 0 else int(image.classes[face]), rules)
@@ -143,12 +144,14 @@ def stage_sums(
         sums[3] += 1
         if not np.isnan(image.landmarks[face]).any():
             code = (image.landmarks[face] - anchors[a, :2]) / anchors[a, 2:] / variances[0]
-            sums[2] += smooth_l1(points[a] - code.ravel())
+            sums[2] += smooth_l1(points[a] - code.ravel()) * 5 / len(image.landmarks[face])
             sums[4] += 1
-        if plain:
-            there = ~np.isnan(image.values[face])
-            sums[5] += smooth_l1((np.concatenate([head[a] for head in plain]) - image.values[face])[there])
-            sums[6] += there.any()
+        begin = 0
+        for i, head in enumerate(plain):
+            given = image.values[face][begin : begin + head.shape[1]]
+            there, begin = ~np.isnan(given), begin + head.shape[1]
+            sums[5 + 2 * i] += smooth_l1((head[a] - given)[there]) / head.shape[1]
+            sums[6 + 2 * i] += there.any()
     if not rules.focal:
         sums[0] += sum(sorted(negatives, reverse=True)[: int(max(sums[3], 1) * rules.ratio)])
     return sums

@@ -128,9 +128,9 @@ def test_a_model_of_other_points_reads_every_format(kind: str, points: int, tmp_
     """Those with five points have none for it; but JSON lines with other points than the model's are a mistake."""
     if kind == "json lines":
         with pytest.raises(InvalidArgumentError, match=rf"landmarks are 5 points, expected {points} points"):
-            read_labels(written(tmp_path, JSON_LINES), pictures, lambda _: None, points=points)
+            read_labels(written(tmp_path, JSON_LINES), pictures, lambda _: None, mirrored=range(points))
         return
-    labels = read_labels(FORMATS[kind][0](tmp_path), pictures, lambda _: None, points=points)
+    labels = read_labels(FORMATS[kind][0](tmp_path), pictures, lambda _: None, mirrored=range(points))
     assert labels[1].boxes.tolist() == BOXES
     assert [picture.landmarks.shape for picture in labels] == [(0, points, 2), (2, points, 2)]
     assert np.isnan(labels[1].landmarks).all()
@@ -146,7 +146,7 @@ def test_json_has_any_number_of_points(rng: np.random.Generator, points: int, tm
     annotation = {**COCO["annotations"][0], "keypoints": keypoints}
     coco = json.dumps({**COCO, "annotations": [annotation, COCO["annotations"][1]]})
     for text in (lines, coco):
-        labels = read_labels(written(tmp_path, text), pictures, lambda _: None, points=points)
+        labels = read_labels(written(tmp_path, text), pictures, lambda _: None, mirrored=range(points))
         assert labels[-1].landmarks[0].tolist() == given
         assert np.isnan(labels[-1].landmarks[1]).all()
 
@@ -180,6 +180,7 @@ def test_json_lines_have_plain_values(tmp_path: Path, pictures: Path) -> None:
         ([1], "values is .*, expected lists of numbers by the names of heads"),
         ({"age": [1, 2]}, "values.age is not 1 numbers"),
         ({"age": 1}, "values.age is not 1 numbers"),
+        ({"agee": [1]}, "values has 'agee', expected age, pose, as the model has"),
         ({"pose": [1, 2, None]}, "values.pose is not 3 numbers"),
     ],
 )
@@ -187,6 +188,32 @@ def test_malformed_values_are_named(values: Any, said: str, tmp_path: Path) -> N
     path = written(tmp_path, json.dumps({"image": "a.png", "faces": [{"box": [1, 2, 3, 4], "values": values}]}))
     with pytest.raises(InvalidArgumentError, match=f"labels {path}, line 1: .*{said}"):
         read_faces(path, ["a.png"], lambda _: None, values=HEADS)
+
+
+def test_five_points_that_are_not_eyes_nose_and_mouth(tmp_path: Path, pictures: Path) -> None:
+    """The first one may be right of the second; and the five of a text are others."""
+    others, given = (4, 3, 2, 1, 0), [[40, 0], [30, 1], [20, 2], [10, 3], [0, 4]]
+    path = written(tmp_path, json.dumps({"image": "event/a.png", "faces": [{"box": BOXES[0], "landmarks": given}]}))
+    assert read_labels(path, pictures, lambda _: None, mirrored=others)[0].landmarks.tolist() == [given]
+    with pytest.raises(InvalidArgumentError, match="the first eye is to the right of the second"):
+        read_labels(path, pictures, lambda _: None)
+    (picture,) = read_labels(written(tmp_path, RETINAFACE), pictures, lambda _: None, mirrored=others)[1:]
+    assert np.isnan(picture.landmarks).all()
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_model_without_landmarks_takes_labels_with_any(kind: str, tmp_path: Path, pictures: Path) -> None:
+    said: list[str] = []
+    labels = read_labels(FORMATS[kind][0](tmp_path), pictures, said.append, mirrored=())
+    assert [picture.landmarks.shape for picture in labels] == [(0, 0, 2), (2, 0, 2)]
+    assert not said
+
+
+def test_keypoints_of_another_number_are_counted(tmp_path: Path, pictures: Path) -> None:
+    said: list[str] = []
+    path = written(tmp_path, json.dumps(COCO))
+    read_labels(path, pictures, said.append, mirrored=(1, 0))
+    assert said == [f"labels {path}: 2 annotations have 5 keypoints, which are passed over: the model has 2"]
 
 
 def test_only_five_keypoints_that_are_all_labelled_are_landmarks(tmp_path: Path) -> None:

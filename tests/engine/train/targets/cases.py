@@ -19,6 +19,7 @@ CASCADE = replace(PLAIN, name="cascade", cascade=True)
 CLASSES = replace(PLAIN, name="classes", classes=("a", "b", "c"))
 POINTS = replace(PLAIN, name="points", mirrored_points=(2, 1, 0))
 VALUES = replace(PLAIN, name="values", values=(ValueHead("age", 1), ValueHead("pose", 3)))
+ALL = replace(VALUES, name="all", cascade=True, classes=("a", "b"), mirrored_points=(2, 1, 0))
 SIGMOID = replace(CLASSES, name="sigmoid", class_coding="sigmoid")
 
 
