@@ -7,7 +7,8 @@ label files are JSON lines, as `retinaface-trt detect` prints them. First the he
 layers. One in eight training photos is not trained on: these choose the best epoch, so that the validation photos only
 judge. The same command goes on where it was stopped. docs/training.md has the result.
 
-With `--config mobilenet0.25-masks` faces get classes, those of their "label" or "class", which are judged too.
+With `--config mobilenet0.25-masks` faces get classes, those of their "label" or "class", which are judged too. What tells
+them apart has to be learned by all layers, in more steps: both stages train all of them, first with faces shown larger.
 """
 
 from __future__ import annotations
@@ -20,9 +21,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine.cli import main as retinaface_trt
+from engine.config.files import find_config
 
-SETTINGS = ["--size", "416", "--widest", "2", "--loss", "upstream", "--learning-rate", "0.005"]
-SETTINGS += ["--keep-landmarks", "--ignore-unlabelled", "0.5", "--judge-every", "5"]
+SETTINGS = ["--size", "416", "--loss", "upstream", "--keep-landmarks", "--ignore-unlabelled", "0.5"]
+SETTINGS += ["--judge-every", "5"]
+# Of both stages: epochs, and settings.
+ONE_CLASS = (
+    (5, ["--freeze", "body", "--widest", "2", "--learning-rate", "0.005"]),
+    (10, ["--widest", "2", "--learning-rate", "0.005"]),
+)
+CLASSES = (
+    (40, ["--batch", "8", "--clip", "20", "--widest", "1.5", "--learning-rate", "0.012"]),
+    (36, ["--batch", "8", "--clip", "20", "--widest", "2", "--learning-rate", "0.01", "--warm-up", "100"]),
+)
 
 
 def command(*arguments: object) -> None:
@@ -55,11 +66,12 @@ def main() -> None:
         "--config", default="mobilenet0.25", help="what to train: a preset or a file (default %(default)s)"
     )
     parser.add_argument("--weights", default="mobilenet0.25-upstream", help="default %(default)s")
-    parser.add_argument("--epochs", type=int, nargs=2, default=(5, 10), help="of the heads, of all (default 5 10)")
-    parser.add_argument("--warm-up", type=int, default=200, help="steps; few for few epochs (default %(default)s)")
+    parser.add_argument("--epochs", type=int, nargs=2, help="of both stages (default 5 10; with classes 40 36)")
     parser.add_argument("--precision", nargs="+", default=["fp16", "int8"], help="of engines (default fp16 int8)")
     arguments = parser.parse_args()
-    run, epochs = arguments.run, arguments.epochs
+    run = arguments.run
+    stages = CLASSES if len(find_config(arguments.config).classes) > 1 else ONE_CLASS
+    epochs = arguments.epochs or [number for number, _ in stages]
 
     lines = arguments.train.read_text().splitlines()
     labels, learned = pick(arguments.photos, [line for i, line in enumerate(lines) if i % 8], run / "learned")
@@ -67,10 +79,10 @@ def main() -> None:
     val_labels, judged = pick(arguments.photos, arguments.val.read_text().splitlines(), run / "judged")
 
     sets = ["--labels", labels, "--images", learned, "--val-labels", held_labels, "--val-images", held_out]
-    train = ["train", "--config", arguments.config, *sets, *SETTINGS, "--warm-up", arguments.warm_up, "--resume"]
-    heads, full = run / "heads", run / "all"
-    command(*train, "--weights", arguments.weights, "--freeze", "body", "--epochs", epochs[0], "--output", heads)
-    command(*train, "--weights", heads / "model.pth", "--epochs", epochs[1], "--output", full)
+    train = ["train", "--config", arguments.config, *sets, *SETTINGS, "--resume"]
+    first, full = run / "first", run / "all"
+    command(*train, *stages[0][1], "--weights", arguments.weights, "--epochs", epochs[0], "--output", first)
+    command(*train, *stages[1][1], "--weights", first / "model.pth", "--epochs", epochs[1], "--output", full)
 
     trained = ["--config", full / "config.json", "--weights", full / "model.pth"]
     for name, model in (("before", ["--weights", arguments.weights]), ("after", trained)):
