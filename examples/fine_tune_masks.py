@@ -7,8 +7,8 @@ label files are JSON lines, as `retinaface-trt detect` prints them. First the he
 layers. One in eight training photos is not trained on: these choose the best epoch, so that the validation photos only
 judge. The same command goes on where it was stopped. docs/training.md has the result.
 
-With `--config mobilenet0.25-masks` faces get classes, those of their "label" or "class", which are judged too. What tells
-them apart has to be learned by all layers, in more steps: both stages train all of them, first with faces shown larger.
+With `--config mobilenet0.25-masks` faces get classes, those of their "label" or "class", which are judged too. What
+tells them apart has to be learned by all layers, in more steps: both stages train all, first with faces shown larger.
 """
 
 from __future__ import annotations
