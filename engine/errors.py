@@ -4,6 +4,7 @@ RetinaFaceError
 ├── InvalidArgumentError   (also ValueError)   an argument, option or setting is out of range
 │   └── FaceIndexError     (also IndexError)   an image has no face of that number
 ├── WeightsError                               a checkpoint is missing, damaged or of another model
+│   └── MisfitError                            its tensors are not those of the model
 ├── BuildError                                 an engine could not be built or written
 │   └── CalibrationError                       the images, the network or the cache of a calibration are unusable
 ├── EngineLoadError                            an engine, or a file beside it, is damaged or does not fit
@@ -47,7 +48,7 @@ class WeightsError(RetinaFaceError):
 
 
 class MisfitError(WeightsError):
-    """A checkpoint is made for another model."""
+    """A checkpoint's tensors have other names or shapes than the model's."""
 
 
 class BuildError(RetinaFaceError):
