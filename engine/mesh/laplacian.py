@@ -9,7 +9,7 @@ from engine.errors import InvalidArgumentError
 from engine.mesh.topology import Topology
 from engine.types import FloatArray
 
-_COLUMNS = 128  # that are computed at once
+_COLUMNS = 512  # that are computed at once
 
 
 def scaled_laplacian(topology: Topology) -> NDArray[np.float64]:
@@ -52,28 +52,13 @@ def chebyshev_basis(laplacian: NDArray[np.float64], order: int, of: FloatArray |
         raise InvalidArgumentError(f"the order is {order}, expected the number of Chebyshev polynomials, 1 or more")
     given = np.eye(len(laplacian), dtype=np.float32) if of is None else of
     basis = np.empty((order, *given.shape), np.float32)
-    product = _Product(laplacian)
-    for begin in range(0, given.shape[1], _COLUMNS):
+    for begin in range(0, given.shape[1], _COLUMNS):  # so that little is in memory in float64
         columns = slice(begin, begin + _COLUMNS)
         terms = [given[:, columns].astype(np.float64)]
-        for k in range(order):
-            basis[k, :, columns] = terms[-1]
-            if k + 1 < order:
-                following = product(terms[-1]) if k == 0 else 2 * product(terms[-1]) - terms[-2]
-                terms = [terms[-1], following]
+        for k in range(1, order):
+            if k == 1:
+                terms.append(laplacian[:, columns] if of is None else laplacian @ terms[0])
+            else:
+                terms.append(2 * (laplacian @ terms[-1]) - terms[-2])
+        basis[:, :, columns] = terms
     return basis
-
-
-class _Product:
-    """The product of a matrix with few values in a row and a dense one; a dense product of 5,000 rows takes seconds."""
-
-    def __init__(self, matrix: NDArray[np.float64]) -> None:
-        rows, self._columns = np.nonzero(matrix)
-        self._values = matrix[rows, self._columns][:, None]
-        self._rows, self._begins = np.unique(rows, return_index=True)
-
-    def __call__(self, dense: NDArray[np.float64]) -> NDArray[np.float64]:
-        product = np.zeros_like(dense)
-        if len(self._rows):
-            product[self._rows] = np.add.reduceat(self._values * dense[self._columns], self._begins)
-        return product
