@@ -78,7 +78,10 @@ class FaceMaker:
         mesh = levels.topology
         self._mean, self._triangles = torch.from_numpy(mesh.vertices), torch.from_numpy(mesh.triangles).long()
         modes = np.linalg.eigh(scaled_laplacian(mesh))[1][:, 1 : TEXTURE_MODES + 1]
-        self._modes = torch.from_numpy(modes / np.abs(modes).max(0)).float()
+        modes /= np.abs(modes).max(0)
+        # An eigenvector's sign is arbitrary, and differs by machine and by number of threads; faces must not.
+        modes *= np.sign(modes[(np.abs(modes) > 0.5).argmax(0), np.arange(modes.shape[1])])
+        self._modes = torch.from_numpy(modes).float()
         # What all faces have in common, whatever the seed.
         common = torch.Generator().manual_seed(0)
         grey, tint = (torch.randn(self._modes.shape[1], channels, generator=common) for channels in (1, 3))
