@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,11 +14,15 @@ import cv2
 import numpy as np
 import pytest
 
+from engine.config.presets import preset
 from engine.detector import TRTRetinaFace
 from engine.errors import DeviceLostError, InferenceError, InvalidArgumentError
+from engine.sidecar.schema import read_sidecar
+from engine.triton.models import undo
 from engine.triton.models.backend import each, for_the_rest, together
 from engine.triton.models.detector import TritonPythonModel
 from engine.triton.models.pictures import PictureReader
+from tests.engine.sidecar.test_content import VALUES
 
 
 def test_a_batch_that_fails_runs_one_by_one() -> None:
@@ -107,3 +112,28 @@ def test_the_server_ends_when_the_gpu_is_lost(
     assert model.execute([request, request]) == [str(error)] * 2
     model._reader.close()
     assert sent == signals
+
+
+def test_the_last_model_of_the_ensemble_gives_meshes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two pictures, with two faces and one; the plan gives at most one mesh for each."""
+    about = replace(read_sidecar(VALUES), config=preset("mobilenet0.25-dense"))
+    monkeypatch.setattr(undo, "sidecar_of", lambda folder: about)
+    monkeypatch.setattr(undo, "version_folder", lambda arguments: None)
+    monkeypatch.setattr(undo, "options_of", lambda request: {})
+    height, width = about.io.input.size.optimum
+    rng = np.random.default_rng(4)
+    tensors = {
+        "num_detections": np.array([2, 1], np.int32),
+        "boxes": rng.uniform(0, 60, (2, 3, 4)).astype(np.float32),
+        "scores": np.full((2, 3), 0.9, np.float32),
+        "landmarks": np.zeros((2, 3, 10), np.float32),
+        "dense": np.zeros((2, 3, 144), np.float32),
+        "vertices": rng.uniform(0, 60, (2, 1, 7, 3)).astype(np.float32),
+        "sizes": np.array([[height, width]] * 2, np.int32),
+    }
+    monkeypatch.setattr(undo, "tensors_of", lambda request: dict(tensors))
+    model = undo.TritonPythonModel()
+    model.initialize({})
+    found = model._undo(None)
+    assert found["num_faces"].tolist() == [2, 1]
+    np.testing.assert_allclose(found["vertices"], tensors["vertices"], rtol=1e-5)  # pictures of the input's size
