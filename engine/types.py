@@ -41,7 +41,7 @@ Color = Literal["bgr", "rgb"]  # order of the channels
 
 DEFAULT_SCORE_THRESHOLD = 0.5
 # Names of an engine's outputs that every model uses for the same.
-_OUTPUTS = ("num_detections", "boxes", "scores", "landmarks", "classes", "vertices")
+_OUTPUTS = ("num_detections", "boxes", "scores", "landmarks", "classes", "vertices", "colours")
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ class RawDetections:
         classes: int32 [N, M], 1 to C - 1; None if there is one class beside the background.
         values: float32 [N, M, D] of each head of plain values, by name.
         vertices: float32 [N, K, V, 3], x, y and depth, of the meshes of the first K faces; None if there are none.
+        colours: float32 [N, K, V, 3], of these vertices: red, green, blue, 0 to 1; None if the engine gives none.
     """
 
     num_detections: IntArray
@@ -82,6 +83,7 @@ class RawDetections:
     classes: IntArray | None = None
     values: Mapping[str, FloatArray] = field(default_factory=dict)
     vertices: FloatArray | None = None
+    colours: FloatArray | None = None
 
     @classmethod
     def of(cls, outputs: Mapping[str, Any]) -> RawDetections:
@@ -106,6 +108,7 @@ class DeviceDetections:
         values: float32 [N, M, D] of each head of plain values, by name.
         vertices: float32 [N, K, V, 3], x, y and depth in pixels of the letterboxed input, of the meshes of the first K
             faces; None if the engine gives none.
+        colours: float32 [N, K, V, 3], of these vertices: red, green, blue, 0 to 1; None if the engine gives none.
     """
 
     num_detections: Any
@@ -115,6 +118,7 @@ class DeviceDetections:
     classes: Any = None
     values: Mapping[str, Any] = field(default_factory=dict)
     vertices: Any = None
+    colours: Any = None
 
     @classmethod
     def of(cls, outputs: Mapping[str, Any]) -> DeviceDetections:

@@ -109,6 +109,7 @@ def add_network_options(parser: argparse.ArgumentParser, precisions: Iterable[st
     add("--mesh-decoder", type=Path, metavar="FILE", help="decode meshes of the best faces inside, with this file "
         "(.npz) that was trained with the weights; for models with a head `dense`")  # fmt: skip
     add("--max-meshes", type=int, metavar="N", help=f"meshes of a picture, at most (default {USUAL_MESHES})")
+    add("--mesh-colours", action="store_true", help="give the colours of their vertices too")
     of_bf16 = "; rounding: bf16 too" if "bf16" in precisions else ""
     _add_quantisation(parser.add_argument_group(f"quantisation ({', '.join(QUANTISED_PRECISIONS)}{of_bf16})"))
 
@@ -133,8 +134,10 @@ def _meshes(arguments: argparse.Namespace) -> MeshOptions | None:
     if arguments.mesh_decoder is None:
         if arguments.max_meshes is not None:
             raise InvalidArgumentError("--max-meshes is given, but no --mesh-decoder to decode meshes with")
+        if arguments.mesh_colours:
+            raise InvalidArgumentError("--mesh-colours is given, but no --mesh-decoder to decode meshes with")
         return None
-    return MeshOptions(arguments.mesh_decoder, arguments.max_meshes)
+    return MeshOptions(arguments.mesh_decoder, arguments.max_meshes, arguments.mesh_colours)
 
 
 def _add_quantisation(group: argparse._ArgumentGroup) -> None:

@@ -81,7 +81,8 @@ def _print(report: BuildReport) -> None:
 def _meshes(meshes: MeshOutput | None) -> list[tuple[str, str]]:
     if meshes is None:
         return []
-    return [("meshes", f"{meshes.max_meshes} of {meshes.num_vertices} vertices a picture, decoder {meshes.decoder}")]
+    vertices = f"{meshes.num_vertices} {'coloured ' * meshes.colours}vertices"
+    return [("meshes", f"{meshes.max_meshes} of {vertices} a picture, decoder {meshes.decoder}")]
 
 
 def _evidence(precision: dict[str, Any]) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from engine.config.detection import OPSET
 from engine.errors import BuildError
 from engine.export.exporter import quiet, remove_traces
-from engine.mesh.dense.output import HEAD, VERTICES, MeshOutput
+from engine.mesh.dense.output import COLOURS, HEAD, VERTICES, MeshOutput
 
 if TYPE_CHECKING:
     import onnx
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from engine.mesh.dense.faces import DenseFaces
     from engine.mesh.dense.weights import DecoderWeights
 
-INPUTS, OUTPUTS = ("values", "boxes"), ("vertices", "colours")
+INPUTS, OUTPUTS = ("values", "boxes"), (VERTICES, COLOURS)
 _PREFIX = "mesh_"
 
 
@@ -50,19 +50,20 @@ def export_meshes(weights: DecoderWeights, meshes: MeshOutput) -> onnx.GraphProt
     from engine.mesh.dense.faces import DenseFaces, FirstMeshes
     from engine.mesh.dense.values import DENSE_VALUES
 
-    first = FirstMeshes(DenseFaces(weights.levels, MeshDecoder.of(weights)), meshes.max_meshes)
+    faces = DenseFaces(weights.levels, MeshDecoder.of(weights))
+    first = FirstMeshes(faces, meshes.max_meshes, colours=meshes.colours)
     example = torch.zeros(2, meshes.max_meshes + 1, DENSE_VALUES), torch.zeros(2, meshes.max_meshes + 1, 4)
-    return compose.add_prefix_graph(_export(first, example, (VERTICES,), "batch").graph, _PREFIX)
+    return compose.add_prefix_graph(_export(first, example, meshes.names, "batch").graph, _PREFIX)
 
 
 def attach_meshes(detector: onnx.ModelProto, meshes: onnx.GraphProto) -> None:
     """Append the decoding of meshes to a detector, behind the values and boxes of its faces.
 
-    Its output is `vertices` float32 [N, max_meshes, V, 3], in pixels of the network's input. Faces that are not there
-    have a box of zeros, and so vertices of zeros.
+    Its outputs are `vertices` float32 [N, max_meshes, V, 3], in pixels of the network's input, and, if the meshes have
+    them, `colours` of the same shape. Both are zero for faces that are not there, whose boxes are.
     """
-    (vertices,) = meshes.output
-    names = dict(zip((entry.name for entry in meshes.input), (HEAD, "boxes"), strict=True)) | {vertices.name: VERTICES}
+    names = dict(zip((entry.name for entry in meshes.input), (HEAD, "boxes"), strict=True))
+    names |= {entry.name: entry.name.removeprefix(_PREFIX) for entry in meshes.output}
     graph = detector.graph
     begin = len(graph.node)
     graph.node.extend(meshes.node)
@@ -70,8 +71,9 @@ def attach_meshes(detector: onnx.ModelProto, meshes: onnx.GraphProto) -> None:
         for ends in (node.input, node.output):
             ends[:] = [names.get(name, name) for name in ends]
     graph.initializer.extend(meshes.initializer)
-    graph.output.add().CopyFrom(vertices)
-    graph.output[-1].name = VERTICES
+    for entry in meshes.output:
+        graph.output.add().CopyFrom(entry)
+        graph.output[-1].name = names[entry.name]
 
 
 def _export(

@@ -93,19 +93,43 @@ def as_meshes(vertices: Any, triangles: Any) -> tuple[FloatArray | None, IntArra
         if triangles is not None:
             raise InvalidArgumentError("there are triangles, but no vertices")
         return None, None
-    shape, absent = _shape(vertices), slice(0)
-    count = shape[1] if len(shape) == 3 else 0
-    if count and (given := np.asarray(vertices)).dtype.kind == "f":
-        absent = np.isnan(given).all((1, 2))
-        vertices = np.where(absent[:, None, None], 0, given)
-    meshes = as_floats(vertices, "vertices", -1, count, 3).copy()
-    meshes[absent] = np.nan
+    meshes = _of_vertices(vertices, "vertices")
     if triangles is None:
         return meshes, None
-    numbers = as_floats(triangles, "triangles", -1, 3)
+    numbers, count = as_floats(triangles, "triangles", -1, 3), meshes.shape[1]
     if (numbers != np.round(numbers)).any() or (numbers < 0).any() or (numbers >= count).any():
         raise InvalidArgumentError(f"triangles is {represented(triangles)}, expected numbers of vertices below {count}")
     return meshes, numbers.astype(np.int32)
+
+
+def as_colours(colours: Any, vertices: FloatArray | None) -> FloatArray | None:
+    """Return the colours of vertices as float32 [N, V, 3]; None for None.
+
+    Raises:
+        InvalidArgumentError: they are of another shape than the vertices, not from 0 to 1, or NaN of other faces.
+    """
+    if colours is None:
+        return None
+    painted = _of_vertices(colours, "colours")
+    if vertices is None or painted.shape != vertices.shape:
+        expected = "vertices, too" if vertices is None else f"that of the vertices, {list(vertices.shape)}"
+        raise InvalidArgumentError(f"colours has shape {list(painted.shape)}, expected {expected}")
+    there = ~np.isnan(vertices).any((1, 2))
+    if not ((painted[there] >= 0) & (painted[there] <= 1)).all() or not np.isnan(painted[~there]).all():
+        raise InvalidArgumentError("colours has values out of range, expected 0 to 1, and NaN of faces without a mesh")
+    return painted
+
+
+def _of_vertices(values: Any, name: str) -> FloatArray:
+    """Return values of vertices as float32 [N, V, 3], finite or, of faces without a mesh, all NaN."""
+    shape, absent = _shape(values), slice(0)
+    count = shape[1] if len(shape) == 3 else 0
+    if count and (given := np.asarray(values)).dtype.kind == "f":
+        absent = np.isnan(given).all((1, 2))
+        values = np.where(absent[:, None, None], 0, given)
+    of_vertices = as_floats(values, name, -1, count, 3).copy()
+    of_vertices[absent] = np.nan
+    return of_vertices
 
 
 def _shape(values: Any) -> tuple[int, ...]:

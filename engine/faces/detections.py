@@ -13,6 +13,7 @@ from engine.errors import FaceIndexError, InvalidArgumentError
 from engine.faces import json_form
 from engine.faces.checks import (
     as_classes,
+    as_colours,
     as_floats,
     as_meshes,
     as_names,
@@ -59,6 +60,8 @@ class Detections(PicturedFaces):
             the engine gives no meshes.
         triangles: int32 [F, 3], numbers of vertices of all these meshes, counter-clockwise seen from outside; None if
             there are no meshes, or if they are not known.
+        colours: float32 [N, V, 3], of these vertices: red, green, blue of the surface without light, 0 to 1. NaN of
+            faces that have no mesh; None if the engine gives no colours.
     """
 
     boxes: FloatArray
@@ -70,6 +73,7 @@ class Detections(PicturedFaces):
     class_names: tuple[str, ...]
     vertices: FloatArray | None
     triangles: IntArray | None
+    colours: FloatArray | None
 
     def __init__(
         self,
@@ -83,6 +87,7 @@ class Detections(PicturedFaces):
         class_names: Sequence[str] = (),
         vertices: ArrayLike | None = None,
         triangles: ArrayLike | None = None,
+        colours: ArrayLike | None = None,
     ) -> None:
         """Take lists and arrays of any type of number for float32 arrays.
 
@@ -95,11 +100,12 @@ class Detections(PicturedFaces):
         numbers = None if classes is None else as_classes(classes, names)
         meshes, surface = as_meshes(vertices, triangles)
         given = {"boxes": boxes, "scores": scores, "landmarks": landmarks, "classes": numbers, "vertices": meshes}
+        painted = as_colours(colours, meshes)
         counts = {name: len(array) for name, array in {**given, **own}.items() if array is not None}
         if len(set(counts.values())) > 1:
             found = ", ".join(f"{count} {name}" for name, count in counts.items())
             raise InvalidArgumentError(f"there are {found}: expected as many of each")
-        _set(self, boxes, scores, landmarks, as_size(image_size), numbers, own, names, meshes, surface)
+        _set(self, boxes, scores, landmarks, as_size(image_size), numbers, own, names, meshes, surface, painted)
 
     def __len__(self) -> int:
         """Return the number of faces."""
@@ -150,6 +156,7 @@ class Detections(PicturedFaces):
             and same_values(self.values, other.values)
             and same_or_none(self.vertices, other.vertices)
             and same_or_none(self.triangles, other.triangles)
+            and same_or_none(self.colours, other.colours)
         )
 
     __hash__ = None  # type: ignore[assignment] # arrays can be changed
@@ -206,8 +213,8 @@ class Detections(PicturedFaces):
         Pixels are rounded to 2 digits, scores to 5. "image_size" is left out if it is not known, "landmarks" if the
         model has none. Of a model with several classes there are "classes", their names, and of each face "class", its
         name, or its number where there are no names; of one with plain values, of each face "values", lists by name.
-        With `meshes` there are "vertices" of each face that has a mesh, [[x, y, depth], ...], and "triangles" of all
-        meshes, if they are known.
+        With `meshes` there are "vertices" of each face that has a mesh, [[x, y, depth], ...], their "colours", [[red,
+        green, blue], ...], if there are any, and "triangles" of all meshes, if they are known.
         """
         return json_form.to_values(self, meshes=meshes)
 
@@ -233,6 +240,13 @@ class Detections(PicturedFaces):
         """
         return to_supervision(self)
 
+    @property
+    def has_mesh(self) -> NDArray[np.bool_]:
+        """Whether each face has a mesh, [N]."""
+        if self.vertices is None:
+            return np.zeros(len(self), np.bool_)
+        return np.asarray(~np.isnan(self.vertices).any((1, 2)))
+
     def _known_size(self, doing: str) -> tuple[int, int]:
         if self.image_size is None:
             raise InvalidArgumentError(
@@ -249,8 +263,12 @@ class Detections(PicturedFaces):
             number,
             self.class_names[number - 1] if number and self.class_names else None,
             {name: array[row] for name, array in self.values.items()},
-            None if self.vertices is None or np.isnan(self.vertices[row]).any() else self.vertices[row],
+            *(None if array is None or np.isnan(array[row]).any() else array[row] for array in self._meshes),
         )
+
+    @property
+    def _meshes(self) -> tuple[FloatArray | None, FloatArray | None]:
+        return self.vertices, self.colours
 
     def _take(self, rows: slice | NDArray[np.intp] | NDArray[np.bool_]) -> Detections:
         return replaced(
@@ -261,6 +279,7 @@ class Detections(PicturedFaces):
             classes=None if self.classes is None else self.classes[rows],
             values={name: array[rows] for name, array in self.values.items()},
             vertices=None if self.vertices is None else self.vertices[rows],
+            colours=None if self.colours is None else self.colours[rows],
         )
 
 
@@ -274,10 +293,11 @@ def unchecked(
     class_names: tuple[str, ...] = (),
     vertices: FloatArray | None = None,
     triangles: IntArray | None = None,
+    colours: FloatArray | None = None,
 ) -> Detections:
     """Return Detections of arrays that are known to be right, such as an engine's, in less time."""
     faces = object.__new__(Detections)
-    _set(faces, boxes, scores, landmarks, image_size, classes, values or {}, class_names, vertices, triangles)
+    _set(faces, boxes, scores, landmarks, image_size, classes, values or {}, class_names, vertices, triangles, colours)
     return faces
 
 
@@ -296,7 +316,7 @@ def joined(found: Sequence[Detections]) -> Detections:
 
     return replaced(
         first,
-        **{name: all_of(name) for name in ("boxes", "scores", "landmarks", "classes", "vertices")},
+        **{name: all_of(name) for name in ("boxes", "scores", "landmarks", "classes", "vertices", "colours")},
         values={name: np.concatenate([faces.values[name] for faces in found]) for name in first.values},
     )
 

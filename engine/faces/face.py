@@ -25,6 +25,8 @@ class Face:
         class_name: its name; None if there is none.
         values: float32 [D] of each of the model's heads of plain values, by name.
         vertices: float32 [V, 3] of its mesh, x and y in pixels of the image, and depth; None if it has none.
+        colours: float32 [V, 3] of these vertices: red, green, blue of the surface without light, 0 to 1; None if there
+            are none.
     """
 
     box: FloatArray
@@ -34,6 +36,7 @@ class Face:
     class_name: str | None = None
     values: Mapping[str, FloatArray] = field(default_factory=dict)
     vertices: FloatArray | None = None
+    colours: FloatArray | None = None
 
     @property
     def width(self) -> float:
@@ -60,6 +63,7 @@ class Face:
             and same_or_none(self.landmarks, other.landmarks)
             and same_values(self.values, other.values)
             and same_or_none(self.vertices, other.vertices)
+            and same_or_none(self.colours, other.colours)
         )
 
     __hash__ = None  # type: ignore[assignment] # arrays can be changed

@@ -14,7 +14,7 @@ from engine.untrusted.limits import MAX_FACES_VERTICES, MAX_MESH_VERTICES
 if TYPE_CHECKING:
     from engine.faces.pictured import PicturedFaces
 
-_PIXEL_DIGITS, _SCORE_DIGITS = 2, 5
+_PIXEL_DIGITS, _SCORE_DIGITS, _COLOUR_DIGITS = 2, 5, 4
 _SIGNIFICANT = 7  # digits of plain values, about what float32 has
 _EXPECTED = 'expected {"faces": [{"box": [x1, y1, x2, y2], "score": S}, ...]}'
 
@@ -35,16 +35,20 @@ def to_values(found: PicturedFaces, *, meshes: bool = False) -> dict[str, Any]:
         for row, face in enumerate(faces):
             lists = {name: array[row].tolist() for name, array in found.values.items()}
             face["values"] = {name: [float(f"{v:.{_SIGNIFICANT}g}") for v in values] for name, values in lists.items()}
-    surface = {}
-    if meshes and found.vertices is not None:
-        there = ~np.isnan(found.vertices).any((1, 2))
-        for index in np.flatnonzero(there):
-            faces[index]["vertices"] = np.round(found.vertices[index].astype(np.float64), _PIXEL_DIGITS).tolist()
-        if there.any() and found.triangles is not None:
-            surface = {"triangles": found.triangles.tolist()}
+    surface = _add_meshes(faces, found) if meshes else {}
     about = {} if found.image_size is None else {"image_size": list(found.image_size)}
     classes = {"classes": list(found.class_names)} if found.class_names else {}
     return {**about, **classes, "faces": faces, **surface}
+
+
+def _add_meshes(faces: list[dict[str, Any]], found: PicturedFaces) -> dict[str, Any]:
+    """Add the meshes to the faces that have one; return what all have in common."""
+    there = np.flatnonzero(found.has_mesh)
+    for key, array, digits in (("vertices", found.vertices, _PIXEL_DIGITS), ("colours", found.colours, _COLOUR_DIGITS)):
+        if array is not None:
+            for index in there:
+                faces[index][key] = np.round(array[index].astype(np.float64), digits).tolist()
+    return {"triangles": found.triangles.tolist()} if len(there) and found.triangles is not None else {}
 
 
 def from_values(values: Any) -> dict[str, Any]:
@@ -68,8 +72,9 @@ def from_values(values: Any) -> dict[str, Any]:
         "classes": _classes(faces, names),
         "values": _plain(faces),
         "class_names": names,
-        "vertices": (vertices := _vertices(faces)),
+        "vertices": (vertices := _of_vertices(faces, "vertices")),
         "triangles": None if vertices is None else values.get("triangles"),
+        "colours": _of_vertices(faces, "colours"),
     }
 
 
@@ -110,9 +115,9 @@ def _plain(faces: list[dict[str, Any]]) -> dict[str, list[Any]]:
     }
 
 
-def _vertices(faces: list[dict[str, Any]]) -> list[Any] | None:
-    """Return the faces' meshes; NaN for a face without one, as engines decode the best ones only."""
-    there = [face["vertices"] for face in faces if face.get("vertices") is not None]
+def _of_vertices(faces: list[dict[str, Any]], key: str) -> list[Any] | None:
+    """Return a triple for each vertex of the faces' meshes; NaN for a face without one: engines decode the best."""
+    there = [face[key] for face in faces if face.get(key) is not None]
     if not there:
         return None
     count = len(there[0]) if isinstance(there[0], list) else 0
@@ -123,7 +128,7 @@ def _vertices(faces: list[dict[str, Any]]) -> list[Any] | None:
         )
     nothing = np.full((count, 3), np.nan, np.float32)
     return [
-        nothing if face.get("vertices") is None else as_floats(face["vertices"], f"faces[{i}].vertices", count, 3)
+        nothing if face.get(key) is None else as_floats(face[key], f"faces[{i}].{key}", count, 3)
         for i, face in enumerate(faces)
     ]
 

@@ -30,6 +30,12 @@ class PicturedFaces(ABC):
     class_names: tuple[str, ...]
     vertices: FloatArray | None
     triangles: IntArray | None
+    colours: FloatArray | None
+
+    @property
+    @abstractmethod
+    def has_mesh(self) -> NDArray[np.bool_]:
+        """Whether each face has a mesh, [N]."""
 
     @abstractmethod
     def __iter__(self) -> Iterator[Face]:

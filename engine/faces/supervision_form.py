@@ -36,5 +36,6 @@ def _data(found: PicturedFaces) -> dict[str, Any]:
         **({} if found.landmarks is None else {"landmarks": found.landmarks}),
         **({} if found.classes is None or not len(names) else {"class_name": names[found.classes - 1]}),
         **({} if found.vertices is None else {"vertices": found.vertices}),
+        **({} if found.colours is None else {"colours": found.colours}),
         **found.values,
     }

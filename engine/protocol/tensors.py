@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from engine.config.model import RetinaFaceConfig
 from engine.errors import InvalidArgumentError
 from engine.faces import Detections
-from engine.mesh.dense.output import VERTICES, MeshOutput
+from engine.mesh.dense.output import COLOURS, VERTICES, MeshOutput
 from engine.text import represented
 from engine.types import FloatArray, Image
 
@@ -52,7 +52,7 @@ def output_infos(config: RetinaFaceConfig, meshes: MeshOutput | None = None) -> 
         *([TensorInfo("landmarks", "FP32", (-1, config.num_points, 2))] if config.has_landmarks else []),
         *([TensorInfo("classes", "INT32", (-1,))] if config.num_classes > 2 else []),
         *(TensorInfo(head.name, "FP32", (-1, head.size)) for head in config.values),
-        *([TensorInfo(VERTICES, "FP32", (-1, *meshes.shape[1:]))] if meshes else []),
+        *([TensorInfo(name, "FP32", (-1, *meshes.shape[1:])) for name in meshes.names] if meshes else []),
     )
 
 
@@ -80,8 +80,9 @@ def _meshes(faces: Detections) -> dict[str, FloatArray]:
     """Return the meshes of the first faces, up to the last one that there is; zeros of faces without one."""
     if faces.vertices is None:
         return {}
-    there = np.flatnonzero(~np.isnan(faces.vertices).any((1, 2)))
-    return {VERTICES: np.nan_to_num(faces.vertices[: there.max(initial=-1) + 1], nan=0.0)}
+    count = np.flatnonzero(faces.has_mesh).max(initial=-1) + 1
+    known = {VERTICES: faces.vertices, COLOURS: faces.colours}
+    return {name: np.nan_to_num(array[:count], nan=0.0) for name, array in known.items() if array is not None}
 
 
 def images_of(

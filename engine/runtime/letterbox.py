@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine import ops
 from engine.config.model import RetinaFaceConfig
 from engine.faces import Detections, unchecked
 from engine.inputs.device_arrays import shape_of
-from engine.types import Color, FloatArray, Image, IntArray, RawDetections
+from engine.types import Color, FloatArray, Image, RawDetections
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Letterbox:
             raw.boxes, raw.landmarks, raw.num_detections, sizes, self.size, enlarge=self.enlarge
         )
         names = () if raw.classes is None else self.config.classes
-        meshes = None if raw.vertices is None else self._undo_meshes(raw.vertices, raw.num_detections, sizes)
+        meshes = self._undo_meshes(raw, sizes)
         return [
             unchecked(
                 boxes[i, :count],
@@ -86,33 +87,41 @@ class Letterbox:
                 None if raw.classes is None else raw.classes[i, :count],
                 {name: array[i, :count] for name, array in raw.values.items()},
                 names,
-                None if meshes is None else meshes[i],
+                vertices=meshes[i].get("vertices"),
+                colours=meshes[i].get("colours"),
             )
             for i, count in enumerate(raw.num_detections)
         ]
 
-    def _undo_meshes(
-        self, vertices: FloatArray, counts: IntArray, sizes: Sequence[tuple[int, int]]
-    ) -> list[FloatArray]:
-        """Return the meshes of each image's faces, [count, V, 3] in its pixels.
+    def _undo_meshes(self, raw: RawDetections, sizes: Sequence[tuple[int, int]]) -> list[dict[str, FloatArray]]:
+        """Return the `vertices` and `colours` of each image's faces, [count, V, 3], if there are any.
 
-        NaN are those of faces behind the first K, and those with a vertex that is not finite.
+        NaN are those of faces behind the first K, and those with a vertex or a colour that is not finite.
         """
+        if raw.vertices is None:
+            return [{}] * len(sizes)
         height, width = self.size
         whole = np.broadcast_to(np.array([0, 0, width, height], np.float32), (len(sizes), 1, 4))
         ones = np.ones(len(sizes), np.int32)
         edges, _ = ops.unletterbox(np.ascontiguousarray(whole), None, ones, sizes, self.size, enlarge=self.enlarge)
         found = []
-        for of_image, count, (begin, end) in zip(vertices, counts, edges.reshape(-1, 2, 2), strict=True):
+        for i, (count, (begin, end)) in enumerate(zip(raw.num_detections, edges.reshape(-1, 2, 2), strict=True)):
             factors = (end - begin) / np.array([width, height], np.float32)
-            meshes = np.full((count, *of_image.shape[1:]), np.nan, np.float32)
-            first = of_image[:count]
             with np.errstate(over="ignore", invalid="ignore"):
-                meshes[: len(first), :, :2] = first[..., :2] * factors + begin
-                meshes[: len(first), :, 2] = first[..., 2] * factors.mean()
-            meshes[~np.isfinite(meshes).all((1, 2))] = np.nan
-            found.append(meshes)
+                places = raw.vertices[i, :count] * np.append(factors, factors.mean()) + np.append(begin, np.float32(0))
+            meshes = {"vertices": places}
+            if raw.colours is not None:
+                meshes["colours"] = raw.colours[i, :count]
+            there = np.all([np.isfinite(array).all((1, 2)) for array in meshes.values()], axis=0)
+            found.append({name: _padded(array, there, count) for name, array in meshes.items()})
         return found
+
+
+def _padded(meshes: FloatArray, there: NDArray[np.bool_], count: int) -> FloatArray:
+    """Return arrays of the meshes that are there, [K, V, 3], as those of `count` faces, NaN for the others."""
+    padded = np.full((count, *meshes.shape[1:]), np.nan, np.float32)
+    padded[: len(meshes)][there] = meshes[there]
+    return padded
 
 
 def _first(raw: RawDetections, score_threshold: float) -> RawDetections:

@@ -10,7 +10,7 @@ from typing import Any
 from engine.config.detection import INPUT_NAME, INTEGER_OUTPUTS, InputSize, Thresholds, output_shapes
 from engine.config.model import RetinaFaceConfig
 from engine.config.reader import ADDED
-from engine.mesh.dense.output import VERTICES, MeshOutput
+from engine.mesh.dense.output import MeshOutput
 from engine.sidecar.rebuild import rebuild_command
 from engine.types import WeightsOrigin
 
@@ -108,7 +108,7 @@ class TensorSpecs:
         cls, given: InputSpec, config: RetinaFaceConfig, thresholds: Thresholds, meshes: MeshOutput | None
     ) -> TensorSpecs:
         """Return the tensors of an engine with this input."""
-        shapes = {**output_shapes(config, thresholds), **({VERTICES: meshes.shape} if meshes else {})}
+        shapes = {**output_shapes(config, thresholds), **(dict.fromkeys(meshes.names, meshes.shape) if meshes else {})}
         outputs = (
             OutputSpec(name, "int32" if name in INTEGER_OUTPUTS else "float32", ("N", *shape))
             for name, shape in shapes.items()
@@ -200,6 +200,8 @@ class Identity:
         content = {**asdict(self), "config": self.config.to_dict(), "precision": precision}
         if self.meshes is None:
             del content["meshes"]
+        else:
+            content["meshes"] = self.meshes.to_values()
         values: dict[str, Any] = json.loads(json.dumps(content))
         return values
 

@@ -21,6 +21,7 @@ _OPTIONS = {
     "--embed-plugins": "plugins.embedded",
     "--mesh-decoder": "meshes.decoder",
     "--max-meshes": "meshes.max_meshes",
+    "--mesh-colours": "meshes.colours",
 }
 # Beyond these a value is none that a build wrote.
 _LONGEST_WORD = 4096  # a path

@@ -193,12 +193,13 @@ def test_dense_detect(dense_run: tuple[str, Path], photos: Path, tmp_path: Path)
         config=run_folder / "config.json",
         weights=str(run_folder / "weights.pth"),
         precision="fp32",
-        meshes=MeshOptions(run_folder / "dense.npz", 3),
+        meshes=MeshOptions(run_folder / "dense.npz", 3, colours=True),
     )
     marked, best = tmp_path / "marked.png", tmp_path / "best.obj"
     done = run("dense_detect.py", engine, photos / "face.png", marked, best, "--score-threshold", 0.02)
     assert re.fullmatch(r"[123] meshes of 80 vertices\n", done.stdout)
     assert np.any(read_image(marked) != astronaut())
+    assert all(len(line.split()) == 7 for line in best.read_text().splitlines() if line.startswith("v "))
     topology = read_obj(best)
     assert (len(topology.vertices), len(topology.triangles)) == (80, 126)
 

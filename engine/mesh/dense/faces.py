@@ -65,14 +65,20 @@ class DenseFaces(nn.Module):
 class FirstMeshes(nn.Module):
     """The meshes of the first faces of each image, as an engine has them behind suppression."""
 
-    def __init__(self, faces: DenseFaces, number: int) -> None:
-        """Take the first `number` faces."""
+    def __init__(self, faces: DenseFaces, number: int, *, colours: bool) -> None:
+        """Take the first `number` faces, with or without the colours of vertices."""
         super().__init__()
-        self.faces, self.number = faces, number
+        self.faces, self.number, self.colours = faces, number, colours
 
-    def forward(self, values: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
-        """Map values [N, M, 144] and boxes [N, M, 4] to vertices [N, number, V, 3]."""
-        first = slice(0, self.number)
-        vertices, _ = self.faces(values[:, first].flatten(0, 1), boxes[:, first].flatten(0, 1))
-        best: torch.Tensor = vertices.unflatten(0, (-1, self.number))
-        return best
+    def forward(self, values: torch.Tensor, boxes: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Map values [N, M, 144] and boxes [N, M, 4] to vertices [N, number, V, 3], and colours of the same shape.
+
+        Both are zero for boxes of zeros, which are those of faces that are not there.
+        """
+        first, places = values[:, : self.number].flatten(0, 1), boxes[:, : self.number].flatten(0, 1)
+        vertices, colours = self.faces(first, places)
+        outputs = [vertices]
+        if self.colours:
+            there = places.abs().amax(1) > 0
+            outputs.append(torch.where(there[:, None, None], colours, 0.0))
+        return tuple(output.unflatten(0, (-1, self.number)) for output in outputs)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from engine.config.detection import Thresholds
 from engine.config.model import RetinaFaceConfig
+from engine.config.reader import ADDED
 from engine.errors import InvalidArgumentError
 from engine.mesh.dense.values import DENSE_VALUES
 from engine.untrusted.limits import MAX_MESH_VERTICES
 
 HEAD = "dense"  # name of the head whose values are decoded
-VERTICES = "vertices"  # name of the output
+VERTICES, COLOURS = "vertices", "colours"  # names of the outputs
 MAX_MESHES = 256
 _LONGEST_PATH = 4096
 
@@ -25,17 +27,31 @@ class MeshOutput:
         sha256: of the file's content, in hexadecimal.
         num_vertices: of a mesh.
         max_meshes: faces of an image that are decoded at most, those of the highest scores.
+        colours: whether the colours of vertices are an output too. Only files of engines that have it say so.
     """
 
     decoder: str
     sha256: str
     num_vertices: int
     max_meshes: int
+    colours: bool = field(default=False, metadata={ADDED: True})
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the outputs."""
+        return (VERTICES, COLOURS) if self.colours else (VERTICES,)
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Shape of the output behind the batch."""
+        """Shape of each output behind the batch."""
         return self.max_meshes, self.num_vertices, 3
+
+    def to_values(self) -> dict[str, Any]:
+        """Return what JSON can hold."""
+        values = asdict(self)
+        if not self.colours:
+            del values["colours"]
+        return values
 
     def check(self, config: RetinaFaceConfig, thresholds: Thresholds) -> None:
         """Raise InvalidArgumentError if an engine of this model has no such meshes."""

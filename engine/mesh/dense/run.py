@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.errors import InvalidArgumentError
-from engine.mesh.dense.output import HEAD
+from engine.mesh.dense.output import HEAD, MeshOutput
 from engine.mesh.dense.values import CAMERA_PART, CODE_PART, DENSE_VALUES
 from engine.mesh.dense.weights import DecoderWeights, bases, load_weights, values_of_a_face
 from engine.types import FloatArray, IntArray, RawDetections
@@ -101,18 +103,25 @@ class DenseDecoder:
 class BestMeshes:
     """The meshes of the first faces of each image, as engines give them."""
 
-    def __init__(self, decoder: DenseDecoder, number: int) -> None:
-        """Decode `number` faces of an image at most."""
-        self._decoder, self._number = decoder, number
+    def __init__(self, decoder: DenseDecoder, output: MeshOutput) -> None:
+        """Decode as many faces of an image, and give what `output` says."""
+        self._decoder, self._output = decoder, output
 
-    def of(self, raw: RawDetections) -> FloatArray:
-        """Return vertices float32 [N, number, V, 3] in the pixels of the boxes, zeros where there is no face."""
-        there = np.arange(self._number) < raw.num_detections[:, None]
-        values, boxes = (array[:, : self._number] for array in (raw.values[HEAD], raw.boxes))
-        decoded = self._decoder.decode(values[there], boxes[there]).vertices
-        vertices = np.zeros((*there.shape, *decoded.shape[1:]), np.float32)
-        vertices[there] = decoded
-        return vertices
+    def add_to(self, raw: RawDetections) -> RawDetections:
+        """Return detections with `vertices`, in the pixels of the boxes, and `colours` if they are an output."""
+        number = self._output.max_meshes
+        there = np.arange(number) < raw.num_detections[:, None]
+        values, boxes = (array[:, :number] for array in (raw.values[HEAD], raw.boxes))
+        decoded = self._decoder.decode(values[there], boxes[there])
+        colours = _padded(decoded.colours, there) if self._output.colours else None
+        return replace(raw, vertices=_padded(decoded.vertices, there), colours=colours)
+
+
+def _padded(of_faces: FloatArray, there: NDArray[np.bool_]) -> FloatArray:
+    """Return arrays of faces, [M, V, 3], at the M places [N, K] where one is; zeros at the others."""
+    padded = np.zeros((*there.shape, *of_faces.shape[1:]), np.float32)
+    padded[there] = of_faces
+    return padded
 
 
 def _convolve(x: FloatArray, basis: FloatArray, weight: FloatArray, bias: FloatArray) -> FloatArray:

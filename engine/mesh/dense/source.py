@@ -26,10 +26,12 @@ class MeshOptions:
         decoder: path of the file that `DecoderWeights.save` wrote; it was trained with the model's weights.
         max_meshes: faces of an image that are decoded at most, those of the highest scores; None is USUAL_MESHES, or
             the number of faces that the engine gives, if that is lower.
+        colours: whether the colours of vertices are an output too.
     """
 
     decoder: str | os.PathLike[str]
     max_meshes: int | None = None
+    colours: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,6 @@ def read_source(options: MeshOptions | None, config: RetinaFaceConfig, threshold
         raise InvalidArgumentError(f"mesh decoder {path} cannot be read: {error.strerror}") from error
     except InvalidArgumentError as error:
         raise InvalidArgumentError(f"mesh decoder {path}: {error}") from error
-    output = MeshOutput(path, sha256_of(content), len(weights.levels.topology.vertices), number)
+    output = MeshOutput(path, sha256_of(content), len(weights.levels.topology.vertices), number, options.colours)
     output.check(config, thresholds)
     return MeshSource(content, weights, output)

@@ -152,7 +152,7 @@ class CpuNetwork:
 
     def _found(self, heads: Sequence[FloatArray]) -> RawDetections:
         raw = detect(heads, self._config, self._thresholds)
-        return raw if self._meshes is None else replace(raw, vertices=self._meshes.of(raw))
+        return raw if self._meshes is None else self._meshes.add_to(raw)
 
     def _heads(self, runner: Runner, buffer: FloatArray) -> list[FloatArray]:
         try:
@@ -202,6 +202,7 @@ def concatenate(found: list[RawDetections]) -> RawDetections:
         None if found[0].classes is None else np.concatenate([raw.classes for raw in found]),
         {name: np.concatenate([raw.values[name] for raw in found]) for name in found[0].values},
         None if found[0].vertices is None else np.concatenate([raw.vertices for raw in found]),
+        None if found[0].colours is None else np.concatenate([raw.colours for raw in found]),
     )
 
 
@@ -220,4 +221,4 @@ class CpuSession(CpuNetwork):
         except EngineLoadError as error:
             raise EngineLoadError(f"{network_path(files.path)}: {error}") from error
         if files.decoder is not None and sidecar.meshes is not None:
-            self._meshes = BestMeshes(DenseDecoder(files.decoder), sidecar.meshes.max_meshes)
+            self._meshes = BestMeshes(DenseDecoder(files.decoder), sidecar.meshes)

@@ -114,11 +114,16 @@ def test_meshes_need_a_decoder() -> None:
     assert options_of()["meshes"] is None
     assert options_of("--mesh-decoder", "a.npz")["meshes"] == MeshOptions(Path("a.npz"))
     assert options_of("--mesh-decoder", "a.npz", "--max-meshes", "3")["meshes"] == MeshOptions(Path("a.npz"), 3)
-    with pytest.raises(InvalidArgumentError, match="--max-meshes is given, but no --mesh-decoder"):
-        options_of("--max-meshes", "3")
+    coloured = options_of("--mesh-decoder", "a.npz", "--mesh-colours")["meshes"]
+    assert coloured == MeshOptions(Path("a.npz"), colours=True)
+    for words in (["--max-meshes", "3"], ["--max-meshes", "0"], ["--mesh-colours"]):
+        with pytest.raises(InvalidArgumentError, match=f"{words[0]} is given, but no --mesh-decoder"):
+            options_of(*words)
 
 
 def test_meshes_are_printed() -> None:
     assert _meshes(None) == []
     rows = [("meshes", "3 of 468 vertices a picture, decoder a.npz")]
     assert _meshes(MeshOutput("a.npz", "0" * 64, 468, 3)) == rows
+    coloured = [("meshes", "3 of 468 coloured vertices a picture, decoder a.npz")]
+    assert _meshes(MeshOutput("a.npz", "0" * 64, 468, 3, colours=True)) == coloured

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from engine import Detections, Face, FaceIndexError, InvalidArgumentError
+from engine.types import FloatArray
 
 SIZE = (480, 640)
 NAMES = ("mask", "no mask", "half")
@@ -29,6 +30,7 @@ def some_faces(draw: st.DrawFn, least: int = 0) -> Detections:
     vertices = rng.uniform(0, 600, (count, 4, 3)).astype(np.float32) if draw(st.booleans()) else None
     if vertices is not None:
         vertices[draw(st.integers(0, count)) :] = np.nan
+    coloured = vertices is not None and draw(st.booleans())
     several = draw(st.booleans())
     return Detections(
         np.hstack([corners, corners + sides]),
@@ -40,6 +42,7 @@ def some_faces(draw: st.DrawFn, least: int = 0) -> Detections:
         values={name: rng.normal(size=(count, size)) for name, size in draw(st.sampled_from(VALUES)).items()},
         vertices=vertices,
         triangles=None if vertices is None else [[0, 1, 2], [0, 2, 3]],
+        colours=vertices / 600 if vertices is not None and coloured else None,
     )
 
 
@@ -49,13 +52,17 @@ def rows(faces: Detections) -> list[tuple[Any, ...]]:
     numbers = [None] * len(faces) if faces.classes is None else faces.classes.tolist()
     names = [faces.class_names[number - 1] if number and faces.class_names else None for number in numbers]
     values = [{name: array.tolist()[row] for name, array in faces.values.items()} for row in range(len(faces))]
-    meshes = [None] * len(faces) if faces.vertices is None else faces.vertices.tolist()
-    meshes = [None if mesh is None or np.isnan(mesh).any() else mesh for mesh in meshes]
+    meshes = zip(*(_of_meshes(array, len(faces)) for array in (faces.vertices, faces.colours)), strict=True)
     return list(zip(faces.boxes.tolist(), faces.scores.tolist(), points, numbers, names, values, meshes, strict=True))
 
 
+def _of_meshes(array: FloatArray | None, count: int) -> list[Any]:
+    lists = [None] * count if array is None else array.tolist()
+    return [None if mesh is None or np.isnan(mesh).any() else mesh for mesh in lists]
+
+
 def with_size(faces: Detections, size: tuple[int, int]) -> Detections:
-    names = ("classes", "values", "class_names", "vertices", "triangles")
+    names = ("classes", "values", "class_names", "vertices", "triangles", "colours")
     more = {name: getattr(faces, name) for name in names}
     return Detections(faces.boxes, faces.scores, faces.landmarks, size, **more)
 
@@ -69,7 +76,7 @@ def rows_of(faces: list[Face]) -> list[tuple[Any, ...]]:
             face.class_id,
             face.class_name,
             {name: array.tolist() for name, array in face.values.items()},
-            None if face.vertices is None else face.vertices.tolist(),
+            tuple(None if array is None else array.tolist() for array in (face.vertices, face.colours)),
         )
         for face in faces
     ]
@@ -167,6 +174,13 @@ def test_equality_is_one_bool_and_sees_every_number(faces: Detections) -> None:
         assert faces[0] != other[0]
         assert faces[1:] == other[1:]
         assert faces != Detections(**{**vars(faces), "triangles": None})
+    if faces.colours is not None and faces[0].colours is not None:
+        other = copy.deepcopy(faces)
+        assert other.colours is not None
+        other.colours[0, -1, -1] /= 2
+        assert faces != other
+        assert faces[0] != other[0]
+        assert faces[1:] == other[1:]
     for value in (faces, faces[0]):
         with pytest.raises(TypeError, match="unhashable"):
             hash(value)
@@ -234,6 +248,15 @@ def test_lists_and_other_numbers_become_float32(empty: Any) -> None:
         ({"vertices": np.zeros((1, 3, 3)), "triangles": [[0, 1, -1]]}, "triangles is"),
         ({"vertices": np.zeros((1, 3, 3)), "triangles": [[0, 1.5, 2]]}, "triangles is"),
         ({"vertices": np.zeros((1, 3, 3)), "triangles": [[0, 1]]}, "triangles has shape"),
+        ({"colours": np.zeros((1, 3, 3))}, r"colours has shape \[1, 3, 3\], expected vertices, too"),
+        (
+            {"vertices": np.zeros((1, 3, 3)), "colours": np.zeros((1, 2, 3))},
+            r"expected that of the vertices, \[1, 3, 3\]",
+        ),
+        ({"vertices": np.zeros((1, 1, 3)), "colours": [[[0, 0, 1.5]]]}, "colours has values out of range"),
+        ({"vertices": np.zeros((1, 1, 3)), "colours": [[[0, -1, 0]]]}, "colours has values out of range"),
+        ({"vertices": np.zeros((1, 1, 3)), "colours": np.full((1, 1, 3), np.nan)}, "NaN of faces without a mesh"),
+        ({"vertices": np.full((1, 1, 3), np.nan), "colours": np.ones((1, 1, 3))}, "NaN of faces without a mesh"),
         ({"image_size": 640}, r"image_size is 640, expected \(height, width\)"),
         ({"image_size": (0, 5)}, r"image_size is \(0, 5\)"),
         ({"image_size": (4.5, 5)}, r"image_size is \(4\.5, 5\)"),

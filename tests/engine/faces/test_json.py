@@ -84,16 +84,20 @@ def test_json_keeps_meshes_if_asked(rng: np.random.Generator, there: int) -> Non
     found = random_detections(rng, 3)
     vertices = rng.uniform(-9, 500, (3, 4, 3)).astype(np.float32)
     vertices[there:] = np.nan
-    faces = Detections(found.boxes, found.scores, vertices=vertices, triangles=[[0, 1, 2], [3, 2, 1]])
+    colours = np.where(np.isnan(vertices), np.nan, rng.uniform(0, 1, vertices.shape))
+    faces = Detections(found.boxes, found.scores, vertices=vertices, triangles=[[0, 1, 2], [3, 2, 1]], colours=colours)
+    assert not any({"vertices", "colours"} & face.keys() for face in faces.to_json()["faces"])
     assert "triangles" not in faces.to_json()
     values = json.loads(json.dumps(faces.to_json(meshes=True), allow_nan=False))
-    assert ["vertices" in face for face in values["faces"]] == [i < there for i in range(3)]
+    for key in ("vertices", "colours"):
+        assert [key in face for face in values["faces"]] == [i < there for i in range(3)]
     back = Detections.from_json(values)
     if not there:
-        assert back.vertices is None
+        assert back.vertices is back.colours is None
         assert "triangles" not in values
         return
     assert np.allclose(np.asarray(back.vertices), vertices, rtol=1e-7, atol=0.005001, equal_nan=True)
+    assert np.allclose(np.asarray(back.colours), colours, rtol=0, atol=0.0000501, equal_nan=True)
     assert np.asarray(back.triangles).tolist() == [[0, 1, 2], [3, 2, 1]]
     assert back.to_json(meshes=True) == values
 
@@ -141,6 +145,11 @@ FACE = {"box": [1, 2, 3, 4], "score": 0.5, "landmarks": [[0, 0]] * 5}
             "2201 faces have meshes of 8000",
         ),
         ({"faces": [{**FACE, "vertices": [[0, 0, 0]]}], "triangles": [[0, 0, 1]]}, r"triangles is \[\[0, 0, 1\]\]"),
+        ({"faces": [{**FACE, "colours": [[0, 0, 1]]}]}, r"colours has shape \[1, 1, 3\], expected vertices, too"),
+        (
+            {"faces": [{**FACE, "vertices": [[0, 0, 0]], "colours": [[0, 0, 1]] * 2}]},
+            r"colours has shape \[1, 2, 3\], expected that of the vertices, \[1, 1, 3\]",
+        ),
         ({"faces": [FACE], "image_size": [1]}, r"image_size is \[1\]"),
     ],
 )

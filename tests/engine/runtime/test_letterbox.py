@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -21,8 +23,9 @@ def raw_of(vertices: FloatArray | None, scores: FloatArray, counts: list[int]) -
 @pytest.mark.parametrize("enlarge", [False, True])
 def test_meshes_are_mapped_as_boxes_are(rng: np.random.Generator, enlarge: bool) -> None:
     vertices = rng.uniform(0, 96, (3, 2, 5, 3)).astype(np.float32)
+    colours = rng.uniform(0, 1, (3, 2, 5, 3)).astype(np.float32)
     letterbox = Letterbox(SIZE, preset("mobilenet0.25"), enlarge)
-    raw = raw_of(vertices, np.full((3, 4), 0.5, np.float32), [4, 1, 0])
+    raw = replace(raw_of(vertices, np.full((3, 4), 0.5, np.float32), [4, 1, 0]), colours=colours)
     found = letterbox.undo(raw, SIZES)
     # Two vertices are taken for the corners of a box; depths are scaled by the mean of both sides' factors.
     corners = np.concatenate([vertices[..., :2], vertices[..., :2]], axis=3).reshape(3, 10, 4)
@@ -40,6 +43,9 @@ def test_meshes_are_mapped_as_boxes_are(rng: np.random.Generator, enlarge: bool)
         factor = (unit[image, 0, 2:] - unit[image, 0, :2]).mean()
         np.testing.assert_allclose(meshes[:there, :, 2], vertices[image, :there, :, 2] * factor, rtol=1e-4)
         assert np.isnan(meshes[there:]).all()
+        painted = np.asarray(faces.colours)
+        assert np.array_equal(painted[:there], colours[image, :there])
+        assert np.isnan(painted[there:]).all()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, np.float32(3e38)])
@@ -49,6 +55,12 @@ def test_a_mesh_that_is_not_finite_is_none(bad: float) -> None:
     raw = raw_of(vertices, np.full((1, 2), 0.5, np.float32), [2])
     (found,) = Letterbox(SIZE, preset("mobilenet0.25"), True).undo(raw, [(5000, 9000)])
     assert [face.vertices is None for face in found] == [True, False]
+    assert found.colours is None
+    colours = np.ones_like(vertices)
+    colours[0, 1, 2, 0] = bad if np.abs(bad) > 1e38 else np.nan
+    (found,) = Letterbox(SIZE, preset("mobilenet0.25"), True).undo(replace(raw, colours=colours), [(5000, 9000)])
+    lost = [True, bool(~np.isfinite(colours).all())]
+    assert [face.vertices is None for face in found] == [face.colours is None for face in found] == lost
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.6, 1.0])
@@ -62,7 +74,8 @@ def test_faces_below_the_threshold_are_left_out_whatever_their_order(threshold: 
 
 
 def test_vertices_are_an_output_of_their_own() -> None:
-    outputs = {name: np.zeros((1, 2)) for name in ("num_detections", "boxes", "scores", "vertices", "dense")}
+    outputs = {name: np.zeros((1, 2)) for name in ("num_detections", "boxes", "scores", "vertices", "colours", "dense")}
     for raw in (RawDetections.of(outputs), DeviceDetections.of(outputs)):
+        assert raw.colours is outputs["colours"]
         assert raw.vertices is outputs["vertices"]
         assert raw.values.keys() == {"dense"}

@@ -54,6 +54,7 @@ def test_the_decoder_is_that_of_the_build(original: Path) -> None:
     command = files.sidecar.rebuild_command(original).split()
     assert command[command.index("--mesh-decoder") + 1] == decoder
     assert command[command.index("--max-meshes") + 1] == "4"
+    assert "--mesh-colours" not in command
     assert rebuild_command(files.sidecar.to_values(), original) == files.sidecar.rebuild_command(original)
 
 

@@ -129,6 +129,7 @@ def test_the_last_model_of_the_ensemble_gives_meshes(monkeypatch: pytest.MonkeyP
         "landmarks": np.zeros((2, 3, 10), np.float32),
         "dense": np.zeros((2, 3, 144), np.float32),
         "vertices": rng.uniform(0, 60, (2, 1, 7, 3)).astype(np.float32),
+        "colours": rng.uniform(0, 1, (2, 1, 7, 3)).astype(np.float32),
         "sizes": np.array([[height, width]] * 2, np.int32),
     }
     monkeypatch.setattr(undo, "tensors_of", lambda request: dict(tensors))
@@ -137,3 +138,4 @@ def test_the_last_model_of_the_ensemble_gives_meshes(monkeypatch: pytest.MonkeyP
     found = model._undo(None)
     assert found["num_faces"].tolist() == [2, 1]
     np.testing.assert_allclose(found["vertices"], tensors["vertices"], rtol=1e-5)  # pictures of the input's size
+    assert np.array_equal(found["colours"], tensors["colours"])

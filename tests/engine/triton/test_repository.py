@@ -102,15 +102,17 @@ def test_the_detectors_tensors_are_those_of_the_service(tmp_path: Path) -> None:
     assert read_sidecar(json.loads((version / "retinaface.engine.json").read_text())) == about
 
 
-def test_meshes_are_among_the_outputs_of_all_models(tmp_path: Path, library: bytes) -> None:
+@pytest.mark.parametrize("colours", [False, True])
+def test_meshes_are_among_the_outputs_of_all_models(tmp_path: Path, library: bytes, colours: bool) -> None:
     given, config = sidecar(), preset("mobilenet0.25-dense")
-    meshes = MeshOutput("dense.npz", "0" * 64, 468, 5)
+    meshes = MeshOutput("dense.npz", "0" * 64, 468, 5, colours)
     io = TensorSpecs.of(given.io.input, config, given.thresholds, meshes)
     configs = written(tmp_path / "r", replace(given, config=config, io=io, meshes=meshes))
-    for name in ("retinaface", "retinaface_ensemble", "retinaface_undo"):
-        assert shapes(configs[name].output)["vertices"] == ("FP32", [-1, 468, 3])
-    assert shapes(configs["retinaface_plan"].output)["vertices"] == ("FP32", [5, 468, 3])
-    assert shapes(configs["retinaface_undo"].input)["vertices"] == ("FP32", [5, 468, 3])
+    for kind, expected in (("vertices", True), ("colours", colours)):
+        for name in ("retinaface", "retinaface_ensemble", "retinaface_undo"):
+            assert shapes(configs[name].output).get(kind) == (("FP32", [-1, 468, 3]) if expected else None)
+        for tensors in (configs["retinaface_plan"].output, configs["retinaface_undo"].input):
+            assert shapes(tensors).get(kind) == (("FP32", [5, 468, 3]) if expected else None)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])

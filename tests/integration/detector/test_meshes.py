@@ -50,7 +50,7 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         "precision": "fp32",
         "size": InputSize.fixed(SIDE, SIDE),
         "thresholds": THRESHOLDS,
-        "meshes": MeshOptions(folder / "dense.npz", MESHES),
+        "meshes": MeshOptions(folder / "dense.npz", MESHES, colours=True),
     }
 
 
@@ -93,6 +93,9 @@ def test_the_best_faces_have_the_meshes_of_their_values_and_boxes(
         expected = decoder.decode(first.values["dense"], first.boxes)
         # The letterbox maps boxes and meshes one after the other, with sides that are rounded to whole pixels.
         np.testing.assert_allclose(found.vertices[:MESHES], expected.vertices, atol=0.05, rtol=0.02)
+        np.testing.assert_allclose(np.asarray(found.colours)[:MESHES], expected.colours, atol=1e-5)
+        assert expected.colours.std() > 0.03
+        assert np.isnan(np.asarray(found.colours)[MESHES:]).all()
         assert np.array_equal(np.asarray(found.triangles), decoder.triangles)
         assert [face.vertices is None for face in found] == [False] * MESHES + [True] * (len(found) - MESHES)
 
@@ -105,6 +108,7 @@ def test_a_scale_moves_meshes_like_boxes(engine: Path, decoder: DenseDecoder, im
     assert len(faces)
     expected = decoder.decode(faces.values["dense"], faces.boxes)
     np.testing.assert_allclose(np.asarray(faces.vertices), expected.vertices, atol=0.05, rtol=0.02)
+    np.testing.assert_allclose(np.asarray(faces.colours), expected.colours, atol=1e-5)
 
 
 def test_an_exported_detector_gives_the_same(
@@ -120,21 +124,25 @@ def test_an_exported_detector_gives_the_same(
     assert found.vertices is not None
     assert outputs["vertices"].shape == (1, MESHES, 56, 3)
     np.testing.assert_allclose(outputs["vertices"][0], found.vertices[:MESHES], atol=0.05)
+    assert names[-2:] == ["vertices", "colours"]
+    np.testing.assert_allclose(outputs["colours"][0], np.asarray(found.colours)[:MESHES], atol=1e-4)
 
 
 def test_results_reach_every_reader(detector: TRTRetinaFace, images: list[Image]) -> None:
     found = detector.detect(images, score_threshold=THRESHOLDS.score)
     outputs = outputs_of(found)
     infos = output_infos(detector.config, detector.sidecar.meshes)
-    assert [info.name for info in infos] == list(outputs) == [*list(outputs)[:-1], "vertices"]
-    assert infos[-1].shape == (-1, 56, 3)
+    assert [info.name for info in infos] == list(outputs) == [*list(outputs)[:-2], "vertices", "colours"]
+    assert infos[-1].shape == infos[-2].shape == (-1, 56, 3)
     assert outputs["vertices"].shape == (len(images), MESHES, 56, 3)
     assert np.array_equal(outputs["vertices"][0], np.asarray(found[0].vertices)[:MESHES])
+    assert np.array_equal(outputs["colours"][0], np.asarray(found[0].colours)[:MESHES])
     fewer = outputs_of([found[0][1:2], found[1][MESHES:]])["vertices"]
     assert np.array_equal(fewer[0], np.asarray(found[0].vertices)[1:2])
     assert not fewer[1].any()
     again = Detections.from_json(found[0].to_json(meshes=True))
     np.testing.assert_allclose(np.asarray(again.vertices), np.asarray(found[0].vertices), atol=0.0051)
+    np.testing.assert_allclose(np.asarray(again.colours), np.asarray(found[0].colours), atol=0.000051)
     assert np.array_equal(np.asarray(again.triangles), np.asarray(found[0].triangles))
     assert Detections.from_json(found[0].to_json()).vertices is None
 
@@ -151,9 +159,12 @@ def test_a_service_answers_with_meshes_if_asked(engine: Path, images: list[Image
         )
         described = httpx.get(f"{service.url}/v2/models/retinaface").json()["outputs"]
     assert plain == expected.to_json()
-    assert described[-1] == {"name": "vertices", "datatype": "FP32", "shape": [-1, -1, 56, 3]}
+    assert described[-2:] == [
+        {"name": name, "datatype": "FP32", "shape": [-1, -1, 56, 3]} for name in ("vertices", "colours")
+    ]
     faces = Detections.from_json(meshes)
     np.testing.assert_allclose(np.asarray(faces.vertices), np.asarray(expected.vertices), atol=0.05)
+    np.testing.assert_allclose(np.asarray(faces.colours), np.asarray(expected.colours), atol=0.001)
     assert np.array_equal(np.asarray(faces.triangles), np.asarray(expected.triangles))
 
 
@@ -168,7 +179,7 @@ def test_the_command_prints_meshes_if_asked(engine: Path, images: list[Image], t
     assert {key: value for key, value in meshes.items() if key not in ("faces", "triangles")} == {
         key: value for key, value in plain.items() if key != "faces"
     }
-    assert not any("vertices" in face for face in plain["faces"])
+    assert not any({"vertices", "colours"} & face.keys() for face in plain["faces"])
 
 
 def test_a_build_refuses_what_does_not_go_together(options: dict[str, object], tmp_path: Path) -> None:

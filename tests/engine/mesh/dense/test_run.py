@@ -13,6 +13,7 @@ from engine.errors import InvalidArgumentError
 from engine.mesh.arrays import write_arrays
 from engine.mesh.dense.decoder import MeshDecoder
 from engine.mesh.dense.faces import DenseFaces
+from engine.mesh.dense.output import MeshOutput
 from engine.mesh.dense.run import BestMeshes, DenseDecoder
 from engine.mesh.dense.weights import DecoderWeights, load_weights, weights_of
 from engine.mesh.levels import make_levels
@@ -159,12 +160,19 @@ def test_the_first_faces_of_each_image_are_decoded(rng: np.random.Generator) -> 
     values[2, 4] = values[1, 2] = np.nan  # neither is decoded
     boxes = np.tile(np.array([3, 4, 40, 50], np.float32), (3, 6, 1))
     raw = RawDetections(counts, boxes, np.zeros((3, 6), np.float32), values={"age": values[..., :1], "dense": values})
-    vertices = BestMeshes(numpy, 3).of(raw)
-    assert vertices.dtype == np.float32
-    assert vertices.shape == (3, 3, 56, 3)
-    assert not vertices[0].any()
-    assert not vertices[1, 2].any()
-    for image, face in ((1, 0), (1, 1), (2, 0), (2, 1), (2, 2)):
-        alone = numpy.decode(values[image, face][None], boxes[image, face][None]).vertices[0]
-        # Sums of matrix products in another order.
-        assert np.allclose(vertices[image, face], alone, atol=1e-4)
+    plain, coloured = (
+        BestMeshes(numpy, MeshOutput("a", "0" * 64, 56, 3, colours)).add_to(raw) for colours in (False, True)
+    )
+    assert plain.colours is None
+    assert plain.vertices is not None
+    assert np.array_equal(plain.vertices, np.asarray(coloured.vertices))
+    for name in ("vertices", "colours"):
+        given = getattr(coloured, name)
+        assert given.dtype == np.float32
+        assert given.shape == (3, 3, 56, 3)
+        assert not given[0].any()
+        assert not given[1, 2].any()
+        for image, face in ((1, 0), (1, 1), (2, 0), (2, 1), (2, 2)):
+            alone = getattr(numpy.decode(values[image, face][None], boxes[image, face][None]), name)[0]
+            # Sums of matrix products in another order.
+            assert np.allclose(given[image, face], alone, atol=1e-4)
