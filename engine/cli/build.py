@@ -121,9 +121,11 @@ def _found(agreement: dict[str, Any]) -> str:
     moved = (
         "" if landmarks is None else f", landmarks {landmarks['mean']:.2%} (95 %: {landmarks['p95']:.2%}) of the size"
     )
+    changes = agreement.get("values", {}).items()
+    changed = "".join(f", {name} {of['mean']:.4g} (95 %: {of['p95']:.4g})" for name, of in changes)
     return (
         f"{presence['lost']} of {faces} faces lost, {presence['new']} new, box IoU {iou['mean']:.4f} "
-        f"(5 %: {iou['p5']:.4f}, least {iou['minimum']:.4f}){moved}"
+        f"(5 %: {iou['p5']:.4f}, least {iou['minimum']:.4f}){moved}{changed}"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from engine.errors import InvalidArgumentError
 
@@ -62,6 +63,14 @@ def check_heads(
     fit = len(sizes) <= MAX_VALUE_HEADS and all(size > 0 for size in sizes) and numbers <= MAX_PAYLOAD
     expected = f"up to {MAX_VALUE_HEADS} heads of 1 or more values, with the points up to {MAX_PAYLOAD} numbers"
     _require(fit, "values", sizes, expected)
+
+
+def split_values(values: Any, heads: Sequence[ValueHead]) -> dict[str, Any]:
+    """Return an array [..., sum of the heads' sizes] as one [..., size] for each head, by name."""
+    begin, found = 0, dict[str, Any]()
+    for head in heads:
+        found[head.name], begin = values[..., begin : begin + head.size], begin + head.size
+    return found
 
 
 def _require(ok: bool, name: str, given: object, expected: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 from engine.config.backbones import BACKBONES
-from engine.config.heads import FIVE_MIRRORED, ValueHead, check_heads
+from engine.config.heads import FIVE_MIRRORED, ValueHead, check_heads, split_values
 from engine.config.reader import ADDED, read_dataclass
 from engine.errors import InvalidArgumentError
 
@@ -241,11 +241,8 @@ class RetinaFaceConfig:
         """Split what decoding carries, an array [..., payload_size] or None, into landmarks and the values by name."""
         if payload is None:
             return None, {}
-        begin, values = 2 * self.num_points, dict[str, Any]()
-        for head in self.values:
-            end = begin + head.size
-            values[head.name], begin = payload[..., begin:end], end
-        return payload[..., : 2 * self.num_points] if self.has_landmarks else None, values
+        begin = 2 * self.num_points
+        return payload[..., :begin] if self.has_landmarks else None, split_values(payload[..., begin:], self.values)
 
     def map_size(self, level: PyramidLevel, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of a level for an input of the given size.

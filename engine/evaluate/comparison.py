@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from engine.errors import InvalidArgumentError
 from engine.evaluate.worst import WorstImage, worst_images
@@ -14,8 +14,11 @@ from engine.images import read_image
 from engine.inputs import as_image
 from engine.metrics.agreement import SCORE_THRESHOLDS, Agreement, agreement
 from engine.metrics.classes import ClassTable, class_table
+from engine.metrics.heads import HeadErrors, HeadLabels, head_errors
 from engine.pictures.labels import boxes_of, label_names, require_labels
 from engine.types import DEFAULT_SCORE_THRESHOLD, FloatArray, Image, IntArray
+
+_T = TypeVar("_T")
 
 
 class Detector(Protocol):
@@ -39,6 +42,7 @@ class PictureSet:
         labels: boxes by name of the picture; None without labels.
         classes: numbers of the labelled faces' classes, as `labels`; None without.
         class_names: of these classes, which the detectors have.
+        heads: the labelled faces' points and values of heads that the detectors have, as `labels`; None without.
     """
 
     folder: Path
@@ -46,6 +50,7 @@ class PictureSet:
     labels: Mapping[str, FloatArray] | None = None
     classes: Mapping[str, IntArray] | None = None
     class_names: tuple[str, ...] = ()
+    heads: Mapping[str, HeadLabels] | None = None
 
     def names(self) -> list[str]:
         """Name each picture."""
@@ -71,6 +76,7 @@ class Compared:
         agreement: with the reference.
         worst: the pictures where it differs most, worst first.
         classes: of its faces, against those of labels; None if there are none.
+        head_errors: of its faces' points and values, against those of labels; None if there are none.
     """
 
     name: str
@@ -79,6 +85,7 @@ class Compared:
     agreement: Agreement
     worst: tuple[WorstImage, ...]
     classes: ClassTable | None = None
+    head_errors: HeadErrors | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,7 @@ class Comparison:
         reference_faces: the reference's faces in each picture.
         engines: the compared engines.
         reference_classes: see Compared.
+        reference_head_errors: see Compared.
     """
 
     folder: Path
@@ -102,6 +110,7 @@ class Comparison:
     reference_faces: list[Detections]
     engines: tuple[Compared, ...]
     reference_classes: ClassTable | None = None
+    reference_head_errors: HeadErrors | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -109,13 +118,13 @@ class Comparison:
             "images": len(self.images),
             "skipped": [asdict(entry) for entry in self.skipped],
             "reference": self.reference,
-            **_classes(self.reference_classes),
+            **_labelled(self.reference_classes, self.reference_head_errors),
             "engines": [
                 {
                     "name": engine.name,
                     "measured_with": engine.measured_with,
-                    "agreement": asdict(engine.agreement),
-                    **_classes(engine.classes),
+                    "agreement": engine.agreement.to_dict(),
+                    **_labelled(engine.classes, engine.head_errors),
                     "worst": [entry.to_dict(self.images) for entry in engine.worst],
                 }
                 for engine in self.engines
@@ -123,8 +132,9 @@ class Comparison:
         }
 
 
-def _classes(table: ClassTable | None) -> dict[str, Any]:
-    return {} if table is None else {"classes": {**asdict(table), "accuracy": table.accuracy}}
+def _labelled(table: ClassTable | None, errors: HeadErrors | None) -> dict[str, Any]:
+    classes = {} if table is None else {"classes": {**asdict(table), "accuracy": table.accuracy}}
+    return classes if errors is None else {**classes, "head_errors": asdict(errors)}
 
 
 def compare(
@@ -177,12 +187,8 @@ def compare(
     thresholds = sorted({t for t in SCORE_THRESHOLDS if t >= floor} | {score_threshold})
     boxes = None if truth is None else [truth[name] for name in names]
 
-    def classes(detector: str) -> ClassTable | None:
-        if boxes is None or pictures.classes is None:
-            return None
-        of_label = zip(names, label_names(pictures.classes, names), strict=True)
-        numbers = [pictures.classes[label] for _, label in of_label if label is not None]
-        return class_table(boxes, numbers, found[detector], pictures.class_names, score_threshold=score_threshold)
+    def judged(detector: str) -> tuple[ClassTable | None, HeadErrors | None]:
+        return (None, None) if boxes is None else _judged(pictures, names, boxes, found[detector], score_threshold)
 
     return Comparison(
         pictures.folder,
@@ -203,9 +209,31 @@ def compare(
                     thresholds=thresholds,
                 ),
                 worst_images(found[reference], found[name], score_threshold, num_worst),
-                classes(name),
+                *judged(name),
             )
             for name in others
         ),
-        classes(reference),
+        *judged(reference),
     )
+
+
+def _judged(
+    pictures: PictureSet,
+    names: Sequence[str],
+    boxes: Sequence[FloatArray],
+    faces: Sequence[Detections],
+    score_threshold: float,
+) -> tuple[ClassTable | None, HeadErrors | None]:
+    """Compare a detector's faces in pictures of these names with what labels say besides their boxes."""
+    classes, errors = None, None
+    if pictures.classes is not None:
+        numbers = _of(pictures.classes, names)
+        classes = class_table(boxes, numbers, faces, pictures.class_names, score_threshold=score_threshold)
+    if pictures.heads is not None:
+        errors = head_errors(boxes, _of(pictures.heads, names), faces, score_threshold=score_threshold)
+    return classes, errors
+
+
+def _of(labels: Mapping[str, _T], names: Sequence[str]) -> list[_T]:
+    """Return what labels say of pictures, all of which have a label."""
+    return [labels[label] for label in label_names(labels, names) if label is not None]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from engine.errors import InvalidArgumentError
 from engine.faces import Detections
 from engine.metrics.average_precision import Boxes, SizeRange, average_precision, average_precision_by_size
+from engine.metrics.heads import value_changes
 from engine.metrics.matching import MATCH_IOU, MatchedFaces, assign, box_iou, match_faces
 from engine.metrics.precision_change import PrecisionChange, precision_changes
 from engine.metrics.spread import Spread, spread
@@ -90,6 +92,8 @@ class Agreement:
         presence: lost and new faces at several score thresholds.
         average_precision: of the candidate, with the reference's faces as the truth; None without faces.
         labels: average precision of both against labels; None without labels.
+        values: mean absolute difference of the numbers of each matched face, by name of each head of plain values that
+            both have; None without matched faces. The loss does not count it: it has the head's unit.
     """
 
     images: int
@@ -107,6 +111,14 @@ class Agreement:
     presence: tuple[Presence, ...]
     average_precision: float | None
     labels: LabelledPrecision | None
+    values: dict[str, Spread | None]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON, without those of heads if there are none."""
+        plain = asdict(self)
+        if not self.values:
+            del plain["values"]
+        return plain
 
     def at(self, threshold: float) -> Presence:
         """Return the lost and new faces at one of the compared thresholds; raise InvalidArgumentError for another."""
@@ -139,8 +151,8 @@ def agreement(
         match_iou: smallest IoU of a match.
 
     Raises:
-        InvalidArgumentError: the lists differ in length, hold numbers that are not finite, or a threshold is out of
-            range.
+        InvalidArgumentError: the lists differ in length, in the number of landmarks or in that of a head's values, hold
+            numbers that are not finite, or a threshold is out of range.
     """
     for name, value in (("score_threshold", score_threshold), *(("thresholds", v) for v in thresholds)):
         if not 0.0 <= value <= 1.0:
@@ -171,6 +183,7 @@ def agreement(
         presence=tuple(presence(reference, candidate, t, match_iou) for t in thresholds),
         average_precision=average_precision(truth, candidate, match_iou=match_iou),
         labels=None if labels is None else _against_labels(labels, reference, candidate, match_iou),
+        values=value_changes(reference, candidate, matched),
     )
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engine.errors import InvalidArgumentError
 from engine.faces import Detections
-from engine.metrics.matching import MATCH_IOU, box_iou, take_greedily
+from engine.metrics.matching import match_labels
 from engine.types import DEFAULT_SCORE_THRESHOLD
 
 
@@ -74,10 +74,8 @@ def class_table(
     for boxes, labels, faces, left in zip(truth, classes, detections, left_out, strict=True):
         if faces.classes is None:
             raise InvalidArgumentError("the detections have no classes: their model has one")
-        order = np.argsort(-faces.scores, kind="stable")
-        order = order[faces.scores[order] >= score_threshold]
-        taken = take_greedily(box_iou(faces.boxes[order], boxes), MATCH_IOU, preferred=~left)
+        rows, columns = match_labels(boxes, faces, left, score_threshold)
         found_as = np.full(len(boxes), len(names))
-        found_as[taken[taken >= 0]] = faces.classes[order][taken >= 0] - 1
+        found_as[rows] = faces.classes[columns] - 1
         np.add.at(counts, (labels[~left] - 1, found_as[~left]), 1)
     return ClassTable(tuple(names), tuple(map(tuple, counts[:, :-1].tolist())), tuple(counts[:, -1].tolist()))

@@ -73,6 +73,27 @@ def take_greedily(
     return taken
 
 
+def match_labels(
+    truth: NDArray[np.floating], faces: Detections, ignored: NDArray[np.bool_], score_threshold: float
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Pair the labelled faces of an image with detections, which choose in the order of their scores.
+
+    Args:
+        truth: labelled boxes, [N, 4].
+        faces: detections.
+        ignored: bool [N], labelled faces that are not paired: a detection that matches no other is left out.
+        score_threshold: detections have at least this score.
+
+    Returns:
+        Indices of labelled faces, and of their detections.
+    """
+    order = np.argsort(-faces.scores, kind="stable")
+    order = order[faces.scores[order] >= score_threshold]
+    taken = take_greedily(box_iou(faces.boxes[order], truth), MATCH_IOU, preferred=~ignored)
+    counts = np.append(~ignored, False)[taken]  # index -1 is "no face"
+    return taken[counts], order[counts]
+
+
 @dataclass(frozen=True)
 class MatchedFaces:
     """Faces that both engines found, over all images.
@@ -118,8 +139,8 @@ def match_faces(
         match_iou: smallest IoU of a match.
 
     Raises:
-        InvalidArgumentError: the lists differ in length or in the number of landmarks, or hold numbers that are not
-            finite.
+        InvalidArgumentError: the lists differ in length, in the number of landmarks or in that of a head's values, or
+            hold numbers that are not finite.
     """
     check_detections(reference, candidate)
     parts = [
@@ -149,7 +170,8 @@ def _match_image(
 def check_detections(reference: Sequence[Detections], candidate: Sequence[Detections]) -> None:
     """Raise InvalidArgumentError unless both can be compared.
 
-    They can if they have the same images, at least one, faces of as many landmarks, and all numbers are finite.
+    They can if they have the same images, at least one, faces of as many landmarks and values of each head, and all
+    numbers are finite.
     """
     if len(reference) != len(candidate):
         raise InvalidArgumentError(
@@ -160,20 +182,23 @@ def check_detections(reference: Sequence[Detections], candidate: Sequence[Detect
     for name, side in (("reference", reference), ("candidate", candidate)):
         for index, faces in enumerate(side):
             landmarks: FloatArray = np.zeros(0, np.float32) if faces.landmarks is None else faces.landmarks
-            if not all(np.isfinite(values).all() for values in (faces.boxes, faces.scores, landmarks)):
-                raise InvalidArgumentError(f"{name}[{index}] holds a box, score or landmark that is not finite")
+            numbers = (faces.boxes, faces.scores, landmarks, *faces.values.values())
+            if not all(np.isfinite(values).all() for values in numbers):
+                raise InvalidArgumentError(f"{name}[{index}] holds a box, score, landmark or value that is not finite")
     for index, (ours, theirs) in enumerate(zip(reference, candidate, strict=True)):
-        _check_points(index, ours, theirs)
+        if len(ours) and len(theirs):
+            _check_sizes(index, ours, theirs)
 
 
-def _check_points(index: int, ours: Detections, theirs: Detections) -> None:
-    if not len(ours) or not len(theirs) or ours.landmarks is None or theirs.landmarks is None:
-        return
-    points, others = ours.landmarks.shape[1], theirs.landmarks.shape[1]
-    if points != others:
-        raise InvalidArgumentError(
-            f"reference[{index}] has {points} landmarks a face and candidate[{index}] {others}, expected as many"
-        )
+def _check_sizes(index: int, ours: Detections, theirs: Detections) -> None:
+    pairs = {"landmarks": (ours.landmarks, theirs.landmarks)}
+    pairs |= {f"values of {name!r}": (values, theirs.values.get(name)) for name, values in ours.values.items()}
+    for what, (one, other) in pairs.items():
+        if one is not None and other is not None and one.shape[1] != other.shape[1]:
+            raise InvalidArgumentError(
+                f"reference[{index}] has {one.shape[1]} {what} a face and candidate[{index}] {other.shape[1]}, "
+                "expected as many"
+            )
 
 
 def _landmark_error(

@@ -158,9 +158,9 @@ class _Quantisation:
             "convolutions": asdict(coverage(self.graph, written)),
             "max_loss": self._max_loss,
             "loss": agreement.loss if agreement.faces else None,
-            "agreement": asdict(agreement),
+            "agreement": agreement.to_dict(),
             "measured_on": self.measure.runtime,
-            "elsewhere": {name: asdict(found) for name, found in self.measure.elsewhere(written).items()},
+            "elsewhere": {name: found.to_dict() for name, found in self.measure.elsewhere(written).items()},
             **self._training,
         }
         calibration = {
@@ -199,7 +199,7 @@ class _Quantisation:
             )
             network.weights, network.exact, network.biases, network.scales = calibrated
             network.fitted = self.assignments[0]
-        self._training = {"untrained": asdict(before), "training_kept": kept}
+        self._training = {"untrained": before.to_dict(), "training_kept": kept}
 
     def _ranked(self) -> list[KeptLayer]:
         return ranking(self.graph, self.assignments[0], self._gains()) if self._decides else []

@@ -16,6 +16,7 @@ from engine.config.model import RetinaFaceConfig
 from engine.config.reader import ADDED, read_dataclass
 from engine.errors import InvalidArgumentError, TrainingError
 from engine.metrics.classes import ClassTable
+from engine.metrics.heads import HeadErrors
 from engine.model.weights.checkpoint import read_checkpoint
 from engine.model.weights.stored import StoredTensor
 from engine.untrusted.files import read_into_memory
@@ -40,6 +41,7 @@ class EpochRecord:
         average_precision: on the validation labels; None without.
         by_size: the same for each of engine.metrics.average_precision.SIZE_BINS, None where there is no face.
         classes: of the faces that are found; None without validation labels, or with one class.
+        head_errors: of the points and values of the faces that are found; None without validation labels.
     """
 
     epoch: int
@@ -48,6 +50,7 @@ class EpochRecord:
     average_precision: float | None = None
     by_size: tuple[float | None, ...] = ()
     classes: ClassTable | None = field(default=None, metadata={ADDED: True})
+    head_errors: HeadErrors | None = field(default=None, metadata={ADDED: True})
 
 
 @dataclass

@@ -254,6 +254,7 @@ class Training:
             value,
             () if judgement is None else judgement.by_size,
             None if judgement is None else judgement.classes,
+            None if judgement is None else judgement.head_errors,
         )
         self.position = Position(position.epoch + 1, 0, {}, (*position.records, record))
         if not self._processes.rank and is_best:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from engine.bench.load.workload import Picture
 from engine.evaluate.comparison import Detector
@@ -29,6 +30,10 @@ class Accuracy:
     labels: int | None
     average_precision: float | None
     agreement: Agreement | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {**asdict(self), "agreement": None if self.agreement is None else self.agreement.to_dict()}
 
 
 def accuracy(

@@ -40,6 +40,10 @@ class Engine:
     details: str
     accuracy: Accuracy | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {**asdict(self), "accuracy": None if self.accuracy is None else self.accuracy.to_dict()}
+
 
 @dataclass(frozen=True)
 class Point:

@@ -51,7 +51,7 @@ class Results:
             "environment": self.environment,
             "settings": self.settings,
             "workload": self.workload,
-            "engines": [asdict(engine) for engine in self.engines],
+            "engines": [engine.to_dict() for engine in self.engines],
             "points": [point.to_dict() for point in self.points],
             "verdicts": [asdict(verdict) for verdict in self.verdicts],
         }

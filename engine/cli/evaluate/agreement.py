@@ -56,6 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     from engine.evaluate.comparison import PictureSet, compare
     from engine.images import list_images
     from engine.pictures.classes import read_classes
+    from engine.pictures.heads import read_heads
     from engine.pictures.labels import read_labels
 
     labels = None if arguments.labels is None else read_labels(arguments.labels)
@@ -65,10 +66,15 @@ def run(arguments: argparse.Namespace) -> int:
         for name, path in name_engines([arguments.reference, *arguments.engine]).items()
     }
     _warn_of_other_settings(detectors)
-    classes, names = None, next(iter(detectors.values())).config.classes
-    if labels is not None and len(names) > 1 and all(each.config.classes == names for each in detectors.values()):
-        classes = read_classes(arguments.labels, names)
-    pictures = PictureSet(arguments.images, paths, labels, classes, names)
+    configs = [detector.config for detector in detectors.values()]
+    classes, heads, names = None, None, configs[0].classes
+    if labels is not None:
+        if len(names) > 1 and all(config.classes == names for config in configs):
+            classes = read_classes(arguments.labels, names)
+        points = configs[0].num_points if len({config.num_points for config in configs}) == 1 else 0
+        values = [head for head in configs[0].values if all(head in config.values for config in configs)]
+        heads = read_heads(arguments.labels, points, values, _log.warning)
+    pictures = PictureSet(arguments.images, paths, labels, classes, names, heads)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("Comparing", total=len(pictures.paths))
 

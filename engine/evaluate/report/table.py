@@ -31,6 +31,9 @@ def rows(comparison: Comparison) -> list[tuple[str, list[str]]]:
         row("landmark error / size, mean", lambda e: _mean(e.landmark_error)),
         row("landmark error / size, 95 % below / most", lambda e: _two(e.landmark_error, "p95", "maximum")),
     ]
+    for head in dict.fromkeys(name for entry in entries for name in entry.values):
+        row_name = f"{head}, difference: median / 95 % below"
+        table.append((row_name, [_pair(entry.values.get(head), "median", "p95") for entry in entries]))
     for presences in zip(*(entry.presence for entry in entries), strict=True):
         at = f"{presences[0].threshold:g}"
         table.append(
@@ -38,7 +41,7 @@ def rows(comparison: Comparison) -> list[tuple[str, list[str]]]:
         )
         table.append((f"new at {at} (had a lower score)", [_part(p.new, p.risen, p.candidate) for p in presences]))
     table.append(row("AP against the reference's faces", lambda e: _number(e.average_precision)))
-    return table + _labelled_rows(comparison) + _class_rows(comparison)
+    return table + _labelled_rows(comparison) + _class_rows(comparison) + _head_rows(comparison)
 
 
 def _labelled_rows(comparison: Comparison) -> list[tuple[str, list[str]]]:
@@ -81,6 +84,19 @@ def _class_rows(comparison: Comparison) -> list[tuple[str, list[str]]]:
     return table
 
 
+def _head_rows(comparison: Comparison) -> list[tuple[str, list[str]]]:
+    first, errors = comparison.reference_head_errors, [engine.head_errors for engine in comparison.engines]
+    present = [entry for entry in errors if entry is not None]
+    if first is None or not present:
+        return []
+    table = []
+    for head in dict.fromkeys(name for entry in (first, *present) for name in entry.known):
+        name = "landmark error / size" if head == "landmarks" else f"{head}, error"
+        known, *others = (_pair(entry.known.get(head), "mean", "p95") for entry in (first, *present))
+        table.append((f"{name} against labels: mean / 95 % below (reference {known})", others))
+    return table
+
+
 def _counts(words: Sequence[str], counts: Sequence[str]) -> str:
     return ", ".join(f"{count} {word}" for word, count in zip(words, counts, strict=True) if count != "0") or "0"
 
@@ -95,6 +111,11 @@ def _mean(values: Spread | None) -> str:
 
 def _two(values: Spread | None, first: str, second: str) -> str:
     return f"{getattr(values, first):.4f} / {getattr(values, second):.4f}" if values else _NONE
+
+
+def _pair(values: Spread | None, first: str, second: str) -> str:
+    """Return two statistics in a unit of any size."""
+    return f"{getattr(values, first):.4g} / {getattr(values, second):.4g}" if values else _NONE
 
 
 def _changed(value: float | None, change: PrecisionChange | None) -> str:

@@ -59,9 +59,9 @@ def _measured(conversion: Conversion, graph: Graph, network: Simulation) -> tupl
     evidence = {
         "max_loss": None,
         "loss": agreement.loss if agreement.faces else None,
-        "agreement": asdict(agreement),
+        "agreement": agreement.to_dict(),
         "measured_on": measure.runtime,
-        "elsewhere": {n: asdict(a) for n, a in measure.elsewhere(write_quantised(graph, network)).items()},
+        "elsewhere": {n: a.to_dict() for n, a in measure.elsewhere(write_quantised(graph, network)).items()},
     }
     calibration = {
         "images": len(images.paths),

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import numpy as np
 
 from engine.config.heads import ValueHead
 from engine.pictures.classes import ClassNumbers
+from engine.pictures.heads import points_of, values_of
 from engine.pictures.labels import numbers, read_entries
 from engine.text import represented
 from engine.train.labels.labelled import FaceList, Faces
@@ -41,7 +40,9 @@ def _faces(numbers_of: ClassNumbers, count: int, values: Sequence[ValueHead], gi
     for face in given:
         box = numbers(face["box"], 4, "a box")
         points = face.get("landmarks")
-        faces.add(box, None if points is None or not count else _points(points, count), number=numbers_of.of_face(face))
+        faces.add(
+            box, None if points is None or not count else points_of(points, count), number=numbers_of.of_face(face)
+        )
     if not values:
         return faces.faces()
     rows = np.array([_values(face.get("values"), values) for face in given], np.float32)
@@ -49,20 +50,8 @@ def _faces(numbers_of: ClassNumbers, count: int, values: Sequence[ValueHead], gi
 
 
 def _values(given: Any, heads: Sequence[ValueHead]) -> list[float]:
-    """Return the numbers of all heads, NaN of those that a face does not have."""
-    if given is not None and not isinstance(given, dict):
-        raise ValueError(f"values is {represented(given)}, expected lists of numbers by the names of heads")
-    found, known = [], {head.name for head in heads}
-    if unknown := sorted((given or {}).keys() - known):
+    """See values_of; training refuses names that no head has."""
+    known = {head.name for head in heads}
+    if isinstance(given, dict) and (unknown := sorted(given.keys() - known)):
         raise ValueError(f"values has {represented(unknown[0])}, expected {', '.join(sorted(known))}, as the model has")
-    for head in heads:
-        own = (given or {}).get(head.name)
-        found += [math.nan] * head.size if own is None else numbers(own, head.size, f"values.{head.name}")
-    return found
-
-
-def _points(points: Any, count: int) -> list[float]:
-    if not isinstance(points, list) or len(points) != count:
-        given = f"{len(points)} points" if isinstance(points, list) else represented(points)
-        raise ValueError(f"landmarks are {given}, expected {count} points [x, y], as the model has them, or none")
-    return list(chain.from_iterable(numbers(point, 2, "a landmark") for point in points))
+    return values_of(given, heads)

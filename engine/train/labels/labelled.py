@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.config.heads import FIVE_MIRRORED
+from engine.pictures.heads import clear_unlabelled
 from engine.types import FloatArray, IntArray
 
 _LARGEST = 1e9
@@ -91,5 +92,5 @@ class FaceList:
         """Return the faces that were added."""
         values = np.array(self._values, np.float32).reshape(-1, 2 * self._points + _OTHERS)
         landmarks = values[:, 4:-2].reshape(len(values), self._points, 2).copy()
-        landmarks[(landmarks == -1).all(2).any(1)] = np.nan
+        clear_unlabelled(landmarks)
         return Faces(values[:, :4].copy(), landmarks, values[:, -2] != 0, values[:, -1].astype(np.int32))

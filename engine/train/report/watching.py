@@ -51,11 +51,14 @@ class Shown:
         precision = "" if record.average_precision is None else f"; average precision {record.average_precision:.4f}"
         accuracy = None if record.classes is None else record.classes.accuracy
         right = "" if accuracy is None else f"; classes right {accuracy:.4f}"
-        self._status.keep(f"epoch {record.epoch}/{epochs}: {losses}{precision}{right}")
+        errors = {} if record.head_errors is None else record.head_errors.known
+        off = "".join(f"; error of {name} {error.mean:.4g}" for name, error in errors.items())
+        self._status.keep(f"epoch {record.epoch}/{epochs}: {losses}{precision}{right}{off}")
         by_size = {f"{low:g}-{high:g}": v for (low, high), v in zip(SIZE_BINS, record.by_size, strict=False)}
         precisions = {"all faces": record.average_precision, **by_size}
         self._board.add({f"average precision/{name}": value for name, value in precisions.items()}, self._step)
         self._board.add({"classes right": accuracy}, self._step)
+        self._board.add({f"error/{name}": error.mean for name, error in errors.items()}, self._step)
         self._board.flush()
         if judgement is not None and self._judge is not None:
             self._found = validation(self._judge.pictures, judgement.faces)

@@ -18,6 +18,7 @@ from engine.config.detection import InputSize
 from engine.config.formats import INT8
 from engine.errors import CalibrationError, InvalidArgumentError
 from engine.export.network import export_network
+from engine.metrics.heads import HeadErrors
 from engine.model.retinaface import RetinaFace
 from engine.model.weights.load import load_model
 from engine.precision.convert import check_precision, to_precision
@@ -70,7 +71,7 @@ def test_an_epoch_has_to_be_better_than_the_beginning(tmp_path: Path, monkeypatc
     training = small_run(tmp_path)
     training._task = replace(training._task, began=replace(BEGAN, average_precision=next(values)))
     training._judge = Judge([], graphs.CONFIG, ALONE)
-    monkeypatch.setattr(Judge, "judge", lambda *_: Judgement(next(values), (), []))
+    monkeypatch.setattr(Judge, "judge", lambda *_: Judgement(next(values), (), [], HeadErrors(None, {})))
     written: list[int] = []
     monkeypatch.setattr(RunFolder, "write_best", lambda *_: written.append(training.position.epoch))
     assert training.run(None, lambda: False)
