@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from engine.cli.arguments import add_network_options, network_options
 from engine.cli.build import _calibration, _evidence, _meshes
 from engine.errors import InvalidArgumentError
+from engine.faces import Detections
 from engine.mesh.dense.output import MeshOutput
 from engine.mesh.dense.source import MeshOptions
 from engine.metrics.agreement import agreement
@@ -32,11 +32,11 @@ def evidence(
         {
             "kept_higher": layers,
             "convolutions": {"convolutions": 20, "quantised": 20 - kept, "macs_share": 1 - 0.02 * kept},
-            "agreement": asdict(compared),
+            "agreement": compared.to_dict(),
             "loss": loss,
             "max_loss": max_loss,
             "measured_on": "ONNX Runtime",
-            "elsewhere": {"OpenVINO": asdict(agreement([detections(FACES, [0.9, 0.9])], [detections([], [])]))},
+            "elsewhere": {"OpenVINO": agreement([detections(FACES, [0.9, 0.9])], [detections([], [])]).to_dict()},
         }
     )
 
@@ -64,9 +64,18 @@ def test_all_of_three_layers_are_named(kept: int, rest: bool) -> None:
     assert ("more in the sidecar" in evidence(FACES, loss=0.0, kept=kept)[-1][1]) == rest
 
 
+def test_changes_of_plain_values_are_said() -> None:
+    one, other = (Detections(FACES, [0.9, 0.9], values={"age": [[30], [age]]}) for age in (40, 42))
+    counted = {"convolutions": 20, "quantised": 20, "macs_share": 1.0}
+    record: dict[str, Any] = {"kept_higher": [], "convolutions": counted}
+    record |= {"loss": 0.0, "max_loss": None, "measured_on": "ONNX Runtime", "elsewhere": {}}
+    rows = dict(_evidence({**record, "agreement": agreement([one], [other]).to_dict()}))
+    assert rows["with ONNX Runtime"].endswith("least 1.0000), age 1 (95 %: 1.9)")
+
+
 def test_training_is_compared_with_what_it_began_with() -> None:
     compared = [
-        asdict(agreement([detections(FACES, [0.9, 0.9])], [detections(found, [0.9] * len(found))]))
+        agreement([detections(FACES, [0.9, 0.9])], [detections(found, [0.9] * len(found))]).to_dict()
         for found in (FACES, FACES[:1])
     ]
     counted = {"convolutions": 20, "quantised": 20, "macs_share": 1.0}

@@ -19,6 +19,7 @@ from engine.evaluate.report.table import rows
 from engine.evaluate.report.write import html_report
 from engine.faces import Detections
 from engine.images import list_images
+from engine.metrics.heads import HeadLabels
 from engine.types import FloatArray, Image
 from tests.support.faces import detections, face
 
@@ -49,6 +50,19 @@ class Classed(Made):
         (faces,) = super().detect(images, score_threshold=score_threshold)
         number = 1 + int(images[0][0, 0, 0]) // 10 % self.every
         return [Detections(faces.boxes, faces.scores, classes=[number], class_names=("mask", "none"))]
+
+
+class Aged(Made):
+    """The same face, with one point at its corner, and an age that follows from its place."""
+
+    def __init__(self, shift: float, off: float) -> None:
+        super().__init__(shift)
+        self.off = off
+
+    def detect(self, images: list[Image], *, score_threshold: float | None = None) -> list[Detections]:
+        (faces,) = super().detect(images, score_threshold=score_threshold)
+        age = float(images[0][0, 0, 0]) * (1 + self.off)
+        return [Detections(faces.boxes, faces.scores, faces.boxes[:, None, :2], values={"age": [[age]]})]
 
 
 @pytest.fixture
@@ -123,6 +137,39 @@ def test_classes_are_compared_with_those_of_labels(folder: Path, labels: dict[st
     }  # fmt: skip
     assert not [name for name, _ in rows(compared(folder, labels)) if "class" in name]
     assert "classes" not in compared(folder, labels).to_dict()
+
+
+def test_points_and_values_are_compared_with_the_reference_and_with_labels(
+    folder: Path, labels: dict[str, FloatArray]
+) -> None:
+    """Ages are 0, 10, ... 40; labels have the corner of each box but the last, and all ages but the first."""
+    places = {name: float(boxes[0, 0]) for name, boxes in labels.items()}
+    heads = {
+        name: HeadLabels(
+            np.full((1, 1, 2), np.nan if x == 40 else [x, 10], np.float32),
+            {"age": np.array([[x if x else np.nan]], np.float32)},
+        )
+        for name, x in places.items()
+    }
+    made = {"exact": Aged(0, 0), "near": Aged(2, 0.1), "far": Aged(30, 0)}
+    pictures = PictureSet(folder, list_images(folder), labels, heads=heads)
+    comparison = compare(made, pictures, floor=0.1)
+    table = dict(rows(comparison))
+    assert table["age, difference: median / 95 % below"] == ["2 / 3.8", "-"]
+    against = "against labels: mean / 95 % below (reference 0 / 0)"
+    assert table[f"landmark error / size {against}"] == ["0.05 / 0.05", "-"]
+    assert table[f"age, error {against}"] == ["2.5 / 3.85", "-"]  # 1, 2, 3, 4
+    written = json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
+    assert written["head_errors"]["values"]["age"]["count"] == 4
+    near, far = written["engines"]
+    assert near["agreement"]["values"]["age"]["maximum"] == pytest.approx(4)
+    assert near["head_errors"]["landmarks"]["count"] == 4
+    assert far["head_errors"] == {"landmarks": None, "values": {"age": None}}
+    html = html_report(comparison, {})
+    assert "age, difference: median / 95 % below" in Page(html).texts
+    plain = compared(folder, labels)
+    assert not [name for name, _ in rows(plain) if "difference:" in name or "against labels:" in name]
+    assert "head_errors" not in json.dumps(plain.to_dict())
 
 
 def test_thresholds_below_the_lowest_common_score_are_left_out(folder: Path) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import pickle
 import zipfile
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
 
+from engine.config.reader import read_dataclass
 from engine.errors import InvalidArgumentError, TrainingError
 from engine.metrics.classes import ClassTable
+from engine.metrics.heads import HeadErrors
+from engine.metrics.spread import Spread
 from engine.model.weights.load import load_model
 from engine.train.checkpoints import Checkpoint, EpochRecord, Position, restore
 from engine.train.folder import digest_of
@@ -22,10 +26,13 @@ MADE_WITH = {"config": TINY.to_dict(), "batch": 8, "learning_rate": 0.1}
 def checkpoint() -> Checkpoint:
     """A checkpoint of random weights."""
     state = tiny_network().state_dict()
+    errors = Spread(3, *(value / 3 for value in range(1, 9)))
     table = ClassTable(("a", "b"), ((3, 1), (0, 2)), (0, 4))
     records = (
         EpochRecord(1, 0.1 / 3, {"total": 1 / 3}, 0.25, (None, 0.5)),
-        EpochRecord(2, 0.1, {"total": 0.5}, classes=table),
+        EpochRecord(
+            2, 0.1, {"total": 0.5}, classes=table, head_errors=HeadErrors(errors, {"age": None, "pose": errors})
+        ),
     )
     position = Position(2, 3, {"total": 2 / 3}, records)
     ones = {"a": torch.ones(2) / 3}
@@ -43,6 +50,12 @@ def test_a_checkpoint_comes_back_to_the_bit(tmp_path: Path) -> None:
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     read.check(MADE_WITH, tmp_path)
+
+
+def test_records_without_errors_of_heads_can_be_read() -> None:
+    record = asdict(EpochRecord(1, 0.1, {"total": 1.0}, 0.25))
+    del record["head_errors"]
+    assert read_dataclass(EpochRecord, record).head_errors is None
 
 
 def test_build_takes_a_checkpoint_for_weights(tmp_path: Path) -> None:

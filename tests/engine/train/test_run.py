@@ -15,12 +15,15 @@ import torch
 from engine.config.files import read_config
 from engine.config.heads import ValueHead
 from engine.errors import InvalidArgumentError
+from engine.faces import Detections
 from engine.model.weights.load import load_model
 from engine.progress import Status
 from engine.train import run
 from engine.train.checkpoints import Checkpoint
 from engine.train.distributed import Processes
+from engine.train.finding.finder import Finder
 from engine.train.folder import RunFolder
+from engine.train.report.board import Board
 from engine.train.run import Labels, TrainOptions, run_training
 from tests.support.training.runs import QUICK, TINY, drawn_pictures, tiny_network
 
@@ -181,6 +184,39 @@ def test_plain_values_are_learned_and_not_mirrored(options: TrainOptions, monkey
     assert losses["values"] > 1  # an age of 30 is far from what random heads say
     trained, _ = load_model(config, str(folder.model))
     assert trained.head("pose", 0).conv1x1.out_channels == 6
+
+
+def test_errors_of_points_and_values_are_shown(options: TrainOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each face is found as it is labelled, but for points that are 3 pixels off and ages that are 2 off."""
+    lines = [json.loads(line) for line in options.training.file.read_text().splitlines()]
+    found = []
+    for line in lines:
+        (labelled,) = line["faces"]
+        labelled |= {"box": [0, 0, 30, 30], "landmarks": [[5, 6]] * 5, "values": {"age": [30]}}
+        values = {"age": [[32]], "pose": [[0, 0, 0]]}
+        found.append(Detections([labelled["box"]], [0.9], [[[5, 9]] * 5], values=values))
+    lines[0]["faces"][0]["values"]["pose"] = [9, 9, 9]
+    training = options.training.file.with_name("training.jsonl")
+    training.write_text("\n".join(map(json.dumps, lines)))
+    del lines[0]["faces"][0]["values"]["pose"], lines[0]["faces"][0]["landmarks"]
+    options.training.file.write_text("\n".join(map(json.dumps, lines)))
+    shown: dict[str, float | None] = {}
+    monkeypatch.setattr(Finder, "find", lambda *_: found)
+    monkeypatch.setattr(Board, "add", lambda _, values, step: shown.update(values))
+    config = replace(TINY, name="values", values=(ValueHead("age", 1), ValueHead("pose", 3)))
+    learned = Labels(training, options.training.pictures)
+    said = train(replace(options, training=learned, validation=options.training, config=config))
+    assert said[-1].endswith("; average precision 1.0000; error of landmarks 0.1; error of age 2")
+    assert {name: shown.get(f"error/{name}") for name in ("landmarks", "age", "pose")} == {
+        "landmarks": pytest.approx(0.1), "age": 2, "pose": None,
+    }  # fmt: skip
+    folder = RunFolder(options.folder)
+    errors = Checkpoint.read(folder.last).position.records[0].head_errors
+    assert errors is not None
+    assert (errors.known["landmarks"].count, errors.values["pose"]) == (3, None)
+    page = folder.page.read_text()
+    assert "<tr><th>epoch</th><th>landmarks</th><th>age</th></tr>" in page
+    assert "<tr><td>1</td><td>0.1 / 0.1 of 3 faces</td><td>2 / 2 of 4 faces</td></tr>" in page
 
 
 @pytest.mark.parametrize(

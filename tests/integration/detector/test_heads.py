@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from engine import Detections, InvalidArgumentError, TRTRetinaFace
+from engine.cli import main
 from engine.config.detection import InputSize, Thresholds
 from engine.config.heads import ValueHead
 from engine.model.retinaface import RetinaFace
@@ -108,6 +112,36 @@ def test_sidecars_name_what_the_engine_needs(detector: TRTRetinaFace, model: Ret
         **{"num_detections": (), "boxes": (40, 4), "scores": (40,), "landmarks": (40, 136)},
         **{"classes": (40,), "age": (40, 1), "pose": (40, 3)},
     }
+
+
+def test_points_and_values_are_evaluated(
+    detector: TRTRetinaFace, engine: Path, images: list[Image], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An engine is compared with itself, and with labels of its own faces whose ages are 2 more."""
+    twin, photos, lines = tmp_path / "twin.engine", tmp_path / "photos", []
+    for file in engine.parent.glob("own.*"):
+        shutil.copy(file, twin.with_name(file.name.replace("own", "twin")))
+    photos.mkdir()
+    for index, image in enumerate(images):
+        cv2.imwrite(str(photos / f"{index}.png"), image)
+        entry = {"image": f"{index}.png", **detector.detect(image, score_threshold=0.5).to_json()}
+        for face in entry["faces"]:
+            face["values"]["age"][0] += 2
+        lines.append(json.dumps(entry))
+    labels, report = tmp_path / "labels.jsonl", tmp_path / "report.json"
+    labels.write_text("\n".join(lines))
+    arguments = ["--reference", str(engine), "--engine", str(twin), "--images", str(photos), "--device", "cpu"]
+    assert main(["evaluate", "agreement", *arguments, "--labels", str(labels), "--json", str(report)]) == 0
+    printed = capsys.readouterr().out
+    for expected in ("age, difference: median / 95 % below", "landmark error / size against labels", "pose, error"):
+        assert expected in printed
+    written = json.loads(report.read_text())
+    (entry,) = written["engines"]
+    assert {name: values["maximum"] for name, values in entry["agreement"]["values"].items()} == {"age": 0, "pose": 0}
+    for errors in (written["head_errors"], entry["head_errors"]):
+        assert errors["landmarks"]["count"] == errors["values"]["age"]["count"] > 3
+        assert errors["landmarks"]["maximum"] < 1e-3  # JSON has two decimals of pixels
+        assert errors["values"]["age"]["median"] == pytest.approx(2, abs=1e-3)
 
 
 def test_what_such_heads_have_not_is_refused(detector: TRTRetinaFace, engine: Path, images: list[Image]) -> None:
