@@ -61,7 +61,8 @@ class Aged(Made):
 
     def detect(self, images: list[Image], *, score_threshold: float | None = None) -> list[Detections]:
         (faces,) = super().detect(images, score_threshold=score_threshold)
-        age = float(images[0][0, 0, 0]) * (1 + self.off)
+        place = float(images[0][0, 0, 0])
+        age = place + self.off * (place / 10) ** 2
         return [Detections(faces.boxes, faces.scores, faces.boxes[:, None, :2], values={"age": [[age]]})]
 
 
@@ -151,18 +152,18 @@ def test_points_and_values_are_compared_with_the_reference_and_with_labels(
         )
         for name, x in places.items()
     }
-    made = {"exact": Aged(0, 0), "near": Aged(2, 0.1), "far": Aged(30, 0)}
+    made = {"exact": Aged(0, 0), "near": Aged(2, 1), "far": Aged(30, 0)}
     pictures = PictureSet(folder, list_images(folder), labels, heads=heads)
     comparison = compare(made, pictures, floor=0.1)
     table = dict(rows(comparison))
-    assert table["age, difference: median / 95 % below"] == ["2 / 3.8", "-"]
+    assert table["age, difference: median / 95 % below"] == ["4 / 14.6", "-"]  # 0, 1, 4, 9, 16
     against = "against labels: mean / 95 % below (reference 0 / 0)"
     assert table[f"landmark error / size {against}"] == ["0.05 / 0.05", "-"]
-    assert table[f"age, error {against}"] == ["2.5 / 3.85", "-"]  # 1, 2, 3, 4
+    assert table[f"age, error {against}"] == ["7.5 / 14.95", "-"]  # 1, 4, 9, 16
     written = json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
     assert written["head_errors"]["values"]["age"]["count"] == 4
     near, far = written["engines"]
-    assert near["agreement"]["values"]["age"]["maximum"] == pytest.approx(4)
+    assert near["agreement"]["values"]["age"]["maximum"] == pytest.approx(16)
     assert near["head_errors"]["landmarks"]["count"] == 4
     assert far["head_errors"] == {"landmarks": None, "values": {"age": None}}
     html = html_report(comparison, {})
