@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import cv2
 import numpy as np
 import pytest
 
 from engine.bench.analysis.accuracy import accuracy
+from engine.bench.analysis.points import Engine
 from engine.bench.load.workload import Picture
 from engine.faces import Detections
 from engine.types import Image
@@ -54,3 +57,7 @@ def test_against_a_reference() -> None:
     assert (entry.agreement.faces, entry.agreement.matched) == (6, 3)
     assert entry.agreement.iou is not None
     assert entry.agreement.iou.mean == pytest.approx(18 / 22)
+    assert entry.to_dict() == {**asdict(entry), "agreement": entry.agreement.to_dict()}
+    assert "values" not in entry.to_dict()["agreement"]
+    assert Engine("a", "b", "cpu", "c", entry).to_dict()["accuracy"] == entry.to_dict()
+    assert Engine("a", "b", "cpu", "c").to_dict()["accuracy"] is None
