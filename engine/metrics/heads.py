@@ -33,9 +33,9 @@ class HeadErrors:
     """Errors of the points and values of faces that are found, against their labels.
 
     Attributes:
-        landmarks: mean distance of a face's points, divided by the square root of the labelled box's area: the
-            "normalised mean error" of AFLW2000-3D (Zhu et al., "Face Alignment Across Large Poses", 2016), which any
-            points have. None if no face that is found has labelled points.
+        landmarks: mean distance of a face's points, divided by the square root of the labelled box's area. Any points
+            have such an error, as on AFLW2000-3D (Zhu et al., "Face Alignment Across Large Poses", 2016), which takes
+            the box around the points. None if no face that is found has labelled points.
         values: mean absolute error of the numbers of a face's head, by name, in the head's unit; None as above.
     """
 
