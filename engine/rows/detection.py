@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from engine.config.files import find_config
 from engine.detector import TRTRetinaFace
 from engine.errors import InvalidArgumentError
 from engine.faces import Selection
-from engine.sidecar import is_engine
+from engine.rows.columns import FaceColumn, face_columns
+from engine.sidecar import is_engine, read_engine
 from engine.text import represented
 
 
@@ -24,6 +27,7 @@ class Detection:
         score_threshold: faces need a higher score; None is the engine's.
         min_size, max_faces: see TRTRetinaFace.detect.
         threads: of the CPU, of each detector; None is all cores.
+        meshes: whether tables of faces, and answers over HTTP, have the faces' meshes, if the engine gives meshes.
     """
 
     engine: str | os.PathLike[str]
@@ -32,6 +36,7 @@ class Detection:
     min_size: float | None = None
     max_faces: int | None = None
     threads: int | None = None
+    meshes: bool = False
 
     def __post_init__(self) -> None:
         """Make the path of an engine absolute: workers have other working folders.
@@ -49,36 +54,48 @@ class Detection:
         return Selection(self.min_size, self.max_faces)
 
     def open(self) -> TRTRetinaFace:
-        """Return a detector.
+        """Return a detector; see TRTRetinaFace for errors."""
+        return TRTRetinaFace(self.engine, self.device, score_threshold=self.score_threshold, threads=self.threads)
+
+    def columns(self) -> tuple[FaceColumn, ...]:
+        """Return the columns of its tables of faces, without opening a detector or building an engine of weights.
 
         Raises:
-            InvalidArgumentError: its model has what the tables of faces have no columns for.
-            RetinaFaceError: see TRTRetinaFace.
+            EngineLoadError: see read_engine.
+            InvalidArgumentError: there are no such weights, or it is not known what they were trained as.
         """
-        detector = TRTRetinaFace(self.engine, self.device, score_threshold=self.score_threshold, threads=self.threads)
-        if not detector.config.has_published_heads:
-            raise InvalidArgumentError(
-                f"the engine's model, {detector.config.name}, has other heads than one class and five landmarks, and "
-                "tables of faces have no columns for them: use TRTRetinaFace"
-            )
-        return detector
+        if is_engine(self.engine):
+            sidecar = read_engine(Path(self.engine)).sidecar
+            return face_columns(sidecar.config, sidecar.meshes if self.meshes else None)
+        from engine.store import options_of as build_of  # needs the packages of a build
+
+        return face_columns(find_config(build_of(self.engine, None, None, None).config))
 
 
-_OPTIONS: dict[str, Callable[[str], float]] = {"score_threshold": float, "min_size": float, "max_faces": int}
+# The words of flags are those that `retinaface-trt serve` takes.
+_TRUE, _FALSE = ("true", "yes", "on", "t", "y", "1"), ("false", "no", "off", "f", "n", "0")
+_FLAGS = {**dict.fromkeys(_TRUE, True), **dict.fromkeys(_FALSE, False)}
+_OPTIONS: dict[str, tuple[Callable[[str], float], str]] = {
+    "score_threshold": (float, "a number"),
+    "min_size": (float, "a number"),
+    "max_faces": (int, "a whole number"),
+    "meshes": (lambda text: _FLAGS[text.lower()], "true or false"),
+}
 
 
 def options_of(given: Mapping[str, str]) -> dict[str, Any]:
-    """Return the options of one request, as numbers, from their texts.
+    """Return the options of one request, as numbers and flags, from their texts.
 
     Raises:
-        InvalidArgumentError: there is no such option, or it is no number.
+        InvalidArgumentError: there is no such option, or its text is not one of its kind.
     """
     options = {}
     for name, text in given.items():
         if name not in _OPTIONS:
             raise InvalidArgumentError(f"there is no option {represented(name)}, expected one of {', '.join(_OPTIONS)}")
+        read, kind = _OPTIONS[name]
         try:
-            options[name] = _OPTIONS[name](text)
-        except ValueError:
-            raise InvalidArgumentError(f"{name} is {represented(text)}, expected a number") from None
+            options[name] = read(text)
+        except (ValueError, KeyError):
+            raise InvalidArgumentError(f"{name} is {represented(text)}, expected {kind}") from None
     return options

@@ -8,10 +8,8 @@ from typing import Any
 from engine.errors import InvalidArgumentError
 from engine.faces import Detections
 from engine.inputs import as_image
+from engine.rows.columns import FaceColumn
 from engine.types import Image
-
-COLUMNS = ("error", "height", "width", "boxes", "scores", "landmarks")
-"""Of a row: why there are no faces, or None; the image's size; and what Detections has, as lists."""
 
 Decode = Callable[[Callable[[bytes | None], Image | str], Iterable[bytes | None]], Iterable[Image | str]]
 
@@ -35,13 +33,12 @@ def detect_rows(
     return [image if isinstance(image, str) else next(found) for image in decoded]
 
 
-def columns_of(rows: Sequence[Detections | str]) -> dict[str, list[Any]]:
-    """Return faces, or errors, as columns of plain lists and numbers: float32 values are exact in them."""
-    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-    for row in rows:
-        for column, value in zip(columns.values(), _values(row), strict=True):
-            column.append(value)
-    return columns
+def columns_of(rows: Sequence[Detections | str], columns: Sequence[FaceColumn]) -> dict[str, list[Any]]:
+    """Return the values of these columns by name, and before them `error`: why a row has no faces, or None."""
+    return {
+        "error": [row if isinstance(row, str) else None for row in rows],
+        **{column.name: [None if isinstance(row, str) else column.of(row) for row in rows] for column in columns},
+    }
 
 
 def _decoded(picture: bytes | None) -> Image | str:
@@ -51,11 +48,3 @@ def _decoded(picture: bytes | None) -> Image | str:
         return as_image(picture, "the picture")
     except InvalidArgumentError as error:
         return str(error)
-
-
-def _values(row: Detections | str) -> tuple[Any, ...]:
-    if isinstance(row, str):
-        return row, None, None, None, None, None
-    height, width = row.image_size or (None, None)
-    landmarks = None if row.landmarks is None else row.landmarks.tolist()
-    return None, height, width, row.boxes.tolist(), row.scores.tolist(), landmarks

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow
 
 from engine.errors import InvalidArgumentError
 from engine.faces import Detections
-from engine.rows import COLUMNS, Detection, columns_of, detect_rows
+from engine.rows import Detection, FaceColumn, columns_of, detect_rows, face_columns
 from engine.threads import available_threads
 from engine.types import Image
 
-_FLOATS, _FLOAT = pyarrow.list_, pyarrow.float32()
-SCHEMA = pyarrow.schema(
-    {
-        "error": pyarrow.string(),
-        "height": pyarrow.int32(),
-        "width": pyarrow.int32(),
-        "boxes": _FLOATS(_FLOATS(_FLOAT, 4)),
-        "scores": _FLOATS(_FLOAT),
-        "landmarks": _FLOATS(_FLOATS(_FLOATS(_FLOAT, 2), 5)),
-    }
-)
-"""Of the columns that DetectFaces adds; see engine.rows.COLUMNS."""
+_TYPES = {"float32": pyarrow.float32(), "int32": pyarrow.int32(), "text": pyarrow.string()}
+
+
+def schema_of(columns: Sequence[FaceColumn]) -> pyarrow.Schema:
+    """Return the fields that DetectFaces adds: `error`, and these columns."""
+    return pyarrow.schema({"error": pyarrow.string(), **{column.name: _type_of(column) for column in columns}})
+
+
+def _type_of(column: FaceColumn) -> pyarrow.DataType:
+    kind = _TYPES[column.datatype]
+    for size in reversed(column.shape):
+        kind = pyarrow.list_(kind, size)  # -1 is any size there, too
+    return kind
 
 
 class DetectFaces:
@@ -41,8 +43,10 @@ class DetectFaces:
         faces.write_parquet("faces")
 
     The new columns are `error` (why there are no faces, or null), `height`, `width`, and `boxes`, `scores` and
-    `landmarks` as in Detections. Other columns stay. If the table has a column `error` already, its rows with an error
-    are left as they are.
+    `landmarks` as in Detections; for models with other heads also `classes`, the names of the faces' classes, and
+    `values_NAME` of each head of plain values; with Detection(meshes=True) `vertices`, null for a face without a mesh.
+    What a model has no head for has no column. Other columns stay. If the table has a column `error` already, its rows
+    with an error are left as they are.
     """
 
     def __init__(self, detection: Detection, column: str = "bytes") -> None:
@@ -57,6 +61,9 @@ class DetectFaces:
         """
         self._column = column
         self._detector = detection.open()
+        meshes = self._detector.sidecar.meshes if detection.meshes else None
+        self._added = face_columns(self._detector.config, meshes)
+        self._schema = schema_of(self._added)
         self._selection = detection.selection
         self._decoders = ThreadPoolExecutor(detection.threads or available_threads())
 
@@ -76,9 +83,10 @@ class DetectFaces:
         rows = detect_rows(pictures, self._detect, self._decoders.map)
         if "error" in table.column_names:
             rows = [error or row for error, row in zip(table["error"].to_pylist(), rows, strict=True)]
-        kept = table.drop_columns([name for name in table.column_names if name in (self._column, *COLUMNS)])
-        for name, values in columns_of(rows).items():
-            kept = kept.append_column(SCHEMA.field(name), pyarrow.array(values, SCHEMA.field(name).type))
+        kept = table.drop_columns([name for name in table.column_names if name in (self._column, *self._schema.names)])
+        for name, values in columns_of(rows, self._added).items():
+            field = self._schema.field(name)
+            kept = kept.append_column(field, pyarrow.array(values, field.type))
         return kept
 
     def _detect(self, images: list[Image]) -> list[Detections]:

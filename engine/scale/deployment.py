@@ -45,6 +45,8 @@ class FaceService:
     ) -> Detections:
         """Return the faces of a picture file's content, to other deployments: await handle.detect.remote(picture).
 
+        They are those that TRTRetinaFace.detect returns, with meshes if the engine gives meshes.
+
         Raises:
             InvalidArgumentError: it is no picture, or claims too many pixels, or a setting is out of range; other
                 requests are not affected.
@@ -68,14 +70,17 @@ class FaceService:
     async def __call__(self, request: Request) -> JSONResponse:
         """Answer a picture file, the body of a request, as POST /detect of retinaface-trt serve does.
 
-        The address may have the options score_threshold, min_size and max_faces.
+        The address may have the options score_threshold, min_size, max_faces and meshes.
         """
         try:
             options = options_of(request.query_params)
             content = await request.body()
             if not content:
                 raise InvalidArgumentError("the body is empty, expected a picture")
-            return JSONResponse((await self.detect(content, **options)).to_json())
+            meshes = options.pop("meshes", self._detection.meshes)
+            faces = await self.detect(content, **options)
+            # Meshes have megabytes, whose text takes a while.
+            return await asyncio.to_thread(lambda: JSONResponse(faces.to_json(meshes=meshes)))
         except RetinaFaceError as error:
             refusal = refusal_of(error)
             if refusal.status == 500:

@@ -18,7 +18,7 @@ from pyarrow import compute, parquet
 from engine.errors import InvalidArgumentError, OutputError
 from engine.files import sha256_of
 from engine.rows import Columns, Detection, Source, check_columns, find_source, read_pictures
-from engine.scale.dataset import SCHEMA, DetectFaces
+from engine.scale.dataset import DetectFaces, schema_of
 from engine.sidecar import is_engine, read_engine
 from engine.untrusted.files import read_file
 from engine.untrusted.limits import MAX_CONFIG_BYTES
@@ -124,7 +124,7 @@ def _parts(
     ]
     if not pieces:
         return
-    empty = pyarrow.schema([_READ.field("name"), *SCHEMA]).empty_table()
+    empty = pyarrow.schema([_READ.field("name"), *schema_of(detection.columns())]).empty_table()
     rows: list[Any] = []
     waiting = iter(todo)
     current = next(waiting)
@@ -190,7 +190,7 @@ def _record(source: Source, detection: Detection, columns: Columns) -> dict[str,
     engine = str(detection.engine)
     if is_engine(engine):
         engine = sha256_of(read_engine(Path(engine)).sidecar.to_json().encode())
-    settings = {name: getattr(detection, name) for name in ("score_threshold", "min_size", "max_faces")}
+    settings = {name: getattr(detection, name) for name in ("score_threshold", "min_size", "max_faces", "meshes")}
     return {"pictures": source.digest(), "engine": engine, "settings": {**settings, **asdict(columns)}}
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from engine.errors import InferenceError
 from engine.faces import Detections
-from engine.rows import COLUMNS, columns_of, detect_rows
+from engine.rows import detect_rows
 from engine.types import Image
 
 
@@ -46,23 +46,3 @@ def test_a_failing_engine_is_no_error_of_a_row() -> None:
 
     with pytest.raises(InferenceError, match="lost"):
         detect_rows([_picture(2, 2)], fail)
-
-
-def test_columns_hold_every_value_exactly(rng: np.random.Generator) -> None:
-    found = [
-        Detections(
-            rng.normal(0, 1000, (n, 4)).astype(np.float32),
-            rng.random(n).astype(np.float32),
-            None if n == 3 else rng.normal(0, 1000, (n, 5, 2)).astype(np.float32),
-            (480, 640),
-        )
-        for n in (2, 0, 3)
-    ]
-    columns = columns_of([found[0], "bad", *found[1:]])
-    assert tuple(columns) == COLUMNS
-    assert columns["error"] == [None, "bad", None, None]
-    assert [values[1] for values in columns.values()] == ["bad", None, None, None, None, None]
-    for row, faces in zip((0, 2, 3), found, strict=True):
-        _, height, width, boxes, scores, landmarks = (values[row] for values in columns.values())
-        assert Detections(boxes, scores, landmarks, (height, width)) == faces
-        assert all(type(score) is float for score in scores)

@@ -17,7 +17,7 @@ from engine.config.detection import InputSize, Thresholds
 from engine.config.heads import ValueHead
 from engine.model.retinaface import RetinaFace
 from engine.protocol.tensors import output_infos, outputs_of
-from engine.rows import Detection
+from engine.rows import Detection, columns_of
 from engine.runtime.cpu.session import detect
 from engine.runtime.letterbox import Letterbox
 from engine.types import Image
@@ -144,11 +144,23 @@ def test_points_and_values_are_evaluated(
         assert errors["values"]["age"]["median"] == pytest.approx(2, abs=1e-3)
 
 
-def test_what_such_heads_have_not_is_refused(detector: TRTRetinaFace, engine: Path, images: list[Image]) -> None:
+def test_tables_have_columns_of_the_heads(detector: TRTRetinaFace, engine: Path, images: list[Image]) -> None:
+    columns = Detection(engine, meshes=True).columns()  # this engine gives no meshes
+    found = detector.detect(images, score_threshold=THRESHOLDS.score)
+    table = columns_of(found, columns)
+    assert list(table)[1:] == [
+        *("height", "width", "boxes", "scores"),
+        *("landmarks", "classes", "values_age", "values_pose"),
+    ]
+    for column in columns[2:]:
+        for row, faces in zip(table[column.name], found, strict=True):
+            assert np.shape(row) == (len(faces), *column.shape[1:])
+    assert table["classes"] == [[face.class_name for face in faces] for faces in found]
+
+
+def test_what_such_heads_have_not_is_refused(detector: TRTRetinaFace, images: list[Image]) -> None:
     found = detector.detect(images[0], score_threshold=THRESHOLDS.score)
     with pytest.raises(InvalidArgumentError, match="faces has 68 landmarks a face, expected five"):
         found.align(images[0])
     with pytest.raises(InvalidArgumentError, match="nothing says what age, pose of own are in a mirror image"):
         detector.detect(images[0], flip=True)
-    with pytest.raises(InvalidArgumentError, match="tables of faces have no columns"):
-        Detection(engine, "cpu").open()

@@ -23,6 +23,7 @@ from engine.mesh.dense.run import DenseDecoder
 from engine.mesh.dense.source import MeshOptions
 from engine.mesh.levels import make_levels
 from engine.protocol.tensors import output_infos, outputs_of
+from engine.rows import Detection, columns_of
 from engine.types import Image
 from tests.engine.mesh.meshes import mask
 from tests.integration.serve.service import serving
@@ -98,6 +99,15 @@ def test_the_best_faces_have_the_meshes_of_their_values_and_boxes(
         assert np.isnan(np.asarray(found.colours)[MESHES:]).all()
         assert np.array_equal(np.asarray(found.triangles), decoder.triangles)
         assert [face.vertices is None for face in found] == [False] * MESHES + [True] * (len(found) - MESHES)
+
+
+def test_tables_have_meshes_if_they_are_wanted(detector: TRTRetinaFace, engine: Path, images: list[Image]) -> None:
+    found = detector.detect(images[0], score_threshold=THRESHOLDS.score)
+    assert "vertices" not in columns_of([found], Detection(engine).columns())
+    columns = Detection(engine, meshes=True).columns()
+    assert (columns[-1].name, columns[-1].shape) == ("vertices", (-1, 56, 3))
+    (meshes,) = columns_of([found], columns)["vertices"]
+    assert meshes == [*np.asarray(found.vertices)[:MESHES].tolist(), *[None] * (len(found) - MESHES)]
 
 
 def test_a_scale_moves_meshes_like_boxes(engine: Path, decoder: DenseDecoder, images: list[Image]) -> None:
