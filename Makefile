@@ -91,7 +91,7 @@ ray-demo: $(RAY)/.ready $(RAY)/faces.engine
 	$(RAY)/venv/bin/python examples/ray_folder.py $(RAY)/faces.engine $(RAY)/photos $(RAY)/faces
 	$(RAY)/venv/bin/python examples/ray_serve.py $(RAY)/faces.engine $(RAY)/photos/astronaut.png --port 8765
 
-test-ray: $(RAY)/.ready $(RAY)/faces.engine
+test-ray: $(RAY)/.ready $(RAY)/faces.engine $(RAY)/own.engine
 	$(RAY)/venv/bin/python -m pytest tests/ray --ray=$(RAY)/faces.engine
 
 test: $(VENV)/.test build/emulator/.built
@@ -190,6 +190,10 @@ $(RAY)/.ready: $(VENV)/.demo
 $(TRITON)/faces.engine $(RAY)/faces.engine: $(VENV)/.demo
 	@mkdir -p $(@D)
 	$(PY) build_engine.py --precision fp32 --max-batch 4 --output $@
+
+$(RAY)/own.engine: tests/ray/own_engine.py $(VENV)/.demo
+	@mkdir -p $(@D)
+	$(PY) -m tests.ray.own_engine $@
 
 # CuPy can be imported without a GPU. Tests check that it has everything that the session and the doubles use of it.
 $(VENV)/.test: $(SOURCES)

@@ -44,7 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--wheel", type=Path, help="the wheel that the tests marked wheel install")
     parser.addoption("--browser", help="the Chromium of the tests marked browser")
     parser.addoption("--triton", type=Path, help="the engine that the tests marked triton serve, with Triton's server")
-    parser.addoption("--ray", type=Path, help="the engine of the tests marked ray, which start a cluster of Ray")
+    parser.addoption("--ray", type=Path, help="the engine of the tests marked ray, beside that of tests.ray.own_engine")
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -44,6 +44,19 @@ def alone(detection: Detection) -> TRTRetinaFace:
 
 
 @pytest.fixture(scope="session")
+def own(request: pytest.FixtureRequest) -> Detection:
+    """The engine of tests.ray.own_engine, with meshes; a threshold that leaves some pictures without faces."""
+    engine = request.config.getoption("--ray").with_name("own.engine")
+    return Detection(engine, "cpu", score_threshold=0.94, threads=1, meshes=True)
+
+
+@pytest.fixture(scope="session")
+def own_alone(own: Detection) -> TRTRetinaFace:
+    """The same engine, called directly."""
+    return own.open()
+
+
+@pytest.fixture(scope="session")
 def pictures() -> dict[str, bytes]:
     """Picture files by name, of different sizes and formats, with and without faces; and one that is none."""
     photo = astronaut()
