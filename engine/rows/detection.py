@@ -27,7 +27,8 @@ class Detection:
         score_threshold: faces need a higher score; None is the engine's.
         min_size, max_faces: see TRTRetinaFace.detect.
         threads: of the CPU, of each detector; None is all cores.
-        meshes: whether tables of faces, and answers over HTTP, have the faces' meshes, if the engine gives meshes.
+        meshes: whether tables of faces have meshes, and answers over HTTP that do not say it themselves, if the engine
+            gives meshes.
     """
 
     engine: str | os.PathLike[str]
