@@ -9,7 +9,7 @@ from typing import Any
 
 from engine.config.model import RetinaFaceConfig
 from engine.faces import Detections
-from engine.mesh.dense.output import VERTICES, MeshOutput
+from engine.mesh.dense.output import MeshOutput
 
 _PUBLISHED_POINTS = 5
 
@@ -36,7 +36,7 @@ def face_columns(config: RetinaFaceConfig, meshes: MeshOutput | None = None) -> 
 
     They are the image's `height` and `width`, and of all its faces in one list each `boxes`, `scores` and `landmarks`
     as in Detections; with several classes `classes`, their names; `values_NAME` for each head of plain values; with
-    meshes `vertices`, null for a face that has none.
+    meshes `vertices`, and `colours` if the engine gives them, null for a face that has no mesh.
 
     Args:
         config: of the model.
@@ -56,7 +56,11 @@ def face_columns(config: RetinaFaceConfig, meshes: MeshOutput | None = None) -> 
             FaceColumn(f"values_{head.name}", "float32", (-1, head.size), partial(_values, head.name))
             for head in config.values
         ),
-        *([FaceColumn(VERTICES, "float32", (-1, *meshes.shape[1:]), _vertices)] if meshes else []),
+        *(
+            [FaceColumn(name, "float32", (-1, *meshes.shape[1:]), partial(_of_meshes, name)) for name in meshes.names]
+            if meshes
+            else []
+        ),
     )
 
 
@@ -72,5 +76,5 @@ def _values(name: str, faces: Detections) -> Any:
     return faces.values[name].tolist()
 
 
-def _vertices(faces: Detections) -> Any:
-    return [None if face.vertices is None else face.vertices.tolist() for face in faces]
+def _of_meshes(name: str, faces: Detections) -> Any:
+    return [row.tolist() if there else None for row, there in zip(getattr(faces, name), faces.has_mesh, strict=True)]

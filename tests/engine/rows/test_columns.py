@@ -25,7 +25,7 @@ PUBLISHED = {
 MASKS = ("mask", "no mask", "half")
 # The names of values may be those of other columns.
 VALUES = (ValueHead("age", 1), ValueHead("height", 3), ValueHead("dense", 144))
-MESHES = MeshOutput("dense.npz", "0" * 64, num_vertices=7, max_meshes=2)
+MESHES = MeshOutput("dense.npz", "0" * 64, num_vertices=7, max_meshes=2, colours=True)
 SEVEN = (1, 0, 2, 4, 3, 5, 6)
 
 
@@ -54,6 +54,8 @@ def test_other_heads_have_their_columns() -> None:
     values = {f"values_{name}": ("float32", (-1, size)) for name, size in (("age", 1), ("height", 3), ("dense", 144))}
     assert _described(_own(values=VALUES)) == {**PUBLISHED, **values}
     every = {**PUBLISHED, **texts, **values, "vertices": ("float32", (-1, 7, 3))}
+    assert _described(_own(classes=MASKS, values=VALUES), replace(MESHES, colours=False)) == every
+    every["colours"] = every["vertices"]
     assert _described(_own(classes=MASKS, values=VALUES), MESHES) == every
 
 
@@ -69,6 +71,7 @@ def _random(rng: np.random.Generator, count: int, points: int | None) -> dict[st
         "classes": rng.integers(1, 4, count),
         "values": {head.name: rng.normal(size=(count, head.size)).astype(np.float32) for head in VALUES},
         "vertices": vertices,
+        "colours": np.where(np.isnan(vertices), vertices, rng.random(vertices.shape, np.float32)),
     }
 
 
@@ -86,7 +89,8 @@ def test_columns_hold_every_value_exactly(rng: np.random.Generator, points: int 
         at = {name: values[row] for name, values in columns.items()}
         assert (at.pop("height"), at.pop("width")) == (480, 640)
         assert at.pop("classes") == [MASKS[number - 1] for number in faces["classes"]]
-        assert at.pop("vertices") == [*faces["vertices"][:2].tolist(), *[None] * max(0, len(faces["scores"]) - 2)]
+        for name in ("vertices", "colours"):
+            assert at.pop(name) == [*faces[name][:2].tolist(), *[None] * max(0, len(faces["scores"]) - 2)]
         arrays = {"boxes": faces["boxes"], "scores": faces["scores"], "landmarks": faces["landmarks"]}
         arrays |= {f"values_{name}": array for name, array in faces["values"].items()}
         assert at == {name: array.tolist() for name, array in arrays.items() if array is not None}

@@ -105,9 +105,11 @@ def test_tables_have_meshes_if_they_are_wanted(detector: TRTRetinaFace, engine: 
     found = detector.detect(images[0], score_threshold=THRESHOLDS.score)
     assert "vertices" not in columns_of([found], Detection(engine).columns())
     columns = Detection(engine, meshes=True).columns()
-    assert (columns[-1].name, columns[-1].shape) == ("vertices", (-1, 56, 3))
-    (meshes,) = columns_of([found], columns)["vertices"]
-    assert meshes == [*np.asarray(found.vertices)[:MESHES].tolist(), *[None] * (len(found) - MESHES)]
+    for column in columns[-2:]:
+        assert column.shape == (-1, 56, 3)
+        (meshes,) = columns_of([found], columns)[column.name]
+        assert meshes == [*getattr(found, column.name)[:MESHES].tolist(), *[None] * (len(found) - MESHES)]
+    assert [column.name for column in columns[-2:]] == ["vertices", "colours"]
 
 
 def test_a_scale_moves_meshes_like_boxes(engine: Path, decoder: DenseDecoder, images: list[Image]) -> None:
