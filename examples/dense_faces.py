@@ -214,7 +214,7 @@ class DenseNetwork(nn.Module):
         crops = crop(sample.pictures[part], boxes[part].detach())
         pixels = pixel_loss(render(framed.vertices[part], framed.colours[part], self.faces.triangles, CROP), crops)
         meshes = vertex_loss(framed.meshes, sample.meshes) + edge_loss(framed.meshes, sample.meshes, edges)
-        return 0.2 * classes + 0.2 * place + 1.5 * vertex_loss(vertices, truth) + meshes + pixels
+        return 0.2 * classes + 0.2 * place + 1.5 * vertex_loss(vertices, truth) + meshes + 0.3 * pixels
 
 
 def crop(pictures: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
@@ -300,7 +300,7 @@ def main() -> None:
     parser.add_argument("mesh", type=Path, help="a face, an OBJ file of triangles")
     parser.add_argument("run", type=Path, help="folder for all results")
     parser.add_argument("--weights", default="mobilenet0.25", help="to start from (default %(default)s)")
-    parser.add_argument("--steps", type=int, default=3600, help="default %(default)s")
+    parser.add_argument("--steps", type=int, default=7200, help="default %(default)s")
     parser.add_argument("--batch", type=int, default=32, help="faces of a step (default %(default)s)")
     parser.add_argument("--size", type=int, default=96, help="side of pictures, a multiple of 32 (default %(default)s)")
     parser.add_argument("--judged", type=int, default=256, help="unseen faces (default %(default)s)")
