@@ -58,6 +58,7 @@ def decode(
     top_k: object,
     classes: object = 2,
     sigmoid: object = False,
+    value_points: object = (),
     stream: object = None,
 ) -> tuple[Any, Any, Any, Any, Any]: ...
 def nms(

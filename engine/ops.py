@@ -76,7 +76,8 @@ class Candidates(NamedTuple):
     Attributes:
         boxes: float32 [N, K, 4], x1 y1 x2 y2 in pixels of the network's input.
         scores: float32 [N, K], descending.
-        payload: float32 [N, K, P]: the points, x y in pixels, then the plain values; None if there are none.
+        payload: float32 [N, K, P]: the landmarks, x y in pixels, then the values of each head, points x y in pixels or
+            plain numbers; None if there are none.
         count: int32 [N].
         classes: int32 [N, K], 1 to C - 1; None with two classes.
     """
@@ -191,7 +192,7 @@ def unletterbox(
 
     Args:
         boxes: float32 [N, M, 4], from nms.
-        landmarks: float32 [N, M, 2 L], x y of L points, 1 to 128; or None.
+        landmarks: float32 [N, M, 2 L], x y of L points, 1 to 512: landmarks, or values that are points; or None.
         count: int32 [N], detections of each image; entries from it on become zero.
         image_sizes: (height, width) of each of the N images in pixels, on the host.
         size: (height, width) of the batch, as given to letterbox.
@@ -214,6 +215,7 @@ def decode(
     top_k: int,
     classes: int = 2,
     sigmoid: bool = False,
+    value_points: Sequence[bool] = (),
     stream: object = None,
 ) -> Candidates:
     """Decode the raw heads of a network into the best candidates of each image.
@@ -228,7 +230,7 @@ def decode(
         heads: per level (logits [N, C A, h, w], box_deltas [N, 4 A, h, w], landmark_deltas [N, 2 L A, h, w] or None),
             float32 or float16, on a device also bfloat16; channel = anchor * components + component. L is 1 to 128.
             A cascade has a fourth head, anchor_deltas [N, 4 A, h, w]: the boxes decoded from it are the anchors of
-            box_deltas and landmark_deltas. Behind that or None may follow up to 8 heads [N, D A, h, w] of plain values.
+            box_deltas and landmark_deltas. Behind that or None may follow up to 8 heads [N, D A, h, w] of values.
         strides: per level, pixels from one cell to the next.
         anchor_sizes: per level, the 1 to 8 anchors of a cell: the side of a square anchor, or (width, height), in
             pixels.
@@ -237,6 +239,8 @@ def decode(
         top_k: candidates kept per image, 1 to 5000.
         classes: C, 2 to 256, with the background.
         sigmoid: logits are [N, (C - 1) A, h, w], without the background, and each class has a score of its own.
+        value_points: for each head of values, whether they are deltas of D / 2 points x y, decoded as landmark_deltas
+            are, instead of numbers that are returned as they are; empty: none is.
         stream: see the module's text.
     """
     return Candidates(
@@ -249,6 +253,7 @@ def decode(
             top_k=top_k,
             classes=classes,
             sigmoid=sigmoid,
+            value_points=value_points,
             stream=stream,
         )
     )

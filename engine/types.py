@@ -71,7 +71,7 @@ class RawDetections:
         scores: float32 [N, M].
         landmarks: float32 [N, M, 2 L], or None.
         classes: int32 [N, M], 1 to C - 1; None if there is one class beside the background.
-        values: float32 [N, M, D] of each head of plain values, by name.
+        values: float32 [N, M, D] of each head of values, by name.
         vertices: float32 [N, K, V, 3], x, y and depth, of the meshes of the first K faces; None if there are none.
         colours: float32 [N, K, V, 3], of these vertices: red, green, blue, 0 to 1; None if the engine gives none.
     """
@@ -97,7 +97,8 @@ class DeviceDetections:
 
     They are CuPy arrays, which other libraries take through DLPack or __cuda_array_interface__. Boxes and landmarks are
     in pixels of the letterboxed input: engine.ops.unletterbox maps them, on the device, to pixels of the images. So are
-    vertices, whose x and y are mapped as it maps boxes, and whose depth is scaled by the mean of both factors.
+    values of the coding "points", which it takes for landmarks, and vertices, whose x and y are mapped as it maps
+    boxes, and whose depth is scaled by the mean of both factors.
 
     Attributes:
         num_detections: int32 [N].
@@ -105,7 +106,7 @@ class DeviceDetections:
         scores: float32 [N, M], descending.
         landmarks: float32 [N, M, 2 L], x y of L points, or None if the model has no landmark heads.
         classes: int32 [N, M], 1 to C - 1; None if there is one class beside the background.
-        values: float32 [N, M, D] of each head of plain values, by name.
+        values: float32 [N, M, D] of each head of values, by name.
         vertices: float32 [N, K, V, 3], x, y and depth in pixels of the letterboxed input, of the meshes of the first K
             faces; None if the engine gives none.
         colours: float32 [N, K, V, 3], of these vertices: red, green, blue, 0 to 1; None if the engine gives none.
@@ -127,6 +128,6 @@ class DeviceDetections:
 
 
 def _by_attribute(outputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Put the outputs whose names are a model's own, its plain values, in one dictionary."""
+    """Put the outputs whose names are a model's own, its values, in one dictionary."""
     known = {name: value for name, value in outputs.items() if name in _OUTPUTS}
     return {**known, "values": {name: value for name, value in outputs.items() if name not in _OUTPUTS}}

@@ -63,6 +63,7 @@ struct DecodeAttributes2 : DecodeAttributes {
     int32_t sigmoid = 0;
     int32_t num_points = 0;
     std::vector<int32_t> value_sizes;
+    std::vector<int32_t> value_points;  // 1: a head's values are points; empty: none are, as before there was this
 
     template <typename Fields, typename Self>
     static void describe(Fields &fields, Self &self) {
@@ -71,6 +72,7 @@ struct DecodeAttributes2 : DecodeAttributes {
         fields.optional("sigmoid", self.sigmoid);
         fields.optional("num_points", self.num_points);
         fields.optional("value_sizes", self.value_sizes);
+        fields.optional("value_points", self.value_points);
     }
 
     void set_heads(AnchorDecodeParams &params) const {
@@ -81,6 +83,12 @@ struct DecodeAttributes2 : DecodeAttributes {
                 " values, got ", value_sizes.size());
         params.num_value_heads = static_cast<int>(value_sizes.size());
         std::copy(value_sizes.begin(), value_sizes.end(), params.value_sizes);
+        require(value_points.empty() || value_points.size() == value_sizes.size(),
+                "attribute 'value_points': expected ", value_sizes.size(),
+                " values, as many as in 'value_sizes', or none, got ", value_points.size());
+        for (size_t head = 0; head < value_points.size(); ++head) {
+            params.value_points[head] = flag_of("value_points", value_points[head]);
+        }
     }
 };
 

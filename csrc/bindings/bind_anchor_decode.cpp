@@ -102,6 +102,17 @@ void set_variances(AnchorDecodeParams &params, const py::object &value) {
     params.size_variance = float_of(variances[1], name[1]);
 }
 
+/// Which heads of values hold points; none of them if there is no entry.
+void set_value_points(AnchorDecodeParams &params, const py::object &value) {
+    const Name name("value_points");
+    Items flags(value, name, "a sequence of bools, one for each head of values");
+    require(flags.size() == 0 || flags.size() == static_cast<size_t>(params.num_value_heads), "value_points has ",
+            flags.size(), " entries, expected ", params.num_value_heads, ", one for each head of values, or none");
+    for (size_t i = 0; i < flags.size(); ++i) {
+        params.value_points[i] = bool_of(flags[i], name[i]);
+    }
+}
+
 /// The head of a level. On the host, whose operators have no narrower type, float16 becomes float32.
 py::object widened(const py::object &head, const Place &place) {
     if (!place.on_host() || !py::isinstance<py::array>(head)) {
@@ -132,7 +143,8 @@ int components(const Array &array, int num_anchors, int per_component, const cha
 
 py::tuple decode(const py::object &heads_given, const py::object &strides, const py::object &anchor_sizes,
                  const py::object &variances, const py::object &score_threshold, const py::object &top_k,
-                 const py::object &classes, const py::object &sigmoid, const py::object &stream) {
+                 const py::object &classes, const py::object &sigmoid, const py::object &value_points,
+                 const py::object &stream) {
     const Heads heads = heads_of(heads_given);
     AnchorDecodeParams params;
     params.num_levels = static_cast<int>(heads.size());
@@ -140,6 +152,7 @@ py::tuple decode(const py::object &heads_given, const py::object &strides, const
     params.num_value_heads = std::max(static_cast<int>(heads[0].size()) - 4, 0);
     params.num_classes = int_of(classes, Name("classes"));
     params.sigmoid = bool_of(sigmoid, Name("sigmoid"));
+    set_value_points(params, value_points);
     set_strides(params, strides);
     set_anchor_sizes(params, anchor_sizes);
     set_variances(params, variances);
@@ -230,7 +243,7 @@ py::tuple decode(const py::object &heads_given, const py::object &strides, const
 void bind_anchor_decode(py::module_ &module) {
     module.def("decode", &decode, py::arg("heads"), py::kw_only(), py::arg("strides"), py::arg("anchor_sizes"),
                py::arg("variances"), py::arg("score_threshold"), py::arg("top_k"), py::arg("classes") = 2,
-               py::arg("sigmoid") = false, py::arg("stream") = py::none());
+               py::arg("sigmoid") = false, py::arg("value_points") = py::tuple(), py::arg("stream") = py::none());
 }
 
 }  // namespace retinaface::bindings

@@ -147,8 +147,8 @@ UnletterboxParams unletterbox_params(const Array &boxes) {
 int points_of(const Array &landmarks) {
     landmarks.expect_dims(3, "[N, M, 2 L], x and y of L points");
     const int values = landmarks.int_extent(2);
-    require(values % 2 == 0 && values >= 2 && values <= 2 * kMaxPoints, "landmarks has ", values,
-            " values of each face, expected an even number, 2 to ", 2 * kMaxPoints, ": x and y of each point");
+    require(values % 2 == 0 && values >= 2 && values <= kMaxPayload, "landmarks has ", values,
+            " values of each face, expected an even number, 2 to ", kMaxPayload, ": x and y of each point");
     return values / 2;
 }
 

@@ -39,6 +39,8 @@ void validate_payload(const AnchorDecodeParams &params) {
     for (int head = 0; head < params.num_value_heads; ++head) {
         require(1 <= params.value_sizes[head] && params.value_sizes[head] <= kMaxPayload, "size of values ", head,
                 " is ", params.value_sizes[head], ", expected 1 to ", kMaxPayload);
+        require(!params.value_points[head] || params.value_sizes[head] % 2 == 0, "size of values ", head, " is ",
+                params.value_sizes[head], ", expected an even number: they are x and y of points");
     }
     require_range("values of an anchor behind its box", payload_size(params), 0, kMaxPayload);
 }

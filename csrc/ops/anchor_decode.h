@@ -19,7 +19,6 @@ constexpr int kMaxCandidatesPerImage = 1 << 22;  // pairs of an anchor and a cla
 constexpr int kMaxTopK = 5000;
 constexpr int kMaxClasses = 256;
 constexpr int kMaxValueHeads = 8;
-constexpr int kMaxPayload = 1024;
 
 /// Sides of an anchor in pixels of the network's input.
 struct AnchorSize {
@@ -49,9 +48,10 @@ struct AnchorDecodeParams {
     bool sigmoid = false;              // each class has a score of its own; else softmax
     int num_points = kLandmarkPoints;  // L; 0 without landmark heads
     int num_value_heads = 0;
-    int value_sizes[kMaxValueHeads] = {};  // values of an anchor, of each such head
-    bool cascade = false;                  // box and landmark deltas refer to the anchors as moved by anchor_deltas
-    DType dtype = DType::kFloat32;         // of the heads; results are float32
+    int value_sizes[kMaxValueHeads] = {};    // values of an anchor, of each such head
+    bool value_points[kMaxValueHeads] = {};  // whether a head's values are deltas of points, as landmark deltas are
+    bool cascade = false;                    // all other deltas refer to the anchors as moved by anchor_deltas
+    DType dtype = DType::kFloat32;           // of the heads; results are float32
 };
 
 /// Channels per anchor of the logits: C, or C - 1 with sigmoid, where the background has none.
@@ -74,8 +74,8 @@ struct AnchorDecodeInputs {
 };
 
 /// boxes [N, K, 4] x1 y1 x2 y2 in pixels of the network's input, scores [N, K], payload [N, K, P] (null if P is 0): the
-/// points x y in pixels and the values as they are, count [N], classes [N, K] (null if C is 2): 1 to C - 1. Entries
-/// from count on are zero.
+/// points x y in pixels, then the values of each head, points x y in pixels or numbers as they are, count [N], classes
+/// [N, K] (null if C is 2): 1 to C - 1. Entries from count on are zero.
 ///
 /// A candidate is an anchor with a class whose score is above the threshold. The result has the K best, ordered by
 /// score (descending), then by anchor index, then by class. The anchor index counts levels, then rows, columns and

@@ -1,15 +1,17 @@
-"""The settings of heads beyond those of RetinaFace as published: classes, points, plain values."""
+"""The settings of heads beyond those of RetinaFace as published: classes, points, values."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from engine.config.reader import ADDED
 from engine.errors import InvalidArgumentError
 
 CLASS_CODINGS = ("softmax", "sigmoid")
+PLAIN, POINTS = VALUE_CODINGS = ("plain", "points")
 # What csrc/ops/anchor_decode.h takes.
 MAX_CLASSES, MAX_POINTS, MAX_VALUE_HEADS, MAX_PAYLOAD = 256, 128, 8, 1024
 FIVE_MIRRORED = (1, 0, 2, 4, 3)  # eyes and corners of the mouth change places
@@ -27,15 +29,28 @@ _TAKEN = {
 
 @dataclass(frozen=True)
 class ValueHead:
-    """Plain numbers per anchor, which reach the results of a detection as the head gives them.
+    """Numbers per anchor, which reach the results of a detection.
 
     Attributes:
         name: of them in the results; the network's outputs are NAME_STRIDE.
         size: how many.
+        coding: "plain": numbers, which stay as the head gives them. "points": x and y of size / 2 points, which the
+            head gives relative to the anchor, as it gives landmarks, and which become places in pixels. In a mirror
+            they keep their order, unlike landmarks: see RetinaFaceConfig.mirrored_points.
     """
 
     name: str
     size: int
+    coding: str = field(default=PLAIN, metadata={ADDED: True})
+
+    @property
+    def is_points(self) -> bool:
+        """Whether the values are places, not plain numbers."""
+        return self.coding == POINTS
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON: plain numbers without a coding, as older versions wrote and read them."""
+        return {name: value for name, value in asdict(self).items() if (name, value) != ("coding", PLAIN)}
 
 
 def check_heads(
@@ -63,6 +78,10 @@ def check_heads(
     fit = len(sizes) <= MAX_VALUE_HEADS and all(size > 0 for size in sizes) and numbers <= MAX_PAYLOAD
     expected = f"up to {MAX_VALUE_HEADS} heads of 1 or more values, with the points up to {MAX_PAYLOAD} numbers"
     _require(fit, "values", sizes, expected)
+    codings = [head.coding for head in values]
+    _require(set(codings) <= set(VALUE_CODINGS), "coding of values", codings, " or ".join(VALUE_CODINGS))
+    odd = [head.size for head in values if head.is_points and head.size % 2]
+    _require(not odd, "size of values that are points", odd, "even numbers: x and y of each point")
 
 
 def split_values(values: Any, heads: Sequence[ValueHead]) -> dict[str, Any]:

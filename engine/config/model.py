@@ -81,7 +81,7 @@ class RetinaFaceConfig:
         class_coding: "softmax": logits of the background and all classes; "sigmoid": one logit for each class.
         class_agnostic: whether faces of different classes suppress each other.
         mirrored_points: for each point, which one takes its place in a mirrored image; there are as many points.
-        values: heads of plain numbers.
+        values: heads of plain numbers or of further points.
     """
 
     name: str
@@ -235,6 +235,7 @@ class RetinaFaceConfig:
             "variances": self.variances,
             "classes": self.num_classes,
             "sigmoid": self.class_coding == "sigmoid",
+            "value_points": tuple(head.is_points for head in self.values),
         }
 
     def split_payload(self, payload: Any) -> tuple[Any, dict[str, Any]]:
@@ -287,7 +288,8 @@ class RetinaFaceConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON, which older versions read if the model needs nothing newer."""
         older = {f.name for f in fields(self) if f.metadata.get(_LEFT_OUT) and getattr(self, f.name) == f.default}
-        return {name: value for name, value in asdict(self).items() if name not in older}
+        values = asdict(self) | {"values": tuple(head.to_dict() for head in self.values)}
+        return {name: value for name, value in values.items() if name not in older}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RetinaFaceConfig:

@@ -37,7 +37,7 @@ def attach_detection(network: onnx.ModelProto, config: RetinaFaceConfig, thresho
     Outputs:
         num_detections int32 [N]; boxes float32 [N, M, 4], x1 y1 x2 y2 in pixels of the network's input; scores
         float32 [N, M]; if the model has them, landmarks float32 [N, M, 2 L], classes int32 [N, M], from 1, and each
-        head of plain values, float32 [N, M, D], by its name. M is thresholds.max_detections; entries behind
+        head of values, float32 [N, M, D], by its name. M is thresholds.max_detections; entries behind
         num_detections are zero.
     """
     import onnx
@@ -117,11 +117,13 @@ def _head_attributes(config: RetinaFaceConfig) -> tuple[dict[str, Any], dict[str
         published = {"has_landmarks": int(config.has_landmarks)}
         return published, published
     sizes = [head.size for head in config.values]
+    points = [int(head.is_points) for head in config.values]
     of_decoding = {
         "num_classes": config.num_classes,
         "sigmoid": int(config.class_coding == "sigmoid"),
         "num_points": config.num_points,
         **({"value_sizes": sizes} if sizes else {}),
+        **({"value_points": points} if any(points) else {}),
     }
     return of_decoding, {
         "payload_size": config.payload_size,
@@ -131,7 +133,7 @@ def _head_attributes(config: RetinaFaceConfig) -> tuple[dict[str, Any], dict[str
 
 
 def _split_payload(graph: onnx.GraphProto, config: RetinaFaceConfig) -> None:
-    """Append a node that splits the payload of detections into landmarks and the heads of plain values."""
+    """Append a node that splits the payload of detections into landmarks and the heads of values."""
     from onnx import helper, numpy_helper
 
     sizes = {head.name: head.size for head in config.values}

@@ -28,7 +28,7 @@ class Candidates:
         landmarks: float32 [N, K, 2 L]; None if the model has none.
         slots: K.
         classes: int32 [N, K]; None if there is one class.
-        values: float32 [N, K, D] of each head of plain values, by its name.
+        values: float32 [N, K, D] of each head of values, by its name; points are in pixels, too.
     """
 
     boxes: str
@@ -70,7 +70,10 @@ def append_decoding(nodes: Nodes, config: RetinaFaceConfig, thresholds: Threshol
     boxes = nodes("Concat", upper_left, nodes("Add", upper_left, box_sides), axis=2)
     landmarks, values = None, {head.name: of_kind[head.name] for head in config.values}
     if config.has_landmarks:
-        landmarks = _landmarks(nodes, config, (centre, sides), of_kind["landmark_deltas"])
+        landmarks = _points(nodes, config, (centre, sides), of_kind["landmark_deltas"], config.num_points)
+    for head in config.values:
+        if head.is_points:
+            values[head.name] = _points(nodes, config, (centre, sides), values[head.name], head.size // 2)
     parts = [boxes, *([landmarks] if landmarks else []), *values.values()]
     everything = nodes("Concat", *parts, axis=2) if len(parts) > 1 else boxes
     scores = nodes("Where", _all_finite(nodes, everything), scores, NO_FACE)
@@ -183,10 +186,11 @@ def _shift(nodes: Nodes, config: RetinaFaceConfig, anchor: tuple[str, str], delt
     return nodes("Add", centre, nodes("Mul", nodes("Mul", deltas, config.variances[0]), sides))
 
 
-def _landmarks(nodes: Nodes, config: RetinaFaceConfig, anchor: tuple[str, str], deltas: str) -> str:
+def _points(nodes: Nodes, config: RetinaFaceConfig, anchor: tuple[str, str], deltas: str, count: int) -> str:
+    """Apply deltas [N, K, 2 count] of points to centres and sides, both [N, K, 2]."""
     centre, sides = (nodes("Unsqueeze", value, [2]) for value in anchor)
-    points = nodes("Reshape", deltas, [0, 0, config.num_points, 2])
-    return nodes("Reshape", _shift(nodes, config, (centre, sides), points), [0, 0, 2 * config.num_points])
+    points = nodes("Reshape", deltas, [0, 0, count, 2])
+    return nodes("Reshape", _shift(nodes, config, (centre, sides), points), [0, 0, 2 * count])
 
 
 def _all_finite(nodes: Nodes, values: str) -> str:

@@ -74,7 +74,7 @@ def as_names(values: Any) -> tuple[str, ...]:
 
 
 def as_values(values: Any) -> dict[str, FloatArray]:
-    """Return a model's plain values as float32 [N, D] by name; InvalidArgumentError if they are not."""
+    """Return a model's values as float32 [N, D] by name; InvalidArgumentError if they are not."""
     if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
         raise InvalidArgumentError(f"values is {represented(values)}, expected arrays [N, D] by name")
     return {

@@ -53,7 +53,8 @@ class Detections(PicturedFaces):
             right corner of the mouth, where left is the left of the image. None if the model has no landmark heads.
         image_size: (height, width) of the image, None if it is not known.
         classes: int32 [N], from 1; None if the model has one class.
-        values: float32 [N, D] of each of the model's heads of plain values, by name.
+        values: float32 [N, D] of each of the model's heads of values, by name. Values that are points are x and y of
+            one after the other, in pixels of the given image.
         class_names: of the classes from 1; empty if the model has one class, or if they are not known.
         vertices: float32 [N, V, 3], of each face's mesh: x and y in pixels of the given image, and depth behind the
             mesh's centre in the same unit. NaN of faces that have none: an engine decodes the best ones only. None if
@@ -212,7 +213,7 @@ class Detections(PicturedFaces):
 
         Pixels are rounded to 2 digits, scores to 5. "image_size" is left out if it is not known, "landmarks" if the
         model has none. Of a model with several classes there are "classes", their names, and of each face "class", its
-        name, or its number where there are no names; of one with plain values, of each face "values", lists by name.
+        name, or its number where there are no names; of one with heads of values, of each face "values", lists by name.
         With `meshes` there are "vertices" of each face that has a mesh, [[x, y, depth], ...], their "colours", [[red,
         green, blue], ...], if there are any, and "triangles" of all meshes, if they are known.
         """
@@ -231,7 +232,7 @@ class Detections(PicturedFaces):
         return cls(**json_form.from_values(values))
 
     def to_supervision(self) -> supervision.Detections:
-        """Return detections of the package supervision; landmarks, meshes and plain values are in `data`.
+        """Return detections of the package supervision; landmarks, meshes and values are in `data`.
 
         A class_id is one less than in `classes`, since 0 is no background there, and 0 if there is one class.
 

@@ -23,7 +23,7 @@ class Face:
             of the mouth, where left is the left of the image. None if the model has no landmark heads.
         class_id: from 1; None if the model has one class.
         class_name: its name; None if there is none.
-        values: float32 [D] of each of the model's heads of plain values, by name.
+        values: float32 [D] of each of the model's heads of values, by name; see Detections.
         vertices: float32 [V, 3] of its mesh, x and y in pixels of the image, and depth; None if it has none.
         colours: float32 [V, 3] of these vertices: red, green, blue of the surface without light, 0 to 1; None if there
             are none.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from engine.faces.pictured import PicturedFaces
 
 _PIXEL_DIGITS, _SCORE_DIGITS, _COLOUR_DIGITS = 2, 5, 4
-_SIGNIFICANT = 7  # digits of plain values, about what float32 has
+_SIGNIFICANT = 7  # digits of values, about what float32 has
 _EXPECTED = 'expected {"faces": [{"box": [x1, y1, x2, y2], "score": S}, ...]}'
 
 
@@ -101,7 +101,7 @@ def _classes(faces: list[dict[str, Any]], names: Any) -> list[Any] | None:
 
 
 def _plain(faces: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Return the faces' plain values, a row of each face, by name."""
+    """Return the faces' values, a row of each face, by name."""
     if not _all_have(faces, "values"):
         return {}
     for i, face in enumerate(faces):

@@ -16,7 +16,7 @@ from engine.config.model import RetinaFaceConfig
 from engine.errors import InvalidArgumentError
 from engine.faces import Detections, joined, replaced
 from engine.text import represented
-from engine.types import Image
+from engine.types import FloatArray, Image
 
 # The short side in pixels; or (short side, limit of the long side), where the limit wins; or the size of the image.
 Scale = float | tuple[float, float] | Literal["original"]
@@ -108,13 +108,13 @@ def detect_views(
         InvalidArgumentError: a scale is impossible or too large for the engine; or mirror images are asked for, but the
             model has plain values, of which nothing says what they are in a mirror.
     """
-    if augmentation.flip and config.values:
-        names = ", ".join(head.name for head in config.values)
-        raise InvalidArgumentError(f"flip is on, but nothing says what {names} of {config.name} are in a mirror image")
+    plain = ", ".join(head.name for head in config.values if not head.is_points)
+    if augmentation.flip and plain:
+        raise InvalidArgumentError(f"flip is on, but nothing says what {plain} of {config.name} are in a mirror image")
     found: list[Detections] = []
     for images in views(image, augmentation, network_size):
         size = None if augmentation.scales is None else network_size(*images[0].shape[:2])
-        found += to_image(run(images, size), images[0], image, config.mirrored_points)
+        found += to_image(run(images, size), images[0], image, config)
     return merge(
         found,
         iou_threshold=thresholds.iou if augmentation.merge_iou is None else augmentation.merge_iou,
@@ -153,23 +153,24 @@ def views(image: Image, augmentation: Augmentation, check_size: Callable[[int, i
         yield [resized, np.ascontiguousarray(resized[:, ::-1])] if augmentation.flip else [resized]
 
 
-def to_image(faces: Sequence[Detections], view: Image, image: Image, mirrored: Sequence[int]) -> list[Detections]:
+def to_image(faces: Sequence[Detections], view: Image, image: Image, config: RetinaFaceConfig) -> list[Detections]:
     """Map the faces of an item of views from pixels of the view to pixels of the image.
 
     Args:
         faces: of the view, and of its mirror image if there is one.
         view: uint8 [h, w, 3].
         image: uint8 [H, W, 3].
-        mirrored: see RetinaFaceConfig.mirrored_points.
+        config: of the model: which points change places in a mirror, and which values are points.
     """
     height, width = view.shape[:2]
     factor = np.array([image.shape[1] / width, image.shape[0] / height], np.float32)
-    upright = [faces[0], *(_mirrored(mirror_image, width, mirrored) for mirror_image in faces[1:])]
+    upright = [faces[0], *(_mirrored(mirror_image, width, config) for mirror_image in faces[1:])]
     return [
         replaced(
             found,
             boxes=(found.boxes.reshape(-1, 2, 2) * factor).reshape(-1, 4),
             landmarks=None if found.landmarks is None else found.landmarks * factor,
+            values=_with_places(found, config, lambda points: points * factor),
             vertices=None if found.vertices is None else found.vertices * np.append(factor, factor.mean()),
             image_size=(image.shape[0], image.shape[1]),
         )
@@ -201,12 +202,27 @@ def merge(
     return replaced(kept, boxes=merged.boxes[0, :count])
 
 
-def _mirrored(faces: Detections, width: int, mirrored: Sequence[int]) -> Detections:
-    """Mirror faces in an image of this width: left and right landmarks are exchanged."""
+def _with_places(
+    faces: Detections, config: RetinaFaceConfig, mapped: Callable[[FloatArray], FloatArray]
+) -> dict[str, FloatArray]:
+    """Return values of which those that are points, given as [N, D / 2, 2], are mapped."""
+    places = {head.name: faces.values[head.name] for head in config.values if head.is_points}
+    moved = {name: mapped(own.reshape(len(own), own.shape[1] // 2, 2)) for name, own in places.items()}
+    return {**faces.values, **{name: points.reshape(places[name].shape) for name, points in moved.items()}}
+
+
+def _mirrored(faces: Detections, width: int, config: RetinaFaceConfig) -> Detections:
+    """Mirror faces in an image of this width: landmarks change places, points of values do not."""
+
+    def in_mirror(points: FloatArray) -> FloatArray:
+        mirrored = points.copy()
+        mirrored[..., 0] = width - mirrored[..., 0]
+        return mirrored
+
     boxes = faces.boxes[:, [2, 1, 0, 3]]
     boxes[:, [0, 2]] = width - boxes[:, [0, 2]]
     landmarks = faces.landmarks
     if landmarks is not None:
-        landmarks = landmarks[:, mirrored]
-        landmarks[..., 0] = width - landmarks[..., 0]
-    return replaced(faces, boxes=boxes, landmarks=landmarks)
+        landmarks = in_mirror(landmarks[:, config.mirrored_points])
+    values = _with_places(faces, config, in_mirror)
+    return replaced(faces, boxes=boxes, landmarks=landmarks, values=values)

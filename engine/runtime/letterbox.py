@@ -73,9 +73,8 @@ class Letterbox:
 
     def undo(self, raw: RawDetections, sizes: Sequence[tuple[int, int]]) -> list[Detections]:
         """Return all faces of each image, in pixels of that image; `sizes` are the images' (height, width)."""
-        boxes, landmarks = ops.unletterbox(
-            raw.boxes, raw.landmarks, raw.num_detections, sizes, self.size, enlarge=self.enlarge
-        )
+        boxes, points = self._undo_places(raw, sizes)
+        landmarks, values = points.pop("landmarks", None), {**raw.values, **points}
         names = () if raw.classes is None else self.config.classes
         meshes = self._undo_meshes(raw, sizes)
         return [
@@ -85,13 +84,27 @@ class Letterbox:
                 None if landmarks is None else landmarks[i, :count].reshape(count, landmarks.shape[2] // 2, 2),
                 sizes[i],
                 None if raw.classes is None else raw.classes[i, :count],
-                {name: array[i, :count] for name, array in raw.values.items()},
+                {name: array[i, :count] for name, array in values.items()},
                 names,
                 vertices=meshes[i].get("vertices"),
                 colours=meshes[i].get("colours"),
             )
             for i, count in enumerate(raw.num_detections)
         ]
+
+    def _undo_places(
+        self, raw: RawDetections, sizes: Sequence[tuple[int, int]]
+    ) -> tuple[FloatArray, dict[str, FloatArray]]:
+        """Return boxes, and by name the landmarks and the values that are points, in pixels of each image."""
+        points = {head.name: raw.values[head.name] for head in self.config.values if head.is_points}
+        if raw.landmarks is not None:
+            points["landmarks"] = raw.landmarks
+        together = np.concatenate(list(points.values()), 2) if points else None  # to map all of them at once
+        boxes, mapped = ops.unletterbox(raw.boxes, together, raw.num_detections, sizes, self.size, enlarge=self.enlarge)
+        if mapped is None:
+            return boxes, {}
+        ends = np.cumsum([array.shape[2] for array in points.values()])[:-1]
+        return boxes, dict(zip(points, np.split(mapped, ends, 2), strict=True))
 
     def _undo_meshes(self, raw: RawDetections, sizes: Sequence[tuple[int, int]]) -> list[dict[str, FloatArray]]:
         """Return the `vertices` and `colours` of each image's faces, [count, V, 3], if there are any.

@@ -229,14 +229,23 @@ class ImageDecoder {
         box_out[3] = box.y2;
         bool finite = is_finite(box.x1) && is_finite(box.y1) && is_finite(box.x2) && is_finite(box.y2);
         float *const begin = payload;
-        payload = copy_values(inputs_.landmark_deltas[place.level], place, 2 * params_.num_points, payload);
-        for (int i = 0; i < 2 * params_.num_points; ++i) {
-            begin[i] = decode_landmark(anchor, i, begin[i], params_.centre_variance);
-        }
+        payload = decode_points(anchor, inputs_.landmark_deltas[place.level], place, 2 * params_.num_points, payload);
         for (int head = 0; head < params_.num_value_heads; ++head) {
-            payload = copy_values(inputs_.values[head][place.level], place, params_.value_sizes[head], payload);
+            const void *const values = inputs_.values[head][place.level];
+            const int size = params_.value_sizes[head];
+            payload = params_.value_points[head] ? decode_points(anchor, values, place, size, payload)
+                                                 : copy_values(values, place, size, payload);
         }
         return finite && std::all_of(begin, payload, [](float value) { return is_finite(value); });
+    }
+
+    /// Decodes a head's `count` deltas of points for an anchor, x y each, and returns the end of the results.
+    float *decode_points(const Anchor &anchor, const void *head, const Place &place, int count, float *out) const {
+        float *const end = copy_values(head, place, count, out);
+        for (int i = 0; i < count; ++i) {
+            out[i] = decode_landmark(anchor, i, out[i], params_.centre_variance);
+        }
+        return end;
     }
 
     /// Copies a head's `count` values for an anchor, and returns the end of the copy.

@@ -63,11 +63,11 @@ class MeshOutput:
 
 def check_meshes(config: RetinaFaceConfig, thresholds: Thresholds, max_meshes: int) -> None:
     """Raise InvalidArgumentError if a model has no values to decode, or an engine gives fewer faces than meshes."""
-    sizes = {head.name: head.size for head in config.values}
+    sizes = {head.name: head.size for head in config.values if not head.is_points}
     if sizes.get(HEAD) != DENSE_VALUES:
         raise InvalidArgumentError(
-            f"config {config.name} has heads of values {sizes or 'of no kind'}, but a mesh decoder takes one that is "
-            f"called {HEAD!r} and has {DENSE_VALUES} values, as that of the preset mobilenet0.25-dense"
+            f"config {config.name} has heads of plain values {sizes or 'of no kind'}, but a mesh decoder takes one "
+            f"that is called {HEAD!r} and has {DENSE_VALUES} values, as that of the preset mobilenet0.25-dense"
         )
     most = min(MAX_MESHES, thresholds.max_detections)
     reason = "" if most == MAX_MESHES else ", the faces that the engine gives (max_detections)"

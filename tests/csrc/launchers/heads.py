@@ -76,6 +76,8 @@ def decoding(
         dtype=DTYPES[dtype],
     )
     params.value_sizes[: len(value_sizes)] = value_sizes
+    value_points = options.get("value_points", ())
+    params.value_points[: len(value_points)] = value_points
     for level, (height, width, stride, sizes) in zip(params.levels, levels, strict=False):
         level.height, level.width, level.stride, level.num_anchors = height, width, stride, len(sizes)
         sides = [size if isinstance(size, tuple) else (size, size) for size in sizes]
@@ -158,6 +160,7 @@ def nms_heads(
 _MANY = Case(classes=3, points=98, values=(7,), top_k=33)
 DECODED_HEADS = {
     "classes": (_MANY, "float32"),
+    "points": (replace(_MANY, values=(7, 22), value_points=(False, True)), "float32"),
     "sigmoid": (replace(_MANY, sigmoid=True, points=4, values=(), cascade=True), "bfloat16"),
     "flood": (Case(classes=4, points=0, values=(3,), threshold=0.02, few=1.0, top_k=200), "float16"),
 }

@@ -58,6 +58,7 @@ class AnchorDecodeParams(Structure):
         ("num_points", c_int),
         ("num_value_heads", c_int),
         ("value_sizes", c_int * MAX_VALUE_HEADS),
+        ("value_points", c_bool * MAX_VALUE_HEADS),
         ("cascade", c_bool),
         ("dtype", c_int),
     )

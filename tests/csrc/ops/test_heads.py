@@ -32,13 +32,15 @@ class Case:
     """Heads of two levels with two anchors and one, for three images.
 
     Attributes:
-        values: sizes of the heads of plain values.
+        values: sizes of the heads of values.
+        value_points: for each of these, whether they are points; empty: none is.
         few: of the anchors, about so many have a class above the threshold.
     """
 
     classes: int = 2
     points: int = 5
     values: tuple[int, ...] = ()
+    value_points: tuple[bool, ...] = ()
     sigmoid: bool = False
     cascade: bool = False
     threshold: float = 0.3
@@ -56,6 +58,7 @@ class Case:
             "top_k": self.top_k,
             "classes": self.classes,
             "sigmoid": self.sigmoid,
+            "value_points": self.value_points,
         }
 
     @property
@@ -67,6 +70,12 @@ class Case:
     def payload(self) -> int:
         """Values of a candidate behind its box."""
         return 2 * self.points + sum(self.values)
+
+    @property
+    def places(self) -> NDArray[np.bool_]:
+        """Which values of the payload are places in pixels, not numbers as they are: [P]."""
+        coded = [False] * len(self.values) if not self.value_points else self.value_points
+        return np.repeat([True, *coded], [2 * self.points, *self.values])
 
 
 def random_heads(rng: np.random.Generator, case: Case) -> Heads:
@@ -162,10 +171,9 @@ def check_decoded(results: list[Any], heads: Heads, case: Case) -> list[Decoded]
         if payload is not None:
             assert image.payload is not None
             assert (payload.shape, payload.dtype) == ((case.batch, case.top_k, case.payload), np.float32)
-            split = 2 * case.points
-            points, values = np.split(payload[i, :n], [split], axis=1)
-            np.testing.assert_allclose(points, image.payload[:, :split], rtol=RELATIVE, atol=BOX_ABSOLUTE_PX)
-            np.testing.assert_array_equal(values, image.payload[:, split:].astype(np.float32))
+            found, wanted, places = payload[i, :n], image.payload, case.places
+            np.testing.assert_allclose(found[:, places], wanted[:, places], rtol=RELATIVE, atol=BOX_ABSOLUTE_PX)
+            np.testing.assert_array_equal(found[:, ~places], wanted[:, ~places].astype(np.float32))
             assert not payload[i, n:].any()
     return expected
 
@@ -182,6 +190,10 @@ CASES = {
     "values of 8 heads": Case(points=4, values=(1, 2, 3, 4, 5, 6, 7, 8)),
     "the most values": Case(points=128, values=(512, 256), top_k=17),
     "cascade": Case(classes=3, points=98, values=(144,), cascade=True),
+    # Not all heads begin at an even value of the payload, nor at the first of a block's.
+    "values that are points": Case(values=(3, 18, 2, 7), value_points=(False, True, True, False)),
+    "values that are points, of a cascade": Case(points=0, values=(1, 34), value_points=(False, True), cascade=True),
+    "the most points": Case(points=0, values=(1024,), value_points=(True,), top_k=17),
     "threshold 0": Case(classes=4, threshold=0.0, points=1, top_k=700),
     "threshold 1": Case(classes=4, threshold=1.0),
     "low threshold": Case(classes=5, threshold=0.02, few=1.0, top_k=33),
@@ -212,10 +224,12 @@ def test_decode_gives_the_same_bits_on_both(cuda: Backend, rng: np.random.Genera
 def test_decode_and_nms_of_random_heads(backend: Backend, seed: int, trial: int) -> None:
     """Any combination, different for each --seed; half of them with ties, a third with more candidates than slots."""
     rng = np.random.default_rng([seed, trial])
+    values = ((), (1,), (144,), (3, 20), (2, 1, 6))[rng.integers(5)]
     case = Case(
         classes=int(rng.integers(2, 6)),
         points=int(rng.choice([0, 1, 4, 5, 68, 98, 128])),
-        values=((), (1,), (144,))[rng.integers(3)],
+        values=values,
+        value_points=tuple(size % 2 == 0 and bool(rng.integers(2)) for size in values),
         sigmoid=bool(rng.integers(2)),
         cascade=bool(rng.integers(2)),
         threshold=float(rng.choice([0.02, 0.25, 0.5])),
@@ -436,6 +450,10 @@ def test_decode_refuses_heads_that_do_not_fit() -> None:
         r"landmark_deltas of level 1 has shape \[3, 6, 4, 5\], expected \[3, 8, 4, 5\]",
         (1, 2, lambda a: a[:, :6].copy()),
     )
+    refused("size of values 0 is 5, expected an even number: they are x and y of points", value_points=(True, False))
+    refused("value_points has 1 entries, expected 2, one for each head of values, or none", value_points=[True])
+    refused(r"value_points\[1\] is 1, expected True or False", value_points=(False, 1))
+    refused("value_points is None, expected a sequence of bools", value_points=None)
     refused("values 0 of level 0 has 9 channels, expected a multiple of 2", (0, 4, lambda a: a[:, :9].copy()))
     refused(r"values 1 of level 1 has shape \[3, 1, 4, 5\], expected \[3, 2, 4, 5\]", (1, 5, lambda a: a[:, :1].copy()))
     refused(r"values 0 of level 0 has shape \[3, 10, 9, 6\]", (0, 4, lambda a: a[..., :6].copy()))

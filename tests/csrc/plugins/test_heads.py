@@ -22,6 +22,7 @@ CASES = {
     "sigmoid, one class, no payload": Case(sigmoid=True, points=0),
     "dense": Case(classes=3, points=68, values=(128, 7, 9), cascade=True),
     "values alone": Case(points=0, values=(2,)),
+    "points": Case(values=(3, 18), value_points=(False, True), cascade=True),
 }
 VERSION = "2"
 
@@ -42,6 +43,7 @@ def attributes_of(case: Case) -> dict[str, Any]:
         "sigmoid": int(case.sigmoid),
         "num_points": case.points,
         "value_sizes": np.array(case.values, np.int32),
+        "value_points": np.array(case.value_points, np.int32),
     }
 
 
@@ -94,6 +96,16 @@ def test_published_heads_give_the_same_bits_in_both_versions(library: Library, r
     )
 
 
+def test_values_are_plain_unless_told_otherwise(library: Library, rng: np.random.Generator) -> None:
+    """Engines that were built before there was value_points load, and find what they found."""
+    case = Case(values=(4, 6))
+    inputs = inputs_of(case, random_heads(rng, case))
+    attributes = attributes_of(case)
+    before = {name: value for name, value in attributes.items() if name != "value_points"}
+    plain = {**attributes, "value_points": [0, 0]}
+    assert_same_bits(*(run(library.create(DECODE, given, VERSION), inputs) for given in (before, plain)))
+
+
 def test_shapes_types_and_formats(library: Library) -> None:
     """Classes are the last of inputs and outputs."""
     case = CASES["dense"]
@@ -128,6 +140,9 @@ def test_shapes_types_and_formats(library: Library) -> None:
         ("sigmoid", 2, "'sigmoid': expected 0 or 1, got 2"),
         ("value_sizes", [1] * 9, "'value_sizes': expected at most 8 values, got 9"),
         ("value_sizes", [4, 0], "size of values 1 is 0, expected 1 to 1024"),
+        ("value_points", [1], "'value_points': expected 3 values, as many as in 'value_sizes', or none, got 1"),
+        ("value_points", [0, 2, 0], "'value_points': expected 0 or 1, got 2"),
+        ("value_points", [0, 1, 0], "size of values 1 is 7, expected an even number: they are x and y of points"),
         ("value_sizes", [1000], "values of an anchor behind its box is 1256, expected 0 to 1024"),
         ("has_landmarks", 1, "'has_landmarks' is not known"),
     ],

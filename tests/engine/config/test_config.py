@@ -81,6 +81,14 @@ def test_an_unknown_preset_lists_the_known_ones() -> None:
         ({"values": (ValueHead("a", 1), ValueHead("a", 2))}, "values is .'a', 'a'."),
         ({"values": (ValueHead("A", 1),)}, "values"),
         ({"values": (ValueHead("a", 0),)}, "values is .0., expected up to 8 heads of 1 or more values"),
+        (
+            {"values": (ValueHead("a", 2), ValueHead("b", 4, "deltas"))},
+            "coding of values is .'plain', 'deltas'., expected",
+        ),
+        (
+            {"values": (ValueHead("a", 3), ValueHead("b", 5, "points"))},
+            "size of values that are points is .5., expected",
+        ),
         ({"values": (ValueHead("a", 1015),)}, "with the points up to 1024 numbers"),
         ({"values": tuple(ValueHead(f"a{i}", 1) for i in range(9))}, "values"),
     ],
@@ -113,6 +121,18 @@ def test_heads_beyond_the_published_ones_come_back_from_json() -> None:
     assert {name: array.tolist() for name, array in values.items()} == {
         **{"age": [[6], [16]], "pose": [[7, 8, 9], [17, 18, 19]]}
     }
+
+
+def test_the_coding_of_values_is_left_out_where_it_is_plain() -> None:
+    """So files, their digests and the keys of caches stay what they were."""
+    heads = ValueHead("pose", 3), ValueHead("ears", 4, "points")
+    own = replace(preset("mobilenet0.25"), values=heads)
+    written = json.loads(json.dumps(own.to_dict()))
+    assert written["values"] == [{"name": "pose", "size": 3}, {"name": "ears", "size": 4, "coding": "points"}]
+    assert RetinaFaceConfig.from_dict(written) == own
+    assert own.decode_arguments()["value_points"] == (False, True)
+    with pytest.raises(InvalidArgumentError, match=r"config.values\[0\].coding is 1, expected a string"):
+        RetinaFaceConfig.from_dict({**written, "values": [{"name": "pose", "size": 3, "coding": 1}]})
 
 
 def test_slopes_in_the_body_and_behind_it() -> None:

@@ -17,6 +17,11 @@ from engine.export.suppression import SUPPRESSIONS
 from tests.engine.export.tails import RANGE, SIZE, Tail, assert_same, pass_through, random_heads
 
 
+def points_if(size: int) -> str:
+    """The coding of a head: six values are three points."""
+    return "points" if size == 6 else "plain"
+
+
 def config_of(
     classes: int, points: int, values: tuple[int, ...], coding: str = "softmax", name: str = "mobilenet0.25"
 ) -> RetinaFaceConfig:
@@ -27,7 +32,7 @@ def config_of(
         class_coding=coding,
         heads=("class", "box", "landmark") if points else ("class", "box"),
         mirrored_points=tuple(range(points)) if points else (1, 0, 2, 4, 3),
-        values=tuple(ValueHead(f"values_of_{i}", size) for i, size in enumerate(values)),
+        values=tuple(ValueHead(f"values_of_{i}", size, points_if(size)) for i, size in enumerate(values)),
     )
 
 
@@ -39,6 +44,8 @@ CASES = {
     "four, sigmoid": config_of(4, 4, (), "sigmoid"),
     "five, many points": config_of(5, 68, (144, 1)),
     "three, sigmoid, most points": config_of(3, 128, (1,), "sigmoid"),
+    "values that are points": config_of(2, 5, (3, 6)),
+    "values that are points, of a cascade": config_of(2, 0, (6,), name="full"),
 }
 
 

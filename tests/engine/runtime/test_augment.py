@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import pytest
 
 from engine import InvalidArgumentError, TRTRetinaFace
 from engine.cli import build_main
-from engine.config.detection import InputSize
-from engine.config.heads import FIVE_MIRRORED
+from engine.config.detection import InputSize, Thresholds
+from engine.config.heads import ValueHead
+from engine.config.model import HEADS
+from engine.config.presets import preset
 from engine.faces import Detections
-from engine.runtime.augment import make_augmentation, merge, scaled_size, to_image
+from engine.runtime.augment import detect_views, make_augmentation, merge, scaled_size, to_image
 from tests.support.data import ASTRONAUT_FACE, astronaut, labelled_photos
 from tests.support.engines import build
 from tests.support.oracles.boxes import iou
@@ -124,7 +127,7 @@ def test_mirrored_coordinates_by_hand() -> None:
     image, looked_at = np.zeros((25, 100, 3), np.uint8), np.zeros((100, 200, 3), np.uint8)
     points = np.array([[[20, 40], [40, 42], [30, 50], [22, 60], [38, 62]]], np.float32)
     found = Detections(np.array([[10, 20, 50, 80]], np.float32), np.array([0.9], np.float32), points)
-    upright, mirrored = to_image([found, found], looked_at, image, FIVE_MIRRORED)
+    upright, mirrored = to_image([found, found], looked_at, image, preset("mobilenet0.25"))
     assert upright.boxes.tolist() == [[5, 5, 25, 20]]
     assert mirrored.boxes.tolist() == [[75, 5, 95, 20]]
     assert mirrored.landmarks is not None
@@ -275,8 +278,30 @@ def test_merging_carries_classes_and_values(class_agnostic: bool) -> None:
 def test_mirrored_points_change_places() -> None:
     image = np.zeros((20, 100, 3), np.uint8)
     points = [[[10, 1], [20, 2], [30, 3]]]
+    config = replace(preset("mobilenet0.25"), mirrored_points=(2, 1, 0), values=(ValueHead("age", 1),))
     found = Detections([[0, 0, 40, 20]], [0.5], points, classes=[3], values={"age": [[7]]})
-    mirrored = to_image([found, found], image, image, (2, 1, 0))[1]
+    mirrored = to_image([found, found], image, image, config)[1]
     assert mirrored.landmarks is not None
     assert mirrored.landmarks.tolist() == [[[70, 3], [80, 2], [90, 1]]]
     assert (mirrored[0].class_id, mirrored[0].values["age"].tolist()) == (3, [7.0])
+
+
+def test_values_that_are_points_are_places_of_views_and_mirrors() -> None:
+    """Their order stays. With them alone, mirrored detection is allowed."""
+    image, looked_at = np.zeros((25, 100, 3), np.uint8), np.zeros((100, 200, 3), np.uint8)
+    heads = ValueHead("ears", 4, "points"), ValueHead("age", 2)
+    config = replace(preset("mobilenet0.25"), heads=HEADS[:2], values=heads)
+    found = Detections([[10, 20, 50, 80]], [0.9], values={"ears": [[20, 40, 50, 42]], "age": [[20, 40]]})
+    upright, mirrored = to_image([found, found], looked_at, image, config)
+    assert upright.values["ears"].tolist() == [[10, 10, 25, 10.5]]
+    assert mirrored.values["ears"].tolist() == [[90, 10, 75, 10.5]]
+    assert upright.values["age"].tolist() == mirrored.values["age"].tolist() == [[20, 40]]
+    assert found.values["ears"].tolist() == [[20, 40, 50, 42]]
+    views = make_augmentation(None, True, False)
+    merged = detect_views(
+        *(looked_at, views, lambda height, width: (height, width), lambda images, _: [found[:0], found]),
+        *(replace(config, values=heads[:1]), Thresholds()),
+    )
+    assert merged.values["ears"].tolist() == [[180, 40, 150, 42]]
+    nobody = to_image([found[:0], found[:0]], looked_at, image, config)
+    assert [faces.values["ears"].shape for faces in nobody] == [(0, 4), (0, 4)]

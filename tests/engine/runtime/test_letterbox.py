@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from engine import ops
+from engine.config.heads import ValueHead
+from engine.config.model import HEADS
 from engine.config.presets import preset
 from engine.runtime.letterbox import Letterbox
 from engine.types import DeviceDetections, FloatArray, RawDetections
@@ -46,6 +48,36 @@ def test_meshes_are_mapped_as_boxes_are(rng: np.random.Generator, enlarge: bool)
         painted = np.asarray(faces.colours)
         assert np.array_equal(painted[:there], colours[image, :there])
         assert np.isnan(painted[there:]).all()
+
+
+@pytest.mark.parametrize("with_landmarks", [True, False])
+@pytest.mark.parametrize("enlarge", [False, True])
+def test_values_that_are_points_are_mapped_as_corners_of_boxes_are(
+    rng: np.random.Generator, enlarge: bool, with_landmarks: bool
+) -> None:
+    """Among other values, with and without landmarks; plain ones stay."""
+    heads = ValueHead("a", 4, "points"), ValueHead("b", 4), ValueHead("c", 4, "points")
+    config = replace(preset("mobilenet0.25"), values=heads)
+    config = config if with_landmarks else replace(config, heads=HEADS[:2])
+    raw = raw_of(None, np.full((3, 4), 0.5, np.float32), [4, 1, 0])
+    payload = rng.uniform(0, 96, (3, 4, 12 + 10 * with_landmarks)).astype(np.float32)
+    landmarks, values = config.split_payload(payload)
+    letterbox = Letterbox(SIZE, config, enlarge)
+    found = letterbox.undo(replace(raw, landmarks=landmarks, values=values), SIZES)
+    without = letterbox.undo(replace(raw, landmarks=landmarks, values=dict.fromkeys("abc", values["b"])), SIZES)
+    for image, faces in enumerate(found):
+        count = len(faces)
+        for name in ("a", "c"):
+            as_boxes, _ = ops.unletterbox(
+                np.ascontiguousarray(values[name]), None, raw.num_detections, SIZES, SIZE, enlarge=enlarge
+            )
+            np.testing.assert_array_equal(faces.values[name], as_boxes[image, :count])
+        np.testing.assert_array_equal(faces.values["b"], values["b"][image, :count])
+        assert list(faces.values) == ["a", "b", "c"]
+        assert (faces.landmarks is None) != with_landmarks
+        assert [face.box.tolist() for face in faces] == [face.box.tolist() for face in without[image]]
+        if with_landmarks:
+            np.testing.assert_array_equal(np.asarray(faces.landmarks), np.asarray(without[image].landmarks))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, np.float32(3e38)])

@@ -198,7 +198,7 @@ def test_a_build_refuses_what_does_not_go_together(options: dict[str, object], t
     out = tmp_path / "own.engine"
     meshes = options["meshes"]
     assert isinstance(meshes, MeshOptions)
-    with pytest.raises(InvalidArgumentError, match=r"config mobilenet0.25 has heads of values of no kind, but"):
+    with pytest.raises(InvalidArgumentError, match=r"config mobilenet0.25 has heads of plain values of no kind, but"):
         build(out, precision="fp32", weights="random", meshes=meshes)
     for number in (0, 41, 2.5, True):
         said = rf"max_meshes is {number}, expected 1 to 40, the faces that the engine gives \(max_detections\)"

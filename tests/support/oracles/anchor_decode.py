@@ -1,4 +1,4 @@
-"""Decoding of raw heads: softmax or sigmoid, SSD boxes, points, plain values, top K per image."""
+"""Decoding of raw heads: softmax or sigmoid, SSD boxes, points, values, top K per image."""
 
 from __future__ import annotations
 
@@ -32,10 +32,12 @@ def anchor_decode(
     top_k: int,
     classes: int = 2,
     sigmoid: bool = False,
+    value_points: Sequence[bool] = (),
 ) -> list[Decoded]:
     """Decode every image of a batch.
 
-    In a cascade, a fourth head has the box deltas of the first stage. Heads of plain values are behind that.
+    In a cascade, a fourth head has the box deltas of the first stage. Heads of values are behind that: points where
+    `value_points` says so, which none are if it is empty.
     """
     logits = heads[0][0]
     assert logits is not None
@@ -50,6 +52,7 @@ def anchor_decode(
             top_k,
             classes,
             sigmoid,
+            value_points,
         )
         for image in range(batch)
     ]
@@ -64,6 +67,7 @@ def _decode_image(
     top_k: int,
     classes: int,
     sigmoid: bool,
+    value_points: Sequence[bool],
 ) -> Decoded:
     found = []
     first_anchor = 0
@@ -93,12 +97,14 @@ def _decode_image(
             if anchor_deltas is not None:
                 corners = _moved(corners, _values(anchor_deltas, 4, place), variances)
             box = _moved(corners, _values(box_deltas, 4, place), variances)
+            centre, sides = (corners[:2] + corners[2:]) / 2, corners[2:] - corners[:2]
             payload = []
-            if landmark_deltas is not None:
-                centre, sides = (corners[:2] + corners[2:]) / 2, corners[2:] - corners[:2]
-                points = _values(landmark_deltas, len(landmark_deltas) // num_anchors, place).reshape(-1, 2)
-                payload.append((centre + points * variances[0] * sides).ravel())
-            payload += [_values(head, len(head) // num_anchors, place) for head in values if head is not None]
+            are_points = (True, *(value_points or [False] * len(values)))
+            for head, is_points in zip((landmark_deltas, *values), are_points, strict=True):
+                if head is not None:
+                    own = _values(head, len(head) // num_anchors, place)
+                    moved = (centre + own.reshape(-1, 2) * variances[0] * sides).ravel() if is_points else own
+                    payload.append(moved)
             carried = np.concatenate([*payload, np.zeros(0)])
         if _is_finite(box) and _is_finite(carried):
             best.append((-negative, index, c, box, carried))

@@ -60,6 +60,10 @@ DecodePlan make_plan(const AnchorDecodeParams &params, const AnchorDecodeInputs 
     plan.payload_size = payload_size(params);
     plan.payload_sizes[0] = 2 * params.num_points;
     std::copy_n(params.value_sizes, params.num_value_heads, plan.payload_sizes + 1);
+    plan.point_heads = 1;  // the landmarks
+    for (int head = 0; head < params.num_value_heads; ++head) {
+        plan.point_heads |= static_cast<uint32_t>(params.value_points[head]) << (1 + head);
+    }
     plan.has_landmarks = params.num_points != 0;
     plan.cascade = params.cascade;
     plan.margin_threshold = margin_threshold(params.score_threshold);

@@ -46,6 +46,7 @@ struct DecodePlan {
     bool sigmoid;
     int payload_size;
     int payload_sizes[kMaxPayloadHeads];  // of an anchor's values in each head
+    uint32_t point_heads;                 // bit for bit, whether a payload head's values are deltas of points
     bool has_landmarks;
     bool cascade;
     float margin_threshold;

@@ -143,7 +143,8 @@ __global__ void __launch_bounds__(kWriteThreads)
                 in_head -= plan.payload_sizes[head++];
             }
             const float value = place.value(place.level->payload[head], plan.payload_sizes[head], in_head);
-            staged[thread][i] = head == 0 ? decode_landmark(anchor, in_head, value, plan.centre_variance) : value;
+            staged[thread][i] =
+                has_bit(plan.point_heads, head) ? decode_landmark(anchor, in_head, value, plan.centre_variance) : value;
         }
         for (int i = 0; i < num_values; ++i) {
             finite = finite && is_finite(staged[thread][i]);

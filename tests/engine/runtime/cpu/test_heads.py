@@ -23,7 +23,7 @@ from tests.support.oracles.batched_nms import nms
 SIDE, BATCH = 64, 3
 THRESHOLDS = Thresholds(score=0.4, iou=0.3, top_k=80, max_detections=30)
 # Classes with the background, points (0: no landmark heads), values of the first of two heads (0: none), coding, and
-# whether suppression is class-agnostic.
+# whether suppression is class-agnostic. 34 and 6 values are points.
 CASES = [
     (2, 0, 1, "sigmoid", False),
     (2, 1, 0, "softmax", False),
@@ -32,6 +32,8 @@ CASES = [
     (4, 68, 0, "softmax", True),
     (5, 98, 1, "sigmoid", False),
     (5, 128, 144, "softmax", True),
+    (3, 5, 34, "softmax", False),
+    (2, 0, 6, "softmax", False),
 ]
 
 
@@ -41,7 +43,9 @@ def config_of(classes: int, points: int, values: int, coding: str, agnostic: boo
         classes=tuple(f"class {c}" for c in range(1, classes)),
         class_coding=coding,
         class_agnostic=agnostic,
-        values=(ValueHead("first", values), ValueHead("second", 2)) if values else (),
+        values=(ValueHead("first", values, "points" if values % 4 == 2 else "plain"), ValueHead("second", 2))
+        if values
+        else (),
     )
     return replace(config, mirrored_points=tuple(range(points))) if points else replace(config, heads=HEADS[:2])
 
@@ -103,9 +107,10 @@ def test_detections_are_those_of_the_oracles(
         parts = {**({} if found.landmarks is None else {"landmarks": found.landmarks}), **found.values}
         ours = np.concatenate([np.zeros((count, 0)), *(part[image, :count] for part in parts.values())], axis=1)
         np.testing.assert_allclose(ours, carried, rtol=1e-5, atol=1e-3)
-        for name, part in found.values.items():  # they pass through as they are
-            source = np.concatenate([head[image].ravel() for head in of_kind(heads, config, name)])
-            assert np.isin(part[image, :count], source).all()
+        for head in config.values:
+            if not head.is_points:  # they pass through as they are
+                source = np.concatenate([given[image].ravel() for given in of_kind(heads, config, head.name)])
+                assert np.isin(found.values[head.name][image, :count], source).all()
         rest: list[Any] = [found.boxes, found.scores, found.classes, found.landmarks, *found.values.values()]
         assert not any(array[image, count:].any() for array in rest if array is not None)
 
@@ -123,6 +128,7 @@ def oracle(heads: list[NDArray[np.float32]], config: RetinaFaceConfig) -> list[A
         THRESHOLDS.top_k,
         config.num_classes,
         config.class_coding == "sigmoid",
+        tuple(head.is_points for head in config.values),
     )
 
 
