@@ -42,7 +42,7 @@ def starting_network(
         config: of the network.
         weights: of the whole network, see load_model. None is the published weights of the preset. For a config with
             several classes they may have one: each class begins as what they know of faces. For one with another number
-            of points they may have five, and for one with plain values none: these heads are then random.
+            of points they may have five, and for one with heads of values none: these heads are then random.
         backbone: checkpoint of the body alone, such as torchvision's; the other layers are random.
         seed: of random layers.
         only: option for which the weights need to have the config's own heads: --keep-landmarks, which keeps what they

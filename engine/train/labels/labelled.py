@@ -28,8 +28,8 @@ class Faces:
             corner of the mouth, where left is left in the picture.
         ignored: bool [N]: faces that are neither to be found nor background.
         classes: int32 [N], numbers of the model's classes, from 1.
-        values: float32 [N, D], of the model's heads of plain values one after the other, NaN where a face has none.
-            None if there are no such heads, or if the format has no values.
+        values: float32 [N, D], of the model's heads of values one after the other, points in pixels; NaN where a face
+            has none. None if there are no such heads, or if the format has no values.
     """
 
     boxes: FloatArray
@@ -49,7 +49,7 @@ class LabelledPicture:
         landmarks: see Faces. Points may lie outside of the picture.
         ignored: see Faces: WIDER FACE's "invalid", COCO's "iscrowd", Pascal VOC's "difficult".
         classes: see Faces.
-        values: see Faces; None if the model has no heads of plain values.
+        values: see Faces; None if the model has no heads of values.
     """
 
     path: Path

@@ -58,7 +58,7 @@ def read_labels(
             a model with one class, every face is of that one.
         mirrored: its `mirrored_points`, one for each landmark; none if it has no landmarks. JSON lines and COCO's JSON
             may have any number of landmarks, the texts have the five of faces; each model takes faces without.
-        values: its heads of plain values, which JSON lines may have.
+        values: its heads of values, which JSON lines may have.
 
     Returns:
         The labelled pictures in the order of their names; also those without faces.

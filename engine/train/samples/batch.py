@@ -20,7 +20,8 @@ class Sample(NamedTuple):
             them off.
         ignored: bool [N]: faces that are neither to be found nor background.
         classes: int64 [N], from 1.
-        values: float32 [N, D], of the heads of plain values one after the other, NaN where a face has none.
+        values: float32 [N, D], of the heads of values one after the other, points in pixels as landmarks; NaN where a
+            face has none.
     """
 
     image: torch.Tensor

@@ -22,7 +22,7 @@ class Scene:
         landmarks: float32 [N, L, 2].
         ignored: bool [N].
         classes: int32 [N].
-        values: float32 [N, D]; D is 0 without heads of plain values.
+        values: float32 [N, D]; D is 0 without heads of values.
     """
 
     image: Image

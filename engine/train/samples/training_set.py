@@ -65,6 +65,9 @@ class TrainingSet(Dataset[Sample]):
         config.check_input_size(size, size)
         self.pictures, self.config, self.size, self.seed, self.augment = pictures, config, size, seed, augment
         self.widest = widest
+        heads = config.values
+        self._are_places = np.repeat([head.is_points for head in heads], [head.size for head in heads]).astype(np.bool_)
+        self._num_points = int(self._are_places.sum()) // 2  # of values
         self._pad_value = config.pad_value if config.color_order == "bgr" else config.pad_value[::-1]
         # Shared with the processes of a DataLoader, also with those that it keeps from one epoch to the next.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
@@ -84,8 +87,13 @@ class TrainingSet(Dataset[Sample]):
             InvalidArgumentError: the picture cannot be read.
         """
         picture = self.pictures[index]
-        values = np.zeros((len(picture.boxes), 0), np.float32) if picture.values is None else picture.values
-        scene = Scene(_read(picture), picture.boxes, picture.landmarks, picture.ignored, picture.classes, values)
+        values = picture.values
+        if values is None:
+            values = np.full((len(picture.boxes), len(self._are_places)), np.nan, np.float32)
+        # Points of values change as landmarks do, so they are with them, behind them.
+        points = values[:, self._are_places].reshape(len(values), self._num_points, 2)
+        landmarks = np.concatenate([picture.landmarks, points], 1)
+        scene = Scene(_read(picture), picture.boxes, landmarks, picture.ignored, picture.classes, values)
         if self.augment:
             scene = self._augmented(scene, np.random.default_rng([self.seed, int(self._epoch), index]))
         else:
@@ -105,19 +113,23 @@ class TrainingSet(Dataset[Sample]):
             scene = scene.cropped(*square, self._pad_value)
         scene = scene.resized(self.size, _INTERPOLATIONS[rng.integers(len(_INTERPOLATIONS))])
         # Nothing says what plain values are in a mirror.
-        is_mirrored = rng.random() < 0.5 and not self.config.values
+        is_mirrored = rng.random() < 0.5 and all(head.is_points for head in self.config.values)
         places = self.config.mirrored_points if self.config.has_landmarks else ()
-        return scene.mirrored(places) if is_mirrored else scene
+        count = scene.landmarks.shape[1]
+        return scene.mirrored([*places, *range(count - self._num_points, count)]) if is_mirrored else scene
 
     def _sample(self, scene: Scene) -> Sample:
+        landmarks, points = np.split(scene.landmarks, [scene.landmarks.shape[1] - self._num_points], 1)
+        values = scene.values.copy()
+        values[:, self._are_places] = points.reshape(len(points), 2 * self._num_points)
         image = scene.image if self.config.color_order == "bgr" else cv2.cvtColor(scene.image, cv2.COLOR_BGR2RGB)
         return Sample(
             torch.from_numpy(np.stack(cv2.split(image))),
             torch.from_numpy(scene.boxes),
-            torch.from_numpy(scene.landmarks),
+            torch.from_numpy(landmarks),
             torch.from_numpy(scene.ignored),
             torch.from_numpy(scene.classes.astype(np.int64)),
-            torch.from_numpy(scene.values),
+            torch.from_numpy(values),
         )
 
 

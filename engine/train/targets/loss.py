@@ -14,7 +14,7 @@ from engine.config.model import RetinaFaceConfig
 from engine.errors import InvalidArgumentError
 from engine.train.targets.anchors import anchors_of_maps, per_anchor
 from engine.train.targets.classification import focal_loss, hard_negative_loss
-from engine.train.targets.coding import encode_boxes, encode_landmarks, move_anchors
+from engine.train.targets.coding import Variances, encode_boxes, encode_landmarks, move_anchors
 from engine.train.targets.matching import BACKGROUND, match
 from engine.train.targets.network import first_stage_kinds
 from engine.train.targets.settings import LossSettings, Overlaps
@@ -41,7 +41,7 @@ class Faces(Protocol):
 
     @property
     def values(self) -> Sequence[torch.Tensor]:
-        """Float32 [M, D] each, of all heads of plain values; NaN where a face has none."""
+        """Float32 [M, D] each, of all heads of values, points in pixels as landmarks; NaN where a face has none."""
 
 
 class Losses(NamedTuple):
@@ -55,7 +55,7 @@ class Losses(NamedTuple):
         first_classes: of a cascade's first stage, as the next two; 0 without one.
         first_boxes: see first_classes.
         first_landmarks: see first_classes.
-        values: of plain values; 0 without such heads.
+        values: of values; 0 without such heads.
         positives: anchors of this batch that have a face, in the last stage.
     """
 
@@ -70,14 +70,14 @@ class Losses(NamedTuple):
     positives: torch.Tensor
 
 
-# Box deltas, logits, landmark deltas if there are any, and heads of plain values.
+# Box deltas, logits, landmark deltas if there are any, and heads of values.
 _Heads = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, list[torch.Tensor]]
 
 
 class _Stage(NamedTuple):
     """Sums over a batch, and what they are divided by: positives, and those of them that have landmarks, or values."""
 
-    sums: torch.Tensor  # [3 + H]: classes, boxes, landmarks, each head of plain values
+    sums: torch.Tensor  # [3 + H]: classes, boxes, landmarks, each head of values
     counts: torch.Tensor  # [2 + H]
 
 
@@ -91,10 +91,10 @@ class MultiTaskLoss(nn.Module):
     all anchors; `boxes` and `landmarks` are the smooth L1 distances (beta 1) of the codes of positive anchors, summed
     over an anchor's 4 and 2 L numbers, the latter times 5 / L, so that its weight means the same for any L. Each is
     divided by the number of positives in the batch, `landmarks` by the number of those whose face has all its
-    landmarks, or whose landmarks another network teaches. `values` is the sum over the heads of plain values of the
-    mean smooth L1 distance of their numbers, as they are; each head is divided by the number of positives whose face
-    has any of its numbers. A batch without positives has only negatives, and is divided by its number of images.
-    `match` says which anchor is positive.
+    landmarks, or whose landmarks another network teaches. `values` is the sum over the heads of values: of plain
+    ones the mean smooth L1 distance of their numbers, as they are, divided by the number of positives whose face has
+    any of a head's numbers; of points what `landmarks` is of landmarks, and with its weight in the total. A batch
+    without positives has only negatives, and is divided by its number of images. `match` says which anchor is positive.
 
     In a cascade the first stage is compared with the anchors, the second one with the boxes that the first one gives:
     they decide who is positive and are what the codes refer to. No gradient goes through them.
@@ -151,8 +151,8 @@ class MultiTaskLoss(nn.Module):
             first: _Heads = kinds["anchor_deltas"], kinds["first_logits"], kinds.get("first_landmark_deltas"), []
             stages.append(self._stage(first, anchors, labels, s.first_overlaps))
             anchors = move_anchors(kinds["anchor_deltas"].detach(), anchors, self.config.variances)
-        plain = [kinds[head.name] for head in self.config.values]
-        last = kinds["box_deltas"], kinds["logits"], kinds.get("landmark_deltas"), plain
+        of_values = [kinds[head.name] for head in self.config.values]
+        last = kinds["box_deltas"], kinds["logits"], kinds.get("landmark_deltas"), of_values
         overlaps = s.second_overlaps if self.config.cascade else s.overlaps
         stages.append(self._stage(last, anchors, labels, overlaps, landmarks_taught))
         return self._losses(stages, len(heads[0]))
@@ -194,14 +194,14 @@ class MultiTaskLoss(nn.Module):
         """Return the sums of one stage.
 
         Args:
-            heads: [N, A, ...] each: box deltas, logits, landmark deltas or None, and those of plain values, which the
-                first stage has not.
+            heads: [N, A, ...] each: box deltas, logits, landmark deltas or None, and those of values, which the first
+                stage has not.
             anchors: [A, 4] of all images, or [N, A, 4] of each.
             labels: of the images.
             overlaps: of the stage.
             taught: landmark deltas of another network.
         """
-        box_deltas, logits, landmark_deltas, plain = heads
+        box_deltas, logits, landmark_deltas, of_values = heads
         anchors = anchors.expand(len(logits), -1, -1)
         matches = labels.match(anchors, overlaps, self.settings.least_iou)
         image, anchor = torch.nonzero(matches >= 0, as_tuple=True)
@@ -215,22 +215,22 @@ class MultiTaskLoss(nn.Module):
         boxes = smooth_l1_loss(box_deltas[image, anchor], codes, reduction="sum")
         landmarks, with_landmarks = boxes.new_zeros(()), 0
         if landmark_deltas is not None:
-            codes = encode_landmarks(labels.landmarks[face].to(box_deltas.dtype), matched, self.config.variances)
-            known = torch.isfinite(labels.landmarks[face]).flatten(1).all(1)
-            if taught is not None:
-                codes = torch.where(known[:, None], codes, taught[image, anchor])
-                known = torch.ones_like(known)
-            landmarks = smooth_l1_loss(landmark_deltas[image[known], anchor[known]], codes[known], reduction="sum")
-            landmarks = landmarks * (len(FIVE_MIRRORED) / self.config.num_points)
-            with_landmarks = int(known.sum())
+            wanted_by = None if taught is None else taught[image, anchor]
+            landmarks, with_landmarks = _points(
+                landmark_deltas[image, anchor], labels.landmarks[face], matched, self.config.variances, wanted_by
+            )
         sums, counts = [classes, boxes, landmarks], [len(face), with_landmarks]
-        sizes = [head.size for head in self.config.values]
-        for given, head in zip(torch.split(labels.values[face], sizes, 1), plain, strict=False):
-            there = torch.isfinite(given)
-            found = head[image, anchor]
-            sums.append(smooth_l1_loss(found[there], given[there].to(head.dtype), reduction="sum") / head.shape[-1])
-            counts.append(int(there.any(1).sum()))
-        left = len(sizes) - len(plain)  # of the first stage
+        given = torch.split(labels.values[face], [head.size for head in self.config.values], 1)
+        for head, numbers, maps in zip(self.config.values, given, of_values, strict=False):
+            found = maps[image, anchor]
+            distance, count = (
+                _points(found, numbers.reshape(len(face), head.size // 2, 2), matched, self.config.variances)
+                if head.is_points
+                else _plain(found, numbers)
+            )
+            sums.append(distance)
+            counts.append(count)
+        left = len(given) - len(of_values)  # of the first stage
         return _Stage(
             torch.stack([*sums, *[boxes.new_zeros(())] * left]),
             boxes.new_tensor([*counts, *[0] * left], dtype=torch.float32),
@@ -248,9 +248,37 @@ class MultiTaskLoss(nn.Module):
         parts = sums / divisors.to(sums.dtype)
         weights = parts.new_ones(parts.shape[1])
         weights[1:3] = parts.new_tensor([self.settings.box_weight, self.settings.landmark_weight])
+        weights[3:][[head.is_points for head in self.config.values]] = self.settings.landmark_weight
         shown = parts.detach()
         first = shown[0] if len(stages) > 1 else torch.zeros_like(shown[0])
         return Losses._make(((parts * weights).sum(), *shown[-1, :3], *first[:3], shown[-1, 3:].sum(), own[-1, 0]))
+
+
+def _points(
+    deltas: torch.Tensor,
+    points: torch.Tensor,
+    anchors: torch.Tensor,
+    variances: Variances,
+    taught: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, int]:
+    """Return the distance of deltas [P, 2 L] from the codes of points [P, L, 2], times 5 / L, and how many have codes.
+
+    Points of which one is NaN have none, unless `taught`, other deltas [P, 2 L], are their codes.
+    """
+    codes = encode_landmarks(points.to(deltas.dtype), anchors, variances)
+    known = torch.isfinite(points).flatten(1).all(1)
+    if taught is not None:
+        codes = torch.where(known[:, None], codes, taught)
+        known = torch.ones_like(known)
+    distance = smooth_l1_loss(deltas[known], codes[known], reduction="sum")
+    return distance * (len(FIVE_MIRRORED) / points.shape[1]), int(known.sum())
+
+
+def _plain(found: torch.Tensor, given: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """Return the mean distance of numbers [P, D] from those that are given, and of how many faces any is."""
+    there = torch.isfinite(given)
+    distance = smooth_l1_loss(found[there], given[there].to(found.dtype), reduction="sum")
+    return distance / given.shape[1], int(there.any(1).sum())
 
 
 class _Labels:

@@ -115,14 +115,33 @@ def class_losses(logits: Floats, label: int, rules: Rules) -> list[tuple[float, 
     return [(float(np.log(np.exp(shifted).sum()) - shifted[label]), label > 0)]
 
 
+def point_sums(deltas: Floats, points: Floats, anchor: Floats, variances: tuple[float, float]) -> tuple[float, int]:
+    """Return the loss of an anchor's deltas [2 L] of points, and 1; 0 and 0 if one of them is unlabelled."""
+    if np.isnan(points).any():
+        return 0.0, 0
+    code = (points.reshape(-1, 2) - anchor[:2]) / anchor[2:] / variances[0]
+    return smooth_l1(deltas - code.ravel()) * 5 / len(code), 1
+
+
+def plain_sums(numbers: Floats, given: Floats, *_: object) -> tuple[float, int]:
+    """Return the loss of an anchor's numbers [D], and whether any is labelled."""
+    there = ~np.isnan(given)
+    return smooth_l1((numbers - given)[there]) / len(given), int(there.any())
+
+
 def stage_sums(
-    heads: tuple[Floats, ...], anchors: Floats, image: Image, rules: Rules, variances: tuple[float, float]
+    heads: tuple[Floats, ...],
+    anchors: Floats,
+    image: Image,
+    rules: Rules,
+    variances: tuple[float, float],
+    value_points: Sequence[bool] = (),
 ) -> Floats:
     """Return the sums of one image: classes, boxes, landmarks, positives, those with landmarks, and for each
-    head of plain values its own and the positives with any of them.
+    head of values its own and the positives with any of them, or where they are points, with all.
 
     Heads are logits [A, C], or with sigmoid [A, C - 1], box deltas [A, 4] and landmark deltas [A, 2 L]; and heads of
-    plain values [A, D].
+    values [A, D], of which `value_points` says whether they are points.
     """
     logits, deltas, points, *plain = heads
     matches = match(anchors, image, rules)
@@ -143,15 +162,13 @@ def stage_sums(
         sums[1] += smooth_l1(deltas[a] - box_code(image.boxes[face], anchors[a], variances))
         sums[3] += 1
         if not np.isnan(image.landmarks[face]).any():
-            code = (image.landmarks[face] - anchors[a, :2]) / anchors[a, 2:] / variances[0]
-            sums[2] += smooth_l1(points[a] - code.ravel()) * 5 / len(image.landmarks[face])
-            sums[4] += 1
+            sums[[2, 4]] += point_sums(points[a], image.landmarks[face], anchors[a], variances)
         begin = 0
         for i, head in enumerate(plain):
             given = image.values[face][begin : begin + head.shape[1]]
-            there, begin = ~np.isnan(given), begin + head.shape[1]
-            sums[5 + 2 * i] += smooth_l1((head[a] - given)[there]) / head.shape[1]
-            sums[6 + 2 * i] += there.any()
+            begin += head.shape[1]
+            of_anchor = point_sums if value_points[i] else plain_sums
+            sums[5 + 2 * i : 7 + 2 * i] += of_anchor(head[a], given, anchors[a], variances)
     if not rules.focal:
         sums[0] += sum(sorted(negatives, reverse=True)[: int(max(sums[3], 1) * rules.ratio)])
     return sums

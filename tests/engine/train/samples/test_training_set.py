@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from engine.config.heads import ValueHead
 from engine.config.model import RetinaFaceConfig
 from engine.config.presets import preset
 from engine.errors import InvalidArgumentError
@@ -70,6 +71,32 @@ def test_faces_are_where_their_pixels_are(pictures: list[LabelledPicture]) -> No
             assert torch.allclose((points - box[:2]) / (box[2:] - box[:2]), torch.from_numpy(PARTS), atol=1e-4)
             sizes.add(int(box[2] - box[0]))
     assert len(sizes) > 8
+
+
+def test_values_that_are_points_stay_in_their_faces(pictures: list[LabelledPicture]) -> None:
+    """Cropped, scaled and mirrored, where their order stays; but a model with plain values learns no mirror images."""
+    heads = ValueHead("age", 2), ValueHead("ears", 4, "points")
+    parts, mirrored = PARTS[:2], np.array([[0.7, 0.4], [0.3, 0.4]], np.float32)
+    for values, sides in ((heads[1:], 2), (heads, 1)):
+        config = replace(CONFIG, values=values)
+        labelled = [
+            replace(
+                picture, values=np.array([[*[20, 30][: 2 * len(values) - 2], *picture.landmarks[0, :2].ravel()]], "f4")
+            )
+            for picture in pictures[:3]
+        ]
+        samples, found = TrainingSet(labelled, config, SIZE, 1), set()
+        for epoch in range(6):
+            samples.set_epoch(epoch)
+            for sample in (samples[index] for index in range(3)):
+                (box,), (numbers,), (points,) = sample.boxes, sample.values, sample.landmarks
+                assert numbers[:-4].tolist() == [20, 30][: len(numbers) - 4]
+                assert torch.allclose((points - box[:2]) / (box[2:] - box[:2]), torch.from_numpy(PARTS), atol=1e-4)
+                inside = (numbers[-4:].reshape(2, 2) - box[:2]) / (box[2:] - box[:2])
+                is_mirrored = bool(inside[0, 0] > 0.5)
+                assert np.allclose(inside, mirrored if is_mirrored else parts, atol=1e-4)
+                found.add(is_mirrored)
+        assert len(found) == sides
 
 
 def test_both_sides_are_learned(tmp_path: Path) -> None:

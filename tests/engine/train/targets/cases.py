@@ -19,7 +19,8 @@ CASCADE = replace(PLAIN, name="cascade", cascade=True)
 CLASSES = replace(PLAIN, name="classes", classes=("a", "b", "c"))
 POINTS = replace(PLAIN, name="points", mirrored_points=(2, 1, 0))
 VALUES = replace(PLAIN, name="values", values=(ValueHead("age", 1), ValueHead("pose", 3)))
-ALL = replace(VALUES, name="all", cascade=True, classes=("a", "b"), mirrored_points=(2, 1, 0))
+PLACES = replace(PLAIN, name="places", values=(ValueHead("age", 1), ValueHead("ears", 4, "points")))
+ALL = replace(PLACES, name="all", cascade=True, classes=("a", "b"), mirrored_points=(2, 1, 0))
 SIGMOID = replace(CLASSES, name="sigmoid", class_coding="sigmoid")
 
 
@@ -42,7 +43,13 @@ def random_image(rng: np.random.Generator, count: int, side: int, config: Retina
     ignored = rng.random(count) < 0.25
     classes = rng.integers(1, config.num_classes, count)
     values = rng.normal(size=(count, sum(head.size for head in config.values))).astype(np.float32)
-    values[rng.random(values.shape) < 0.3] = np.nan
+    begin = 0
+    for head in config.values:
+        if head.is_points:
+            places = corner[:, None] + rng.random((count, head.size // 2, 2)) * side / 4
+            values[:, begin : begin + head.size] = places.reshape(count, head.size)
+        begin += head.size
+    values[rng.random(values.shape) < 0.1] = np.nan
     points = landmarks.astype(np.float32).astype(np.float64)
     return Image(boxes, points, ignored, classes, values.astype(np.float64))
 

@@ -20,6 +20,7 @@ from tests.engine.train.targets.cases import (
     ALL,
     CASCADE,
     CLASSES,
+    PLACES,
     PLAIN,
     POINTS,
     SIGMOID,
@@ -45,6 +46,7 @@ def expected(
     own, behind = maps[: kinds * 3], maps[kinds * 3 :]
     rows = [rows_of(own[i::kinds], config.head_values(kind)) for i, kind in enumerate(config.head_kinds())]
     sigmoid = config.class_coding == "sigmoid"
+    value_points = [head.is_points for head in config.values]
     grid = [anchors_of(config, *SIZE).double().numpy()] * len(images)
     option = (s.alpha, s.gamma) if focal else None
     stages: list[tuple[tuple[Any, ...], list[training.Floats], tuple[float, float]]] = []
@@ -58,16 +60,17 @@ def expected(
     for values, anchors, overlaps in stages:
         rules = Rules(*overlaps, s.least_iou, s.negatives_per_positive, option, sigmoid)
         sums = sum(
-            stage_sums(tuple(head[i] for head in values), anchors[i], images[i], rules, config.variances)
+            stage_sums(tuple(head[i] for head in values), anchors[i], images[i], rules, config.variances, value_points)
             for i in range(len(images))
         )
         assert isinstance(sums, np.ndarray)
         divisor = sums[3] or len(images)
-        of_heads = sum(sums[i] / max(sums[i + 1], 1) for i in range(5, len(sums), 2))
-        parts.append([sums[0] / divisor, sums[1] / divisor, sums[2] / max(sums[4], 1), of_heads])
-    total = sum(np.dot(part, [1, s.box_weight, s.landmark_weight, 1]) for part in parts)
-    *last, of_values = parts[-1]
-    return [float(total), *last, *(parts[0][:3] if config.cascade else [0, 0, 0]), of_values]
+        of_heads = [sums[i] / max(sums[i + 1], 1) for i in range(5, len(sums), 2)]
+        parts.append([sums[0] / divisor, sums[1] / divisor, sums[2] / max(sums[4], 1), *of_heads])
+    weights = [1, s.box_weight, s.landmark_weight, *(s.landmark_weight if points else 1 for points in value_points)]
+    total = sum(np.dot(part, weights[: len(part)]) for part in parts)
+    of_stages = [*parts[-1][:3], *(parts[0][:3] if config.cascade else [0, 0, 0])]
+    return [float(total), *of_stages, float(sum(parts[-1][3:]))]
 
 
 def _moved(deltas: training.Floats, anchors: training.Floats, variances: tuple[float, float]) -> training.Floats:
@@ -78,7 +81,7 @@ def _moved(deltas: training.Floats, anchors: training.Floats, variances: tuple[f
 @pytest.mark.parametrize("focal", [False, True], ids=["hard negatives", "focal"])
 @pytest.mark.parametrize("settings", [LossSettings(), PORT], ids=["paper", "port"])
 @pytest.mark.parametrize(
-    "config", [PLAIN, CASCADE, CLASSES, SIGMOID, POINTS, VALUES, ALL], ids=lambda config: config.name
+    "config", [PLAIN, CASCADE, CLASSES, SIGMOID, POINTS, VALUES, PLACES, ALL], ids=lambda config: config.name
 )
 def test_equals_the_statement(
     rng: np.random.Generator, config: RetinaFaceConfig, settings: LossSettings, focal: bool
@@ -159,7 +162,7 @@ def test_labelled_landmarks_need_no_teacher(rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("focal", [False, True], ids=["hard negatives", "focal"])
 @pytest.mark.parametrize(
-    "config", [PLAIN, CASCADE, CLASSES, SIGMOID, POINTS, VALUES, ALL], ids=lambda config: config.name
+    "config", [PLAIN, CASCADE, CLASSES, SIGMOID, POINTS, VALUES, PLACES, ALL], ids=lambda config: config.name
 )
 def test_gradients_equal_differences(rng: np.random.Generator, config: RetinaFaceConfig, focal: bool) -> None:
     """A cascade's second stage gives the first one no gradient, though its loss depends on it: see the next test."""
