@@ -9,14 +9,14 @@ import torch
 from torch import nn
 from torch.nn.functional import smooth_l1_loss
 
-from engine.config.heads import FIVE_MIRRORED
 from engine.config.model import RetinaFaceConfig
 from engine.errors import InvalidArgumentError
 from engine.train.targets.anchors import anchors_of_maps, per_anchor
 from engine.train.targets.classification import focal_loss, hard_negative_loss
-from engine.train.targets.coding import Variances, encode_boxes, encode_landmarks, move_anchors
+from engine.train.targets.coding import encode_boxes, move_anchors
 from engine.train.targets.matching import BACKGROUND, match
 from engine.train.targets.network import first_stage_kinds
+from engine.train.targets.regression import plain_loss, points_loss
 from engine.train.targets.settings import LossSettings, Overlaps
 
 
@@ -216,7 +216,7 @@ class MultiTaskLoss(nn.Module):
         landmarks, with_landmarks = boxes.new_zeros(()), 0
         if landmark_deltas is not None:
             wanted_by = None if taught is None else taught[image, anchor]
-            landmarks, with_landmarks = _points(
+            landmarks, with_landmarks = points_loss(
                 landmark_deltas[image, anchor], labels.landmarks[face], matched, self.config.variances, wanted_by
             )
         sums, counts = [classes, boxes, landmarks], [len(face), with_landmarks]
@@ -224,9 +224,9 @@ class MultiTaskLoss(nn.Module):
         for head, numbers, maps in zip(self.config.values, given, of_values, strict=False):
             found = maps[image, anchor]
             distance, count = (
-                _points(found, numbers.reshape(len(face), head.size // 2, 2), matched, self.config.variances)
+                points_loss(found, numbers.reshape(len(face), head.size // 2, 2), matched, self.config.variances)
                 if head.is_points
-                else _plain(found, numbers)
+                else plain_loss(found, numbers)
             )
             sums.append(distance)
             counts.append(count)
@@ -252,33 +252,6 @@ class MultiTaskLoss(nn.Module):
         shown = parts.detach()
         first = shown[0] if len(stages) > 1 else torch.zeros_like(shown[0])
         return Losses._make(((parts * weights).sum(), *shown[-1, :3], *first[:3], shown[-1, 3:].sum(), own[-1, 0]))
-
-
-def _points(
-    deltas: torch.Tensor,
-    points: torch.Tensor,
-    anchors: torch.Tensor,
-    variances: Variances,
-    taught: torch.Tensor | None = None,
-) -> tuple[torch.Tensor, int]:
-    """Return the distance of deltas [P, 2 L] from the codes of points [P, L, 2], times 5 / L, and how many have codes.
-
-    Points of which one is NaN have none, unless `taught`, other deltas [P, 2 L], are their codes.
-    """
-    codes = encode_landmarks(points.to(deltas.dtype), anchors, variances)
-    known = torch.isfinite(points).flatten(1).all(1)
-    if taught is not None:
-        codes = torch.where(known[:, None], codes, taught)
-        known = torch.ones_like(known)
-    distance = smooth_l1_loss(deltas[known], codes[known], reduction="sum")
-    return distance * (len(FIVE_MIRRORED) / points.shape[1]), int(known.sum())
-
-
-def _plain(found: torch.Tensor, given: torch.Tensor) -> tuple[torch.Tensor, int]:
-    """Return the mean distance of numbers [P, D] from those that are given, and of how many faces any is."""
-    there = torch.isfinite(given)
-    distance = smooth_l1_loss(found[there], given[there].to(found.dtype), reduction="sum")
-    return distance / given.shape[1], int(there.any(1).sum())
 
 
 class _Labels:

@@ -1,4 +1,4 @@
-"""A model with three classes, 68 points and plain values, from its checkpoint to results."""
+"""A model with three classes, 68 points, plain values and further points, from its checkpoint to results."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def model() -> RetinaFace:
         name="own",
         classes=("mask", "no mask"),
         mirrored_points=MIRRORED,
-        values=(ValueHead("age", 1), ValueHead("pose", 3)),
+        values=(ValueHead("age", 1), ValueHead("pose", 3), ValueHead("ears", 4, "points")),
     )
 
 
@@ -82,9 +82,12 @@ def test_faces_are_those_of_the_model_in_pytorch(
         np.testing.assert_allclose(found.boxes, expected.boxes, atol=0.05)
         for face, other in zip(found, expected, strict=True):
             np.testing.assert_allclose(np.asarray(face.landmarks), np.asarray(other.landmarks), atol=0.05)
-        assert found.values.keys() == {"age", "pose"}
+        assert found.values.keys() == {"age", "pose", "ears"}
         for name, values in expected.values.items():
-            np.testing.assert_allclose(found.values[name], values, atol=1e-3)
+            np.testing.assert_allclose(found.values[name], values, atol=0.05 if name == "ears" else 1e-3)
+        # In pixels of the picture, around their faces.
+        centres = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2
+        assert np.abs(found.values["ears"].reshape(-1, 2, 2) - centres[:, None]).max() < 4 * SIDE
 
 
 def test_results_reach_every_reader(detector: TRTRetinaFace, images: list[Image]) -> None:
@@ -110,7 +113,7 @@ def test_sidecars_name_what_the_engine_needs(detector: TRTRetinaFace, model: Ret
     assert sidecar.plugins.versions == {"RetinaFaceDecode": "2", "RetinaFaceNMS": "2"}
     assert {output.name: output.shape[1:] for output in sidecar.io.outputs} == {
         **{"num_detections": (), "boxes": (40, 4), "scores": (40,), "landmarks": (40, 136)},
-        **{"classes": (40,), "age": (40, 1), "pose": (40, 3)},
+        **{"classes": (40,), "age": (40, 1), "pose": (40, 3), "ears": (40, 4)},
     }
 
 

@@ -98,7 +98,7 @@ struct HeadsPlace {
     }
 };
 
-/// decode_selected_kernel for heads of any kind: boxes, classes, points and plain values of the selected candidates.
+/// decode_selected_kernel for heads of any kind: boxes, classes, points and values of the selected candidates.
 ///
 /// Grid (groups of slots, images, chunks of the payload), a thread per slot. Neighbouring threads have neighbouring
 /// anchors, so that their values share sectors. Values pass through shared memory, so that neighbouring threads store
