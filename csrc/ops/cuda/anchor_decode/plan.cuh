@@ -46,7 +46,6 @@ struct DecodePlan {
     bool sigmoid;
     int payload_size;
     int payload_sizes[kMaxPayloadHeads];  // of an anchor's values in each head
-    uint32_t point_heads;                 // bit for bit, whether a payload head's values are deltas of points
     bool has_landmarks;
     bool cascade;
     float margin_threshold;
@@ -54,6 +53,7 @@ struct DecodePlan {
     uint32_t lowest_score;  // a lower bound of the upper halves of the candidates' keys
     int score_shift;        // candidates whose scores agree above these bits are in the same bin
     int place_shift;        // list_selected puts anchors whose indices agree above these bits together
+    uint32_t point_heads;   // bit for bit, whether a payload head's values are deltas of points
 };
 
 /// The level that a tile of cells, or an anchor, is in: the last whose first one is not behind it.
