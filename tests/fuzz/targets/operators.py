@@ -209,10 +209,12 @@ def _align(random: Random) -> Call:
 
 def _decode(random: Random) -> Call:
     count, landmarks, cascade = random.choice((0, 1, 1, 2)), random.random() < 0.6, random.random() < 0.3
+    values = random.choice(((), (), (2,), (3, 4)))
     heads, sizes, strides = [], [], []
     for level in range(random.choice((1, 1, 2, 3))):
         anchors, height, width = random.choice((1, 2, 3, 8)), random.randint(1, 6), random.randint(1, 6)
-        kinds = [2, 4, 10 if landmarks else None, *([4] if cascade else [])]
+        first = 4 if cascade else None
+        kinds = [2, 4, 10 if landmarks else None, *([first] if cascade or values else []), *values]
         heads.append(
             tuple(None if kind is None else _array(random, (count, kind * anchors, height, width)) for kind in kinds)
         )
@@ -224,6 +226,7 @@ def _decode(random: Random) -> Call:
         "variances": (0.1, 0.2),
         "score_threshold": random.choice((0.0, 0.02, 0.5, 1.0)),
         "top_k": random.choice((1, 7, 100, 5000)),
+        "value_points": [size % 2 == 0 and random.random() < 0.5 for size in values],
     }
     return Call("decode", [heads], options)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -18,6 +19,7 @@ from engine import Detections, InvalidArgumentError, TRTRetinaFace
 from engine.build.onnx_file import ExportOptions, export_onnx
 from engine.config.detection import InputSize, Thresholds
 from engine.config.heads import ValueHead
+from engine.config.presets import preset
 from engine.mesh.dense.decoder import MeshDecoder
 from engine.mesh.dense.run import DenseDecoder
 from engine.mesh.dense.source import MeshOptions
@@ -200,6 +202,9 @@ def test_a_build_refuses_what_does_not_go_together(options: dict[str, object], t
     assert isinstance(meshes, MeshOptions)
     with pytest.raises(InvalidArgumentError, match=r"config mobilenet0.25 has heads of plain values of no kind, but"):
         build(out, precision="fp32", weights="random", meshes=meshes)
+    places = replace(preset("mobilenet0.25-dense"), values=(ValueHead("dense", 144, "points"),))
+    with pytest.raises(InvalidArgumentError, match="has heads of plain values of no kind, but"):
+        build(out, precision="fp32", weights="random", meshes=meshes, config=places)
     for number in (0, 41, 2.5, True):
         said = rf"max_meshes is {number}, expected 1 to 40, the faces that the engine gives \(max_detections\)"
         with pytest.raises(InvalidArgumentError, match=said):
