@@ -173,6 +173,6 @@ def _metadata(options: ExportOptions, origin: WeightsOrigin, meshes: MeshSource 
             "thresholds": asdict(options.thresholds),
             "config": config.to_dict(),
             "weights": asdict(origin),
-            **({"meshes": asdict(meshes.output)} if meshes else {}),
+            **({"meshes": meshes.output.to_values()} if meshes else {}),
         }
     )

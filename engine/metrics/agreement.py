@@ -92,8 +92,8 @@ class Agreement:
         presence: lost and new faces at several score thresholds.
         average_precision: of the candidate, with the reference's faces as the truth; None without faces.
         labels: average precision of both against labels; None without labels.
-        values: mean absolute difference of the numbers of each matched face, by name of each head of plain values that
-            both have; None without matched faces. The loss does not count it: it has the head's unit.
+        values: mean absolute difference of the numbers of each matched face, by name of each head of values that both
+            have; None without matched faces. The loss does not count it: it has the head's unit, or pixels.
     """
 
     images: int

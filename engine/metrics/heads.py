@@ -1,4 +1,4 @@
-"""Points and plain values of matched faces, against another engine's and against labels."""
+"""Points and values of matched faces, against another engine's and against labels."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ class HeadErrors:
         landmarks: mean distance of a face's points, divided by the square root of the labelled box's area. Any points
             have such an error, as on AFLW2000-3D (Zhu et al., "Face Alignment Across Large Poses", 2016), which takes
             the box around the points. None if no face that is found has labelled points.
-        values: mean absolute error of the numbers of a face's head, by name, in the head's unit; None as above.
+        values: mean absolute error of the numbers of a face's head, by name, in the head's unit, which for points is a
+            pixel; None as above.
     """
 
     landmarks: Spread | None

@@ -1,4 +1,4 @@
-"""Points and values of faces in labels, for models of any points and heads of plain values."""
+"""Points and values of faces in labels, for models of any points and heads of values."""
 
 from __future__ import annotations
 
@@ -38,6 +38,8 @@ def clear_unlabelled(landmarks: FloatArray) -> None:
 def values_of(given: Any, heads: Sequence[ValueHead]) -> list[float]:
     """Return the numbers of all heads from a face's "values" in JSON lines, NaN of those that it does not have.
 
+    Points of which one is -1 -1 are not labelled, as with landmarks.
+
     Raises:
         ValueError: they are no lists of numbers by name, or not as many.
     """
@@ -46,7 +48,10 @@ def values_of(given: Any, heads: Sequence[ValueHead]) -> list[float]:
     found = []
     for head in heads:
         own = (given or {}).get(head.name)
-        found += [math.nan] * head.size if own is None else numbers(own, head.size, f"values.{head.name}")
+        given_numbers = [math.nan] * head.size if own is None else numbers(own, head.size, f"values.{head.name}")
+        if head.is_points and (-1, -1) in zip(given_numbers[::2], given_numbers[1::2], strict=True):
+            given_numbers = [math.nan] * head.size
+        found += given_numbers
     return found
 
 
@@ -58,7 +63,7 @@ def read_heads(
     Args:
         path: of labels in JSON lines, which read_labels takes.
         points: how many the models have; faces with another number count as faces without.
-        heads: of plain values that the models have; values of other heads are passed over.
+        heads: of values that the models have; values of other heads are passed over.
         say: is told of faces with another number of points.
 
     Raises:

@@ -35,7 +35,7 @@ def face_columns(config: RetinaFaceConfig, meshes: MeshOutput | None = None) -> 
     """Return the columns for a model's faces, the same for all its pictures.
 
     They are the image's `height` and `width`, and of all its faces in one list each `boxes`, `scores` and `landmarks`
-    as in Detections; with several classes `classes`, their names; `values_NAME` for each head of plain values; with
+    as in Detections; with several classes `classes`, their names; `values_NAME` for each head of values; with
     meshes `vertices`, and `colours` if the engine gives them, null for a face that has no mesh.
 
     Args:

@@ -44,7 +44,7 @@ class DetectFaces:
 
     The new columns are `error` (why there are no faces, or null), `height`, `width`, and `boxes`, `scores` and
     `landmarks` as in Detections; for models with other heads also `classes`, the names of the faces' classes, and
-    `values_NAME` of each head of plain values; with Detection(meshes=True) `vertices` and perhaps `colours`, null for a
+    `values_NAME` of each head of values; with Detection(meshes=True) `vertices` and perhaps `colours`, null for a
     face without a mesh. What a model has no head for has no column. Other columns stay. If the table has a column
     `error` already, its rows with an error are left as they are.
     """

@@ -190,7 +190,9 @@ def _record(source: Source, detection: Detection, columns: Columns) -> dict[str,
     engine = str(detection.engine)
     if is_engine(engine):
         engine = sha256_of(read_engine(Path(engine)).sidecar.to_json().encode())
-    settings = {name: getattr(detection, name) for name in ("score_threshold", "min_size", "max_faces", "meshes")}
+    settings = {name: getattr(detection, name) for name in ("score_threshold", "min_size", "max_faces")}
+    if detection.meshes:  # as there was no such setting, folders without meshes do not say so
+        settings["meshes"] = True
     return {"pictures": source.digest(), "engine": engine, "settings": {**settings, **asdict(columns)}}
 
 

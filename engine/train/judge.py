@@ -1,4 +1,4 @@
-"""Average precision, classes, points and plain values on labelled pictures."""
+"""Average precision, classes, points and values on labelled pictures."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def main(output: Path) -> None:
             size=InputSize.fixed(96, 96),
             max_batch=4,
             thresholds=Thresholds(score=0.4, iou=0.3, max_detections=40),
-            meshes=MeshOptions(folder / "dense.npz", 3),
+            meshes=MeshOptions(folder / "dense.npz", 3, colours=True),
             output=output,
         )
         build_engine(options)

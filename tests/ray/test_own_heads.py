@@ -31,7 +31,7 @@ OWN = {
     "values_height": LIST(LIST(FLOAT, 3)),
     "values_dense": LIST(LIST(FLOAT, 144)),
 }
-MESHES = {"vertices": LIST(LIST(LIST(FLOAT, 3), 56))}
+MESHES = dict.fromkeys(("vertices", "colours"), LIST(LIST(LIST(FLOAT, 3), 56)))
 
 
 def row_of(faces: Detections) -> dict[str, Any]:
@@ -39,6 +39,7 @@ def row_of(faces: Detections) -> dict[str, Any]:
     assert faces.landmarks is not None
     assert faces.classes is not None
     assert faces.vertices is not None
+    assert faces.colours is not None
     assert faces.image_size is not None
     return {
         "error": None,
@@ -50,6 +51,7 @@ def row_of(faces: Detections) -> dict[str, Any]:
         "classes": [("mask", "no mask")[number - 1] for number in faces.classes.tolist()],
         **{f"values_{name}": faces.values[name].tolist() for name in ("age", "height", "dense")},
         "vertices": [None if np.isnan(mesh).any() else mesh.tolist() for mesh in faces.vertices],
+        "colours": [None if np.isnan(mesh).any() else mesh.tolist() for mesh in faces.colours],
     }
 
 

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--annotate", type=Path, metavar="DIR", help="write each picture with its faces marked to this folder, as PNG")
     add("--crops", type=Path, metavar="DIR", help="write the part of the picture around each face, as PNG")
     add("--align", type=Path, metavar="DIR", help="write each face, turned upright, in 112 x 112 pixels, as PNG")
-    add("--meshes", action="store_true", help="put the vertices of meshes into the JSON, if the engine gives meshes")
+    add("--meshes", action="store_true", help="put meshes into the JSON, if the engine gives some")
     add("--save-video", type=Path, metavar="FILE", help="write the one video that is given with its faces marked")
     parser.add_argument("--retries", type=int, metavar="N", default=0,
         help="open a broken camera or address again, up to so many times in a row (default %(default)s)")  # fmt: skip

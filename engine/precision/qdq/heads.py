@@ -15,10 +15,16 @@ _LANDMARK_SHARE, _MARGIN_SHARE = 0.15, 0.25
 def deltas_of(config: RetinaFaceConfig, stride: int) -> list[tuple[str, float]]:
     """Return the names of a level's regression heads and their weights."""
     return [
-        (name, _LANDMARK_SHARE if name.startswith("landmark") else 1.0)
+        (name, _LANDMARK_SHARE if tells_points(config, name) else 1.0)
         for name in config.head_names()
         if name.endswith(f"_{stride}") and not name.startswith("logits")
     ]
+
+
+def tells_points(config: RetinaFaceConfig, name: str) -> bool:
+    """Return whether the head of this name, of one level, gives deltas of points."""
+    points = {head.name for head in config.values if head.is_points}
+    return name.rpartition("_")[0] in {"landmark_deltas", *points}
 
 
 def face_weights(config: RetinaFaceConfig, logits: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.config.model import RetinaFaceConfig
-from engine.precision.qdq.heads import by_anchor, deltas_of, margins
+from engine.precision.qdq.heads import by_anchor, deltas_of, margins, tells_points
 
 # Weights of the terms; that of boxes is 1.
 _LANDMARKS, _MARGINS, _SCORES = 0.3, 0.5, 2.0
@@ -35,7 +35,7 @@ def distillation_loss(config: RetinaFaceConfig, wanted: dict[str, Tensor], given
         face = torch.where(probability > _LEAST_FACE, probability, 0.0)
         for delta, _ in deltas_of(config, level.stride):
             error = by_anchor((given[delta] - wanted[delta]) ** 2, face.shape[1]).mean(2)
-            total = total + (_LANDMARKS if delta.startswith("landmark") else 1.0) * (face * error).sum()
+            total = total + (_LANDMARKS if tells_points(config, delta) else 1.0) * (face * error).sum()
         total = total + _MARGINS * (face * (given_margin - wanted_margin) ** 2).sum()
         divergence = _cross_entropy(given_margin, probability) - _cross_entropy(wanted_margin, probability)
         total = total + _SCORES * divergence

@@ -63,8 +63,9 @@ def detect_routes(service: Service) -> APIRouter:
         The answer to a picture is {"image_size": [height, width], "faces": [{"box": [x1, y1, x2, y2], "score": S,
         "landmarks": [[x, y], ...]}, ...]}, in pixels, the best face first, with what else the model has (see
         Detections.to_json); with `crops`, a face has a "crop", the base64 of a PNG file; with `meshes`, the faces have
-        "vertices" if the engine gives meshes. The answer to a form is {"images": [...]}, in the order of its files,
-        each with its "name"; one that fails has an "error" instead of faces, and does not affect the others.
+        "vertices", and perhaps "colours", if the engine gives meshes. The answer to a form is {"images": [...]}, in the
+        order of its files, each with its "name"; one that fails has an "error" instead of faces, and does not affect
+        the others.
         """
         options = query.options()
         if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):

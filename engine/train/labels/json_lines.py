@@ -24,8 +24,7 @@ def read_json_lines(file: Path, numbers_of: ClassNumbers, points: int, values: S
     A face is {"box": [x1, y1, x2, y2], "landmarks": [[x, y], ...]}; without landmarks, or with null, it has none. For a
     model with several classes it has the name of its class as "class", as `detect` prints it, or as "label". For one
     with heads of values it has them as "values", lists by name, of points x and y of one after the other; each may be
-    missing. Other keys, such as the
-    score, are ignored.
+    missing. Other keys, such as the score, are ignored.
 
     Args:
         file: with the labels.

@@ -12,7 +12,7 @@ import pytest
 from engine.config.heads import ValueHead
 from engine.errors import InvalidArgumentError
 from engine.metrics.heads import HeadLabels
-from engine.pictures.heads import read_heads
+from engine.pictures.heads import read_heads, values_of
 
 HEADS = (ValueHead("age", 1), ValueHead("pose", 3))
 
@@ -51,6 +51,18 @@ def test_faces_have_points_and_values_or_none(points: int, tmp_path: Path, rng: 
     assert {name: array.shape for name, array in found["b"].values.items()} == {"age": (0, 1), "pose": (0, 3)}
     assert len(said) == 1
     assert f"1 faces have other numbers of points, such as {points + 1}, which are not compared: the model" in said[0]
+
+
+def test_points_of_values_may_be_unlabelled() -> None:
+    heads = (ValueHead("chin", 4, "points"), ValueHead("pose", 4))
+    for chin, known in (
+        ([1, 2, -1, 5], True),
+        ([5, -1, -1, 3], True),
+        ([1, 2, -1, -1], False),
+        ([-1, -1, 3, 4], False),
+    ):
+        found = values_of({"chin": chin, "pose": [-1, -1, 0, 0]}, heads)
+        np.testing.assert_array_equal(found, [*(chin if known else [np.nan] * 4), -1, -1, 0, 0])
 
 
 def test_models_without_points_pass_over_those_of_labels(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from engine.config.heads import ValueHead
 from engine.precision.qdq.graph import Graph
-from engine.precision.qdq.heads import face_weights, margins, run_with_gradients, squared_head_error
+from engine.precision.qdq.heads import deltas_of, face_weights, margins, run_with_gradients, squared_head_error
 from engine.precision.qdq.simulate import Simulation
 from tests.support import graphs
 from tests.support.graphs import CONFIG
@@ -32,6 +33,13 @@ def _moved(name: str, index: int, amount: float) -> dict[str, Tensor]:
     heads = {n: v.clone() for n, v in _heads().items()}
     heads[name][0, index] += amount
     return heads
+
+
+def test_points_of_values_weigh_as_landmarks_do() -> None:
+    config = replace(CONFIG, values=(ValueHead("age_8", 2), ValueHead("chin", 4, "points")))
+    wanted = [("box_deltas_8", 1.0), ("landmark_deltas_8", 0.15), ("age_8_8", 1.0), ("chin_8", 0.15)]
+    assert deltas_of(config, 8) == wanted
+    assert deltas_of(CONFIG, 8) == wanted[:2]
 
 
 def test_the_probability_of_a_face() -> None:
