@@ -199,7 +199,7 @@ def good_arguments() -> dict[str, tuple[Callable[..., Any], Arguments]]:
         "decode": (
             ops.decode,
             {
-                "heads": [level],
+                "heads": [(*level, None, floats(1, 2, 2, 3))],  # with one anchor's values, x and y of a point
                 "strides": [8],
                 "anchor_sizes": [[(16.0, 8.0)]],
                 "variances": (0.1, 0.2),
@@ -207,6 +207,7 @@ def good_arguments() -> dict[str, tuple[Callable[..., Any], Arguments]]:
                 "top_k": 4,
                 "classes": 2,
                 "sigmoid": False,
+                "value_points": [True],
                 "stream": None,
             },
         ),
@@ -275,6 +276,7 @@ QUANTITIES = {
     "dilation": ("dilation_h", "dilation_w", "the kernel does not fit", "offset has shape"),
     "classes": ("number of classes", "logits of level"),
     "sigmoid": ("logits of level",),
+    "value_points": ("size of values",),
     "groups": ("groups", "weight has shape"),
     "offset_groups": ("offset has shape",),
 }
