@@ -6,6 +6,7 @@ import base64
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -55,7 +56,16 @@ def test_the_decoder_is_that_of_the_build(original: Path) -> None:
     assert command[command.index("--mesh-decoder") + 1] == decoder
     assert command[command.index("--max-meshes") + 1] == "4"
     assert "--mesh-colours" not in command
+    assert files.sidecar.to_values()["meshes"].keys() == {"decoder", "sha256", "num_vertices", "max_meshes"}
     assert rebuild_command(files.sidecar.to_values(), original) == files.sidecar.rebuild_command(original)
+
+
+def test_colours_are_in_the_sidecar(original: Path) -> None:
+    files = read_engine(original)
+    assert files.sidecar.meshes is not None
+    coloured = replace(files.sidecar, meshes=replace(files.sidecar.meshes, colours=True))
+    assert coloured.to_values()["meshes"]["colours"] is True
+    assert "--mesh-colours" in coloured.rebuild_command(original).split()
 
 
 def _texts(change: Callable[[bytes], str]) -> Callable[[onnx.ModelProto], None]:
