@@ -130,6 +130,16 @@ def test_an_exported_detector_gives_the_same(
 ) -> None:
     """ONNX Runtime runs the nodes that engines have at their end."""
     network = export_onnx(ExportOptions(**options, output=tmp_path / "own.onnx"))  # type: ignore[arg-type]
+    about = {entry.key: entry.value for entry in network.metadata_props}["retinaface-trt-detector"]
+    meshes = detector.sidecar.meshes
+    assert meshes is not None
+    assert json.loads(about)["meshes"] == {
+        "decoder": meshes.decoder,
+        "sha256": meshes.sha256,
+        "num_vertices": 56,
+        "max_meshes": MESHES,
+        "colours": True,
+    }
     session = onnxruntime.InferenceSession(network.SerializeToString(), providers=["CPUExecutionProvider"])
     pixels = images[1].transpose(2, 0, 1)[None].astype(np.float32)
     names = [entry.name for entry in session.get_outputs()]
