@@ -48,8 +48,11 @@ from engine.types import Image
 
 # That all faces here belong to: the level of stride 8, whose small cells place a face best, and its larger anchor.
 LEVEL, ANCHOR = 0, 32.0
+FPN_CHANNELS = 128  # all that is known of a face passes through as many
 CROP = 48  # pixels of a side of rendered crops
-SHAPE_MODES, TEXTURE_MODES = 12, 30
+# Eigenvectors of the mesh's graph. Those of a single face's texture are smooth; what all faces have in common is as
+# detailed as eyes and a mouth, which show where a vertex is.
+SHAPE_MODES, TEXTURE_MODES, PATTERN_MODES = 12, 30, 100
 KEPT, USES = 64, 4  # batches of faces in memory, and how often one is learned from: making costs as much as learning
 LEARNING_RATE, FACTOR = 4e-3, 2  # of the published layers, and by what of the new ones
 
@@ -77,15 +80,16 @@ class FaceMaker:
         self.size, self._random = size, torch.Generator().manual_seed(seed)
         mesh = levels.topology
         self._mean, self._triangles = torch.from_numpy(mesh.vertices), torch.from_numpy(mesh.triangles).long()
-        modes = np.linalg.eigh(scaled_laplacian(mesh))[1][:, 1 : TEXTURE_MODES + 1]
+        modes = np.linalg.eigh(scaled_laplacian(mesh))[1][:, 1 : PATTERN_MODES + 1]
         modes /= np.abs(modes).max(0)
         # An eigenvector's sign is arbitrary, and differs by machine and by number of threads; faces must not.
         modes *= np.sign(modes[(np.abs(modes) > 0.5).argmax(0), np.arange(modes.shape[1])])
-        self._modes = torch.from_numpy(modes).float()
+        all_modes = torch.from_numpy(modes).float()
+        self._modes = all_modes[:, :TEXTURE_MODES]
         # What all faces have in common, whatever the seed.
         common = torch.Generator().manual_seed(0)
-        grey, tint = (torch.randn(self._modes.shape[1], channels, generator=common) for channels in (1, 3))
-        self._pattern = self._modes @ (0.08 * grey + 0.02 * tint)
+        grey, tint = (torch.randn(all_modes.shape[1], channels, generator=common) for channels in (1, 3))
+        self._pattern = all_modes @ (0.06 * grey + 0.015 * tint)
         numbers = np.random.default_rng(seed)
         self._backgrounds = torch.stack([torch.from_numpy(texture((size, size), numbers)) for _ in range(64)])
 
@@ -142,8 +146,10 @@ class DenseNetwork(nn.Module):
 
     def __init__(self, levels: MeshLevels, size: int, weights: str) -> None:
         super().__init__()
-        config = preset("mobilenet0.25")
-        self.retinaface, _ = load_model(config, weights, to_train=True)
+        published, _ = load_model(preset("mobilenet0.25"), weights, to_train=True)
+        config = replace(published.config, name="dense-faces", fpn_channels=FPN_CHANNELS)
+        self.retinaface = RetinaFace(config)
+        self.retinaface.body.load_state_dict(published.body.state_dict())
         self._mean = torch.tensor(config.mean)[:, None, None]
         self.score, self.box = Head(config.fpn_channels, 1, 1), Head(config.fpn_channels, 1, 4)
         self.dense = Head(config.fpn_channels, 1, DENSE_VALUES)
@@ -176,7 +182,7 @@ class DenseNetwork(nn.Module):
         Scores have been trained to tell the cells of a picture apart. Here those of the faces in a sample become .98
         in the middle.
         """
-        config = replace(preset("mobilenet0.25-dense"), name="dense-faces", heads=HEADS[:2])
+        config = replace(preset("mobilenet0.25-dense"), name="dense-faces", heads=HEADS[:2], fpn_channels=FPN_CHANNELS)
         model = RetinaFace(config).eval()
         own = self.retinaface.state_dict()
         model.load_state_dict({name: own.get(name, value) for name, value in model.state_dict().items()})
