@@ -47,6 +47,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--ray", type=Path, help="the engine of the tests marked ray, beside that of tests.ray.own_engine")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let Hypothesis wait: by default an example that takes 200 ms fails, as any does on a busy machine."""
+    if config.pluginmanager.hasplugin("hypothesispytest"):
+        from hypothesis import HealthCheck, settings
+
+        settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+        settings.load_profile("patient")
+
+
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Report the seed, with which a failure can be repeated, and the markers that are left out."""
     without = [f"left out: tests marked {name}, without --{name}" for name in OPTIONAL if not config.getoption(name)]

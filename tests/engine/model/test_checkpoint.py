@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import InvalidArgumentError
@@ -107,7 +107,6 @@ def state_dicts(draw: st.DrawFn) -> dict[str, Any]:
     return state
 
 
-@settings(deadline=None)
 @given(state_dicts(), st.sampled_from(SAVED), st.sampled_from(range(2, 6)))
 def test_tensors_are_what_pytorch_reads(state: dict[str, Any], form: str, protocol: int) -> None:
     content = saved(state, form, protocol)

@@ -142,7 +142,7 @@ def test_similar_values_are_refused_or_right(original: Path, hostile: Path) -> N
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_whatever_a_sidecar_says_is_refused_or_right(original: Path, hostile: Path, data: st.DataObject) -> None:
     values: Any = _values(original)
