@@ -181,7 +181,7 @@ def check_decoded(results: list[Any], heads: Heads, case: Case) -> list[Decoded]
 CASES = {
     **{f"{c} classes": Case(classes=c) for c in (3, 4, 5)},
     **{f"{c} classes, sigmoid": Case(classes=c, sigmoid=True) for c in (3, 5)},
-    # With none hidden, of an only class about 40 anchors of an image pass: never so few that nothing is compared.
+    # None is hidden: of a single class 24 or more of an image's 146 anchors passed in 400 seeds, enough to compare.
     "2 classes, sigmoid": Case(sigmoid=True, few=1.0),
     # Where classes are not compared with each other: two of nearly equal logits both pass.
     "a high threshold, sigmoid": Case(classes=5, sigmoid=True, threshold=0.6, few=1.0),
