@@ -74,7 +74,7 @@ class Sample(NamedTuple):
 
 
 class FaceMaker:
-    """Makes faces: the mesh moved and coloured along the lowest eigenvectors of its graph, which vary slowly over it."""
+    """Makes faces: the mesh moved and coloured along the lowest eigenvectors of its graph, functions on its surface."""
 
     def __init__(self, levels: MeshLevels, size: int, seed: int) -> None:
         self.size, self._random = size, torch.Generator().manual_seed(seed)
