@@ -185,6 +185,7 @@ def test_dense_photos(dense_run: tuple[str, Path], reader_engine: Path, photos: 
     assert DenseDecoder.load(results / "dense.npz").triangles.shape == (126, 3)
 
 
+@pytest.mark.slow
 def test_dense_detect(dense_run: tuple[str, Path], photos: Path, tmp_path: Path) -> None:
     """An engine of what dense_faces.py writes: its pictures have one face, and the photo gets a mesh and its file."""
     run_folder, engine = dense_run[1], tmp_path / "dense.engine"

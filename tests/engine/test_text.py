@@ -54,6 +54,7 @@ def test_what_is_not_printable_is_escaped(text: str, expected: str) -> None:
     assert printable(text) == expected
 
 
+@pytest.mark.slow
 def test_every_character_becomes_safe_and_printable_ones_stay() -> None:
     for character in EVERY_CHARACTER:
         result = printable(character)

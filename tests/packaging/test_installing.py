@@ -97,6 +97,7 @@ def test_an_index_that_does_not_answer(programs: Path, tmp_path: Path) -> None:
     assert (tmp_path / "venv" / ".unfinished").exists()
 
 
+@pytest.mark.slow
 def test_an_environment_with_half_a_package_is_made_again_only_after_an_unfinished_run(
     programs: Path, tmp_path: Path
 ) -> None:

@@ -335,6 +335,7 @@ def test_networks_made_to_hurt_are_refused_in_a_moment(mobilenet: onnx.ModelProt
     assert len(str(refusal.value)) < 1000
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_whatever_the_size(mobilenet: onnx.ModelProto) -> None:
     network = _network(MOBILENET, RANGE)
     _check(network, size=InputSize.fixed(16384, 16384))
@@ -406,6 +407,7 @@ def test_the_axis_of_scales_is_said(mobilenet: onnx.ModelProto) -> None:
         _check(network)
 
 
+@pytest.mark.slow
 def test_the_list_of_operators_is_that_of_the_networks(mobilenet: onnx.ModelProto) -> None:
     """No operator is allowed that no build writes."""
     deformable = _network(CONFIGS["deformable cascade"])
